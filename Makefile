@@ -1,0 +1,110 @@
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+MAKEFLAGS += --warn-undefined-variables --no-builtin-rules
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+NAME ?=
+BASE ?= origin/main
+ARGS ?=
+PROTOS := $(sort $(shell find protos -name "*.proto"))
+SERVICE_PROTOS := $(filter %_service.proto,$(PROTOS))
+GEN ?= gen
+DOCS ?= docs
+# protoc finds its plugins by the search path.
+PROTOC := PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m grpc_tools.protoc -I protos
+
+##@ Everyday
+.PHONY: run
+run: install ## Set up, start the platform on this machine, play the main job, serve until Ctrl-C
+	@$(BIN)/tieline up --demo $(ARGS)
+
+.PHONY: up
+up: install ## Start the platform on this machine without the main job
+	@$(BIN)/tieline up $(ARGS)
+
+.PHONY: check
+check: lint types ## Lint and type checks
+
+.PHONY: format
+format: install ## Rewrite Python and proto files in the project's format
+	$(BIN)/ruff check --fix services operator tests bench
+	$(BIN)/ruff format services operator tests bench
+	$(BIN)/buf format -w
+
+.PHONY: lint
+lint: install ## Check style, layers, protos and migrations
+	$(BIN)/ruff check services operator tests bench
+	$(BIN)/ruff format --check services operator tests bench
+	$(BIN)/lint-imports
+	$(BIN)/buf lint
+	$(BIN)/buf format --diff --exit-code
+	$(BIN)/squawk --config .squawk.toml $$(find services -path '*migrations/*.sql')
+
+.PHONY: types
+types: install ## Check types (mypy, strict)
+	$(BIN)/mypy services operator bench tests
+
+##@ Tests
+.PHONY: test
+test: install ## Set up what is missing and run the whole test suite
+	$(BIN)/pytest -n 2 --dist worksteal $(ARGS)
+
+.PHONY: test-unit
+test-unit: install ## Run the tests that need no server
+	$(BIN)/pytest tests/unit $(ARGS)
+
+.PHONY: bench
+bench: install ## Run all benchmarks, or those whose figures begin with NAME (make bench NAME=chassis)
+	$(BIN)/python -m bench $(NAME)
+
+##@ Generated
+.PHONY: generate
+generate: install ## Generate gen/ from protos/
+	@rm -rf $(GEN)/tieline && mkdir -p $(GEN)
+	@$(PROTOC) --python_out=$(GEN) --mypy_out=quiet:$(GEN) $(PROTOS)
+	@$(PROTOC) --grpc_python_out=$(GEN) --mypy_grpc_out=only_async,quiet:$(GEN) $(SERVICE_PROTOS)
+
+.PHONY: docs
+docs: install ## Write docs/settings.md and docs/events.md from the code
+	@$(BIN)/python -m docs.generate $(DOCS)
+
+.PHONY: generate-check
+generate-check: install ## Fail if a generated file is not what its source says
+	@fresh=$$(mktemp -d) && trap 'rm -rf "$$fresh"' EXIT && \
+	  $(MAKE) --no-print-directory generate GEN="$$fresh/gen" && \
+	  diff -rq -x __pycache__ "$$fresh/gen" gen || { echo "gen/ is stale: run make generate"; exit 1; } && \
+	  $(MAKE) --no-print-directory docs DOCS="$$fresh" && \
+	  for page in settings events; do \
+	    cmp "$$fresh/$$page.md" docs/$$page.md || { echo "docs/ is stale: run make docs"; exit 1; }; \
+	  done
+
+.PHONY: breaking
+breaking: install ## Fail if the protos break clients of the revision BASE
+	$(BIN)/buf breaking --against '.git#ref=$(BASE)'
+
+##@ Maintenance
+.PHONY: install
+install: $(VENV)/.installed ## Create .venv with the locked dependencies
+
+$(VENV)/.installed: requirements.lock pyproject.toml
+	@PYTHON=$(PYTHON) bash ./install.sh $(VENV)
+	@touch $@
+
+.PHONY: lock
+lock: install ## Choose current versions of all dependencies and lock them with their hashes
+	$(BIN)/pip install --quiet uv
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --upgrade --extra embedded --group dev \
+	  --no-emit-index-url --no-annotate --no-header pyproject.toml -o requirements.lock
+
+.PHONY: clean
+clean: ## Remove the virtual environment, caches and the data of `make run`
+	rm -rf $(VENV) .tieline .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+.PHONY: help
+help: ## List the targets
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} \
+	  /^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
