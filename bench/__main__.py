@@ -1,0 +1,56 @@
+"""Runs benchmarks: ``python -m bench [PREFIX]``; with BENCH_JSON set, writes the figures there too."""
+
+import asyncio
+import contextlib
+import os
+import sys
+import time
+
+from rich.console import Console
+
+from bench import chassis_call, demo_import, limits, platform_up
+from bench.harness import Benchmark, Figure, print_table, write_json
+
+BENCHMARKS: tuple[Benchmark, ...] = (
+    *limits.BENCHMARKS,
+    *chassis_call.BENCHMARKS,
+    *platform_up.BENCHMARKS,
+    *demo_import.BENCHMARKS,
+)
+
+
+async def run(prefix: str, console: Console) -> list[Figure]:
+    """Run every benchmark that has a figure of this prefix; return those figures."""
+    chosen = [
+        benchmark
+        for benchmark in BENCHMARKS
+        if any(name.startswith(prefix) for name in benchmark.names)
+    ]
+    figures: list[Figure] = []
+    for number, benchmark in enumerate(chosen, start=1):
+        console.print(f"[{number}/{len(chosen)}] {', '.join(benchmark.names)} …", markup=False)
+        begin = time.monotonic()
+        figures += [figure for figure in await benchmark.run() if figure.name.startswith(prefix)]
+        console.print(f"      {time.monotonic() - begin:.0f} s")
+    return figures
+
+
+def main() -> int:
+    """Run, print and write; the exit status tells only whether the benchmarks ran."""
+    prefix = sys.argv[1] if len(sys.argv) > 1 else ""
+    console = Console(width=None if sys.stdout.isatty() else 140)
+    figures = asyncio.run(run(prefix, console))
+    if not figures:
+        known = ", ".join(name for benchmark in BENCHMARKS for name in benchmark.names)
+        console.print(f"bench: no figure begins with {prefix!r}; there are {known}")
+        return 1
+    print_table(figures, console)
+    target = os.environ.get("BENCH_JSON")
+    if target:
+        with contextlib.closing(open(target, "a", encoding="utf-8")) as file:  # noqa: PTH123, SIM115
+            write_json(figures, file)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,129 @@
+"""Real engines for the tests: one PostgreSQL per run, one database and one NATS per test worker.
+
+The controller of a parallel run starts PostgreSQL and tells the workers where it is; a run without
+workers starts it itself. Nothing here is shared with `tieline up` or left behind.
+"""
+
+import asyncio
+import contextlib
+import importlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from typing import Any
+
+import asyncpg
+import grpc
+import nats as nats_client
+import pytest
+import uvloop
+
+from engines import ROLE_PASSWORD, Database, build_nats, build_settings, running_postgres
+from fakes.tokens import TestTokens
+from tieline.chassis import migrations, streams
+from tieline.chassis.streams import SERVICES
+from tieline.embedded.nats import EmbeddedNats
+
+StartService = Callable[[str], Awaitable[grpc.aio.Channel]]
+
+_SERVERS = pytest.StashKey[contextlib.ExitStack]()
+_ADMIN_DSN = pytest.StashKey[str]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Take PostgreSQL's address from the controller, if this is a worker."""
+    worker_input = getattr(config, "workerinput", None)
+    if worker_input is not None:
+        config.stash[_ADMIN_DSN] = worker_input["admin_dsn"]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Tell a worker where the run's PostgreSQL is."""
+    node.workerinput["admin_dsn"] = _ensure_postgres(node.config)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Stop what this process started."""
+    servers = config.stash.get(_SERVERS, None)
+    if servers is not None:
+        servers.close()
+
+
+def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Run the tests on the loop that the services run on."""
+    return {"uvloop": uvloop.new_event_loop}
+
+
+@pytest.fixture(scope="session")
+def postgres_admin_dsn(request: pytest.FixtureRequest) -> str:
+    """The superuser's DSN of the run's PostgreSQL; tests make databases of their own there."""
+    return _ensure_postgres(request.config)
+
+
+@pytest.fixture(scope="session")
+async def database(postgres_admin_dsn: str, worker_id: str) -> Database:
+    """The worker's database, migrated. Tests keep out of each other's way by new corps."""
+    database = Database(postgres_admin_dsn.rpartition("/")[0] + f"/tieline_{worker_id}")
+    connection = await asyncpg.connect(postgres_admin_dsn)
+    try:
+        await connection.execute(f"CREATE DATABASE tieline_{worker_id}")
+        await migrations.migrate(database.admin_dsn, SERVICES)
+        async with connection.transaction():
+            # Roles belong to the cluster; two workers must not change one at the same time.
+            await connection.execute("SELECT pg_advisory_xact_lock(1)")
+            for service in SERVICES:
+                await connection.execute(f"ALTER ROLE tieline_{service} PASSWORD '{ROLE_PASSWORD}'")
+    finally:
+        await connection.close()
+    return database
+
+
+@pytest.fixture(scope="session")
+async def nats(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[EmbeddedNats]:
+    """The worker's nats-server, with the users, permissions and streams of a real platform."""
+    server = build_nats(tmp_path_factory.mktemp("nats") / "data")
+    with server.running():
+        await streams.declare(server.url("admin"))
+        yield server
+
+
+@pytest.fixture(scope="session")
+def tokens() -> TestTokens:
+    """Signs the tokens of the test's callers; services ask the worker's NATS for its key."""
+    return TestTokens()
+
+
+@pytest.fixture(scope="session")
+async def start_service(
+    database: Database, nats: EmbeddedNats, tokens: TestTokens
+) -> AsyncIterator[StartService]:
+    """Start services in this process, each once per worker; returns a channel to each.
+
+    The tokens' key is published in identity's place, so identity itself is not started by this.
+    """
+    channels: dict[str, grpc.aio.Channel] = {}
+    async with AsyncExitStack() as stack:
+
+        async def start(service: str) -> grpc.aio.Channel:
+            if service not in channels:
+                settings = build_settings(service, database, nats)
+                app = importlib.import_module(f"tieline.{service}.app")
+                await stack.enter_async_context(app.role(settings))
+                channel = grpc.aio.insecure_channel(f"127.0.0.1:{settings.grpc_port}")
+                channels[service] = await stack.enter_async_context(channel)
+            return channels[service]
+
+        broker = await nats_client.connect(nats.url("identity"), inbox_prefix="_INBOX.identity")
+        stack.push_async_callback(broker.close)
+        await stack.enter_async_context(tokens.published(broker))
+        yield start
+
+
+def _ensure_postgres(config: pytest.Config) -> str:
+    known = config.stash.get(_ADMIN_DSN, None)
+    if known is not None:
+        return known
+    servers = contextlib.ExitStack()
+    config.stash[_SERVERS] = servers
+    config.stash[_ADMIN_DSN] = servers.enter_context(running_postgres())
+    return config.stash[_ADMIN_DSN]

@@ -1,0 +1,73 @@
+"""The engines under the tests: how PostgreSQL, NATS and the services' settings are made."""
+
+import importlib
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import SecretStr
+
+from tieline.chassis import streams
+from tieline.chassis.settings import ServiceSettings
+from tieline.chassis.streams import SERVICES
+from tieline.embedded.nats import EmbeddedNats, User
+from tieline.embedded.ports import find_free_port
+from tieline.embedded.postgres import EmbeddedPostgres
+
+# Of every role and broker user here; both servers listen on loopback only.
+ROLE_PASSWORD = "only-for-tests"
+
+# Tests kill processes, not machines; durability against power loss is not what they are about.
+FAST_POSTGRES = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+
+
+@dataclass(frozen=True)
+class Database:
+    """One database with every service's schema."""
+
+    admin_dsn: str
+
+    def dsn(self, service: str) -> str:
+        """Return the DSN of the service's own role."""
+        address = self.admin_dsn.rpartition("@")[2]
+        return f"postgresql://tieline_{service}:{ROLE_PASSWORD}@{address}"
+
+
+@contextmanager
+def running_postgres() -> Iterator[str]:
+    """Run a PostgreSQL in a temporary folder; yield the superuser's DSN."""
+    directory = Path(tempfile.mkdtemp(prefix="tieline-tests-"))
+    try:
+        server = EmbeddedPostgres(
+            directory / "postgres",
+            find_free_port(),
+            superuser_password=ROLE_PASSWORD,
+            settings=FAST_POSTGRES,
+        )
+        with server.running():
+            yield server.dsn()
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def build_nats(directory: Path) -> EmbeddedNats:
+    """Return a nats-server, not yet running, with the users and permissions of a real platform."""
+    users = [User("admin", ROLE_PASSWORD)]
+    users += [User(name, ROLE_PASSWORD, streams.permissions_of(name)) for name in SERVICES]
+    return EmbeddedNats(directory, find_free_port(), users)
+
+
+def build_settings(service: str, database: Database, nats: EmbeddedNats) -> ServiceSettings:
+    """Return the settings of a service on these engines, on a free port."""
+    app = importlib.import_module(f"tieline.{service}.app")
+    settings_type: type[ServiceSettings] = app.SETTINGS
+    return settings_type(
+        database_dsn=SecretStr(database.dsn(service)),
+        nats_url=SecretStr(nats.url(service)),
+        secret_key=SecretStr(f"{service}-key-only-for-tests".ljust(32, "-")),
+        grpc_port=find_free_port(),
+        shutdown_grace_s=2,
+    )

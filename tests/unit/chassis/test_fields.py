@@ -1,0 +1,58 @@
+import pytest
+
+from tieline.chassis.errors import InvalidArgumentError
+from tieline.chassis.fields import check_text, check_user_id, raise_violations
+
+
+@pytest.mark.parametrize(
+    ("user_id", "is_valid"),
+    [
+        pytest.param("a", True, id="one letter"),
+        pytest.param("0", True, id="one digit"),
+        pytest.param("Li.Wei_2-x@corp", True, id="every kind of character"),
+        pytest.param("a" * 64, True, id="64 characters"),
+        pytest.param("a" * 65, False, id="65 characters"),
+        pytest.param("", False, id="empty"),
+        pytest.param(".a", False, id="begins with a dot"),
+        pytest.param("李伟", False, id="Chinese"),
+        pytest.param("a b", False, id="blank inside"),
+        pytest.param("a\n", False, id="line end"),
+    ],
+)
+def test_user_ids_have_the_open_apis_form(user_id: str, is_valid: bool) -> None:
+    violations: dict[str, str] = {}
+
+    check_user_id(user_id, "user_id", violations)
+
+    assert (violations == {}) is is_valid
+
+
+@pytest.mark.parametrize(
+    ("value", "is_valid"),
+    [
+        pytest.param("周", True, id="shortest"),
+        pytest.param("周" * 4, True, id="longest"),
+        pytest.param("周" * 5, False, id="one too many"),
+        pytest.param("", False, id="empty"),
+        pytest.param("  ", False, id="blank"),
+        pytest.param("a\x1b[", False, id="escape character"),
+        pytest.param("a\nb", False, id="two lines"),
+    ],
+)
+def test_texts_are_one_line_of_bounded_length(value: str, is_valid: bool) -> None:
+    violations: dict[str, str] = {}
+
+    check_text(value, "name", violations, minimum=1, maximum=4)
+
+    assert (violations == {}) is is_valid
+
+
+def test_all_violations_are_raised_together() -> None:
+    with pytest.raises(InvalidArgumentError) as raised:
+        raise_violations({"a": "must be 1", "b": "must be 2"})
+
+    assert str(raised.value) == "a must be 1; b must be 2"
+
+
+def test_no_violation_raises_nothing() -> None:
+    raise_violations({})

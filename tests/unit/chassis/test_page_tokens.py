@@ -1,0 +1,91 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tieline.api.directory.v1 import directory_service_pb2 as directory
+from tieline.chassis.errors import InvalidArgumentError
+from tieline.chassis.page_tokens import PageTokens, page_size
+
+TOKENS = PageTokens(b"a key of the service's replicas")
+
+positions = st.lists(
+    st.one_of(
+        st.text(st.characters(codec="utf-8")), st.integers(min_value=-(2**63), max_value=2**63 - 1)
+    ),
+    max_size=4,
+)
+
+
+def query(**fields: object) -> directory.ListMembersRequest:
+    return directory.ListMembersRequest(**{"corp_id": "ww1", "department_id": 7, **fields})
+
+
+@given(positions)
+def test_a_token_gives_back_the_position_that_it_was_made_of(position: list[str | int]) -> None:
+    token = TOKENS.encode(position, query())
+
+    assert TOKENS.decode(token, query(page_token=token, page_size=3)) == position
+
+
+def test_no_token_means_the_first_page() -> None:
+    assert TOKENS.decode("", query()) is None
+
+
+def _refused(token: str, request: directory.ListMembersRequest) -> bool:
+    try:
+        TOKENS.decode(token, request)
+    except InvalidArgumentError as error:
+        return error.reason == "PAGE_TOKEN_INVALID"
+    return False
+
+
+def test_a_token_of_another_query_is_refused() -> None:
+    token = TOKENS.encode(["a"], query())
+
+    assert _refused(token, query(department_id=8))
+
+
+def test_a_token_of_another_service_is_refused() -> None:
+    token = PageTokens(b"another key").encode(["a"], query())
+
+    assert _refused(token, query())
+
+
+def test_a_token_of_another_request_type_is_refused() -> None:
+    token = TOKENS.encode(["a"], directory.ListDepartmentsRequest(corp_id="ww1"))
+
+    assert _refused(token, directory.ListMembersRequest(corp_id="ww1"))
+
+
+@given(st.text(max_size=200))
+def test_made_up_tokens_are_refused(token: str) -> None:
+    assert token == "" or _refused(token, query())
+
+
+@given(st.data())
+def test_a_changed_token_is_refused(data: st.DataObject) -> None:
+    token = TOKENS.encode(["a", 1], query())
+    index = data.draw(st.integers(0, len(token) - 2))
+    replacement = data.draw(st.sampled_from([c for c in "ABCDabcd0189-_" if c != token[index]]))
+
+    changed = token[:index] + replacement + token[index + 1 :]
+
+    assert _refused(changed, query())
+
+
+@pytest.mark.parametrize(
+    ("requested", "size"),
+    [
+        pytest.param(0, 50, id="none given"),
+        pytest.param(1, 1, id="one"),
+        pytest.param(200, 200, id="the maximum"),
+        pytest.param(201, 200, id="one too many is lowered"),
+    ],
+)
+def test_page_size_follows_the_standard(requested: int, size: int) -> None:
+    assert page_size(requested, default=50, maximum=200) == size
+
+
+def test_a_negative_page_size_is_refused() -> None:
+    with pytest.raises(InvalidArgumentError):
+        page_size(-1, default=50, maximum=200)
