@@ -1,4 +1,4 @@
-"""Runs benchmarks: ``python -m bench [PREFIX]``; with BENCH_JSON set, writes the figures there too."""
+"""Runs benchmarks: ``python -m bench [PREFIX]``; BENCH_JSON names a file for the figures."""
 
 import asyncio
 import contextlib
@@ -47,7 +47,7 @@ def main() -> int:
     print_table(figures, console)
     target = os.environ.get("BENCH_JSON")
     if target:
-        with contextlib.closing(open(target, "a", encoding="utf-8")) as file:  # noqa: PTH123, SIM115
+        with contextlib.closing(open(target, "a", encoding="utf-8")) as file:
             write_json(figures, file)
     return 0
 

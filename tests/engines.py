@@ -1,7 +1,10 @@
 """The engines under the tests: how PostgreSQL, NATS and the services' settings are made."""
 
+import contextlib
 import importlib
+import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -34,6 +37,28 @@ class Database:
         """Return the DSN of the service's own role."""
         address = self.admin_dsn.rpartition("@")[2]
         return f"postgresql://tieline_{service}:{ROLE_PASSWORD}@{address}"
+
+
+class Engine:
+    """One engine that can be killed and started again on its data."""
+
+    def __init__(self, server: EmbeddedPostgres | EmbeddedNats) -> None:
+        self.server = server
+        self._running = contextlib.ExitStack()
+        self._process_id = 0
+
+    def start(self) -> None:
+        """Run it; returns when it is ready."""
+        self._process_id = self._running.enter_context(self.server.running())
+
+    def kill(self) -> None:
+        """End it without asking."""
+        os.kill(self._process_id, signal.SIGKILL)
+        self.stop()
+
+    def stop(self) -> None:
+        """End it in order."""
+        self._running.close()
 
 
 @contextmanager

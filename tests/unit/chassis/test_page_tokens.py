@@ -16,8 +16,12 @@ positions = st.lists(
 )
 
 
-def query(**fields: object) -> directory.ListMembersRequest:
-    return directory.ListMembersRequest(**{"corp_id": "ww1", "department_id": 7, **fields})
+def query(
+    department_id: int = 7, page_token: str = "", page_size: int = 0
+) -> directory.ListMembersRequest:
+    return directory.ListMembersRequest(
+        corp_id="ww1", department_id=department_id, page_token=page_token, page_size=page_size
+    )
 
 
 @given(positions)

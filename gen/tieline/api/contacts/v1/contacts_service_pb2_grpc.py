@@ -98,6 +98,8 @@ class ContactsServiceServicer:
 
     def ListContacts(self, request, context):
         """ListContacts lists the caller's customers in the order of their ids.
+
+        Errors: INVALID_ARGUMENT INVALID_FIELD, PAGE_TOKEN_INVALID.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -126,7 +128,8 @@ class ContactsServiceServicer:
         """CreateJoinWay makes a code by which customers join a group that the caller owns, at most once
         per `request_id`.
 
-        Errors: NOT_FOUND CUSTOMER_GROUP_NOT_FOUND.
+        Errors: NOT_FOUND CUSTOMER_GROUP_NOT_FOUND, also for groups that the caller does not own;
+        INVALID_ARGUMENT INVALID_FIELD; FAILED_PRECONDITION REQUEST_ID_REUSED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -29,7 +29,10 @@ class ContactsServiceStub:
     Errors: NOT_FOUND CODE_NOT_FOUND, also for a code of another corp.
     """
     ListContacts: _aio.UnaryUnaryMultiCallable[_contacts_service_pb2.ListContactsRequest, _contacts_service_pb2.ListContactsResponse]
-    """ListContacts lists the caller's customers in the order of their ids."""
+    """ListContacts lists the caller's customers in the order of their ids.
+
+    Errors: INVALID_ARGUMENT INVALID_FIELD, PAGE_TOKEN_INVALID.
+    """
     CreateCustomerGroup: _aio.UnaryUnaryMultiCallable[_contacts_service_pb2.CreateCustomerGroupRequest, _contacts_service_pb2.CreateCustomerGroupResponse]
     """CreateCustomerGroup makes a customer group that the caller owns, at most once per
     `request_id`. Its conversation follows in messaging within moments.
@@ -45,7 +48,8 @@ class ContactsServiceStub:
     """CreateJoinWay makes a code by which customers join a group that the caller owns, at most once
     per `request_id`.
 
-    Errors: NOT_FOUND CUSTOMER_GROUP_NOT_FOUND.
+    Errors: NOT_FOUND CUSTOMER_GROUP_NOT_FOUND, also for groups that the caller does not own;
+    INVALID_ARGUMENT INVALID_FIELD; FAILED_PRECONDITION REQUEST_ID_REUSED.
     """
     JoinCustomerGroup: _aio.UnaryUnaryMultiCallable[_contacts_service_pb2.JoinCustomerGroupRequest, _contacts_service_pb2.JoinCustomerGroupResponse]
     """JoinCustomerGroup brings the calling customer into the code's group. Joining again returns the
@@ -88,7 +92,10 @@ class ContactsServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _contacts_service_pb2.ListContactsRequest,
         context: _aio.ServicerContext[_contacts_service_pb2.ListContactsRequest, _abc.Awaitable[_contacts_service_pb2.ListContactsResponse]],
     ) -> _abc.Awaitable[_contacts_service_pb2.ListContactsResponse]:
-        """ListContacts lists the caller's customers in the order of their ids."""
+        """ListContacts lists the caller's customers in the order of their ids.
+
+        Errors: INVALID_ARGUMENT INVALID_FIELD, PAGE_TOKEN_INVALID.
+        """
 
     @_abc_1.abstractmethod
     def CreateCustomerGroup(
@@ -122,7 +129,8 @@ class ContactsServiceServicer(metaclass=_abc_1.ABCMeta):
         """CreateJoinWay makes a code by which customers join a group that the caller owns, at most once
         per `request_id`.
 
-        Errors: NOT_FOUND CUSTOMER_GROUP_NOT_FOUND.
+        Errors: NOT_FOUND CUSTOMER_GROUP_NOT_FOUND, also for groups that the caller does not own;
+        INVALID_ARGUMENT INVALID_FIELD; FAILED_PRECONDITION REQUEST_ID_REUSED.
         """
 
     @_abc_1.abstractmethod

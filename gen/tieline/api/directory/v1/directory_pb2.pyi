@@ -37,7 +37,9 @@ class Department(_message.Message):
     parent_department_id: _builtins.int
     """The department above; 0 for the root."""
     path: _builtins.str
-    """Names from the root's child down to this one, joined by `/`; empty for the root."""
+    """Names from the root's child down to this one, joined by `/`, at most 15 of them and 512
+    characters together; empty for the root.
+    """
     member_count: _builtins.int
     """Members whose main department this is, those below not counted."""
     def __init__(
@@ -73,7 +75,7 @@ class Member(_message.Message):
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
     user_id: _builtins.str
     """Chosen by the corp, unique ignoring case: 1 to 64 bytes of `0-9A-Za-z_-@.`, the first one
-    alphanumeric.
+    alphanumeric. Requests may have it in any case; here it is in lower case.
     """
     name: _builtins.str
     """1 to 64 characters."""
@@ -82,9 +84,11 @@ class Member(_message.Message):
     position: _builtins.str
     """0 to 128 characters."""
     mobile: _builtins.str
-    """E.164 or national digits, 5 to 20 characters; empty if unknown. Unique within the corp."""
+    """E.164 or national digits, 5 to 20 characters with a `+` counted; empty if unknown. Unique
+    within the corp.
+    """
     email: _builtins.str
-    """6 to 64 bytes; empty if unknown. Unique within the corp ignoring case."""
+    """6 to 64 ASCII characters; empty if unknown. Unique within the corp ignoring case."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When the member was added."""
@@ -128,7 +132,9 @@ class MembersImported(_message.Message):
     """The members' corp."""
     @_builtins.property
     def user_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """User ids, at most 1,000; a large import gives many events."""
+        """User ids in lower case, at most 1,000; a large import gives many events. Members that were as
+        the file has them are not named.
+        """
 
     def __init__(
         self,

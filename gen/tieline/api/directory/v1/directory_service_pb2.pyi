@@ -87,7 +87,9 @@ class ImportMembersResponse(_message.Message):
     """Bytes of the file that the committed rows took."""
     @_builtins.property
     def errors(self) -> _containers.RepeatedCompositeFieldContainer[Global___RowError]:
-        """Rows refused since the last response, at most 1,000 over the whole import."""
+        """What is wrong with the rows refused since the last response, one entry per wrong column; the
+        first 1,000 of the import.
+        """
 
     @_builtins.property
     def summary(self) -> Global___ImportMembersSummary:

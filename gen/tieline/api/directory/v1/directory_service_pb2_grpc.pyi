@@ -20,18 +20,21 @@ class DirectoryServiceStub:
     """ImportMembers adds and changes members from a CSV file, which the caller sends in chunks.
 
     The file is UTF-8 (a byte order mark is allowed), has a header line and the columns `user_id`,
-    `name` and `department`; `position`, `mobile` and `email` may be there in any order.
-    `department` is a path such as `East/Shanghai/Nanjing Road store`; missing departments are
-    made. A row whose `user_id` exists changes that member (columns that the file leaves out stay
-    as they are), every other row adds one, so the same file may be imported again.
+    `name` and `department`; `position`, `mobile` and `email` may be there, all in any order, and
+    no others. `department` is a path such as `East/Shanghai/Nanjing Road store`, empty for the
+    root; missing departments are made. A row whose `user_id` exists changes that member (columns
+    that the file leaves out stay as they are, empty values clear what is stored), every other row
+    adds one, so the same file may be imported again. Of rows with the same `user_id` the first
+    good one counts, the others are refused.
 
     Good rows are stored, about 2,000 in a transaction, in the order of the file; a bad row is
     reported with line, column and reason and stops nothing. Progress is sent after each
-    transaction; what it counts is committed. The last response has `summary`.
+    transaction; what it counts is committed. The last response has `summary`. An import that
+    ended early is run again with the whole file; what it had committed is found and kept.
 
     Errors: INVALID_ARGUMENT INVALID_FIELD (first message without config, chunk over 1 MiB);
     INVALID_ARGUMENT CSV_MALFORMED with metadata `line` (header wrong, quote never closed, not
-    UTF-8, line over 64 KiB): rows of earlier transactions stay;
+    UTF-8, row over 64 KiB): rows of earlier transactions stay;
     UNAVAILABLE CORP_NOT_READY with RetryInfo within moments of the corp's creation.
     """
     GetMember: _aio.UnaryUnaryMultiCallable[_directory_service_pb2.GetMemberRequest, _directory_service_pb2.GetMemberResponse]
@@ -68,18 +71,21 @@ class DirectoryServiceServicer(metaclass=_abc_1.ABCMeta):
         """ImportMembers adds and changes members from a CSV file, which the caller sends in chunks.
 
         The file is UTF-8 (a byte order mark is allowed), has a header line and the columns `user_id`,
-        `name` and `department`; `position`, `mobile` and `email` may be there in any order.
-        `department` is a path such as `East/Shanghai/Nanjing Road store`; missing departments are
-        made. A row whose `user_id` exists changes that member (columns that the file leaves out stay
-        as they are), every other row adds one, so the same file may be imported again.
+        `name` and `department`; `position`, `mobile` and `email` may be there, all in any order, and
+        no others. `department` is a path such as `East/Shanghai/Nanjing Road store`, empty for the
+        root; missing departments are made. A row whose `user_id` exists changes that member (columns
+        that the file leaves out stay as they are, empty values clear what is stored), every other row
+        adds one, so the same file may be imported again. Of rows with the same `user_id` the first
+        good one counts, the others are refused.
 
         Good rows are stored, about 2,000 in a transaction, in the order of the file; a bad row is
         reported with line, column and reason and stops nothing. Progress is sent after each
-        transaction; what it counts is committed. The last response has `summary`.
+        transaction; what it counts is committed. The last response has `summary`. An import that
+        ended early is run again with the whole file; what it had committed is found and kept.
 
         Errors: INVALID_ARGUMENT INVALID_FIELD (first message without config, chunk over 1 MiB);
         INVALID_ARGUMENT CSV_MALFORMED with metadata `line` (header wrong, quote never closed, not
-        UTF-8, line over 64 KiB): rows of earlier transactions stay;
+        UTF-8, row over 64 KiB): rows of earlier transactions stay;
         UNAVAILABLE CORP_NOT_READY with RetryInfo within moments of the corp's creation.
         """
 

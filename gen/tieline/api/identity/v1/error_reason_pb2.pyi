@@ -30,6 +30,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """UNAUTHENTICATED: the session ended, or its refresh token was used twice. Sign in again."""
     ERROR_REASON_USER_NOT_FOUND: _ErrorReason.ValueType  # 3
     """NOT_FOUND: a user id is not in the directory. Metadata: `userId`."""
+    ERROR_REASON_SIGN_INS_EXHAUSTED: _ErrorReason.ValueType  # 4
+    """RESOURCE_EXHAUSTED with RetryInfo: too many passwords are waiting to be checked."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Machine-readable reasons. ErrorInfo.reason is the value's name without `ERROR_REASON_`."""
@@ -42,4 +44,6 @@ ERROR_REASON_SESSION_ENDED: ErrorReason.ValueType  # 2
 """UNAUTHENTICATED: the session ended, or its refresh token was used twice. Sign in again."""
 ERROR_REASON_USER_NOT_FOUND: ErrorReason.ValueType  # 3
 """NOT_FOUND: a user id is not in the directory. Metadata: `userId`."""
+ERROR_REASON_SIGN_INS_EXHAUSTED: ErrorReason.ValueType  # 4
+"""RESOURCE_EXHAUSTED with RetryInfo: too many passwords are waiting to be checked."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

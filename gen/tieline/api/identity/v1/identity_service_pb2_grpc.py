@@ -122,20 +122,26 @@ class IdentityServiceServicer:
     def CreateInvitations(self, request, context):
         """CreateInvitations makes a new code for each member, who must be in the directory and not have
         left; an earlier code of the same member ends. At most once per `request_id`: a repeat returns
-        the same codes, which may have been used or have ended since.
+        the same codes, which may have been used or have ended since. The owner may be invited before
+        the directory knows of them, and by nobody but the owner: a code gives the account away.
 
         Errors: NOT_FOUND USER_NOT_FOUND with metadata `userId`, and nobody is invited;
-        UNAVAILABLE SERVICE_UNAVAILABLE while the directory does not answer.
+        PERMISSION_DENIED CALLER_NOT_ALLOWED for the owner; INVALID_ARGUMENT INVALID_FIELD;
+        FAILED_PRECONDITION REQUEST_ID_REUSED; UNAVAILABLE SERVICE_UNAVAILABLE while the directory
+        does not answer.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def AcceptInvitation(self, request, context):
-        """AcceptInvitation sets the member's password and signs the member in. The code ends.
+        """AcceptInvitation sets the member's password and signs the member in. The code ends, and so do
+        the sessions that the member had under an earlier password. A repeat with the same password,
+        because the answer was lost, signs the member in as SignInMember would.
 
-        Errors: UNAUTHENTICATED CREDENTIALS_REJECTED for a wrong, used or ended code and for unknown
-        corps and members alike; INVALID_ARGUMENT INVALID_FIELD for a weak password.
+        Errors: UNAUTHENTICATED CREDENTIALS_REJECTED for a wrong or ended code, one that was used with
+        another password, and unknown corps and members alike; INVALID_ARGUMENT INVALID_FIELD for a
+        weak password; RESOURCE_EXHAUSTED SIGN_INS_EXHAUSTED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -145,7 +151,8 @@ class IdentityServiceServicer:
         """SignInMember opens a session by password.
 
         Errors: UNAUTHENTICATED CREDENTIALS_REJECTED for an unknown corp, an unknown member and a wrong
-        password alike, after the same time.
+        password alike, after the same time; INVALID_ARGUMENT INVALID_FIELD for a password that is too
+        long; RESOURCE_EXHAUSTED SIGN_INS_EXHAUSTED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -154,7 +161,7 @@ class IdentityServiceServicer:
     def SignInPlatformAdministrator(self, request, context):
         """SignInPlatformAdministrator opens a session for somebody who runs the deployment.
 
-        Errors: UNAUTHENTICATED CREDENTIALS_REJECTED.
+        Errors: as SignInMember's.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -35,27 +35,34 @@ class IdentityServiceStub:
     CreateInvitations: _aio.UnaryUnaryMultiCallable[_identity_service_pb2.CreateInvitationsRequest, _identity_service_pb2.CreateInvitationsResponse]
     """CreateInvitations makes a new code for each member, who must be in the directory and not have
     left; an earlier code of the same member ends. At most once per `request_id`: a repeat returns
-    the same codes, which may have been used or have ended since.
+    the same codes, which may have been used or have ended since. The owner may be invited before
+    the directory knows of them, and by nobody but the owner: a code gives the account away.
 
     Errors: NOT_FOUND USER_NOT_FOUND with metadata `userId`, and nobody is invited;
-    UNAVAILABLE SERVICE_UNAVAILABLE while the directory does not answer.
+    PERMISSION_DENIED CALLER_NOT_ALLOWED for the owner; INVALID_ARGUMENT INVALID_FIELD;
+    FAILED_PRECONDITION REQUEST_ID_REUSED; UNAVAILABLE SERVICE_UNAVAILABLE while the directory
+    does not answer.
     """
     AcceptInvitation: _aio.UnaryUnaryMultiCallable[_identity_service_pb2.AcceptInvitationRequest, _identity_service_pb2.AcceptInvitationResponse]
-    """AcceptInvitation sets the member's password and signs the member in. The code ends.
+    """AcceptInvitation sets the member's password and signs the member in. The code ends, and so do
+    the sessions that the member had under an earlier password. A repeat with the same password,
+    because the answer was lost, signs the member in as SignInMember would.
 
-    Errors: UNAUTHENTICATED CREDENTIALS_REJECTED for a wrong, used or ended code and for unknown
-    corps and members alike; INVALID_ARGUMENT INVALID_FIELD for a weak password.
+    Errors: UNAUTHENTICATED CREDENTIALS_REJECTED for a wrong or ended code, one that was used with
+    another password, and unknown corps and members alike; INVALID_ARGUMENT INVALID_FIELD for a
+    weak password; RESOURCE_EXHAUSTED SIGN_INS_EXHAUSTED.
     """
     SignInMember: _aio.UnaryUnaryMultiCallable[_identity_service_pb2.SignInMemberRequest, _identity_service_pb2.SignInMemberResponse]
     """SignInMember opens a session by password.
 
     Errors: UNAUTHENTICATED CREDENTIALS_REJECTED for an unknown corp, an unknown member and a wrong
-    password alike, after the same time.
+    password alike, after the same time; INVALID_ARGUMENT INVALID_FIELD for a password that is too
+    long; RESOURCE_EXHAUSTED SIGN_INS_EXHAUSTED.
     """
     SignInPlatformAdministrator: _aio.UnaryUnaryMultiCallable[_identity_service_pb2.SignInPlatformAdministratorRequest, _identity_service_pb2.SignInPlatformAdministratorResponse]
     """SignInPlatformAdministrator opens a session for somebody who runs the deployment.
 
-    Errors: UNAUTHENTICATED CREDENTIALS_REJECTED.
+    Errors: as SignInMember's.
     """
     SignInCustomer: _aio.UnaryUnaryMultiCallable[_identity_service_pb2.SignInCustomerRequest, _identity_service_pb2.SignInCustomerResponse]
     """SignInCustomer opens a session for a person whom a trusted channel vouches for; the first time
@@ -122,10 +129,13 @@ class IdentityServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_identity_service_pb2.CreateInvitationsResponse]:
         """CreateInvitations makes a new code for each member, who must be in the directory and not have
         left; an earlier code of the same member ends. At most once per `request_id`: a repeat returns
-        the same codes, which may have been used or have ended since.
+        the same codes, which may have been used or have ended since. The owner may be invited before
+        the directory knows of them, and by nobody but the owner: a code gives the account away.
 
         Errors: NOT_FOUND USER_NOT_FOUND with metadata `userId`, and nobody is invited;
-        UNAVAILABLE SERVICE_UNAVAILABLE while the directory does not answer.
+        PERMISSION_DENIED CALLER_NOT_ALLOWED for the owner; INVALID_ARGUMENT INVALID_FIELD;
+        FAILED_PRECONDITION REQUEST_ID_REUSED; UNAVAILABLE SERVICE_UNAVAILABLE while the directory
+        does not answer.
         """
 
     @_abc_1.abstractmethod
@@ -134,10 +144,13 @@ class IdentityServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _identity_service_pb2.AcceptInvitationRequest,
         context: _aio.ServicerContext[_identity_service_pb2.AcceptInvitationRequest, _abc.Awaitable[_identity_service_pb2.AcceptInvitationResponse]],
     ) -> _abc.Awaitable[_identity_service_pb2.AcceptInvitationResponse]:
-        """AcceptInvitation sets the member's password and signs the member in. The code ends.
+        """AcceptInvitation sets the member's password and signs the member in. The code ends, and so do
+        the sessions that the member had under an earlier password. A repeat with the same password,
+        because the answer was lost, signs the member in as SignInMember would.
 
-        Errors: UNAUTHENTICATED CREDENTIALS_REJECTED for a wrong, used or ended code and for unknown
-        corps and members alike; INVALID_ARGUMENT INVALID_FIELD for a weak password.
+        Errors: UNAUTHENTICATED CREDENTIALS_REJECTED for a wrong or ended code, one that was used with
+        another password, and unknown corps and members alike; INVALID_ARGUMENT INVALID_FIELD for a
+        weak password; RESOURCE_EXHAUSTED SIGN_INS_EXHAUSTED.
         """
 
     @_abc_1.abstractmethod
@@ -149,7 +162,8 @@ class IdentityServiceServicer(metaclass=_abc_1.ABCMeta):
         """SignInMember opens a session by password.
 
         Errors: UNAUTHENTICATED CREDENTIALS_REJECTED for an unknown corp, an unknown member and a wrong
-        password alike, after the same time.
+        password alike, after the same time; INVALID_ARGUMENT INVALID_FIELD for a password that is too
+        long; RESOURCE_EXHAUSTED SIGN_INS_EXHAUSTED.
         """
 
     @_abc_1.abstractmethod
@@ -160,7 +174,7 @@ class IdentityServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_identity_service_pb2.SignInPlatformAdministratorResponse]:
         """SignInPlatformAdministrator opens a session for somebody who runs the deployment.
 
-        Errors: UNAUTHENTICATED CREDENTIALS_REJECTED.
+        Errors: as SignInMember's.
         """
 
     @_abc_1.abstractmethod

@@ -58,7 +58,17 @@ class RedPacket(_message.Message):
     """SHA-256 of `split_seed`: it fixes the shares before anybody opens one."""
     split_seed: _builtins.bytes
     """The 32 bytes that the shares were drawn from; empty until the last share is opened. With it
-    anybody can recompute the split.
+    anybody can recompute the split:
+
+    1. Words are the 8-byte pieces, read big-endian, of HMAC-SHA-256(key `split_seed`, message i as
+       8 bytes big-endian) for i = 0, 1, 2 ...
+    2. below(n) takes words until one is less than the largest multiple of n up to 2^64, and is its
+       remainder by n.
+    3. With b left for k shares, k from `share_count` down to 2, s = floor(2b / k),
+       high = min(s - 1, 20000) and low = s - high, an amount is low + below(high - low + 1); the
+       last one is what remains.
+    4. For i from `share_count` - 1 down to 1, the amounts i and below(i + 1), counted from 0,
+       change places. That is the order of opening.
     """
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:

@@ -345,7 +345,9 @@ class CheckLedgerResponse(_message.Message):
     posting_sum_minor: _builtins.int
     """Sum of all postings, debits negative: 0 if every transfer has two equal sides."""
     balanced: _builtins.bool
-    """Whether the ledger balances: the sum is 0 and no account is wrong."""
+    """Whether the ledger balances: each transfer has two sides that sum to 0, and no account is
+    wrong.
+    """
     @_builtins.property
     def wrong_account_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Ids of accounts whose kept balance is not the sum of their postings, or is below zero where it

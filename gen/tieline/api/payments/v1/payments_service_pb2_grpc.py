@@ -95,9 +95,9 @@ class PaymentsServiceServicer:
         """CreateRedPacket sets money of the corp aside for the participants of a conversation that the
         caller is in, at most once per `request_id`.
 
-        Errors: FAILED_PRECONDITION INSUFFICIENT_FUNDS; NOT_FOUND CONVERSATION_NOT_FOUND;
-        INVALID_ARGUMENT INVALID_FIELD; UNAVAILABLE SERVICE_UNAVAILABLE while messaging does not
-        answer.
+        Errors: FAILED_PRECONDITION INSUFFICIENT_FUNDS, REQUEST_ID_REUSED; NOT_FOUND
+        CONVERSATION_NOT_FOUND; INVALID_ARGUMENT INVALID_FIELD; UNAVAILABLE SERVICE_UNAVAILABLE while
+        messaging does not answer.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -108,7 +108,8 @@ class PaymentsServiceServicer:
         opening again returns the same one.
 
         Errors: NOT_FOUND RED_PACKET_NOT_FOUND, also for those who are not in its conversation;
-        FAILED_PRECONDITION RED_PACKET_EMPTY when every share is taken.
+        FAILED_PRECONDITION RED_PACKET_EMPTY when every share is taken; UNAVAILABLE
+        SERVICE_UNAVAILABLE while messaging does not answer.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -117,7 +118,8 @@ class PaymentsServiceServicer:
     def GetRedPacket(self, request, context):
         """GetRedPacket returns a packet and who opened it, to the participants of its conversation.
 
-        Errors: NOT_FOUND RED_PACKET_NOT_FOUND.
+        Errors: NOT_FOUND RED_PACKET_NOT_FOUND; UNAVAILABLE SERVICE_UNAVAILABLE while messaging does
+        not answer.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -32,21 +32,23 @@ class PaymentsServiceStub:
     """CreateRedPacket sets money of the corp aside for the participants of a conversation that the
     caller is in, at most once per `request_id`.
 
-    Errors: FAILED_PRECONDITION INSUFFICIENT_FUNDS; NOT_FOUND CONVERSATION_NOT_FOUND;
-    INVALID_ARGUMENT INVALID_FIELD; UNAVAILABLE SERVICE_UNAVAILABLE while messaging does not
-    answer.
+    Errors: FAILED_PRECONDITION INSUFFICIENT_FUNDS, REQUEST_ID_REUSED; NOT_FOUND
+    CONVERSATION_NOT_FOUND; INVALID_ARGUMENT INVALID_FIELD; UNAVAILABLE SERVICE_UNAVAILABLE while
+    messaging does not answer.
     """
     OpenRedPacket: _aio.UnaryUnaryMultiCallable[_payments_service_pb2.OpenRedPacketRequest, _payments_service_pb2.OpenRedPacketResponse]
     """OpenRedPacket gives the caller a share, if one is left. Everybody gets one share at most:
     opening again returns the same one.
 
     Errors: NOT_FOUND RED_PACKET_NOT_FOUND, also for those who are not in its conversation;
-    FAILED_PRECONDITION RED_PACKET_EMPTY when every share is taken.
+    FAILED_PRECONDITION RED_PACKET_EMPTY when every share is taken; UNAVAILABLE
+    SERVICE_UNAVAILABLE while messaging does not answer.
     """
     GetRedPacket: _aio.UnaryUnaryMultiCallable[_payments_service_pb2.GetRedPacketRequest, _payments_service_pb2.GetRedPacketResponse]
     """GetRedPacket returns a packet and who opened it, to the participants of its conversation.
 
-    Errors: NOT_FOUND RED_PACKET_NOT_FOUND.
+    Errors: NOT_FOUND RED_PACKET_NOT_FOUND; UNAVAILABLE SERVICE_UNAVAILABLE while messaging does
+    not answer.
     """
     CheckLedger: _aio.UnaryUnaryMultiCallable[_payments_service_pb2.CheckLedgerRequest, _payments_service_pb2.CheckLedgerResponse]
     """CheckLedger adds the corp's whole ledger up anew and compares it with the kept balances."""
@@ -87,9 +89,9 @@ class PaymentsServiceServicer(metaclass=_abc_1.ABCMeta):
         """CreateRedPacket sets money of the corp aside for the participants of a conversation that the
         caller is in, at most once per `request_id`.
 
-        Errors: FAILED_PRECONDITION INSUFFICIENT_FUNDS; NOT_FOUND CONVERSATION_NOT_FOUND;
-        INVALID_ARGUMENT INVALID_FIELD; UNAVAILABLE SERVICE_UNAVAILABLE while messaging does not
-        answer.
+        Errors: FAILED_PRECONDITION INSUFFICIENT_FUNDS, REQUEST_ID_REUSED; NOT_FOUND
+        CONVERSATION_NOT_FOUND; INVALID_ARGUMENT INVALID_FIELD; UNAVAILABLE SERVICE_UNAVAILABLE while
+        messaging does not answer.
         """
 
     @_abc_1.abstractmethod
@@ -102,7 +104,8 @@ class PaymentsServiceServicer(metaclass=_abc_1.ABCMeta):
         opening again returns the same one.
 
         Errors: NOT_FOUND RED_PACKET_NOT_FOUND, also for those who are not in its conversation;
-        FAILED_PRECONDITION RED_PACKET_EMPTY when every share is taken.
+        FAILED_PRECONDITION RED_PACKET_EMPTY when every share is taken; UNAVAILABLE
+        SERVICE_UNAVAILABLE while messaging does not answer.
         """
 
     @_abc_1.abstractmethod
@@ -113,7 +116,8 @@ class PaymentsServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_payments_service_pb2.GetRedPacketResponse]:
         """GetRedPacket returns a packet and who opened it, to the participants of its conversation.
 
-        Errors: NOT_FOUND RED_PACKET_NOT_FOUND.
+        Errors: NOT_FOUND RED_PACKET_NOT_FOUND; UNAVAILABLE SERVICE_UNAVAILABLE while messaging does
+        not answer.
         """
 
     @_abc_1.abstractmethod

@@ -1,0 +1,239 @@
+"""Reads access tokens: who calls, told by a signature of the identity service.
+
+A token is a JWT signed with EdDSA (Ed25519). Its claims:
+
+    iss, aud   both ``tieline``
+    sub        the principal's id
+    kind       a value of PrincipalKind
+    corp       a member's corp; absent for the other kinds
+    roles      list of role names; may be absent
+    name       display name; may be absent
+    sid        session id
+    exp        second at which it expires; ``nbf`` and ``iat``, where given, lie in the past
+
+A verified token is remembered until it expires, so that a second call with it costs no signature
+check and no I/O. What is wrong with a token is never told: the answer would help only a forger.
+"""
+
+import asyncio
+import base64
+import math
+import time
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from joserfc import jws, jwt
+from joserfc.errors import JoseError
+from joserfc.jwa import EdDSAAlgorithm, JWSAlgModel
+from joserfc.jwk import OKPKey
+from joserfc.jws import JWSRegistry
+
+from tieline.chassis.errors import ServiceError, UnauthenticatedError, UnavailableError
+from tieline.chassis.principals import Principal, PrincipalKind
+
+ISSUER = "tieline"
+AUDIENCE = "tieline"
+ALGORITHM = "EdDSA"
+
+# Ours are about 450 characters; a longer one is not worth the parsing.
+MAX_TOKEN_LENGTH = 4096
+
+# About 1 KiB each with its principal: 20 MB at most.
+MAX_REMEMBERED_TOKENS = 20_000
+
+# Clocks of two machines kept by NTP differ by less. `exp` has no such allowance.
+CLOCK_SKEW_S = 30
+
+# A key that identity withdraws is trusted for at most this long.
+KEYS_MAX_AGE_S = 300.0
+
+# Tokens with made-up key ids must not become requests to identity: one every ten seconds at most.
+KEYS_MIN_AGE_S = 10.0
+
+# While identity is away, the callers of one second share one failed attempt.
+FETCH_RETRY_S = 1.0
+
+FetchKeys = Callable[[], Awaitable[Mapping[str, OKPKey]]]
+"""Returns identity's public keys by key id; raises ServiceError or OSError when it is away."""
+
+
+class _Ed25519(EdDSAAlgorithm):
+    # RFC 9864 renames EdDSA because it covers two curves; Ed25519 is the only one of our keys.
+    security_warning = None  # type: ignore[assignment]  # joserfc reads None as "no warning"
+
+
+class _OnlyEd25519(JWSRegistry):
+    # A registry that knows no other algorithm can't be talked into one, `none` included.
+    algorithms: dict[str, JWSAlgModel] = {ALGORITHM: _Ed25519()}  # noqa: RUF012 -- as in its base
+
+
+TOKEN_ALGORITHMS = _OnlyEd25519(algorithms=[ALGORITHM])
+"""The ``registry`` for joserfc's ``jwt.encode`` and ``jwt.decode`` of access tokens."""
+
+
+def build_public_key(raw: bytes) -> OKPKey:
+    """Return the key of 32 raw bytes (RFC 8032), the form in which identity publishes its keys."""
+    x = base64.urlsafe_b64encode(raw).decode().rstrip("=")
+    return OKPKey.import_key({"kty": "OKP", "crv": "Ed25519", "x": x})
+
+
+class TokenVerifier:
+    """Turns access tokens into principals."""
+
+    def __init__(self, fetch_keys: FetchKeys, *, clock: Callable[[], float] = time.time) -> None:
+        self._keys = _Keys(fetch_keys, clock)
+        self._clock = clock
+        self._verified: OrderedDict[str, tuple[Principal, float]] = OrderedDict()
+
+    def find_verified(self, token: str) -> Principal | None:
+        """Return the principal of a token that was verified before and is still valid."""
+        known = self._verified.get(token)
+        if known is None:
+            return None
+        principal, expiry = known
+        if self._clock() >= expiry:
+            del self._verified[token]
+            return None
+        self._verified.move_to_end(token)
+        return principal
+
+    async def verify(self, token: str) -> Principal:
+        """Return the token's principal.
+
+        Raises UnauthenticatedError (TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED), or
+        UnavailableError while identity's keys can't be had.
+        """
+        if not token:
+            raise UnauthenticatedError("TOKEN_MISSING", "sign in first")
+        known = self.find_verified(token)
+        if known is not None:
+            return known
+        key = await self._keys.get(_read_key_id(token))
+        principal, expiry = _read_claims(_verify_signature(token, key), self._clock())
+        self._verified[token] = (principal, expiry)
+        if len(self._verified) > MAX_REMEMBERED_TOKENS:
+            self._verified.popitem(last=False)
+        return principal
+
+
+class _Keys:
+    """Identity's public keys, fetched when needed and shared by everybody who waits for them."""
+
+    def __init__(self, fetch: FetchKeys, clock: Callable[[], float]) -> None:
+        self._fetch = fetch
+        self._clock = clock
+        self._keys: Mapping[str, OKPKey] = {}
+        self._fetched_at = -math.inf
+        self._failed_at = -math.inf
+        self._lock = asyncio.Lock()
+
+    async def get(self, key_id: str) -> OKPKey:
+        """Return the key, asking identity again if it is unknown or has not been seen for long."""
+        if self._is_wanted(key_id):
+            async with self._lock:
+                # Somebody else may have fetched while this one waited for the lock.
+                if self._is_wanted(key_id):
+                    await self._refresh(key_id)
+        key = self._keys.get(key_id)
+        if key is None:
+            raise _invalid()
+        return key
+
+    def _is_wanted(self, key_id: str) -> bool:
+        age_s = self._clock() - self._fetched_at
+        return age_s > (KEYS_MAX_AGE_S if key_id in self._keys else KEYS_MIN_AGE_S)
+
+    async def _refresh(self, key_id: str) -> None:
+        if self._clock() - self._failed_at >= FETCH_RETRY_S:
+            try:
+                self._keys = await self._fetch()
+            except (ServiceError, OSError):
+                self._failed_at = self._clock()
+            else:
+                self._fetched_at = self._clock()
+                return
+        # A known key stays good while identity is away: nobody who is signed in is locked out.
+        if key_id not in self._keys:
+            raise UnavailableError(
+                "SERVICE_UNAVAILABLE",
+                "tokens can't be verified now",
+                {"service": "identity"},
+                retry_after_s=1.0,
+            )
+
+
+def _read_key_id(token: str) -> str:
+    if len(token) > MAX_TOKEN_LENGTH:
+        raise _invalid()
+    try:
+        header = jws.extract_compact(token.encode("ascii")).headers()
+    except (JoseError, ValueError) as error:
+        raise _invalid() from error
+    key_id = header.get("kid")
+    # The algorithm is checked again with the signature; here it spares identity a question.
+    if header.get("alg") != ALGORITHM or not isinstance(key_id, str):
+        raise _invalid()
+    return key_id
+
+
+def _verify_signature(token: str, key: OKPKey) -> Mapping[str, Any]:
+    try:
+        return jwt.decode(token, key, registry=TOKEN_ALGORITHMS).claims
+    except (JoseError, ValueError) as error:
+        raise _invalid() from error
+
+
+def _read_claims(claims: Mapping[str, Any], now: float) -> tuple[Principal, float]:
+    """Return the principal and the second at which the token expires."""
+    if claims.get("iss") != ISSUER or claims.get("aud") != AUDIENCE:
+        raise _invalid()
+    expiry = _second(claims, "exp", default=None)
+    if max(_second(claims, "nbf", default=0), _second(claims, "iat", default=0)) > (
+        now + CLOCK_SKEW_S
+    ):
+        raise _invalid()
+    if now >= expiry:
+        raise UnauthenticatedError("TOKEN_EXPIRED", "the access token has expired; refresh it")
+    return _read_principal(claims), expiry
+
+
+def _read_principal(claims: Mapping[str, Any]) -> Principal:
+    try:
+        kind = PrincipalKind(_text(claims, "kind", default=None))
+    except ValueError as error:
+        raise _invalid() from error
+    roles = claims.get("roles", [])
+    if not isinstance(roles, list) or not all(isinstance(role, str) for role in roles):
+        raise _invalid()
+    corp_id = _text(claims, "corp", default="")
+    # A member without a corp, or anybody else with one, would get past Principal.require_corp.
+    if bool(corp_id) != (kind is PrincipalKind.MEMBER):
+        raise _invalid()
+    return Principal(
+        kind=kind,
+        id=_text(claims, "sub", default=None),
+        corp_id=corp_id,
+        session_id=_text(claims, "sid", default=None),
+        roles=frozenset(roles),
+        display_name=_text(claims, "name", default=""),
+    )
+
+
+def _second(claims: Mapping[str, Any], name: str, *, default: float | None) -> float:
+    value = claims.get(name, default)
+    # bool is an int to Python, and NaN compares false with every time.
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise _invalid()
+    return value
+
+
+def _text(claims: Mapping[str, Any], name: str, *, default: str | None) -> str:
+    value = claims.get(name, default)
+    if not isinstance(value, str) or (default is None and not value):
+        raise _invalid()
+    return value
+
+
+def _invalid() -> UnauthenticatedError:
+    return UnauthenticatedError("TOKEN_INVALID", "the access token is not valid")

@@ -1,0 +1,187 @@
+"""The connection to NATS: it comes back by itself, and health knows while it is away."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, TypeAlias
+from urllib.parse import urlsplit
+
+import nats.errors
+from nats.aio.client import Client
+
+from tieline.chassis.errors import UnavailableError
+from tieline.chassis.health import BROKER, RETRY_AFTER_S, Health
+from tieline.chassis.process import StartError
+
+Broker: TypeAlias = Client
+
+CONNECT_TIMEOUT_S = 2
+_START_TIMEOUT_S = 5.0
+_RECONNECT_WAIT_S = 0.5
+
+# Two unanswered pings: a server that is gone without a word is noticed within 30 s.
+_PING_INTERVAL_S = 10
+_MAX_OUTSTANDING_PINGS = 2
+
+# What may wait in this process for a socket that is slow or away. Beyond it, publishing raises.
+_MAX_PENDING_BYTES = 8 * 1024 * 1024
+
+_DRAIN_TIMEOUT_S = 5
+
+logger = logging.getLogger(__name__)
+
+
+@asynccontextmanager
+async def connect_broker(url: str, *, name: str, health: Health) -> AsyncIterator[Broker]:
+    """Connect as ``name`` and keep the connection until the block is left.
+
+    Replies arrive on inboxes ``_INBOX.<name>.…``, so that one service's user can't read another's.
+    While NATS is away, ``health`` has it marked down, and whatever is published waits in memory:
+    ask ``check_connected`` first where that is wrong. StartError names the setting when NATS is
+    away at the start.
+    """
+    broker = Client()
+    watch = _Watch(broker, health)
+    await _connect(
+        broker,
+        url,
+        watch,
+        way_out="start it, or correct the setting TIELINE_NATS_URL",
+        name=f"tieline-{name}",
+        disconnected_cb=watch.on_disconnected,
+        reconnected_cb=watch.on_reconnected,
+        closed_cb=watch.on_closed,
+        reconnect_time_wait=_RECONNECT_WAIT_S,
+        max_reconnect_attempts=-1,
+        ping_interval=_PING_INTERVAL_S,
+        max_outstanding_pings=_MAX_OUTSTANDING_PINGS,
+        inbox_prefix=f"_INBOX.{name}",
+        pending_size=_MAX_PENDING_BYTES,
+        drain_timeout=_DRAIN_TIMEOUT_S,
+    )
+    try:
+        yield broker
+    finally:
+        watch.is_closing = True
+        await _close(broker)
+
+
+@asynccontextmanager
+async def connect_admin(url: str) -> AsyncIterator[Broker]:
+    """Connect for one task of administration; StartError when NATS is away."""
+    broker = Client()
+    watch = _Watch(broker, None)
+    await _connect(
+        broker,
+        url,
+        watch,
+        way_out="start it, or correct the URL",
+        name="tieline-administration",
+        allow_reconnect=False,
+        max_reconnect_attempts=1,
+        reconnect_time_wait=_RECONNECT_WAIT_S,
+    )
+    try:
+        yield broker
+    finally:
+        watch.is_closing = True
+        await broker.close()
+
+
+class _Watch:
+    """Hears what happens to a connection, and keeps health and the log informed."""
+
+    def __init__(self, broker: Broker, health: Health | None) -> None:
+        self.is_closing = False
+        self.last_problem: Exception | None = None
+        self._broker = broker
+        self._health = health
+
+    async def on_disconnected(self) -> None:
+        if not self.is_closing:
+            logger.warning("NATS is away; reconnecting")
+            self._mark_down()
+
+    async def on_reconnected(self) -> None:
+        logger.info("NATS is back")
+        if self._health is not None:
+            self._health.mark_up(BROKER)
+
+    async def on_closed(self) -> None:
+        # Only a refused login ends the reconnecting; readiness stays false until a restart.
+        if not self.is_closing:
+            logger.error("NATS closed the connection for good")
+            self._mark_down()
+
+    async def on_error(self, error: Exception) -> None:
+        self.last_problem = error
+        if self._broker.is_connected and not self.is_closing:
+            logger.warning("NATS: %s", _describe(error))
+
+    def _mark_down(self) -> None:
+        if self._health is not None:
+            self._health.mark_down(BROKER)
+
+
+async def _connect(
+    broker: Broker, url: str, watch: _Watch, *, way_out: str, **options: Any
+) -> None:
+    try:
+        async with asyncio.timeout(_START_TIMEOUT_S):
+            await broker.connect(
+                url, error_cb=watch.on_error, connect_timeout=CONNECT_TIMEOUT_S, **options
+            )
+    except (TimeoutError, OSError, ValueError, nats.errors.Error) as error:
+        watch.is_closing = True
+        await _close_half_open(broker)
+        raise StartError(
+            f"can't connect to NATS at {_describe_address(url)}: "
+            f"{_describe(watch.last_problem or error)}; {way_out}"
+        ) from None
+
+
+async def _close_half_open(broker: Broker) -> None:
+    # A malformed URL fails before the client has anything to close, which then trips over that.
+    with contextlib.suppress(AssertionError, OSError, nats.errors.Error):
+        await broker.close()
+
+
+def check_connected(broker: Broker) -> None:
+    """Raise UnavailableError BROKER_UNAVAILABLE while the connection is away."""
+    if not broker.is_connected:
+        raise UnavailableError(
+            "BROKER_UNAVAILABLE",
+            "the message broker can't be reached",
+            retry_after_s=RETRY_AFTER_S,
+        )
+
+
+async def _close(broker: Broker) -> None:
+    try:
+        if broker.is_connected:
+            async with asyncio.timeout(_DRAIN_TIMEOUT_S + 1):
+                await broker.drain()
+    except (TimeoutError, OSError, nats.errors.Error) as error:
+        logger.warning("NATS went away while draining: %s", _describe(error))
+    finally:
+        await broker.close()
+
+
+def _describe_address(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        return f"{parts.hostname or 'localhost'}:{parts.port or 4222}"
+    except ValueError:
+        return "an address that is no URL"
+
+
+def _describe(error: Exception) -> str:
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
+    if isinstance(error, OSError):
+        return error.strerror or "connection refused or lost"
+    if isinstance(error, ValueError):
+        return "the URL is malformed"
+    return str(error) or type(error).__name__

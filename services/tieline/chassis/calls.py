@@ -1,0 +1,78 @@
+"""The facts of the call that is being handled, for whatever runs on its behalf.
+
+One :class:`Call` is current in each handler's task and in the tasks that it starts. The gRPC
+interceptors and the NATS side make calls; repositories, clients and log records read them.
+"""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+
+from tieline.chassis.errors import UnauthenticatedError
+from tieline.chassis.principals import Principal
+
+
+@dataclass(slots=True)
+class Call:
+    """One request on its way through this process."""
+
+    method: str
+    """``/package.Service/Method`` of a gRPC call, the subject of a NATS one."""
+
+    request_id: str
+    """Names the request in the logs of every service that it passes."""
+
+    deadline: float | None = None
+    """``time.monotonic()`` at which nobody waits for the answer any more; None for never."""
+
+    principal: Principal | None = None
+    """The verified caller; None for anonymous methods and for events."""
+
+    traceparent: str = ""
+    """W3C ``traceparent`` as it arrived; empty for a call that begins its trace here."""
+
+    tracestate: str = ""
+    """W3C ``tracestate`` as it arrived; empty when there was none."""
+
+    def remaining_s(self) -> float | None:
+        """Return the seconds left, 0 when the deadline has passed, None without a deadline."""
+        if self.deadline is None:
+            return None
+        return max(0.0, self.deadline - time.monotonic())
+
+
+current: ContextVar[Call | None] = ContextVar("tieline_call", default=None)
+"""Set by what receives calls; everybody else reads it through the functions below."""
+
+
+def find_call() -> Call | None:
+    """Return the call being handled; None in background work."""
+    return current.get()
+
+
+def current_call() -> Call:
+    """Return the call being handled; outside of one, LookupError: a fault of the program."""
+    call = current.get()
+    if call is None:
+        raise LookupError("no call is being handled here")
+    return call
+
+
+def current_principal() -> Principal:
+    """Return the verified caller, or raise UnauthenticatedError for an anonymous one."""
+    call = current.get()
+    if call is None or call.principal is None:
+        raise UnauthenticatedError("TOKEN_MISSING", "sign in first")
+    return call.principal
+
+
+@contextmanager
+def entered(call: Call) -> Iterator[Call]:
+    """Make the call current within the block; for receivers whose tasks handle many calls."""
+    token = current.set(call)
+    try:
+        yield call
+    finally:
+        current.reset(token)

@@ -1,0 +1,52 @@
+"""Rules and conversions of fields that several services share. Pure.
+
+Checks add to a mapping from field path to rule, so that a caller learns of every wrong field at
+once: collect, then ``raise_violations``.
+"""
+
+import datetime as dt
+import re
+from collections.abc import Mapping
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from tieline.chassis.errors import InvalidArgumentError
+
+# The open API's form of a userid (developer.work.weixin.qq.com/document/path/90195).
+USER_ID_PATTERN = re.compile(r"[0-9A-Za-z][0-9A-Za-z_\-@.]{0,63}")
+
+# Control characters have no place in names: they forge log lines and terminal output.
+_CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f]")
+
+
+def check_user_id(value: str, field: str, violations: dict[str, str]) -> None:
+    """Refuse what is no user id."""
+    if not USER_ID_PATTERN.fullmatch(value):
+        violations[field] = (
+            "must be 1 to 64 of 0-9 A-Z a-z _ - @ . and begin with a letter or digit"
+        )
+
+
+def check_text(
+    value: str, field: str, violations: dict[str, str], *, minimum: int, maximum: int
+) -> None:
+    """Refuse a one-line text of fewer or more characters, or with control characters."""
+    if not minimum <= len(value) <= maximum:
+        violations[field] = f"must have {minimum} to {maximum} characters"
+    elif minimum and not value.strip():
+        violations[field] = "must not be blank"
+    elif _CONTROL_CHARACTERS.search(value):
+        violations[field] = "must not contain control characters"
+
+
+def raise_violations(violations: Mapping[str, str]) -> None:
+    """Raise one error for all violations, if there are any."""
+    if violations:
+        raise InvalidArgumentError(violations)
+
+
+def to_timestamp(time: dt.datetime) -> Timestamp:
+    """Return an aware time as a protobuf Timestamp."""
+    timestamp = Timestamp()
+    timestamp.FromDatetime(time)
+    return timestamp

@@ -1,0 +1,210 @@
+"""The gRPC server of a service: guarded methods, health, reflection; binding, serving, draining."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import socket
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import grpc
+from google.protobuf.descriptor import ServiceDescriptor
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from tieline.chassis.authentication import TokenVerifier
+from tieline.chassis.health import Health
+from tieline.chassis.health_servicer import HealthServicer
+from tieline.chassis.interceptors.access import AccessRule, build_access_table
+from tieline.chassis.interceptors.call_interceptor import CallInterceptor
+from tieline.chassis.interceptors.call_metrics import CallMetrics
+from tieline.chassis.interceptors.guarded_method import CallLimits
+from tieline.chassis.interceptors.tracing import CallTracing
+from tieline.chassis.process import StartError
+from tieline.chassis.telemetry import Telemetry
+
+AddServicers = Callable[[grpc.aio.Server], None]
+
+# gRPC's own default for what is received, here for both directions: a page of 1,000 members is
+# about 200 KiB. Larger things are streamed.
+MAX_MESSAGE_BYTES = 4 * 1024 * 1024
+
+# A client that pings more often than this is told to go away; our own ping every 30 s.
+MIN_PING_INTERVAL_MS = 10_000
+
+# Finds a peer that vanished without a word (a pulled cable, a lost pod) within 40 s.
+PING_INTERVAL_MS = 30_000
+PING_TIMEOUT_MS = 10_000
+
+# Calls on a connection that ends by age may take this long to finish.
+CONNECTION_AGE_GRACE_MS = 60_000
+
+# Streams that end by themselves (a page of an export) get a second of the drain; subscriptions,
+# which never do, then go to another replica.
+STREAM_GRACE_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class ServerLimits:
+    """What bounds a server's calls and connections."""
+
+    default_deadline_s: float = 20.0
+    """Deadline of unary calls that come without one."""
+
+    slow_call_s: float = 1.0
+    """Unary calls that take longer are logged."""
+
+    trace_sample_ratio: float = 0.01
+    """Share of calls without an incoming trace that are traced and logged."""
+
+    max_connection_age_s: float = 0.0
+    """After this long a connection is closed when its calls have ended, so that a TCP load
+    balancer spreads clients over new replicas; 0 keeps connections."""
+
+
+@dataclass(frozen=True, slots=True)
+class GuardedServer:
+    """A server and what its drain needs."""
+
+    server: grpc.aio.Server
+    interceptor: CallInterceptor
+    health: Health
+
+
+def build_server(
+    services: Sequence[ServiceDescriptor],
+    add_servicers: AddServicers,
+    *,
+    verifier: TokenVerifier,
+    health: Health,
+    telemetry: Telemetry,
+    limits: ServerLimits,
+) -> GuardedServer:
+    """Return a server, not yet bound, of these services.
+
+    Raises StartError when a method does not say who may call it.
+    """
+    built = build_guarded_server(
+        build_access_table(services),
+        verifier=verifier,
+        health=health,
+        telemetry=telemetry,
+        limits=limits,
+    )
+    add_servicers(built.server)
+    names = [service.full_name for service in services]
+    health_pb2_grpc.add_HealthServicer_to_server(HealthServicer(health, names), built.server)
+    health_name = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
+    reflection.enable_server_reflection(
+        [*names, health_name, reflection.SERVICE_NAME], built.server
+    )
+    return built
+
+
+def build_guarded_server(
+    access: Mapping[str, AccessRule],
+    *,
+    verifier: TokenVerifier,
+    health: Health,
+    telemetry: Telemetry,
+    limits: ServerLimits,
+) -> GuardedServer:
+    """Return a server without services whose methods this access table opens."""
+    metrics = CallMetrics(telemetry.meter)
+    telemetry.histograms.append(metrics.durations)
+    interceptor = CallInterceptor(
+        access=access,
+        verifier=verifier,
+        health=health,
+        metrics=metrics,
+        tracing=CallTracing(telemetry.tracer, limits.trace_sample_ratio),
+        limits=CallLimits(limits.default_deadline_s, limits.slow_call_s),
+    )
+    server = grpc.aio.server(interceptors=[interceptor], options=_options(limits))
+    return GuardedServer(server, interceptor, health)
+
+
+def bind(server: grpc.aio.Server, host: str, port: int, *, is_worker: bool = False) -> int:
+    """Open the port and return it; a free one is taken for port 0.
+
+    gRPC opens ports with SO_REUSEPORT, by which a second ``tieline serve`` would silently share the
+    port of the first. So it is tried without; a worker, whose siblings share the port on purpose,
+    leaves that to its parent. Raises StartError.
+    """
+    if not is_worker:
+        check_port_is_free(host, port)
+    try:
+        return server.add_insecure_port(_address(host, port))
+    except RuntimeError as error:
+        raise StartError(
+            f"{_address(host, port)} can't be opened: check TIELINE_GRPC_HOST and TIELINE_GRPC_PORT"
+        ) from error
+
+
+def check_port_is_free(host: str, port: int) -> None:
+    """Raise StartError, which names the setting, when somebody listens on the port."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        # Connections of a server that ended a moment ago are no hindrance.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+            probe.listen(1)
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                text = f"port {port} on {host} is in use: set TIELINE_GRPC_PORT to a free one"
+            else:
+                text = (
+                    f"port {port} on {host} can't be opened ({error.strerror}): "
+                    "check TIELINE_GRPC_HOST and TIELINE_GRPC_PORT"
+                )
+            raise StartError(text) from error
+
+
+@asynccontextmanager
+async def serving(guarded: GuardedServer, *, grace_s: float) -> AsyncIterator[None]:
+    """Serve within the block; then drain, which takes at most ``grace_s`` seconds.
+
+    Draining: readiness goes false, no connection and no new call is accepted, calls in flight
+    finish, response streams end, and what is not done by then is cancelled.
+    """
+    await guarded.server.start()
+    guarded.health.mark_serving()
+    try:
+        yield
+    finally:
+        guarded.health.mark_draining()
+        stopping = asyncio.create_task(guarded.server.stop(grace_s))
+        await asyncio.wait([stopping], timeout=min(STREAM_GRACE_S, grace_s))
+        guarded.interceptor.end_response_streams()
+        await stopping
+
+
+async def serve_until(stop: asyncio.Event, guarded: GuardedServer, *, grace_s: float) -> None:
+    """Serve until the event is set, then drain. See :func:`serving`."""
+    async with serving(guarded, grace_s=grace_s):
+        await stop.wait()
+
+
+def _address(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _options(limits: ServerLimits) -> list[tuple[str, int]]:
+    options = [
+        ("grpc.so_reuseport", 1),
+        ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+        ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+        ("grpc.keepalive_time_ms", PING_INTERVAL_MS),
+        ("grpc.keepalive_timeout_ms", PING_TIMEOUT_MS),
+        ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.http2.min_ping_interval_without_data_ms", MIN_PING_INTERVAL_MS),
+    ]
+    if limits.max_connection_age_s > 0:
+        options += [
+            ("grpc.max_connection_age_ms", int(limits.max_connection_age_s * 1000)),
+            ("grpc.max_connection_age_grace_ms", CONNECTION_AGE_GRACE_MS),
+        ]
+    return options

@@ -1,0 +1,372 @@
+"""Brings a database's schemas to what this code needs; run by one role, before the services.
+
+A service's migrations are plain files ``NNNN_what_it_adds.sql`` in its ``migrations`` folder. The
+chassis has its own, with ``{schema}`` for the service's name, applied to each schema first. What
+was applied stands with its checksum in ``<schema>.schema_migrations``.
+
+A file runs in one transaction with its row there, so that it is applied whole or not at all. One
+that can't (``CREATE INDEX CONCURRENTLY``) says ``-- no-transaction`` in its first line, ends each
+statement with a semicolon at the end of a line, and is safe to run again; should it stop halfway,
+its row has no finish_time and somebody must say ``--rerun``.
+"""
+
+import asyncio
+import hashlib
+import re
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from importlib import resources
+
+import asyncpg
+
+from tieline.chassis.postgres import (
+    CONNECT_TIMEOUT_S,
+    Connection,
+    describe_address,
+    describe_connection_error,
+)
+
+CHASSIS = "chassis"
+
+# Any number that nothing else locks: the bytes of "tieline" read as an integer.
+_LOCK_KEY = int.from_bytes(b"tieline")
+_LOCK_POLL_INTERVAL_S = 0.2
+
+# A migration that waits for a busy table stops everybody behind it; better it fails and is run
+# again at a quieter moment.
+_LOCK_TIMEOUT = "5s"
+
+_FILE_NAME = re.compile(r"(\d{4})_[a-z0-9_]+\.sql")
+_SERVICE_NAME = re.compile(r"[a-z][a-z_]{0,40}")
+
+
+class MigrationError(Exception):
+    """Why the schemas are not, or can't be made, what this code needs: one line, with a way out."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.text = text
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """One file, for one schema."""
+
+    schema: str
+    component: str
+    """``chassis``, or the service."""
+
+    version: int
+    file_name: str
+    sql: str
+
+    @property
+    def name(self) -> str:
+        """How reports and ``--rerun`` call it: ``identity/0003``, ``identity/chassis/0001``."""
+        prefix = self.schema if self.component == self.schema else f"{self.schema}/{CHASSIS}"
+        return f"{prefix}/{self.version:04d}"
+
+    @property
+    def checksum(self) -> str:
+        """SHA-256 of the file as it is applied."""
+        return hashlib.sha256(self.sql.encode()).hexdigest()
+
+    @property
+    def is_transactional(self) -> bool:
+        """Whether it runs in one transaction."""
+        return self.sql.partition("\n")[0].strip() != "-- no-transaction"
+
+
+@dataclass(frozen=True, slots=True)
+class _Applied:
+    component: str
+    version: int
+    file_name: str
+    checksum: str
+    is_finished: bool
+
+
+def load_migrations(service: str) -> list[Migration]:
+    """Return the chassis' migrations and the service's, in the order in which they apply."""
+    _check_name(service)
+    return [
+        *_load_folder(service, CHASSIS, "tieline.chassis", "chassis_migrations"),
+        *_load_folder(service, service, f"tieline.{service}", "migrations"),
+    ]
+
+
+async def migrate(
+    admin_dsn: str,
+    services: Iterable[str],
+    *,
+    rerun: str | None = None,
+    report: Callable[[str], None] = lambda name: None,
+) -> list[str]:
+    """Apply what is missing; return the names of what was applied, in order.
+
+    Connects as a role that may create schemas and roles. Runners at the same time wait for each
+    other, and the later ones find nothing to do. ``rerun`` names one migration without transaction
+    that stopped halfway and is to run again. ``report`` hears each name once it is applied.
+    """
+    names: list[str] = []
+
+    def applied(migration: Migration) -> None:
+        names.append(migration.name)
+        report(migration.name)
+
+    async with _connect(admin_dsn) as connection, _only_runner(connection):
+        for service in services:
+            await _prepare_schema(connection, service)
+            await _migrate_schema(connection, service, rerun, applied)
+    return names
+
+
+async def pending(dsn: str, services: Iterable[str]) -> list[str]:
+    """Return the names of what ``migrate`` would apply; MigrationError where it would stop."""
+    names: list[str] = []
+    async with _connect(dsn) as connection:
+        for service in services:
+            migrations = load_migrations(service)
+            done = check_history(migrations, await _list_applied(connection, service))
+            names += [migration.name for migration in migrations if migration not in done]
+    return names
+
+
+async def check_schema(connection: Connection, service: str) -> None:
+    """Raise MigrationError unless the service's schema has every migration that this code knows.
+
+    A newer database is accepted: migrations suit the code before them, and during an upgrade that
+    code still runs.
+    """
+    present = {
+        (applied.component, applied.version)
+        for applied in await _list_applied(connection, service)
+        if applied.is_finished
+    }
+    for component in (CHASSIS, service):
+        known = [m.version for m in load_migrations(service) if m.component == component]
+        has = max((version for of, version in present if of == component), default=0)
+        needs = max(known, default=0)
+        if has < needs:
+            what = f"schema {service}" if component == service else f"chassis of schema {service}"
+            raise MigrationError(
+                f"{what} is at {has}, this code needs {needs}: run `tieline migrate`"
+            )
+
+
+def check_history(
+    migrations: Sequence[Migration], history: Sequence[_Applied], rerun: str | None = None
+) -> set[Migration]:
+    """Return which migrations are done, or raise MigrationError where the history does not fit."""
+    known = {(m.component, m.version): m for m in migrations}
+    done = set()
+    for applied in history:
+        migration = known.get((applied.component, applied.version))
+        if migration is None:
+            raise MigrationError(
+                f"the database is newer than this code: {applied.file_name} was applied and is "
+                "not known here; use the version of tieline that brought it, or a later one"
+            )
+        if applied.checksum != migration.checksum:
+            raise MigrationError(
+                f"migration {migration.name} ({migration.file_name}) was edited after it was "
+                "applied; restore the file and put the change into a new one"
+            )
+        if not applied.is_finished and migration.name != rerun:
+            raise MigrationError(
+                f"migration {migration.name} ({migration.file_name}) stopped halfway; "
+                f"run `tieline migrate --rerun {migration.name}`"
+            )
+        if applied.is_finished:
+            done.add(migration)
+    return done
+
+
+def _check_name(service: str) -> None:
+    assert _SERVICE_NAME.fullmatch(service), f"{service!r} can't name a schema"
+
+
+def _load_folder(schema: str, component: str, package: str, folder: str) -> list[Migration]:
+    root = resources.files(package) / folder
+    if not root.is_dir():
+        return []
+    names = sorted(entry.name for entry in root.iterdir() if entry.name.endswith(".sql"))
+    migrations = []
+    for expected, name in enumerate(names, start=1):
+        match = _FILE_NAME.fullmatch(name)
+        if match is None or int(match.group(1)) != expected:
+            raise MigrationError(
+                f"migration {component}/{name} is out of order: expected {expected:04d}_….sql"
+            )
+        sql = (root / name).read_text(encoding="utf-8")
+        if component == CHASSIS:
+            sql = sql.replace("{schema}", schema)
+        migrations.append(Migration(schema, component, expected, name, sql))
+    return migrations
+
+
+@asynccontextmanager
+async def _connect(dsn: str) -> AsyncIterator[Connection]:
+    try:
+        connection = await asyncpg.connect(
+            dsn, timeout=CONNECT_TIMEOUT_S, server_settings={"application_name": "tieline-migrate"}
+        )
+    except (OSError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        raise MigrationError(
+            f"can't connect to PostgreSQL at {describe_address(dsn)} to migrate it: "
+            f"{describe_connection_error(error)}; start it, or correct the DSN"
+        ) from None
+    try:
+        yield connection
+    finally:
+        connection.terminate()
+
+
+@asynccontextmanager
+async def _only_runner(connection: Connection) -> AsyncIterator[None]:
+    # Asked again and again instead of waited for: a waiting statement holds a snapshot, and
+    # CREATE INDEX CONCURRENTLY in the other runner would wait for that.
+    while not await connection.fetchval(  # noqa: ASYNC110 -- the lock is another process's
+        "SELECT pg_try_advisory_lock($1)", _LOCK_KEY
+    ):
+        await asyncio.sleep(_LOCK_POLL_INTERVAL_S)
+    try:
+        await connection.execute(f"SET lock_timeout = '{_LOCK_TIMEOUT}'")
+        yield
+    finally:
+        if not connection.is_closed():
+            await connection.execute("SELECT pg_advisory_unlock_all()")
+
+
+async def _prepare_schema(connection: Connection, service: str) -> None:
+    _check_name(service)
+    role = f"tieline_{service}"
+    await _create_role(connection, role)
+    database = await connection.fetchval("SELECT quote_ident(current_database())")
+    async with connection.transaction():
+        await connection.execute(
+            f"""
+            CREATE SCHEMA IF NOT EXISTS {service};
+            REVOKE ALL ON SCHEMA {service} FROM PUBLIC;
+            REVOKE ALL ON SCHEMA public FROM PUBLIC;
+            REVOKE ALL ON DATABASE {database} FROM PUBLIC;
+            GRANT CONNECT ON DATABASE {database} TO {role};
+            GRANT USAGE ON SCHEMA {service} TO {role};
+            ALTER ROLE {role} IN DATABASE {database} SET search_path = {service};
+
+            CREATE TABLE IF NOT EXISTS {service}.schema_migrations (
+                component   text        NOT NULL,
+                version     integer     NOT NULL,
+                name        text        NOT NULL,
+                checksum    text        NOT NULL,
+                start_time  timestamptz NOT NULL,
+                finish_time timestamptz,
+                CONSTRAINT schema_migrations_pkey PRIMARY KEY (component, version)
+            );
+            GRANT SELECT ON {service}.schema_migrations TO {role};
+
+            ALTER DEFAULT PRIVILEGES REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC;
+            ALTER DEFAULT PRIVILEGES IN SCHEMA {service}
+                GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO {role};
+            ALTER DEFAULT PRIVILEGES IN SCHEMA {service} GRANT USAGE ON SEQUENCES TO {role};
+            ALTER DEFAULT PRIVILEGES IN SCHEMA {service} GRANT EXECUTE ON FUNCTIONS TO {role};
+            """  # noqa: S608 -- the name is checked
+        )
+
+
+async def _create_role(connection: Connection, role: str) -> None:
+    if await connection.fetchval("SELECT true FROM pg_roles WHERE rolname = $1", role):
+        return
+    try:
+        await connection.execute(f"CREATE ROLE {role} LOGIN")
+    except (asyncpg.DuplicateObjectError, asyncpg.UniqueViolationError):
+        # Roles belong to the cluster, the advisory lock to one database: a runner in another
+        # database was faster.
+        return
+
+
+async def _migrate_schema(
+    connection: Connection, service: str, rerun: str | None, applied: Callable[[Migration], None]
+) -> None:
+    migrations = load_migrations(service)
+    done = check_history(migrations, await _list_applied(connection, service), rerun)
+    for migration in migrations:
+        if migration not in done:
+            await _apply(connection, migration)
+            applied(migration)
+
+
+async def _list_applied(connection: Connection, service: str) -> list[_Applied]:
+    _check_name(service)
+    has_table = await connection.fetchval(
+        "SELECT to_regclass($1) IS NOT NULL", f"{service}.schema_migrations"
+    )
+    if not has_table:
+        return []
+    rows = await connection.fetch(
+        f"""
+        SELECT component, version, name AS file_name, checksum,
+               finish_time IS NOT NULL AS is_finished
+          FROM {service}.schema_migrations
+         ORDER BY component = '{CHASSIS}' DESC, version
+        """  # noqa: S608 -- the name is checked
+    )
+    return [_Applied(**row) for row in rows]
+
+
+async def _apply(connection: Connection, migration: Migration) -> None:
+    try:
+        if migration.is_transactional:
+            async with connection.transaction():
+                await connection.execute(migration.sql)
+                await _record_start(connection, migration)
+                await _record_finish(connection, migration)
+        else:
+            await _record_start(connection, migration)
+            for statement in _split_statements(migration.sql):
+                await connection.execute(statement)
+            await _record_finish(connection, migration)
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        way_out = (
+            "nothing of it was applied; correct the cause and run `tieline migrate` again"
+            if migration.is_transactional
+            else f"correct the cause and run `tieline migrate --rerun {migration.name}`"
+        )
+        raise MigrationError(
+            f"migration {migration.name} ({migration.file_name}) failed: "
+            f"{describe_connection_error(error)}; {way_out}"
+        ) from error
+
+
+async def _record_start(connection: Connection, migration: Migration) -> None:
+    await connection.execute(
+        f"""
+        INSERT INTO {migration.schema}.schema_migrations
+               (component, version, name, checksum, start_time)
+        VALUES ($1, $2, $3, $4, clock_timestamp())
+        ON CONFLICT ON CONSTRAINT schema_migrations_pkey
+        DO UPDATE SET start_time = excluded.start_time
+        """,  # noqa: S608 -- the name is checked
+        migration.component,
+        migration.version,
+        migration.file_name,
+        migration.checksum,
+    )
+
+
+async def _record_finish(connection: Connection, migration: Migration) -> None:
+    await connection.execute(
+        f"""
+        UPDATE {migration.schema}.schema_migrations
+           SET finish_time = clock_timestamp()
+         WHERE component = $1 AND version = $2
+        """,  # noqa: S608 -- the name is checked
+        migration.component,
+        migration.version,
+    )
+
+
+def _split_statements(sql: str) -> list[str]:
+    # Several statements sent together are one transaction to the server, whatever was asked for.
+    return [part for part in re.split(r"(?<=;)[ \t]*\n", sql) if part.strip(" \t\n")]

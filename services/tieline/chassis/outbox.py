@@ -1,0 +1,310 @@
+"""Events on their way out: committed with the change that they tell of, then sent to JetStream.
+
+A service inserts its events in the transaction of the change. One relay per service, elected by a
+session lock in the database, publishes them in the order of ``outbox_id`` and deletes what the
+stream has stored. So an event is published if and only if its change is committed, at least once,
+and once only within the stream's window for duplicates, by ``Nats-Msg-Id``.
+
+Order per key is kept although hundreds of publishes are under way at a time: see
+``event_publisher``.
+"""
+
+import asyncio
+import json
+import logging
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from types import TracebackType
+from typing import Self
+
+import nats.errors
+from google.protobuf.message import Message
+from opentelemetry.metrics import CallbackOptions, Observation, get_meter
+
+from tieline.chassis.broker import Broker
+from tieline.chassis.calls import find_call
+from tieline.chassis.errors import ServiceError
+from tieline.chassis.event_publisher import EventPublisher
+from tieline.chassis.ids import new_uuid7
+from tieline.chassis.message_headers import REQUEST_ID_HEADER
+from tieline.chassis.postgres import Connection, Pool, Record, wake_after_commit
+from tieline.chassis.telemetry import inject_headers
+
+# Half of NATS' default limit for a message, so that headers always fit.
+MAX_PAYLOAD_BYTES = 512 * 1024
+
+# Large enough to hide a round trip, small enough that a lost one costs little to send again. At
+# the largest payloads a batch is bounded by bytes instead.
+_BATCH_ROWS = 500
+_BATCH_BYTES = 4 * 1024 * 1024
+
+# Wakes come as core NATS messages, which may be lost; nobody waits longer than this for an event.
+_POLL_INTERVAL_S = 1.0
+
+# How soon another replica's relay takes over when the active one is gone.
+_LOCK_POLL_INTERVAL_S = 0.5
+
+_FLUSH_TIMEOUT_S = 3.0
+_FIRST_BACK_OFF_S = 0.1
+_MAX_BACK_OFF_S = 5.0
+
+_SUBJECT = re.compile(r"tieline\.([a-z_]+)\.v\d+\.[a-z_]+")
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A fact that other services may want to know."""
+
+    subject: str
+    """``tieline.<service>.v1.<event_in_snake_case>``"""
+
+    corp_id: str
+    """Empty for events of no corp."""
+
+    key: str
+    """Events of one key are delivered in order. Whoever inserts one holds the lock of the row that
+    the key names."""
+
+    event_id: str
+    payload: bytes
+    """The serialized protobuf message; 512 KiB at most."""
+
+
+def build_event(subject: str, corp_id: str, key: str, message: Message) -> Event:
+    """Return the event that tells ``message``.
+
+    An empty field ``event_id`` of the message is filled in; one that is set names the event.
+    """
+    assert _SUBJECT.fullmatch(subject), f"{subject!r} is no event's subject"
+    event_id = getattr(message, "event_id", "") or new_uuid7()
+    if "event_id" in message.DESCRIPTOR.fields_by_name:
+        message.event_id = event_id  # type: ignore[attr-defined]
+    payload = message.SerializeToString()
+    assert len(payload) <= MAX_PAYLOAD_BYTES, f"{subject}: {len(payload)} bytes are too many"
+    return Event(subject, corp_id, key, event_id, payload)
+
+
+async def insert_events(connection: Connection, schema: str, events: Sequence[Event]) -> None:
+    """Put the events into the outbox, in this order, in the caller's transaction."""
+    if not events:
+        return
+    headers: dict[str, str] = {}
+    inject_headers(headers)
+    call = find_call()
+    if call is not None:
+        headers[REQUEST_ID_HEADER] = call.request_id
+    await connection.execute(
+        _sql(schema).insert,
+        [event.corp_id for event in events],
+        [event.event_id for event in events],
+        [event.key for event in events],
+        [event.subject for event in events],
+        [event.payload for event in events],
+        json.dumps(headers),
+    )
+    wake_after_commit(schema)
+
+
+class OutboxRelay:
+    """Publishes the schema's outbox while entered; of several replicas' relays one is active."""
+
+    def __init__(self, pool: Pool, broker: Broker, schema: str) -> None:
+        self._pool = pool
+        self._broker = broker
+        self._schema = schema
+        self._has_events = asyncio.Event()
+        self._is_active = False
+        self._wake_task: asyncio.Task[None] | None = None
+        self._is_empty = asyncio.Event()
+        self._waiting_rows = 0
+
+    async def __aenter__(self) -> Self:
+        _create_gauge()
+        _observed[self._schema] = self
+        subject = f"wake.{self._schema}"
+        self._subscription = await self._broker.subscribe(subject, cb=self._on_wake)
+        self._pool.listen_for_wakes(self._schema, self._wake)
+        self._task = asyncio.create_task(self._run(), name=f"outbox-relay-{self._schema}")
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._is_active:
+            await self._flush()
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+        await self._unsubscribe()
+        if self._wake_task is not None:
+            await asyncio.gather(self._wake_task, return_exceptions=True)
+        _observed.pop(self._schema, None)
+
+    @property
+    def is_active(self) -> bool:
+        """Whether this relay is the one that publishes."""
+        return self._is_active
+
+    async def _flush(self) -> None:
+        """Give what is committed the time to get out; the rest waits for the next relay."""
+        self._is_empty.clear()
+        self._has_events.set()
+        try:
+            async with asyncio.timeout(_FLUSH_TIMEOUT_S):
+                await self._is_empty.wait()
+        except TimeoutError:
+            logger.info("events of %s stay in the outbox for the next relay", self._schema)
+
+    async def _unsubscribe(self) -> None:
+        try:
+            await self._subscription.unsubscribe()
+        except nats.errors.Error:
+            logger.debug("the broker's connection was closed before the relay")
+
+    async def _on_wake(self, _: object) -> None:
+        self._has_events.set()
+
+    def _wake(self) -> None:
+        """Wake the active relay: this one directly, another replica's by a message."""
+        self._has_events.set()
+        if not self._is_active and (self._wake_task is None or self._wake_task.done()):
+            self._wake_task = asyncio.create_task(self._send_wake(), name="outbox-wake")
+
+    async def _send_wake(self) -> None:
+        # The flush is a round trip: however many commits there are, one message is under way.
+        try:
+            if self._broker.is_connected:
+                await self._broker.publish(f"wake.{self._schema}")
+                await self._broker.flush()
+        except (OSError, nats.errors.Error):
+            logger.debug("a wake was lost; the relay's poll makes up for it")
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                async with self._pool.connect() as connection:
+                    await self._wait_for_lock(connection)
+                    self._is_active = True
+                    await self._relay(connection)
+            except ServiceError as error:
+                logger.info("the outbox relay of %s pauses: %s", self._schema, error.text)
+            except Exception:
+                logger.exception("the outbox relay of %s failed and begins again", self._schema)
+            finally:
+                self._is_active = False
+            await asyncio.sleep(_POLL_INTERVAL_S)
+
+    async def _wait_for_lock(self, connection: Connection) -> None:
+        # Asked again and again instead of waited for: a waiting statement holds a snapshot, which
+        # would keep vacuum from clearing the outbox for as long as the other relay lives.
+        key = f"tieline.outbox.{self._schema}"
+        while not await connection.fetchval(  # noqa: ASYNC110 -- the lock is another process's
+            "SELECT pg_try_advisory_lock(hashtextextended($1, 0))", key
+        ):
+            await asyncio.sleep(_LOCK_POLL_INTERVAL_S)
+
+    async def _relay(self, connection: Connection) -> None:
+        publisher = EventPublisher(self._broker, self._schema.upper(), max_pending=_BATCH_ROWS)
+        back_off_s = _FIRST_BACK_OFF_S
+        while True:
+            self._has_events.clear()
+            rows = await connection.fetch(_sql(self._schema).fetch, _BATCH_ROWS)
+            batch = _within_bytes(rows)
+            stored = await publisher.publish(batch)
+            if stored:
+                await _delete(connection, self._schema, stored)
+            if len(stored) < len(batch):
+                await self._count(connection)
+                await asyncio.sleep(back_off_s)
+                back_off_s = min(2 * back_off_s, _MAX_BACK_OFF_S)
+                continue
+            back_off_s = _FIRST_BACK_OFF_S
+            self._waiting_rows = len(rows) - len(batch)
+            if not rows:
+                self._is_empty.set()
+            if len(rows) == len(batch) < _BATCH_ROWS:
+                await self._wait_for_events()
+
+    async def _wait_for_events(self) -> None:
+        try:
+            async with asyncio.timeout(_POLL_INTERVAL_S):
+                await self._has_events.wait()
+        except TimeoutError:
+            return
+
+    async def _count(self, connection: Connection) -> None:
+        self._waiting_rows = await connection.fetchval(_sql(self._schema).count)
+
+    def observe(self) -> Iterable[Observation]:
+        """Report the rows that wait while publishing fails; another replica's relay reports 0."""
+        yield Observation(self._waiting_rows if self._is_active else 0, {"service": self._schema})
+
+
+def _within_bytes(rows: Sequence[Record]) -> Sequence[Record]:
+    total = 0
+    for count, row in enumerate(rows):
+        total += len(row["payload"])
+        if total > _BATCH_BYTES and count > 0:
+            return rows[:count]
+    return rows
+
+
+async def _delete(connection: Connection, schema: str, rows: Sequence[Record]) -> None:
+    await connection.execute(
+        _sql(schema).delete,
+        [row["corp_id"] for row in rows],
+        [row["outbox_id"] for row in rows],
+    )
+
+
+class _Statements:
+    """The statements for one schema."""
+
+    def __init__(self, schema: str) -> None:
+        self.insert = f"""
+            INSERT INTO {schema}.outbox (corp_id, event_id, key, subject, payload, headers)
+            SELECT corp_id, event_id, key, subject, payload, $6::jsonb
+              FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bytea[])
+                   WITH ORDINALITY
+                   AS event (corp_id, event_id, key, subject, payload, position)
+             ORDER BY position
+        """  # noqa: S608 -- schemas are named by the code
+        self.fetch = f"""
+            SELECT corp_id, outbox_id, event_id, key, subject, payload, headers
+              FROM {schema}.outbox
+             ORDER BY outbox_id
+             LIMIT $1
+        """  # noqa: S608 -- schemas are named by the code
+        self.delete = f"""
+            DELETE FROM {schema}.outbox
+             USING unnest($1::text[], $2::bigint[]) AS published (corp_id, outbox_id)
+             WHERE outbox.corp_id = published.corp_id
+               AND outbox.outbox_id = published.outbox_id
+        """  # noqa: S608 -- schemas are named by the code
+        self.count = f"SELECT count(*) FROM {schema}.outbox"  # noqa: S608 -- schemas are named by the code
+
+
+_sql = cache(_Statements)
+
+_observed: dict[str, OutboxRelay] = {}
+
+
+def _observe_all(_: CallbackOptions) -> Iterable[Observation]:
+    for relay in list(_observed.values()):
+        yield from relay.observe()
+
+
+@cache
+def _create_gauge() -> None:
+    get_meter("tieline.chassis").create_observable_gauge(
+        "outbox.waiting",
+        [_observe_all],
+        unit="{event}",
+        description="Events committed and not yet published",
+    )

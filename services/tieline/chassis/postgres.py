@@ -1,0 +1,352 @@
+"""PostgreSQL for a service: its pool, transactions, and what the driver's errors mean.
+
+The one place that translates driver errors:
+
+    connection lost, refused, starting up    UnavailableError DATABASE_UNAVAILABLE, marked down
+    no free connection, statement too slow   UnavailableError DATABASE_UNAVAILABLE
+    serialization failure, deadlock, lock    AbortedError CONCURRENT_CHANGE
+    disk full                                ResourceExhaustedError STORAGE_FULL
+    a constraint of the service's table      the ServiceError that the service gave for its name
+    anything else                            as it is; callers see INTERNAL
+"""
+
+import asyncio
+import logging
+import re
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from contextvars import ContextVar
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, TypeAlias
+from urllib.parse import urlsplit
+
+import asyncpg
+
+from tieline.chassis.errors import (
+    AbortedError,
+    ResourceExhaustedError,
+    ServiceError,
+    UnavailableError,
+)
+from tieline.chassis.health import DATABASE, RETRY_AFTER_S, Health
+from tieline.chassis.process import StartError
+
+# asyncpg's classes are generic to mypy alone; these names serve both.
+if TYPE_CHECKING:
+    Record: TypeAlias = asyncpg.Record
+    Connection: TypeAlias = (
+        asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]
+    )
+    _DriverPool: TypeAlias = asyncpg.Pool[asyncpg.Record]
+else:
+    Record = asyncpg.Record
+    Connection = asyncpg.Connection
+    _DriverPool = asyncpg.Pool
+
+ConstraintErrors = Mapping[str, Callable[[], ServiceError]]
+"""Name of a constraint or unique index -> the error that breaking it means to the caller."""
+
+NO_CONSTRAINT_ERRORS: ConstraintErrors = MappingProxyType({})
+
+CONNECT_TIMEOUT_S = 5.0
+
+# A caller waits 20 s by default; nothing that takes longer than that has a reader.
+STATEMENT_TIMEOUT_S = 20
+
+# What holds row locks and does nothing is a fault; it must not stop the others for long.
+IDLE_IN_TRANSACTION_TIMEOUT_S = 10
+
+# Below the statement's timeout, so that a queue behind a lock ends as ABORTED.
+LOCK_TIMEOUT_S = 10
+
+# The server ends a statement by itself; the client's own limit is for a server that is gone.
+_COMMAND_TIMEOUT_S = STATEMENT_TIMEOUT_S + 5
+
+# Waiting longer for a free connection than for an answer helps nobody.
+_ACQUIRE_TIMEOUT_S = 10.0
+
+_PROBE_INTERVAL_DOWN_S = 1.0
+_PROBE_INTERVAL_UP_S = 5.0
+_PROBE_TIMEOUT_S = 2.0
+
+# SQLSTATEs and classes of a server that can't be used now, whatever the statement.
+_AWAY_ERRORS = (
+    asyncpg.PostgresConnectionError,  # class 08
+    asyncpg.CannotConnectNowError,  # 57P03: starting up or shutting down
+    asyncpg.AdminShutdownError,  # 57P01: also what pg_terminate_backend sends
+    asyncpg.CrashShutdownError,  # 57P02
+    asyncpg.TooManyConnectionsError,  # 53300
+    asyncpg.ReadOnlySQLTransactionError,  # 25006: connected to what is no longer the primary
+)
+_CONFLICT_ERRORS = (
+    asyncpg.SerializationError,
+    asyncpg.DeadlockDetectedError,
+    asyncpg.LockNotAvailableError,
+)
+
+# Citus reports the constraint of a shard: the table's name for it plus the shard's number.
+_SHARD_SUFFIX = re.compile(r"_\d{6,}$")
+
+logger = logging.getLogger(__name__)
+
+_wakes: ContextVar[set[str] | None] = ContextVar("tieline_outbox_wakes", default=None)
+
+
+class Pool:
+    """A service's connections, with error translation, health and wake-ups after commits."""
+
+    def __init__(
+        self,
+        driver_pool: _DriverPool,
+        options: Mapping[str, Any],
+        health: Health,
+        constraint_errors: ConstraintErrors,
+    ) -> None:
+        self._driver_pool = driver_pool
+        self._options = options
+        self._health = health
+        self._constraint_errors = constraint_errors
+        self._wake_listeners: dict[str, Callable[[], None]] = {}
+
+    @asynccontextmanager
+    async def acquire(self) -> AsyncIterator[Connection]:
+        """Lend a connection outside of any transaction, for single reads."""
+        async with AsyncExitStack() as stack:
+            try:
+                connection = await stack.enter_async_context(
+                    self._driver_pool.acquire(timeout=_ACQUIRE_TIMEOUT_S)
+                )
+            except TimeoutError:
+                raise _unavailable("no database connection became free in time") from None
+            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+                raise self._away(error) from error
+            try:
+                yield connection
+            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+                translated = self._translate(error, connection)
+                if translated is None:
+                    raise
+                raise translated from error
+
+    @asynccontextmanager
+    async def connect(self) -> AsyncIterator[Connection]:
+        """Open a connection of its own, for what holds a session lock. No timeout on statements."""
+        try:
+            connection = await asyncpg.connect(**self._options)
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            raise self._away(error) from error
+        try:
+            yield connection
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            translated = self._translate(error, connection)
+            if translated is None:
+                raise
+            raise translated from error
+        finally:
+            connection.terminate()
+
+    def listen_for_wakes(self, schema: str, listener: Callable[[], None]) -> None:
+        """Call ``listener`` after each commit that put events into the schema's outbox."""
+        self._wake_listeners[schema] = listener
+
+    def wake(self, schema: str) -> None:
+        """Tell the schema's listener, if there is one, that its outbox has new rows."""
+        listener = self._wake_listeners.get(schema)
+        if listener is not None:
+            listener()
+
+    async def probe(self) -> None:
+        """Mark the database up or down by asking it; takes 2 seconds at most.
+
+        While it is up and every connection is busy it is not asked: those who use them will tell.
+        """
+        is_down = DATABASE in self._health.down
+        if not is_down and self._is_busy():
+            return
+        try:
+            async with asyncio.timeout(_PROBE_TIMEOUT_S):
+                await (self._ask_new_connection() if is_down else self._ask_pooled_connection())
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            self._away(error)
+            return
+        if is_down:
+            self._health.mark_up(DATABASE)
+            logger.info("the database answers again")
+
+    def _is_busy(self) -> bool:
+        pool = self._driver_pool
+        return pool.get_idle_size() == 0 and pool.get_size() == pool.get_max_size()
+
+    async def _ask_new_connection(self) -> None:
+        connection = await asyncpg.connect(**self._options)
+        try:
+            await connection.execute("SELECT 1")
+        finally:
+            connection.terminate()
+
+    async def _ask_pooled_connection(self) -> None:
+        async with self._driver_pool.acquire() as connection:
+            await connection.execute("SELECT 1")
+
+    def _translate(self, error: Exception, connection: Connection) -> ServiceError | None:
+        if isinstance(error, _AWAY_ERRORS) or _is_lost(connection):
+            return self._away(error)
+        if isinstance(error, asyncpg.QueryCanceledError):
+            return _unavailable("the database took too long")
+        if isinstance(error, _CONFLICT_ERRORS):
+            return AbortedError(
+                "CONCURRENT_CHANGE", "a concurrent change won; send the request again"
+            )
+        if isinstance(error, asyncpg.DiskFullError):
+            return ResourceExhaustedError(
+                "STORAGE_FULL", "the database's disk is full", retry_after_s=10.0
+            )
+        if isinstance(error, asyncpg.IntegrityConstraintViolationError):
+            return self._constraint_error(error.constraint_name or "")
+        return None
+
+    def _constraint_error(self, name: str) -> ServiceError | None:
+        build = self._constraint_errors.get(name) or self._constraint_errors.get(
+            _SHARD_SUFFIX.sub("", name)
+        )
+        return None if build is None else build()
+
+    def _away(self, error: Exception) -> UnavailableError:
+        if DATABASE not in self._health.down:
+            logger.warning("the database is away: %s", describe_connection_error(error))
+        self._health.mark_down(DATABASE)
+        return _unavailable("the database can't be reached")
+
+
+@asynccontextmanager
+async def create_pool(
+    dsn: str,
+    *,
+    service: str,
+    max_size: int,
+    health: Health,
+    constraint_errors: ConstraintErrors = NO_CONSTRAINT_ERRORS,
+) -> AsyncIterator[Pool]:
+    """Connect as the service's role and keep ``health`` informed until the block is left.
+
+    ``max_size`` is the number of connections, one per second-long probe not counted. StartError
+    names the setting when the first connection fails.
+    """
+    options = {
+        "dsn": dsn,
+        "timeout": CONNECT_TIMEOUT_S,
+        "server_settings": {
+            "application_name": f"tieline-{service}",
+            "timezone": "UTC",
+            # Compiling a plan takes longer than any of these services' statements.
+            "jit": "off",
+            "lock_timeout": f"{LOCK_TIMEOUT_S}s",
+            "idle_in_transaction_session_timeout": f"{IDLE_IN_TRANSACTION_TIMEOUT_S}s",
+        },
+    }
+    async with AsyncExitStack() as stack:
+        driver_pool = await _open_driver_pool(options, max_size)
+        stack.callback(driver_pool.terminate)
+        pool = Pool(driver_pool, options, health, constraint_errors)
+        probes = asyncio.create_task(_probe_forever(pool, health), name="database-probe")
+        stack.push_async_callback(_cancel, probes)
+        yield pool
+
+
+async def _open_driver_pool(options: Mapping[str, Any], max_size: int) -> _DriverPool:
+    server_settings = {
+        **options["server_settings"],
+        "statement_timeout": f"{STATEMENT_TIMEOUT_S}s",
+    }
+    try:
+        driver_pool = await asyncpg.create_pool(
+            **{**options, "server_settings": server_settings},
+            # The driver would complain with a traceback each time it can't keep a minimum open.
+            min_size=0,
+            max_size=max_size,
+            command_timeout=_COMMAND_TIMEOUT_S,
+        )
+        async with driver_pool.acquire() as connection:
+            await connection.execute("SELECT 1")
+        return driver_pool
+    except (OSError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        raise StartError(
+            f"can't connect to PostgreSQL at {describe_address(options['dsn'])}: "
+            f"{describe_connection_error(error)}; "
+            "start it, or correct the setting TIELINE_DATABASE_DSN"
+        ) from None
+
+
+@asynccontextmanager
+async def transaction(pool: Pool) -> AsyncIterator[Connection]:
+    """Run the block in one transaction; after its commit, wake the relay if events were inserted.
+
+    A lost connection during COMMIT raises UnavailableError although the server may have committed:
+    what is sent again must be recognised, by its request id or key.
+    """
+    wakes: set[str] = set()
+    token = _wakes.set(wakes)
+    try:
+        async with pool.acquire() as connection, connection.transaction():
+            yield connection
+    finally:
+        _wakes.reset(token)
+    for schema in wakes:
+        pool.wake(schema)
+
+
+def wake_after_commit(schema: str) -> None:
+    """Have the transaction around this call wake the schema's relay once it is committed."""
+    wakes = _wakes.get()
+    if wakes is not None:
+        wakes.add(schema)
+
+
+def describe_address(dsn: str) -> str:
+    """Return host, port and database of a DSN for an error text; never its password."""
+    try:
+        parts = urlsplit(dsn)
+        return f"{parts.hostname or 'localhost'}:{parts.port or 5432}{parts.path}"
+    except ValueError:
+        return "an address that is no URL"
+
+
+def describe_connection_error(error: Exception) -> str:
+    """Return one line on why a connection failed; it holds no secret."""
+    if isinstance(error, asyncpg.PostgresError):
+        return str(error).splitlines()[0]
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
+    if isinstance(error, OSError):
+        # The text of asyncio's own errors lists addresses; strerror says what is wrong with them.
+        return error.strerror or "connection refused or lost"
+    if isinstance(error, ValueError):
+        return "the DSN is malformed"
+    return "the connection was lost"
+
+
+def _is_lost(connection: Connection) -> bool:
+    try:
+        return connection.is_closed()
+    except asyncpg.InterfaceError:
+        # The pool takes a connection back the moment it breaks; its lender can ask it no more.
+        return True
+
+
+def _unavailable(text: str) -> UnavailableError:
+    return UnavailableError("DATABASE_UNAVAILABLE", text, retry_after_s=RETRY_AFTER_S)
+
+
+async def _probe_forever(pool: Pool, health: Health) -> None:
+    while True:
+        is_down = DATABASE in health.down
+        await asyncio.sleep(_PROBE_INTERVAL_DOWN_S if is_down else _PROBE_INTERVAL_UP_S)
+        try:
+            await pool.probe()
+        except Exception:
+            logger.exception("the database probe failed and goes on")
+
+
+async def _cancel(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)

@@ -1,0 +1,55 @@
+"""Who acts, and which corp's data that lets them name. Pure: tokens are read elsewhere."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from tieline.chassis.errors import InvalidArgumentError, NotFoundError
+
+OWNER_ROLE = "owner"
+ADMINISTRATOR_ROLE = "administrator"
+
+
+class PrincipalKind(StrEnum):
+    """What sort of party a principal is; the values stand in tokens and tables."""
+
+    PLATFORM_ADMINISTRATOR = "platform_administrator"
+    MEMBER = "member"
+    CUSTOMER = "customer"
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """The verified caller of a request."""
+
+    kind: PrincipalKind
+    id: str
+    """User id (member), customer id (``wm…``) or name (platform administrator)."""
+
+    corp_id: str
+    """The member's corp; empty for the other kinds."""
+
+    session_id: str
+    roles: frozenset[str] = frozenset()
+    display_name: str = ""
+
+    @property
+    def is_corp_administrator(self) -> bool:
+        """Whether this is a member who may administer the corp."""
+        return self.kind is PrincipalKind.MEMBER and bool(
+            self.roles & {OWNER_ROLE, ADMINISTRATOR_ROLE}
+        )
+
+    def require_corp(self, corp_id: str) -> str:
+        """Return the corp that a request means, or refuse it.
+
+        A member may leave ``corp_id`` empty; naming another corp than the own one says NOT_FOUND,
+        so that nobody learns which corps exist. Customers and platform administrators belong to
+        no corp and must name one.
+        """
+        if self.kind is PrincipalKind.MEMBER:
+            if corp_id not in ("", self.corp_id):
+                raise NotFoundError("CORP_NOT_FOUND", "no such corp", {"corpId": corp_id})
+            return self.corp_id
+        if not corp_id:
+            raise InvalidArgumentError({"corp_id": "must name the corp"})
+        return corp_id

@@ -1,0 +1,293 @@
+"""Questions between services: protobuf requests and replies over NATS' service API.
+
+``requests.<service>.v1.<method>`` reaches one replica of the service. With a request travel what
+is left of its deadline (a duration: clocks differ), the caller, the request id and the trace. A
+ServiceError of the answering side is raised again by ``ask`` as it was; a fault over there is an
+InternalError here, which tells the caller nothing.
+"""
+
+import asyncio
+import json
+import logging
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+import nats.errors
+import nats.micro
+from google.protobuf.message import DecodeError, Message
+from google.rpc import code_pb2, status_pb2
+from nats.micro.request import ERROR_CODE_HEADER, Request
+from nats.micro.service import Service
+from opentelemetry import trace
+
+from tieline.chassis.broker import Broker, check_connected
+from tieline.chassis.calls import Call, entered, find_call
+from tieline.chassis.errors import (
+    DeadlineExceededError,
+    InvalidArgumentError,
+    ServiceError,
+    UnavailableError,
+)
+from tieline.chassis.health import RETRY_AFTER_S
+from tieline.chassis.ids import new_uuid7
+from tieline.chassis.message_headers import DEADLINE_HEADER, PRINCIPAL_HEADER, REQUEST_ID_HEADER
+from tieline.chassis.principals import Principal, PrincipalKind
+from tieline.chassis.statuses import from_status, to_status
+from tieline.chassis.telemetry import extract_context, inject_headers
+
+# Handlers of one replica at the same time; more wait in the subscription, with their deadlines.
+_MAX_HANDLERS = 256
+
+_DRAIN_TIMEOUT_S = 5.0
+
+M = TypeVar("M", bound=Message)
+R = TypeVar("R", bound=Message)
+
+_tracer = trace.get_tracer("tieline.chassis")
+logger = logging.getLogger(__name__)
+
+
+class InternalError(Exception):
+    """The other service failed by a fault of its own; its log has the cause."""
+
+
+@dataclass(frozen=True, slots=True)
+class RequestHandler(Generic[M, R]):
+    """What answers one method."""
+
+    request_type: type[M]
+    answer: Callable[[M], Awaitable[R]]
+    """Runs with the request's Call as the current one; its ServiceErrors reach the asker."""
+
+
+async def ask(
+    broker: Broker,
+    subject: str,
+    request: Message,
+    response_type: type[M],
+    *,
+    timeout_s: float = 2.0,
+) -> M:
+    """Return the other service's answer, or raise the ServiceError that it answered with.
+
+    Waits no longer than ``timeout_s`` and the current call's deadline. UnavailableError:
+    BROKER_UNAVAILABLE at once while NATS is away, SERVICE_UNAVAILABLE (metadata ``service``) when
+    no replica is there or none answers in time. What was asked may have been done all the same.
+    """
+    check_connected(broker)
+    timeout_s = _shorten_to_deadline(timeout_s)
+    try:
+        reply = await broker.request(
+            subject,
+            request.SerializeToString(),
+            timeout=timeout_s,
+            headers=_build_headers(timeout_s),
+        )
+    except (
+        nats.errors.TimeoutError,
+        nats.errors.NoRespondersError,
+        nats.errors.ConnectionClosedError,
+        nats.errors.ConnectionDrainingError,
+        nats.errors.OutboundBufferLimitError,
+    ):
+        _shorten_to_deadline(timeout_s)
+        service = subject.split(".")[1]
+        raise UnavailableError(
+            "SERVICE_UNAVAILABLE",
+            f"{service} does not answer",
+            {"service": service},
+            retry_after_s=RETRY_AFTER_S,
+        ) from None
+    if ERROR_CODE_HEADER in (reply.headers or {}):
+        raise _read_error(reply.data, subject)
+    return response_type.FromString(reply.data)
+
+
+@asynccontextmanager
+async def answering(
+    broker: Broker, service: str, handlers: Mapping[str, RequestHandler[Any, Any]]
+) -> AsyncIterator[None]:
+    """Answer the service's requests, ``method_in_snake_case`` -> handler, until the block is left.
+
+    Leaving it takes no new requests, and gives those being handled 5 seconds to end.
+    """
+    endpoint = await nats.micro.add_service(
+        broker, name=service, version="1.0.0", queue_group=service
+    )
+    answers = _Answers()
+    try:
+        for method, handler in handlers.items():
+            await endpoint.add_endpoint(
+                name=method,
+                subject=f"requests.{service}.v1.{method}",
+                handler=answers.build_receiver(handler),
+            )
+        # The server knows of the subscriptions once it has answered a ping that follows them.
+        await broker.flush()
+        yield
+    finally:
+        await _stop(endpoint)
+        await answers.drain()
+
+
+class _Answers:
+    """The requests being handled."""
+
+    def __init__(self) -> None:
+        self._free = asyncio.Semaphore(_MAX_HANDLERS)
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def build_receiver(
+        self, handler: RequestHandler[Any, Any]
+    ) -> Callable[[Request], Awaitable[None]]:
+        async def receive(request: Request) -> None:
+            received = time.monotonic()
+            # A task for each: a subscription delivers its next message when this returns.
+            await self._free.acquire()
+            task = asyncio.create_task(_answer(request, handler, received), name=request.subject)
+            self._tasks.add(task)
+            task.add_done_callback(self._release)
+
+        return receive
+
+    def _release(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        self._free.release()
+
+    async def drain(self) -> None:
+        if self._tasks:
+            _, late = await asyncio.wait(self._tasks, timeout=_DRAIN_TIMEOUT_S)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+
+
+async def _answer(request: Request, handler: RequestHandler[Any, Any], received: float) -> None:
+    call = _read_call(request, received)
+    headers = request.headers or {}
+    with entered(call):
+        try:
+            with _tracer.start_as_current_span(
+                request.subject,
+                extract_context(headers),
+                trace.SpanKind.SERVER,
+                record_exception=False,
+            ):
+                response = await _handle(request, handler, call)
+            await request.respond(response.SerializeToString())
+        except ServiceError as error:
+            await _respond_error(request, to_status(error))
+        except Exception:
+            logger.exception("%s failed", request.subject)
+            await _respond_error(request, status_pb2.Status(code=code_pb2.INTERNAL))
+
+
+async def _handle(request: Request, handler: RequestHandler[Any, Any], call: Call) -> Message:
+    try:
+        message = handler.request_type.FromString(request.data)
+    except DecodeError:
+        name = handler.request_type.DESCRIPTOR.full_name
+        raise InvalidArgumentError({"request": f"must be a {name}"}) from None
+    remaining_s = call.remaining_s()
+    if remaining_s == 0:
+        raise _deadline_passed()
+    limit = asyncio.timeout(remaining_s)
+    try:
+        async with limit:
+            response: Message = await handler.answer(message)
+            return response
+    except TimeoutError:
+        if limit.expired():
+            raise _deadline_passed() from None
+        raise
+
+
+async def _respond_error(request: Request, status: status_pb2.Status) -> None:
+    try:
+        await request.respond_error(
+            str(status.code), code_pb2.Code.Name(status.code), status.SerializeToString()
+        )
+    except nats.errors.Error as error:
+        logger.warning("%s: the answer could not be sent: %s", request.subject, error)
+
+
+def _read_error(data: bytes, subject: str) -> Exception:
+    try:
+        error = from_status(status_pb2.Status.FromString(data))
+    except (DecodeError, ValueError):
+        error = None
+    return error or InternalError(f"{subject} failed")
+
+
+def _read_call(request: Request, received: float) -> Call:
+    headers = request.headers or {}
+    left_ms = headers.get(DEADLINE_HEADER, "")
+    return Call(
+        method=request.subject,
+        request_id=headers.get(REQUEST_ID_HEADER) or new_uuid7(),
+        deadline=received + int(left_ms) / 1000 if left_ms.isdecimal() else None,
+        principal=_read_principal(headers.get(PRINCIPAL_HEADER, "")),
+        traceparent=headers.get("traceparent", ""),
+        tracestate=headers.get("tracestate", ""),
+    )
+
+
+def _build_headers(timeout_s: float) -> dict[str, str]:
+    headers = {DEADLINE_HEADER: str(int(timeout_s * 1000))}
+    inject_headers(headers)
+    call = find_call()
+    if call is not None:
+        headers[REQUEST_ID_HEADER] = call.request_id
+        if call.principal is not None:
+            headers[PRINCIPAL_HEADER] = _write_principal(call.principal)
+    return headers
+
+
+def _write_principal(principal: Principal) -> str:
+    return json.dumps(
+        {
+            "kind": principal.kind,
+            "id": principal.id,
+            "corp_id": principal.corp_id,
+            "session_id": principal.session_id,
+            "roles": sorted(principal.roles),
+            "display_name": principal.display_name,
+        }
+    )
+
+
+def _read_principal(text: str) -> Principal | None:
+    if not text:
+        return None
+    fields = json.loads(text)
+    return Principal(
+        **{
+            **fields,
+            "kind": PrincipalKind(fields["kind"]),
+            "roles": frozenset(fields["roles"]),
+        }
+    )
+
+
+def _shorten_to_deadline(timeout_s: float) -> float:
+    call = find_call()
+    remaining_s = None if call is None else call.remaining_s()
+    if remaining_s is None:
+        return timeout_s
+    if remaining_s == 0:
+        raise _deadline_passed()
+    return min(timeout_s, remaining_s)
+
+
+def _deadline_passed() -> DeadlineExceededError:
+    return DeadlineExceededError("DEADLINE_PASSED", "the deadline passed before the answer")
+
+
+async def _stop(endpoint: Service) -> None:
+    try:
+        await endpoint.stop()
+    except nats.errors.Error as error:
+        logger.debug("the broker's connection was closed first: %s", error)

@@ -1,0 +1,150 @@
+"""What a service's role has in common with every other: comes up in one order, goes down backwards.
+
+    telemetry, database pool, schema check, broker, relay   entered by ``service_runtime``
+    batchers, answers, consumers                            entered by the service
+    gRPC server                                             entered last, by ``serving``
+
+Leaving undoes them backwards, so no request outlives what it needs.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+from google.protobuf.descriptor import ServiceDescriptor
+from joserfc.jwk import OKPKey
+
+from tieline.api.identity.v1 import identity_requests_pb2
+from tieline.chassis.authentication import FetchKeys, TokenVerifier, build_public_key
+from tieline.chassis.broker import Broker, connect_broker
+from tieline.chassis.derived_keys import derive_key
+from tieline.chassis.grpc_server import AddServicers, ServerLimits, bind, build_server, serving
+from tieline.chassis.health import Health
+from tieline.chassis.migrations import MigrationError, check_schema
+from tieline.chassis.outbox import OutboxRelay
+from tieline.chassis.page_tokens import PageTokens
+from tieline.chassis.postgres import NO_CONSTRAINT_ERRORS, ConstraintErrors, Pool, create_pool
+from tieline.chassis.process import StartError
+from tieline.chassis.requests import ask
+from tieline.chassis.settings import ServiceSettings
+from tieline.chassis.telemetry import Telemetry, telemetry
+
+MakeFetchKeys = Callable[[Pool], Awaitable[FetchKeys]]
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceRuntime:
+    """What a service is built on."""
+
+    service: str
+    settings: ServiceSettings
+    pool: Pool
+    broker: Broker
+    health: Health
+    page_tokens: PageTokens
+    telemetry: Telemetry
+    verifier: TokenVerifier
+
+    @asynccontextmanager
+    async def serving(
+        self, add_servicers: AddServicers, services: Sequence[ServiceDescriptor]
+    ) -> AsyncIterator[None]:
+        """Serve gRPC within the block, then drain."""
+        settings = self.settings
+        limits = ServerLimits(
+            default_deadline_s=settings.default_deadline_s,
+            slow_call_s=settings.slow_call_s,
+            trace_sample_ratio=settings.trace_sample_ratio,
+        )
+        guarded = build_server(
+            services,
+            add_servicers,
+            verifier=self.verifier,
+            health=self.health,
+            telemetry=self.telemetry,
+            limits=limits,
+        )
+        bind(
+            guarded.server,
+            settings.grpc_host,
+            settings.grpc_port,
+            is_worker=settings.grpc_port_shared,
+        )
+        async with serving(guarded, grace_s=settings.shutdown_grace_s):
+            yield
+
+
+@asynccontextmanager
+async def service_runtime(
+    settings: ServiceSettings,
+    service: str,
+    *,
+    constraint_errors: ConstraintErrors = NO_CONSTRAINT_ERRORS,
+    make_fetch_keys: MakeFetchKeys | None = None,
+) -> AsyncIterator[ServiceRuntime]:
+    """Bring up what a service stands on; StartError names what is missing and what to do.
+
+    ``make_fetch_keys`` is for identity, which has the signing keys itself; every other service asks
+    identity for them.
+    """
+    health = Health()
+    async with AsyncExitStack() as stack:
+        measured = stack.enter_context(
+            telemetry(
+                service,
+                trace_sample_ratio=settings.trace_sample_ratio,
+                otlp_endpoint=settings.otlp_endpoint,
+                metrics_host=settings.metrics_host,
+                metrics_port=settings.metrics_port,
+            )
+        )
+        pool = await stack.enter_async_context(
+            create_pool(
+                settings.database_dsn.get_secret_value(),
+                service=service,
+                max_size=settings.database_pool_max_size,
+                health=health,
+                constraint_errors=constraint_errors,
+            )
+        )
+        await _check_schema(pool, service)
+        broker = await stack.enter_async_context(
+            connect_broker(settings.nats_url.get_secret_value(), name=service, health=health)
+        )
+        await stack.enter_async_context(OutboxRelay(pool, broker, service))
+        if make_fetch_keys is None:
+            fetch_keys = _asking_identity(broker)
+        else:
+            fetch_keys = await make_fetch_keys(pool)
+        page_token_key = derive_key(settings.secret_key.get_secret_value(), "page-tokens")
+        yield ServiceRuntime(
+            service=service,
+            settings=settings,
+            pool=pool,
+            broker=broker,
+            health=health,
+            page_tokens=PageTokens(page_token_key),
+            telemetry=measured,
+            verifier=TokenVerifier(fetch_keys),
+        )
+
+
+async def _check_schema(pool: Pool, service: str) -> None:
+    async with pool.acquire() as connection:
+        try:
+            await check_schema(connection, service)
+        except MigrationError as error:
+            raise StartError(error.text) from None
+
+
+def _asking_identity(broker: Broker) -> FetchKeys:
+    async def fetch_keys() -> Mapping[str, OKPKey]:
+        response = await ask(
+            broker,
+            "requests.identity.v1.get_signing_keys",
+            identity_requests_pb2.GetSigningKeysRequest(),
+            identity_requests_pb2.GetSigningKeysResponse,
+        )
+        return {key.key_id: build_public_key(key.public_key) for key in response.keys}
+
+    return fetch_keys

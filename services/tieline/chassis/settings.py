@@ -1,0 +1,122 @@
+"""Configuration: environment variables ``TIELINE_<FIELD>``, read once when a role starts.
+
+Every service has one subclass of :class:`ServiceSettings`. A value is handed down from the
+composition root; no other module reads the environment.
+"""
+
+import os
+from typing import Literal, TypeVar
+
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+PREFIX = "TIELINE_"
+
+# Read by the command line, not by a role, and so no unknown settings.
+_COMMAND_LINE_VARIABLES = frozenset({"TIELINE_DATA"})
+
+
+class SettingsError(Exception):
+    """The environment does not make valid settings; the text names each variable."""
+
+
+class ServiceSettings(BaseSettings):
+    """What every role needs. Each field's docstring gives its unit and what depends on it."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        frozen=True,
+        # A validation error would otherwise print every value it was given, secrets included.
+        hide_input_in_errors=True,
+        use_attribute_docstrings=True,
+    )
+
+    database_dsn: SecretStr
+    """PostgreSQL of the service, as its own role: ``postgresql://tieline_identity:…@host/tieline``."""
+
+    database_pool_max_size: int = Field(default=8, ge=1, le=1000)
+    """Connections per process. Replicas times workers times this must stay under the server's
+    ``max_connections``."""
+
+    nats_url: SecretStr
+    """NATS, as the service's own user: ``nats://identity:…@host:4222``."""
+
+    secret_key: SecretStr = Field(min_length=32)
+    """At least 32 characters, the same for all replicas of the service and for no other service.
+    Keys for page tokens and for secrets at rest are derived from it."""
+
+    grpc_host: str = "127.0.0.1"
+    """Address to listen on. A pod listens on ``0.0.0.0``."""
+
+    grpc_port: int = Field(default=7100, ge=1, le=65535)
+    """TCP port of the gRPC server."""
+
+    grpc_port_shared: bool = False
+    """Whether other processes serve on the same port on purpose. `tieline serve --workers` sets it
+    for its workers; without it a port that somebody listens on stops the start."""
+
+    metrics_host: str = "127.0.0.1"
+    """Address of the Prometheus endpoint. A pod listens on ``0.0.0.0``."""
+
+    metrics_port: int = Field(default=0, ge=0, le=65535)
+    """TCP port of the Prometheus endpoint ``/metrics``; 0 leaves it off. Worker ``i`` of several
+    uses this plus ``i``."""
+
+    otlp_endpoint: str = ""
+    """Base URL of an OpenTelemetry collector (OTLP over HTTP), such as ``http://collector:4318``;
+    empty sends nothing."""
+
+    trace_sample_ratio: float = Field(default=0.01, ge=0, le=1)
+    """Share of calls without an incoming trace that are traced and written to the access log."""
+
+    log_format: Literal["auto", "json", "console"] = "auto"
+    """``json`` for a cluster, ``console`` for people; ``auto`` takes console on a terminal."""
+
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """Lowest level that is logged."""
+
+    shutdown_grace_s: float = Field(default=20.0, ge=0, le=600)
+    """Seconds that calls in flight may take after SIGTERM. The chart sets the pod's
+    terminationGracePeriodSeconds to this plus 10."""
+
+    default_deadline_s: float = Field(default=20.0, gt=0, le=600)
+    """Seconds that a unary call may take whose caller gave no deadline."""
+
+    slow_call_s: float = Field(default=1.0, gt=0)
+    """Seconds from which on a unary call is written to the access log as slow."""
+
+
+S = TypeVar("S", bound=BaseSettings)
+
+
+def load_settings(settings_type: type[S], *, known: frozenset[str] = frozenset()) -> S:
+    """Read the environment, or raise one error that names every wrong variable.
+
+    A variable with the prefix that no setting has is refused too: it is a misspelling, and ignoring
+    it would run the service with a default that somebody meant to change. ``known`` names further
+    variables that are allowed to be there.
+    """
+    fields = {f"{PREFIX}{name.upper()}" for name in settings_type.model_fields}
+    unknown = sorted(
+        name
+        for name in os.environ
+        if name.startswith(PREFIX) and name not in fields | known | _COMMAND_LINE_VARIABLES
+    )
+    if unknown:
+        raise SettingsError(
+            f"unknown setting {', '.join(unknown)}: remove it, or correct its name "
+            "(docs/settings.md lists all of them)"
+        )
+    try:
+        return settings_type()
+    except ValidationError as error:
+        raise SettingsError("; ".join(_describe(problem) for problem in error.errors())) from None
+
+
+def _describe(problem: object) -> str:
+    assert isinstance(problem, dict), "pydantic describes each problem as a dict"
+    field = str(problem["loc"][0]).upper() if problem["loc"] else "?"
+    if problem["type"] == "missing":
+        return f"setting {PREFIX}{field} is missing: set the environment variable"
+    message = str(problem["msg"])
+    return f"setting {PREFIX}{field} is wrong: {message[0].lower()}{message[1:]}"

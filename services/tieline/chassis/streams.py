@@ -1,0 +1,163 @@
+"""The table of streams and durable consumers, and what each service may do on NATS.
+
+Declared by ``tieline migrate`` from this one table, not by whichever service starts first. The
+permissions go into the NATS server's configuration, one user per service: a service publishes its
+own events and answers its own requests, and can neither read nor forge another's.
+"""
+
+from dataclasses import dataclass
+
+from nats.js import JetStreamContext
+from nats.js.api import (
+    AckPolicy,
+    ConsumerConfig,
+    DeliverPolicy,
+    DiscardPolicy,
+    RetentionPolicy,
+    StorageType,
+    StreamConfig,
+)
+from nats.js.errors import NotFoundError as StreamNotFoundError
+
+from tieline.chassis.broker import connect_admin
+
+SERVICES = ("identity", "directory", "messaging", "contacts", "payments")
+
+_DAY_S = 24 * 60 * 60
+
+MAX_AGE_S = 7 * _DAY_S
+"""How long a consumer may be away and miss nothing."""
+
+# A relay that could not learn whether the stream has an event sends it again within seconds; ten
+# minutes cover an outage, and cost the server about 100 bytes per event.
+_DUPLICATE_WINDOW_S = 10 * 60
+
+# An event's payload is 512 KiB at most; headers take the rest.
+_MAX_MESSAGE_BYTES = 1024 * 1024
+
+ACK_WAIT_S = 30
+"""How long an event may be in hand without a sign of life before it is delivered again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Durable:
+    """One service's place in another service's stream."""
+
+    service: str
+    """The consuming service; also the durable's name."""
+
+    stream: str
+    subjects: tuple[str, ...]
+
+
+DURABLES = (
+    Durable("directory", "IDENTITY", ("tieline.identity.v1.corp_created",)),
+    Durable(
+        "messaging",
+        "CONTACTS",
+        (
+            "tieline.contacts.v1.contact_added",
+            "tieline.contacts.v1.customer_group_created",
+            "tieline.contacts.v1.customer_joined_group",
+        ),
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Permissions:
+    """What a service's NATS user may publish to and subscribe to."""
+
+    publish: tuple[str, ...]
+    subscribe: tuple[str, ...]
+
+
+def stream_of(service: str) -> str:
+    """Return the name of the stream that holds the service's events."""
+    return service.upper()
+
+
+def durables_of(service: str) -> tuple[Durable, ...]:
+    """Return the service's places in other services' streams."""
+    return tuple(durable for durable in DURABLES if durable.service == service)
+
+
+def permissions_of(service: str) -> Permissions:
+    """Return what the service's user may do; everything else is refused."""
+    # Live delivery to members and customers goes through messaging alone.
+    live = ("live.>",) if service == "messaging" else ()
+    publish = [
+        f"tieline.{service}.v1.*",
+        f"wake.{service}",
+        "requests.*.v1.*",
+        *live,
+    ]
+    for durable in durables_of(service):
+        publish += [
+            f"$JS.API.CONSUMER.MSG.NEXT.{durable.stream}.{durable.service}",
+            f"$JS.ACK.{durable.stream}.{durable.service}.>",
+        ]
+    subscribe = [
+        f"_INBOX.{service}.>",
+        f"requests.{service}.v1.*",
+        f"wake.{service}",
+        # Discovery of the NATS service API: everybody's, this service's, this replica's.
+        "$SRV.*",
+        f"$SRV.*.{service}",
+        f"$SRV.*.{service}.*",
+        *live,
+    ]
+    return Permissions(tuple(publish), tuple(subscribe))
+
+
+async def declare(admin_url: str, *, replicas: int = 1) -> None:
+    """Create or update every stream and durable consumer; a repeat changes nothing.
+
+    ``admin_url`` is a user that may use the whole JetStream API. ``replicas`` is the number of NATS
+    servers that hold each event, 1 to 5. StartError when NATS is away.
+    """
+    async with connect_admin(admin_url) as broker:
+        jetstream = broker.jetstream()
+        for service in SERVICES:
+            await _declare_stream(jetstream, service, replicas)
+        for durable in DURABLES:
+            await _declare_durable(jetstream, durable, replicas)
+
+
+async def _declare_stream(jetstream: JetStreamContext, service: str, replicas: int) -> None:
+    config = StreamConfig(
+        name=stream_of(service),
+        subjects=[f"tieline.{service}.v1.>"],
+        retention=RetentionPolicy.LIMITS,
+        storage=StorageType.FILE,
+        discard=DiscardPolicy.OLD,
+        max_age=MAX_AGE_S,
+        max_msg_size=_MAX_MESSAGE_BYTES,
+        duplicate_window=_DUPLICATE_WINDOW_S,
+        num_replicas=replicas,
+        # Nobody but the age limit removes an event.
+        deny_delete=True,
+    )
+    try:
+        await jetstream.stream_info(stream_of(service))
+    except StreamNotFoundError:
+        await jetstream.add_stream(config)
+    else:
+        await jetstream.update_stream(config)
+
+
+async def _declare_durable(jetstream: JetStreamContext, durable: Durable, replicas: int) -> None:
+    config = ConsumerConfig(
+        durable_name=durable.service,
+        filter_subjects=list(durable.subjects),
+        deliver_policy=DeliverPolicy.ALL,
+        ack_policy=AckPolicy.EXPLICIT,
+        ack_wait=ACK_WAIT_S,
+        # The consumer itself ends redelivery, by a dead letter; the server's limit would lose it.
+        max_deliver=-1,
+        # One event is in hand at a time, whatever the number of replicas, and while it waits for
+        # its next attempt nothing overtakes it.
+        max_ack_pending=1,
+        num_replicas=replicas,
+    )
+    await jetstream.add_consumer(durable.stream, config)

@@ -1,0 +1,77 @@
+"""The entry point: finds the command, and turns expected failures into one line and status 1.
+
+A command's module is imported when the command is run or its help is asked for, so that
+`tieline version` does not wait for gRPC.
+"""
+
+import importlib
+import sys
+from collections.abc import Mapping
+from types import MappingProxyType
+
+import click
+
+from tieline.cli.errors import CommandError, describe_os_error
+from tieline.embedded.errors import EngineError
+
+COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
+    {
+        "up": ("tieline.cli.up", "Run the whole platform on this machine."),
+        "demo": ("tieline.cli.demo", "A working day of a retailer on the running platform."),
+        "serve": ("tieline.cli.serve", "Run one service."),
+        "migrate": ("tieline.cli.migrate", "Bring databases and streams to this version."),
+        "dead-letters": ("tieline.cli.dead_letters", "Events that could not be handled."),
+        "version": ("tieline.cli.version", "Print the version."),
+    }
+)
+
+
+class _LazyGroup(click.Group):
+    """Knows its commands by name and imports them on use."""
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        module_name, _ = COMMANDS[name]
+        command = getattr(importlib.import_module(module_name), name.replace("-", "_"))
+        assert isinstance(command, click.Command), f"{module_name} has no command {name}"
+        return command
+
+    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+def tieline() -> None:
+    """Tieline, an open enterprise connector.
+
+    \b
+    Examples:
+      tieline up --demo           everything on this machine, and a day's work on it
+      tieline serve messaging     one service, as a cluster runs it
+      tieline COMMAND --help      more about one command
+    """
+
+
+def main() -> None:
+    """Run the command that the arguments name."""
+    try:
+        tieline(prog_name="tieline")
+    except (CommandError, EngineError) as error:
+        _fail(str(error))
+    except OSError as error:
+        _fail(describe_os_error(error))
+
+
+def _fail(text: str) -> None:
+    # One line, whatever the text was made of.
+    click.echo(f"tieline: {' '.join(text.split())}", err=True)
+    sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

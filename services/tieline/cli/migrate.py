@@ -1,0 +1,63 @@
+"""`tieline migrate`: brings databases and streams to what this version needs."""
+
+import asyncio
+from collections.abc import Sequence
+
+import click
+
+from tieline.chassis.migrations import MigrationError, pending
+from tieline.chassis.streams import SERVICES
+from tieline.cli.administration import load_administration_settings
+from tieline.cli.errors import CommandError
+from tieline.cli.preparation import migrate_and_declare
+
+
+@click.command()
+@click.argument("services", nargs=-1, type=click.Choice(SERVICES), metavar="[SERVICE]...")
+@click.option("--check", is_flag=True, help="Change nothing; exit with 1 if something is missing.")
+@click.option(
+    "--rerun",
+    metavar="MIGRATION",
+    help="Run this migration again, which stopped halfway; `tieline migrate` says which one.",
+)
+def migrate(services: Sequence[str], check: bool, rerun: str | None) -> None:
+    """Apply missing migrations and declare the streams; all services' without a SERVICE.
+
+    Run it before the services of a new version. Two at once migrate once. It reads
+    TIELINE_DATABASE_ADMIN_DSN, TIELINE_NATS_ADMIN_URL and TIELINE_NATS_REPLICAS.
+
+    \b
+    Examples:
+      tieline migrate
+      tieline migrate --check
+      tieline migrate --rerun identity/0003
+    """
+    settings = load_administration_settings()
+    admin_dsn = settings.database_admin_dsn.get_secret_value()
+    chosen = services or SERVICES
+    if check:
+        _check(admin_dsn, chosen)
+        return
+    applied = asyncio.run(
+        migrate_and_declare(
+            admin_dsn,
+            settings.nats_admin_url.get_secret_value(),
+            chosen,
+            rerun=rerun,
+            replicas=settings.nats_replicas,
+            report=lambda name: click.echo(f"applied {name}"),
+        )
+    )
+    click.echo(f"{len(applied)} migrations applied; streams are declared")
+
+
+def _check(admin_dsn: str, services: Sequence[str]) -> None:
+    try:
+        missing = asyncio.run(pending(admin_dsn, services))
+    except MigrationError as error:
+        raise CommandError(error.text) from None
+    for name in missing:
+        click.echo(f"pending {name}")
+    if missing:
+        raise CommandError(f"{len(missing)} migrations are pending; run `tieline migrate`")
+    click.echo("nothing is pending")

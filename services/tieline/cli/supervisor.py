@@ -1,0 +1,167 @@
+"""Keeps child processes running: starts them in stages, restarts what crashes, stops backwards.
+
+Knows nothing of what the children are. A stage is a group of children that need only earlier
+stages; its children start and stop together. A child that ends before it was ready the first time
+fails the start; one that ends later is started again after a delay (`restart_delay`).
+"""
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from tieline.cli.child_process import ChildProcess, describe_status
+from tieline.cli.errors import CommandError
+from tieline.cli.restart_delay import next_restart_delay_s
+
+READY_POLL_S = 0.05
+# Longer than a service's start with cold caches and less than a person's patience.
+READY_TIMEOUT_S = 60.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChildSpec:
+    """What to run and how to tell that it is well."""
+
+    name: str
+    command: Sequence[str]
+    is_ready: Callable[[], Awaitable[bool]]
+    environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
+    is_shown: Callable[[str], bool] = lambda line: True
+    """Tells which lines of its output are worth a person's attention."""
+
+    stop_signal: signal.Signals = signal.SIGTERM
+    stop_timeout_s: float = 25.0
+    """Seconds from the stop signal to SIGKILL."""
+
+
+class Supervisor:
+    """The children of this process. ``inherited_files`` stay open in all of them."""
+
+    def __init__(
+        self,
+        *,
+        print_line: Callable[[str, str], None],
+        note: Callable[[str], None],
+        inherited_files: Sequence[int] = (),
+    ) -> None:
+        self.print_line = print_line
+        self.note = note
+        self.inherited_files = inherited_files
+        self._stages: list[list[_Child]] = []
+
+    async def start(self, *specs: ChildSpec) -> None:
+        """Start a stage and return when all of it is ready; raise CommandError if it cannot be."""
+        stage = [_Child(spec, self) for spec in specs]
+        # Before they run: a failed start stops what was started.
+        self._stages.append(stage)
+        try:
+            async with asyncio.TaskGroup() as group:
+                for child in stage:
+                    group.create_task(child.start())
+        except BaseExceptionGroup as failures:
+            # The first one; the others were cancelled because of it.
+            raise failures.exceptions[0] from None
+
+    async def stop(self) -> None:
+        """Stop all children, the last stage first; a repeat changes nothing."""
+        while self._stages:
+            await asyncio.gather(*(child.stop() for child in self._stages[-1]))
+            self._stages.pop()
+
+    def kill(self) -> None:
+        """End all children at once, without asking; a `stop` that waits for them returns."""
+        for stage in self._stages:
+            for child in stage:
+                if child.process is not None:
+                    child.process.kill()
+
+    def process_ids(self) -> dict[str, int]:
+        """Return the process id of each child that runs now."""
+        return {
+            child.spec.name: child.process.process_id
+            for stage in self._stages
+            for child in stage
+            if child.process is not None and not child.process.has_ended
+        }
+
+
+class _Child:
+    """One child over all its restarts."""
+
+    def __init__(self, spec: ChildSpec, supervisor: Supervisor) -> None:
+        self.spec = spec
+        self.process: ChildProcess | None = None
+        self._last_line = ""
+        self._supervisor = supervisor
+        self._watch: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        process = await self._start_process()
+        if not await self._become_ready(process):
+            status = await process.wait()
+            raise CommandError(
+                f"{self.spec.name} ended with {describe_status(status)} before it was ready; its "
+                f"last line: {self._last_line or '(none)'}"
+            )
+        self._watch = asyncio.create_task(self._keep_running(process))
+
+    async def stop(self) -> None:
+        if self._watch is not None:
+            self._watch.cancel()
+            await asyncio.wait([self._watch])
+        if self.process is not None:
+            await self.process.stop(self.spec.stop_signal, self.spec.stop_timeout_s)
+
+    async def _start_process(self) -> ChildProcess:
+        self.process = await ChildProcess.start(
+            self.spec.command,
+            self.spec.environment,
+            print_line=self._print_line,
+            inherited_files=self._supervisor.inherited_files,
+        )
+        return self.process
+
+    async def _become_ready(self, process: ChildProcess) -> bool:
+        """Wait until the child is ready; return False if it ended instead."""
+        deadline = time.monotonic() + READY_TIMEOUT_S
+        while not process.has_ended:
+            if await self.spec.is_ready():
+                return True
+            if time.monotonic() > deadline:
+                raise CommandError(f"{self.spec.name} is not ready after {READY_TIMEOUT_S:.0f} s")
+            await asyncio.sleep(READY_POLL_S)
+        return False
+
+    async def _keep_running(self, process: ChildProcess) -> None:
+        delay_s: float | None = None
+        ready_since: float | None = time.monotonic()
+        while True:
+            status = await process.wait()
+            healthy_s = 0.0 if ready_since is None else time.monotonic() - ready_since
+            delay_s = next_restart_delay_s(delay_s, healthy_s)
+            self._note(f"ended with {describe_status(status)}; starting again in {delay_s:.0f} s")
+            await asyncio.sleep(delay_s)
+            process = await self._start_process()
+            ready_since = None
+            if await self._is_ready_again(process):
+                ready_since = time.monotonic()
+                self._note("is healthy again")
+
+    async def _is_ready_again(self, process: ChildProcess) -> bool:
+        try:
+            return await self._become_ready(process)
+        except CommandError as error:
+            # It runs, so it is left running: what it waits for may still come.
+            self._supervisor.note(str(error))
+            return False
+
+    def _print_line(self, line: str) -> None:
+        if self.spec.is_shown(line):
+            self._last_line = line or self._last_line
+            self._supervisor.print_line(self.spec.name, line)
+
+    def _note(self, text: str) -> None:
+        self._supervisor.note(f"{self.spec.name} {text}")

@@ -1,0 +1,95 @@
+"""Messaging in memory, with a network that breaks when told to, for feeds under test."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+import grpc
+
+from fakes.platform import FakePlatform, Refusal
+from tieline.api.messaging.v1 import messaging_pb2, messaging_service_pb2
+
+# Small, so that a handful of messages takes several pages.
+PAGE_SIZE = 3
+
+
+class FakeConversations:
+    """Keeps messages by the promises that the proto makes, and breaks subscriptions on demand."""
+
+    def __init__(self, platform: FakePlatform) -> None:
+        self.messages: dict[str, list[messaging_pb2.Message]] = defaultdict(list)
+        self.subscriptions = 0
+        self._live: set[asyncio.Queue[messaging_service_pb2.SubscribeResponse | None]] = set()
+        platform.answers.update(
+            ListConversations=self._list_conversations,
+            ListMessages=self._list_messages,
+            Subscribe=self._subscribe,
+        )
+
+    def store(self, conversation_id: str, text: str) -> messaging_pb2.Message:
+        """Store and deliver a message."""
+        message = self.lose(conversation_id, text)
+        for queue in self._live:
+            queue.put_nowait(messaging_service_pb2.SubscribeResponse(message=message))
+        return message
+
+    def lose(self, conversation_id: str, text: str) -> messaging_pb2.Message:
+        """Store a message that no subscriber hears of."""
+        message = messaging_pb2.Message(
+            conversation_id=conversation_id, sequence=len(self.messages[conversation_id]) + 1
+        )
+        message.content.text.text = text
+        self.messages[conversation_id].append(message)
+        return message
+
+    def join(self, conversation_id: str) -> None:
+        """Tell subscribers of a conversation that they are in now."""
+        joined = self._conversation(conversation_id)
+        for queue in self._live:
+            queue.put_nowait(messaging_service_pb2.SubscribeResponse(joined=joined))
+
+    def break_subscriptions(self) -> None:
+        """End every subscription, with whatever was not delivered yet."""
+        for queue in self._live:
+            while not queue.empty():
+                queue.get_nowait()
+            queue.put_nowait(None)
+        self._live.clear()
+
+    async def _subscribe(
+        self, request: Any, metadata: Mapping[str, str]
+    ) -> AsyncIterator[messaging_service_pb2.SubscribeResponse]:
+        queue: asyncio.Queue[messaging_service_pb2.SubscribeResponse | None] = asyncio.Queue()
+        self._live.add(queue)
+        self.subscriptions += 1
+        started = messaging_service_pb2.SubscriptionStarted()
+        yield messaging_service_pb2.SubscribeResponse(started=started)
+        while (update := await queue.get()) is not None:
+            yield update
+        raise Refusal(grpc.StatusCode.UNAVAILABLE, "SHUTTING_DOWN", retry_after_s=0.01)
+
+    def _list_conversations(
+        self, request: messaging_service_pb2.ListConversationsRequest, metadata: Mapping[str, str]
+    ) -> messaging_service_pb2.ListConversationsResponse:
+        names = sorted(self.messages)
+        begin = int(request.page_token or 0)
+        end = begin + PAGE_SIZE
+        return messaging_service_pb2.ListConversationsResponse(
+            conversations=[self._conversation(name) for name in names[begin:end]],
+            next_page_token=str(end) if end < len(names) else "",
+        )
+
+    def _list_messages(
+        self, request: messaging_service_pb2.ListMessagesRequest, metadata: Mapping[str, str]
+    ) -> messaging_service_pb2.ListMessagesResponse:
+        stored = self.messages[request.conversation_id]
+        begin = request.after_sequence
+        return messaging_service_pb2.ListMessagesResponse(
+            messages=stored[begin : begin + PAGE_SIZE], last_sequence=len(stored)
+        )
+
+    def _conversation(self, conversation_id: str) -> messaging_pb2.Conversation:
+        return messaging_pb2.Conversation(
+            conversation_id=conversation_id, last_sequence=len(self.messages[conversation_id])
+        )

@@ -1,0 +1,218 @@
+"""Migrations against PostgreSQL, of a service that exists only here."""
+
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from tieline.chassis.migrations import MigrationError, check_schema, migrate, pending
+
+MakeDatabase = Callable[[], Awaitable[str]]
+
+LEDGER = "ledger"
+
+ACCOUNTS = "CREATE TABLE ledger.accounts (corp_id text PRIMARY KEY);\n"
+INDEX = (
+    "-- no-transaction\n"
+    "DROP INDEX CONCURRENTLY IF EXISTS ledger.accounts_by_corp;\n"
+    "CREATE {} INDEX CONCURRENTLY accounts_by_corp ON ledger.accounts (left(corp_id, 1));\n"
+)
+
+
+class Ledger:
+    """The migrations folder of the service, which each test fills."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def write(self, name: str, sql: str) -> None:
+        (self.folder / name).write_text(sql)
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    folder = tmp_path / "tieline" / LEDGER / "migrations"
+    folder.mkdir(parents=True)
+    # One more root of the tieline namespace, for as long as the test runs.
+    sys.path.append(str(tmp_path))
+    yield Ledger(folder)
+    sys.path.remove(str(tmp_path))
+    for name in [name for name in sys.modules if name.startswith("tieline.ledger")]:
+        del sys.modules[name]
+
+
+async def query(dsn: str, sql: str) -> list[asyncpg.Record]:
+    connection = await asyncpg.connect(dsn)
+    try:
+        return await connection.fetch(sql)
+    finally:
+        await connection.close()
+
+
+async def test_migrating_twice_applies_everything_once(ledger: Ledger, empty_database: str) -> None:
+    ledger.write("0001_accounts.sql", ACCOUNTS)
+    reported: list[str] = []
+
+    first = await migrate(empty_database, [LEDGER], report=reported.append)
+    second = await migrate(empty_database, [LEDGER])
+
+    assert first == reported
+    assert first[0] == "ledger/chassis/0001"
+    assert first[-1] == "ledger/0001"
+    assert second == []
+    assert await pending(empty_database, [LEDGER]) == []
+
+
+async def test_runners_at_the_same_time_migrate_once(ledger: Ledger, empty_database: str) -> None:
+    ledger.write("0001_accounts.sql", ACCOUNTS)
+    ledger.write("0002_index.sql", INDEX.format(""))
+
+    applied = await asyncio.gather(*(migrate(empty_database, [LEDGER]) for _ in range(4)))
+
+    assert sorted(len(names) for names in applied)[:3] == [0, 0, 0]
+    assert sorted(names[-1] for names in applied if names) == ["ledger/0002"]
+
+
+async def test_runners_of_two_databases_of_one_cluster_do_not_disturb_each_other(
+    ledger: Ledger, make_database: MakeDatabase
+) -> None:
+    # A service whose role no other test has made.
+    (ledger.folder.parents[1] / "ledger_race").mkdir()
+    databases = [await make_database() for _ in range(4)]
+
+    applied = await asyncio.gather(*(migrate(dsn, ["ledger_race"]) for dsn in databases))
+
+    assert [names[0] for names in applied] == ["ledger_race/chassis/0001"] * 4
+
+
+async def test_pending_names_what_migrate_will_apply(ledger: Ledger, empty_database: str) -> None:
+    ledger.write("0001_accounts.sql", ACCOUNTS)
+
+    before = await pending(empty_database, [LEDGER])
+    applied = await migrate(empty_database, [LEDGER])
+
+    assert before == applied
+
+
+async def test_failed_migration_leaves_nothing_and_is_applied_when_corrected(
+    ledger: Ledger, empty_database: str
+) -> None:
+    ledger.write("0001_accounts.sql", ACCOUNTS + "SELECT 1 / 0;\n")
+    with pytest.raises(MigrationError) as raised:
+        await migrate(empty_database, [LEDGER])
+    ledger.write("0001_accounts.sql", ACCOUNTS)
+
+    applied = await migrate(empty_database, [LEDGER])
+
+    assert "0001_accounts.sql" in raised.value.text
+    assert "division by zero" in raised.value.text
+    assert "\n" not in raised.value.text
+    assert applied == ["ledger/0001"]
+
+
+async def test_edited_file_stops_with_its_name(ledger: Ledger, empty_database: str) -> None:
+    ledger.write("0001_accounts.sql", ACCOUNTS)
+    await migrate(empty_database, [LEDGER])
+    ledger.write("0001_accounts.sql", ACCOUNTS + "-- an afterthought\n")
+
+    with pytest.raises(MigrationError, match=r"ledger/0001 \(0001_accounts.sql\) was edited"):
+        await migrate(empty_database, [LEDGER])
+
+
+async def test_database_that_is_newer_than_the_code_stops(
+    ledger: Ledger, empty_database: str
+) -> None:
+    ledger.write("0001_accounts.sql", ACCOUNTS)
+    ledger.write("0002_more.sql", "SELECT 1;\n")
+    await migrate(empty_database, [LEDGER])
+    (ledger.folder / "0002_more.sql").unlink()
+
+    with pytest.raises(MigrationError, match=r"newer than this code: 0002_more.sql"):
+        await migrate(empty_database, [LEDGER])
+
+
+async def test_gap_between_files_stops_before_anything_is_applied(
+    ledger: Ledger, empty_database: str
+) -> None:
+    ledger.write("0001_accounts.sql", ACCOUNTS)
+    ledger.write("0003_more.sql", "SELECT 1;\n")
+
+    with pytest.raises(MigrationError, match=r"0003_more.sql is out of order: expected 0002"):
+        await migrate(empty_database, [LEDGER])
+
+
+async def test_half_applied_migration_asks_for_rerun_and_finishes_with_it(
+    ledger: Ledger, empty_database: str
+) -> None:
+    ledger.write("0001_accounts.sql", ACCOUNTS)
+    ledger.write("0002_rows.sql", "INSERT INTO ledger.accounts VALUES ('a1'), ('a2');\n")
+    ledger.write("0003_index.sql", INDEX.format("UNIQUE"))  # both begin with "a"
+    with pytest.raises(MigrationError, match=r"--rerun ledger/0003"):
+        await migrate(empty_database, [LEDGER])
+
+    with pytest.raises(MigrationError, match=r"stopped halfway; .*--rerun ledger/0003"):
+        await migrate(empty_database, [LEDGER])
+    await query(empty_database, "DELETE FROM ledger.accounts WHERE corp_id = 'a2'")
+    applied = await migrate(empty_database, [LEDGER], rerun="ledger/0003")
+
+    assert applied == ["ledger/0003"]
+    assert await migrate(empty_database, [LEDGER]) == []
+
+
+async def test_service_refuses_an_older_schema_and_accepts_a_newer_one(
+    ledger: Ledger, empty_database: str
+) -> None:
+    ledger.write("0001_accounts.sql", ACCOUNTS)
+    await migrate(empty_database, [LEDGER])
+    connection = await asyncpg.connect(empty_database)
+    try:
+        await check_schema(connection, LEDGER)
+
+        ledger.write("0002_more.sql", "SELECT 1;\n")
+        with pytest.raises(MigrationError) as raised:
+            await check_schema(connection, LEDGER)
+        await migrate(empty_database, [LEDGER])
+        (ledger.folder / "0002_more.sql").unlink()
+        await check_schema(connection, LEDGER)
+    finally:
+        await connection.close()
+
+    assert raised.value.text == ("schema ledger is at 1, this code needs 2: run `tieline migrate`")
+
+
+async def test_role_reads_and_writes_its_schema_and_nothing_else(
+    ledger: Ledger, empty_database: str
+) -> None:
+    ledger.write("0001_accounts.sql", ACCOUNTS)
+    await migrate(empty_database, [LEDGER, "identity"])
+    connection = await asyncpg.connect(empty_database)
+    try:
+        await connection.execute("SET ROLE tieline_ledger")
+
+        await connection.execute("INSERT INTO ledger.accounts VALUES ('a')")
+        await connection.fetch("SELECT version FROM ledger.schema_migrations")
+        for forbidden in (
+            "DELETE FROM ledger.schema_migrations",
+            "CREATE TABLE ledger.mine (n integer)",
+            "DROP TABLE ledger.accounts",
+            "TRUNCATE ledger.accounts",
+            "SELECT corp_id FROM identity.outbox",
+            "CREATE TABLE public.mine (n integer)",
+            "CREATE TEMPORARY TABLE mine (n integer)",
+        ):
+            with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                await connection.execute(forbidden)
+    finally:
+        await connection.close()
+
+
+async def test_server_that_is_away_is_one_line_without_the_password() -> None:
+    with pytest.raises(MigrationError) as raised:
+        await migrate("postgresql://admin:secret-password@127.0.0.1:1/tieline", ["identity"])
+
+    assert "127.0.0.1:1" in raised.value.text
+    assert "secret-password" not in raised.value.text
+    assert "\n" not in raised.value.text

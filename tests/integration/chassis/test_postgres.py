@@ -1,0 +1,121 @@
+"""What PostgreSQL's errors mean to callers, by real statements that fail."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import asyncpg
+import pytest
+
+from tieline.chassis.errors import (
+    AbortedError,
+    AlreadyExistsError,
+    ResourceExhaustedError,
+    UnavailableError,
+)
+from tieline.chassis.health import Health
+from tieline.chassis.postgres import Pool, create_pool, transaction
+
+
+@pytest.fixture
+async def accounts(empty_database: str, health: Health) -> AsyncIterator[Pool]:
+    errors = {"accounts_email_key": lambda: AlreadyExistsError("EMAIL_TAKEN", "taken")}
+    async with create_pool(
+        empty_database, service="test", max_size=3, health=health, constraint_errors=errors
+    ) as pool:
+        async with pool.acquire() as connection:
+            await connection.execute(
+                """
+                CREATE TABLE accounts (
+                    n integer CONSTRAINT accounts_pkey PRIMARY KEY,
+                    email text CONSTRAINT accounts_email_key UNIQUE
+                );
+                -- As a shard of the table is named by Citus.
+                CREATE TABLE shard (email text CONSTRAINT accounts_email_key_102008 UNIQUE);
+                INSERT INTO accounts VALUES (1, 'a'), (2, 'b');
+                INSERT INTO shard VALUES ('a');
+                """
+            )
+        yield pool
+
+
+async def run(pool: Pool, sql: str) -> None:
+    async with transaction(pool) as connection:
+        await connection.execute(sql)
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        pytest.param("INSERT INTO accounts VALUES (3, 'a')", id="table"),
+        pytest.param("INSERT INTO shard VALUES ('a')", id="shard"),
+    ],
+)
+async def test_broken_constraint_is_the_error_that_the_service_gave_for_it(
+    accounts: Pool, sql: str
+) -> None:
+    with pytest.raises(AlreadyExistsError) as raised:
+        await run(accounts, sql)
+
+    assert raised.value.reason == "EMAIL_TAKEN"
+
+
+async def test_constraint_without_a_meaning_stays_a_fault(accounts: Pool) -> None:
+    with pytest.raises(asyncpg.UniqueViolationError):
+        await run(accounts, "INSERT INTO accounts VALUES (1, 'c')")
+
+
+async def test_deadlock_aborts_one_transaction_and_lets_the_other_commit(accounts: Pool) -> None:
+    both_hold_one = asyncio.Barrier(2)
+
+    async def lock(first: int, second: int) -> None:
+        async with transaction(accounts) as connection:
+            await connection.execute("UPDATE accounts SET email = NULL WHERE n = $1", first)
+            await both_hold_one.wait()
+            await connection.execute("UPDATE accounts SET email = NULL WHERE n = $1", second)
+
+    outcomes = await asyncio.gather(lock(1, 2), lock(2, 1), return_exceptions=True)
+
+    (aborted,) = [outcome for outcome in outcomes if outcome is not None]
+    assert isinstance(aborted, AbortedError)
+    assert aborted.reason == "CONCURRENT_CHANGE"
+
+
+async def test_full_disk_is_storage_full_with_a_retry_hint(accounts: Pool) -> None:
+    with pytest.raises(ResourceExhaustedError) as raised:
+        await run(accounts, "DO $$ BEGIN RAISE SQLSTATE '53100'; END $$")
+
+    assert raised.value.reason == "STORAGE_FULL"
+    assert raised.value.retry_after_s is not None
+
+
+async def test_statement_that_takes_too_long_is_unavailable_and_leaves_the_service_ready(
+    accounts: Pool, health: Health
+) -> None:
+    with pytest.raises(UnavailableError):
+        await run(accounts, "SET LOCAL statement_timeout = '10ms'; SELECT pg_sleep(5)")
+
+    assert health.is_ready
+
+
+async def test_error_of_the_caller_passes_untouched_and_rolls_back(accounts: Pool) -> None:
+    async def fail() -> None:
+        async with transaction(accounts) as connection:
+            await connection.execute("DELETE FROM accounts")
+            raise TimeoutError("not the database's")
+
+    with pytest.raises(TimeoutError, match="not the database's"):
+        await fail()
+
+    async with accounts.acquire() as connection:
+        assert await connection.fetchval("SELECT count(*) FROM accounts") == 2
+
+
+async def test_no_free_connection_is_unavailable(
+    accounts: Pool, health: Health, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tieline.chassis.postgres._ACQUIRE_TIMEOUT_S", 0.05)
+    async with accounts.acquire(), accounts.acquire(), accounts.acquire():
+        with pytest.raises(UnavailableError):
+            await run(accounts, "SELECT 1")
+
+    assert health.is_ready

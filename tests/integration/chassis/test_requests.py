@@ -1,0 +1,219 @@
+"""Questions between two services' users over a real NATS."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+
+import pytest
+from google.protobuf.wrappers_pb2 import StringValue
+
+from fakes.eventually import eventually
+from tieline.chassis.broker import Broker
+from tieline.chassis.calls import Call, current_call, entered
+from tieline.chassis.errors import (
+    DeadlineExceededError,
+    InvalidArgumentError,
+    NotFoundError,
+    ResourceExhaustedError,
+    UnavailableError,
+)
+from tieline.chassis.principals import Principal, PrincipalKind
+from tieline.chassis.requests import InternalError, RequestHandler, answering, ask
+
+SUBJECT = "requests.directory.v1.echo"
+
+Answer = Callable[[StringValue], Awaitable[StringValue]]
+
+
+def handlers(answer: Answer) -> dict[str, RequestHandler[StringValue, StringValue]]:
+    return {"echo": RequestHandler(StringValue, answer)}
+
+
+async def echo(request: StringValue) -> StringValue:
+    return request
+
+
+async def test_question_is_answered(identity_broker: Broker, directory_broker: Broker) -> None:
+    async with answering(directory_broker, "directory", handlers(echo)):
+        answer = await ask(identity_broker, SUBJECT, StringValue(value="你好"), StringValue)
+
+    assert answer.value == "你好"
+
+
+async def test_caller_and_request_travel_and_the_deadline_shrinks(
+    identity_broker: Broker, directory_broker: Broker
+) -> None:
+    seen: list[Call] = []
+
+    async def remember(request: StringValue) -> StringValue:
+        seen.append(current_call())
+        return request
+
+    principal = Principal(
+        PrincipalKind.MEMBER, "zhang", "ww1", "session", frozenset({"owner"}), "张三"
+    )
+    call = Call(
+        "/test", "request-1", time.monotonic() + 1, principal, f"00-{'a' * 32}-{'b' * 16}-00"
+    )
+    async with answering(directory_broker, "directory", handlers(remember)):
+        with entered(call):
+            await ask(identity_broker, SUBJECT, StringValue(), StringValue)
+
+    (there,) = seen
+    assert (there.request_id, there.principal) == ("request-1", principal)
+    assert there.traceparent.split("-")[1] == "a" * 32
+    assert there.deadline is not None
+    assert call.deadline is not None
+    assert there.deadline <= call.deadline + 0.1
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        pytest.param(NotFoundError("MISSING", "no such thing", {"id": "x"}), id="metadata"),
+        pytest.param(InvalidArgumentError({"name": "must not be empty"}), id="violations"),
+        pytest.param(ResourceExhaustedError("TOO_MANY", "too many", retry_after_s=1.5), id="retry"),
+    ],
+)
+async def test_error_of_the_other_service_is_raised_as_it_was(
+    identity_broker: Broker,
+    directory_broker: Broker,
+    error: NotFoundError | InvalidArgumentError | ResourceExhaustedError,
+) -> None:
+    async def refuse(request: StringValue) -> StringValue:
+        raise error
+
+    async with answering(directory_broker, "directory", handlers(refuse)):
+        with pytest.raises(type(error)) as raised:
+            await ask(identity_broker, SUBJECT, StringValue(), StringValue)
+
+    got = raised.value
+    assert (got.reason, got.text, got.retry_after_s) == (
+        error.reason,
+        error.text,
+        error.retry_after_s,
+    )
+    assert dict(got.metadata) == dict(error.metadata)
+    assert dict(got.violations) == dict(error.violations)
+
+
+async def test_fault_of_the_other_service_tells_nothing_and_is_logged_there(
+    identity_broker: Broker, directory_broker: Broker, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def crash(request: StringValue) -> StringValue:
+        raise ValueError("a secret detail")
+
+    async with answering(directory_broker, "directory", handlers(crash)):
+        with pytest.raises(InternalError) as raised:
+            await ask(identity_broker, SUBJECT, StringValue(), StringValue)
+
+    assert "secret" not in str(raised.value)
+    assert "a secret detail" in caplog.text
+
+
+async def test_request_that_is_no_such_message_is_refused(
+    identity_broker: Broker, directory_broker: Broker
+) -> None:
+    async with answering(directory_broker, "directory", handlers(echo)):
+        reply = await identity_broker.request(SUBJECT, b"\xff", timeout=5)
+
+    assert reply.headers is not None
+    assert reply.headers["Nats-Service-Error"] == "INVALID_ARGUMENT"
+
+
+async def test_nobody_there_is_unavailable_at_once(identity_broker: Broker) -> None:
+    started = time.monotonic()
+
+    with pytest.raises(UnavailableError) as raised:
+        await ask(identity_broker, SUBJECT, StringValue(), StringValue, timeout_s=30)
+
+    assert (raised.value.reason, raised.value.metadata) == (
+        "SERVICE_UNAVAILABLE",
+        {"service": "directory"},
+    )
+    assert time.monotonic() - started < 5
+
+
+async def test_answer_that_does_not_come_is_unavailable_or_past_the_deadline(
+    identity_broker: Broker, directory_broker: Broker
+) -> None:
+    async def wait(request: StringValue) -> StringValue:
+        await asyncio.Event().wait()
+        return request
+
+    async with answering(directory_broker, "directory", handlers(wait)):
+        # The answering side gives up at the same time and says so; either may be heard first.
+        with pytest.raises((UnavailableError, DeadlineExceededError)):
+            await ask(identity_broker, SUBJECT, StringValue(), StringValue, timeout_s=0.05)
+        late = Call("/test", "r", time.monotonic() - 1)
+        with entered(late), pytest.raises(DeadlineExceededError):
+            await ask(identity_broker, SUBJECT, StringValue(), StringValue)
+
+
+async def test_slow_handler_does_not_hold_up_the_next(
+    identity_broker: Broker, directory_broker: Broker
+) -> None:
+    release = asyncio.Event()
+
+    async def slow(request: StringValue) -> StringValue:
+        if request.value == "slow":
+            await release.wait()
+        return request
+
+    async with answering(directory_broker, "directory", handlers(slow)):
+        waiting = asyncio.create_task(
+            ask(identity_broker, SUBJECT, StringValue(value="slow"), StringValue, timeout_s=10)
+        )
+        await ask(identity_broker, SUBJECT, StringValue(value="quick"), StringValue)
+        assert not waiting.done()
+        release.set()
+        assert (await waiting).value == "slow"
+
+
+async def test_leaving_answers_what_is_being_handled(
+    identity_broker: Broker, directory_broker: Broker
+) -> None:
+    started, release = asyncio.Event(), asyncio.Event()
+
+    async def slow(request: StringValue) -> StringValue:
+        started.set()
+        await release.wait()
+        return request
+
+    async with answering(directory_broker, "directory", handlers(slow)):
+        waiting = asyncio.create_task(
+            ask(identity_broker, SUBJECT, StringValue(value="x"), StringValue, timeout_s=10)
+        )
+        await started.wait()
+        asyncio.get_running_loop().call_later(0.1, release.set)
+
+    assert (await waiting).value == "x"
+    await eventually(lambda: _nobody_answers(identity_broker))
+
+
+async def test_only_one_of_two_replicas_answers(
+    identity_broker: Broker, directory_broker: Broker
+) -> None:
+    count = 0
+
+    async def counting(request: StringValue) -> StringValue:
+        nonlocal count
+        count += 1
+        return request
+
+    async with (
+        answering(directory_broker, "directory", handlers(counting)),
+        answering(directory_broker, "directory", handlers(counting)),
+    ):
+        for _ in range(20):
+            await ask(identity_broker, SUBJECT, StringValue(), StringValue)
+
+    assert count == 20
+
+
+async def _nobody_answers(broker: Broker) -> bool:
+    try:
+        await ask(broker, SUBJECT, StringValue(), StringValue, timeout_s=0.5)
+    except UnavailableError:
+        return True
+    return False
