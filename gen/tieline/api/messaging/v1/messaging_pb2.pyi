@@ -195,7 +195,7 @@ class TextContent(_message.Message):
 
     TEXT_FIELD_NUMBER: _builtins.int
     text: _builtins.str
-    """1 to 2,048 bytes of UTF-8, after the open API's limit for text messages."""
+    """1 to 2,048 bytes of UTF-8, after the open API's limit for text messages; not U+0000."""
     def __init__(
         self,
         *,
@@ -218,9 +218,9 @@ class RedPacketContent(_message.Message):
     RED_PACKET_ID_FIELD_NUMBER: _builtins.int
     GREETING_FIELD_NUMBER: _builtins.int
     red_packet_id: _builtins.str
-    """The packet, in the conversation's corp."""
+    """The packet, in the conversation's corp: a UUID in lower case with hyphens."""
     greeting: _builtins.str
-    """What the sender wishes, 0 to 128 characters."""
+    """What the sender wishes, 0 to 128 characters, no control characters."""
     def __init__(
         self,
         *,

@@ -271,8 +271,8 @@ class SendMessageRequest(_message.Message):
     conversation_id: _builtins.str
     """The conversation."""
     client_message_id: _builtins.str
-    """The sender's id of the message: 1 to 64 bytes, unique per sender and conversation. A repeat
-    returns the first response.
+    """The sender's id of the message: 1 to 64 bytes without control characters, unique per sender
+    and conversation. A repeat returns the first response.
     """
     @_builtins.property
     def content(self) -> _messaging_pb2.MessageContent:

@@ -142,6 +142,8 @@ class MessagingServiceServicer:
         fetched by ListConversations and ListMessages. The stream ends with UNAVAILABLE when the
         replica shuts down and with RESOURCE_EXHAUSTED SUBSCRIBER_TOO_SLOW when the client does not
         read: subscribe again and catch up.
+
+        Errors: UNAVAILABLE BROKER_UNAVAILABLE while live delivery is away.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -57,6 +57,8 @@ class MessagingServiceStub:
     fetched by ListConversations and ListMessages. The stream ends with UNAVAILABLE when the
     replica shuts down and with RESOURCE_EXHAUSTED SUBSCRIBER_TOO_SLOW when the client does not
     read: subscribe again and catch up.
+
+    Errors: UNAVAILABLE BROKER_UNAVAILABLE while live delivery is away.
     """
 
 class MessagingServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -144,6 +146,8 @@ class MessagingServiceServicer(metaclass=_abc_1.ABCMeta):
         fetched by ListConversations and ListMessages. The stream ends with UNAVAILABLE when the
         replica shuts down and with RESOURCE_EXHAUSTED SUBSCRIBER_TOO_SLOW when the client does not
         read: subscribe again and catch up.
+
+        Errors: UNAVAILABLE BROKER_UNAVAILABLE while live delivery is away.
         """
 
 def add_MessagingServiceServicer_to_server(servicer: MessagingServiceServicer, server: _aio.Server) -> None: ...

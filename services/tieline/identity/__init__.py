@@ -1,0 +1,26 @@
+"""Identity: corps come on board, people sign in, access tokens are signed.
+
+Owns corps and their verification, accounts with passwords, invitations, sessions, customers, the
+channels that vouch for them, and the signing keys. Members' names and departments are the
+directory's; who may see whom is not decided here.
+
+A request meets the modules in this order: ``servicer`` (administration), ``inviting``, or
+``sign_in`` (everything that ends in a session); the rules (``corps``, ``invitations``,
+``passwords``, ``assertions``, ``refresh_tokens``); ``repositories``; ``session_issuer`` and
+``access_tokens``. ``first_start`` makes the signing key and the platform administrator where they
+are missing, ``answers`` gives other services the public keys, ``purge`` deletes what is over.
+``keyring`` derives every symmetric key.
+
+Tables without a corp, and why:
+
+    platform_administrators   run the deployment, above all corps
+    channels                  a mini-program's server vouches for people to every corp
+    customers                 outside any corp: the same person for each corp that serves them
+    used_assertions           belong to a channel
+    signing_keys              tokens of all corps are signed with the same key
+
+``sessions`` does begin with ``corp_id``; it is empty for customers and platform administrators, who
+belong to no corp. So there is one form of session and one way to refresh it. With Citus the
+sessions of all customers share the empty corp's shard: a row of some 200 bytes, written once in
+the life of an access token.
+"""

@@ -1,0 +1,101 @@
+"""Composition root of identity: the only module that knows every class."""
+
+import datetime as dt
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from joserfc.jwk import OKPKey
+
+from tieline.api.identity.v1 import identity_service_pb2, identity_service_pb2_grpc
+from tieline.chassis.authentication import FetchKeys
+from tieline.chassis.postgres import Pool
+from tieline.chassis.requests import answering
+from tieline.chassis.runtime import ServiceRuntime, service_runtime
+from tieline.identity import answers
+from tieline.identity.access_tokens import AccessTokenSigner
+from tieline.identity.first_start import prepare_platform_administrator, prepare_signing_key
+from tieline.identity.invitations import InvitationCodes
+from tieline.identity.inviting import Inviting
+from tieline.identity.keyring import Keyring, build_keyring
+from tieline.identity.passwords import PasswordHasher, PasswordPool
+from tieline.identity.purge import purging
+from tieline.identity.refresh_tokens import RefreshTokens
+from tieline.identity.repositories import signing_keys
+from tieline.identity.servicer import IdentityServicer
+from tieline.identity.session_issuer import SessionIssuer
+from tieline.identity.settings import IdentitySettings
+from tieline.identity.sign_in import SignIn
+from tieline.identity.signing_keys import read_public_keys
+
+SERVICE = "identity"
+SETTINGS = IdentitySettings
+
+
+@asynccontextmanager
+async def role(settings: IdentitySettings) -> AsyncIterator[None]:
+    """Run identity."""
+    keyring = build_keyring(settings.secret_key.get_secret_value())
+    async with (
+        service_runtime(settings, SERVICE, make_fetch_keys=_make_fetch_keys) as runtime,
+        AsyncExitStack() as stack,
+    ):
+        passwords = await stack.enter_async_context(_build_password_pool(settings, keyring))
+        issuer = await _build_issuer(settings, runtime, keyring)
+        password = settings.platform_administrator_password
+        await prepare_platform_administrator(
+            runtime.pool, passwords, None if password is None else password.get_secret_value()
+        )
+        codes = InvitationCodes(keyring.invitation_codes)
+        servicer = IdentityServicer(
+            runtime.pool,
+            SignIn(runtime.pool, passwords, issuer),
+            Inviting(runtime.pool, runtime.broker, codes),
+            codes,
+        )
+        await stack.enter_async_context(purging(runtime.pool))
+        await stack.enter_async_context(
+            answering(runtime.broker, SERVICE, answers.build_handlers(runtime.pool))
+        )
+        await stack.enter_async_context(
+            runtime.serving(
+                lambda server: identity_service_pb2_grpc.add_IdentityServiceServicer_to_server(
+                    servicer, server
+                ),
+                [identity_service_pb2.DESCRIPTOR.services_by_name["IdentityService"]],
+            )
+        )
+        yield
+
+
+def _build_password_pool(settings: IdentitySettings, keyring: Keyring) -> PasswordPool:
+    hasher = PasswordHasher(
+        keyring.password_pepper,
+        time_cost=settings.password_time_cost,
+        memory_kib=settings.password_memory_kib,
+        parallelism=settings.password_parallelism,
+    )
+    return PasswordPool(
+        hasher, threads=settings.password_threads, queue_length=settings.password_queue_length
+    )
+
+
+async def _build_issuer(
+    settings: IdentitySettings, runtime: ServiceRuntime, keyring: Keyring
+) -> SessionIssuer:
+    key_id, key = await prepare_signing_key(runtime.pool, keyring.signing_key_seal)
+    signer = AccessTokenSigner(
+        key_id, key, lifetime=dt.timedelta(seconds=settings.access_token_lifetime_s)
+    )
+    return SessionIssuer(
+        signer,
+        RefreshTokens(keyring.refresh_tokens),
+        refresh_lifetime=dt.timedelta(seconds=settings.refresh_token_lifetime_s),
+    )
+
+
+async def _make_fetch_keys(pool: Pool) -> FetchKeys:
+    async def fetch_keys() -> Mapping[str, OKPKey]:
+        async with pool.acquire() as connection:
+            return read_public_keys(await signing_keys.list_public_keys(connection))
+
+    return fetch_keys

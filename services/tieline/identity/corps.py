@@ -1,0 +1,100 @@
+"""The rules of corps and channels. Pure: no clock, no database, no network."""
+
+import datetime as dt
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+
+from tieline.chassis.errors import NotFoundError
+from tieline.chassis.fields import USER_ID_PATTERN, check_text, check_user_id, raise_violations
+
+MEMBER_ROLE = "member"
+"""Role of accounts that administer nothing; it stands in no token."""
+
+MAX_NAME_LENGTH = 64
+MAX_EVIDENCE_LENGTH = 1000
+PUBLIC_KEY_BYTES = 32
+
+# What `ids.new_corp_id` makes. Anything else names no corp, and is never sent to the database.
+_CORP_ID_PATTERN = re.compile(r"ww[0-9a-z]{24}")
+
+
+class CorpKind(StrEnum):
+    """What sort of body a corp is; the values stand in tables and labels."""
+
+    COMPANY = "company"
+    SCHOOL = "school"
+    HOSPITAL = "hospital"
+    GOVERNMENT = "government"
+    OTHER = "other"
+
+
+@dataclass(frozen=True, slots=True)
+class NewCorp:
+    """A corp as it is asked for."""
+
+    display_name: str
+    kind: CorpKind | None
+    """None for a kind that was not given or is not known."""
+
+    owner_user_id: str
+    owner_name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Corp:
+    """A tenant."""
+
+    corp_id: str
+    display_name: str
+    kind: CorpKind
+    owner_user_id: str
+    create_time: dt.datetime
+    verify_time: dt.datetime | None = None
+
+    @property
+    def verified_label(self) -> str:
+        """What outsiders see beside a verified corp's people; empty until it is verified."""
+        return "" if self.verify_time is None else f"{self.display_name} · {self.kind} · verified"
+
+
+def check_new_corp(corp: NewCorp) -> None:
+    """Refuse a corp that could not be created, with every field that is wrong."""
+    violations: dict[str, str] = {}
+    check_text(corp.display_name, "display_name", violations, minimum=1, maximum=MAX_NAME_LENGTH)
+    if corp.kind is None:
+        violations["kind"] = "must be one of the kinds of corps"
+    check_user_id(corp.owner_user_id, "owner_user_id", violations)
+    check_text(corp.owner_name, "owner_name", violations, minimum=1, maximum=MAX_NAME_LENGTH)
+    raise_violations(violations)
+
+
+def check_evidence(evidence: str) -> None:
+    """Refuse a verification that says nothing or too much."""
+    violations: dict[str, str] = {}
+    check_text(evidence, "evidence", violations, minimum=1, maximum=MAX_EVIDENCE_LENGTH)
+    raise_violations(violations)
+
+
+def check_channel(display_name: str, public_key: bytes) -> None:
+    """Refuse a channel that could not be created, with every field that is wrong."""
+    violations: dict[str, str] = {}
+    check_text(display_name, "display_name", violations, minimum=1, maximum=MAX_NAME_LENGTH)
+    if len(public_key) != PUBLIC_KEY_BYTES:
+        violations["public_key"] = f"must be an Ed25519 public key of {PUBLIC_KEY_BYTES} bytes"
+    raise_violations(violations)
+
+
+def corp_not_found(corp_id: str) -> NotFoundError:
+    """Return the error for a corp that is not there."""
+    return NotFoundError("CORP_NOT_FOUND", "no such corp", {"corpId": corp_id})
+
+
+def find_account_key(corp_id: str, user_id: str) -> tuple[str, str] | None:
+    """Return the key under which the member's account would stand, or None where it can't exist.
+
+    User ids are one regardless of case and stored in lower case.
+    """
+    if not _CORP_ID_PATTERN.fullmatch(corp_id) or not USER_ID_PATTERN.fullmatch(user_id):
+        return None
+    return corp_id, user_id.lower()

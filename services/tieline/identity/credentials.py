@@ -1,0 +1,8 @@
+"""The one answer to whoever did not prove who they are, whatever was wrong. Pure."""
+
+from tieline.chassis.errors import UnauthenticatedError
+
+
+def credentials_rejected() -> UnauthenticatedError:
+    """Return the error; nothing in it tells one cause from another."""
+    return UnauthenticatedError("CREDENTIALS_REJECTED", "the credentials are not right")

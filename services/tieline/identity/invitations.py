@@ -1,0 +1,101 @@
+"""The rules of invitations: who may be invited, codes that are derived and never stored. Pure.
+
+A code is the HMAC of what made it: the request, its sender, the corp and the member. A repeat of
+the request gives the same code, although only the code's SHA-256 is kept.
+"""
+
+import base64
+import datetime as dt
+import hashlib
+import hmac
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tieline.chassis.errors import NotFoundError, PermissionDeniedError
+from tieline.chassis.fields import check_user_id, raise_violations
+from tieline.chassis.principals import OWNER_ROLE, Principal
+
+LIFETIME = dt.timedelta(days=7)
+MAX_INVITATIONS_PER_REQUEST = 1000
+
+# 128 bits in 26 characters of base32: can't be guessed, can be read out over a telephone.
+_CODE_BYTES = 16
+
+# Longest that is looked at; a typed code may have blanks and hyphens in it.
+_MAX_TYPED_CODE_LENGTH = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Invitation:
+    """A member's way in; the code is not in it."""
+
+    code_hash: bytes
+    expire_time: dt.datetime
+    use_time: dt.datetime | None
+
+
+class InvitationCodes:
+    """Derives codes."""
+
+    def __init__(self, key: bytes) -> None:
+        self._key = key
+
+    def derive(self, request_id: str, principal_id: str, corp_id: str, user_id: str) -> str:
+        """Return the code that this request of this sender makes for this member.
+
+        ``request_id`` is a UUID, however it is written. NUL is in none of the parts, so no two
+        different requests run into one text.
+        """
+        parts = (str(uuid.UUID(request_id)), principal_id, corp_id, user_id)
+        digest = hmac.digest(self._key, "\0".join(parts).encode(), "sha256")
+        return base64.b32encode(digest[:_CODE_BYTES]).decode().rstrip("=")
+
+
+def hash_code(code: str) -> bytes:
+    """Return what is stored of a code and compared with one that was typed in."""
+    typed = code[:_MAX_TYPED_CODE_LENGTH].upper()
+    return hashlib.sha256("".join(c for c in typed if c not in " -").encode()).digest()
+
+
+def opens(invitation: Invitation, code: str, now: dt.datetime) -> bool:
+    """Return whether this is the invitation's code, and not too late; it may have been used."""
+    return (
+        hmac.compare_digest(invitation.code_hash, hash_code(code)) and now < invitation.expire_time
+    )
+
+
+def check_user_ids(user_ids: Sequence[str]) -> None:
+    """Refuse a list with no, too many, malformed or repeated members."""
+    violations: dict[str, str] = {}
+    if not 1 <= len(user_ids) <= MAX_INVITATIONS_PER_REQUEST:
+        violations["user_ids"] = f"must name 1 to {MAX_INVITATIONS_PER_REQUEST} members"
+        raise_violations(violations)
+    seen: set[str] = set()
+    for index, user_id in enumerate(user_ids):
+        field = f"user_ids[{index}]"
+        check_user_id(user_id, field, violations)
+        if user_id.lower() in seen:
+            violations[field] = "must not be there twice"
+        seen.add(user_id.lower())
+    raise_violations(violations)
+
+
+def check_may_invite(
+    inviter: Principal, user_ids: Sequence[str], owner_user_id: str, method: str
+) -> None:
+    """Let only the owner invite the owner: whoever has the code has the account."""
+    if owner_user_id in user_ids and OWNER_ROLE not in inviter.roles:
+        raise PermissionDeniedError(
+            "CALLER_NOT_ALLOWED", "only the owner may invite the owner", {"method": method}
+        )
+
+
+def check_nobody_missing(missing_user_ids: Sequence[str]) -> None:
+    """Refuse to invite anybody where somebody is not in the directory."""
+    if missing_user_ids:
+        raise NotFoundError(
+            "USER_NOT_FOUND",
+            "no such member in the directory",
+            {"userId": missing_user_ids[0]},
+        )

@@ -1,0 +1,119 @@
+"""Passwords: their rules, how they are hashed, and the threads that hash them.
+
+A hash takes some 25 ms of a core on purpose, and so never runs on the event loop. The number of
+threads bounds its memory, the length of the queue bounds the wait: a flood of sign-ins is told to
+come back, and the other calls of the process go on.
+"""
+
+import asyncio
+import hmac
+import secrets
+import unicodedata
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from types import TracebackType
+from typing import Self, TypeVar
+
+import argon2
+from argon2.exceptions import InvalidHashError, VerificationError
+
+from tieline.chassis.errors import ResourceExhaustedError
+
+MIN_PASSWORD_LENGTH = 10
+MAX_PASSWORD_LENGTH = 128
+
+# By then a full queue has been worked off at the default settings.
+_RETRY_AFTER_S = 3.0
+
+T = TypeVar("T")
+
+
+def check_new_password(password: str, field: str, violations: dict[str, str]) -> None:
+    """Refuse a password that is too weak, or longer than anybody types."""
+    if not MIN_PASSWORD_LENGTH <= len(password) <= MAX_PASSWORD_LENGTH:
+        violations[field] = f"must have {MIN_PASSWORD_LENGTH} to {MAX_PASSWORD_LENGTH} characters"
+
+
+def check_given_password(password: str, field: str, violations: dict[str, str]) -> None:
+    """Refuse what no password can be; any other wrong one is the account's business."""
+    if len(password) > MAX_PASSWORD_LENGTH:
+        violations[field] = f"must have at most {MAX_PASSWORD_LENGTH} characters"
+
+
+class PasswordHasher:
+    """Argon2id over the peppered password: a stolen table is worth nothing without the pepper."""
+
+    def __init__(self, pepper: bytes, *, time_cost: int, memory_kib: int, parallelism: int) -> None:
+        self._pepper = pepper
+        self._argon2 = argon2.PasswordHasher(
+            time_cost=time_cost, memory_cost=memory_kib, parallelism=parallelism
+        )
+        # What the password of an account that does not exist is compared with.
+        self._nobodys_hash = self.hash(secrets.token_urlsafe())
+
+    def hash(self, password: str) -> str:
+        """Return the password's hash with its parameters and a salt of its own."""
+        return self._argon2.hash(self._season(password))
+
+    def verify(self, password_hash: str | None, password: str) -> bool:
+        """Return whether the password is right; without a hash False, after the same time."""
+        try:
+            self._argon2.verify(password_hash or self._nobodys_hash, self._season(password))
+        except (VerificationError, InvalidHashError):
+            return False
+        return password_hash is not None
+
+    def _season(self, password: str) -> bytes:
+        # Two keyboards may send one character in two ways; NFC makes them one (RFC 8265).
+        normal = unicodedata.normalize("NFC", password)
+        return hmac.digest(self._pepper, normal.encode(), "sha256")
+
+
+class PasswordPool:
+    """Hashes and verifies in a few threads, with a bounded queue before them.
+
+    An async context manager; leaving it waits for what is being hashed. ``hash`` and ``verify``
+    raise ResourceExhaustedError (SIGN_INS_EXHAUSTED) at once when the queue is full. A caller that
+    is cancelled leaves the queue.
+    """
+
+    def __init__(self, hasher: PasswordHasher, *, threads: int, queue_length: int) -> None:
+        self._hasher = hasher
+        self._executor = ThreadPoolExecutor(threads, thread_name_prefix="password")
+        self._capacity = threads + queue_length
+        self._under_way = 0
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await asyncio.to_thread(self._executor.shutdown, cancel_futures=True)
+
+    async def hash(self, password: str) -> str:
+        """Return the hash of a new password."""
+        return await self._run(self._hasher.hash, password)
+
+    async def verify(self, password_hash: str | None, password: str) -> bool:
+        """Return whether the password is right; ``None`` stands for an account that is not."""
+        return await self._run(self._hasher.verify, password_hash, password)
+
+    async def _run(self, function: Callable[..., T], *arguments: object) -> T:
+        if self._under_way >= self._capacity:
+            raise ResourceExhaustedError(
+                "SIGN_INS_EXHAUSTED",
+                "too many passwords are waiting to be checked",
+                retry_after_s=_RETRY_AFTER_S,
+            )
+        work = asyncio.get_running_loop().run_in_executor(self._executor, function, *arguments)
+        self._under_way += 1
+        # Counted by the work, not by its caller: what a thread has begun goes on without them.
+        work.add_done_callback(self._finish)
+        return await work
+
+    def _finish(self, work: asyncio.Future[T]) -> None:
+        self._under_way -= 1

@@ -1,0 +1,140 @@
+"""Opens and refreshes sessions: a row, an access token and a refresh token together."""
+
+import datetime as dt
+from dataclasses import replace
+
+from tieline.api.identity.v1 import identity_pb2
+from tieline.chassis.fields import to_timestamp
+from tieline.chassis.ids import new_uuid7
+from tieline.chassis.postgres import Connection
+from tieline.chassis.principals import Principal, PrincipalKind
+from tieline.identity.access_tokens import AccessTokenSigner
+from tieline.identity.corps import MEMBER_ROLE
+from tieline.identity.refresh_tokens import (
+    Refresh,
+    RefreshToken,
+    RefreshTokens,
+    decide_refresh,
+    new_seed,
+)
+from tieline.identity.repositories import accounts, customers, sessions
+from tieline.identity.repositories.accounts import Account
+from tieline.identity.repositories.sessions import Session
+
+
+class SessionIssuer:
+    """Makes sessions of principals."""
+
+    def __init__(
+        self,
+        signer: AccessTokenSigner,
+        refresh_tokens: RefreshTokens,
+        *,
+        refresh_lifetime: dt.timedelta,
+    ) -> None:
+        self._signer = signer
+        self._refresh_tokens = refresh_tokens
+        self._refresh_lifetime = refresh_lifetime
+
+    async def open(self, connection: Connection, principal: Principal) -> identity_pb2.Session:
+        """Open a session for a principal that has none yet, in the caller's transaction."""
+        principal = replace(principal, session_id=new_uuid7())
+        token = RefreshToken.first(principal.corp_id, principal.session_id, new_seed())
+        expire_time = await sessions.insert_session(
+            connection, principal, token.seed_hash, self._refresh_lifetime
+        )
+        return self._build(principal, token, expire_time)
+
+    async def refresh(
+        self, connection: Connection, refresh_token: str
+    ) -> identity_pb2.Session | None:
+        """Exchange a refresh token for a new pair; None where its session is over, or is now.
+
+        The caller commits either way: that a reused token ended its session must be kept.
+        """
+        token = self._refresh_tokens.decode(refresh_token)
+        if token is None:
+            return None
+        session = await sessions.lock_session(connection, token.corp_id, token.session_id)
+        if session is None:
+            return None
+        decision = decide_refresh(token, session.refresh)
+        if decision is Refresh.END:
+            await sessions.end_session(connection, token.corp_id, token.session_id)
+        if decision in (Refresh.END, Refresh.REJECT):
+            return None
+        expire_time = session.refresh.expire_time
+        if decision is Refresh.ROTATE:
+            expire_time = await sessions.advance_session(
+                connection, token.corp_id, token.session_id, self._refresh_lifetime
+            )
+        principal = await _find_principal(connection, token, session)
+        return None if principal is None else self._build(principal, token.next(), expire_time)
+
+    def _build(
+        self, principal: Principal, token: RefreshToken, refresh_expire_time: dt.datetime
+    ) -> identity_pb2.Session:
+        access_token = self._signer.sign(principal)
+        return identity_pb2.Session(
+            session_id=principal.session_id,
+            access_token=access_token.text,
+            access_expire_time=to_timestamp(access_token.expire_time),
+            refresh_token=self._refresh_tokens.encode(token),
+            refresh_expire_time=to_timestamp(refresh_expire_time),
+        )
+
+
+def build_member(corp_id: str, user_id: str, account: Account) -> Principal:
+    """Return the member as a principal; the session is still to be opened."""
+    return Principal(
+        kind=PrincipalKind.MEMBER,
+        id=user_id,
+        corp_id=corp_id,
+        session_id="",
+        roles=frozenset() if account.role == MEMBER_ROLE else frozenset({account.role}),
+        display_name=account.display_name,
+    )
+
+
+def build_customer(customer_id: str, display_name: str) -> Principal:
+    """Return the customer as a principal; the session is still to be opened."""
+    return Principal(
+        kind=PrincipalKind.CUSTOMER,
+        id=customer_id,
+        corp_id="",
+        session_id="",
+        display_name=display_name,
+    )
+
+
+def build_platform_administrator(name: str) -> Principal:
+    """Return the platform administrator as a principal; the session is still to be opened."""
+    return Principal(
+        kind=PrincipalKind.PLATFORM_ADMINISTRATOR,
+        id=name,
+        corp_id="",
+        session_id="",
+        display_name=name,
+    )
+
+
+async def _find_principal(
+    connection: Connection, token: RefreshToken, session: Session
+) -> Principal | None:
+    """Return who the session belongs to, with the roles and the name of today; None if gone."""
+    principal = await _find_owner(connection, token.corp_id, session)
+    return None if principal is None else replace(principal, session_id=str(token.session_id))
+
+
+async def _find_owner(connection: Connection, corp_id: str, session: Session) -> Principal | None:
+    name = session.principal_id
+    match session.principal_kind:
+        case PrincipalKind.MEMBER:
+            account = await accounts.find_account(connection, corp_id, name)
+            return None if account is None else build_member(corp_id, name, account)
+        case PrincipalKind.CUSTOMER:
+            display_name = await customers.find_customer_name(connection, name)
+            return None if display_name is None else build_customer(name, display_name)
+        case PrincipalKind.PLATFORM_ADMINISTRATOR:
+            known = await accounts.find_platform_password_hash(connection, name)
+            return None if known is None else build_platform_administrator(name)

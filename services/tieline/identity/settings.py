@@ -1,0 +1,49 @@
+"""Identity's settings."""
+
+from pydantic import Field, SecretStr
+
+from tieline.chassis.settings import ServiceSettings
+from tieline.identity.passwords import MAX_PASSWORD_LENGTH, MIN_PASSWORD_LENGTH
+
+DAY_S = 24 * 60 * 60
+
+
+class IdentitySettings(ServiceSettings):
+    """What identity needs beside every service's settings.
+
+    ``secret_key`` also peppers the passwords and encrypts the signing keys: with another one,
+    identity does not start on the same database.
+    """
+
+    grpc_port: int = Field(default=7101, ge=1, le=65535)
+    """TCP port of the gRPC server."""
+
+    access_token_lifetime_s: int = Field(default=15 * 60, ge=60, le=DAY_S)
+    """Seconds that an access token is good for. It can't be taken back: this is how long somebody
+    whose session was ended keeps access."""
+
+    refresh_token_lifetime_s: int = Field(default=30 * DAY_S, ge=60, le=365 * DAY_S)
+    """Seconds after which a device that was not used must sign in again."""
+
+    password_time_cost: int = Field(default=2, ge=1, le=100)
+    """Passes of Argon2id over its memory (OWASP: 2 with 19 MiB)."""
+
+    password_memory_kib: int = Field(default=19 * 1024, ge=8 * 1024, le=1024 * 1024)
+    """KiB that checking one password takes; ``password_threads`` are checked at the same time."""
+
+    password_parallelism: int = Field(default=1, ge=1, le=16)
+    """Lanes of Argon2id."""
+
+    password_threads: int = Field(default=2, ge=1, le=64)
+    """Passwords that are checked at the same time; about the cores that the replica may use. One
+    core checks about 40 a second at the default cost."""
+
+    password_queue_length: int = Field(default=200, ge=1, le=100_000)
+    """Passwords that may wait to be checked. A further sign-in is told to come back: with the
+    default cost and two threads it would wait more than two seconds."""
+
+    platform_administrator_password: SecretStr | None = Field(
+        default=None, min_length=MIN_PASSWORD_LENGTH, max_length=MAX_PASSWORD_LENGTH
+    )
+    """Password of the platform administrator named ``platform``, who is created with it at the
+    first start. Once the account exists this setting changes nothing, whatever it says."""

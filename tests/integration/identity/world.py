@@ -1,0 +1,292 @@
+"""A running identity with what surrounds it, and short ways to what tests begin with."""
+
+import time
+import uuid
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import asyncpg
+import grpc
+import pytest
+from google.rpc import status_pb2
+from joserfc import jwt
+from joserfc.jwk import OKPKey
+from pydantic import SecretStr
+
+from engines import Database, build_settings
+from tieline.api.directory.v1 import directory_requests_pb2
+from tieline.api.identity.v1 import identity_pb2, identity_service_pb2, identity_service_pb2_grpc
+from tieline.chassis import migrations
+from tieline.chassis.authentication import TOKEN_ALGORITHMS
+from tieline.chassis.errors import ServiceError
+from tieline.chassis.requests import RequestHandler
+from tieline.chassis.statuses import from_status
+from tieline.embedded.nats import EmbeddedNats
+from tieline.identity.app import role
+from tieline.identity.settings import IdentitySettings
+
+PLATFORM_PASSWORD = "platform password"
+PASSWORD = "correct horse"
+TIMEOUT_S = 20
+
+Metadata = tuple[tuple[str, str], ...]
+
+
+@dataclass
+class FakeDirectory:
+    """Knows the members that a test puts into it, and counts what it is asked."""
+
+    members: set[tuple[str, str]] = field(default_factory=set)
+    questions: int = 0
+
+    def build_handlers(self) -> dict[str, RequestHandler[Any, Any]]:
+        """Return what it answers."""
+
+        async def find_missing_members(
+            request: directory_requests_pb2.FindMissingMembersRequest,
+        ) -> directory_requests_pb2.FindMissingMembersResponse:
+            self.questions += 1
+            return directory_requests_pb2.FindMissingMembersResponse(
+                missing_user_ids=[
+                    user_id
+                    for user_id in request.user_ids
+                    if (request.corp_id, user_id) not in self.members
+                ]
+            )
+
+        return {
+            "find_missing_members": RequestHandler(
+                directory_requests_pb2.FindMissingMembersRequest, find_missing_members
+            )
+        }
+
+
+@dataclass(frozen=True)
+class NewCorp:
+    """A corp whose owner has signed in with PASSWORD."""
+
+    corp_id: str
+    owner: Metadata
+    owner_session: identity_pb2.Session
+
+
+@dataclass
+class Identity:
+    """Identity over its channel, and its database behind it."""
+
+    stub: identity_service_pb2_grpc.IdentityServiceStub
+    settings: IdentitySettings
+    database: Database
+    nats: EmbeddedNats
+    directory: FakeDirectory
+    platform: Metadata = ()
+
+    async def sign_in_platform(self) -> identity_pb2.Session:
+        """Sign in as the platform administrator."""
+        response = await self.stub.SignInPlatformAdministrator(
+            identity_service_pb2.SignInPlatformAdministratorRequest(
+                name="platform", password=PLATFORM_PASSWORD
+            ),
+            timeout=TIMEOUT_S,
+        )
+        return response.session
+
+    async def create_corp(
+        self, request: identity_service_pb2.CreateCorpRequest | None = None
+    ) -> identity_service_pb2.CreateCorpResponse:
+        """Create a corp as the platform administrator."""
+        return await self.stub.CreateCorp(
+            request or corp_request(), metadata=self.platform, timeout=TIMEOUT_S
+        )
+
+    async def new_corp(self) -> NewCorp:
+        """Return a corp with its owner ``boss`` signed in."""
+        created = await self.create_corp()
+        session = await self.accept(created.corp.corp_id, "boss", created.owner_invitation.code)
+        return NewCorp(created.corp.corp_id, bearer(session), session)
+
+    async def accept(
+        self, corp_id: str, user_id: str, code: str, password: str = PASSWORD
+    ) -> identity_pb2.Session:
+        """Accept an invitation."""
+        response = await self.stub.AcceptInvitation(
+            identity_service_pb2.AcceptInvitationRequest(
+                corp_id=corp_id, user_id=user_id, code=code, password=password
+            ),
+            timeout=TIMEOUT_S,
+        )
+        return response.session
+
+    async def invite(
+        self, corp: NewCorp, *user_ids: str, request_id: str = "", corp_id: str = ""
+    ) -> list[identity_pb2.Invitation]:
+        """Invite members as the owner."""
+        response = await self.stub.CreateInvitations(
+            identity_service_pb2.CreateInvitationsRequest(
+                request_id=request_id or str(uuid.uuid4()), corp_id=corp_id, user_ids=user_ids
+            ),
+            metadata=corp.owner,
+            timeout=TIMEOUT_S,
+        )
+        return list(response.invitations)
+
+    async def new_member(self, corp: NewCorp, user_id: str = "li.wei") -> identity_pb2.Session:
+        """Invite a member whom the directory knows, who accepts with PASSWORD."""
+        self.directory.members.add((corp.corp_id, user_id))
+        [invitation] = await self.invite(corp, user_id)
+        return await self.accept(corp.corp_id, user_id, invitation.code)
+
+    async def sign_in(
+        self, corp_id: str, user_id: str = "boss", password: str = PASSWORD
+    ) -> identity_pb2.Session:
+        """Sign a member in."""
+        response = await self.stub.SignInMember(
+            identity_service_pb2.SignInMemberRequest(
+                corp_id=corp_id, user_id=user_id, password=password
+            ),
+            timeout=TIMEOUT_S,
+        )
+        return response.session
+
+    async def refresh(self, refresh_token: str) -> identity_pb2.Session:
+        """Exchange a refresh token."""
+        response = await self.stub.RefreshSession(
+            identity_service_pb2.RefreshSessionRequest(refresh_token=refresh_token),
+            timeout=TIMEOUT_S,
+        )
+        return response.session
+
+    async def get_corp(
+        self, metadata: Metadata | None, corp_id: str = ""
+    ) -> identity_service_pb2.GetCorpResponse:
+        """Read a corp."""
+        return await self.stub.GetCorp(
+            identity_service_pb2.GetCorpRequest(corp_id=corp_id),
+            metadata=metadata,
+            timeout=TIMEOUT_S,
+        )
+
+    async def new_channel(self) -> "Channel":
+        """Return a trusted channel and its private key."""
+        key = OKPKey.generate_key("Ed25519")
+        response = await self.stub.CreateChannel(
+            identity_service_pb2.CreateChannelRequest(
+                request_id=str(uuid.uuid4()),
+                display_name="Mini-program",
+                public_key=key.public_key.public_bytes_raw(),
+            ),
+            metadata=self.platform,
+            timeout=TIMEOUT_S,
+        )
+        return Channel(response.channel.channel_id, key)
+
+    async def sign_in_customer(self, assertion: str) -> identity_service_pb2.SignInCustomerResponse:
+        """Sign a customer in."""
+        return await self.stub.SignInCustomer(
+            identity_service_pb2.SignInCustomerRequest(assertion=assertion), timeout=TIMEOUT_S
+        )
+
+    async def execute(self, query: str, *arguments: object) -> list[asyncpg.Record]:
+        """Run SQL as the superuser, who sees and may do everything."""
+        connection = await asyncpg.connect(self.database.admin_dsn)
+        try:
+            return await connection.fetch(query, *arguments)
+        finally:
+            await connection.close()
+
+
+@dataclass(frozen=True)
+class Channel:
+    """A channel's server."""
+
+    channel_id: str
+    key: OKPKey
+
+    def assertion(self, subject: str = "openid-1", **changes: object) -> str:
+        """Vouch for a person."""
+        claims = {
+            "iss": self.channel_id,
+            "aud": "tieline",
+            "sub": subject,
+            "name": "Ms Chen",
+            "jti": str(uuid.uuid4()),
+            "exp": int(time.time()) + 120,
+            **changes,
+        }
+        return jwt.encode({"alg": "EdDSA"}, claims, self.key, registry=TOKEN_ALGORITHMS)
+
+
+def corp_request(**changes: Any) -> identity_service_pb2.CreateCorpRequest:
+    """Return a request for a corp owned by ``boss``."""
+    fields: dict[str, Any] = {
+        "request_id": str(uuid.uuid4()),
+        "display_name": "Jinyu Jewellery",
+        "kind": identity_pb2.CORP_KIND_COMPANY,
+        "owner_user_id": "boss",
+        "owner_name": "Zhou Jin",
+        **changes,
+    }
+    return identity_service_pb2.CreateCorpRequest(**fields)
+
+
+def bearer(session: identity_pb2.Session) -> Metadata:
+    """Return the metadata of calls in the session."""
+    return (("authorization", f"Bearer {session.access_token}"),)
+
+
+async def refusal(call: Awaitable[object]) -> ServiceError:
+    """Return the error that a call ends with; fail if it succeeds."""
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await call
+    details = dict(caught.value.trailing_metadata())["grpc-status-details-bin"]
+    assert isinstance(details, bytes)
+    error = from_status(status_pb2.Status.FromString(details))
+    assert error is not None
+    return error
+
+
+def describe(error: ServiceError) -> tuple[str, str, str, dict[str, str]]:
+    """Return everything that a caller can see of an error."""
+    return error.code, error.reason, error.text, dict(error.metadata)
+
+
+async def make_database(postgres_admin_dsn: str, name: str) -> Database:
+    """Make an empty database with identity's schema."""
+    connection = await asyncpg.connect(postgres_admin_dsn)
+    try:
+        await connection.execute(f"CREATE DATABASE {name}")
+    finally:
+        await connection.close()
+    database = Database(postgres_admin_dsn.rpartition("/")[0] + f"/{name}")
+    await migrations.migrate(database.admin_dsn, ["identity"])
+    return database
+
+
+def fast_settings(database: Database, nats: EmbeddedNats) -> IdentitySettings:
+    """Return settings with cheap passwords."""
+    settings = build_settings("identity", database, nats)
+    assert isinstance(settings, IdentitySettings)
+    return settings.model_copy(
+        update={
+            "password_memory_kib": 64,
+            "password_time_cost": 1,
+            "platform_administrator_password": SecretStr(PLATFORM_PASSWORD),
+        }
+    )
+
+
+@asynccontextmanager
+async def running_identity(
+    settings: IdentitySettings, database: Database, nats: EmbeddedNats, directory: FakeDirectory
+) -> AsyncIterator[Identity]:
+    """Run identity and sign the platform administrator in."""
+    async with (
+        role(settings),
+        grpc.aio.insecure_channel(f"127.0.0.1:{settings.grpc_port}") as channel,
+    ):
+        stub = identity_service_pb2_grpc.IdentityServiceStub(channel)
+        identity = Identity(stub, settings, database, nats, directory)
+        identity.platform = bearer(await identity.sign_in_platform())
+        yield identity

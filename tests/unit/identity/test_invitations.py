@@ -1,0 +1,127 @@
+"""Codes and who may be invited."""
+
+import datetime as dt
+import uuid
+
+import pytest
+
+from tieline.chassis.errors import InvalidArgumentError, NotFoundError, PermissionDeniedError
+from tieline.chassis.principals import Principal, PrincipalKind
+from tieline.identity.invitations import (
+    Invitation,
+    InvitationCodes,
+    check_may_invite,
+    check_nobody_missing,
+    check_user_ids,
+    hash_code,
+    opens,
+)
+
+NOW = dt.datetime(2026, 2, 24, tzinfo=dt.UTC)
+SECOND = dt.timedelta(seconds=1)
+REQUEST_ID = "018f3d2e-7c1a-7b6e-9f00-3a5b8c2d1e4f"
+CODES = InvitationCodes(b"k" * 32)
+
+
+def derive(**changes: str) -> str:
+    parts = {"request_id": REQUEST_ID, "principal_id": "boss", "corp_id": "ww1", "user_id": "li"}
+    return CODES.derive(**{**parts, **changes})
+
+
+def invitation(
+    *, code: str = "SECRET", expire_time: dt.datetime = NOW + SECOND, use_time: None = None
+) -> Invitation:
+    return Invitation(hash_code(code), expire_time, use_time)
+
+
+def test_a_repeat_derives_the_same_code_however_the_request_id_is_written() -> None:
+    assert derive() == derive(request_id=REQUEST_ID.upper())
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"request_id": str(uuid.UUID(int=1))},
+        {"principal_id": "other"},
+        {"corp_id": "ww2"},
+        {"user_id": "lo"},
+        {"principal_id": "boss\0ww1", "corp_id": ""},
+    ],
+)
+def test_another_request_derives_another_code(changes: dict[str, str]) -> None:
+    assert derive(**changes) != derive()
+
+
+def test_another_key_derives_another_code() -> None:
+    other = InvitationCodes(b"o" * 32)
+
+    assert other.derive(REQUEST_ID, "boss", "ww1", "li") != derive()
+
+
+def test_a_code_has_26_characters_of_base32() -> None:
+    code = derive()
+
+    assert len(code) == 26
+    assert set(code) <= set("ABCDEFGHIJKLMNOPQRSTUVWXYZ234567")
+
+
+def test_a_code_may_be_typed_in_groups_and_small_letters() -> None:
+    assert hash_code("abcd-efgh 2345") == hash_code("ABCDEFGH2345")
+
+
+def test_a_code_opens_its_invitation_until_the_moment_it_ends() -> None:
+    assert opens(invitation(expire_time=NOW + SECOND), "SECRET", NOW)
+    assert not opens(invitation(expire_time=NOW), "SECRET", NOW)
+
+
+@pytest.mark.parametrize("code", ["", "SECRE", "SECRET2", "S" * 10_000])
+def test_another_code_opens_nothing(code: str) -> None:
+    assert not opens(invitation(), code, NOW)
+
+
+@pytest.mark.parametrize(
+    ("user_ids", "field"),
+    [
+        pytest.param([], "user_ids", id="nobody"),
+        pytest.param([f"u{i}" for i in range(1001)], "user_ids", id="one too many"),
+        pytest.param(["li", "wei lin"], "user_ids[1]", id="malformed"),
+        pytest.param(["li", "LI"], "user_ids[1]", id="twice in another case"),
+    ],
+)
+def test_a_wrong_list_of_members_is_refused(user_ids: list[str], field: str) -> None:
+    with pytest.raises(InvalidArgumentError) as caught:
+        check_user_ids(user_ids)
+
+    assert list(caught.value.violations) == [field]
+
+
+def test_a_thousand_members_may_be_invited_at_once() -> None:
+    check_user_ids([f"u{i}" for i in range(1000)])
+
+
+@pytest.mark.parametrize(
+    ("roles", "user_ids", "is_allowed"),
+    [
+        pytest.param({"owner"}, ["boss"], True, id="the owner themselves"),
+        pytest.param({"administrator"}, ["li"], True, id="administrator invites a member"),
+        pytest.param({"administrator"}, ["li", "boss"], False, id="administrator invites owner"),
+    ],
+)
+def test_only_the_owner_invites_the_owner(
+    roles: set[str], user_ids: list[str], is_allowed: bool
+) -> None:
+    inviter = Principal(PrincipalKind.MEMBER, "x", "ww1", "s", roles=frozenset(roles))
+
+    if is_allowed:
+        check_may_invite(inviter, user_ids, "boss", "/m")
+    else:
+        with pytest.raises(PermissionDeniedError):
+            check_may_invite(inviter, user_ids, "boss", "/m")
+
+
+def test_the_first_missing_member_is_named() -> None:
+    check_nobody_missing([])
+
+    with pytest.raises(NotFoundError) as caught:
+        check_nobody_missing(["li", "lo"])
+    assert (caught.value.reason, caught.value.metadata) == ("USER_NOT_FOUND", {"userId": "li"})
