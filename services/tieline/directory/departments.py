@@ -1,0 +1,90 @@
+"""The rules of departments: what a path may be, and which ones to make. Pure.
+
+A path names a department from the root's child down, joined by ``/``; the root's is empty.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+ROOT_DEPARTMENT_ID = 1
+ROOT_PATH = ""
+
+MAX_NAME_CHARACTERS = 64
+
+# The open API's limit on the depth of the tree.
+MAX_LEVELS = 15
+
+# Four bytes a character make 2,048: with the corp's id still within an index entry's 2,704 bytes.
+MAX_PATH_CHARACTERS = 512
+
+_FORBIDDEN_IN_NAME = re.compile(r'[\\:*?"<>|\x00-\x1f\x7f]')
+
+
+@dataclass(frozen=True, slots=True)
+class Department:
+    """A node of a corp's tree."""
+
+    department_id: int
+    name: str
+    parent_department_id: int
+    """0 for the root."""
+
+    path: str
+    member_count: int
+    """Members of this department itself, those below not counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewDepartment:
+    """A department to make."""
+
+    department_id: int
+    parent_department_id: int
+    name: str
+    path: str
+
+
+def normalise_path(text: str) -> str:
+    """Return the path without spaces around its names, or raise ValueError with its rule."""
+    if not text:
+        return ROOT_PATH
+    names = [name.strip() for name in text.split("/")]
+    path = "/".join(names)
+    if len(path) > MAX_PATH_CHARACTERS:
+        raise ValueError(f"must have at most {MAX_PATH_CHARACTERS} characters")
+    if len(names) > MAX_LEVELS:
+        raise ValueError(f"must have at most {MAX_LEVELS} levels")
+    if not all(1 <= len(name) <= MAX_NAME_CHARACTERS for name in names):
+        raise ValueError(f"must have names of 1 to {MAX_NAME_CHARACTERS} characters between its /")
+    if _FORBIDDEN_IN_NAME.search(path):
+        raise ValueError('must not contain any of \\ : * ? " < > | or control characters')
+    return path
+
+
+def list_with_ancestors(paths: Iterable[str]) -> set[str]:
+    """Return the paths and those of all departments above them, the root's included."""
+    found = {ROOT_PATH}
+    for path in paths:
+        while path not in found:
+            found.add(path)
+            path = path.rpartition("/")[0]
+    return found
+
+
+def plan_departments(
+    paths: Iterable[str], known: Mapping[str, int], next_department_id: int
+) -> list[NewDepartment]:
+    """Return the departments to make so that all of ``paths`` exist, parents first.
+
+    ``known`` has the ids of those that exist among ``paths`` and above them, the root's included.
+    """
+    planned: dict[str, NewDepartment] = {}
+    # A parent's path is the beginning of its child's, and so sorts before it.
+    for path in sorted(list_with_ancestors(paths) - known.keys()):
+        parent_path, _, name = path.rpartition("/")
+        parent = planned.get(parent_path)
+        parent_id = known[parent_path] if parent is None else parent.department_id
+        planned[path] = NewDepartment(next_department_id, parent_id, name, path)
+        next_department_id += 1
+    return list(planned.values())

@@ -1,0 +1,1 @@
+"""The directory's migrations, applied in the order of their numbers."""

@@ -1,0 +1,235 @@
+"""DirectoryService: translates between protobuf and the rules, nothing else."""
+
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing
+from typing import Any
+
+import grpc
+
+from tieline.api.directory.v1 import (
+    directory_pb2,
+    directory_service_pb2,
+    directory_service_pb2_grpc,
+)
+from tieline.chassis.calls import current_principal
+from tieline.chassis.errors import (
+    InvalidArgumentError,
+    NotFoundError,
+    ServiceError,
+    UnavailableError,
+)
+from tieline.chassis.fields import check_text, check_user_id, raise_violations, to_timestamp
+from tieline.chassis.page_tokens import PageTokens, page_size
+from tieline.chassis.postgres import Pool
+from tieline.directory.departments import Department
+from tieline.directory.import_stream import MemberImport
+from tieline.directory.members import (
+    BEFORE_ALL_RESULTS,
+    MAX_QUERY_CHARACTERS,
+    Member,
+    SearchPosition,
+    fold,
+    member_key,
+)
+from tieline.directory.repository import DirectoryRepository
+from tieline.directory.upload import Upload
+
+Context = grpc.aio.ServicerContext
+
+MAX_BATCH_USER_IDS = 1000
+
+# The event of a corp's creation takes milliseconds to get here.
+_CORP_RETRY_AFTER_S = 0.5
+
+
+class DirectoryServicer(directory_service_pb2_grpc.DirectoryServiceServicer):
+    """Answers for the corps of its callers."""
+
+    def __init__(self, pool: Pool, page_tokens: PageTokens) -> None:
+        self._pool = pool
+        self._page_tokens = page_tokens
+
+    async def ImportMembers(
+        self,
+        request_iterator: AsyncIterator[directory_service_pb2.ImportMembersRequest],
+        context: "Context[Any, Any]",
+    ) -> AsyncGenerator[directory_service_pb2.ImportMembersResponse, None]:
+        """Commit the file's good rows batch by batch and tell how far it is."""
+        upload = Upload(request_iterator)
+        try:
+            corp_id = current_principal().require_corp((await upload.read_config()).corp_id)
+            await self._check_corp_ready(corp_id)
+            file_import = MemberImport(self._pool, corp_id)
+            async with aclosing(file_import.run(upload.read_chunks())) as responses:
+                async for response in responses:
+                    yield response
+        except ServiceError:
+            await upload.drain()
+            raise
+        finally:
+            await upload.close()
+
+    async def _check_corp_ready(self, corp_id: str) -> None:
+        async with self._pool.acquire() as connection:
+            if not await DirectoryRepository(connection).has_corp(corp_id):
+                raise UnavailableError(
+                    "CORP_NOT_READY",
+                    "the directory has not heard of the corp yet",
+                    retry_after_s=_CORP_RETRY_AFTER_S,
+                )
+
+    async def GetMember(
+        self,
+        request: directory_service_pb2.GetMemberRequest,
+        context: "Context[Any, Any]",
+    ) -> directory_service_pb2.GetMemberResponse:
+        """Return one member."""
+        corp_id = current_principal().require_corp(request.corp_id)
+        violations: dict[str, str] = {}
+        check_user_id(request.user_id, "user_id", violations)
+        raise_violations(violations)
+        [member] = await self._get_members(corp_id, [request.user_id])
+        return directory_service_pb2.GetMemberResponse(member=_member_to_proto(member))
+
+    async def BatchGetMembers(
+        self,
+        request: directory_service_pb2.BatchGetMembersRequest,
+        context: "Context[Any, Any]",
+    ) -> directory_service_pb2.BatchGetMembersResponse:
+        """Return members in the order asked for."""
+        corp_id = current_principal().require_corp(request.corp_id)
+        if not 1 <= len(request.user_ids) <= MAX_BATCH_USER_IDS:
+            raise InvalidArgumentError({"user_ids": f"must be 1 to {MAX_BATCH_USER_IDS}"})
+        violations: dict[str, str] = {}
+        for index, user_id in enumerate(request.user_ids):
+            check_user_id(user_id, f"user_ids[{index}]", violations)
+        raise_violations(violations)
+        members = await self._get_members(corp_id, request.user_ids)
+        return directory_service_pb2.BatchGetMembersResponse(
+            members=[_member_to_proto(member) for member in members]
+        )
+
+    async def _get_members(self, corp_id: str, user_ids: Sequence[str]) -> list[Member]:
+        keys = [member_key(user_id) for user_id in user_ids]
+        async with self._pool.acquire() as connection:
+            found = await DirectoryRepository(connection).fetch_members(corp_id, keys)
+        for user_id, key in zip(user_ids, keys, strict=True):
+            if key not in found:
+                raise NotFoundError("USER_NOT_FOUND", "no such member", {"userId": user_id})
+        return [found[key] for key in keys]
+
+    async def SearchMembers(
+        self,
+        request: directory_service_pb2.SearchMembersRequest,
+        context: "Context[Any, Any]",
+    ) -> directory_service_pb2.SearchMembersResponse:
+        """Find members by a part of their name or user id, the closest first."""
+        corp_id = current_principal().require_corp(request.corp_id)
+        violations: dict[str, str] = {}
+        check_text(request.query, "query", violations, minimum=1, maximum=MAX_QUERY_CHARACTERS)
+        raise_violations(violations)
+        size = page_size(request.page_size, default=20, maximum=100)
+        position = self._page_tokens.decode(request.page_token, request)
+        after = BEFORE_ALL_RESULTS if position is None else _to_search_position(*position)
+        async with self._pool.acquire() as connection:
+            repository = DirectoryRepository(connection)
+            found = await repository.search_members(
+                corp_id, fold(request.query.strip()), after=after, limit=size + 1
+            )
+            page = found[:size]
+            members = await repository.fetch_members(corp_id, [at.user_id for at in page])
+        return directory_service_pb2.SearchMembersResponse(
+            members=[_member_to_proto(members[at.user_id]) for at in page],
+            next_page_token=(
+                self._page_tokens.encode(page[-1], request) if len(found) > size else ""
+            ),
+        )
+
+    async def ListMembers(
+        self,
+        request: directory_service_pb2.ListMembersRequest,
+        context: "Context[Any, Any]",
+    ) -> directory_service_pb2.ListMembersResponse:
+        """List members by user id, of the corp or of one department."""
+        corp_id = current_principal().require_corp(request.corp_id)
+        size = page_size(request.page_size, default=100, maximum=1000)
+        position = self._page_tokens.decode(request.page_token, request)
+        async with self._pool.acquire() as connection:
+            repository = DirectoryRepository(connection)
+            await _check_department(repository, corp_id, request.department_id)
+            members = await repository.list_members(
+                corp_id,
+                department_id=request.department_id,
+                after_user_id="" if position is None else str(position[0]),
+                limit=size + 1,
+            )
+        page = members[:size]
+        return directory_service_pb2.ListMembersResponse(
+            members=[_member_to_proto(member) for member in page],
+            next_page_token=(
+                self._page_tokens.encode([page[-1].user_id], request) if len(members) > size else ""
+            ),
+        )
+
+    async def ListDepartments(
+        self,
+        request: directory_service_pb2.ListDepartmentsRequest,
+        context: "Context[Any, Any]",
+    ) -> directory_service_pb2.ListDepartmentsResponse:
+        """List departments by id."""
+        corp_id = current_principal().require_corp(request.corp_id)
+        size = page_size(request.page_size, default=100, maximum=1000)
+        position = self._page_tokens.decode(request.page_token, request)
+        async with self._pool.acquire() as connection:
+            departments = await DirectoryRepository(connection).list_departments(
+                corp_id,
+                after_department_id=0 if position is None else int(position[0]),
+                limit=size + 1,
+            )
+        page = departments[:size]
+        return directory_service_pb2.ListDepartmentsResponse(
+            departments=[_department_to_proto(department) for department in page],
+            next_page_token=(
+                self._page_tokens.encode([page[-1].department_id], request)
+                if len(departments) > size
+                else ""
+            ),
+        )
+
+
+async def _check_department(
+    repository: DirectoryRepository, corp_id: str, department_id: int
+) -> None:
+    if department_id and not await repository.has_department(corp_id, department_id):
+        raise NotFoundError(
+            "DEPARTMENT_NOT_FOUND", "no such department", {"departmentId": str(department_id)}
+        )
+
+
+def _to_search_position(
+    closeness: str | int, name_folded: str | int, user_id: str | int
+) -> SearchPosition:
+    return SearchPosition(int(closeness), str(name_folded), str(user_id))
+
+
+def _member_to_proto(member: Member) -> directory_pb2.Member:
+    return directory_pb2.Member(
+        user_id=member.user_id,
+        name=member.name,
+        department_id=member.department_id,
+        position=member.position,
+        mobile=member.mobile,
+        email=member.email,
+        create_time=to_timestamp(member.create_time),
+        update_time=to_timestamp(member.update_time),
+    )
+
+
+def _department_to_proto(department: Department) -> directory_pb2.Department:
+    return directory_pb2.Department(
+        department_id=department.department_id,
+        name=department.name,
+        parent_department_id=department.parent_department_id,
+        path=department.path,
+        member_count=department.member_count,
+    )

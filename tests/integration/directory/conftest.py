@@ -1,0 +1,66 @@
+"""The directory in this process, and corps of their own for each test."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import grpc
+import pytest
+from nats.aio.client import Client
+
+from fakes.directory_corps import Corp, connected, publish_corp_created
+from fakes.eventually import eventually
+from fakes.tokens import TestTokens
+from tieline.api.directory.v1 import directory_service_pb2_grpc
+from tieline.chassis.ids import new_corp_id
+from tieline.embedded.nats import EmbeddedNats
+
+
+@pytest.fixture(scope="session")
+async def stub(
+    start_service: Callable[[str], Awaitable[grpc.aio.Channel]],
+) -> directory_service_pb2_grpc.DirectoryServiceStub:
+    return directory_service_pb2_grpc.DirectoryServiceStub(await start_service("directory"))
+
+
+@pytest.fixture(scope="session")
+async def identity_broker(nats: EmbeddedNats) -> AsyncIterator[Client]:
+    async with connected(nats, "identity") as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+async def messaging_broker(nats: EmbeddedNats) -> AsyncIterator[Client]:
+    async with connected(nats, "messaging") as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+async def admin_broker(nats: EmbeddedNats) -> AsyncIterator[Client]:
+    async with connected(nats, "admin") as client:
+        yield client
+
+
+@pytest.fixture
+def make_corp(
+    stub: directory_service_pb2_grpc.DirectoryServiceStub,
+    tokens: TestTokens,
+    identity_broker: Client,
+) -> Callable[[], Awaitable[Corp]]:
+    """Make corps that the directory has heard of."""
+
+    async def make() -> Corp:
+        corp = Corp(new_corp_id(), stub, tokens)
+        await publish_corp_created(identity_broker, corp.corp_id)
+        await eventually(corp.list_departments)
+        return corp
+
+    return make
+
+
+@pytest.fixture
+async def corp(make_corp: Callable[[], Awaitable[Corp]]) -> Corp:
+    return await make_corp()
+
+
+@pytest.fixture
+async def other_corp(make_corp: Callable[[], Awaitable[Corp]]) -> Corp:
+    return await make_corp()
