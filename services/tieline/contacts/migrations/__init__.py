@@ -1,0 +1,1 @@
+"""The schema of contacts, one file a step, applied in order by ``tieline migrate``."""

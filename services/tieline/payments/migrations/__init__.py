@@ -1,0 +1,1 @@
+"""The schema of payments, one file a step, applied in order by ``tieline migrate``."""

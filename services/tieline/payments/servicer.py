@@ -1,0 +1,225 @@
+"""PaymentsService on the wire: translates, checks, runs one transaction, translates back."""
+
+import re
+import secrets
+from typing import TYPE_CHECKING, Any
+
+import grpc.aio
+
+from tieline.api.payments.v1 import payments_pb2, payments_service_pb2, payments_service_pb2_grpc
+from tieline.chassis.calls import current_principal
+from tieline.chassis.errors import NotFoundError
+from tieline.chassis.idempotency import answer_once
+from tieline.chassis.ids import new_uuid7
+from tieline.chassis.outbox import insert_events
+from tieline.chassis.postgres import Connection, Pool, transaction
+from tieline.chassis.principals import Principal
+from tieline.payments.deposits import Deposit, build_deposit_transfer, check_deposit
+from tieline.payments.ledger import (
+    CORP_ACCOUNT_ID,
+    CURRENCY_CODE,
+    Transfer,
+    TransferKind,
+    principal_account_id,
+    red_packet_account_id,
+)
+from tieline.payments.messages import build_created_event, to_red_packet, to_share
+from tieline.payments.openings import Openings
+from tieline.payments.participation import Participation
+from tieline.payments.red_packets import (
+    Opener,
+    Opening,
+    RedPacketIntent,
+    check_intent,
+    not_found_error,
+)
+from tieline.payments.repositories.ledger import LedgerRepository
+from tieline.payments.repositories.red_packets import RedPacketRepository
+from tieline.payments.split import SEED_BYTES, split_amount
+
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
+if TYPE_CHECKING:
+    _Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class PaymentsServicer(payments_service_pb2_grpc.PaymentsServiceServicer):
+    """Answers the calls of payments."""
+
+    def __init__(self, pool: Pool, participation: Participation, openings: Openings) -> None:
+        self._pool = pool
+        self._participation = participation
+        self._openings = openings
+
+    async def CreateDeposit(
+        self, request: payments_service_pb2.CreateDepositRequest, context: "_Context"
+    ) -> payments_service_pb2.CreateDepositResponse:
+        """Credit a corp's account, at most once per ``request_id``."""
+        principal = current_principal()
+        corp_id = principal.require_corp(request.corp_id)
+        deposit = Deposit(
+            corp_id=corp_id,
+            amount_minor=request.amount_minor,
+            currency_code=request.currency_code,
+            bank_reference=request.bank_reference,
+        )
+        check_deposit(deposit)
+
+        async def act() -> payments_service_pb2.CreateDepositResponse:
+            business_key = f"{principal.id}/{request.request_id.lower()}"
+            transfer = build_deposit_transfer(deposit, business_key)
+            accounts = await LedgerRepository(connection, corp_id).post([transfer])
+            balance_minor = accounts[CORP_ACCOUNT_ID].balance_minor
+            return payments_service_pb2.CreateDepositResponse(balance_minor=balance_minor)
+
+        async with transaction(self._pool) as connection:
+            return await answer_once(
+                connection,
+                "payments",
+                corp_id=corp_id,
+                principal_id=_sender_id(principal),
+                request_id=request.request_id,
+                request=request,
+                response_type=payments_service_pb2.CreateDepositResponse,
+                act=act,
+            )
+
+    async def GetBalance(
+        self, request: payments_service_pb2.GetBalanceRequest, context: "_Context"
+    ) -> payments_service_pb2.GetBalanceResponse:
+        """Return what the caller's account holds; an administrator's is the corp's."""
+        principal = current_principal()
+        corp_id = principal.require_corp(request.corp_id)
+        if principal.is_corp_administrator:
+            account_id = CORP_ACCOUNT_ID
+        else:
+            account_id = principal_account_id(principal.kind, principal.id)
+        async with self._pool.acquire() as connection:
+            balance_minor = await LedgerRepository(connection, corp_id).get_balance(account_id)
+        return payments_service_pb2.GetBalanceResponse(
+            balance_minor=balance_minor, currency_code=CURRENCY_CODE
+        )
+
+    async def CreateRedPacket(
+        self, request: payments_service_pb2.CreateRedPacketRequest, context: "_Context"
+    ) -> payments_service_pb2.CreateRedPacketResponse:
+        """Set money of the corp aside, at most once per ``request_id``."""
+        principal = current_principal()
+        corp_id = principal.require_corp(request.corp_id)
+        intent = RedPacketIntent(
+            conversation_id=request.conversation_id,
+            amount_minor=request.amount_minor,
+            currency_code=request.currency_code,
+            share_count=request.share_count,
+            greeting=request.greeting,
+        )
+        check_intent(intent)
+        # Before the transaction: no connection waits for another service's answer.
+        is_participant = await self._participation.has(
+            corp_id, intent.conversation_id, Opener(principal.kind, principal.id)
+        )
+
+        async def act() -> payments_service_pb2.CreateRedPacketResponse:
+            # Only the first time: a repeat gets the first answer, in the conversation or not.
+            if not is_participant:
+                raise NotFoundError(
+                    "CONVERSATION_NOT_FOUND",
+                    "no such conversation",
+                    {"conversationId": intent.conversation_id},
+                )
+            packet = await _create_red_packet(connection, corp_id, principal.id, intent)
+            return payments_service_pb2.CreateRedPacketResponse(red_packet=packet)
+
+        async with transaction(self._pool) as connection:
+            return await answer_once(
+                connection,
+                "payments",
+                corp_id=corp_id,
+                principal_id=_sender_id(principal),
+                request_id=request.request_id,
+                request=request,
+                response_type=payments_service_pb2.CreateRedPacketResponse,
+                act=act,
+            )
+
+    async def OpenRedPacket(
+        self, request: payments_service_pb2.OpenRedPacketRequest, context: "_Context"
+    ) -> payments_service_pb2.OpenRedPacketResponse:
+        """Give the caller a share, or the one that the caller has."""
+        share = await self._openings.open(_read_opening(request.corp_id, request.red_packet_id))
+        return payments_service_pb2.OpenRedPacketResponse(share=to_share(share))
+
+    async def GetRedPacket(
+        self, request: payments_service_pb2.GetRedPacketRequest, context: "_Context"
+    ) -> payments_service_pb2.GetRedPacketResponse:
+        """Return a packet and its opened shares to a participant."""
+        opening = _read_opening(request.corp_id, request.red_packet_id)
+        packet = await self._openings.get_visible_packet(opening)
+        async with self._pool.acquire() as connection:
+            repository = RedPacketRepository(connection, opening.corp_id)
+            shares = await repository.list_shares(packet.red_packet_id)
+        return payments_service_pb2.GetRedPacketResponse(
+            red_packet=to_red_packet(packet, shares), shares=map(to_share, shares)
+        )
+
+    async def CheckLedger(
+        self, request: payments_service_pb2.CheckLedgerRequest, context: "_Context"
+    ) -> payments_service_pb2.CheckLedgerResponse:
+        """Add the corp's whole ledger up anew, as it is at one moment."""
+        corp_id = current_principal().require_corp(request.corp_id)
+        async with (
+            self._pool.acquire() as connection,
+            connection.transaction(isolation="repeatable_read", readonly=True),
+        ):
+            totals = await LedgerRepository(connection, corp_id).add_up()
+        return payments_service_pb2.CheckLedgerResponse(
+            transfer_count=totals.transfer_count,
+            account_count=totals.account_count,
+            posting_sum_minor=totals.posting_sum_minor,
+            wrong_account_ids=totals.wrong_account_ids,
+            balanced=totals.is_balanced,
+        )
+
+
+async def _create_red_packet(
+    connection: Connection, corp_id: str, sender_user_id: str, intent: RedPacketIntent
+) -> payments_pb2.RedPacket:
+    """Split the amount, move it into the packet's account, store and tell of the packet."""
+    seed = secrets.token_bytes(SEED_BYTES)
+    red_packet_id = new_uuid7()
+    packet = await RedPacketRepository(connection, corp_id).insert_red_packet(
+        red_packet_id,
+        sender_user_id,
+        intent,
+        seed,
+        split_amount(seed, intent.amount_minor, intent.share_count),
+    )
+    transfer = Transfer(
+        transfer_id=new_uuid7(),
+        kind=TransferKind.RED_PACKET_CREATED,
+        business_key=red_packet_id,
+        debit_account_id=CORP_ACCOUNT_ID,
+        credit_account_id=red_packet_account_id(red_packet_id),
+        amount_minor=intent.amount_minor,
+    )
+    await LedgerRepository(connection, corp_id).post([transfer])
+    message = to_red_packet(packet, [])
+    await insert_events(connection, "payments", [build_created_event(corp_id, message)])
+    return message
+
+
+def _read_opening(corp_id: str, red_packet_id: str) -> Opening:
+    """Return what the caller wants of a packet; what is no UUID names none."""
+    principal = current_principal()
+    corp_id = principal.require_corp(corp_id)
+    # In one spelling: the shares of a packet are held under it.
+    red_packet_id = red_packet_id.lower()
+    if not _UUID.fullmatch(red_packet_id):
+        raise not_found_error(red_packet_id)
+    return Opening(corp_id, red_packet_id, Opener(principal.kind, principal.id))
+
+
+def _sender_id(principal: Principal) -> str:
+    """Return whose request ids these are: a member and an administrator may be called the same."""
+    return f"{principal.kind}:{principal.id}"
