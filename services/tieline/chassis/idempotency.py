@@ -70,9 +70,14 @@ def _parse_request_id(request_id: str) -> uuid.UUID:
 
 
 def _digest(request: Message) -> bytes:
+    contents = type(request)()
+    contents.CopyFrom(request)
+    if "request_id" in contents.DESCRIPTOR.fields_by_name:
+        # A UUID in capitals is the same one.
+        contents.ClearField("request_id")
     digest = hashlib.sha256(request.DESCRIPTOR.full_name.encode())
     digest.update(b"\0")
-    digest.update(request.SerializeToString(deterministic=True))
+    digest.update(contents.SerializeToString(deterministic=True))
     return digest.digest()
 
 

@@ -6,6 +6,7 @@ The one place that translates driver errors:
     no free connection, statement too slow   UnavailableError DATABASE_UNAVAILABLE
     serialization failure, deadlock, lock    AbortedError CONCURRENT_CHANGE
     disk full                                ResourceExhaustedError STORAGE_FULL
+    a text with the character U+0000         InvalidArgumentError
     a constraint of the service's table      the ServiceError that the service gave for its name
     anything else                            as it is; callers see INTERNAL
 """
@@ -24,6 +25,7 @@ import asyncpg
 
 from tieline.chassis.errors import (
     AbortedError,
+    InvalidArgumentError,
     ResourceExhaustedError,
     ServiceError,
     UnavailableError,
@@ -77,6 +79,13 @@ _AWAY_ERRORS = (
     asyncpg.CrashShutdownError,  # 57P02
     asyncpg.TooManyConnectionsError,  # 53300
     asyncpg.ReadOnlySQLTransactionError,  # 25006: connected to what is no longer the primary
+    asyncpg.InternalClientError,  # a connection that breaks in the middle of a message
+)
+_DRIVER_ERRORS = (
+    OSError,
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
 )
 _CONFLICT_ERRORS = (
     asyncpg.SerializationError,
@@ -118,11 +127,11 @@ class Pool:
                 )
             except TimeoutError:
                 raise _unavailable("no database connection became free in time") from None
-            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            except _DRIVER_ERRORS as error:
                 raise self._away(error) from error
             try:
                 yield connection
-            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            except _DRIVER_ERRORS as error:
                 translated = self._translate(error, connection)
                 if translated is None:
                     raise
@@ -133,11 +142,11 @@ class Pool:
         """Open a connection of its own, for what holds a session lock. No timeout on statements."""
         try:
             connection = await asyncpg.connect(**self._options)
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        except _DRIVER_ERRORS as error:
             raise self._away(error) from error
         try:
             yield connection
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        except _DRIVER_ERRORS as error:
             translated = self._translate(error, connection)
             if translated is None:
                 raise
@@ -166,7 +175,7 @@ class Pool:
         try:
             async with asyncio.timeout(_PROBE_TIMEOUT_S):
                 await (self._ask_new_connection() if is_down else self._ask_pooled_connection())
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        except _DRIVER_ERRORS as error:
             self._away(error)
             return
         if is_down:
@@ -201,6 +210,8 @@ class Pool:
             return ResourceExhaustedError(
                 "STORAGE_FULL", "the database's disk is full", retry_after_s=10.0
             )
+        if isinstance(error, asyncpg.CharacterNotInRepertoireError):
+            return InvalidArgumentError({"request": "must not contain the character U+0000"})
         if isinstance(error, asyncpg.IntegrityConstraintViolationError):
             return self._constraint_error(error.constraint_name or "")
         return None
@@ -269,7 +280,7 @@ async def _open_driver_pool(options: Mapping[str, Any], max_size: int) -> _Drive
         async with driver_pool.acquire() as connection:
             await connection.execute("SELECT 1")
         return driver_pool
-    except (OSError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+    except (ValueError, *_DRIVER_ERRORS) as error:
         raise StartError(
             f"can't connect to PostgreSQL at {describe_address(options['dsn'])}: "
             f"{describe_connection_error(error)}; "

@@ -1,9 +1,13 @@
 """Who acts, and which corp's data that lets them name. Pure: tokens are read elsewhere."""
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 
 from tieline.chassis.errors import InvalidArgumentError, NotFoundError
+
+# Ids of our own making, and those that a corp may bring along from elsewhere.
+_CORP_ID_PATTERN = re.compile(r"[0-9A-Za-z_-]{1,64}")
 
 OWNER_ROLE = "owner"
 ADMINISTRATOR_ROLE = "administrator"
@@ -44,12 +48,14 @@ class Principal:
 
         A member may leave ``corp_id`` empty; naming another corp than the own one says NOT_FOUND,
         so that nobody learns which corps exist. Customers and platform administrators belong to
-        no corp and must name one.
+        no corp and must name one; what can't be a corp's id names none and reaches no database.
         """
-        if self.kind is PrincipalKind.MEMBER:
-            if corp_id not in ("", self.corp_id):
-                raise NotFoundError("CORP_NOT_FOUND", "no such corp", {"corpId": corp_id})
+        if self.kind is PrincipalKind.MEMBER and corp_id in ("", self.corp_id):
             return self.corp_id
         if not corp_id:
             raise InvalidArgumentError({"corp_id": "must name the corp"})
+        if not _CORP_ID_PATTERN.fullmatch(corp_id):
+            raise NotFoundError("CORP_NOT_FOUND", "no such corp")
+        if self.kind is PrincipalKind.MEMBER:
+            raise NotFoundError("CORP_NOT_FOUND", "no such corp", {"corpId": corp_id})
         return corp_id

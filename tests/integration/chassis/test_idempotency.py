@@ -56,6 +56,16 @@ async def test_repeat_gets_the_first_answer_and_does_nothing(pool: Pool) -> None
     assert act.count == 1
 
 
+async def test_request_id_in_capitals_is_the_same_one(pool: Pool) -> None:
+    act = Acts()
+    request_id = str(uuid.uuid4())
+
+    first = await answer(pool, act, request_id)
+
+    assert await answer(pool, act, request_id.upper()) == first
+    assert act.count == 1
+
+
 async def test_repeats_at_the_same_time_do_the_work_once(pool: Pool) -> None:
     act, request_id = Acts(), str(uuid.uuid4())
 

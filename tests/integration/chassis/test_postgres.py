@@ -9,6 +9,7 @@ import pytest
 from tieline.chassis.errors import (
     AbortedError,
     AlreadyExistsError,
+    InvalidArgumentError,
     ResourceExhaustedError,
     UnavailableError,
 )
@@ -57,6 +58,12 @@ async def test_broken_constraint_is_the_error_that_the_service_gave_for_it(
         await run(accounts, sql)
 
     assert raised.value.reason == "EMAIL_TAKEN"
+
+
+async def test_a_text_with_nul_is_the_callers_mistake(accounts: Pool) -> None:
+    with pytest.raises(InvalidArgumentError):
+        async with transaction(accounts) as connection:
+            await connection.execute("INSERT INTO accounts VALUES (3, $1)", "a\x00b")
 
 
 async def test_constraint_without_a_meaning_stays_a_fault(accounts: Pool) -> None:

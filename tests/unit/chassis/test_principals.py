@@ -31,6 +31,16 @@ def test_a_customer_names_the_corp() -> None:
     assert CUSTOMER.require_corp("ww2") == "ww2"
 
 
+@pytest.mark.parametrize("named", ["\x00", "w" * 65, "ww 1", "周"])
+@pytest.mark.parametrize("who", [principal(), CUSTOMER], ids=["member", "customer"])
+def test_what_cannot_be_a_corps_id_is_not_found(who: Principal, named: str) -> None:
+    with pytest.raises(NotFoundError) as raised:
+        who.require_corp(named)
+
+    assert raised.value.reason == "CORP_NOT_FOUND"
+    assert raised.value.metadata == {}
+
+
 def test_a_customer_who_names_no_corp_is_told_so() -> None:
     with pytest.raises(InvalidArgumentError) as raised:
         CUSTOMER.require_corp("")
