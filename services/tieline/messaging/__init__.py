@@ -1,0 +1,15 @@
+"""Messaging: conversations, who is in them, what was said, and its delivery.
+
+Owns the schema ``messaging``. Asks directory who is a member; learns of customers from contacts.
+
+To send: ``servicer`` checks the request (``messages``), the batcher hands what waited together to
+``sending``, which locks, numbers (``numbering``) and writes through ``repositories``. After the
+commit ``announcer`` publishes each message once on its conversation's subject (``subjects``).
+
+To receive: ``live`` keeps this replica's subscribers; ``feeds`` has one NATS subscription for each
+conversation that any of them is in, puts what arrives in order (``delivery``), fetches what is
+missing, and hands it to each ``subscriber``'s bounded queue.
+
+To be in a conversation: ``opening``, for the servicer and for the ``consumer`` of contacts' events,
+by the rules of ``conversations``.
+"""

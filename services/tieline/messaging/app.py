@@ -1,0 +1,78 @@
+"""Messaging put together: the one module that knows every class."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import grpc
+
+from tieline.api.messaging.v1 import (
+    messaging_pb2,
+    messaging_requests_pb2,
+    messaging_service_pb2,
+    messaging_service_pb2_grpc,
+)
+from tieline.chassis.commit_batch import CommitBatcher
+from tieline.chassis.events import consuming
+from tieline.chassis.requests import RequestHandler, answering
+from tieline.chassis.runtime import ServiceRuntime, service_runtime
+from tieline.chassis.streams import durables_of
+from tieline.messaging.announcer import Announcer
+from tieline.messaging.answers import MessagingAnswers
+from tieline.messaging.consumer import ContactsEvents
+from tieline.messaging.live import LiveHub
+from tieline.messaging.messages import Send
+from tieline.messaging.opening import SCHEMA
+from tieline.messaging.sending import Sender
+from tieline.messaging.servicer import MessagingServicer
+from tieline.messaging.settings import MessagingSettings
+
+SETTINGS = MessagingSettings
+
+
+@asynccontextmanager
+async def role(settings: MessagingSettings) -> AsyncIterator[None]:
+    """Run messaging. What is entered last is left first: no request outlives what it needs."""
+    async with service_runtime(settings, SCHEMA) as runtime, AsyncExitStack() as stack:
+        pool, broker = runtime.pool, runtime.broker
+        announcer = await stack.enter_async_context(Announcer(pool, broker))
+        batcher: CommitBatcher[Send, messaging_pb2.Message] = CommitBatcher(
+            pool, Sender(announcer).commit
+        )
+        await stack.enter_async_context(batcher)
+        hub = await stack.enter_async_context(LiveHub(pool, broker))
+        await stack.enter_async_context(answering(broker, SCHEMA, _build_answers(runtime)))
+        for durable in durables_of(SCHEMA):
+            handlers = ContactsEvents(announcer).handlers()
+            await stack.enter_async_context(consuming(broker, pool, SCHEMA, durable, handlers))
+        servicer = MessagingServicer(
+            pool=pool,
+            broker=broker,
+            page_tokens=runtime.page_tokens,
+            batcher=batcher,
+            announcer=announcer,
+            hub=hub,
+        )
+
+        def add_servicers(server: grpc.aio.Server) -> None:
+            messaging_service_pb2_grpc.add_MessagingServiceServicer_to_server(servicer, server)
+
+        services = [messaging_service_pb2.DESCRIPTOR.services_by_name["MessagingService"]]
+        await stack.enter_async_context(runtime.serving(add_servicers, services))
+        yield
+
+
+def _build_answers(
+    runtime: ServiceRuntime,
+) -> dict[
+    str,
+    RequestHandler[
+        messaging_requests_pb2.CheckParticipantRequest,
+        messaging_requests_pb2.CheckParticipantResponse,
+    ],
+]:
+    answers = MessagingAnswers(runtime.pool)
+    return {
+        "check_participant": RequestHandler(
+            messaging_requests_pb2.CheckParticipantRequest, answers.check_participant
+        )
+    }

@@ -1,0 +1,52 @@
+"""What messaging does about contacts' events: customers get conversations with those they meet."""
+
+from collections.abc import Mapping
+
+from tieline.api.contacts.v1 import contacts_pb2
+from tieline.chassis.events import EventHandler, ReceivedEvent
+from tieline.chassis.postgres import Connection
+from tieline.messaging.announcer import Announcer
+from tieline.messaging.conversations import ConversationKind, customer, member
+from tieline.messaging.opening import Opening
+
+
+class GroupNotYetThereError(Exception):
+    """A customer joined a group whose creation was not handled yet: tried again later."""
+
+
+class ContactsEvents:
+    """Handlers of contacts' events. Each leaves alone what is there already."""
+
+    def __init__(self, announcer: Announcer) -> None:
+        self._announcer = announcer
+
+    def handlers(self) -> Mapping[str, EventHandler]:
+        """Return the handler of each subject."""
+        return {
+            "tieline.contacts.v1.contact_added": self.on_contact_added,
+            "tieline.contacts.v1.customer_group_created": self.on_customer_group_created,
+            "tieline.contacts.v1.customer_joined_group": self.on_customer_joined_group,
+        }
+
+    async def on_contact_added(self, connection: Connection, event: ReceivedEvent) -> None:
+        """Give the member and the customer their direct conversation."""
+        added = event.decode(contacts_pb2.ContactAdded)
+        pair = (member(added.contact.user_id), customer(added.contact.customer_id))
+        await Opening(connection, self._announcer).open_direct(added.corp_id, pair)
+
+    async def on_customer_group_created(self, connection: Connection, event: ReceivedEvent) -> None:
+        """Give the group its conversation, under the group's own id, with the owner in it."""
+        created = event.decode(contacts_pb2.CustomerGroupCreated)
+        await Opening(connection, self._announcer).open_group(
+            (created.corp_id, created.group.customer_group_id),
+            ConversationKind.CUSTOMER_GROUP,
+            created.group.name,
+            [member(created.group.owner_user_id)],
+        )
+
+    async def on_customer_joined_group(self, connection: Connection, event: ReceivedEvent) -> None:
+        """Let the customer into the group's conversation."""
+        joined = event.decode(contacts_pb2.CustomerJoinedGroup)
+        key = (joined.corp_id, joined.customer_group_id)
+        if not await Opening(connection, self._announcer).let_in(key, customer(joined.customer_id)):
+            raise GroupNotYetThereError(joined.customer_group_id)

@@ -1,0 +1,278 @@
+"""The subscribers of this replica: how each begins, hears of joins, and is kept whole.
+
+NATS may lose, repeat and reorder, and be away. A subscriber still gets everything, because numbers
+have no gaps: what is missing in the middle is fetched when the next message arrives (``feeds``),
+and what is missing at the end when the last numbers are compared with the database, for each user
+every 15 s and after each reconnect.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Collection, Iterator, Mapping
+from time import monotonic
+from types import TracebackType
+from typing import Self
+
+import nats.errors
+from google.protobuf.message import DecodeError
+from nats.aio.msg import Msg
+
+from tieline.api.messaging.v1 import messaging_pb2, messaging_service_pb2
+from tieline.chassis.errors import ServiceError, UnavailableError
+from tieline.chassis.health import RETRY_AFTER_S
+from tieline.chassis.postgres import Pool
+from tieline.messaging import subjects
+from tieline.messaging.conversations import (
+    Conversation,
+    conversation_to_proto,
+    find_participant,
+)
+from tieline.messaging.feeds import MAX_LIVE_READS, Feeds, LiveBroker
+from tieline.messaging.numbering import ConversationKey
+from tieline.messaging.repositories.conversations import ConversationRepository, UserKey
+from tieline.messaging.subscriber import Subscriber, Update
+
+HEARTBEAT_INTERVAL_S = 15.0
+COMPARE_INTERVAL_S = 15.0
+
+# Users compared with the database in one query.
+_COMPARE_USERS = 500
+
+_TICK_S = 1.0
+_FLUSH_TIMEOUT_S = 2
+
+_STARTED = Update(started=messaging_service_pb2.SubscriptionStarted())
+_HEARTBEAT = Update(heartbeat=messaging_service_pb2.Heartbeat())
+
+logger = logging.getLogger(__name__)
+
+
+class LiveHub:
+    """All open Subscribe calls of this replica; an async context manager."""
+
+    def __init__(
+        self,
+        pool: Pool,
+        broker: LiveBroker,
+        *,
+        heartbeat_interval_s: float = HEARTBEAT_INTERVAL_S,
+        compare_interval_s: float = COMPARE_INTERVAL_S,
+    ) -> None:
+        self._pool = pool
+        self._broker = broker
+        self._heartbeat_interval_s = heartbeat_interval_s
+        self._compare_interval_s = compare_interval_s
+        self._reads = asyncio.Semaphore(MAX_LIVE_READS)
+        self._feeds = Feeds(pool, broker, self._reads)
+        self._subscribers: dict[UserKey, set[Subscriber]] = {}
+        self._compare_times: dict[UserKey, float] = {}
+        self._joins: dict[ConversationKey, set[UserKey]] = {}
+        self._has_joins = asyncio.Event()
+        self._reconnects = 0
+        self._tasks: list[asyncio.Task[None]] = []
+        self._releases: set[asyncio.Task[None]] = set()
+
+    async def __aenter__(self) -> Self:
+        await self._broker.subscribe(subjects.JOINS, cb=self._receive_join)
+        await self._flush()
+        self._reconnects = self._broker.stats["reconnects"]
+        self._tasks = [
+            asyncio.create_task(self._join_forever(), name="live-joins"),
+            asyncio.create_task(self._tick_forever(), name="live-ticks"),
+        ]
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        tasks = [*self._tasks, *self._releases]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._feeds.close()
+
+    async def subscribe(self, user: UserKey) -> AsyncGenerator[Update, None]:
+        """Yield ``started``, then all that is stored in the user's conversations from then on.
+
+        Raises UnavailableError while NATS is away, and ResourceExhaustedError
+        SUBSCRIBER_TOO_SLOW when the updates are not taken.
+        """
+        subscriber = Subscriber(user)
+        self._subscribers.setdefault(user, set()).add(subscriber)
+        self._compare_times.setdefault(user, monotonic())
+        try:
+            await self._start(subscriber)
+            while True:
+                yield await subscriber.next_update()
+        finally:
+            self._leave(subscriber)
+
+    async def _start(self, subscriber: Subscriber) -> None:
+        """Begin in this order: feeds in force, then the numbers, then ``started``.
+
+        So each message is either below the number at which its feed begins, and was stored before
+        ``started``, or comes through the feed.
+        """
+        positions = await self._read_positions([subscriber.user])
+        if positions:
+            await self._feeds.acquire(subscriber, [key for _, key, _ in positions])
+            await self._flush()
+            positions = await self._read_positions([subscriber.user])
+        subscriber.push(_STARTED)
+        subscriber.is_started = True
+        for user, key, last_sequence in positions:
+            if key[1] in subscriber.conversation_ids:
+                self._feeds.start(subscriber, key, last_sequence)
+            else:
+                self._want_join(key, user)
+        for conversation_id in subscriber.postponed_joins:
+            self._want_join((subscriber.user[0], conversation_id), subscriber.user)
+
+    def _leave(self, subscriber: Subscriber) -> None:
+        """Forget a subscriber; a second time does nothing."""
+        of_user = self._subscribers.get(subscriber.user)
+        if of_user is None or subscriber not in of_user:
+            return
+        subscriber.has_left = True
+        of_user.remove(subscriber)
+        if not of_user:
+            del self._subscribers[subscriber.user]
+            del self._compare_times[subscriber.user]
+        # A task: the call that ends may be cancelled, and must not keep what it holds.
+        task = asyncio.create_task(self._feeds.release_all(subscriber), name="live-release")
+        self._releases.add(task)
+        task.add_done_callback(self._releases.discard)
+
+    async def _receive_join(self, message: Msg) -> None:
+        try:
+            changed = messaging_pb2.ParticipantsChanged.FromString(message.data)
+        except DecodeError:
+            logger.warning("what came on %s is no change of participants", message.subject)
+            return
+        key = (changed.corp_id, changed.conversation_id)
+        for ref in changed.joined:
+            participant = find_participant(ref)
+            if participant is not None and (changed.corp_id, participant) in self._subscribers:
+                self._want_join(key, (changed.corp_id, participant))
+
+    def _want_join(self, key: ConversationKey, user: UserKey) -> None:
+        self._joins.setdefault(key, set()).add(user)
+        self._has_joins.set()
+
+    async def _join_forever(self) -> None:
+        while True:
+            await self._has_joins.wait()
+            self._has_joins.clear()
+            joins, self._joins = self._joins, {}
+            try:
+                await self._join(joins)
+            except ServiceError as error:
+                # The next comparison with the database finds them again.
+                logger.info("joins wait: %s", error.text)
+            except Exception:
+                logger.exception("joins failed")
+
+    async def _join(self, joins: Mapping[ConversationKey, set[UserKey]]) -> None:
+        """Let all subscribers of these users receive the conversations that they joined."""
+        targets = list(self._find_joining(joins))
+        if not targets:
+            return
+        for subscriber, key in targets:
+            await self._feeds.acquire(subscriber, [key])
+        await self._flush()
+        async with self._reads, self._pool.acquire() as connection:
+            repository = ConversationRepository(connection)
+            conversations = await repository.list_conversations({key for _, key in targets})
+            participating = await repository.filter_participants(
+                {(key, subscriber.user[1]) for subscriber, key in targets}
+            )
+        for subscriber, key in targets:
+            if (key, subscriber.user[1]) in participating and key in conversations:
+                self._tell_joined(subscriber, conversations[key])
+            else:
+                await self._feeds.release(subscriber, [key])
+
+    def _find_joining(
+        self, joins: Mapping[ConversationKey, set[UserKey]]
+    ) -> Iterator[tuple[Subscriber, ConversationKey]]:
+        for key, users in joins.items():
+            for user in users:
+                for subscriber in self._subscribers.get(user, ()):
+                    if not subscriber.is_started:
+                        subscriber.postponed_joins.add(key[1])
+                    elif key[1] not in subscriber.conversation_ids:
+                        yield subscriber, key
+
+    def _tell_joined(self, subscriber: Subscriber, conversation: Conversation) -> None:
+        key = (conversation.corp_id, conversation.conversation_id)
+        if key[1] not in subscriber.conversation_ids:
+            return  # it left meanwhile
+        joined = conversation_to_proto(conversation)
+        joined.last_sequence = self._feeds.start(subscriber, key, conversation.last_sequence)
+        subscriber.push(Update(joined=joined))
+
+    async def _tick_forever(self) -> None:
+        while True:
+            await asyncio.sleep(_TICK_S)
+            try:
+                self._send_heartbeats()
+                await self._compare_due()
+            except (ServiceError, nats.errors.Error) as error:
+                logger.info("the comparison of live delivery waits: %s", error)
+            except Exception:
+                logger.exception("the comparison of live delivery failed")
+
+    def _send_heartbeats(self) -> None:
+        quiet_since = monotonic() - self._heartbeat_interval_s
+        subscribers = [each for of_user in self._subscribers.values() for each in of_user]
+        for subscriber in subscribers:
+            if subscriber.is_ended:
+                # Its call may hang in a write that its client never reads.
+                self._leave(subscriber)
+            elif subscriber.is_started and subscriber.push_time <= quiet_since:
+                subscriber.push(_HEARTBEAT)
+
+    async def _compare_due(self) -> None:
+        """Compare users whose turn it is with the database; all of them after a reconnect."""
+        reconnects = self._broker.stats["reconnects"]
+        now = monotonic()
+        due_before = now if reconnects != self._reconnects else now - self._compare_interval_s
+        due = [user for user, time in self._compare_times.items() if time <= due_before]
+        for begin in range(0, len(due), _COMPARE_USERS):
+            await self._compare(due[begin : begin + _COMPARE_USERS], now)
+        self._reconnects = reconnects
+
+    async def _compare(self, users: Collection[UserKey], now: float) -> None:
+        for user, key, last_sequence in await self._read_positions(users):
+            self._feeds.learn(key, last_sequence)
+            if any(
+                key[1] not in subscriber.conversation_ids
+                for subscriber in self._subscribers.get(user, ())
+            ):
+                self._want_join(key, user)
+        for user in users:
+            if user in self._compare_times:
+                self._compare_times[user] = now
+
+    async def _read_positions(
+        self, users: Collection[UserKey]
+    ) -> list[tuple[UserKey, ConversationKey, int]]:
+        async with self._reads, self._pool.acquire() as connection:
+            return await ConversationRepository(connection).list_positions(users)
+
+    async def _flush(self) -> None:
+        """Return once the server has all subscriptions; UnavailableError while it is away."""
+        try:
+            if self._broker.is_connected:
+                await self._broker.flush(_FLUSH_TIMEOUT_S)
+                return
+        except (OSError, nats.errors.Error) as error:
+            logger.info("NATS does not answer: %s", error)
+        raise UnavailableError(
+            "BROKER_UNAVAILABLE",
+            "the message broker can't be reached",
+            retry_after_s=RETRY_AFTER_S,
+        )

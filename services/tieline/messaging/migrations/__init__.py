@@ -1,0 +1,1 @@
+"""The schema ``messaging``, one plain SQL file per step."""

@@ -1,0 +1,87 @@
+"""Opens conversations and lets people in, in the caller's transaction, and tells of it."""
+
+from collections.abc import Collection
+
+from tieline.api.messaging.v1 import messaging_pb2
+from tieline.chassis.ids import new_uuid7
+from tieline.chassis.outbox import build_event, insert_events
+from tieline.chassis.postgres import Connection
+from tieline.messaging import subjects
+from tieline.messaging.announcer import Announcer
+from tieline.messaging.conversations import (
+    ConversationKind,
+    Participant,
+    build_direct_key,
+    participant_to_proto,
+)
+from tieline.messaging.numbering import ConversationKey
+from tieline.messaging.repositories.conversations import ConversationRepository
+from tieline.messaging.repositories.messages import MessageRepository
+
+SCHEMA = "messaging"
+PARTICIPANTS_CHANGED = "tieline.messaging.v1.participants_changed"
+
+
+class Opening:
+    """The changes of who is in which conversation. Each is safe to repeat."""
+
+    def __init__(self, connection: Connection, announcer: Announcer) -> None:
+        self._connection = connection
+        self._announcer = announcer
+        self._repository = ConversationRepository(connection)
+
+    async def open_direct(self, corp_id: str, pair: tuple[Participant, Participant]) -> str:
+        """Return the id of the pair's conversation, which is made if there is none.
+
+        Two transactions that make it at the same time get the same one: the second waits.
+        """
+        direct_key = build_direct_key(pair)
+        # Looked for first: mostly it is there, and then nothing is locked or written.
+        found = await self._repository.find_direct_conversation_id(corp_id, direct_key)
+        if found is not None:
+            return found
+        key = (corp_id, new_uuid7())
+        if await self._repository.insert_conversation(
+            key, ConversationKind.DIRECT, "", direct_key=direct_key
+        ):
+            await self._let_in(key, pair, last_sequence=0)
+            return key[1]
+        found = await self._repository.find_direct_conversation_id(corp_id, direct_key)
+        assert found is not None, "what the insert conflicted with is committed and stays"
+        return found
+
+    async def open_group(
+        self,
+        key: ConversationKey,
+        kind: ConversationKind,
+        name: str,
+        participants: Collection[Participant],
+    ) -> None:
+        """Make the group with these people in it, unless it is there."""
+        if await self._repository.insert_conversation(key, kind, name):
+            await self._let_in(key, participants, last_sequence=0)
+
+    async def let_in(self, key: ConversationKey, participant: Participant) -> bool:
+        """Let somebody into a conversation; False if it is not there."""
+        # Under the counter's lock: the number from which on they are in it is exact.
+        last_sequences = await MessageRepository(self._connection).lock_counters([key])
+        if key not in last_sequences:
+            return False
+        await self._let_in(key, [participant], last_sequences[key])
+        return True
+
+    async def _let_in(
+        self, key: ConversationKey, participants: Collection[Participant], last_sequence: int
+    ) -> None:
+        joined = await self._repository.insert_participants(key, participants, last_sequence)
+        if not joined:
+            return
+        corp_id, conversation_id = key
+        changed = messaging_pb2.ParticipantsChanged(
+            corp_id=corp_id,
+            conversation_id=conversation_id,
+            joined=[participant_to_proto(participant) for participant in joined],
+        )
+        event = build_event(PARTICIPANTS_CHANGED, corp_id, conversation_id, changed)
+        await insert_events(self._connection, SCHEMA, [event])
+        self._announcer.announce_after_commit([(subjects.JOINS, event.payload)])

@@ -1,0 +1,278 @@
+"""The SQL of conversations and of who is in them."""
+
+import datetime as dt
+from collections.abc import Collection, Sequence
+
+from tieline.chassis.postgres import Connection, Record
+from tieline.messaging.conversations import Conversation, ConversationKind, Participant
+from tieline.messaging.numbering import ConversationKey
+
+UserKey = tuple[str, Participant]
+"""``(corp_id, participant)``"""
+
+
+class ConversationRepository:
+    """Conversations and participants."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    async def insert_conversation(
+        self,
+        key: ConversationKey,
+        kind: ConversationKind,
+        name: str,
+        *,
+        direct_key: str | None = None,
+    ) -> bool:
+        """Insert the conversation; False if its id, or the pair's conversation, is there already.
+
+        Waits for another transaction that is inserting the same one.
+        """
+        inserted = await self._connection.fetchval(
+            """
+            INSERT INTO messaging.conversations (corp_id, conversation_id, kind, name, direct_key)
+            VALUES ($1, $2, $3, $4, $5)
+            ON CONFLICT DO NOTHING
+            RETURNING true
+            """,
+            *key,
+            kind.value,
+            name,
+            direct_key,
+        )
+        return bool(inserted)
+
+    async def find_direct_conversation_id(self, corp_id: str, direct_key: str) -> str | None:
+        """Return the id of the pair's conversation, None if there is none."""
+        conversation_id: str | None = await self._connection.fetchval(
+            """
+            SELECT conversation_id
+              FROM messaging.conversations
+             WHERE corp_id = $1 AND direct_key = $2
+            """,
+            corp_id,
+            direct_key,
+        )
+        return conversation_id
+
+    async def insert_participants(
+        self, key: ConversationKey, participants: Collection[Participant], joined_sequence: int
+    ) -> list[Participant]:
+        """Insert those who are not in the conversation yet; return them in their order."""
+        rows = await self._connection.fetch(
+            """
+            INSERT INTO messaging.participants
+                   (corp_id, conversation_id, kind, id, joined_sequence)
+            SELECT $1, $2, kind, id, $5
+              FROM unnest($3::text[], $4::text[]) AS new (kind, id)
+            ON CONFLICT ON CONSTRAINT participants_pkey DO NOTHING
+            RETURNING kind, id
+            """,
+            *key,
+            [participant.kind for participant in participants],
+            [participant.id for participant in participants],
+            joined_sequence,
+        )
+        return sorted(Participant(row["kind"], row["id"]) for row in rows)
+
+    async def find_conversation_of(
+        self, key: ConversationKey, participant: Participant
+    ) -> Conversation | None:
+        """Return the conversation, None if it is not there or the participant is not in it."""
+        row = await self._connection.fetchrow(
+            """
+            SELECT conversation.corp_id, conversation.conversation_id, conversation.kind,
+                   conversation.name, conversation.last_sequence, conversation.last_activity_time,
+                   conversation.create_time,
+                   (SELECT count(*)
+                      FROM messaging.participants AS everybody
+                     WHERE everybody.corp_id = conversation.corp_id
+                       AND everybody.conversation_id = conversation.conversation_id
+                   ) AS participant_count
+              FROM messaging.conversations AS conversation
+              JOIN messaging.participants AS own
+                ON own.corp_id = conversation.corp_id
+               AND own.conversation_id = conversation.conversation_id
+             WHERE conversation.corp_id = $1
+               AND conversation.conversation_id = $2
+               AND own.kind = $3
+               AND own.id = $4
+            """,
+            *key,
+            *participant,
+        )
+        return None if row is None else _read_conversation(row)
+
+    async def find_last_sequence_of(
+        self, key: ConversationKey, participant: Participant
+    ) -> int | None:
+        """Return the conversation's last number, None if the participant is not in it."""
+        last_sequence: int | None = await self._connection.fetchval(
+            """
+            SELECT conversation.last_sequence
+              FROM messaging.participants AS own
+              JOIN messaging.conversations AS conversation
+                ON conversation.corp_id = own.corp_id
+               AND conversation.conversation_id = own.conversation_id
+             WHERE own.corp_id = $1 AND own.conversation_id = $2 AND own.kind = $3 AND own.id = $4
+            """,
+            *key,
+            *participant,
+        )
+        return last_sequence
+
+    async def list_conversations_of(
+        self, user: UserKey, *, before: tuple[dt.datetime, str] | None, limit: int
+    ) -> Sequence[Conversation]:
+        """Return the user's conversations, the latest activity first, from ``before`` on."""
+        corp_id, participant = user
+        before_time, before_id = before or (None, None)
+        rows = await self._connection.fetch(
+            """
+            SELECT page.corp_id, page.conversation_id, page.kind, page.name, page.last_sequence,
+                   page.last_activity_time, page.create_time,
+                   (SELECT count(*)
+                      FROM messaging.participants AS everybody
+                     WHERE everybody.corp_id = page.corp_id
+                       AND everybody.conversation_id = page.conversation_id
+                   ) AS participant_count
+              FROM (
+                   SELECT conversation.corp_id, conversation.conversation_id, conversation.kind,
+                          conversation.name, conversation.last_sequence,
+                          conversation.last_activity_time, conversation.create_time
+                     FROM messaging.participants AS own
+                     JOIN messaging.conversations AS conversation
+                       ON conversation.corp_id = own.corp_id
+                      AND conversation.conversation_id = own.conversation_id
+                    WHERE own.corp_id = $1
+                      AND own.kind = $2
+                      AND own.id = $3
+                      AND ($4::timestamptz IS NULL
+                           OR (conversation.last_activity_time, conversation.conversation_id)
+                              < ($4, $5::text))
+                    ORDER BY conversation.last_activity_time DESC,
+                             conversation.conversation_id DESC
+                    LIMIT $6
+              ) AS page
+             ORDER BY page.last_activity_time DESC, page.conversation_id DESC
+            """,
+            corp_id,
+            *participant,
+            before_time,
+            before_id,
+            limit,
+        )
+        return [_read_conversation(row) for row in rows]
+
+    async def list_conversations(
+        self, keys: Collection[ConversationKey]
+    ) -> dict[ConversationKey, Conversation]:
+        """Return those of the conversations that exist."""
+        rows = await self._connection.fetch(
+            """
+            SELECT conversation.corp_id, conversation.conversation_id, conversation.kind,
+                   conversation.name, conversation.last_sequence, conversation.last_activity_time,
+                   conversation.create_time,
+                   (SELECT count(*)
+                      FROM messaging.participants AS everybody
+                     WHERE everybody.corp_id = conversation.corp_id
+                       AND everybody.conversation_id = conversation.conversation_id
+                   ) AS participant_count
+              FROM unnest($1::text[], $2::text[]) AS wanted (corp_id, conversation_id)
+              JOIN messaging.conversations AS conversation
+                ON conversation.corp_id = wanted.corp_id
+               AND conversation.conversation_id = wanted.conversation_id
+            """,
+            [corp_id for corp_id, _ in keys],
+            [conversation_id for _, conversation_id in keys],
+        )
+        conversations = [_read_conversation(row) for row in rows]
+        return {(each.corp_id, each.conversation_id): each for each in conversations}
+
+    async def list_participants(
+        self, key: ConversationKey, *, after: Participant | None, limit: int
+    ) -> Sequence[Participant]:
+        """Return who is in the conversation, by kind and id, from ``after`` on."""
+        rows = await self._connection.fetch(
+            """
+            SELECT kind, id
+              FROM messaging.participants
+             WHERE corp_id = $1
+               AND conversation_id = $2
+               AND ($3::text IS NULL OR (kind, id) > ($3, $4::text))
+             ORDER BY kind, id
+             LIMIT $5
+            """,
+            *key,
+            *(after or (None, None)),
+            limit,
+        )
+        return [Participant(row["kind"], row["id"]) for row in rows]
+
+    async def filter_participants(
+        self, pairs: Collection[tuple[ConversationKey, Participant]]
+    ) -> set[tuple[ConversationKey, Participant]]:
+        """Return those of the pairs whose participant is in the conversation."""
+        rows = await self._connection.fetch(
+            """
+            SELECT own.corp_id, own.conversation_id, own.kind, own.id
+              FROM unnest($1::text[], $2::text[], $3::text[], $4::text[])
+                   AS pair (corp_id, conversation_id, kind, id)
+              JOIN messaging.participants AS own
+                ON own.corp_id = pair.corp_id
+               AND own.conversation_id = pair.conversation_id
+               AND own.kind = pair.kind
+               AND own.id = pair.id
+            """,
+            [key[0] for key, _ in pairs],
+            [key[1] for key, _ in pairs],
+            [participant.kind for _, participant in pairs],
+            [participant.id for _, participant in pairs],
+        )
+        return {
+            ((row["corp_id"], row["conversation_id"]), Participant(row["kind"], row["id"]))
+            for row in rows
+        }
+
+    async def list_positions(
+        self, users: Collection[UserKey]
+    ) -> list[tuple[UserKey, ConversationKey, int]]:
+        """Return each user's conversations with their last numbers."""
+        rows = await self._connection.fetch(
+            """
+            SELECT own.corp_id, own.conversation_id, own.kind, own.id, conversation.last_sequence
+              FROM unnest($1::text[], $2::text[], $3::text[]) AS wanted (corp_id, kind, id)
+              JOIN messaging.participants AS own
+                ON own.corp_id = wanted.corp_id
+               AND own.kind = wanted.kind
+               AND own.id = wanted.id
+              JOIN messaging.conversations AS conversation
+                ON conversation.corp_id = own.corp_id
+               AND conversation.conversation_id = own.conversation_id
+            """,
+            [corp_id for corp_id, _ in users],
+            [participant.kind for _, participant in users],
+            [participant.id for _, participant in users],
+        )
+        return [
+            (
+                (row["corp_id"], Participant(row["kind"], row["id"])),
+                (row["corp_id"], row["conversation_id"]),
+                row["last_sequence"],
+            )
+            for row in rows
+        ]
+
+
+def _read_conversation(row: Record) -> Conversation:
+    return Conversation(
+        corp_id=row["corp_id"],
+        conversation_id=row["conversation_id"],
+        kind=ConversationKind(row["kind"]),
+        name=row["name"],
+        last_sequence=row["last_sequence"],
+        last_activity_time=row["last_activity_time"],
+        participant_count=row["participant_count"],
+        create_time=row["create_time"],
+    )

@@ -1,0 +1,278 @@
+"""MessagingService: between the wire and the rules."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from typing import Any, TypeAlias
+
+import grpc
+
+from tieline.api.directory.v1 import directory_requests_pb2
+from tieline.api.messaging.v1 import (
+    messaging_pb2,
+    messaging_service_pb2,
+    messaging_service_pb2_grpc,
+)
+from tieline.chassis.broker import Broker
+from tieline.chassis.calls import current_principal
+from tieline.chassis.commit_batch import CommitBatcher
+from tieline.chassis.errors import InvalidArgumentError, NotFoundError, ServiceError
+from tieline.chassis.fields import raise_violations
+from tieline.chassis.idempotency import answer_once
+from tieline.chassis.ids import new_uuid7
+from tieline.chassis.page_tokens import PageTokens, page_size
+from tieline.chassis.postgres import Connection, Pool, transaction
+from tieline.chassis.requests import ask
+from tieline.messaging.announcer import Announcer
+from tieline.messaging.conversations import (
+    ConversationKind,
+    NewConversation,
+    Participant,
+    check_conversation_id,
+    check_conversation_request,
+    conversation_not_found,
+    conversation_to_proto,
+    participant_to_proto,
+)
+from tieline.messaging.live import LiveHub
+from tieline.messaging.messages import (
+    Send,
+    check_client_message_id,
+    check_content,
+    message_to_proto,
+)
+from tieline.messaging.numbering import ConversationKey
+from tieline.messaging.opening import SCHEMA, Opening
+from tieline.messaging.repositories.conversations import ConversationRepository, UserKey
+from tieline.messaging.repositories.messages import MessageRepository
+
+SendBatcher = CommitBatcher[Send, messaging_pb2.Message]
+
+Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
+
+_MICROSECOND = dt.timedelta(microseconds=1)
+_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+
+
+class MessagingServicer(messaging_service_pb2_grpc.MessagingServiceServicer):
+    """Conversations, sending, receiving, catching up."""
+
+    def __init__(
+        self,
+        *,
+        pool: Pool,
+        broker: Broker,
+        page_tokens: PageTokens,
+        batcher: SendBatcher,
+        announcer: Announcer,
+        hub: LiveHub,
+    ) -> None:
+        self._pool = pool
+        self._broker = broker
+        self._page_tokens = page_tokens
+        self._batcher = batcher
+        self._announcer = announcer
+        self._hub = hub
+
+    async def CreateConversation(
+        self, request: messaging_service_pb2.CreateConversationRequest, context: Context
+    ) -> messaging_service_pb2.CreateConversationResponse:
+        """Open a conversation of members, at most once per ``request_id``."""
+        corp_id, caller = _require_user(request.corp_id)
+        new = check_conversation_request(request.kind, request.name, request.user_ids, caller)
+
+        # Asked before the transaction, which holds a connection; judged within it, where a repeat
+        # gets its first answer even if somebody has left the corp since.
+        refusal = await self._find_refusal(corp_id, new)
+        async with transaction(self._pool) as connection:
+            return await answer_once(
+                connection,
+                SCHEMA,
+                corp_id=corp_id,
+                principal_id=caller.id,
+                request_id=request.request_id,
+                request=request,
+                response_type=messaging_service_pb2.CreateConversationResponse,
+                act=lambda: self._create(connection, corp_id, new, refusal),
+            )
+
+    async def GetConversation(
+        self, request: messaging_service_pb2.GetConversationRequest, context: Context
+    ) -> messaging_service_pb2.GetConversationResponse:
+        """Return a conversation that the caller is in."""
+        key, caller = _require_conversation(request.corp_id, request.conversation_id)
+        async with self._pool.acquire() as connection:
+            conversation = await _get_conversation(connection, key, caller)
+        return messaging_service_pb2.GetConversationResponse(conversation=conversation)
+
+    async def ListConversations(
+        self, request: messaging_service_pb2.ListConversationsRequest, context: Context
+    ) -> messaging_service_pb2.ListConversationsResponse:
+        """List the caller's conversations, the latest activity first."""
+        user = _require_user(request.corp_id)
+        limit = page_size(request.page_size, default=50, maximum=200)
+        position = self._page_tokens.decode(request.page_token, request)
+        before = None
+        if position is not None:
+            microseconds, conversation_id = position
+            before = (_EPOCH + int(microseconds) * _MICROSECOND, str(conversation_id))
+
+        async with self._pool.acquire() as connection:
+            # One more than the page holds tells whether there is another page.
+            conversations = await ConversationRepository(connection).list_conversations_of(
+                user, before=before, limit=limit + 1
+            )
+
+        response = messaging_service_pb2.ListConversationsResponse(
+            conversations=[conversation_to_proto(each) for each in conversations[:limit]]
+        )
+        if len(conversations) > limit:
+            last = conversations[limit - 1]
+            microseconds = (last.last_activity_time - _EPOCH) // _MICROSECOND
+            response.next_page_token = self._page_tokens.encode(
+                [microseconds, last.conversation_id], request
+            )
+        return response
+
+    async def ListParticipants(
+        self, request: messaging_service_pb2.ListParticipantsRequest, context: Context
+    ) -> messaging_service_pb2.ListParticipantsResponse:
+        """List who is in a conversation of the caller's, by kind and id."""
+        key, caller = _require_conversation(request.corp_id, request.conversation_id)
+        limit = page_size(request.page_size, default=100, maximum=1000)
+        position = self._page_tokens.decode(request.page_token, request)
+        after = None if position is None else Participant(str(position[0]), str(position[1]))
+
+        async with self._pool.acquire() as connection:
+            repository = ConversationRepository(connection)
+            if await repository.find_last_sequence_of(key, caller) is None:
+                raise conversation_not_found(request.conversation_id)
+            participants = await repository.list_participants(key, after=after, limit=limit + 1)
+
+        response = messaging_service_pb2.ListParticipantsResponse(
+            participants=[participant_to_proto(each) for each in participants[:limit]]
+        )
+        if len(participants) > limit:
+            response.next_page_token = self._page_tokens.encode(participants[limit - 1], request)
+        return response
+
+    async def SendMessage(
+        self, request: messaging_service_pb2.SendMessageRequest, context: Context
+    ) -> messaging_service_pb2.SendMessageResponse:
+        """Store a message under the next number, at most once per ``client_message_id``."""
+        (corp_id, conversation_id), caller = _require_conversation(
+            request.corp_id, request.conversation_id
+        )
+        violations: dict[str, str] = {}
+        check_client_message_id(request.client_message_id, violations)
+        check_content(request.content, violations)
+        raise_violations(violations)
+        send = Send(
+            corp_id,
+            conversation_id,
+            caller,
+            request.client_message_id,
+            request.content.SerializeToString(deterministic=True),
+        )
+        message = await self._batcher.submit(send)
+        return messaging_service_pb2.SendMessageResponse(message=message)
+
+    async def ListMessages(
+        self, request: messaging_service_pb2.ListMessagesRequest, context: Context
+    ) -> messaging_service_pb2.ListMessagesResponse:
+        """Return a range of a conversation's messages in order of their numbers."""
+        key, caller = _require_conversation(request.corp_id, request.conversation_id)
+        if request.after_sequence < 0:
+            raise InvalidArgumentError({"after_sequence": "must not be negative"})
+        limit = page_size(request.page_size, default=100, maximum=1000)
+
+        async with self._pool.acquire() as connection:
+            last_sequence = await ConversationRepository(connection).find_last_sequence_of(
+                key, caller
+            )
+            if last_sequence is None:
+                raise conversation_not_found(request.conversation_id)
+            # Not beyond the number that the response calls the last.
+            messages = await MessageRepository(connection).list_messages(
+                key, after=request.after_sequence, up_to=last_sequence, limit=limit
+            )
+        return messaging_service_pb2.ListMessagesResponse(
+            messages=[message_to_proto(message) for message in messages],
+            last_sequence=last_sequence,
+        )
+
+    async def Subscribe(
+        self, request: messaging_service_pb2.SubscribeRequest, context: Context
+    ) -> AsyncIterator[messaging_service_pb2.SubscribeResponse]:
+        """Deliver every message stored from ``started`` on, in order, none twice, none missing."""
+        user = _require_user(request.corp_id)
+        async with aclosing(self._hub.subscribe(user)) as updates:
+            async for update in updates:
+                yield update
+
+    async def _find_refusal(self, corp_id: str, new: NewConversation) -> ServiceError | None:
+        """Ask directory about the people of a new conversation; return why it can't be."""
+        try:
+            response = await ask(
+                self._broker,
+                "requests.directory.v1.find_missing_members",
+                directory_requests_pb2.FindMissingMembersRequest(
+                    corp_id=corp_id, user_ids=[other.id for other in new.others]
+                ),
+                directory_requests_pb2.FindMissingMembersResponse,
+            )
+        except ServiceError as error:
+            return error
+        if not response.missing_user_ids:
+            return None
+        return NotFoundError(
+            "USER_NOT_FOUND",
+            "no such member in the corp",
+            {"userId": response.missing_user_ids[0]},
+        )
+
+    async def _create(
+        self,
+        connection: Connection,
+        corp_id: str,
+        new: NewConversation,
+        refusal: ServiceError | None,
+    ) -> messaging_service_pb2.CreateConversationResponse:
+        if refusal is not None:
+            raise refusal
+        opening = Opening(connection, self._announcer)
+        if new.kind is ConversationKind.DIRECT:
+            conversation_id = await opening.open_direct(corp_id, (new.caller, new.others[0]))
+        else:
+            conversation_id = new_uuid7()
+            await opening.open_group(
+                (corp_id, conversation_id), new.kind, new.name, [new.caller, *new.others]
+            )
+        conversation = await _get_conversation(connection, (corp_id, conversation_id), new.caller)
+        return messaging_service_pb2.CreateConversationResponse(conversation=conversation)
+
+
+def _require_user(corp_id: str) -> UserKey:
+    """Return the caller within the corp that the request means."""
+    principal = current_principal()
+    return principal.require_corp(corp_id), Participant(principal.kind.value, principal.id)
+
+
+def _require_conversation(
+    corp_id: str, conversation_id: str
+) -> tuple[ConversationKey, Participant]:
+    """Return the key that the request means, and the caller."""
+    corp_id, caller = _require_user(corp_id)
+    check_conversation_id(conversation_id)
+    return (corp_id, conversation_id), caller
+
+
+async def _get_conversation(
+    connection: Connection, key: ConversationKey, participant: Participant
+) -> messaging_pb2.Conversation:
+    conversation = await ConversationRepository(connection).find_conversation_of(key, participant)
+    if conversation is None:
+        raise conversation_not_found(key[1])
+    return conversation_to_proto(conversation)

@@ -1,0 +1,91 @@
+"""One open Subscribe call on this replica: a bounded queue between delivery and the client."""
+
+import asyncio
+from collections import deque
+from time import monotonic
+
+from tieline.api.messaging.v1 import messaging_service_pb2
+from tieline.chassis.errors import ResourceExhaustedError, ServiceError
+from tieline.messaging.repositories.conversations import UserKey
+
+Update = messaging_service_pb2.SubscribeResponse
+
+# Updates are shared by all subscribers that get them; what a queue costs is its references.
+MAX_QUEUED_UPDATES = 1024
+
+
+class Subscriber:
+    """What one client is still to be sent.
+
+    A client that reads too slowly never makes the queue longer: the subscriber ends instead, what
+    waited is dropped, and :meth:`next_update` raises.
+    """
+
+    __slots__ = (
+        "_error",
+        "_is_filled",
+        "_updates",
+        "conversation_ids",
+        "has_left",
+        "is_started",
+        "postponed_joins",
+        "push_time",
+        "user",
+    )
+
+    def __init__(self, user: UserKey) -> None:
+        self.user = user
+        self.conversation_ids: set[str] = set()
+        """Those whose feeds this subscriber holds."""
+
+        self.is_started = False
+        """Whether ``started`` is sent, and joins may be."""
+
+        self.has_left = False
+        """Whether its call is over, or nothing will be delivered to it any more."""
+
+        self.postponed_joins: set[str] = set()
+        """Conversations that were joined before ``started``."""
+
+        self.push_time = monotonic()
+        """When something was last pushed, by ``time.monotonic()``."""
+
+        self._updates: deque[Update] = deque()
+        self._is_filled = asyncio.Event()
+        self._error: ServiceError | None = None
+
+    @property
+    def is_ended(self) -> bool:
+        """Whether nothing will be delivered any more."""
+        return self._error is not None
+
+    def push(self, update: Update) -> None:
+        """Queue an update, or end the subscriber when its queue is full."""
+        if self._error is not None:
+            return
+        if len(self._updates) >= MAX_QUEUED_UPDATES:
+            self.end(
+                ResourceExhaustedError(
+                    "SUBSCRIBER_TOO_SLOW",
+                    "too much waits for this client: subscribe again and catch up",
+                )
+            )
+            return
+        self._updates.append(update)
+        self.push_time = monotonic()
+        self._is_filled.set()
+
+    def end(self, error: ServiceError) -> None:
+        """Drop what waits and let :meth:`next_update` raise ``error``."""
+        self._error = error
+        self._updates.clear()
+        self._is_filled.set()
+
+    async def next_update(self) -> Update:
+        """Return the oldest update, waiting for one; raise the error that ended the subscriber."""
+        while not self._updates:
+            if self._error is not None:
+                raise self._error
+            self._is_filled.clear()
+            await self._is_filled.wait()
+        return self._updates.popleft()

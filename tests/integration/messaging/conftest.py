@@ -1,0 +1,138 @@
+"""Two replicas of messaging in this process, on a database and a NATS of their own.
+
+Directory is a fake here: on the worker's NATS it would share the answering with the real one that
+another test may have started.
+"""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import asyncpg
+import grpc
+import nats as nats_client
+import pytest
+from nats.aio.client import Client
+
+from engines import Database, build_nats, build_settings
+from fakes.members import FakeMembers
+from fakes.tokens import TestTokens
+from integration.messaging.chat import Corp, Stub
+from tieline.api.messaging.v1 import messaging_service_pb2_grpc
+from tieline.chassis import migrations, streams
+from tieline.chassis.health import Health
+from tieline.chassis.postgres import Pool, create_pool
+from tieline.embedded.nats import EmbeddedNats
+from tieline.messaging.app import role
+from tieline.messaging.settings import MessagingSettings
+
+
+@pytest.fixture(scope="session")
+async def messaging_database(
+    postgres_admin_dsn: str, database: Database, worker_id: str
+) -> Database:
+    name = f"messaging_{worker_id}"
+    # `database` has given the roles, which belong to the whole server, their passwords.
+    connection = await asyncpg.connect(database.admin_dsn)
+    try:
+        await connection.execute(f"CREATE DATABASE {name}")
+    finally:
+        await connection.close()
+    messaging_database = Database(postgres_admin_dsn.rpartition("/")[0] + f"/{name}")
+    await migrations.migrate(messaging_database.admin_dsn, ["messaging"])
+    return messaging_database
+
+
+@pytest.fixture(scope="session")
+async def messaging_nats(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[EmbeddedNats]:
+    server = build_nats(tmp_path_factory.mktemp("messaging-nats") / "data")
+    with server.running():
+        await streams.declare(server.url("admin"))
+        yield server
+
+
+@asynccontextmanager
+async def connected(nats: EmbeddedNats, user: str) -> AsyncIterator[Client]:
+    """Connect as one of the services."""
+    broker = await nats_client.connect(nats.url(user), inbox_prefix=f"_INBOX.{user}".encode())
+    try:
+        yield broker
+    finally:
+        await broker.close()
+
+
+@pytest.fixture(scope="session")
+async def contacts_broker(messaging_nats: EmbeddedNats) -> AsyncIterator[Client]:
+    async with connected(messaging_nats, "contacts") as broker:
+        yield broker
+
+
+@pytest.fixture(scope="session")
+async def payments_broker(messaging_nats: EmbeddedNats) -> AsyncIterator[Client]:
+    async with connected(messaging_nats, "payments") as broker:
+        yield broker
+
+
+@pytest.fixture(scope="session")
+async def messaging_broker(messaging_nats: EmbeddedNats) -> AsyncIterator[Client]:
+    async with connected(messaging_nats, "messaging") as broker:
+        yield broker
+
+
+@pytest.fixture(scope="session")
+async def admin_broker(messaging_nats: EmbeddedNats) -> AsyncIterator[Client]:
+    broker = await nats_client.connect(messaging_nats.url("admin"))
+    try:
+        yield broker
+    finally:
+        await broker.close()
+
+
+@pytest.fixture(scope="session")
+async def members(messaging_nats: EmbeddedNats) -> AsyncIterator[FakeMembers]:
+    """Answers for directory."""
+    members = FakeMembers()
+    async with (
+        connected(messaging_nats, "directory") as broker,
+        members.answering(broker),
+    ):
+        yield members
+
+
+@pytest.fixture(scope="session")
+async def pool(messaging_database: Database) -> AsyncIterator[Pool]:
+    """Connections of the test's own, as messaging's role."""
+    dsn = messaging_database.dsn("messaging")
+    async with create_pool(dsn, service="messaging", max_size=4, health=Health()) as pool:
+        yield pool
+
+
+@pytest.fixture(scope="session")
+async def replicas(
+    messaging_database: Database,
+    messaging_nats: EmbeddedNats,
+    tokens: TestTokens,
+    members: FakeMembers,
+) -> AsyncIterator[list[Stub]]:
+    """Stubs of two replicas, each with its own pool and broker, on one database."""
+    async with AsyncExitStack() as stack:
+        identity = await stack.enter_async_context(connected(messaging_nats, "identity"))
+        await stack.enter_async_context(tokens.published(identity))
+        stubs = []
+        for _ in range(2):
+            settings = build_settings("messaging", messaging_database, messaging_nats)
+            assert isinstance(settings, MessagingSettings)
+            await stack.enter_async_context(role(settings))
+            channel = grpc.aio.insecure_channel(f"127.0.0.1:{settings.grpc_port}")
+            await stack.enter_async_context(channel)
+            stubs.append(messaging_service_pb2_grpc.MessagingServiceStub(channel))
+        yield stubs
+
+
+@pytest.fixture(scope="session")
+def new_corp(replicas: list[Stub], tokens: TestTokens) -> Callable[[], Corp]:
+    return lambda: Corp(replicas, tokens)
+
+
+@pytest.fixture
+def corp(new_corp: Callable[[], Corp]) -> Corp:
+    return new_corp()

@@ -1,0 +1,259 @@
+"""Delivery over a broker that loses, repeats and reorders what it carries."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+
+from fakes.eventually import eventually
+from integration.messaging.chat import Corp, Inbox
+from tieline.chassis.errors import UnavailableError
+from tieline.chassis.postgres import Pool
+from tieline.messaging.conversations import member
+from tieline.messaging.feeds import LiveSubscription
+from tieline.messaging.live import LiveHub
+
+Receive = Callable[[Msg], Awaitable[None]]
+
+
+class UnreliableBroker:
+    """A real connection on which messages may be lost, come twice, or come late.
+
+    Without ``chance`` only what comes while it is deaf is lost.
+    """
+
+    def __init__(self, broker: Client, chance: random.Random | None = None) -> None:
+        self._broker = broker
+        self._chance = chance
+        self._late: list[tuple[Receive, Msg]] = []
+        self.is_connected = True
+        self.is_deaf = False
+        self.reconnects = 0
+        self.lost = 0
+        self.before_flush: Callable[[], Awaitable[None]] | None = None
+
+    @property
+    def stats(self) -> dict[str, Any]:
+        return {"reconnects": self.reconnects}
+
+    async def subscribe(self, subject: str, *, cb: Receive) -> LiveSubscription:
+        async def receive(message: Msg) -> None:
+            await self._mistreat(cb, message)
+
+        return await self._broker.subscribe(subject, cb=receive)
+
+    async def flush(self, timeout_s: int, /) -> None:
+        if self.before_flush is not None:
+            await self.before_flush()
+        await self._broker.flush(timeout_s)
+
+    async def _mistreat(self, cb: Receive, message: Msg) -> None:
+        if self.is_deaf:
+            self.lost += 1
+            return
+        if self._chance is None:
+            await cb(message)
+            return
+        fate = self._chance.random()
+        if fate < 0.25:
+            self.lost += 1
+            return
+        if fate < 0.5:
+            self._late.append((cb, message))
+            return
+        await cb(message)
+        if fate < 0.65:
+            await cb(message)
+        while self._late and self._chance.random() < 0.5:
+            late_cb, late = self._late.pop(self._chance.randrange(len(self._late)))
+            await late_cb(late)
+
+
+@asynccontextmanager
+async def receiving(hub: LiveHub, corp: Corp, user_id: str) -> AsyncIterator[Inbox]:
+    """Subscribe at the hub itself; the block begins when ``started`` has come."""
+    inbox = Inbox()
+
+    async def read() -> None:
+        async for update in hub.subscribe((corp.corp_id, member(user_id))):
+            inbox.updates.append(update)
+
+    reader = asyncio.create_task(read())
+    await eventually(lambda: inbox.is_started or reader.done())
+    try:
+        yield inbox
+    finally:
+        reader.cancel()
+        await asyncio.gather(reader, return_exceptions=True)
+
+
+def newest(inbox: Inbox, conversation_id: str) -> int:
+    """Return the number up to which the inbox has everything, or needs nothing."""
+    starts = [j.last_sequence for j in inbox.joined if j.conversation_id == conversation_id]
+    return max([0, *starts, *inbox.sequences(conversation_id)])
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_delivery_is_whole_over_an_unreliable_broker(
+    corp: Corp, pool: Pool, messaging_broker: Client, seed: int
+) -> None:
+    people = [corp.member(f"user{n}", replica=n % 2) for n in range(2)]
+    groups = [await people[0].create_group("user1", "reader") for _ in range(2)]
+    broker = UnreliableBroker(messaging_broker, random.Random(seed))
+    async with (
+        LiveHub(pool, broker, compare_interval_s=0) as hub,
+        receiving(hub, corp, "reader") as inbox,
+        receiving(hub, corp, "reader") as second_inbox,
+    ):
+        later = await people[0].create_group("user1", "reader")
+        await asyncio.gather(
+            *(
+                person.send(group)
+                for _ in range(50)
+                for person in people
+                for group in [*groups, later]
+            )
+        )
+
+        for each in (inbox, second_inbox):
+            for group in [*groups, later]:
+                await eventually(lambda i=each, g=group: newest(i, g) == 100)
+
+    assert broker.lost > 0
+    for each in (inbox, second_inbox):
+        for group in groups:
+            assert each.sequences(group) == list(range(1, 101))
+        [joined] = each.joined
+        assert each.sequences(later) == list(range(joined.last_sequence + 1, 101))
+
+
+async def test_what_was_missed_while_nats_was_away_comes_after_the_reconnect(
+    corp: Corp, pool: Pool, messaging_broker: Client
+) -> None:
+    li_wei = corp.member("li.wei")
+    group = await li_wei.create_group("reader")
+    broker = UnreliableBroker(messaging_broker)
+    async with (
+        LiveHub(pool, broker, compare_interval_s=3600) as hub,
+        receiving(hub, corp, "reader") as inbox,
+    ):
+        broker.is_deaf = True
+        for _ in range(5):
+            await li_wei.send(group)
+        joined = await li_wei.create_group("reader")
+        broker.is_deaf = False
+        broker.reconnects += 1
+
+        await eventually(lambda: len(inbox.sequences(group)) == 5 and inbox.joined)
+
+    assert inbox.sequences(group) == [1, 2, 3, 4, 5]
+    assert [each.conversation_id for each in inbox.joined] == [joined]
+
+
+async def test_lost_message_comes_with_the_next_one(
+    corp: Corp, pool: Pool, messaging_broker: Client
+) -> None:
+    li_wei = corp.member("li.wei")
+    group = await li_wei.create_group("reader")
+    broker = UnreliableBroker(messaging_broker)
+    async with (
+        LiveHub(pool, broker, compare_interval_s=3600) as hub,
+        receiving(hub, corp, "reader") as inbox,
+    ):
+        broker.is_deaf = True
+        await li_wei.send(group)
+        await eventually(lambda: broker.lost == 1)
+        broker.is_deaf = False
+        await li_wei.send(group)
+
+        await eventually(lambda: len(inbox.sequences(group)) == 2)
+
+    assert inbox.sequences(group) == [1, 2]
+
+
+async def test_what_is_stored_while_the_feeds_come_into_force_is_not_delivered(
+    corp: Corp, pool: Pool, messaging_broker: Client
+) -> None:
+    li_wei = corp.member("li.wei")
+    group = await li_wei.create_group("reader")
+    broker = UnreliableBroker(messaging_broker)
+
+    async def send_unheard() -> None:
+        broker.is_deaf = True
+        await li_wei.send(group)
+        await eventually(lambda: broker.lost == 1)
+        broker.is_deaf = False
+        broker.before_flush = None
+
+    async with LiveHub(pool, broker, compare_interval_s=3600) as hub:
+        broker.before_flush = send_unheard
+        async with receiving(hub, corp, "reader") as inbox:
+            await li_wei.send(group)
+
+            await eventually(lambda: inbox.messages(group))
+
+    assert inbox.sequences(group) == [2]
+
+
+async def test_nobody_begins_to_receive_while_nats_is_away(
+    corp: Corp, pool: Pool, messaging_broker: Client
+) -> None:
+    await corp.member("li.wei").create_group("reader")
+    broker = UnreliableBroker(messaging_broker)
+    async with LiveHub(pool, broker) as hub:
+        broker.is_connected = False
+
+        with pytest.raises(UnavailableError) as caught:
+            await anext(hub.subscribe((corp.corp_id, member("reader"))))
+
+    assert caught.value.reason == "BROKER_UNAVAILABLE"
+
+
+async def test_quiet_subscriber_hears_a_heartbeat(
+    corp: Corp, pool: Pool, messaging_broker: Client
+) -> None:
+    broker = UnreliableBroker(messaging_broker)
+    async with (
+        LiveHub(pool, broker, heartbeat_interval_s=0) as hub,
+        receiving(hub, corp, "reader") as inbox,
+    ):
+        await eventually(lambda: len(inbox.updates) == 2)
+
+    assert inbox.updates[1].HasField("heartbeat")
+
+
+async def test_busy_subscriber_hears_no_heartbeat(
+    corp: Corp, pool: Pool, messaging_broker: Client
+) -> None:
+    li_wei = corp.member("li.wei")
+    group = await li_wei.create_group("reader")
+    broker = UnreliableBroker(messaging_broker)
+    async with (
+        LiveHub(pool, broker, heartbeat_interval_s=3600, compare_interval_s=0) as hub,
+        receiving(hub, corp, "reader") as inbox,
+    ):
+        # Missed, so it comes by the comparison: a tick, which also sends heartbeats, has passed.
+        broker.is_deaf = True
+        await li_wei.send(group)
+        await eventually(lambda: inbox.messages(group))
+
+    assert len(inbox.updates) == 2
+
+
+async def test_feeds_end_with_their_last_subscriber(
+    corp: Corp, pool: Pool, messaging_broker: Client
+) -> None:
+    await corp.member("li.wei").create_group("reader")
+    subscriptions = messaging_broker._subs
+    async with LiveHub(pool, UnreliableBroker(messaging_broker)) as hub:
+        before = len(subscriptions)
+        async with receiving(hub, corp, "reader"), receiving(hub, corp, "reader"):
+            during = len(subscriptions)
+        await eventually(lambda: len(subscriptions) == before)
+
+    assert during == before + 1

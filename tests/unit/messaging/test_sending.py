@@ -1,0 +1,50 @@
+import pytest
+
+from tieline.api.messaging.v1 import messaging_pb2
+from tieline.chassis.outbox import MAX_PAYLOAD_BYTES
+from tieline.messaging.messages import MAX_TEXT_BYTES
+from tieline.messaging.sending import MAX_EVENT_MESSAGES, build_events
+
+
+def message(
+    sequence: int, *, conversation_id: str = "c1", said: str = "x"
+) -> messaging_pb2.Message:
+    proto = messaging_pb2.Message(
+        corp_id="w" * 64,
+        conversation_id=conversation_id,
+        sequence=sequence,
+        client_message_id="m" * 64,
+        content=messaging_pb2.MessageContent(text=messaging_pb2.TextContent(text=said)),
+    )
+    proto.sender.id = "u" * 64
+    proto.create_time.GetCurrentTime()
+    return proto
+
+
+def test_messages_of_one_conversation_are_one_event_in_order() -> None:
+    messages = [message(1), message(1, conversation_id="c2"), message(2)]
+
+    events = list(build_events(messages))
+
+    told = [messaging_pb2.MessagesSent.FromString(event.payload) for event in events]
+    assert [event.key for event in events] == ["c1", "c2"]
+    assert [m.sequence for m in told[0].messages] == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("count", "event_count"),
+    [
+        pytest.param(MAX_EVENT_MESSAGES, 1, id="full"),
+        pytest.param(MAX_EVENT_MESSAGES + 1, 2, id="one more"),
+    ],
+)
+def test_largest_messages_fit_into_events(count: int, event_count: int) -> None:
+    messages = [
+        message(10**15 + n, conversation_id="c" * 64, said="x" * MAX_TEXT_BYTES)
+        for n in range(count)
+    ]
+
+    events = list(build_events(messages))
+
+    assert len(events) == event_count
+    assert max(len(event.payload) for event in events) <= MAX_PAYLOAD_BYTES
