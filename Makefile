@@ -31,22 +31,26 @@ check: lint types ## Lint and type checks
 
 .PHONY: format
 format: install ## Rewrite Python and proto files in the project's format
-	$(BIN)/ruff check --fix services operator tests bench
-	$(BIN)/ruff format services operator tests bench
+	$(BIN)/ruff check --fix services operator tests bench docs
+	$(BIN)/ruff format services operator tests bench docs
 	$(BIN)/buf format -w
 
 .PHONY: lint
 lint: install ## Check style, layers, protos and migrations
-	$(BIN)/ruff check services operator tests bench
-	$(BIN)/ruff format --check services operator tests bench
+	$(BIN)/ruff check services operator tests bench docs
+	$(BIN)/ruff format --check services operator tests bench docs
 	$(BIN)/lint-imports
 	$(BIN)/buf lint
 	$(BIN)/buf format --diff --exit-code
-	$(BIN)/squawk --config .squawk.toml $$(find services -path '*migrations/*.sql')
+	$(BIN)/squawk --config .squawk.toml services/tieline/*/migrations/*.sql
+	@for template in services/tieline/chassis/chassis_migrations/*.sql; do \
+	  sed 's/{schema}/chassis/g' "$$template" | \
+	    $(BIN)/squawk --config .squawk.toml --stdin-filepath "$$template"; \
+	done
 
 .PHONY: types
 types: install ## Check types (mypy, strict)
-	$(BIN)/mypy services operator bench tests
+	$(BIN)/mypy services operator bench docs tests
 
 ##@ Tests
 .PHONY: test

@@ -83,7 +83,7 @@ def _default(field: FieldInfo) -> str:
 def _bounds(field: FieldInfo) -> str:
     signs = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
     parts = [
-        f"{word} {getattr(bound, sign):g}"
+        f"{word} {getattr(bound, sign):,}"
         for bound in field.metadata
         for sign, word in signs.items()
         if hasattr(bound, sign)

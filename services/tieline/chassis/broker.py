@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
 import nats.errors
+import nats.js.errors
 from nats.aio.client import Client
 
 from tieline.chassis.errors import UnavailableError
@@ -117,6 +118,9 @@ class _Watch:
 
     async def on_error(self, error: Exception) -> None:
         self.last_problem = error
+        # JetStream's refusals reach whoever published, and hundreds may be refused together.
+        if isinstance(error, nats.js.errors.APIError):
+            return
         if self._broker.is_connected and not self.is_closing:
             logger.warning("NATS: %s", _describe(error))
 

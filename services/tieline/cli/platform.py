@@ -55,7 +55,9 @@ class Platform:
         self._postgres = EmbeddedPostgres(
             data.postgres, ports.postgres, superuser_password=secrets.postgres_password
         )
-        self._nats = EmbeddedNats(data.nats, ports.nats, self._nats_users())
+        self._nats = EmbeddedNats(
+            data.nats, ports.nats, self._nats_users(), monitoring_port=ports.nats_monitoring
+        )
 
     async def start(self, supervisor: Supervisor, note: Callable[[str], None]) -> None:
         """Return when everything is healthy, or raise CommandError or EngineError."""
@@ -111,6 +113,8 @@ class Platform:
             name="nats",
             command=self._nats.command(),
             is_ready=lambda: asyncio.to_thread(self._nats.is_ready),
+            # A stream that met a full disk stays unusable until the server starts again.
+            is_well=lambda: asyncio.to_thread(self._nats.is_well),
             environment=_inherited_environment(),
             is_shown=is_nats_line_shown,
             stop_signal=embedded_nats.STOP_SIGNAL,

@@ -10,6 +10,7 @@ DEFAULT_BASE_PORT = 7000
 MAX_BASE_PORT = 65000
 POSTGRES_OFFSET = 432
 NATS_OFFSET = 222
+NATS_MONITORING_OFFSET = 223
 FIRST_GRPC_OFFSET = 101
 FIRST_METRICS_OFFSET = 201
 
@@ -20,6 +21,7 @@ class PortPlan:
 
     postgres: int
     nats: int
+    nats_monitoring: int
     grpc: Mapping[str, int]
     metrics: Mapping[str, int]
     notes: Sequence[str]
@@ -40,6 +42,7 @@ def plan_ports(
     wanted = {
         "PostgreSQL": POSTGRES_OFFSET,
         "NATS": NATS_OFFSET,
+        "NATS's monitoring": NATS_MONITORING_OFFSET,
         **{name: FIRST_GRPC_OFFSET + index for index, name in enumerate(services)},
         **{
             f"{name}'s metrics": FIRST_METRICS_OFFSET + index for index, name in enumerate(services)
@@ -50,7 +53,7 @@ def plan_ports(
     taken = [user for user, port in ports.items() if not is_free(port)]
     if taken and base_port is not None:
         names = ", ".join(f"{ports[user]} ({user})" for user in taken)
-        raise CommandError(f"port {names} is in use; stop what uses it or give another --base-port")
+        raise CommandError(f"in use: port {names}; stop what uses it or give another --base-port")
     notes = []
     for user in taken:
         default = ports[user]
@@ -59,6 +62,7 @@ def plan_ports(
     return PortPlan(
         postgres=ports["PostgreSQL"],
         nats=ports["NATS"],
+        nats_monitoring=ports["NATS's monitoring"],
         grpc={name: ports[name] for name in services},
         metrics={name: ports[f"{name}'s metrics"] for name in services},
         notes=notes,

@@ -19,6 +19,9 @@ from tieline.cli.restart_delay import next_restart_delay_s
 READY_POLL_S = 0.05
 # Longer than a service's start with cold caches and less than a person's patience.
 READY_TIMEOUT_S = 60.0
+# A child that is unwell this many times in a row is started again: one slow answer is no illness.
+WELL_POLL_S = 5.0
+MAX_UNWELL = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +31,12 @@ class ChildSpec:
     name: str
     command: Sequence[str]
     is_ready: Callable[[], Awaitable[bool]]
+    is_well: Callable[[], Awaitable[bool]] | None = None
+    """Asked again and again once it is ready; a child that stays unwell is started again."""
+
+    well_poll_s: float = WELL_POLL_S
+    """Seconds between the questions."""
+
     environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
     is_shown: Callable[[str], bool] = lambda line: True
     """Tells which lines of its output are worth a person's attention."""
@@ -139,7 +148,7 @@ class _Child:
         delay_s: float | None = None
         ready_since: float | None = time.monotonic()
         while True:
-            status = await process.wait()
+            status = await self._wait_for_end(process)
             healthy_s = 0.0 if ready_since is None else time.monotonic() - ready_since
             delay_s = next_restart_delay_s(delay_s, healthy_s)
             self._note(f"ended with {describe_status(status)}; starting again in {delay_s:.0f} s")
@@ -149,6 +158,21 @@ class _Child:
             if await self._is_ready_again(process):
                 ready_since = time.monotonic()
                 self._note("is healthy again")
+
+    async def _wait_for_end(self, process: ChildProcess) -> int:
+        """Wait until the child ends, by itself or because it is unwell; return its status."""
+        end = asyncio.create_task(process.wait())
+        try:
+            unwell = 0
+            while self.spec.is_well is not None and not end.done():
+                await asyncio.wait([end], timeout=self.spec.well_poll_s)
+                unwell = 0 if end.done() or await self.spec.is_well() else unwell + 1
+                if unwell == MAX_UNWELL:
+                    self._note("is unwell; stopping it")
+                    await process.stop(self.spec.stop_signal, self.spec.stop_timeout_s)
+            return await end
+        finally:
+            end.cancel()
 
     async def _is_ready_again(self, process: ChildProcess) -> bool:
         try:

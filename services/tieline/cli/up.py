@@ -40,7 +40,7 @@ DEMO_STOP_TIMEOUT_S = 5.0
     type=click.IntRange(1024, MAX_BASE_PORT),
     envvar="TIELINE_BASE_PORT",
     show_envvar=True,
-    help="Ports start here: gRPC at +101 to +105, metrics at +201 to +205, NATS at +222, "
+    help="Ports start here: gRPC at +101 to +105, metrics at +201 to +205, NATS at +222 and +223, "
     "PostgreSQL at +432. Without it 7000, and a taken port is replaced by a free one.",
 )
 @click.option("--demo", is_flag=True, help="Run `tieline demo` when everything is healthy.")

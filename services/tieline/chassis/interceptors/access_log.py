@@ -6,6 +6,8 @@ Says who called what and how it ended. Never what was in it: no payload, no toke
 """
 
 import logging
+import time
+from collections.abc import Callable
 
 from tieline.chassis.calls import Call
 
@@ -17,16 +19,49 @@ FAULT_CODES = frozenset(
 )
 
 
+# What an outage may write: a thousand refused calls a second say no more than these.
+MAX_FAULT_LINES_PER_S = 10
+
+
+class FaultLines:
+    """Bounds the lines about faults; those left out are counted and told in the next second."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._second = 0
+        self._written = 0
+        self._left_out = 0
+
+    def claim(self) -> int | None:
+        """Return how many lines were left out before this one; None to leave it out too."""
+        second = int(self._clock())
+        if second != self._second:
+            self._second, self._written = second, 0
+        if self._written >= MAX_FAULT_LINES_PER_S:
+            self._left_out += 1
+            return None
+        self._written += 1
+        left_out, self._left_out = self._left_out, 0
+        return left_out
+
+
+_fault_lines = FaultLines()
+
+
 def log_call(call: Call, code: str, duration_s: float, *, is_notable: bool) -> None:
     """Write the line; the formatter adds the request id, as on every line of a call.
 
     ``is_notable`` marks calls that are slow or sampled.
     """
     level = logging.INFO if is_notable else logging.DEBUG
+    left_out: int | None = 0
     if code in FAULT_CODES:
         level = logging.WARNING
-    if not _log.isEnabledFor(level):
+        left_out = _fault_lines.claim()
+    if left_out is None or not _log.isEnabledFor(level):
         return
+    if left_out:
+        _log.warning("%d more calls met a fault", left_out)
     principal = call.principal
     _log.log(
         level,

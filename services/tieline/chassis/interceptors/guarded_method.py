@@ -228,7 +228,7 @@ class GuardedMethod:
                 return
             async with aclosing(self._behaviour(request, context)) as responses:
                 async for response in responses:
-                    await context.write(response)
+                    await _write(response, context)
         finally:
             streams.discard(task)
 
@@ -267,6 +267,14 @@ class GuardedMethod:
             ),
             call,
         )
+
+
+async def _write(response: Any, context: Context) -> None:
+    try:
+        await context.write(response)
+    except grpc.aio.InternalError:
+        # The client hung up in the middle of the write, and its cancellation is on its way.
+        raise asyncio.CancelledError from None
 
 
 def _find_behaviour(bare: grpc.RpcMethodHandler[Any, Any]) -> Callable[[Any, Any], Any]:
