@@ -55,7 +55,7 @@ types: install ## Check types (mypy, strict)
 ##@ Tests
 .PHONY: test
 test: install ## Set up what is missing and run the whole test suite
-	$(BIN)/pytest -n 2 --dist worksteal $(ARGS)
+	$(BIN)/pytest -n 2 --dist loadfile $(ARGS)
 
 .PHONY: test-unit
 test-unit: install ## Run the tests that need no server

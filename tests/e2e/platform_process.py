@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import random
 import re
 import signal
 import subprocess
@@ -14,10 +15,12 @@ import psutil
 
 from fakes.eventually import eventually
 from tieline.cli.data_directory import DataDirectory
+from tieline.embedded.ports import is_port_free
 
 IS_UP = "serving; Ctrl-C stops everything"
 # On a busy machine with cold caches; a warm start takes three seconds.
 START_TIMEOUT_S = 50.0
+PORTS_OF_A_PLATFORM = 500
 
 
 class PlatformProcess:
@@ -59,11 +62,25 @@ class PlatformProcess:
         return self.process.poll() is not None
 
 
+def free_base_port() -> int:
+    """Return a base port on which a platform finds all its ports free.
+
+    Platforms of two test workers that start together would take the same default ports. Below the
+    range from which the system gives ports to connections.
+    """
+    while True:
+        base_port = random.randrange(10_000, 32_000, PORTS_OF_A_PLATFORM)
+        if all(is_port_free(base_port + offset) for offset in range(PORTS_OF_A_PLATFORM)):
+            return base_port
+
+
 @asynccontextmanager
 async def platform_process(
-    data: Path, *options: str, prefix: Sequence[str] = ()
+    data: Path, *options: str, prefix: Sequence[str] = (), has_default_ports: bool = False
 ) -> AsyncIterator[PlatformProcess]:
     """Run `tieline up` on the folder within the block; it may still be starting."""
+    if not has_default_ports:
+        options = (*options, "--base-port", str(free_base_port()))
     output = data.with_suffix(".output")
     with output.open("wb") as file:
         process = subprocess.Popen(  # noqa: ASYNC220 -- starts, and does not wait

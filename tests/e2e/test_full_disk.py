@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from e2e.platform_process import environment, tieline_command
+from e2e.platform_process import environment, free_base_port, tieline_command
 from fakes.eventually import eventually
 from tieline.api.directory.v1 import directory_service_pb2 as directory
 from tieline.api.identity.v1 import identity_pb2
@@ -155,6 +155,7 @@ async def test_a_disk_that_fills_while_serving_refuses_and_loses_nothing(tmp_pat
     disk = tmp_path / "disk"
     disk.mkdir()
     up = [*tieline_command("up"), "--data", str(disk / "data")]
+    up += ["--base-port", str(free_base_port())]
     async with _platform(on_a_small_disk(disk, "300m", *up), tmp_path / "output") as seen_from:
         # The file system is visible from here through the process that lives on it.
         visible = Path(f"/proc/{seen_from}/root{disk}")

@@ -33,7 +33,7 @@ async def platform(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Pl
     with ExitStack() as stack:
         take_port(stack, POSTGRES_DEFAULT_PORT)
         directory = tmp_path_factory.mktemp("platform")
-        async with platform_process(directory / "data") as platform:
+        async with platform_process(directory / "data", has_default_ports=True) as platform:
             await platform.is_up()
             yield platform
 
@@ -140,7 +140,7 @@ async def test_asked_for_port_that_is_taken_is_one_line_and_status_1(tmp_path: P
         )
 
     assert status == 1
-    assert f"tieline: port {base_port + 432} (PostgreSQL)" in output
+    assert f"tieline: in use: port {base_port + 432} (PostgreSQL)" in output
     assert "--base-port" in output
 
 

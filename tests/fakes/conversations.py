@@ -19,7 +19,7 @@ class FakeConversations:
 
     def __init__(self, platform: FakePlatform) -> None:
         self.messages: dict[str, list[messaging_pb2.Message]] = defaultdict(list)
-        self.subscriptions = 0
+        self.open_subscriptions = 0
         self._live: set[asyncio.Queue[messaging_service_pb2.SubscribeResponse | None]] = set()
         platform.answers.update(
             ListConversations=self._list_conversations,
@@ -62,11 +62,14 @@ class FakeConversations:
     ) -> AsyncIterator[messaging_service_pb2.SubscribeResponse]:
         queue: asyncio.Queue[messaging_service_pb2.SubscribeResponse | None] = asyncio.Queue()
         self._live.add(queue)
-        self.subscriptions += 1
-        started = messaging_service_pb2.SubscriptionStarted()
-        yield messaging_service_pb2.SubscribeResponse(started=started)
-        while (update := await queue.get()) is not None:
-            yield update
+        self.open_subscriptions += 1
+        try:
+            started = messaging_service_pb2.SubscriptionStarted()
+            yield messaging_service_pb2.SubscribeResponse(started=started)
+            while (update := await queue.get()) is not None:
+                yield update
+        finally:
+            self.open_subscriptions -= 1
         raise Refusal(grpc.StatusCode.UNAVAILABLE, "SHUTTING_DOWN", retry_after_s=0.01)
 
     def _list_conversations(

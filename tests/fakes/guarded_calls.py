@@ -90,6 +90,7 @@ async def guarded_server(
     access: AccessRule | None = None,
     undeclared: frozenset[str] = frozenset(),
     limits: ServerLimits | None = None,
+    shares_port: bool = False,
 ) -> AsyncIterator[Caller]:
     """Serve the methods; each is for members, unless ``access`` says otherwise.
 
@@ -108,6 +109,7 @@ async def guarded_server(
             health=health,
             telemetry=measured,
             limits=limits or ServerLimits(trace_sample_ratio=0),
+            shares_port=shares_port,
         )
         guarded.server.add_generic_rpc_handlers(
             [grpc.method_handlers_generic_handler(SERVICE, behaviours)]
@@ -115,7 +117,7 @@ async def guarded_server(
         health_pb2_grpc.add_HealthServicer_to_server(
             HealthServicer(health, [SERVICE]), guarded.server
         )
-        port = bind(guarded.server, "127.0.0.1", 0)
+        port = bind(guarded, "127.0.0.1", 0)
         await guarded.server.start()
         health.mark_serving()
         async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:

@@ -81,6 +81,7 @@ def build_server(
     health: Health,
     telemetry: Telemetry,
     limits: ServerLimits,
+    shares_port: bool = False,
 ) -> GuardedServer:
     """Return a server, not yet bound, of these services.
 
@@ -92,6 +93,7 @@ def build_server(
         health=health,
         telemetry=telemetry,
         limits=limits,
+        shares_port=shares_port,
     )
     add_servicers(built.server)
     names = [service.full_name for service in services]
@@ -110,6 +112,7 @@ def build_guarded_server(
     health: Health,
     telemetry: Telemetry,
     limits: ServerLimits,
+    shares_port: bool = False,
 ) -> GuardedServer:
     """Return a server without services whose methods this access table opens."""
     metrics = CallMetrics(telemetry.meter)
@@ -122,21 +125,17 @@ def build_guarded_server(
         tracing=CallTracing(telemetry.tracer, limits.trace_sample_ratio),
         limits=CallLimits(limits.default_deadline_s, limits.slow_call_s),
     )
-    server = grpc.aio.server(interceptors=[interceptor], options=_options(limits))
+    server = grpc.aio.server(interceptors=[interceptor], options=_options(limits, shares_port))
     return GuardedServer(server, interceptor, health)
 
 
-def bind(server: grpc.aio.Server, host: str, port: int, *, is_worker: bool = False) -> int:
-    """Open the port and return it; a free one is taken for port 0.
+def bind(guarded: GuardedServer, host: str, port: int) -> int:
+    """Open the port and return it; a free one is taken for port 0. Raises StartError.
 
-    gRPC opens ports with SO_REUSEPORT, by which a second ``tieline serve`` would silently share the
-    port of the first. So it is tried without; a worker, whose siblings share the port on purpose,
-    leaves that to its parent. Raises StartError.
+    The error does not tell why, since gRPC does not: ask ``check_port_is_free`` before.
     """
-    if not is_worker:
-        check_port_is_free(host, port)
     try:
-        return server.add_insecure_port(_address(host, port))
+        return guarded.server.add_insecure_port(_address(host, port))
     except RuntimeError as error:
         raise StartError(
             f"{_address(host, port)} can't be opened: check TIELINE_GRPC_HOST and TIELINE_GRPC_PORT"
@@ -192,9 +191,10 @@ def _address(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def _options(limits: ServerLimits) -> list[tuple[str, int]]:
+def _options(limits: ServerLimits, shares_port: bool) -> list[tuple[str, int]]:
     options = [
-        ("grpc.so_reuseport", 1),
+        # gRPC's default would let a second `tieline serve` silently share the port of the first.
+        ("grpc.so_reuseport", int(shares_port)),
         ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
         ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
         ("grpc.keepalive_time_ms", PING_INTERVAL_MS),

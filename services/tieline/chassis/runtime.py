@@ -18,7 +18,14 @@ from tieline.api.identity.v1 import identity_requests_pb2
 from tieline.chassis.authentication import FetchKeys, TokenVerifier, build_public_key
 from tieline.chassis.broker import Broker, connect_broker
 from tieline.chassis.derived_keys import derive_key
-from tieline.chassis.grpc_server import AddServicers, ServerLimits, bind, build_server, serving
+from tieline.chassis.grpc_server import (
+    AddServicers,
+    ServerLimits,
+    bind,
+    build_server,
+    check_port_is_free,
+    serving,
+)
 from tieline.chassis.health import Health
 from tieline.chassis.migrations import MigrationError, check_schema
 from tieline.chassis.outbox import OutboxRelay
@@ -51,6 +58,9 @@ class ServiceRuntime:
     ) -> AsyncIterator[None]:
         """Serve gRPC within the block, then drain."""
         settings = self.settings
+        if not settings.grpc_port_shared:
+            # Before gRPC has begun anything that it would have to end again.
+            check_port_is_free(settings.grpc_host, settings.grpc_port)
         limits = ServerLimits(
             default_deadline_s=settings.default_deadline_s,
             slow_call_s=settings.slow_call_s,
@@ -63,13 +73,13 @@ class ServiceRuntime:
             health=self.health,
             telemetry=self.telemetry,
             limits=limits,
+            shares_port=settings.grpc_port_shared,
         )
-        bind(
-            guarded.server,
-            settings.grpc_host,
-            settings.grpc_port,
-            is_worker=settings.grpc_port_shared,
-        )
+        try:
+            bind(guarded, settings.grpc_host, settings.grpc_port)
+        except StartError:
+            await guarded.server.stop(None)
+            raise
         async with serving(guarded, grace_s=settings.shutdown_grace_s):
             yield
 

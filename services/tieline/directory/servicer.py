@@ -15,7 +15,6 @@ from tieline.chassis.calls import current_principal
 from tieline.chassis.errors import (
     InvalidArgumentError,
     NotFoundError,
-    ServiceError,
     UnavailableError,
 )
 from tieline.chassis.fields import check_text, check_user_id, raise_violations, to_timestamp
@@ -32,7 +31,7 @@ from tieline.directory.members import (
     member_key,
 )
 from tieline.directory.repository import DirectoryRepository
-from tieline.directory.upload import Upload
+from tieline.directory.upload import read_chunks, read_config
 
 Context = grpc.aio.ServicerContext
 
@@ -55,19 +54,13 @@ class DirectoryServicer(directory_service_pb2_grpc.DirectoryServiceServicer):
         context: "Context[Any, Any]",
     ) -> AsyncGenerator[directory_service_pb2.ImportMembersResponse, None]:
         """Commit the file's good rows batch by batch and tell how far it is."""
-        upload = Upload(request_iterator)
-        try:
-            corp_id = current_principal().require_corp((await upload.read_config()).corp_id)
-            await self._check_corp_ready(corp_id)
-            file_import = MemberImport(self._pool, corp_id)
-            async with aclosing(file_import.run(upload.read_chunks())) as responses:
-                async for response in responses:
-                    yield response
-        except ServiceError:
-            await upload.drain()
-            raise
-        finally:
-            await upload.close()
+        config = await read_config(request_iterator)
+        corp_id = current_principal().require_corp(config.corp_id)
+        await self._check_corp_ready(corp_id)
+        file_import = MemberImport(self._pool, corp_id)
+        async with aclosing(file_import.run(read_chunks(request_iterator))) as responses:
+            async for response in responses:
+                yield response
 
     async def _check_corp_ready(self, corp_id: str) -> None:
         async with self._pool.acquire() as connection:

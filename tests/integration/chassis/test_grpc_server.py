@@ -140,24 +140,31 @@ async def test_watcher_hears_of_each_change_and_is_let_go_by_the_drain() -> None
         assert await watch.read() is grpc.aio.EOF
 
 
-async def test_taken_port_is_named_with_its_setting_although_grpc_would_share_it() -> None:
+async def test_taken_port_is_named_with_its_setting() -> None:
     async with guarded_server({"Echo": unary(echo)}) as caller:
-        other = grpc.aio.server(options=[("grpc.so_reuseport", 1)])
-
         with pytest.raises(StartError) as caught:
-            bind(other, "127.0.0.1", caller.port)
+            check_port_is_free("127.0.0.1", caller.port)
 
     assert f"port {caller.port} " in caught.value.text
     assert "TIELINE_GRPC_PORT" in caught.value.text
 
 
+async def test_two_services_never_share_a_port_by_accident() -> None:
+    async with (
+        guarded_server({"Echo": unary(echo)}) as caller,
+        guarded_server({"Echo": unary(echo)}) as other,
+    ):
+        # As if the port had been taken between the check and the opening of it.
+        with pytest.raises(StartError, match="TIELINE_GRPC_PORT"):
+            bind(other.guarded, "127.0.0.1", caller.port)
+
+
 async def test_worker_shares_the_port_of_its_siblings() -> None:
-    async with guarded_server({"Echo": unary(echo)}) as caller:
-        sibling = grpc.aio.server(options=[("grpc.so_reuseport", 1)])
-
-        assert bind(sibling, "127.0.0.1", caller.port, is_worker=True) == caller.port
-
-        await sibling.stop(None)
+    async with (
+        guarded_server({"Echo": unary(echo)}, shares_port=True) as caller,
+        guarded_server({"Echo": unary(echo)}, shares_port=True) as sibling,
+    ):
+        assert bind(sibling.guarded, "127.0.0.1", caller.port) == caller.port
 
 
 def test_address_that_is_not_ours_is_named_with_its_setting() -> None:
@@ -195,7 +202,7 @@ async def test_reflection_lists_the_services_without_a_token() -> None:
             telemetry=measured,
             limits=ServerLimits(),
         )
-        port = bind(guarded.server, "127.0.0.1", 0)
+        port = bind(guarded, "127.0.0.1", 0)
         await guarded.server.start()
         stack.push_async_callback(guarded.server.stop, None)
         channel: Any = await stack.enter_async_context(

@@ -11,6 +11,7 @@ them must keep 0.7 of the bare rate, and each wrapper costs a coroutine.
     (authentication) who calls
     access          may they
     error_mapping   failures as google.rpc.Status
+    request_stream  what a refused caller still sends is read and dropped
     call_metrics    how many, how long
     access_log      failures, slow calls, sampled successes
 

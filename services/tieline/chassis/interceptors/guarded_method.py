@@ -37,6 +37,7 @@ from tieline.chassis.interceptors.error_mapping import (
     describe_service_error,
 )
 from tieline.chassis.interceptors.request_ids import REQUEST_ID_KEY, accept_request_id
+from tieline.chassis.interceptors.request_stream import RequestStream
 from tieline.chassis.interceptors.tracing import CallTracing, SampledCall
 
 Metadata = Mapping[str, str | bytes]
@@ -111,15 +112,22 @@ class GuardedMethod:
         bare = self._bare
         if bare.request_streaming and bare.response_streaming:
             return grpc.stream_stream_rpc_method_handler(
-                self._handle, self._decode, bare.response_serializer
+                self._handle_stream, self._decode, bare.response_serializer
             )
         if bare.request_streaming:
-            return grpc.stream_unary_rpc_method_handler(self._handle, self._decode, None)
+            return grpc.stream_unary_rpc_method_handler(self._handle_stream, self._decode, None)
         if bare.response_streaming:
             return grpc.unary_stream_rpc_method_handler(
                 self._handle, None, bare.response_serializer
             )
         return grpc.unary_unary_rpc_method_handler(self._handle, None, None)
+
+    async def _handle_stream(self, requests: AsyncIterator[Any], context: Context) -> Any:
+        stream = RequestStream(requests)
+        try:
+            return await self._handle(stream, context)
+        finally:
+            await stream.close()
 
     async def _handle(self, request: Any, context: Context) -> Any:
         """Walk the pipeline. What the handler raises ends the call here, in one place."""
@@ -141,6 +149,8 @@ class GuardedMethod:
                 code = _code_without_answer(error, call, context)
                 raise
             code = failure.code.name
+            if isinstance(request, RequestStream):
+                await request.drain()
             await context.abort(failure.code, failure.text, failure.trailing_metadata)
         finally:
             parts.metrics.in_flight -= 1

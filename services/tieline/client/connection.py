@@ -1,0 +1,290 @@
+"""The way in: connect, sign in, call.
+
+    Tieline       what nobody needs to be signed in for, and the ways to sign in
+    └── SignedIn  the same five stubs, called by one party
+
+All parties of one connection share its channels.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import TypeVar
+
+import grpc
+
+from tieline.api.contacts.v1 import contacts_service_pb2_grpc
+from tieline.api.directory.v1 import directory_service_pb2_grpc
+from tieline.api.identity.v1 import identity_pb2, identity_service_pb2, identity_service_pb2_grpc
+from tieline.api.messaging.v1 import messaging_service_pb2_grpc
+from tieline.api.payments.v1 import payments_service_pb2_grpc
+from tieline.client.caller import Caller, RetryPlan
+from tieline.client.channel import PartyChannel
+from tieline.client.credentials import Credentials, OnTokens, SessionTokens
+from tieline.client.endpoints import Endpoints, is_loopback
+from tieline.client.errors import TielineError
+from tieline.client.feed import MessageFeed
+from tieline.client.retries import RetryBudget, RetryPolicy
+
+# Of a call with all its retries, where the call gives no `timeout`.
+CALL_TIMEOUT_S = 10.0
+
+# The largest response is a page of 1,000 messages of 2 KiB; the largest request a chunk of 1 MiB.
+MAX_MESSAGE_BYTES = 4 * 1024 * 1024
+
+_CHANNEL_OPTIONS = (
+    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+    # A connection that died without a word is noticed in 30 + 10 s while calls are open.
+    ("grpc.keepalive_time_ms", 30_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.keepalive_permit_without_calls", 0),
+    # A restarted service is found again at once; gRPC's own bounds are 20 s and 120 s.
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 1_000),
+    ("grpc.max_reconnect_backoff_ms", 2_000),
+    # Retries are the client library's: two layers of them would multiply.
+    ("grpc.enable_retries", 0),
+)
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """The connection to one service and the retries that it may still be asked to bear."""
+
+    channel: grpc.aio.Channel
+    budget: RetryBudget
+
+
+@dataclass(frozen=True, slots=True)
+class _Lines:
+    """What all parties of one connection share."""
+
+    by_service: Mapping[str, _Line]
+    policy: RetryPolicy
+    call_timeout_s: float
+
+
+class _Stubs:
+    """Stubs of the five services, made when they are first used."""
+
+    def __init__(self, lines: _Lines, credentials: Credentials | None) -> None:
+        self._lines = lines
+        self._credentials = credentials
+
+    @cached_property
+    def identity(self) -> identity_service_pb2_grpc.IdentityServiceStub:
+        """Corps, sessions, invitations."""
+        return identity_service_pb2_grpc.IdentityServiceStub(self._channel("identity"))
+
+    @cached_property
+    def directory(self) -> directory_service_pb2_grpc.DirectoryServiceStub:
+        """Departments and members."""
+        return directory_service_pb2_grpc.DirectoryServiceStub(self._channel("directory"))
+
+    @cached_property
+    def messaging(self) -> messaging_service_pb2_grpc.MessagingServiceStub:
+        """Conversations and messages."""
+        return messaging_service_pb2_grpc.MessagingServiceStub(self._channel("messaging"))
+
+    @cached_property
+    def contacts(self) -> contacts_service_pb2_grpc.ContactsServiceStub:
+        """Customers and customer groups."""
+        return contacts_service_pb2_grpc.ContactsServiceStub(self._channel("contacts"))
+
+    @cached_property
+    def payments(self) -> payments_service_pb2_grpc.PaymentsServiceStub:
+        """Balances and red packets."""
+        return payments_service_pb2_grpc.PaymentsServiceStub(self._channel("payments"))
+
+    def _channel(self, service: str) -> PartyChannel:
+        line = self._lines.by_service[service]
+        caller = Caller(
+            self._credentials, self._lines.policy, line.budget, self._lines.call_timeout_s
+        )
+        return PartyChannel(line.channel, caller)
+
+
+class SignedIn(_Stubs):
+    """The five services as one signed-in party calls them."""
+
+    def __init__(self, lines: _Lines, credentials: Credentials) -> None:
+        super().__init__(lines, credentials)
+        self._session = credentials
+
+    @property
+    def tokens(self) -> SessionTokens:
+        """The session's current tokens, for Tieline.resume."""
+        return self._session.tokens
+
+    def watch_messages(
+        self, *, corp_id: str = "", held: Mapping[str, int] | None = None
+    ) -> MessageFeed:
+        """Return a feed of the party's messages in one corp, to be entered with ``async with``.
+
+        Members may leave ``corp_id`` empty. ``held`` maps conversation ids to the number of the
+        last message that the party has.
+        """
+        return MessageFeed(self.messaging, corp_id=corp_id, held=held)
+
+
+class SignedInCustomer(SignedIn):
+    """The services as a customer calls them."""
+
+    def __init__(self, lines: _Lines, credentials: Credentials, customer_id: str) -> None:
+        super().__init__(lines, credentials)
+        self.customer_id = customer_id
+        """``wm…``, the same each time that this person signs in."""
+
+
+class Tieline(_Stubs):
+    """A connection to a platform; ``connect`` makes one.
+
+    ``on_tokens`` of the methods is called with each new pair of tokens, so that a session can be
+    kept for ``resume``.
+    """
+
+    def __init__(self, lines: _Lines) -> None:
+        super().__init__(lines, None)
+
+    async def sign_in_member(
+        self, corp_id: str, user_id: str, password: str, *, on_tokens: OnTokens | None = None
+    ) -> SignedIn:
+        """Open a session by password. Raises TielineError CREDENTIALS_REJECTED."""
+        return self._enter(await self._open_by_password(corp_id, user_id, password), on_tokens)
+
+    async def sign_in_platform_administrator(
+        self, name: str, password: str, *, on_tokens: OnTokens | None = None
+    ) -> SignedIn:
+        """Open a session of somebody who runs the deployment."""
+        request = identity_service_pb2.SignInPlatformAdministratorRequest(
+            name=name, password=password
+        )
+        response = await self.identity.SignInPlatformAdministrator(request)
+        return self._enter(response.session, on_tokens)
+
+    async def sign_in_customer(
+        self, make_assertion: Callable[[], str], *, on_tokens: OnTokens | None = None
+    ) -> SignedInCustomer:
+        """Open a session of a person whom a channel vouches for.
+
+        An assertion is good once, so ``make_assertion`` is called for each attempt.
+        """
+
+        async def attempt(_: int) -> identity_service_pb2.SignInCustomerResponse:
+            request = identity_service_pb2.SignInCustomerRequest(assertion=make_assertion())
+            return await self.identity.SignInCustomer(request)
+
+        response = await self._repeat(attempt)
+        credentials = self._credentials_of(response.session, on_tokens)
+        return SignedInCustomer(self._lines, credentials, response.customer_id)
+
+    async def accept_invitation(
+        self,
+        corp_id: str,
+        user_id: str,
+        code: str,
+        password: str,
+        *,
+        on_tokens: OnTokens | None = None,
+    ) -> SignedIn:
+        """Set a member's password by an invitation's code, and sign the member in.
+
+        The code ends with its use. Where an answer was lost, the password tells whether it came
+        to that.
+        """
+        request = identity_service_pb2.AcceptInvitationRequest(
+            corp_id=corp_id, user_id=user_id, code=code, password=password
+        )
+
+        async def attempt(number: int) -> identity_pb2.Session:
+            if number > 0:
+                try:
+                    return await self._open_by_password(corp_id, user_id, password)
+                except TielineError as error:
+                    if error.reason != "CREDENTIALS_REJECTED":
+                        raise
+            return (await self.identity.AcceptInvitation(request)).session
+
+        return self._enter(await self._repeat(attempt), on_tokens)
+
+    def resume(self, tokens: SessionTokens, *, on_tokens: OnTokens | None = None) -> SignedIn:
+        """Go on with a session whose tokens were kept."""
+        return SignedIn(self._lines, Credentials(tokens, self._refresh, on_tokens=on_tokens))
+
+    async def _open_by_password(
+        self, corp_id: str, user_id: str, password: str
+    ) -> identity_pb2.Session:
+        request = identity_service_pb2.SignInMemberRequest(
+            corp_id=corp_id, user_id=user_id, password=password
+        )
+        return (await self.identity.SignInMember(request)).session
+
+    def _enter(self, session: identity_pb2.Session, on_tokens: OnTokens | None) -> SignedIn:
+        return SignedIn(self._lines, self._credentials_of(session, on_tokens))
+
+    def _credentials_of(
+        self, session: identity_pb2.Session, on_tokens: OnTokens | None
+    ) -> Credentials:
+        tokens = SessionTokens.from_proto(session)
+        if on_tokens is not None:
+            on_tokens(tokens)
+        return Credentials(tokens, self._refresh, on_tokens=on_tokens)
+
+    async def _refresh(self, refresh_token: str) -> SessionTokens:
+        request = identity_service_pb2.RefreshSessionRequest(refresh_token=refresh_token)
+        return SessionTokens.from_proto((await self.identity.RefreshSession(request)).session)
+
+    async def _repeat(self, attempt: Callable[[int], Awaitable[Result]]) -> Result:
+        """Try a call of identity's again that must not be repeated as it is."""
+        lines = self._lines
+        deadline = time.monotonic() + lines.call_timeout_s
+        plan = RetryPlan(lines.policy, lines.by_service["identity"].budget, is_safe=True)
+        number = 0
+        while True:
+            try:
+                return await attempt(number)
+            except TielineError as error:
+                delay_s = plan.delay_s(error, deadline - time.monotonic())
+                if delay_s is None:
+                    raise
+            await asyncio.sleep(delay_s)
+            number += 1
+
+
+@asynccontextmanager
+async def connect(
+    endpoints: Endpoints,
+    *,
+    tls: bool | None = None,
+    root_certificates: bytes | None = None,
+    call_timeout_s: float = CALL_TIMEOUT_S,
+    retries: RetryPolicy | None = None,
+) -> AsyncIterator[Tieline]:
+    """Connect to a platform until the block ends.
+
+    ``tls`` None means TLS except to this machine itself. ``root_certificates`` (PEM) takes the
+    place of the system's. ``call_timeout_s`` bounds a call with all its retries where the call
+    gives no ``timeout`` of its own. Connections are made when they are first needed.
+    """
+    policy = retries or RetryPolicy()
+    async with AsyncExitStack() as stack:
+        by_service = {}
+        for service, target in asdict(endpoints).items():
+            channel = _open_channel(target, tls, root_certificates)
+            await stack.enter_async_context(channel)
+            by_service[service] = _Line(channel, RetryBudget(policy))
+        yield Tieline(_Lines(by_service, policy, call_timeout_s))
+
+
+def _open_channel(target: str, tls: bool | None, roots: bytes | None) -> grpc.aio.Channel:
+    is_secure = not is_loopback(target) if tls is None else tls
+    if not is_secure:
+        return grpc.aio.insecure_channel(target, options=_CHANNEL_OPTIONS)
+    credentials = grpc.ssl_channel_credentials(root_certificates=roots)
+    return grpc.aio.secure_channel(target, credentials, options=_CHANNEL_OPTIONS)

@@ -1,0 +1,216 @@
+"""All messages of one party as they come: caught up, in order, none twice, none missing.
+
+One subscription after the other; each begins with the ranges that came between. A bounded queue
+lies between the network and the reader of the feed: a reader that is slow makes the service end the
+subscription, and what was not read is fetched afterwards.
+"""
+
+import asyncio
+import logging
+import random
+from collections.abc import AsyncIterator, Mapping
+from types import TracebackType
+from typing import Self
+
+import grpc
+
+from tieline.api.messaging.v1 import (
+    messaging_pb2,
+    messaging_service_pb2,
+    messaging_service_pb2_grpc,
+)
+from tieline.client.errors import TOKEN_EXPIRED, TielineError
+from tieline.client.merging import MessageMerge
+from tieline.client.pages import message_range, pages
+
+# Three times the time after which the service sends a heartbeat.
+SILENCE_S = 45.0
+
+# Messages that wait for the feed's reader, and updates that wait to be merged: at most 2 KiB each.
+QUEUE_SIZE = 1000
+
+FIRST_DELAY_S = 0.1
+MAX_DELAY_S = 5.0
+
+# What a restart, a slow reader or the network causes. Everything else stays wrong when repeated.
+_PASSING = frozenset(
+    {
+        grpc.StatusCode.UNAVAILABLE,
+        grpc.StatusCode.ABORTED,
+        grpc.StatusCode.CANCELLED,
+        grpc.StatusCode.DEADLINE_EXCEEDED,
+        grpc.StatusCode.INTERNAL,
+        grpc.StatusCode.RESOURCE_EXHAUSTED,
+        grpc.StatusCode.UNKNOWN,
+    }
+)
+
+_log = logging.getLogger(__name__)
+
+
+class MessageFeed:
+    """An async context manager and iterator over one party's messages in one corp.
+
+    ``held`` says, by conversation id, up to which number the party has everything; the others begin
+    with their first message. The iterator raises TielineError where subscribing again can't help,
+    such as SESSION_ENDED.
+    """
+
+    def __init__(
+        self,
+        messaging: messaging_service_pb2_grpc.MessagingServiceStub,
+        *,
+        corp_id: str = "",
+        held: Mapping[str, int] | None = None,
+    ) -> None:
+        self._messaging = messaging
+        self._corp_id = corp_id
+        self._merge = MessageMerge(held or {})
+        self._held = dict(held or {})
+        self._messages: asyncio.Queue[messaging_pb2.Message | None] = asyncio.Queue(QUEUE_SIZE)
+        self._live = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self.interruptions = 0
+        """How often a subscription ended and another one was made."""
+
+    @property
+    def held(self) -> Mapping[str, int]:
+        """Conversation id to the number of the last message that was read from the feed."""
+        return dict(self._held)
+
+    async def wait_live(self) -> None:
+        """Return once a subscription is in force and everything before it was fetched.
+
+        Read the feed meanwhile: of a long absence more may wait than the feed keeps.
+        """
+        await self._live.wait()
+
+    def __aiter__(self) -> AsyncIterator[messaging_pb2.Message]:
+        return self
+
+    async def __anext__(self) -> messaging_pb2.Message:
+        """Return the next message; waits for one as long as it takes."""
+        assert self._task is not None, "a feed is entered with `async with` before it is read"
+        message = await self._messages.get()
+        if message is None:
+            # The end stays the end, for whoever asks again.
+            self._messages.put_nowait(None)
+            await self._task
+            raise StopAsyncIteration
+        self._held[message.conversation_id] = message.sequence
+        return message
+
+    async def __aenter__(self) -> Self:
+        self._task = asyncio.create_task(self._run())
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_val: BaseException | None,
+        exc_tb: TracebackType | None,
+    ) -> None:
+        assert self._task is not None, "entered"
+        self._task.cancel()
+        await asyncio.wait([self._task])
+
+    async def _run(self) -> None:
+        try:
+            await self._subscribe_for_ever()
+        except TielineError:
+            await self._messages.put(None)
+            raise
+
+    async def _subscribe_for_ever(self) -> None:
+        delay_s = FIRST_DELAY_S
+        while True:
+            try:
+                await self._follow_one_subscription()
+            except TielineError as error:
+                if error.code not in _PASSING and error.reason != TOKEN_EXPIRED:
+                    raise
+                _log.info("subscription ended: %s", error)
+            if self._live.is_set():
+                delay_s = FIRST_DELAY_S
+            self._live.clear()
+            self.interruptions += 1
+            await asyncio.sleep(delay_s * random.random())
+            delay_s = min(delay_s * 2, MAX_DELAY_S)
+
+    async def _follow_one_subscription(self) -> None:
+        """Merge what one subscription brings, until it ends or breaks."""
+        call = self._messaging.Subscribe(
+            messaging_service_pb2.SubscribeRequest(corp_id=self._corp_id)
+        )
+        updates: asyncio.Queue[messaging_service_pb2.SubscribeResponse | None]
+        updates = asyncio.Queue(QUEUE_SIZE)
+        # Reading goes on while ranges are fetched, or the service would find this client too slow.
+        reading = asyncio.create_task(_read(call, updates))
+        try:
+            while (update := await updates.get()) is not None:
+                await self._take(update)
+            await reading
+        finally:
+            reading.cancel()
+            # Cancelling a read ends the call; the reading may be waiting for room instead.
+            call.cancel()
+
+    async def _take(self, update: messaging_service_pb2.SubscribeResponse) -> None:
+        if update.HasField("started"):
+            await self._catch_up()
+            self._live.set()
+        elif update.HasField("joined"):
+            await self._fetch_missing(update.joined)
+        elif update.HasField("message"):
+            if self._merge.is_after_gap(update.message):
+                await self._fetch(update.message.conversation_id)
+            if self._merge.is_after_gap(update.message):
+                # The range came from somewhere that is behind; another subscription will know.
+                raise TielineError(grpc.StatusCode.UNAVAILABLE, "messages are missing")
+            await self._put(update.message)
+
+    async def _catch_up(self) -> None:
+        request = messaging_service_pb2.ListConversationsRequest(corp_id=self._corp_id)
+        async for conversation in pages(self._messaging.ListConversations, request):
+            await self._fetch_missing(conversation)
+
+    async def _fetch_missing(self, conversation: messaging_pb2.Conversation) -> None:
+        if self._merge.is_missing(conversation.conversation_id, conversation.last_sequence):
+            await self._fetch(conversation.conversation_id)
+
+    async def _fetch(self, conversation_id: str) -> None:
+        messages = message_range(
+            self._messaging,
+            conversation_id,
+            corp_id=self._corp_id,
+            after_sequence=self._merge.held_sequence(conversation_id),
+        )
+        async for message in messages:
+            await self._put(message)
+
+    async def _put(self, message: messaging_pb2.Message) -> None:
+        if self._merge.accept(message):
+            await self._messages.put(message)
+
+
+async def _read(
+    call: grpc.aio.UnaryStreamCall[
+        messaging_service_pb2.SubscribeRequest, messaging_service_pb2.SubscribeResponse
+    ],
+    updates: asyncio.Queue[messaging_service_pb2.SubscribeResponse | None],
+) -> None:
+    """Pass on what the service sends, then None; raise how it ended."""
+    try:
+        responses = aiter(call)
+        while True:
+            async with asyncio.timeout(SILENCE_S):
+                update = await anext(responses, None)
+            if update is None:
+                return
+            await updates.put(update)
+    except TimeoutError:
+        raise TielineError(
+            grpc.StatusCode.UNAVAILABLE, f"nothing arrived for {SILENCE_S:g} s"
+        ) from None
+    finally:
+        await updates.put(None)

@@ -1,0 +1,49 @@
+"""What the demo's people say: the conversations of the chatterbot-corpus package."""
+
+from collections.abc import Iterator, Sequence
+from importlib import resources
+from typing import Any
+
+import yaml
+
+LANGUAGES = ("chinese", "english")
+
+# The limit of TextContent; a line or two of the corpus is longer.
+MAX_TEXT_BYTES = 2048
+
+Dialogue = tuple[str, ...]
+
+
+def load_dialogues() -> list[Dialogue]:
+    """Return all conversations of both languages, always in the same order."""
+    return [dialogue for language in LANGUAGES for dialogue in _read_language(language)]
+
+
+def take_dialogues(dialogues: Sequence[Dialogue], line_count: int) -> list[Dialogue]:
+    """Return dialogues with so many lines together; from the first on again when they run out."""
+    taken: list[Dialogue] = []
+    missing = line_count
+    while missing > 0:
+        for dialogue in dialogues:
+            if missing <= 0:
+                break
+            taken.append(dialogue[:missing])
+            missing -= len(dialogue)
+    return taken
+
+
+def _read_language(language: str) -> Iterator[Dialogue]:
+    folder = resources.files("chatterbot_corpus") / "data" / language
+    for file in sorted(folder.iterdir(), key=lambda file: file.name):
+        if file.name.endswith(".yml"):
+            content = yaml.load(file.read_bytes(), Loader=yaml.CSafeLoader)
+            yield from _read_dialogues(content["conversations"])
+
+
+def _read_dialogues(conversations: Sequence[Sequence[Any]]) -> Iterator[Dialogue]:
+    for conversation in conversations:
+        # Unquoted numbers and `Yes` are not text to YAML; empty answers are nothing to send.
+        lines = (str(line).strip() for line in conversation if line is not None)
+        dialogue = tuple(line for line in lines if 0 < len(line.encode()) <= MAX_TEXT_BYTES)
+        if len(dialogue) > 1:
+            yield dialogue

@@ -1,0 +1,117 @@
+"""Act one: the corp comes on board, and some of its people get accounts."""
+
+import csv
+import secrets
+from dataclasses import dataclass
+
+from tieline.api.directory.v1 import directory_service_pb2
+from tieline.api.identity.v1 import identity_pb2, identity_service_pb2
+from tieline.client import SignedIn, pages
+from tieline.demo.stage import DemoError, Stage, together
+
+OWNER_ID = "zhou.yu"
+OWNER_NAME = "周玉"
+
+# Direct conversations need pairs, groups a few more.
+MIN_COLLEAGUES = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Corp:
+    """The retailer and its owner."""
+
+    corp_id: str
+    owner: SignedIn
+
+
+@dataclass(frozen=True, slots=True)
+class Colleague:
+    """A member who takes part in the day."""
+
+    user_id: str
+    name: str
+    password: str
+    me: SignedIn
+
+
+async def found_corp(stage: Stage) -> Corp:
+    """Create and verify the corp; its owner accepts the invitation."""
+    identity = stage.administrator.identity
+    with stage.journal.step("corps created and verified") as step:
+        created = await identity.CreateCorp(
+            identity_service_pb2.CreateCorpRequest(
+                display_name="金玉珠宝",
+                kind=identity_pb2.CORP_KIND_COMPANY,
+                owner_user_id=OWNER_ID,
+                owner_name=OWNER_NAME,
+            )
+        )
+        corp_id = created.corp.corp_id
+        await identity.VerifyCorp(
+            identity_service_pb2.VerifyCorpRequest(
+                corp_id=corp_id, evidence="营业执照 310000000000"
+            )
+        )
+        owner = await stage.tieline.accept_invitation(
+            corp_id, OWNER_ID, created.owner_invitation.code, secrets.token_urlsafe()
+        )
+        step.count = 1
+    return Corp(corp_id, owner)
+
+
+async def invite_colleagues(stage: Stage, corp: Corp) -> list[Colleague]:
+    """Invite some of the staff; each sets a password and is signed in by it."""
+    chosen = _choose(stage)
+    with stage.journal.step("staff invited and signed in") as step:
+        response = await corp.owner.identity.CreateInvitations(
+            identity_service_pb2.CreateInvitationsRequest(user_ids=list(chosen))
+        )
+        colleagues = await together(
+            _accept(stage, corp, invitation, chosen[invitation.user_id])
+            for invitation in response.invitations
+        )
+        step.count = len(colleagues)
+    return colleagues
+
+
+async def find_each_other(stage: Stage, colleagues: list[Colleague]) -> None:
+    """Let everybody look the next one up by name."""
+    seekers = zip(colleagues, [*colleagues[1:], colleagues[0]], strict=True)
+    with stage.journal.step("colleagues found by name") as step:
+        found = await together(_search(seeker, sought) for seeker, sought in seekers)
+        step.count = sum(found)
+    missing = len(found) - sum(found)
+    stage.promise(
+        "people are found",
+        f"{missing} not found by name" if missing else "",
+        f"{len(found)} searches among {stage.scale.staff:,} staff",
+    )
+
+
+def _choose(stage: Stage) -> dict[str, str]:
+    """Return user ids and names of the staff who take part."""
+    with stage.staff_file.open(encoding="utf-8-sig", newline="") as file:
+        names = {row["user_id"].lower(): row["name"] for row in csv.DictReader(file)}
+    count = min(stage.scale.colleagues, len(names))
+    if count < MIN_COLLEAGUES:
+        raise DemoError(f"{stage.staff_file}: the day needs at least {MIN_COLLEAGUES} staff")
+    return {user_id: names[user_id] for user_id in stage.chance.sample(sorted(names), count)}
+
+
+async def _accept(
+    stage: Stage, corp: Corp, invitation: identity_pb2.Invitation, name: str
+) -> Colleague:
+    password = secrets.token_urlsafe()
+    me = await stage.tieline.accept_invitation(
+        corp.corp_id, invitation.user_id, invitation.code, password
+    )
+    return Colleague(invitation.user_id, name, password, me)
+
+
+async def _search(seeker: Colleague, sought: Colleague) -> bool:
+    # Among 36,000 people a few dozen have the same name.
+    request = directory_service_pb2.SearchMembersRequest(query=sought.name, page_size=100)
+    async for member in pages(seeker.me.directory.SearchMembers, request):
+        if member.user_id == sought.user_id:
+            return True
+    return False
