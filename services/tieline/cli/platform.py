@@ -134,6 +134,8 @@ class Platform:
         own = self._secrets.services[service]
         environment = {
             "TIELINE_LOG_FORMAT": "console",
+            # Nobody collects traces here, and a line for each sampled call would hide the others.
+            "TIELINE_TRACE_SAMPLE_RATIO": "0",
             "TIELINE_SHUTDOWN_GRACE_S": str(SHUTDOWN_GRACE_S),
             **_inherited_environment(),
             "TIELINE_DATABASE_DSN": self._postgres.dsn(
