@@ -38,7 +38,7 @@ async def run(prefix: str, console: Console) -> list[Figure]:
 def main() -> int:
     """Run, print and write; the exit status tells only whether the benchmarks ran."""
     prefix = sys.argv[1] if len(sys.argv) > 1 else ""
-    console = Console(width=None if sys.stdout.isatty() else 140)
+    console = Console(width=None if sys.stdout.isatty() else 160)
     figures = asyncio.run(run(prefix, console))
     if not figures:
         known = ", ".join(name for benchmark in BENCHMARKS for name in benchmark.names)

@@ -26,9 +26,10 @@ from tieline.chassis.authentication import (
     TOKEN_ALGORITHMS,
     TokenVerifier,
 )
-from tieline.chassis.grpc_server import ServerLimits, build_guarded_server
+from tieline.chassis.grpc_server import build_guarded_server
 from tieline.chassis.health import Health
 from tieline.chassis.interceptors.access import AccessRule
+from tieline.chassis.interceptors.guarded_method import CallLimits
 from tieline.chassis.logs import configure_logging
 from tieline.chassis.principals import PrincipalKind
 from tieline.chassis.telemetry import telemetry
@@ -123,7 +124,7 @@ async def _serve_authenticated() -> None:
             verifier=TokenVerifier(fetch_keys),
             health=health,
             telemetry=exported,
-            limits=ServerLimits(),
+            limits=CallLimits(),
         )
         _add_service(guarded.server)
         await announce(guarded.server, _sign_token(key))

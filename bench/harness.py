@@ -98,9 +98,8 @@ def print_table(figures: Sequence[Figure], console: Console) -> None:
     """Print all figures for people."""
     table = Table(title="Benchmarks (medians; spread is max less min over the median)")
     for column in ("figure", "median", "unit", "spread", "compared with", "ratio", "target", ""):
-        table.add_column(
-            column, justify="right" if column in ("median", "spread", "ratio") else "left"
-        )
+        is_number = column in ("median", "spread", "ratio")
+        table.add_column(column, justify="right" if is_number else "left", no_wrap=True)
     for figure in figures:
         table.add_row(
             figure.name,

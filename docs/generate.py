@@ -19,6 +19,7 @@ from pydantic_core import PydanticUndefined
 
 from tieline.chassis import streams
 from tieline.chassis.settings import PREFIX, ServiceSettings
+from tieline.cli.administration import AdministrationSettings
 
 ROOT = Path(__file__).parents[1]
 
@@ -54,6 +55,20 @@ def settings_page() -> Iterator[str]:
             if _differs(field, ServiceSettings.model_fields.get(name))
         }
         yield from _settings_section(service, own)
+    yield from _administration_section()
+
+
+def _administration_section() -> Iterator[str]:
+    yield from _settings_section(
+        "tieline migrate, tieline dead-letters", dict(AdministrationSettings.model_fields)
+    )
+    yield ""
+    yield "## tieline up, tieline demo"
+    yield ""
+    yield (
+        "Both read `TIELINE_DATA`, and `tieline up` also `TIELINE_BASE_PORT`: see their `--help`. "
+        "`tieline up` passes the services' settings on to them, except those that it gives itself."
+    )
 
 
 def _settings_section(title: str, fields: dict[str, FieldInfo]) -> Iterator[str]:

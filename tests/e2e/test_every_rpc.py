@@ -4,7 +4,6 @@ Nobody without a token gets anywhere, nobody of another corp learns or changes a
 fails here until ``REQUESTS`` knows how it is called with one corp's ids.
 """
 
-import asyncio
 import json
 import secrets
 import uuid
@@ -19,6 +18,7 @@ from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message import Message
 
 from e2e.platform_process import PlatformProcess
+from fakes.eventually import eventually
 from tieline.api.common.v1 import access_pb2, principal_pb2
 from tieline.api.contacts.v1 import contacts_service_pb2 as contacts
 from tieline.api.directory.v1 import directory_service_pb2 as directory
@@ -221,7 +221,8 @@ async def world(tieline: Tieline, platform: PlatformProcess) -> World:
     administrator = await tieline.sign_in_platform_administrator("platform", password)
     corp_id, owner = await _found_corp(tieline, administrator)
     _, other_owner = await _found_corp(tieline, administrator)
-    await _import_colleague(owner, "wang.fang")
+    csv = b"user_id,name,department\nwang.fang,Wang Fang,Sales\n"
+    await eventually(lambda: _has_imported(owner, csv))
     conversation = await owner.messaging.CreateConversation(
         messaging.CreateConversationRequest(
             kind=messaging_pb2.CONVERSATION_KIND_GROUP, name="Team", user_ids=["wang.fang"]
@@ -278,22 +279,20 @@ async def _found_corp(tieline: Tieline, administrator: SignedIn) -> tuple[str, S
     return created.corp.corp_id, owner
 
 
-async def _import_colleague(owner: SignedIn, user_id: str) -> None:
-    csv = f"user_id,name,department\n{user_id},Wang Fang,Sales\n".encode()
-    while True:
-        requests = [
-            directory.ImportMembersRequest(config=directory.ImportMembersConfig()),
-            directory.ImportMembersRequest(chunk=csv),
-        ]
-        try:
-            async for _ in owner.directory.ImportMembers(iter(requests)):
-                pass
-            return
-        except TielineError as error:
-            # The directory hears of a new corp by an event, within moments.
-            if error.reason != "CORP_NOT_READY":
-                raise
-        await asyncio.sleep(0.05)
+async def _has_imported(owner: SignedIn, csv: bytes) -> bool:
+    requests = [
+        directory.ImportMembersRequest(config=directory.ImportMembersConfig()),
+        directory.ImportMembersRequest(chunk=csv),
+    ]
+    try:
+        async for _ in owner.directory.ImportMembers(iter(requests)):
+            pass
+    except TielineError as error:
+        # The directory hears of a new corp by an event, within moments.
+        if error.reason == "CORP_NOT_READY":
+            return False
+        raise
+    return True
 
 
 def _response_type(method: MethodDescriptor) -> Any:

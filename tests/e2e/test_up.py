@@ -111,7 +111,7 @@ async def test_crashed_service_comes_back_on_its_port(platform: PlatformProcess)
     victim.kill()
     await eventually(lambda: "payments is healthy again" in platform.output)
 
-    assert "payments ended with SIGKILL; starting again in 1 s" in platform.output
+    assert "payments ended with SIGKILL; starting again in 0.5 s" in platform.output
     assert await is_serving(int(address.rpartition(":")[2]))
 
 

@@ -17,10 +17,11 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from fakes.tokens import KEY_ID, TestTokens
 from tieline.chassis.authentication import TokenVerifier, build_public_key
-from tieline.chassis.grpc_server import GuardedServer, ServerLimits, bind, build_guarded_server
+from tieline.chassis.grpc_server import GuardedServer, bind, build_guarded_server
 from tieline.chassis.health import Health
 from tieline.chassis.health_servicer import HealthServicer
 from tieline.chassis.interceptors.access import AccessRule
+from tieline.chassis.interceptors.guarded_method import CallLimits
 from tieline.chassis.principals import PrincipalKind
 from tieline.chassis.telemetry import telemetry
 
@@ -68,11 +69,11 @@ class Caller:
             self.trailers.update(dict(await call.trailing_metadata()))
         return str(response.value)
 
-    def stream(self, method: str) -> Any:
-        """Open a bidirectional stream as a member."""
+    def stream(self, method: str, *, token: str | None = None) -> Any:
+        """Open a bidirectional stream as a member, or with the token given."""
         return self.channel.stream_stream(
             f"/{SERVICE}/{method}", StringValue.SerializeToString, StringValue.FromString
-        )(metadata=self.metadata(None))
+        )(metadata=self.metadata(token))
 
     def metadata(
         self, token: str | None, more: Sequence[tuple[str, str]] = ()
@@ -89,7 +90,7 @@ async def guarded_server(
     *,
     access: AccessRule | None = None,
     undeclared: frozenset[str] = frozenset(),
-    limits: ServerLimits | None = None,
+    limits: CallLimits | None = None,
     shares_port: bool = False,
 ) -> AsyncIterator[Caller]:
     """Serve the methods; each is for members, unless ``access`` says otherwise.
@@ -108,7 +109,7 @@ async def guarded_server(
             verifier=TokenVerifier(fetch_keys),
             health=health,
             telemetry=measured,
-            limits=limits or ServerLimits(trace_sample_ratio=0),
+            limits=limits or CallLimits(trace_sample_ratio=0),
             shares_port=shares_port,
         )
         guarded.server.add_generic_rpc_handlers(

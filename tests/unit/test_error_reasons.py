@@ -80,3 +80,11 @@ def test_every_reason_of_the_chassis_is_published() -> None:
     ]
 
     assert unknown == []
+
+
+def test_every_common_reason_is_given_somewhere() -> None:
+    text = "".join(path.read_text(encoding="utf-8") for path in SOURCES.rglob("*.py"))
+
+    unused = [reason for reason in _published(common_reasons) if f'"{reason}"' not in text]
+
+    assert unused == []

@@ -111,7 +111,8 @@ class TokenVerifier:
             return known
         key = await self._keys.get(_read_key_id(token))
         principal, expiry = _read_claims(_verify_signature(token, key), self._clock())
-        self._verified[token] = (principal, expiry)
+        # Not longer than its key is trusted: a withdrawn one takes its tokens along.
+        self._verified[token] = (principal, min(expiry, self._clock() + KEYS_MAX_AGE_S))
         if len(self._verified) > MAX_REMEMBERED_TOKENS:
             self._verified.popitem(last=False)
         return principal
@@ -137,7 +138,7 @@ class _Keys:
                     await self._refresh(key_id)
         key = self._keys.get(key_id)
         if key is None:
-            raise _invalid()
+            raise _token_invalid_error()
         return key
 
     def _is_wanted(self, key_id: str) -> bool:
@@ -165,15 +166,15 @@ class _Keys:
 
 def _read_key_id(token: str) -> str:
     if len(token) > MAX_TOKEN_LENGTH:
-        raise _invalid()
+        raise _token_invalid_error()
     try:
         header = jws.extract_compact(token.encode("ascii")).headers()
     except (JoseError, ValueError) as error:
-        raise _invalid() from error
+        raise _token_invalid_error() from error
     key_id = header.get("kid")
     # The algorithm is checked again with the signature; here it spares identity a question.
     if header.get("alg") != ALGORITHM or not isinstance(key_id, str):
-        raise _invalid()
+        raise _token_invalid_error()
     return key_id
 
 
@@ -181,35 +182,35 @@ def _verify_signature(token: str, key: OKPKey) -> Mapping[str, Any]:
     try:
         return jwt.decode(token, key, registry=TOKEN_ALGORITHMS).claims
     except (JoseError, ValueError) as error:
-        raise _invalid() from error
+        raise _token_invalid_error() from error
 
 
 def _read_claims(claims: Mapping[str, Any], now: float) -> tuple[Principal, float]:
     """Return the principal and the second at which the token expires."""
     if claims.get("iss") != ISSUER or claims.get("aud") != AUDIENCE:
-        raise _invalid()
+        raise _token_invalid_error()
     expiry = _second(claims, "exp", default=None)
     if max(_second(claims, "nbf", default=0), _second(claims, "iat", default=0)) > (
         now + CLOCK_SKEW_S
     ):
-        raise _invalid()
+        raise _token_invalid_error()
     if now >= expiry:
         raise UnauthenticatedError("TOKEN_EXPIRED", "the access token has expired; refresh it")
-    return _read_principal(claims), expiry
+    return _read_principal(claims, expiry), expiry
 
 
-def _read_principal(claims: Mapping[str, Any]) -> Principal:
+def _read_principal(claims: Mapping[str, Any], expiry: float) -> Principal:
     try:
         kind = PrincipalKind(_text(claims, "kind", default=None))
     except ValueError as error:
-        raise _invalid() from error
+        raise _token_invalid_error() from error
     roles = claims.get("roles", [])
     if not isinstance(roles, list) or not all(isinstance(role, str) for role in roles):
-        raise _invalid()
+        raise _token_invalid_error()
     corp_id = _text(claims, "corp", default="")
     # A member without a corp, or anybody else with one, would get past Principal.require_corp.
     if bool(corp_id) != (kind is PrincipalKind.MEMBER):
-        raise _invalid()
+        raise _token_invalid_error()
     return Principal(
         kind=kind,
         id=_text(claims, "sub", default=None),
@@ -217,6 +218,7 @@ def _read_principal(claims: Mapping[str, Any]) -> Principal:
         session_id=_text(claims, "sid", default=None),
         roles=frozenset(roles),
         display_name=_text(claims, "name", default=""),
+        expire_time=expiry,
     )
 
 
@@ -224,16 +226,16 @@ def _second(claims: Mapping[str, Any], name: str, *, default: float | None) -> f
     value = claims.get(name, default)
     # bool is an int to Python, and NaN compares false with every time.
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise _invalid()
+        raise _token_invalid_error()
     return value
 
 
 def _text(claims: Mapping[str, Any], name: str, *, default: str | None) -> str:
     value = claims.get(name, default)
     if not isinstance(value, str) or (default is None and not value):
-        raise _invalid()
+        raise _token_invalid_error()
     return value
 
 
-def _invalid() -> UnauthenticatedError:
+def _token_invalid_error() -> UnauthenticatedError:
     return UnauthenticatedError("TOKEN_INVALID", "the access token is not valid")

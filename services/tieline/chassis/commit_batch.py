@@ -6,7 +6,8 @@ as without batches, and a busy one pays for a commit once per batch instead of o
 
 Each item has its own outcome. When a transaction fails as a whole, its items are committed again
 one by one, so that the item at fault alone gets the error. A lost connection fails them all: the
-outcome is unknown, and what is sent again must be recognised by its key.
+outcome is unknown, and what is sent again must be recognised by its key. A concurrent change fails
+them all too: one by one, each could wait for the same lock.
 """
 
 import asyncio
@@ -20,7 +21,12 @@ from types import TracebackType
 from typing import Generic, Self, TypeVar
 
 from tieline.chassis.calls import find_call
-from tieline.chassis.errors import DeadlineExceededError, ServiceError, UnavailableError
+from tieline.chassis.errors import (
+    AbortedError,
+    DeadlineExceededError,
+    ServiceError,
+    UnavailableError,
+)
 from tieline.chassis.health import RETRY_AFTER_S
 from tieline.chassis.postgres import Connection, Pool, transaction
 
@@ -137,19 +143,10 @@ class _Lane(Generic[Item, Outcome]):
 
     def _take_batch(self) -> list[_Waiting[Item, Outcome]]:
         batch: list[_Waiting[Item, Outcome]] = []
-        now = monotonic()
         while self._waiting and len(batch) < self._max_batch:
             waiting = self._waiting.popleft()
-            if waiting.outcome.done():
-                continue  # its caller was cancelled
-            if waiting.deadline is not None and waiting.deadline <= now:
-                waiting.outcome.set_exception(
-                    DeadlineExceededError(
-                        "DEADLINE_PASSED", "the deadline had passed before the work began"
-                    )
-                )
-                continue
-            batch.append(waiting)
+            if _is_wanted(waiting):
+                batch.append(waiting)
         return batch
 
     async def _settle(self, batch: list[_Waiting[Item, Outcome]]) -> None:
@@ -158,7 +155,7 @@ class _Lane(Generic[Item, Outcome]):
         except UnavailableError as error:
             _fail(batch, error)
         except Exception as error:
-            if len(batch) == 1:
+            if len(batch) == 1 or _is_concurrent_change(error):
                 _fail(batch, error)
             else:
                 logger.info("a batch of %d failed and is committed one by one", len(batch))
@@ -174,7 +171,7 @@ class _Lane(Generic[Item, Outcome]):
 
     async def _settle_one_by_one(self, batch: list[_Waiting[Item, Outcome]]) -> None:
         for waiting in batch:
-            if not waiting.outcome.done():
+            if _is_wanted(waiting):
                 await self._settle([waiting])
 
     async def _commit_together(self, items: Sequence[Item]) -> Sequence[Outcome | ServiceError]:
@@ -182,6 +179,24 @@ class _Lane(Generic[Item, Outcome]):
             outcomes = await self._commit(connection, items)
             assert len(outcomes) == len(items), "the commit function gives one outcome per item"
             return outcomes
+
+
+def _is_wanted(waiting: _Waiting[Item, Outcome]) -> bool:
+    """Tell whether anybody waits for the outcome; who is past the deadline hears of it."""
+    if waiting.outcome.done():
+        return False  # its caller was cancelled
+    if waiting.deadline is not None and waiting.deadline <= monotonic():
+        waiting.outcome.set_exception(
+            DeadlineExceededError(
+                "DEADLINE_PASSED", "the deadline had passed before the work began"
+            )
+        )
+        return False
+    return True
+
+
+def _is_concurrent_change(error: Exception) -> bool:
+    return isinstance(error, AbortedError) and error.reason == "CONCURRENT_CHANGE"
 
 
 def _fail(batch: Sequence[_Waiting[Item, Outcome]], error: Exception) -> None:

@@ -37,19 +37,23 @@ class EventPublisher:
 
     def __init__(self, broker: Broker, stream: str, *, max_pending: int) -> None:
         self._broker = broker
-        self._jetstream: JetStreamContext = broker.jetstream(
-            publish_async_max_pending=2 * max_pending, timeout=_ACK_TIMEOUT_S
-        )
         self._stream = stream
+        self._max_pending = 2 * max_pending
+        self._jetstream = self._build_jetstream()
 
     async def publish(self, rows: Sequence[Record]) -> list[Record]:
         """Publish the rows; return those that the stream is known to have."""
         if not rows or not self._broker.is_connected:
             return []
+        acks: list[asyncio.Future[PubAck]] = []
         try:
-            acks = await self._send(rows)
+            await self._send(rows, acks)
         except (TimeoutError, OSError, nats.errors.Error) as error:
             logger.warning("can't publish to stream %s: %s", self._stream, _one_line(error))
+            for ack in acks:
+                _take_error(ack)
+            # The publish that failed keeps its slot of those that may be pending, for ever.
+            self._jetstream = self._build_jetstream()
             return []
         await asyncio.wait(acks, timeout=_ACK_TIMEOUT_S)
         errors = [_take_error(ack) for ack in acks]
@@ -65,8 +69,13 @@ class EventPublisher:
             )
         return stored
 
-    async def _send(self, rows: Sequence[Record]) -> "list[asyncio.Future[PubAck]]":
-        acks = []
+    def _build_jetstream(self) -> JetStreamContext:
+        return self._broker.jetstream(
+            publish_async_max_pending=self._max_pending, timeout=_ACK_TIMEOUT_S
+        )
+
+    async def _send(self, rows: Sequence[Record], acks: "list[asyncio.Future[PubAck]]") -> None:
+        """Send the rows and add what will be their answers to ``acks``, even if one fails."""
         # The first one follows events that are all stored, so it may follow anything.
         expected: dict[str, str] = {}
         for row in rows:
@@ -76,7 +85,6 @@ class EventPublisher:
             )
             acks.append(ack)
             expected = {_EXPECTED_MESSAGE_ID_HEADER: row["event_id"]}
-        return acks
 
 
 def _take_error(ack: "asyncio.Future[PubAck]") -> BaseException | None:

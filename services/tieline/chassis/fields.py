@@ -16,7 +16,9 @@ from tieline.chassis.errors import InvalidArgumentError
 USER_ID_PATTERN = re.compile(r"[0-9A-Za-z][0-9A-Za-z_\-@.]{0,63}")
 
 # Control characters have no place in names: they forge log lines and terminal output.
-_CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f]")
+CONTROL_CHARACTER_PATTERN = re.compile(r"[\x00-\x1f\x7f]")
+
+_UUID_PATTERN = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 def check_user_id(value: str, field: str, violations: dict[str, str]) -> None:
@@ -35,8 +37,13 @@ def check_text(
         violations[field] = f"must have {minimum} to {maximum} characters"
     elif minimum and not value.strip():
         violations[field] = "must not be blank"
-    elif _CONTROL_CHARACTERS.search(value):
+    elif CONTROL_CHARACTER_PATTERN.search(value):
         violations[field] = "must not contain control characters"
+
+
+def is_uuid(value: str) -> bool:
+    """Return whether this is a UUID in the one spelling that is stored: lower case, hyphens."""
+    return _UUID_PATTERN.fullmatch(value) is not None
 
 
 def raise_violations(violations: Mapping[str, str]) -> None:

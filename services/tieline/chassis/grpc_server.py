@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import errno
 import socket
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 
 import grpc
 from google.protobuf.descriptor import ServiceDescriptor
@@ -25,7 +26,7 @@ from tieline.chassis.interceptors.tracing import CallTracing
 from tieline.chassis.process import StartError
 from tieline.chassis.telemetry import Telemetry
 
-AddServicers = Callable[[grpc.aio.Server], None]
+Servicer = TypeVar("Servicer")
 
 # gRPC's own default for what is received, here for both directions: a page of 1,000 members is
 # about 200 KiB. Larger things are streamed.
@@ -38,30 +39,9 @@ MIN_PING_INTERVAL_MS = 10_000
 PING_INTERVAL_MS = 30_000
 PING_TIMEOUT_MS = 10_000
 
-# Calls on a connection that ends by age may take this long to finish.
-CONNECTION_AGE_GRACE_MS = 60_000
-
 # Streams that end by themselves (a page of an export) get a second of the drain; subscriptions,
 # which never do, then go to another replica.
 STREAM_GRACE_S = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class ServerLimits:
-    """What bounds a server's calls and connections."""
-
-    default_deadline_s: float = 20.0
-    """Deadline of unary calls that come without one."""
-
-    slow_call_s: float = 1.0
-    """Unary calls that take longer are logged."""
-
-    trace_sample_ratio: float = 0.01
-    """Share of calls without an incoming trace that are traced and logged."""
-
-    max_connection_age_s: float = 0.0
-    """After this long a connection is closed when its calls have ended, so that a TCP load
-    balancer spreads clients over new replicas; 0 keeps connections."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,34 +54,33 @@ class GuardedServer:
 
 
 def build_server(
-    services: Sequence[ServiceDescriptor],
-    add_servicers: AddServicers,
+    add_servicer_to_server: Callable[[Servicer, grpc.aio.Server], None],
+    servicer: Servicer,
+    service: ServiceDescriptor,
     *,
     verifier: TokenVerifier,
     health: Health,
     telemetry: Telemetry,
-    limits: ServerLimits,
+    limits: CallLimits,
     shares_port: bool = False,
 ) -> GuardedServer:
-    """Return a server, not yet bound, of these services.
+    """Return a server, not yet bound, of one service; the first argument is generated with it.
 
     Raises StartError when a method does not say who may call it.
     """
     built = build_guarded_server(
-        build_access_table(services),
+        build_access_table(service),
         verifier=verifier,
         health=health,
         telemetry=telemetry,
         limits=limits,
         shares_port=shares_port,
     )
-    add_servicers(built.server)
-    names = [service.full_name for service in services]
-    health_pb2_grpc.add_HealthServicer_to_server(HealthServicer(health, names), built.server)
+    add_servicer_to_server(servicer, built.server)
+    name = service.full_name
+    health_pb2_grpc.add_HealthServicer_to_server(HealthServicer(health, [name]), built.server)
     health_name = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
-    reflection.enable_server_reflection(
-        [*names, health_name, reflection.SERVICE_NAME], built.server
-    )
+    reflection.enable_server_reflection([name, health_name, reflection.SERVICE_NAME], built.server)
     return built
 
 
@@ -111,7 +90,7 @@ def build_guarded_server(
     verifier: TokenVerifier,
     health: Health,
     telemetry: Telemetry,
-    limits: ServerLimits,
+    limits: CallLimits,
     shares_port: bool = False,
 ) -> GuardedServer:
     """Return a server without services whose methods this access table opens."""
@@ -123,9 +102,9 @@ def build_guarded_server(
         health=health,
         metrics=metrics,
         tracing=CallTracing(telemetry.tracer, limits.trace_sample_ratio),
-        limits=CallLimits(limits.default_deadline_s, limits.slow_call_s),
+        limits=limits,
     )
-    server = grpc.aio.server(interceptors=[interceptor], options=_options(limits, shares_port))
+    server = grpc.aio.server(interceptors=[interceptor], options=_options(shares_port))
     return GuardedServer(server, interceptor, health)
 
 
@@ -181,18 +160,12 @@ async def serving(guarded: GuardedServer, *, grace_s: float) -> AsyncIterator[No
         await stopping
 
 
-async def serve_until(stop: asyncio.Event, guarded: GuardedServer, *, grace_s: float) -> None:
-    """Serve until the event is set, then drain. See :func:`serving`."""
-    async with serving(guarded, grace_s=grace_s):
-        await stop.wait()
-
-
 def _address(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def _options(limits: ServerLimits, shares_port: bool) -> list[tuple[str, int]]:
-    options = [
+def _options(shares_port: bool) -> list[tuple[str, int]]:
+    return [
         # gRPC's default would let a second `tieline serve` silently share the port of the first.
         ("grpc.so_reuseport", int(shares_port)),
         ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
@@ -202,9 +175,3 @@ def _options(limits: ServerLimits, shares_port: bool) -> list[tuple[str, int]]:
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.http2.min_ping_interval_without_data_ms", MIN_PING_INTERVAL_MS),
     ]
-    if limits.max_connection_age_s > 0:
-        options += [
-            ("grpc.max_connection_age_ms", int(limits.max_connection_age_s * 1000)),
-            ("grpc.max_connection_age_grace_ms", CONNECTION_AGE_GRACE_MS),
-        ]
-    return options

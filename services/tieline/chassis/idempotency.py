@@ -12,69 +12,108 @@ from typing import TypeVar
 
 from google.protobuf.message import Message
 
+from tieline.chassis.calls import current_principal
 from tieline.chassis.errors import FailedPreconditionError, InvalidArgumentError
-from tieline.chassis.postgres import Connection
+from tieline.chassis.fields import is_uuid
+from tieline.chassis.postgres import Connection, Pool, transaction
 
 M = TypeVar("M", bound=Message)
 
 
-async def answer_once(
-    connection: Connection,
+async def answered_once(
+    pool: Pool,
     schema: str,
-    *,
-    corp_id: str,
-    principal_id: str,
-    request_id: str,
     request: Message,
     response_type: type[M],
-    act: Callable[[], Awaitable[M]],
+    act: Callable[[Connection], Awaitable[M]],
+    *,
+    corp_id: str,
+    prepare: Callable[[], Awaitable[None]] | None = None,
 ) -> M:
-    """Return what ``act`` returns, or what it returned when this request was first answered.
+    """Return what ``act`` returns, or what it returned when the caller's request came first.
 
-    Runs in the caller's transaction. A repeat at the same time waits until the first one's
-    transaction ends; had that failed, the repeat becomes the first. ``request_id`` must be a UUID
-    (InvalidArgumentError); with other contents than before it is refused (FailedPreconditionError
-    REQUEST_ID_REUSED). What ``act`` raises is not stored.
+    ``act`` runs in a transaction, at most once for each ``request_id`` of the current principal in
+    the corp. A repeat at the same time waits until the first one's transaction ends; had that
+    failed, the repeat becomes the first. What ``act`` raises is not stored.
+
+    ``prepare`` asks another service and raises what speaks against the request. It runs before the
+    transaction, while no connection is held, and only where no first answer is stored: a repeat
+    does not need the other service. Of two at the same time both may prepare.
+
+    ``request.request_id`` must be a UUID (InvalidArgumentError); with other contents than before
+    it is refused (FailedPreconditionError REQUEST_ID_REUSED).
     """
-    key = (corp_id, principal_id, _parse_request_id(request_id))
-    digest = _digest(request)
-    is_first = await connection.fetchval(
-        _sql(schema).claim, *key, request.DESCRIPTOR.full_name, digest
-    )
-    if is_first:
-        response = await act()
-        await connection.execute(_sql(schema).store, *key, response.SerializeToString())
-        return response
-    row = await connection.fetchrow(_sql(schema).find, *key)
-    assert row is not None, "the row that the claim conflicted with is committed and stays"
-    if row["request_digest"] != digest:
-        raise FailedPreconditionError(
-            "REQUEST_ID_REUSED",
-            "request_id was used before with other contents",
-            {"requestId": request_id},
+    first = _FirstAnswer(schema, corp_id, request)
+    if prepare is not None:
+        async with pool.acquire() as connection:
+            stored = await first.find(connection)
+        if stored is not None:
+            return response_type.FromString(stored)
+        await prepare()
+    async with transaction(pool) as connection:
+        if await first.claim(connection):
+            response = await act(connection)
+            await first.store(connection, response)
+            return response
+        stored = await first.find(connection)
+    assert stored is not None, "the row that the claim conflicted with is committed and stays"
+    return response_type.FromString(stored)
+
+
+class _FirstAnswer:
+    """The row of one request."""
+
+    def __init__(self, schema: str, corp_id: str, request: Message) -> None:
+        principal = current_principal()
+        self._request_id = _read_request_id(request)
+        # With the kind: a member and an administrator may be called the same.
+        sender = f"{principal.kind}:{principal.id}"
+        self._key = (corp_id, sender, uuid.UUID(self._request_id))
+        self._method = request.DESCRIPTOR.full_name
+        self._digest = _digest(request)
+        self._statements = _sql(schema)
+
+    async def claim(self, connection: Connection) -> bool:
+        """Insert the row; False if it is there, once the transaction that makes it has ended."""
+        claimed = await connection.fetchval(
+            self._statements.claim, *self._key, self._method, self._digest
         )
-    return response_type.FromString(row["response"])
+        return claimed is True
+
+    async def store(self, connection: Connection, response: Message) -> None:
+        """Keep the response in the claimed row."""
+        await connection.execute(self._statements.store, *self._key, response.SerializeToString())
+
+    async def find(self, connection: Connection) -> bytes | None:
+        """Return the stored response, None where there is none; other contents raise."""
+        row = await connection.fetchrow(self._statements.find, *self._key)
+        if row is None:
+            return None
+        if row["request_digest"] != self._digest:
+            raise FailedPreconditionError(
+                "REQUEST_ID_REUSED",
+                "request_id was used before with other contents",
+                {"requestId": self._request_id},
+            )
+        response: bytes = row["response"]
+        return response
 
 
-def _parse_request_id(request_id: str) -> uuid.UUID:
-    try:
-        parsed = uuid.UUID(request_id)
-    except ValueError:
-        parsed = None
-    # uuid.UUID also takes braces, URNs and missing hyphens: several spellings of one id.
-    if parsed is None or str(parsed) != request_id.lower():
+def _read_request_id(request: Message) -> str:
+    request_id: str = request.request_id  # type: ignore[attr-defined]  # repeatable ones have it
+    # A UUID in capitals is the same one.
+    if not is_uuid(request_id.lower()):
         raise InvalidArgumentError(
             {"request_id": "must be a UUID, such as 018f3d2e-7c1a-7b6e-9f00-3a5b8c2d1e4f"}
         )
-    return parsed
+    return request_id
 
 
 def _digest(request: Message) -> bytes:
     contents = type(request)()
     contents.CopyFrom(request)
-    if "request_id" in contents.DESCRIPTOR.fields_by_name:
-        # A UUID in capitals is the same one.
-        contents.ClearField("request_id")
+    # It is in the key, where its spelling makes no difference.
+    contents.ClearField("request_id")
     digest = hashlib.sha256(request.DESCRIPTOR.full_name.encode())
     digest.update(b"\0")
     digest.update(contents.SerializeToString(deterministic=True))

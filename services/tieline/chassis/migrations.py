@@ -22,6 +22,7 @@ import asyncpg
 
 from tieline.chassis.postgres import (
     CONNECT_TIMEOUT_S,
+    TCP_SETTINGS,
     Connection,
     describe_address,
     describe_connection_error,
@@ -210,7 +211,9 @@ def _load_folder(schema: str, component: str, package: str, folder: str) -> list
 async def _connect(dsn: str) -> AsyncIterator[Connection]:
     try:
         connection = await asyncpg.connect(
-            dsn, timeout=CONNECT_TIMEOUT_S, server_settings={"application_name": "tieline-migrate"}
+            dsn,
+            timeout=CONNECT_TIMEOUT_S,
+            server_settings={"application_name": "tieline-migrate", **TCP_SETTINGS},
         )
     except (OSError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         raise MigrationError(

@@ -47,6 +47,7 @@ _POLL_INTERVAL_S = 1.0
 _LOCK_POLL_INTERVAL_S = 0.5
 
 _FLUSH_TIMEOUT_S = 3.0
+_CANCEL_INTERVAL_S = 0.1
 _FIRST_BACK_OFF_S = 0.1
 _MAX_BACK_OFF_S = 5.0
 
@@ -119,6 +120,7 @@ class OutboxRelay:
         self._has_events = asyncio.Event()
         self._is_active = False
         self._wake_task: asyncio.Task[None] | None = None
+        self._wake_again = False
         self._is_empty = asyncio.Event()
         self._waiting_rows = 0
 
@@ -139,8 +141,10 @@ class OutboxRelay:
     ) -> None:
         if self._is_active:
             await self._flush()
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
+        # Again and again: nats-py's publish_async takes a cancellation for a stall and swallows it.
+        while not self._task.done():
+            self._task.cancel()
+            await asyncio.wait([self._task], timeout=_CANCEL_INTERVAL_S)
         await self._unsubscribe()
         if self._wake_task is not None:
             await asyncio.gather(self._wake_task, return_exceptions=True)
@@ -173,13 +177,18 @@ class OutboxRelay:
     def _wake(self) -> None:
         """Wake the active relay: this one directly, another replica's by a message."""
         self._has_events.set()
-        if not self._is_active and (self._wake_task is None or self._wake_task.done()):
-            self._wake_task = asyncio.create_task(self._send_wake(), name="outbox-wake")
+        if self._is_active:
+            return
+        self._wake_again = True
+        if self._wake_task is None or self._wake_task.done():
+            self._wake_task = asyncio.create_task(self._send_wakes(), name="outbox-wake")
 
-    async def _send_wake(self) -> None:
-        # The flush is a round trip: however many commits there are, one message is under way.
+    async def _send_wakes(self) -> None:
+        # The flush is a round trip: however many commits there are, one message is under way. The
+        # commits during it share one more: the other relay may have looked before them.
         try:
-            if self._broker.is_connected:
+            while self._wake_again and self._broker.is_connected:
+                self._wake_again = False
                 await self._broker.publish(f"wake.{self._schema}")
                 await self._broker.flush()
         except (OSError, nats.errors.Error):

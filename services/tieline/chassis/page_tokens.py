@@ -9,7 +9,8 @@ import base64
 import binascii
 import hashlib
 import hmac
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 from google.protobuf.message import DecodeError, Message
 
@@ -20,6 +21,8 @@ from tieline.chassis.errors import InvalidArgumentError
 _SIGNATURE_BYTES = 16
 
 Position = Sequence[str | int]
+
+Row = TypeVar("Row")
 
 
 class PageTokens:
@@ -38,6 +41,22 @@ class PageTokens:
                 token.position.add(number=value)
         body = token.SerializeToString(deterministic=True)
         return base64.urlsafe_b64encode(self._sign(body) + body).decode().rstrip("=")
+
+    def cut(
+        self,
+        rows: Sequence[Row],
+        size: int,
+        query: Message,
+        position_of: Callable[[Row], Position],
+    ) -> tuple[Sequence[Row], str]:
+        """Return a page of ``size`` rows, and the token of the next page; empty after the last.
+
+        ``rows`` are read with the limit ``size`` + 1: the one more tells that another page follows.
+        """
+        page = rows[:size]
+        if len(rows) <= size:
+            return page, ""
+        return page, self.encode(position_of(page[-1]), query)
 
     def decode(self, token: str, query: Message) -> list[str | int] | None:
         """Return the position that a request's token holds; ``None`` for the first page.

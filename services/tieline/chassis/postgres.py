@@ -3,6 +3,7 @@
 The one place that translates driver errors:
 
     connection lost, refused, starting up    UnavailableError DATABASE_UNAVAILABLE, marked down
+    no answer to a statement at all          UnavailableError DATABASE_UNAVAILABLE, marked down
     no free connection, statement too slow   UnavailableError DATABASE_UNAVAILABLE
     serialization failure, deadlock, lock    AbortedError CONCURRENT_CHANGE
     disk full                                ResourceExhaustedError STORAGE_FULL
@@ -23,6 +24,12 @@ from urllib.parse import urlsplit
 
 import asyncpg
 
+from tieline.chassis.driver_errors import (
+    CONFLICT_ERRORS,
+    DRIVER_ERRORS,
+    is_away,
+    terminate_if_silent,
+)
 from tieline.chassis.errors import (
     AbortedError,
     InvalidArgumentError,
@@ -64,6 +71,9 @@ LOCK_TIMEOUT_S = 10
 # The server ends a statement by itself; the client's own limit is for a server that is gone.
 _COMMAND_TIMEOUT_S = STATEMENT_TIMEOUT_S + 5
 
+# A session lock's holder asks something every 10 s or so; a machine that vanished asks nothing.
+_IDLE_SESSION_TIMEOUT_S = 30
+
 # Waiting longer for a free connection than for an answer helps nobody.
 _ACQUIRE_TIMEOUT_S = 10.0
 
@@ -71,27 +81,19 @@ _PROBE_INTERVAL_DOWN_S = 1.0
 _PROBE_INTERVAL_UP_S = 5.0
 _PROBE_TIMEOUT_S = 2.0
 
-# SQLSTATEs and classes of a server that can't be used now, whatever the statement.
-_AWAY_ERRORS = (
-    asyncpg.PostgresConnectionError,  # class 08
-    asyncpg.CannotConnectNowError,  # 57P03: starting up or shutting down
-    asyncpg.AdminShutdownError,  # 57P01: also what pg_terminate_backend sends
-    asyncpg.CrashShutdownError,  # 57P02
-    asyncpg.TooManyConnectionsError,  # 53300
-    asyncpg.ReadOnlySQLTransactionError,  # 25006: connected to what is no longer the primary
-    asyncpg.InternalClientError,  # a connection that breaks in the middle of a message
+# By which the server notices, within 25 s, that the client's machine is gone. Its own defaults
+# take hours, and as long the locks of that machine's sessions would be held.
+TCP_SETTINGS: Mapping[str, str] = MappingProxyType(
+    {
+        "tcp_keepalives_idle": "10",  # s
+        "tcp_keepalives_interval": "5",  # s
+        "tcp_keepalives_count": "3",
+        "tcp_user_timeout": "25000",  # ms, as the server shows it
+    }
 )
-_DRIVER_ERRORS = (
-    OSError,
-    asyncpg.PostgresError,
-    asyncpg.InterfaceError,
-    asyncpg.InternalClientError,
-)
-_CONFLICT_ERRORS = (
-    asyncpg.SerializationError,
-    asyncpg.DeadlockDetectedError,
-    asyncpg.LockNotAvailableError,
-)
+
+# A DSN's path; anything else there may be a password in the wrong place.
+_DATABASE = re.compile(r"(/[\w.-]*)?")
 
 # Citus reports the constraint of a shard: the table's name for it plus the shard's number.
 _SHARD_SUFFIX = re.compile(r"_\d{6,}$")
@@ -120,33 +122,53 @@ class Pool:
     @asynccontextmanager
     async def acquire(self) -> AsyncIterator[Connection]:
         """Lend a connection outside of any transaction, for single reads."""
-        async with AsyncExitStack() as stack:
-            try:
-                connection = await stack.enter_async_context(
-                    self._driver_pool.acquire(timeout=_ACQUIRE_TIMEOUT_S)
-                )
-            except TimeoutError:
-                raise _unavailable("no database connection became free in time") from None
-            except _DRIVER_ERRORS as error:
-                raise self._away(error) from error
-            try:
-                yield connection
-            except _DRIVER_ERRORS as error:
-                translated = self._translate(error, connection)
-                if translated is None:
-                    raise
-                raise translated from error
-
-    @asynccontextmanager
-    async def connect(self) -> AsyncIterator[Connection]:
-        """Open a connection of its own, for what holds a session lock. No timeout on statements."""
         try:
-            connection = await asyncpg.connect(**self._options)
-        except _DRIVER_ERRORS as error:
+            connection = await self._driver_pool.acquire(timeout=_ACQUIRE_TIMEOUT_S)
+        except TimeoutError:
+            raise _unavailable("no database connection became free in time") from None
+        except DRIVER_ERRORS as error:
             raise self._away(error) from error
         try:
             yield connection
-        except _DRIVER_ERRORS as error:
+        except DRIVER_ERRORS as error:
+            translated = self._translate(error, connection)
+            terminate_if_silent(connection, error)
+            if translated is None:
+                raise
+            raise translated from error
+        finally:
+            await self._release(connection)
+
+    async def _release(
+        self, connection: "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
+    ) -> None:
+        try:
+            await self._driver_pool.release(connection)
+        except DRIVER_ERRORS as error:
+            # The driver has closed it. What was done with it is done.
+            self._away(error)
+
+    @asynccontextmanager
+    async def connect(self) -> AsyncIterator[Connection]:
+        """Open a connection of its own, for what holds a session lock.
+
+        The server ends it, and with it the lock, after 30 seconds without a statement: who holds a
+        lock and says nothing may be gone. A statement has 25 seconds.
+        """
+        server_settings = {
+            **self._options["server_settings"],
+            "idle_session_timeout": f"{_IDLE_SESSION_TIMEOUT_S}s",
+        }
+        try:
+            connection = await asyncpg.connect(
+                **{**self._options, "server_settings": server_settings},
+                command_timeout=_COMMAND_TIMEOUT_S,
+            )
+        except DRIVER_ERRORS as error:
+            raise self._away(error) from error
+        try:
+            yield connection
+        except DRIVER_ERRORS as error:
             translated = self._translate(error, connection)
             if translated is None:
                 raise
@@ -175,7 +197,7 @@ class Pool:
         try:
             async with asyncio.timeout(_PROBE_TIMEOUT_S):
                 await (self._ask_new_connection() if is_down else self._ask_pooled_connection())
-        except _DRIVER_ERRORS as error:
+        except DRIVER_ERRORS as error:
             self._away(error)
             return
         if is_down:
@@ -198,11 +220,11 @@ class Pool:
             await connection.execute("SELECT 1")
 
     def _translate(self, error: Exception, connection: Connection) -> ServiceError | None:
-        if isinstance(error, _AWAY_ERRORS) or _is_lost(connection):
+        if is_away(error, connection):
             return self._away(error)
         if isinstance(error, asyncpg.QueryCanceledError):
             return _unavailable("the database took too long")
-        if isinstance(error, _CONFLICT_ERRORS):
+        if isinstance(error, CONFLICT_ERRORS):
             return AbortedError(
                 "CONCURRENT_CHANGE", "a concurrent change won; send the request again"
             )
@@ -253,6 +275,7 @@ async def create_pool(
             "jit": "off",
             "lock_timeout": f"{LOCK_TIMEOUT_S}s",
             "idle_in_transaction_session_timeout": f"{IDLE_IN_TRANSACTION_TIMEOUT_S}s",
+            **TCP_SETTINGS,
         },
     }
     async with AsyncExitStack() as stack:
@@ -280,7 +303,7 @@ async def _open_driver_pool(options: Mapping[str, Any], max_size: int) -> _Drive
         async with driver_pool.acquire() as connection:
             await connection.execute("SELECT 1")
         return driver_pool
-    except (ValueError, *_DRIVER_ERRORS) as error:
+    except (ValueError, *DRIVER_ERRORS) as error:
         raise StartError(
             f"can't connect to PostgreSQL at {describe_address(options['dsn'])}: "
             f"{describe_connection_error(error)}; "
@@ -299,7 +322,12 @@ async def transaction(pool: Pool) -> AsyncIterator[Connection]:
     token = _wakes.set(wakes)
     try:
         async with pool.acquire() as connection, connection.transaction():
-            yield connection
+            try:
+                yield connection
+            except TimeoutError as error:
+                # Before the ROLLBACK, which would wait too.
+                terminate_if_silent(connection, error)
+                raise
     finally:
         _wakes.reset(token)
     for schema in wakes:
@@ -317,6 +345,9 @@ def describe_address(dsn: str) -> str:
     """Return host, port and database of a DSN for an error text; never its password."""
     try:
         parts = urlsplit(dsn)
+        # Of what is no URL every part may hold the password.
+        if parts.scheme not in ("postgresql", "postgres") or not _DATABASE.fullmatch(parts.path):
+            return "an address that is no URL"
         return f"{parts.hostname or 'localhost'}:{parts.port or 5432}{parts.path}"
     except ValueError:
         return "an address that is no URL"
@@ -334,14 +365,6 @@ def describe_connection_error(error: Exception) -> str:
     if isinstance(error, ValueError):
         return "the DSN is malformed"
     return "the connection was lost"
-
-
-def _is_lost(connection: Connection) -> bool:
-    try:
-        return connection.is_closed()
-    except asyncpg.InterfaceError:
-        # The pool takes a connection back the moment it breaks; its lender can ask it no more.
-        return True
 
 
 def _unavailable(text: str) -> UnavailableError:

@@ -1,7 +1,8 @@
 """Who acts, and which corp's data that lets them name. Pure: tokens are read elsewhere."""
 
+import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from tieline.chassis.errors import InvalidArgumentError, NotFoundError
@@ -35,6 +36,8 @@ class Principal:
     session_id: str
     roles: frozenset[str] = frozenset()
     display_name: str = ""
+    expire_time: float = field(default=math.inf, compare=False)
+    """Second since the epoch at which the access token ends; streams end with it."""
 
     @property
     def is_corp_administrator(self) -> bool:

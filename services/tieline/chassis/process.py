@@ -17,7 +17,7 @@ from typing import Any
 
 import uvloop
 
-_log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -49,7 +49,7 @@ def run_role(role: Role, *, ends_with_stdin: bool = False) -> int:
         print(f"tieline: {error.text}", file=sys.stderr)
         return 1
     except Exception:
-        _log.critical("the role failed", exc_info=True)
+        logger.critical("the role failed", exc_info=True)
         return 1
     return 0
 
@@ -81,7 +81,7 @@ async def _hold(role: Role, stop: asyncio.Event) -> None:
     except asyncio.CancelledError:
         if not stop.is_set():
             raise
-        _log.info("stopped while starting")
+        logger.info("stopped while starting")
     finally:
         breaking_off.cancel()
 
@@ -95,7 +95,7 @@ def _on_signal(number: signal.Signals, stop: asyncio.Event) -> None:
     if stop.is_set():
         # Whoever signals twice does not want to wait for anything, flushing included.
         os._exit(128 + number)
-    _log.info("%s: stopping", number.name)
+    logger.info("%s: stopping", number.name)
     stop.set()
 
 

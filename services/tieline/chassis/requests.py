@@ -38,10 +38,16 @@ from tieline.chassis.principals import Principal, PrincipalKind
 from tieline.chassis.statuses import from_status, to_status
 from tieline.chassis.telemetry import extract_context, inject_headers
 
-# Handlers of one replica at the same time; more wait in the subscription, with their deadlines.
+# Handlers of one replica at the same time; more wait for their turn while their deadlines run.
 _MAX_HANDLERS = 256
 
+# Some seconds of work; who comes later would be past its deadline before its turn.
+_MAX_WAITING = 4096
+
 _DRAIN_TIMEOUT_S = 5.0
+
+# Prefix of the subjects on which askers wait for answers.
+_INBOX = "_INBOX."
 
 M = TypeVar("M", bound=Message)
 R = TypeVar("R", bound=Message)
@@ -65,19 +71,23 @@ class RequestHandler(Generic[M, R]):
 
 async def ask(
     broker: Broker,
-    subject: str,
+    service: str,
+    method: str,
     request: Message,
     response_type: type[M],
     *,
     timeout_s: float = 2.0,
 ) -> M:
-    """Return the other service's answer, or raise the ServiceError that it answered with.
+    """Return the answer of ``service``, or raise the ServiceError that it answered with.
+
+    ``method`` is in snake case, as in the handlers that it gives to ``answering``.
 
     Waits no longer than ``timeout_s`` and the current call's deadline. UnavailableError:
     BROKER_UNAVAILABLE at once while NATS is away, SERVICE_UNAVAILABLE (metadata ``service``) when
     no replica is there or none answers in time. What was asked may have been done all the same.
     """
     check_connected(broker)
+    subject = _build_subject(service, method)
     timeout_s = _shorten_to_deadline(timeout_s)
     try:
         reply = await broker.request(
@@ -94,13 +104,7 @@ async def ask(
         nats.errors.OutboundBufferLimitError,
     ):
         _shorten_to_deadline(timeout_s)
-        service = subject.split(".")[1]
-        raise UnavailableError(
-            "SERVICE_UNAVAILABLE",
-            f"{service} does not answer",
-            {"service": service},
-            retry_after_s=RETRY_AFTER_S,
-        ) from None
+        raise _unavailable_error(service, f"{service} does not answer") from None
     if ERROR_CODE_HEADER in (reply.headers or {}):
         raise _read_error(reply.data, subject)
     return response_type.FromString(reply.data)
@@ -117,12 +121,12 @@ async def answering(
     endpoint = await nats.micro.add_service(
         broker, name=service, version="1.0.0", queue_group=service
     )
-    answers = _Answers()
+    answers = _Answers(service)
     try:
         for method, handler in handlers.items():
             await endpoint.add_endpoint(
                 name=method,
-                subject=f"requests.{service}.v1.{method}",
+                subject=_build_subject(service, method),
                 handler=answers.build_receiver(handler),
             )
         # The server knows of the subscriptions once it has answered a ping that follows them.
@@ -136,7 +140,8 @@ async def answering(
 class _Answers:
     """The requests being handled."""
 
-    def __init__(self) -> None:
+    def __init__(self, service: str) -> None:
+        self._service = service
         self._free = asyncio.Semaphore(_MAX_HANDLERS)
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -145,17 +150,23 @@ class _Answers:
     ) -> Callable[[Request], Awaitable[None]]:
         async def receive(request: Request) -> None:
             received = time.monotonic()
+            # The server lets whoever answers publish to the subject that the asker names. Answers
+            # go to inboxes alone, or one service could have another delete streams or forge events.
+            if not request._msg.reply.startswith(_INBOX):
+                logger.warning("%s: an answer was asked for at no inbox", request.subject)
+                return
+            if len(self._tasks) >= _MAX_HANDLERS + _MAX_WAITING:
+                text = f"{self._service} has too many requests waiting"
+                await _respond_error(request, to_status(_unavailable_error(self._service, text)))
+                return
             # A task for each: a subscription delivers its next message when this returns.
-            await self._free.acquire()
-            task = asyncio.create_task(_answer(request, handler, received), name=request.subject)
+            task = asyncio.create_task(
+                _answer(request, handler, received, self._free), name=request.subject
+            )
             self._tasks.add(task)
-            task.add_done_callback(self._release)
+            task.add_done_callback(self._tasks.discard)
 
         return receive
-
-    def _release(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        self._free.release()
 
     async def drain(self) -> None:
         if self._tasks:
@@ -165,7 +176,9 @@ class _Answers:
             await asyncio.gather(*late, return_exceptions=True)
 
 
-async def _answer(request: Request, handler: RequestHandler[Any, Any], received: float) -> None:
+async def _answer(
+    request: Request, handler: RequestHandler[Any, Any], received: float, free: asyncio.Semaphore
+) -> None:
     call = _read_call(request, received)
     headers = request.headers or {}
     with entered(call):
@@ -176,7 +189,7 @@ async def _answer(request: Request, handler: RequestHandler[Any, Any], received:
                 trace.SpanKind.SERVER,
                 record_exception=False,
             ):
-                response = await _handle(request, handler, call)
+                response = await _handle(request, handler, call, free)
             await request.respond(response.SerializeToString())
         except ServiceError as error:
             await _respond_error(request, to_status(error))
@@ -185,7 +198,9 @@ async def _answer(request: Request, handler: RequestHandler[Any, Any], received:
             await _respond_error(request, status_pb2.Status(code=code_pb2.INTERNAL))
 
 
-async def _handle(request: Request, handler: RequestHandler[Any, Any], call: Call) -> Message:
+async def _handle(
+    request: Request, handler: RequestHandler[Any, Any], call: Call, free: asyncio.Semaphore
+) -> Message:
     try:
         message = handler.request_type.FromString(request.data)
     except DecodeError:
@@ -193,15 +208,15 @@ async def _handle(request: Request, handler: RequestHandler[Any, Any], call: Cal
         raise InvalidArgumentError({"request": f"must be a {name}"}) from None
     remaining_s = call.remaining_s()
     if remaining_s == 0:
-        raise _deadline_passed()
+        raise _deadline_passed_error()
     limit = asyncio.timeout(remaining_s)
     try:
-        async with limit:
+        async with limit, free:
             response: Message = await handler.answer(message)
             return response
     except TimeoutError:
         if limit.expired():
-            raise _deadline_passed() from None
+            raise _deadline_passed_error() from None
         raise
 
 
@@ -272,18 +287,28 @@ def _read_principal(text: str) -> Principal | None:
     )
 
 
+def _build_subject(service: str, method: str) -> str:
+    return f"requests.{service}.v1.{method}"
+
+
 def _shorten_to_deadline(timeout_s: float) -> float:
     call = find_call()
     remaining_s = None if call is None else call.remaining_s()
     if remaining_s is None:
         return timeout_s
     if remaining_s == 0:
-        raise _deadline_passed()
+        raise _deadline_passed_error()
     return min(timeout_s, remaining_s)
 
 
-def _deadline_passed() -> DeadlineExceededError:
+def _deadline_passed_error() -> DeadlineExceededError:
     return DeadlineExceededError("DEADLINE_PASSED", "the deadline passed before the answer")
+
+
+def _unavailable_error(service: str, text: str) -> UnavailableError:
+    return UnavailableError(
+        "SERVICE_UNAVAILABLE", text, {"service": service}, retry_after_s=RETRY_AFTER_S
+    )
 
 
 async def _stop(endpoint: Service) -> None:

@@ -7,10 +7,11 @@
 Leaving undoes them backwards, so no request outlives what it needs.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
+import grpc.aio
 from google.protobuf.descriptor import ServiceDescriptor
 from joserfc.jwk import OKPKey
 
@@ -19,14 +20,14 @@ from tieline.chassis.authentication import FetchKeys, TokenVerifier, build_publi
 from tieline.chassis.broker import Broker, connect_broker
 from tieline.chassis.derived_keys import derive_key
 from tieline.chassis.grpc_server import (
-    AddServicers,
-    ServerLimits,
+    Servicer,
     bind,
     build_server,
     check_port_is_free,
     serving,
 )
 from tieline.chassis.health import Health
+from tieline.chassis.interceptors.guarded_method import CallLimits
 from tieline.chassis.migrations import MigrationError, check_schema
 from tieline.chassis.outbox import OutboxRelay
 from tieline.chassis.page_tokens import PageTokens
@@ -43,7 +44,6 @@ MakeFetchKeys = Callable[[Pool], Awaitable[FetchKeys]]
 class ServiceRuntime:
     """What a service is built on."""
 
-    service: str
     settings: ServiceSettings
     pool: Pool
     broker: Broker
@@ -54,21 +54,28 @@ class ServiceRuntime:
 
     @asynccontextmanager
     async def serving(
-        self, add_servicers: AddServicers, services: Sequence[ServiceDescriptor]
+        self,
+        add_servicer_to_server: Callable[[Servicer, grpc.aio.Server], None],
+        servicer: Servicer,
+        service: ServiceDescriptor,
     ) -> AsyncIterator[None]:
-        """Serve gRPC within the block, then drain."""
+        """Serve the service over gRPC within the block, then drain.
+
+        ``add_servicer_to_server`` is the function that is generated with the servicer's class.
+        """
         settings = self.settings
         if not settings.grpc_port_shared:
             # Before gRPC has begun anything that it would have to end again.
             check_port_is_free(settings.grpc_host, settings.grpc_port)
-        limits = ServerLimits(
+        limits = CallLimits(
             default_deadline_s=settings.default_deadline_s,
             slow_call_s=settings.slow_call_s,
             trace_sample_ratio=settings.trace_sample_ratio,
         )
         guarded = build_server(
-            services,
-            add_servicers,
+            add_servicer_to_server,
+            servicer,
+            service,
             verifier=self.verifier,
             health=self.health,
             telemetry=self.telemetry,
@@ -128,7 +135,6 @@ async def service_runtime(
             fetch_keys = await make_fetch_keys(pool)
         page_token_key = derive_key(settings.secret_key.get_secret_value(), "page-tokens")
         yield ServiceRuntime(
-            service=service,
             settings=settings,
             pool=pool,
             broker=broker,
@@ -151,7 +157,8 @@ def _asking_identity(broker: Broker) -> FetchKeys:
     async def fetch_keys() -> Mapping[str, OKPKey]:
         response = await ask(
             broker,
-            "requests.identity.v1.get_signing_keys",
+            "identity",
+            "get_signing_keys",
             identity_requests_pb2.GetSigningKeysRequest(),
             identity_requests_pb2.GetSigningKeysResponse,
         )

@@ -13,7 +13,15 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 PREFIX = "TIELINE_"
 
 # Read by the command line, not by a role, and so no unknown settings.
-_COMMAND_LINE_VARIABLES = frozenset({"TIELINE_DATA"})
+COMMAND_LINE_VARIABLES = frozenset(
+    {
+        "TIELINE_BASE_PORT",
+        "TIELINE_DATA",
+        "TIELINE_DATABASE_ADMIN_DSN",
+        "TIELINE_NATS_ADMIN_URL",
+        "TIELINE_NATS_REPLICAS",
+    }
+)
 
 
 class SettingsError(Exception):
@@ -76,8 +84,8 @@ class ServiceSettings(BaseSettings):
     """Lowest level that is logged."""
 
     shutdown_grace_s: float = Field(default=20.0, ge=0, le=600)
-    """Seconds that calls in flight may take after SIGTERM. The chart sets the pod's
-    terminationGracePeriodSeconds to this plus 10."""
+    """Seconds that calls in flight may take after SIGTERM. A pod's terminationGracePeriodSeconds
+    must be this plus 10."""
 
     default_deadline_s: float = Field(default=20.0, gt=0, le=600)
     """Seconds that a unary call may take whose caller gave no deadline."""
@@ -89,18 +97,19 @@ class ServiceSettings(BaseSettings):
 S = TypeVar("S", bound=BaseSettings)
 
 
-def load_settings(settings_type: type[S], *, known: frozenset[str] = frozenset()) -> S:
+def load_settings(settings_type: type[S]) -> S:
     """Read the environment, or raise one error that names every wrong variable.
 
     A variable with the prefix that no setting has is refused too: it is a misspelling, and ignoring
-    it would run the service with a default that somebody meant to change. ``known`` names further
-    variables that are allowed to be there.
+    it would run the service with a default that somebody meant to change.
     """
-    fields = {f"{PREFIX}{name.upper()}" for name in settings_type.model_fields}
+    # A job that migrates may share its environment with a service.
+    names = settings_type.model_fields.keys() | ServiceSettings.model_fields.keys()
+    fields = {f"{PREFIX}{name.upper()}" for name in names}
     unknown = sorted(
         name
         for name in os.environ
-        if name.startswith(PREFIX) and name not in fields | known | _COMMAND_LINE_VARIABLES
+        if name.startswith(PREFIX) and name not in fields | COMMAND_LINE_VARIABLES
     )
     if unknown:
         raise SettingsError(

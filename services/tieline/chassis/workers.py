@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-_log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 # A worker that crashes at once is tried again after 0.5, 1, 2, … seconds, at most 30.
 FIRST_RESTART_DELAY_S = 0.5
@@ -95,7 +95,7 @@ class _Supervisor:
                 failures = 0
             failures += 1
             delay_s = restart_delay_s(failures)
-            _log.error("worker %d %s; starting it again in %.1f s", index, _how(status), delay_s)
+            logger.error("worker %d %s; starting it again in %.1f s", index, _how(status), delay_s)
             if await self._is_stopped_within(delay_s):
                 return status
 
@@ -110,7 +110,7 @@ class _Supervisor:
             process_group=0,
         )
         self._running[index] = process
-        _log.info("worker %d started, process %d", index, process.pid)
+        logger.info("worker %d started, process %d", index, process.pid)
         if self.is_stopping:
             process.terminate()
         try:
@@ -126,7 +126,7 @@ class _Supervisor:
         stopping.cancel()
         done, _ = await asyncio.wait([ending], timeout=self._grace_s + LEAVE_AFTER_GRACE_S)
         if not done:
-            _log.error("process %d did not end in time; killing it", process.pid)
+            logger.error("process %d did not end in time; killing it", process.pid)
             process.kill()
         return await ending
 

@@ -8,13 +8,14 @@ postgres/ nats/  the engines' data
 """
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
 import secrets
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,18 +34,18 @@ RELEASE_POLL_S = 0.05
 class ServiceSecrets:
     """What one service needs to be let in, and its own key."""
 
-    database_password: str
-    nats_password: str
-    secret_key: str
+    database_password: str = field(repr=False)
+    nats_password: str = field(repr=False)
+    secret_key: str = field(repr=False)
 
 
 @dataclass(frozen=True)
 class PlatformSecrets:
     """All secrets of the platform on this machine."""
 
-    postgres_password: str
-    nats_password: str
-    platform_administrator_password: str
+    postgres_password: str = field(repr=False)
+    nats_password: str = field(repr=False)
+    platform_administrator_password: str = field(repr=False)
     services: Mapping[str, ServiceSecrets]
 
 
@@ -63,7 +64,7 @@ class DataDirectory:
     def held(self) -> Iterator[int]:
         """Create the folder and hold it; yield the lock's file, which children should inherit."""
         self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = os.open(self._lock_file, os.O_RDWR | os.O_CREAT, 0o600)
+        descriptor = _open_lock(self._lock_file)
         try:
             self._acquire(descriptor)
             holder = {"pid": os.getpid(), "start_time": time.strftime("%Y-%m-%d %H:%M:%S")}
@@ -169,6 +170,18 @@ def _write_privately(path: Path, content: Mapping[str, Any]) -> None:
         file.flush()
         os.fsync(file.fileno())
     staging.replace(path)
+
+
+def _open_lock(path: Path) -> int:
+    try:
+        # What is opened is emptied: behind a link somebody could have put any file of ours.
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        raise CommandError(
+            f"{path} is a symbolic link; remove it or give another --data directory"
+        ) from None
 
 
 def _try_lock(descriptor: int) -> bool:

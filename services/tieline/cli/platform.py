@@ -12,6 +12,7 @@ from tieline.cli.data_directory import DataDirectory, PlatformSecrets
 from tieline.cli.grpc_health import is_serving
 from tieline.cli.port_plan import PortPlan
 from tieline.cli.preparation import create_database, migrate_and_declare, set_role_passwords
+from tieline.cli.service_environment import list_variables, select_environment
 from tieline.cli.supervisor import ChildSpec, Supervisor
 from tieline.embedded import nats as embedded_nats
 from tieline.embedded import postgres as embedded_postgres
@@ -26,23 +27,6 @@ PLATFORM_ADMINISTRATOR = "platform"
 # A person waits for Ctrl-C; the calls of a laptop's clients are short.
 SHUTDOWN_GRACE_S = 5
 STOP_TIMEOUT_S = SHUTDOWN_GRACE_S + 10.0
-# These are given to services below or are other commands'; a service refuses what it does not know.
-NOT_INHERITED = frozenset(
-    {
-        "TIELINE_DATABASE_DSN",
-        "TIELINE_NATS_URL",
-        "TIELINE_SECRET_KEY",
-        "TIELINE_GRPC_HOST",
-        "TIELINE_GRPC_PORT",
-        "TIELINE_METRICS_HOST",
-        "TIELINE_METRICS_PORT",
-        "TIELINE_PLATFORM_ADMINISTRATOR_PASSWORD",
-        "TIELINE_DATA",
-        "TIELINE_BASE_PORT",
-        "TIELINE_DATABASE_ADMIN_DSN",
-        "TIELINE_NATS_ADMIN_URL",
-    }
-)
 
 
 class Platform:
@@ -103,7 +87,7 @@ class Platform:
             name="postgres",
             command=self._postgres.command(),
             is_ready=lambda: asyncio.to_thread(self._postgres.is_ready),
-            environment=_inherited_environment(),
+            environment=select_environment(os.environ),
             is_shown=is_postgres_line_shown,
             stop_signal=embedded_postgres.STOP_SIGNAL,
         )
@@ -115,7 +99,7 @@ class Platform:
             is_ready=lambda: asyncio.to_thread(self._nats.is_ready),
             # A stream that met a full disk stays unusable until the server starts again.
             is_well=lambda: asyncio.to_thread(self._nats.is_well),
-            environment=_inherited_environment(),
+            environment=select_environment(os.environ),
             is_shown=is_nats_line_shown,
             stop_signal=embedded_nats.STOP_SIGNAL,
         )
@@ -137,7 +121,7 @@ class Platform:
             # Nobody collects traces here, and a line for each sampled call would hide the others.
             "TIELINE_TRACE_SAMPLE_RATIO": "0",
             "TIELINE_SHUTDOWN_GRACE_S": str(SHUTDOWN_GRACE_S),
-            **_inherited_environment(),
+            **select_environment(os.environ, list_variables(service)),
             "TIELINE_DATABASE_DSN": self._postgres.dsn(
                 database_role(service), own.database_password, DATABASE
             ),
@@ -182,8 +166,3 @@ def tieline_command(*arguments: str) -> list[str]:
     """
     command = [sys.executable, "-m", "tieline.cli.main", *arguments]
     return dying_with_parent(command, signal.SIGKILL)
-
-
-def _inherited_environment() -> dict[str, str]:
-    """Return our environment; ``TIELINE_LOG_LEVEL=debug tieline up`` reaches the services."""
-    return {name: value for name, value in os.environ.items() if name not in NOT_INHERITED}

@@ -2,19 +2,20 @@
 
 Knows nothing of what the children are. A stage is a group of children that need only earlier
 stages; its children start and stop together. A child that ends before it was ready the first time
-fails the start; one that ends later is started again after a delay (`restart_delay`).
+fails the start; one that ends later is started again, after a delay that doubles each time.
 """
 
 import asyncio
+import logging
 import os
 import signal
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from tieline.chassis.workers import HEALTHY_AFTER_S, restart_delay_s
 from tieline.cli.child_process import ChildProcess, describe_status
 from tieline.cli.errors import CommandError
-from tieline.cli.restart_delay import next_restart_delay_s
 
 READY_POLL_S = 0.05
 # Longer than a service's start with cold caches and less than a person's patience.
@@ -22,6 +23,8 @@ READY_TIMEOUT_S = 60.0
 # A child that is unwell this many times in a row is started again: one slow answer is no illness.
 WELL_POLL_S = 5.0
 MAX_UNWELL = 3
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,6 +107,7 @@ class _Child:
         self.spec = spec
         self.process: ChildProcess | None = None
         self._last_line = ""
+        self._failures = 0
         self._supervisor = supervisor
         self._watch: asyncio.Task[None] | None = None
 
@@ -137,7 +141,7 @@ class _Child:
         """Wait until the child is ready; return False if it ended instead."""
         deadline = time.monotonic() + READY_TIMEOUT_S
         while not process.has_ended:
-            if await self.spec.is_ready():
+            if await self._is(self.spec.is_ready):
                 return True
             if time.monotonic() > deadline:
                 raise CommandError(f"{self.spec.name} is not ready after {READY_TIMEOUT_S:.0f} s")
@@ -145,19 +149,28 @@ class _Child:
         return False
 
     async def _keep_running(self, process: ChildProcess) -> None:
-        delay_s: float | None = None
         ready_since: float | None = time.monotonic()
         while True:
             status = await self._wait_for_end(process)
-            healthy_s = 0.0 if ready_since is None else time.monotonic() - ready_since
-            delay_s = next_restart_delay_s(delay_s, healthy_s)
-            self._note(f"ended with {describe_status(status)}; starting again in {delay_s:.0f} s")
-            await asyncio.sleep(delay_s)
-            process = await self._start_process()
+            if ready_since is not None and time.monotonic() - ready_since > HEALTHY_AFTER_S:
+                self._failures = 0
+            process = await self._start_again(f"ended with {describe_status(status)}")
             ready_since = None
             if await self._is_ready_again(process):
                 ready_since = time.monotonic()
                 self._note("is healthy again")
+
+    async def _start_again(self, why: str) -> ChildProcess:
+        """Start it after the delay, and after a longer one each time that the system refuses."""
+        while True:
+            self._failures += 1
+            delay_s = restart_delay_s(self._failures)
+            self._note(f"{why}; starting again in {delay_s:g} s")
+            await asyncio.sleep(delay_s)
+            try:
+                return await self._start_process()
+            except OSError as error:
+                why = f"can't be started ({error.strerror or error})"
 
     async def _wait_for_end(self, process: ChildProcess) -> int:
         """Wait until the child ends, by itself or because it is unwell; return its status."""
@@ -166,7 +179,7 @@ class _Child:
             unwell = 0
             while self.spec.is_well is not None and not end.done():
                 await asyncio.wait([end], timeout=self.spec.well_poll_s)
-                unwell = 0 if end.done() or await self.spec.is_well() else unwell + 1
+                unwell = 0 if end.done() or await self._is(self.spec.is_well) else unwell + 1
                 if unwell == MAX_UNWELL:
                     self._note("is unwell; stopping it")
                     await process.stop(self.spec.stop_signal, self.spec.stop_timeout_s)
@@ -180,6 +193,14 @@ class _Child:
         except CommandError as error:
             # It runs, so it is left running: what it waits for may still come.
             self._supervisor.note(str(error))
+            return False
+
+    async def _is(self, question: Callable[[], Awaitable[bool]]) -> bool:
+        # Whatever the question trips over, the child must not lose its supervision.
+        try:
+            return await question()
+        except Exception:
+            logger.debug("%s could not be asked", self.spec.name, exc_info=True)
             return False
 
     def _print_line(self, line: str) -> None:

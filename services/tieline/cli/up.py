@@ -17,6 +17,7 @@ from tieline.cli.data_directory import DEFAULT_DATA_DIRECTORY, DataDirectory
 from tieline.cli.errors import CommandError, describe_os_error
 from tieline.cli.platform import PLATFORM_ADMINISTRATOR, Platform, tieline_command
 from tieline.cli.port_plan import MAX_BASE_PORT, plan_ports
+from tieline.cli.service_environment import check_environment
 from tieline.cli.supervisor import Supervisor
 from tieline.cli.terminal import Terminal
 from tieline.embedded.ports import find_free_port, is_port_free
@@ -56,6 +57,7 @@ def up(data_path: Path, base_port: int | None, demo: bool) -> None:
       tieline up --demo
       tieline up --data /srv/tieline --base-port 17000
     """
+    check_environment(os.environ, SERVICES)
     terminal = Terminal(Console())
     data = DataDirectory(data_path)
     # Before the event loop: it waits for the rest of a killed platform.

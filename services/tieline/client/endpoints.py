@@ -1,12 +1,15 @@
 """Where the services are: one address each, read from a file or given by hand."""
 
 import json
+import re
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Self
 
 # Names under which nobody but this machine can be reached.
-_LOOPBACK = ("localhost:", "127.", "[::1]:", "unix:", "unix-abstract:")
+_LOOPBACK = re.compile(
+    r"(?:dns:///|ipv4:)?(?:localhost|127(?:\.\d{1,3}){3}|\[::1\]):\d+|unix(?:-abstract)?:.+"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,4 +43,4 @@ class Endpoints:
 
 def is_loopback(target: str) -> bool:
     """Tell whether a target stays on this machine, where nobody listens in."""
-    return target.removeprefix("dns:///").removeprefix("ipv4:").startswith(_LOOPBACK)
+    return _LOOPBACK.fullmatch(target) is not None

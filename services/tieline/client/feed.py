@@ -45,7 +45,10 @@ _PASSING = frozenset(
     }
 )
 
-_log = logging.getLogger(__name__)
+# Of the codes above, what another try can't help: the party's other feeds stay open.
+_TOO_MANY_SUBSCRIPTIONS = "TOO_MANY_SUBSCRIPTIONS"
+
+logger = logging.getLogger(__name__)
 
 
 class MessageFeed:
@@ -53,7 +56,7 @@ class MessageFeed:
 
     ``held`` says, by conversation id, up to which number the party has everything; the others begin
     with their first message. The iterator raises TielineError where subscribing again can't help,
-    such as SESSION_ENDED.
+    such as SESSION_ENDED or TOO_MANY_SUBSCRIPTIONS, and CANCELLED where the connection was closed.
     """
 
     def __init__(
@@ -69,6 +72,7 @@ class MessageFeed:
         self._held = dict(held or {})
         self._messages: asyncio.Queue[messaging_pb2.Message | None] = asyncio.Queue(QUEUE_SIZE)
         self._live = asyncio.Event()
+        self._error: Exception | None = None
         self._task: asyncio.Task[None] | None = None
         self.interruptions = 0
         """How often a subscription ended and another one was made."""
@@ -81,9 +85,12 @@ class MessageFeed:
     async def wait_live(self) -> None:
         """Return once a subscription is in force and everything before it was fetched.
 
-        Read the feed meanwhile: of a long absence more may wait than the feed keeps.
+        Read the feed meanwhile: of a long absence more may wait than the feed keeps. Raises the
+        error with which the feed ended.
         """
         await self._live.wait()
+        if self._error is not None:
+            raise self._error
 
     def __aiter__(self) -> AsyncIterator[messaging_pb2.Message]:
         return self
@@ -95,8 +102,8 @@ class MessageFeed:
         if message is None:
             # The end stays the end, for whoever asks again.
             self._messages.put_nowait(None)
-            await self._task
-            raise StopAsyncIteration
+            assert self._error is not None, "the end is put for an error alone"
+            raise self._error
         self._held[message.conversation_id] = message.sequence
         return message
 
@@ -117,9 +124,23 @@ class MessageFeed:
     async def _run(self) -> None:
         try:
             await self._subscribe_for_ever()
-        except TielineError:
-            await self._messages.put(None)
-            raise
+        except asyncio.CancelledError:
+            if self._is_being_left():
+                raise
+            # gRPC's own, such as of a connection that was closed under the feed.
+            await self._end(TielineError(grpc.StatusCode.CANCELLED, "the subscription was ended"))
+        except Exception as error:
+            await self._end(error)
+
+    def _is_being_left(self) -> bool:
+        return self._task is not None and self._task.cancelling() > 0
+
+    async def _end(self, error: Exception) -> None:
+        """Let the reader read what waits, then raise ``error``."""
+        self._error = error
+        # Nobody who waits for a subscription must wait for the reader of a full queue.
+        self._live.set()
+        await self._messages.put(None)
 
     async def _subscribe_for_ever(self) -> None:
         delay_s = FIRST_DELAY_S
@@ -127,9 +148,9 @@ class MessageFeed:
             try:
                 await self._follow_one_subscription()
             except TielineError as error:
-                if error.code not in _PASSING and error.reason != TOKEN_EXPIRED:
+                if not _is_passing(error):
                     raise
-                _log.info("subscription ended: %s", error)
+                logger.info("subscription ended: %s", error)
             if self._live.is_set():
                 delay_s = FIRST_DELAY_S
             self._live.clear()
@@ -191,6 +212,12 @@ class MessageFeed:
     async def _put(self, message: messaging_pb2.Message) -> None:
         if self._merge.accept(message):
             await self._messages.put(message)
+
+
+def _is_passing(error: TielineError) -> bool:
+    if error.reason == TOKEN_EXPIRED:
+        return True
+    return error.code in _PASSING and error.reason != _TOO_MANY_SUBSCRIPTIONS
 
 
 async def _read(

@@ -58,10 +58,10 @@ def check_room(group: CustomerGroup) -> None:
 def check_customer_group_id(customer_group_id: str) -> None:
     """Refuse what can't be a group's id just as an unknown group is refused."""
     if not _ID.fullmatch(customer_group_id):
-        raise group_not_found_error(customer_group_id)
+        raise customer_group_not_found_error(customer_group_id)
 
 
-def group_not_found_error(customer_group_id: str) -> NotFoundError:
+def customer_group_not_found_error(customer_group_id: str) -> NotFoundError:
     """Build what those get who may not know of the group.
 
     Of what is no id only so much goes into the answer as an id has: 26 characters.

@@ -9,7 +9,7 @@ from tieline.contacts.codes import code_not_found_error
 from tieline.contacts.contacts import Contact
 from tieline.contacts.customer_groups import CustomerGroup, check_room
 from tieline.contacts.messages import build_added_event, build_joined_event
-from tieline.contacts.repository import ContactsRepository
+from tieline.contacts.repository import SCHEMA, ContactsRepository
 
 
 async def add_contact(
@@ -25,7 +25,7 @@ async def add_contact(
         raise code_not_found_error()
     contact = await repository.claim_contact(way, customer.id, customer.display_name)
     if contact is not None:
-        await insert_events(connection, "contacts", [build_added_event(corp_id, contact)])
+        await insert_events(connection, SCHEMA, [build_added_event(corp_id, contact)])
         return contact
     contact = await repository.find_contact(way.user_id, customer.id)
     assert contact is not None, "the contact that the claim conflicted with is committed and stays"
@@ -53,5 +53,5 @@ async def join_customer_group(
     check_room(group)
     await repository.insert_group_member(group_id, customer.kind, customer.id)
     event = build_joined_event(corp_id, group_id, customer.id)
-    await insert_events(connection, "contacts", [event])
+    await insert_events(connection, SCHEMA, [event])
     return replace(group, member_count=group.member_count + 1)

@@ -7,6 +7,8 @@ from tieline.chassis.principals import PrincipalKind
 from tieline.contacts.contacts import Contact, ContactWay
 from tieline.contacts.customer_groups import CustomerGroup, JoinWay
 
+SCHEMA = "contacts"
+
 
 class ContactsRepository:
     """Reads and writes the contacts and customer groups of one corp."""

@@ -1,22 +1,21 @@
 """ContactsService on the wire: translates, checks, runs one transaction, translates back."""
 
-from typing import TYPE_CHECKING, Any
-
-import grpc.aio
+from dataclasses import replace
 
 from tieline.api.contacts.v1 import contacts_service_pb2, contacts_service_pb2_grpc
 from tieline.chassis.calls import current_principal
-from tieline.chassis.idempotency import answer_once
+from tieline.chassis.grpc_context import Context
+from tieline.chassis.idempotency import answered_once
 from tieline.chassis.ids import new_customer_group_id
 from tieline.chassis.outbox import insert_events
 from tieline.chassis.page_tokens import PageTokens, page_size
-from tieline.chassis.postgres import Pool, transaction
+from tieline.chassis.postgres import Connection, Pool, transaction
 from tieline.contacts.codes import check_code, new_code
 from tieline.contacts.contacts import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE, check_state
 from tieline.contacts.customer_groups import (
     check_customer_group_id,
     check_name,
-    group_not_found_error,
+    customer_group_not_found_error,
 )
 from tieline.contacts.joining import add_contact, join_customer_group
 from tieline.contacts.messages import (
@@ -26,10 +25,7 @@ from tieline.contacts.messages import (
     to_customer_group,
     to_join_way,
 )
-from tieline.contacts.repository import ContactsRepository
-
-if TYPE_CHECKING:
-    _Context = grpc.aio.ServicerContext[Any, Any]
+from tieline.contacts.repository import SCHEMA, ContactsRepository
 
 
 class ContactsServicer(contacts_service_pb2_grpc.ContactsServiceServicer):
@@ -40,32 +36,29 @@ class ContactsServicer(contacts_service_pb2_grpc.ContactsServiceServicer):
         self._page_tokens = page_tokens
 
     async def CreateContactWay(
-        self, request: contacts_service_pb2.CreateContactWayRequest, context: "_Context"
+        self, request: contacts_service_pb2.CreateContactWayRequest, context: Context
     ) -> contacts_service_pb2.CreateContactWayResponse:
         """Make a code of the caller's, at most once per ``request_id``."""
         member = current_principal()
         corp_id = member.require_corp(request.corp_id)
         check_state(request.state)
 
-        async def act() -> contacts_service_pb2.CreateContactWayResponse:
+        async def act(connection: Connection) -> contacts_service_pb2.CreateContactWayResponse:
             repository = ContactsRepository(connection, corp_id)
             way = await repository.insert_contact_way(new_code(), member.id, request.state)
             return contacts_service_pb2.CreateContactWayResponse(contact_way=to_contact_way(way))
 
-        async with transaction(self._pool) as connection:
-            return await answer_once(
-                connection,
-                "contacts",
-                corp_id=corp_id,
-                principal_id=member.id,
-                request_id=request.request_id,
-                request=request,
-                response_type=contacts_service_pb2.CreateContactWayResponse,
-                act=act,
-            )
+        return await answered_once(
+            self._pool,
+            SCHEMA,
+            request,
+            contacts_service_pb2.CreateContactWayResponse,
+            act,
+            corp_id=corp_id,
+        )
 
     async def AddContact(
-        self, request: contacts_service_pb2.AddContactRequest, context: "_Context"
+        self, request: contacts_service_pb2.AddContactRequest, context: Context
     ) -> contacts_service_pb2.AddContactResponse:
         """Make the calling customer a contact of the code's member; a repeat changes nothing."""
         customer = current_principal()
@@ -73,10 +66,12 @@ class ContactsServicer(contacts_service_pb2_grpc.ContactsServiceServicer):
         check_code(request.code)
         async with transaction(self._pool) as connection:
             contact = await add_contact(connection, corp_id, request.code, customer)
-        return contacts_service_pb2.AddContactResponse(contact=to_contact(contact))
+        # The corp's own mark of the way is nothing for its customers.
+        shown = replace(contact, state="")
+        return contacts_service_pb2.AddContactResponse(contact=to_contact(shown))
 
     async def ListContacts(
-        self, request: contacts_service_pb2.ListContactsRequest, context: "_Context"
+        self, request: contacts_service_pb2.ListContactsRequest, context: Context
     ) -> contacts_service_pb2.ListContactsResponse:
         """Return a page of the caller's customers."""
         member = current_principal()
@@ -85,47 +80,43 @@ class ContactsServicer(contacts_service_pb2_grpc.ContactsServiceServicer):
         position = self._page_tokens.decode(request.page_token, request)
         after_customer_id = "" if position is None else str(position[0])
         async with self._pool.acquire() as connection:
-            # One more than the page holds tells whether another page follows.
             contacts = await ContactsRepository(connection, corp_id).list_contacts(
                 member.id, after_customer_id, size + 1
             )
-        next_page_token = ""
-        if len(contacts) > size:
-            next_page_token = self._page_tokens.encode([contacts[size - 1].customer_id], request)
+        page, next_page_token = self._page_tokens.cut(
+            contacts, size, request, lambda contact: [contact.customer_id]
+        )
         return contacts_service_pb2.ListContactsResponse(
-            contacts=map(to_contact, contacts[:size]), next_page_token=next_page_token
+            contacts=map(to_contact, page), next_page_token=next_page_token
         )
 
     async def CreateCustomerGroup(
-        self, request: contacts_service_pb2.CreateCustomerGroupRequest, context: "_Context"
+        self, request: contacts_service_pb2.CreateCustomerGroupRequest, context: Context
     ) -> contacts_service_pb2.CreateCustomerGroupResponse:
         """Make a group that the caller owns, at most once per ``request_id``."""
         member = current_principal()
         corp_id = member.require_corp(request.corp_id)
         check_name(request.name)
 
-        async def act() -> contacts_service_pb2.CreateCustomerGroupResponse:
+        async def act(connection: Connection) -> contacts_service_pb2.CreateCustomerGroupResponse:
             repository = ContactsRepository(connection, corp_id)
             group = await repository.insert_customer_group(
                 new_customer_group_id(), request.name, member.id
             )
-            await insert_events(connection, "contacts", [build_created_event(corp_id, group)])
+            await insert_events(connection, SCHEMA, [build_created_event(corp_id, group)])
             return contacts_service_pb2.CreateCustomerGroupResponse(group=to_customer_group(group))
 
-        async with transaction(self._pool) as connection:
-            return await answer_once(
-                connection,
-                "contacts",
-                corp_id=corp_id,
-                principal_id=member.id,
-                request_id=request.request_id,
-                request=request,
-                response_type=contacts_service_pb2.CreateCustomerGroupResponse,
-                act=act,
-            )
+        return await answered_once(
+            self._pool,
+            SCHEMA,
+            request,
+            contacts_service_pb2.CreateCustomerGroupResponse,
+            act,
+            corp_id=corp_id,
+        )
 
     async def GetCustomerGroup(
-        self, request: contacts_service_pb2.GetCustomerGroupRequest, context: "_Context"
+        self, request: contacts_service_pb2.GetCustomerGroupRequest, context: Context
     ) -> contacts_service_pb2.GetCustomerGroupResponse:
         """Return a group to those who are in it."""
         principal = current_principal()
@@ -135,13 +126,13 @@ class ContactsServicer(contacts_service_pb2_grpc.ContactsServiceServicer):
         async with self._pool.acquire() as connection:
             repository = ContactsRepository(connection, corp_id)
             if not await repository.is_in_group(group_id, principal.kind, principal.id):
-                raise group_not_found_error(group_id)
+                raise customer_group_not_found_error(group_id)
             group = await repository.find_customer_group(group_id)
         assert group is not None, "groups with members exist"
         return contacts_service_pb2.GetCustomerGroupResponse(group=to_customer_group(group))
 
     async def CreateJoinWay(
-        self, request: contacts_service_pb2.CreateJoinWayRequest, context: "_Context"
+        self, request: contacts_service_pb2.CreateJoinWayRequest, context: Context
     ) -> contacts_service_pb2.CreateJoinWayResponse:
         """Make a code of a group that the caller owns, at most once per ``request_id``."""
         member = current_principal()
@@ -149,28 +140,25 @@ class ContactsServicer(contacts_service_pb2_grpc.ContactsServiceServicer):
         group_id = request.customer_group_id
         check_customer_group_id(group_id)
 
-        async def act() -> contacts_service_pb2.CreateJoinWayResponse:
+        async def act(connection: Connection) -> contacts_service_pb2.CreateJoinWayResponse:
             repository = ContactsRepository(connection, corp_id)
             group = await repository.find_customer_group(group_id)
             if group is None or group.owner_user_id != member.id:
-                raise group_not_found_error(group_id)
+                raise customer_group_not_found_error(group_id)
             way = await repository.insert_join_way(new_code(), group_id)
             return contacts_service_pb2.CreateJoinWayResponse(join_way=to_join_way(way))
 
-        async with transaction(self._pool) as connection:
-            return await answer_once(
-                connection,
-                "contacts",
-                corp_id=corp_id,
-                principal_id=member.id,
-                request_id=request.request_id,
-                request=request,
-                response_type=contacts_service_pb2.CreateJoinWayResponse,
-                act=act,
-            )
+        return await answered_once(
+            self._pool,
+            SCHEMA,
+            request,
+            contacts_service_pb2.CreateJoinWayResponse,
+            act,
+            corp_id=corp_id,
+        )
 
     async def JoinCustomerGroup(
-        self, request: contacts_service_pb2.JoinCustomerGroupRequest, context: "_Context"
+        self, request: contacts_service_pb2.JoinCustomerGroupRequest, context: Context
     ) -> contacts_service_pb2.JoinCustomerGroupResponse:
         """Bring the calling customer into the code's group; a repeat changes nothing."""
         customer = current_principal()

@@ -1,5 +1,7 @@
 """What the other services ask the directory over NATS."""
 
+from typing import Any
+
 from tieline.api.directory.v1 import directory_requests_pb2
 from tieline.chassis.errors import InvalidArgumentError
 from tieline.chassis.fields import USER_ID_PATTERN
@@ -11,39 +13,29 @@ from tieline.directory.repository import DirectoryRepository
 # As many as the largest group chat has members.
 MAX_USER_IDS = 2000
 
-FindMissingMembers = RequestHandler[
-    directory_requests_pb2.FindMissingMembersRequest,
-    directory_requests_pb2.FindMissingMembersResponse,
-]
 
-
-class DirectoryAnswers:
-    """Answers from the database, as one query each."""
-
-    def __init__(self, pool: Pool) -> None:
-        self._pool = pool
-
-    def build_handlers(self) -> dict[str, FindMissingMembers]:
-        """Return the handlers by method."""
-        return {
-            "find_missing_members": RequestHandler(
-                directory_requests_pb2.FindMissingMembersRequest, self.find_missing_members
-            )
-        }
+def build_handlers(pool: Pool) -> dict[str, RequestHandler[Any, Any]]:
+    """Return the handlers of ``requests.directory.v1.*`` by method."""
 
     async def find_missing_members(
-        self, request: directory_requests_pb2.FindMissingMembersRequest
+        request: directory_requests_pb2.FindMissingMembersRequest,
     ) -> directory_requests_pb2.FindMissingMembersResponse:
-        """Return those of the user ids, as they were given, that are not members of the corp."""
+        # They come back as they were given.
         if len(request.user_ids) > MAX_USER_IDS:
             raise InvalidArgumentError({"user_ids": f"must be at most {MAX_USER_IDS}"})
         keys = {user_id: member_key(user_id) for user_id in request.user_ids}
         # What can't be a user id is not asked about: some of it PostgreSQL refuses as text.
         askable = [key for key in keys.values() if USER_ID_PATTERN.fullmatch(key)]
-        async with self._pool.acquire() as connection:
+        async with pool.acquire() as connection:
             present = await DirectoryRepository(connection).find_present(request.corp_id, askable)
         return directory_requests_pb2.FindMissingMembersResponse(
             missing_user_ids=[
                 user_id for user_id in request.user_ids if keys[user_id] not in present
             ]
         )
+
+    return {
+        "find_missing_members": RequestHandler(
+            directory_requests_pb2.FindMissingMembersRequest, find_missing_members
+        )
+    }

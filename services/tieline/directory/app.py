@@ -8,33 +8,30 @@ from tieline.chassis.events import consuming
 from tieline.chassis.requests import answering
 from tieline.chassis.runtime import service_runtime
 from tieline.chassis.streams import durables_of
-from tieline.directory.answers import DirectoryAnswers
+from tieline.directory.answers import build_handlers
 from tieline.directory.consumer import HANDLERS
+from tieline.directory.repository import SCHEMA
 from tieline.directory.servicer import DirectoryServicer
 from tieline.directory.settings import DirectorySettings
 
-SERVICE = "directory"
 SETTINGS = DirectorySettings
 
 
 @asynccontextmanager
 async def role(settings: DirectorySettings) -> AsyncIterator[None]:
     """Run the directory within the block."""
-    async with service_runtime(settings, SERVICE) as runtime, AsyncExitStack() as stack:
-        answers = DirectoryAnswers(runtime.pool)
+    async with service_runtime(settings, SCHEMA) as runtime, AsyncExitStack() as stack:
         await stack.enter_async_context(
-            answering(runtime.broker, SERVICE, answers.build_handlers())
+            answering(runtime.broker, SCHEMA, build_handlers(runtime.pool))
         )
-        for durable in durables_of(SERVICE):
+        for durable in durables_of(SCHEMA):
             await stack.enter_async_context(
-                consuming(runtime.broker, runtime.pool, SERVICE, durable, HANDLERS)
+                consuming(runtime.broker, runtime.pool, SCHEMA, durable, HANDLERS)
             )
         servicer = DirectoryServicer(runtime.pool, runtime.page_tokens)
-        services = [directory_service_pb2.DESCRIPTOR.services_by_name["DirectoryService"]]
         async with runtime.serving(
-            lambda server: directory_service_pb2_grpc.add_DirectoryServiceServicer_to_server(
-                servicer, server
-            ),
-            services,
+            directory_service_pb2_grpc.add_DirectoryServiceServicer_to_server,
+            servicer,
+            directory_service_pb2.DESCRIPTOR.services_by_name["DirectoryService"],
         ):
             yield

@@ -65,7 +65,7 @@ class CsvReader:
                 yield record
         # One byte more: a carriage return here may belong to the line break.
         if len(self._tail) + self._open_bytes > MAX_RECORD_BYTES + 1:
-            raise self._too_long()
+            raise self._too_long_error()
 
     def finish(self) -> Iterator[CsvRecord]:
         """Yield the record that ends with the file instead of a line break, if there is one."""
@@ -95,7 +95,7 @@ class CsvReader:
     def _decode(self, raw: bytes, size: int) -> str:
         raw = raw.removesuffix(b"\r")
         if len(raw) + self._open_bytes > MAX_RECORD_BYTES:
-            raise self._too_long()
+            raise self._too_long_error()
         self._line += 1
         self._end_byte += size
         if self._line == 1:
@@ -118,7 +118,7 @@ class CsvReader:
             )
         return CsvRecord(self._first_line, self._end_byte, values)
 
-    def _too_long(self) -> CsvMalformedError:
+    def _too_long_error(self) -> CsvMalformedError:
         line = self._first_line if self._open_lines else self._line + 1
         text = f"must have at most {MAX_RECORD_BYTES} bytes"
         if self._open_lines:

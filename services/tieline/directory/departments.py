@@ -49,10 +49,11 @@ def normalise_path(text: str) -> str:
     """Return the path without spaces around its names, or raise ValueError with its rule."""
     if not text:
         return ROOT_PATH
+    # As it was written: whoever keeps the texts of paths keeps no longer ones.
+    if len(text) > MAX_PATH_CHARACTERS:
+        raise ValueError(f"must have at most {MAX_PATH_CHARACTERS} characters")
     names = [name.strip() for name in text.split("/")]
     path = "/".join(names)
-    if len(path) > MAX_PATH_CHARACTERS:
-        raise ValueError(f"must have at most {MAX_PATH_CHARACTERS} characters")
     if len(names) > MAX_LEVELS:
         raise ValueError(f"must have at most {MAX_LEVELS} levels")
     if not all(1 <= len(name) <= MAX_NAME_CHARACTERS for name in names):

@@ -17,9 +17,8 @@ from tieline.directory.csv_rows import CsvReader
 from tieline.directory.departments import list_with_ancestors, plan_departments
 from tieline.directory.import_batches import Batch, BatchBuilder, BatchPlan, plan_batch
 from tieline.directory.member_rows import RowError
-from tieline.directory.repository import DirectoryRepository
+from tieline.directory.repository import SCHEMA, DirectoryRepository
 
-SCHEMA = "directory"
 MEMBERS_IMPORTED = "tieline.directory.v1.members_imported"
 
 # 64 bytes a user id and a few for framing: an eighth of what an event may have.
@@ -118,7 +117,7 @@ class MemberImport:
             await self._find_departments(repository, {row.department_path for row in batch.rows})
             plan = plan_batch(
                 batch,
-                await repository.fetch_stored_members(self._corp_id, batch.rows),
+                await repository.list_stored_members(self._corp_id, batch.rows),
                 import_id=self._import_id,
                 columns=self._builder.columns,
                 department_ids=self._department_ids,
@@ -138,7 +137,7 @@ class MemberImport:
             self._department_ids.clear()
         unknown = list_with_ancestors(paths) - self._department_ids.keys()
         if unknown:
-            self._department_ids |= await repository.fetch_department_ids(self._corp_id, unknown)
+            self._department_ids |= await repository.find_department_ids(self._corp_id, unknown)
 
     async def _make_departments(
         self, repository: DirectoryRepository, plan: BatchPlan, next_department_id: int

@@ -1,10 +1,9 @@
 """From CSV records to members: the header's columns and each column's rule. Pure."""
 
-import re
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from tieline.chassis.fields import USER_ID_PATTERN
+from tieline.chassis.fields import CONTROL_CHARACTER_PATTERN, USER_ID_PATTERN
 from tieline.directory.csv_rows import CsvMalformedError, CsvRecord
 from tieline.directory.departments import normalise_path
 from tieline.directory.members import (
@@ -27,8 +26,6 @@ USER_ID_RULE = "must be 1 to 64 of 0-9 A-Z a-z _ - @ . and begin with a letter o
 
 # Every member of a corp of 30,000 departments, the open API's limit, finds its path here.
 _MAX_CACHED_PATHS = 30_000
-
-_CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f]")
 
 
 class RowError(NamedTuple):
@@ -136,7 +133,7 @@ def _check_header(header: CsvRecord, names: Sequence[str]) -> None:
 def _is_text(value: str, minimum: int, maximum: int) -> bool:
     # isprintable is quick and refuses some spaces that the expression lets pass.
     return minimum <= len(value) <= maximum and (
-        value.isprintable() or not _CONTROL_CHARACTER.search(value)
+        value.isprintable() or not CONTROL_CHARACTER_PATTERN.search(value)
     )
 
 

@@ -13,7 +13,7 @@ MAX_POSITION_CHARACTERS = 128
 MAX_QUERY_CHARACTERS = 64
 
 MOBILE_PATTERN = re.compile(r"(?=.{5,20}\Z)\+?[0-9]+")
-MOBILE_RULE = "must be 5 to 20 digits, with or without a leading +"
+MOBILE_RULE = "must be 5 to 20 characters: digits, with or without a leading +"
 
 # Addresses beyond ASCII would need a rule of their own for what differs by case alone.
 EMAIL_PATTERN = re.compile(r"(?=.{6,64}\Z)[!-?A-~]+@[0-9A-Za-z.-]+", re.ASCII)

@@ -13,6 +13,8 @@ from tieline.directory.import_batches import StoredMember
 from tieline.directory.member_rows import MemberRow
 from tieline.directory.members import Member, SearchPosition, fold
 
+SCHEMA = "directory"
+
 
 class DirectoryRepository:
     """Corps, departments and members, within the connection's transaction."""
@@ -73,7 +75,7 @@ class DirectoryRepository:
         )
         return next_department_id
 
-    async def fetch_department_ids(self, corp_id: str, paths: Collection[str]) -> dict[str, int]:
+    async def find_department_ids(self, corp_id: str, paths: Collection[str]) -> dict[str, int]:
         """Return the ids of those departments that exist, by path."""
         rows = await self._connection.fetch(
             """
@@ -108,7 +110,7 @@ class DirectoryRepository:
             departments[-1].department_id + 1,
         )
 
-    async def fetch_stored_members(
+    async def list_stored_members(
         self, corp_id: str, rows: Sequence[MemberRow]
     ) -> list[StoredMember]:
         """Return the members that the rows name, or whose mobile or email the rows give."""
@@ -189,7 +191,7 @@ class DirectoryRepository:
             [row.line for row in rows],
         )
 
-    async def fetch_members(self, corp_id: str, user_ids: Sequence[str]) -> dict[str, Member]:
+    async def find_members(self, corp_id: str, user_ids: Sequence[str]) -> dict[str, Member]:
         """Return those of the members that exist, by user id."""
         records = await self._connection.fetch(
             """

@@ -2,9 +2,6 @@
 
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
-from typing import Any
-
-import grpc
 
 from tieline.api.directory.v1 import (
     directory_pb2,
@@ -18,6 +15,7 @@ from tieline.chassis.errors import (
     UnavailableError,
 )
 from tieline.chassis.fields import check_text, check_user_id, raise_violations, to_timestamp
+from tieline.chassis.grpc_context import Context
 from tieline.chassis.page_tokens import PageTokens, page_size
 from tieline.chassis.postgres import Pool
 from tieline.directory.departments import Department
@@ -32,8 +30,6 @@ from tieline.directory.members import (
 )
 from tieline.directory.repository import DirectoryRepository
 from tieline.directory.upload import read_chunks, read_config
-
-Context = grpc.aio.ServicerContext
 
 MAX_BATCH_USER_IDS = 1000
 
@@ -51,7 +47,7 @@ class DirectoryServicer(directory_service_pb2_grpc.DirectoryServiceServicer):
     async def ImportMembers(
         self,
         request_iterator: AsyncIterator[directory_service_pb2.ImportMembersRequest],
-        context: "Context[Any, Any]",
+        context: Context,
     ) -> AsyncGenerator[directory_service_pb2.ImportMembersResponse, None]:
         """Commit the file's good rows batch by batch and tell how far it is."""
         config = await read_config(request_iterator)
@@ -74,7 +70,7 @@ class DirectoryServicer(directory_service_pb2_grpc.DirectoryServiceServicer):
     async def GetMember(
         self,
         request: directory_service_pb2.GetMemberRequest,
-        context: "Context[Any, Any]",
+        context: Context,
     ) -> directory_service_pb2.GetMemberResponse:
         """Return one member."""
         corp_id = current_principal().require_corp(request.corp_id)
@@ -87,7 +83,7 @@ class DirectoryServicer(directory_service_pb2_grpc.DirectoryServiceServicer):
     async def BatchGetMembers(
         self,
         request: directory_service_pb2.BatchGetMembersRequest,
-        context: "Context[Any, Any]",
+        context: Context,
     ) -> directory_service_pb2.BatchGetMembersResponse:
         """Return members in the order asked for."""
         corp_id = current_principal().require_corp(request.corp_id)
@@ -105,7 +101,7 @@ class DirectoryServicer(directory_service_pb2_grpc.DirectoryServiceServicer):
     async def _get_members(self, corp_id: str, user_ids: Sequence[str]) -> list[Member]:
         keys = [member_key(user_id) for user_id in user_ids]
         async with self._pool.acquire() as connection:
-            found = await DirectoryRepository(connection).fetch_members(corp_id, keys)
+            found = await DirectoryRepository(connection).find_members(corp_id, keys)
         for user_id, key in zip(user_ids, keys, strict=True):
             if key not in found:
                 raise NotFoundError("USER_NOT_FOUND", "no such member", {"userId": user_id})
@@ -114,7 +110,7 @@ class DirectoryServicer(directory_service_pb2_grpc.DirectoryServiceServicer):
     async def SearchMembers(
         self,
         request: directory_service_pb2.SearchMembersRequest,
-        context: "Context[Any, Any]",
+        context: Context,
     ) -> directory_service_pb2.SearchMembersResponse:
         """Find members by a part of their name or user id, the closest first."""
         corp_id = current_principal().require_corp(request.corp_id)
@@ -129,19 +125,17 @@ class DirectoryServicer(directory_service_pb2_grpc.DirectoryServiceServicer):
             found = await repository.search_members(
                 corp_id, fold(request.query.strip()), after=after, limit=size + 1
             )
-            page = found[:size]
-            members = await repository.fetch_members(corp_id, [at.user_id for at in page])
+            page, next_page_token = self._page_tokens.cut(found, size, request, lambda at: at)
+            members = await repository.find_members(corp_id, [at.user_id for at in page])
         return directory_service_pb2.SearchMembersResponse(
             members=[_member_to_proto(members[at.user_id]) for at in page],
-            next_page_token=(
-                self._page_tokens.encode(page[-1], request) if len(found) > size else ""
-            ),
+            next_page_token=next_page_token,
         )
 
     async def ListMembers(
         self,
         request: directory_service_pb2.ListMembersRequest,
-        context: "Context[Any, Any]",
+        context: Context,
     ) -> directory_service_pb2.ListMembersResponse:
         """List members by user id, of the corp or of one department."""
         corp_id = current_principal().require_corp(request.corp_id)
@@ -156,18 +150,18 @@ class DirectoryServicer(directory_service_pb2_grpc.DirectoryServiceServicer):
                 after_user_id="" if position is None else str(position[0]),
                 limit=size + 1,
             )
-        page = members[:size]
+        page, next_page_token = self._page_tokens.cut(
+            members, size, request, lambda member: [member.user_id]
+        )
         return directory_service_pb2.ListMembersResponse(
             members=[_member_to_proto(member) for member in page],
-            next_page_token=(
-                self._page_tokens.encode([page[-1].user_id], request) if len(members) > size else ""
-            ),
+            next_page_token=next_page_token,
         )
 
     async def ListDepartments(
         self,
         request: directory_service_pb2.ListDepartmentsRequest,
-        context: "Context[Any, Any]",
+        context: Context,
     ) -> directory_service_pb2.ListDepartmentsResponse:
         """List departments by id."""
         corp_id = current_principal().require_corp(request.corp_id)
@@ -179,14 +173,12 @@ class DirectoryServicer(directory_service_pb2_grpc.DirectoryServiceServicer):
                 after_department_id=0 if position is None else int(position[0]),
                 limit=size + 1,
             )
-        page = departments[:size]
+        page, next_page_token = self._page_tokens.cut(
+            departments, size, request, lambda department: [department.department_id]
+        )
         return directory_service_pb2.ListDepartmentsResponse(
             departments=[_department_to_proto(department) for department in page],
-            next_page_token=(
-                self._page_tokens.encode([page[-1].department_id], request)
-                if len(departments) > size
-                else ""
-            ),
+            next_page_token=next_page_token,
         )
 
 

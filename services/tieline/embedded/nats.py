@@ -2,14 +2,16 @@
 
 import contextlib
 import http
+import http.client
 import importlib.metadata
 import json
 import os
+import secrets
 import signal
 import socket
 import urllib.request
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +34,8 @@ SYNC_INTERVAL = "1s"
 INFO_BYTES = 4096
 # An answer goes to the inbox that its question names; one question has one answer.
 ALLOWED_RESPONSES = {"max": 1, "expires": "1m"}
+# 128 bits.
+MONITORING_SECRET_BYTES = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +43,7 @@ class User:
     """An account of the server; without permissions it may do everything."""
 
     name: str
-    password: str
+    password: str = field(repr=False)
     """Letters, digits, ``-`` and ``_``: nats-py takes it from the URL as it stands there."""
 
     permissions: Permissions | None = None
@@ -59,6 +63,9 @@ class EmbeddedNats:
         self.directory = directory.absolute()
         self.port = port
         self._monitoring_port = monitoring_port
+        # Monitoring asks for no password and tells who listens to what; on loopback every local
+        # user could ask.
+        self._monitoring_path = "/" + secrets.token_urlsafe(MONITORING_SECRET_BYTES)
         self._users = {user.name: user for user in users}
 
     def initialise(self) -> None:
@@ -97,11 +104,11 @@ class EmbeddedNats:
 
     def is_well(self) -> bool:
         """Tell whether the server and all its streams work; needs the monitoring port."""
-        url = f"http://{LOOPBACK}:{self._monitoring_port}/healthz"
+        url = f"http://{LOOPBACK}:{self._monitoring_port}{self._monitoring_path}/healthz"
         try:
             with urllib.request.urlopen(url, timeout=PROBE_TIMEOUT_S) as response:
                 return bool(response.status == http.HTTPStatus.OK)
-        except OSError:
+        except (OSError, http.client.HTTPException):
             return False
 
     def wait_ready(self, timeout_s: float = READY_TIMEOUT_S) -> None:
@@ -129,6 +136,7 @@ class EmbeddedNats:
         monitoring = {}
         if self._monitoring_port is not None:
             monitoring["http"] = f"{LOOPBACK}:{self._monitoring_port}"
+            monitoring["http_base_path"] = self._monitoring_path
         return {
             "listen": f"{LOOPBACK}:{self.port}",
             **monitoring,

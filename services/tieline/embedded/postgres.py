@@ -35,8 +35,8 @@ MAX_CAUSE_CHARACTERS = 300
 SETTINGS: Mapping[str, str] = MappingProxyType(
     {
         "shared_buffers": "64MB",
-        # Five services with a pool of 10 and a relay's connection each, doubled for a second
-        # generation during a restart, leave room for people.
+        # Five services with a pool of 8, a relay's and a probe's connection each, doubled for a
+        # second generation during a restart, leave room for people.
         "max_connections": "120",
         # Compiling costs more than these short statements take.
         "jit": "off",

@@ -11,8 +11,8 @@ from tieline.chassis.authentication import FetchKeys
 from tieline.chassis.postgres import Pool
 from tieline.chassis.requests import answering
 from tieline.chassis.runtime import ServiceRuntime, service_runtime
-from tieline.identity import answers
 from tieline.identity.access_tokens import AccessTokenSigner
+from tieline.identity.answers import build_handlers
 from tieline.identity.first_start import prepare_platform_administrator, prepare_signing_key
 from tieline.identity.invitations import InvitationCodes
 from tieline.identity.inviting import Inviting
@@ -20,14 +20,13 @@ from tieline.identity.keyring import Keyring, build_keyring
 from tieline.identity.passwords import PasswordHasher, PasswordPool
 from tieline.identity.purge import purging
 from tieline.identity.refresh_tokens import RefreshTokens
-from tieline.identity.repositories import signing_keys
+from tieline.identity.repositories import SCHEMA, signing_keys
 from tieline.identity.servicer import IdentityServicer
 from tieline.identity.session_issuer import SessionIssuer
 from tieline.identity.settings import IdentitySettings
 from tieline.identity.sign_in import SignIn
 from tieline.identity.signing_keys import read_public_keys
 
-SERVICE = "identity"
 SETTINGS = IdentitySettings
 
 
@@ -36,7 +35,7 @@ async def role(settings: IdentitySettings) -> AsyncIterator[None]:
     """Run identity."""
     keyring = build_keyring(settings.secret_key.get_secret_value())
     async with (
-        service_runtime(settings, SERVICE, make_fetch_keys=_make_fetch_keys) as runtime,
+        service_runtime(settings, SCHEMA, make_fetch_keys=_make_fetch_keys) as runtime,
         AsyncExitStack() as stack,
     ):
         passwords = await stack.enter_async_context(_build_password_pool(settings, keyring))
@@ -54,14 +53,13 @@ async def role(settings: IdentitySettings) -> AsyncIterator[None]:
         )
         await stack.enter_async_context(purging(runtime.pool))
         await stack.enter_async_context(
-            answering(runtime.broker, SERVICE, answers.build_handlers(runtime.pool))
+            answering(runtime.broker, SCHEMA, build_handlers(runtime.pool))
         )
         await stack.enter_async_context(
             runtime.serving(
-                lambda server: identity_service_pb2_grpc.add_IdentityServiceServicer_to_server(
-                    servicer, server
-                ),
-                [identity_service_pb2.DESCRIPTOR.services_by_name["IdentityService"]],
+                identity_service_pb2_grpc.add_IdentityServiceServicer_to_server,
+                servicer,
+                identity_service_pb2.DESCRIPTOR.services_by_name["IdentityService"],
             )
         )
         yield

@@ -23,7 +23,7 @@ from tieline.chassis.authentication import (
     TOKEN_ALGORITHMS,
 )
 from tieline.chassis.fields import check_text
-from tieline.identity.credentials import credentials_rejected
+from tieline.identity.credentials import credentials_rejected_error
 
 MAX_LIFETIME_S = 5 * 60
 MAX_SUBJECT_BYTES = 128
@@ -49,15 +49,15 @@ class Assertion:
 def read_channel_id(text: str) -> str:
     """Return the channel that an assertion claims to be from; nothing is verified yet."""
     if len(text) > MAX_TOKEN_LENGTH:
-        raise credentials_rejected()
+        raise credentials_rejected_error()
     try:
         token = jws.extract_compact(text.encode("ascii"))
         claims = json.loads(token.payload)
     # Deeply nested brackets end in a RecursionError.
     except (JoseError, ValueError, RecursionError) as error:
-        raise credentials_rejected() from error
+        raise credentials_rejected_error() from error
     if token.headers().get("alg") != ALGORITHM or not isinstance(claims, dict):
-        raise credentials_rejected()
+        raise credentials_rejected_error()
     return _line(claims, "iss", MAX_ID_LENGTH)
 
 
@@ -69,9 +69,9 @@ def read_assertion(text: str, channel_id: str, key: OKPKey, now: dt.datetime) ->
     try:
         claims = jwt.decode(text, key, registry=TOKEN_ALGORITHMS).claims
     except (JoseError, ValueError, RecursionError) as error:
-        raise credentials_rejected() from error
+        raise credentials_rejected_error() from error
     if claims.get("iss") != channel_id or claims.get("aud") != AUDIENCE:
-        raise credentials_rejected()
+        raise credentials_rejected_error()
     return Assertion(
         channel_id=channel_id,
         subject=_subject(claims),
@@ -84,7 +84,7 @@ def read_assertion(text: str, channel_id: str, key: OKPKey, now: dt.datetime) ->
 def _subject(claims: Mapping[str, Any]) -> str:
     subject = _line(claims, "sub", MAX_SUBJECT_BYTES)
     if len(subject.encode()) > MAX_SUBJECT_BYTES:
-        raise credentials_rejected()
+        raise credentials_rejected_error()
     return subject
 
 
@@ -93,9 +93,9 @@ def _expire_time(claims: Mapping[str, Any], now: dt.datetime) -> dt.datetime:
     now_s = now.timestamp()
     expiry_s = _second(claims, "exp", default=None)
     if not now_s < expiry_s <= now_s + MAX_LIFETIME_S:
-        raise credentials_rejected()
+        raise credentials_rejected_error()
     if max(_second(claims, name, default=0) for name in ("nbf", "iat")) > now_s + CLOCK_SKEW_S:
-        raise credentials_rejected()
+        raise credentials_rejected_error()
     return dt.datetime.fromtimestamp(expiry_s, dt.UTC)
 
 
@@ -103,7 +103,7 @@ def _second(claims: Mapping[str, Any], name: str, *, default: float | None) -> f
     value = claims.get(name, default)
     # bool is an int to Python, and NaN compares false with every time.
     if isinstance(value, bool) or not isinstance(value, int | float) or not _is_finite(value):
-        raise credentials_rejected()
+        raise credentials_rejected_error()
     return float(value)
 
 
@@ -119,10 +119,10 @@ def _line(claims: Mapping[str, Any], name: str, maximum: int) -> str:
     value = claims.get(name)
     violations: dict[str, str] = {}
     if not isinstance(value, str) or not _is_unicode(value):
-        raise credentials_rejected()
+        raise credentials_rejected_error()
     check_text(value, name, violations, minimum=1, maximum=maximum)
     if violations:
-        raise credentials_rejected()
+        raise credentials_rejected_error()
     return value
 
 

@@ -85,7 +85,7 @@ def check_channel(display_name: str, public_key: bytes) -> None:
     raise_violations(violations)
 
 
-def corp_not_found(corp_id: str) -> NotFoundError:
+def corp_not_found_error(corp_id: str) -> NotFoundError:
     """Return the error for a corp that is not there."""
     return NotFoundError("CORP_NOT_FOUND", "no such corp", {"corpId": corp_id})
 

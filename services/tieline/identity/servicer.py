@@ -1,13 +1,10 @@
 """IdentityService: translates between the wire and the rules."""
 
-from typing import Any
-
-import grpc
-
 from tieline.api.identity.v1 import identity_pb2, identity_service_pb2, identity_service_pb2_grpc
 from tieline.chassis.calls import current_principal
 from tieline.chassis.fields import to_timestamp
-from tieline.chassis.idempotency import answer_once
+from tieline.chassis.grpc_context import Context
+from tieline.chassis.idempotency import answered_once
 from tieline.chassis.ids import new_corp_id, new_uuid7
 from tieline.chassis.outbox import build_event, insert_events
 from tieline.chassis.postgres import Connection, Pool, transaction
@@ -19,7 +16,7 @@ from tieline.identity.corps import (
     check_channel,
     check_evidence,
     check_new_corp,
-    corp_not_found,
+    corp_not_found_error,
 )
 from tieline.identity.invitations import InvitationCodes, hash_code
 from tieline.identity.inviting import Inviting
@@ -30,8 +27,6 @@ CORP_CREATED = "tieline.identity.v1.corp_created"
 
 # Platform administrators belong to no corp; their first answers stand under this one.
 NO_CORP = ""
-
-Context = grpc.aio.ServicerContext[Any, Any]
 
 _KINDS = {
     identity_pb2.CORP_KIND_COMPANY: CorpKind.COMPANY,
@@ -60,17 +55,14 @@ class IdentityServicer(identity_service_pb2_grpc.IdentityServiceServicer):
         """Create a corp with its owner's account and invitation, at most once per request id."""
         check_new_corp(_read_new_corp(request))
         principal = current_principal()
-        async with transaction(self._pool) as connection:
-            response = await answer_once(
-                connection,
-                SCHEMA,
-                corp_id=NO_CORP,
-                principal_id=principal.id,
-                request_id=request.request_id,
-                request=request,
-                response_type=identity_service_pb2.CreateCorpResponse,
-                act=lambda: self._create_corp(connection, principal, request),
-            )
+        response = await answered_once(
+            self._pool,
+            SCHEMA,
+            request,
+            identity_service_pb2.CreateCorpResponse,
+            lambda connection: self._create_corp(connection, principal, request),
+            corp_id=NO_CORP,
+        )
         invitation = response.owner_invitation
         invitation.code = self._codes.derive(
             request.request_id, principal.id, response.corp.corp_id, invitation.user_id
@@ -129,24 +121,21 @@ class IdentityServicer(identity_service_pb2_grpc.IdentityServiceServicer):
         self, request: identity_service_pb2.CreateInvitationsRequest, context: Context
     ) -> identity_service_pb2.CreateInvitationsResponse:
         """Make a new code for each member, at most once per request id."""
-        return await self._inviting.invite(current_principal(), request)
+        return await self._inviting.invite(request)
 
     async def CreateChannel(
         self, request: identity_service_pb2.CreateChannelRequest, context: Context
     ) -> identity_service_pb2.CreateChannelResponse:
         """Make a channel trusted to vouch for customers, at most once per request id."""
         check_channel(request.display_name, request.public_key)
-        async with transaction(self._pool) as connection:
-            return await answer_once(
-                connection,
-                SCHEMA,
-                corp_id=NO_CORP,
-                principal_id=current_principal().id,
-                request_id=request.request_id,
-                request=request,
-                response_type=identity_service_pb2.CreateChannelResponse,
-                act=lambda: _create_channel(connection, request),
-            )
+        return await answered_once(
+            self._pool,
+            SCHEMA,
+            request,
+            identity_service_pb2.CreateChannelResponse,
+            lambda connection: _create_channel(connection, request),
+            corp_id=NO_CORP,
+        )
 
     async def AcceptInvitation(
         self, request: identity_service_pb2.AcceptInvitationRequest, context: Context
@@ -210,7 +199,7 @@ async def _create_channel(
 async def _get_corp(connection: Connection, corp_id: str) -> Corp:
     corp = await corps.find_corp(connection, corp_id)
     if corp is None:
-        raise corp_not_found(corp_id)
+        raise corp_not_found_error(corp_id)
     return corp
 
 

@@ -13,7 +13,7 @@ from tieline.chassis.ids import new_customer_id
 from tieline.chassis.postgres import Pool, transaction
 from tieline.identity.assertions import Assertion, read_assertion, read_channel_id
 from tieline.identity.corps import find_account_key
-from tieline.identity.credentials import credentials_rejected
+from tieline.identity.credentials import credentials_rejected_error
 from tieline.identity.invitations import opens
 from tieline.identity.passwords import PasswordPool, check_given_password, check_new_password
 from tieline.identity.repositories import accounts, customers, invitations, sessions
@@ -49,12 +49,12 @@ class SignIn:
         raise_violations(violations)
         key = find_account_key(corp_id, user_id)
         if key is None:
-            raise credentials_rejected()
+            raise credentials_rejected_error()
         # Before the password is hashed: whoever has no code gets no expensive work done.
         async with self._pool.acquire() as connection:
             invitation, now = await invitations.find_invitation(connection, *key)
         if invitation is None or not opens(invitation, code, now):
-            raise credentials_rejected()
+            raise credentials_rejected_error()
         if invitation.use_time is None:
             password_hash = await self._passwords.hash(password)
             async with transaction(self._pool) as connection:
@@ -76,12 +76,12 @@ class SignIn:
                 account = await accounts.find_account(connection, *key)
         verified_hash = None if account is None else account.password_hash
         if not await self._passwords.verify(verified_hash, password) or key is None:
-            raise credentials_rejected()
+            raise credentials_rejected_error()
         async with transaction(self._pool) as connection:
             # A new password ends all sessions; none may be opened by the old one after that.
             account = await accounts.lock_account(connection, *key)
             if account is None or account.password_hash != verified_hash:
-                raise credentials_rejected()
+                raise credentials_rejected_error()
             return await self._issuer.open(connection, build_member(*key, account))
 
     async def sign_in_platform_administrator(
@@ -94,7 +94,7 @@ class SignIn:
             async with self._pool.acquire() as connection:
                 password_hash = await accounts.find_platform_password_hash(connection, name)
         if not await self._passwords.verify(password_hash, password):
-            raise credentials_rejected()
+            raise credentials_rejected_error()
         async with transaction(self._pool) as connection:
             return await self._issuer.open(connection, build_platform_administrator(name))
 
@@ -106,7 +106,7 @@ class SignIn:
                 connection, assertion.channel_id, assertion.jti, assertion.expire_time
             )
             if not is_unused:
-                raise credentials_rejected()
+                raise credentials_rejected_error()
             customer_id = await customers.upsert_customer(
                 connection,
                 new_customer_id(),
@@ -131,7 +131,7 @@ class SignIn:
         async with self._pool.acquire() as connection:
             public_key = await customers.find_channel_key(connection, channel_id)
         if public_key is None:
-            raise credentials_rejected()
+            raise credentials_rejected_error()
         now = dt.datetime.now(dt.UTC)
         return read_assertion(text, channel_id, build_public_key(public_key), now)
 

@@ -3,25 +3,22 @@
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
-import grpc
-
 from tieline.api.messaging.v1 import (
     messaging_pb2,
-    messaging_requests_pb2,
     messaging_service_pb2,
     messaging_service_pb2_grpc,
 )
 from tieline.chassis.commit_batch import CommitBatcher
 from tieline.chassis.events import consuming
-from tieline.chassis.requests import RequestHandler, answering
-from tieline.chassis.runtime import ServiceRuntime, service_runtime
+from tieline.chassis.requests import answering
+from tieline.chassis.runtime import service_runtime
 from tieline.chassis.streams import durables_of
 from tieline.messaging.announcer import Announcer
-from tieline.messaging.answers import MessagingAnswers
+from tieline.messaging.answers import build_handlers
 from tieline.messaging.consumer import ContactsEvents
 from tieline.messaging.live import LiveHub
 from tieline.messaging.messages import Send
-from tieline.messaging.opening import SCHEMA
+from tieline.messaging.repositories import SCHEMA
 from tieline.messaging.sending import Sender
 from tieline.messaging.servicer import MessagingServicer
 from tieline.messaging.settings import MessagingSettings
@@ -40,7 +37,7 @@ async def role(settings: MessagingSettings) -> AsyncIterator[None]:
         )
         await stack.enter_async_context(batcher)
         hub = await stack.enter_async_context(LiveHub(pool, broker))
-        await stack.enter_async_context(answering(broker, SCHEMA, _build_answers(runtime)))
+        await stack.enter_async_context(answering(broker, SCHEMA, build_handlers(pool)))
         for durable in durables_of(SCHEMA):
             handlers = ContactsEvents(announcer).handlers()
             await stack.enter_async_context(consuming(broker, pool, SCHEMA, durable, handlers))
@@ -52,27 +49,11 @@ async def role(settings: MessagingSettings) -> AsyncIterator[None]:
             announcer=announcer,
             hub=hub,
         )
-
-        def add_servicers(server: grpc.aio.Server) -> None:
-            messaging_service_pb2_grpc.add_MessagingServiceServicer_to_server(servicer, server)
-
-        services = [messaging_service_pb2.DESCRIPTOR.services_by_name["MessagingService"]]
-        await stack.enter_async_context(runtime.serving(add_servicers, services))
-        yield
-
-
-def _build_answers(
-    runtime: ServiceRuntime,
-) -> dict[
-    str,
-    RequestHandler[
-        messaging_requests_pb2.CheckParticipantRequest,
-        messaging_requests_pb2.CheckParticipantResponse,
-    ],
-]:
-    answers = MessagingAnswers(runtime.pool)
-    return {
-        "check_participant": RequestHandler(
-            messaging_requests_pb2.CheckParticipantRequest, answers.check_participant
+        await stack.enter_async_context(
+            runtime.serving(
+                messaging_service_pb2_grpc.add_MessagingServiceServicer_to_server,
+                servicer,
+                messaging_service_pb2.DESCRIPTOR.services_by_name["MessagingService"],
+            )
         )
-    }
+        yield

@@ -147,10 +147,10 @@ def _check_others(
 def check_conversation_id(conversation_id: str) -> None:
     """Refuse what can't be the id of any conversation."""
     if not _ID_PATTERN.fullmatch(conversation_id):
-        raise conversation_not_found(conversation_id)
+        raise conversation_not_found_error(conversation_id)
 
 
-def conversation_not_found(conversation_id: str) -> NotFoundError:
+def conversation_not_found_error(conversation_id: str) -> NotFoundError:
     """Return the error for conversations that are not there, or not the caller's."""
     return NotFoundError(
         "CONVERSATION_NOT_FOUND",

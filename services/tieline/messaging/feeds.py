@@ -147,6 +147,11 @@ class Feeds:
             feed.cursor.learn(newest)
             self._fill_gap(feed)
 
+    def fill_gaps(self) -> None:
+        """Fetch what any of the feeds misses; where that failed before, this tries again."""
+        for feed in self._feeds.values():
+            self._fill_gap(feed)
+
     async def close(self) -> None:
         """Stop fetching; the broker's end ends the subscriptions."""
         tasks = [feed.filling for feed in self._feeds.values() if feed.filling is not None]
@@ -186,7 +191,7 @@ class Feeds:
                     logger.warning("messages that were announced are not in the database")
                     break
         except ServiceError as error:
-            # The next comparison with the database tries again.
+            # `fill_gaps` tries again.
             logger.info("a gap stays for now: %s", error.text)
         except Exception:
             logger.exception("a gap could not be filled")

@@ -7,20 +7,23 @@ every 15 s and after each reconnect.
 """
 
 import asyncio
+import datetime as dt
 import logging
-from collections.abc import AsyncGenerator, Collection, Iterator, Mapping
+from collections import Counter
+from collections.abc import AsyncGenerator, Collection, Iterator, Mapping, Sequence
 from time import monotonic
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 
 import nats.errors
 from google.protobuf.message import DecodeError
 from nats.aio.msg import Msg
 
 from tieline.api.messaging.v1 import messaging_pb2, messaging_service_pb2
-from tieline.chassis.errors import ServiceError, UnavailableError
+from tieline.chassis.errors import ResourceExhaustedError, ServiceError, UnavailableError
 from tieline.chassis.health import RETRY_AFTER_S
 from tieline.chassis.postgres import Pool
+from tieline.chassis.principals import PrincipalKind
 from tieline.messaging import subjects
 from tieline.messaging.conversations import (
     Conversation,
@@ -35,8 +38,15 @@ from tieline.messaging.subscriber import Subscriber, Update
 HEARTBEAT_INTERVAL_S = 15.0
 COMPARE_INTERVAL_S = 15.0
 
+# Of one person on this replica: more than anybody has devices, and no way to fill it alone.
+MAX_SUBSCRIPTIONS = 20
+
 # Users compared with the database in one query.
 _COMPARE_USERS = 500
+
+# A comparison does not see what is committed after it. The times that it goes by are of statements
+# or transactions that may wait 10 s for a lock and then run 20 s, so it looks back further.
+_COMMIT_DELAY = dt.timedelta(seconds=60)
 
 _TICK_S = 1.0
 _FLUSH_TIMEOUT_S = 2
@@ -45,6 +55,13 @@ _STARTED = Update(started=messaging_service_pb2.SubscriptionStarted())
 _HEARTBEAT = Update(heartbeat=messaging_service_pb2.Heartbeat())
 
 logger = logging.getLogger(__name__)
+
+
+class _Comparison(NamedTuple):
+    """When a user was last compared: by ``time.monotonic()``, and by the database's clock."""
+
+    time: float
+    database_time: dt.datetime
 
 
 class LiveHub:
@@ -65,7 +82,9 @@ class LiveHub:
         self._reads = asyncio.Semaphore(MAX_LIVE_READS)
         self._feeds = Feeds(pool, broker, self._reads)
         self._subscribers: dict[UserKey, set[Subscriber]] = {}
-        self._compare_times: dict[UserKey, float] = {}
+        self._subscriptions: Counter[UserKey] = Counter()
+        self._comparisons: dict[UserKey, _Comparison] = {}
+        self._retry_time = monotonic()
         self._joins: dict[ConversationKey, set[UserKey]] = {}
         self._has_joins = asyncio.Event()
         self._reconnects = 0
@@ -98,11 +117,10 @@ class LiveHub:
         """Yield ``started``, then all that is stored in the user's conversations from then on.
 
         Raises UnavailableError while NATS is away, and ResourceExhaustedError
-        SUBSCRIBER_TOO_SLOW when the updates are not taken.
+        TOO_MANY_SUBSCRIPTIONS at once when the person has too many open, SUBSCRIBER_TOO_SLOW
+        when the updates are not taken.
         """
-        subscriber = Subscriber(user)
-        self._subscribers.setdefault(user, set()).add(subscriber)
-        self._compare_times.setdefault(user, monotonic())
+        subscriber = self._enter(user)
         try:
             await self._start(subscriber)
             while True:
@@ -110,17 +128,32 @@ class LiveHub:
         finally:
             self._leave(subscriber)
 
+    def _enter(self, user: UserKey) -> Subscriber:
+        person = _find_person(user)
+        if self._subscriptions[person] >= MAX_SUBSCRIPTIONS:
+            raise ResourceExhaustedError(
+                "TOO_MANY_SUBSCRIPTIONS",
+                f"at most {MAX_SUBSCRIPTIONS} subscriptions of one person may be open",
+            )
+        subscriber = Subscriber(user)
+        self._subscriptions[person] += 1
+        self._subscribers.setdefault(user, set()).add(subscriber)
+        return subscriber
+
     async def _start(self, subscriber: Subscriber) -> None:
         """Begin in this order: feeds in force, then the numbers, then ``started``.
 
         So each message is either below the number at which its feed begins, and was stored before
         ``started``, or comes through the feed.
         """
-        positions = await self._read_positions([subscriber.user])
+        positions, database_time = await self._read_positions([subscriber.user])
+        if not subscriber.has_left:
+            first = _Comparison(monotonic(), database_time)
+            self._comparisons.setdefault(subscriber.user, first)
         if positions:
             await self._feeds.acquire(subscriber, [key for _, key, _ in positions])
             await self._flush()
-            positions = await self._read_positions([subscriber.user])
+            positions, _ = await self._read_positions([subscriber.user])
         subscriber.push(_STARTED)
         subscriber.is_started = True
         for user, key, last_sequence in positions:
@@ -140,7 +173,11 @@ class LiveHub:
         of_user.remove(subscriber)
         if not of_user:
             del self._subscribers[subscriber.user]
-            del self._compare_times[subscriber.user]
+            self._comparisons.pop(subscriber.user, None)
+        person = _find_person(subscriber.user)
+        self._subscriptions[person] -= 1
+        if not self._subscriptions[person]:
+            del self._subscriptions[person]
         # A task: the call that ends may be cancelled, and must not keep what it holds.
         task = asyncio.create_task(self._feeds.release_all(subscriber), name="live-release")
         self._releases.add(task)
@@ -170,30 +207,48 @@ class LiveHub:
             try:
                 await self._join(joins)
             except ServiceError as error:
-                # The next comparison with the database finds them again.
                 logger.info("joins wait: %s", error.text)
+                self._put_off(joins)
             except Exception:
                 logger.exception("joins failed")
+                self._put_off(joins)
+
+    def _put_off(self, joins: Mapping[ConversationKey, set[UserKey]]) -> None:
+        """Keep joins for the next retry: comparisons find those of the last minute only."""
+        for key, users in joins.items():
+            self._joins.setdefault(key, set()).update(users)
 
     async def _join(self, joins: Mapping[ConversationKey, set[UserKey]]) -> None:
         """Let all subscribers of these users receive the conversations that they joined."""
         targets = list(self._find_joining(joins))
         if not targets:
             return
-        for subscriber, key in targets:
-            await self._feeds.acquire(subscriber, [key])
-        await self._flush()
-        async with self._reads, self._pool.acquire() as connection:
-            repository = ConversationRepository(connection)
-            conversations = await repository.list_conversations({key for _, key in targets})
-            participating = await repository.filter_participants(
-                {(key, subscriber.user[1]) for subscriber, key in targets}
-            )
-        for subscriber, key in targets:
-            if (key, subscriber.user[1]) in participating and key in conversations:
-                self._tell_joined(subscriber, conversations[key])
+        try:
+            for subscriber, key in targets:
+                await self._feeds.acquire(subscriber, [key])
+            await self._flush()
+            conversations = await self._read_joined(targets)
+        except Exception:
+            # Held but never begun they would look received, and no retry would begin them.
+            for subscriber, key in targets:
+                await self._feeds.release(subscriber, [key])
+            raise
+        for (subscriber, key), conversation in zip(targets, conversations, strict=True):
+            if conversation is not None:
+                self._tell_joined(subscriber, conversation)
             else:
                 await self._feeds.release(subscriber, [key])
+
+    async def _read_joined(
+        self, targets: Sequence[tuple[Subscriber, ConversationKey]]
+    ) -> list[Conversation | None]:
+        """Return each target's conversation, None for one that its user is not in."""
+        pairs = [(key, subscriber.user[1]) for subscriber, key in targets]
+        async with self._reads, self._pool.acquire() as connection:
+            repository = ConversationRepository(connection)
+            conversations = await repository.list_conversations({key for key, _ in pairs})
+            participating = await repository.filter_participants(set(pairs))
+        return [conversations.get(pair[0]) if pair in participating else None for pair in pairs]
 
     def _find_joining(
         self, joins: Mapping[ConversationKey, set[UserKey]]
@@ -240,13 +295,28 @@ class LiveHub:
         reconnects = self._broker.stats["reconnects"]
         now = monotonic()
         due_before = now if reconnects != self._reconnects else now - self._compare_interval_s
-        due = [user for user, time in self._compare_times.items() if time <= due_before]
+        due = [user for user, last in self._comparisons.items() if last.time <= due_before]
         for begin in range(0, len(due), _COMPARE_USERS):
             await self._compare(due[begin : begin + _COMPARE_USERS], now)
+        if self._retry_time <= due_before:
+            self._retry_time = now
+            self._retry()
         self._reconnects = reconnects
 
+    def _retry(self) -> None:
+        """Try again what failed and a comparison need not find again, since it moved long ago."""
+        self._feeds.fill_gaps()
+        if self._joins:
+            self._has_joins.set()
+
     async def _compare(self, users: Collection[UserKey], now: float) -> None:
-        for user, key, last_sequence in await self._read_positions(users):
+        """Find what was stored or joined since the last comparison of these users."""
+        known = [self._comparisons[user] for user in users if user in self._comparisons]
+        if not known:
+            return  # they left meanwhile
+        moved_since = min(last.database_time for last in known) - _COMMIT_DELAY
+        positions, database_time = await self._read_positions(users, moved_since)
+        for user, key, last_sequence in positions:
             self._feeds.learn(key, last_sequence)
             if any(
                 key[1] not in subscriber.conversation_ids
@@ -254,14 +324,15 @@ class LiveHub:
             ):
                 self._want_join(key, user)
         for user in users:
-            if user in self._compare_times:
-                self._compare_times[user] = now
+            if user in self._comparisons:
+                self._comparisons[user] = _Comparison(now, database_time)
 
     async def _read_positions(
-        self, users: Collection[UserKey]
-    ) -> list[tuple[UserKey, ConversationKey, int]]:
+        self, users: Collection[UserKey], moved_since: dt.datetime | None = None
+    ) -> tuple[list[tuple[UserKey, ConversationKey, int]], dt.datetime]:
         async with self._reads, self._pool.acquire() as connection:
-            return await ConversationRepository(connection).list_positions(users)
+            repository = ConversationRepository(connection)
+            return await repository.list_positions(users, moved_since=moved_since)
 
     async def _flush(self) -> None:
         """Return once the server has all subscriptions; UnavailableError while it is away."""
@@ -276,3 +347,9 @@ class LiveHub:
             "the message broker can't be reached",
             retry_after_s=RETRY_AFTER_S,
         )
+
+
+def _find_person(user: UserKey) -> UserKey:
+    """Return the same for a person in whichever corp: a customer may name any, and many."""
+    _, participant = user
+    return ("", participant) if participant.kind == PrincipalKind.CUSTOMER else user

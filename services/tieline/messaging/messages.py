@@ -1,20 +1,18 @@
 """The rules of a message, and messages as they are stored. Pure."""
 
 import datetime as dt
-import re
-import uuid
 from dataclasses import dataclass
 
 from tieline.api.messaging.v1 import messaging_pb2
-from tieline.chassis.fields import to_timestamp
+from tieline.chassis.fields import CONTROL_CHARACTER_PATTERN, is_uuid, to_timestamp
 from tieline.messaging.conversations import Participant, participant_to_proto
 
 # The open API's limit of a text message.
 MAX_TEXT_BYTES = 2048
+# A text at its longest and its framing. Fields that this version does not know count as well.
+MAX_CONTENT_BYTES = MAX_TEXT_BYTES + 64
 MAX_GREETING_CHARACTERS = 128
 MAX_CLIENT_MESSAGE_ID_BYTES = 64
-
-_CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +45,12 @@ def check_client_message_id(value: str, violations: dict[str, str]) -> None:
     size_bytes = len(value.encode())
     if not 1 <= size_bytes <= MAX_CLIENT_MESSAGE_ID_BYTES:
         violations["client_message_id"] = f"must have 1 to {MAX_CLIENT_MESSAGE_ID_BYTES} bytes"
-    elif _CONTROL_CHARACTERS.search(value):
+    elif CONTROL_CHARACTER_PATTERN.search(value):
         violations["client_message_id"] = "must not contain control characters"
 
 
 def check_content(content: messaging_pb2.MessageContent, violations: dict[str, str]) -> None:
-    """Refuse a content that is none, or breaks the rules of its kind."""
+    """Refuse a content that is none, is too large, or breaks the rules of its kind."""
     kind = content.WhichOneof("kind")
     if kind == "text":
         _check_text(content.text, violations)
@@ -60,6 +58,8 @@ def check_content(content: messaging_pb2.MessageContent, violations: dict[str, s
         _check_red_packet(content.red_packet, violations)
     else:
         violations["content"] = "must have one of text, red_packet"
+    if content.ByteSize() > MAX_CONTENT_BYTES:
+        violations["content"] = f"must have at most {MAX_CONTENT_BYTES} bytes"
 
 
 def _check_text(content: messaging_pb2.TextContent, violations: dict[str, str]) -> None:
@@ -70,21 +70,14 @@ def _check_text(content: messaging_pb2.TextContent, violations: dict[str, str]) 
 
 
 def _check_red_packet(content: messaging_pb2.RedPacketContent, violations: dict[str, str]) -> None:
-    if not _is_uuid(content.red_packet_id):
+    if not is_uuid(content.red_packet_id):
         violations["content.red_packet.red_packet_id"] = "must be the UUID of a red packet"
     if len(content.greeting) > MAX_GREETING_CHARACTERS:
         violations["content.red_packet.greeting"] = (
             f"must have at most {MAX_GREETING_CHARACTERS} characters"
         )
-    elif _CONTROL_CHARACTERS.search(content.greeting):
+    elif CONTROL_CHARACTER_PATTERN.search(content.greeting):
         violations["content.red_packet.greeting"] = "must not contain control characters"
-
-
-def _is_uuid(value: str) -> bool:
-    try:
-        return str(uuid.UUID(value)) == value
-    except ValueError:
-        return False
 
 
 def message_to_proto(message: StoredMessage) -> messaging_pb2.Message:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tieline.chassis.errors import FailedPreconditionError, ServiceError
-from tieline.messaging.conversations import Participant, conversation_not_found
+from tieline.messaging.conversations import Participant, conversation_not_found_error
 from tieline.messaging.messages import Send, StoredMessage
 
 ConversationKey = tuple[str, str]
@@ -57,7 +57,7 @@ def number_batch(
     for send, known in zip(sends, facts, strict=True):
         conversation = (send.corp_id, send.conversation_id)
         if not known.participating or conversation not in last_sequences:
-            batch.outcomes.append(conversation_not_found(send.conversation_id))
+            batch.outcomes.append(conversation_not_found_error(send.conversation_id))
             continue
         key = (*conversation, send.sender, send.client_message_id)
         first = known.repeated or given.get(key)

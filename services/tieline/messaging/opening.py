@@ -15,10 +15,10 @@ from tieline.messaging.conversations import (
     participant_to_proto,
 )
 from tieline.messaging.numbering import ConversationKey
+from tieline.messaging.repositories import SCHEMA
 from tieline.messaging.repositories.conversations import ConversationRepository
 from tieline.messaging.repositories.messages import MessageRepository
 
-SCHEMA = "messaging"
 PARTICIPANTS_CHANGED = "tieline.messaging.v1.participants_changed"
 
 

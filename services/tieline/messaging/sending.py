@@ -10,7 +10,7 @@ from tieline.chassis.postgres import Connection
 from tieline.messaging.announcer import Announcer
 from tieline.messaging.messages import Send, StoredMessage, message_to_proto
 from tieline.messaging.numbering import ConversationKey, number_batch
-from tieline.messaging.opening import SCHEMA
+from tieline.messaging.repositories import SCHEMA
 from tieline.messaging.repositories.messages import MessageRepository
 from tieline.messaging.subjects import build_conversation_subject
 

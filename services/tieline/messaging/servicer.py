@@ -5,9 +5,6 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import AsyncIterator
 from contextlib import aclosing
-from typing import Any, TypeAlias
-
-import grpc
 
 from tieline.api.directory.v1 import directory_requests_pb2
 from tieline.api.messaging.v1 import (
@@ -18,21 +15,23 @@ from tieline.api.messaging.v1 import (
 from tieline.chassis.broker import Broker
 from tieline.chassis.calls import current_principal
 from tieline.chassis.commit_batch import CommitBatcher
-from tieline.chassis.errors import InvalidArgumentError, NotFoundError, ServiceError
+from tieline.chassis.errors import InvalidArgumentError, NotFoundError
 from tieline.chassis.fields import raise_violations
-from tieline.chassis.idempotency import answer_once
+from tieline.chassis.grpc_context import Context
+from tieline.chassis.idempotency import answered_once
 from tieline.chassis.ids import new_uuid7
-from tieline.chassis.page_tokens import PageTokens, page_size
-from tieline.chassis.postgres import Connection, Pool, transaction
+from tieline.chassis.page_tokens import PageTokens, Position, page_size
+from tieline.chassis.postgres import Connection, Pool
 from tieline.chassis.requests import ask
 from tieline.messaging.announcer import Announcer
 from tieline.messaging.conversations import (
+    Conversation,
     ConversationKind,
     NewConversation,
     Participant,
     check_conversation_id,
     check_conversation_request,
-    conversation_not_found,
+    conversation_not_found_error,
     conversation_to_proto,
     participant_to_proto,
 )
@@ -44,13 +43,12 @@ from tieline.messaging.messages import (
     message_to_proto,
 )
 from tieline.messaging.numbering import ConversationKey
-from tieline.messaging.opening import SCHEMA, Opening
+from tieline.messaging.opening import Opening
+from tieline.messaging.repositories import SCHEMA
 from tieline.messaging.repositories.conversations import ConversationRepository, UserKey
 from tieline.messaging.repositories.messages import MessageRepository
 
 SendBatcher = CommitBatcher[Send, messaging_pb2.Message]
-
-Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
 _MICROSECOND = dt.timedelta(microseconds=1)
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
@@ -82,21 +80,15 @@ class MessagingServicer(messaging_service_pb2_grpc.MessagingServiceServicer):
         """Open a conversation of members, at most once per ``request_id``."""
         corp_id, caller = _require_user(request.corp_id)
         new = check_conversation_request(request.kind, request.name, request.user_ids, caller)
-
-        # Asked before the transaction, which holds a connection; judged within it, where a repeat
-        # gets its first answer even if somebody has left the corp since.
-        refusal = await self._find_refusal(corp_id, new)
-        async with transaction(self._pool) as connection:
-            return await answer_once(
-                connection,
-                SCHEMA,
-                corp_id=corp_id,
-                principal_id=caller.id,
-                request_id=request.request_id,
-                request=request,
-                response_type=messaging_service_pb2.CreateConversationResponse,
-                act=lambda: self._create(connection, corp_id, new, refusal),
-            )
+        return await answered_once(
+            self._pool,
+            SCHEMA,
+            request,
+            messaging_service_pb2.CreateConversationResponse,
+            lambda connection: self._create(connection, corp_id, new),
+            corp_id=corp_id,
+            prepare=lambda: self._check_others(corp_id, new),
+        )
 
     async def GetConversation(
         self, request: messaging_service_pb2.GetConversationRequest, context: Context
@@ -112,7 +104,7 @@ class MessagingServicer(messaging_service_pb2_grpc.MessagingServiceServicer):
     ) -> messaging_service_pb2.ListConversationsResponse:
         """List the caller's conversations, the latest activity first."""
         user = _require_user(request.corp_id)
-        limit = page_size(request.page_size, default=50, maximum=200)
+        size = page_size(request.page_size, default=50, maximum=200)
         position = self._page_tokens.decode(request.page_token, request)
         before = None
         if position is not None:
@@ -120,43 +112,38 @@ class MessagingServicer(messaging_service_pb2_grpc.MessagingServiceServicer):
             before = (_EPOCH + int(microseconds) * _MICROSECOND, str(conversation_id))
 
         async with self._pool.acquire() as connection:
-            # One more than the page holds tells whether there is another page.
             conversations = await ConversationRepository(connection).list_conversations_of(
-                user, before=before, limit=limit + 1
+                user, before=before, limit=size + 1
             )
 
-        response = messaging_service_pb2.ListConversationsResponse(
-            conversations=[conversation_to_proto(each) for each in conversations[:limit]]
+        page, next_page_token = self._page_tokens.cut(
+            conversations, size, request, _position_by_activity
         )
-        if len(conversations) > limit:
-            last = conversations[limit - 1]
-            microseconds = (last.last_activity_time - _EPOCH) // _MICROSECOND
-            response.next_page_token = self._page_tokens.encode(
-                [microseconds, last.conversation_id], request
-            )
-        return response
+        return messaging_service_pb2.ListConversationsResponse(
+            conversations=map(conversation_to_proto, page), next_page_token=next_page_token
+        )
 
     async def ListParticipants(
         self, request: messaging_service_pb2.ListParticipantsRequest, context: Context
     ) -> messaging_service_pb2.ListParticipantsResponse:
         """List who is in a conversation of the caller's, by kind and id."""
         key, caller = _require_conversation(request.corp_id, request.conversation_id)
-        limit = page_size(request.page_size, default=100, maximum=1000)
+        size = page_size(request.page_size, default=100, maximum=1000)
         position = self._page_tokens.decode(request.page_token, request)
         after = None if position is None else Participant(str(position[0]), str(position[1]))
 
         async with self._pool.acquire() as connection:
             repository = ConversationRepository(connection)
             if await repository.find_last_sequence_of(key, caller) is None:
-                raise conversation_not_found(request.conversation_id)
-            participants = await repository.list_participants(key, after=after, limit=limit + 1)
+                raise conversation_not_found_error(request.conversation_id)
+            participants = await repository.list_participants(key, after=after, limit=size + 1)
 
-        response = messaging_service_pb2.ListParticipantsResponse(
-            participants=[participant_to_proto(each) for each in participants[:limit]]
+        page, next_page_token = self._page_tokens.cut(
+            participants, size, request, lambda participant: participant
         )
-        if len(participants) > limit:
-            response.next_page_token = self._page_tokens.encode(participants[limit - 1], request)
-        return response
+        return messaging_service_pb2.ListParticipantsResponse(
+            participants=map(participant_to_proto, page), next_page_token=next_page_token
+        )
 
     async def SendMessage(
         self, request: messaging_service_pb2.SendMessageRequest, context: Context
@@ -193,7 +180,7 @@ class MessagingServicer(messaging_service_pb2_grpc.MessagingServiceServicer):
                 key, caller
             )
             if last_sequence is None:
-                raise conversation_not_found(request.conversation_id)
+                raise conversation_not_found_error(request.conversation_id)
             # Not beyond the number that the response calls the last.
             messages = await MessageRepository(connection).list_messages(
                 key, after=request.after_sequence, up_to=last_sequence, limit=limit
@@ -212,36 +199,27 @@ class MessagingServicer(messaging_service_pb2_grpc.MessagingServiceServicer):
             async for update in updates:
                 yield update
 
-    async def _find_refusal(self, corp_id: str, new: NewConversation) -> ServiceError | None:
-        """Ask directory about the people of a new conversation; return why it can't be."""
-        try:
-            response = await ask(
-                self._broker,
-                "requests.directory.v1.find_missing_members",
-                directory_requests_pb2.FindMissingMembersRequest(
-                    corp_id=corp_id, user_ids=[other.id for other in new.others]
-                ),
-                directory_requests_pb2.FindMissingMembersResponse,
-            )
-        except ServiceError as error:
-            return error
-        if not response.missing_user_ids:
-            return None
-        return NotFoundError(
-            "USER_NOT_FOUND",
-            "no such member in the corp",
-            {"userId": response.missing_user_ids[0]},
+    async def _check_others(self, corp_id: str, new: NewConversation) -> None:
+        """Refuse a conversation with somebody whom directory does not know."""
+        response = await ask(
+            self._broker,
+            "directory",
+            "find_missing_members",
+            directory_requests_pb2.FindMissingMembersRequest(
+                corp_id=corp_id, user_ids=[other.id for other in new.others]
+            ),
+            directory_requests_pb2.FindMissingMembersResponse,
         )
+        if response.missing_user_ids:
+            raise NotFoundError(
+                "USER_NOT_FOUND",
+                "no such member in the corp",
+                {"userId": response.missing_user_ids[0]},
+            )
 
     async def _create(
-        self,
-        connection: Connection,
-        corp_id: str,
-        new: NewConversation,
-        refusal: ServiceError | None,
+        self, connection: Connection, corp_id: str, new: NewConversation
     ) -> messaging_service_pb2.CreateConversationResponse:
-        if refusal is not None:
-            raise refusal
         opening = Opening(connection, self._announcer)
         if new.kind is ConversationKind.DIRECT:
             conversation_id = await opening.open_direct(corp_id, (new.caller, new.others[0]))
@@ -252,6 +230,11 @@ class MessagingServicer(messaging_service_pb2_grpc.MessagingServiceServicer):
             )
         conversation = await _get_conversation(connection, (corp_id, conversation_id), new.caller)
         return messaging_service_pb2.CreateConversationResponse(conversation=conversation)
+
+
+def _position_by_activity(conversation: Conversation) -> Position:
+    microseconds = (conversation.last_activity_time - _EPOCH) // _MICROSECOND
+    return [microseconds, conversation.conversation_id]
 
 
 def _require_user(corp_id: str) -> UserKey:
@@ -274,5 +257,5 @@ async def _get_conversation(
 ) -> messaging_pb2.Conversation:
     conversation = await ConversationRepository(connection).find_conversation_of(key, participant)
     if conversation is None:
-        raise conversation_not_found(key[1])
+        raise conversation_not_found_error(key[1])
     return conversation_to_proto(conversation)

@@ -7,6 +7,7 @@ from tieline.api.payments.v1 import payments_service_pb2, payments_service_pb2_g
 from tieline.chassis.runtime import service_runtime
 from tieline.payments.openings import Openings
 from tieline.payments.participation import Participation
+from tieline.payments.repositories import SCHEMA
 from tieline.payments.servicer import PaymentsServicer
 from tieline.payments.settings import PaymentsSettings
 
@@ -16,14 +17,13 @@ SETTINGS = PaymentsSettings
 @asynccontextmanager
 async def role(settings: PaymentsSettings) -> AsyncIterator[None]:
     """Run payments. What is entered last is left first: no call outlives the openings."""
-    async with service_runtime(settings, "payments") as runtime:
+    async with service_runtime(settings, SCHEMA) as runtime:
         participation = Participation(runtime.broker)
         async with Openings(runtime.pool, participation) as openings:
             servicer = PaymentsServicer(runtime.pool, participation, openings)
             async with runtime.serving(
-                lambda server: payments_service_pb2_grpc.add_PaymentsServiceServicer_to_server(
-                    servicer, server
-                ),
-                [payments_service_pb2.DESCRIPTOR.services_by_name["PaymentsService"]],
+                payments_service_pb2_grpc.add_PaymentsServiceServicer_to_server,
+                servicer,
+                payments_service_pb2.DESCRIPTOR.services_by_name["PaymentsService"],
             ):
                 yield

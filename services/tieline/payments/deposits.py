@@ -12,16 +12,11 @@ MAX_DEPOSIT_MINOR = 10**13
 
 MAX_BANK_REFERENCE_LENGTH = 64
 
-# Corp ids have 26 characters. Which of them exist only identity knows; the platform's own
-# administrators are trusted with it.
-MAX_CORP_ID_LENGTH = 64
-
 
 @dataclass(frozen=True, slots=True)
 class Deposit:
     """Money of a corp that arrived at the platform's bank."""
 
-    corp_id: str
     amount_minor: int
     currency_code: str
     bank_reference: str
@@ -30,7 +25,6 @@ class Deposit:
 def check_deposit(deposit: Deposit) -> None:
     """Refuse a deposit that breaks a limit; an error names all of them."""
     violations: dict[str, str] = {}
-    check_text(deposit.corp_id, "corp_id", violations, minimum=1, maximum=MAX_CORP_ID_LENGTH)
     if not 1 <= deposit.amount_minor <= MAX_DEPOSIT_MINOR:
         violations["amount_minor"] = f"must be from 1 to {MAX_DEPOSIT_MINOR}"
     check_currency(deposit.currency_code, violations)

@@ -34,10 +34,11 @@ from tieline.payments.red_packets import (
     Opening,
     RedPacket,
     Share,
-    empty_error,
-    not_found_error,
     plan_openings,
+    red_packet_empty_error,
+    red_packet_not_found_error,
 )
+from tieline.payments.repositories import SCHEMA
 from tieline.payments.repositories.ledger import LedgerRepository
 from tieline.payments.repositories.red_packets import RedPacketRepository
 
@@ -91,7 +92,7 @@ class Openings:
         if shares is None:
             return await self._batcher.submit(opening)
         if opening.opener not in shares:
-            raise empty_error(opening.red_packet_id)
+            raise red_packet_empty_error(opening.red_packet_id)
         return shares[opening.opener]
 
     async def get_visible_packet(self, opening: Opening) -> RedPacket:
@@ -100,7 +101,7 @@ class Openings:
         if packet is None or not await self._participation.has(
             opening.corp_id, packet.conversation_id, opening.opener
         ):
-            raise not_found_error(opening.red_packet_id)
+            raise red_packet_not_found_error(opening.red_packet_id)
         return packet
 
     async def _find_packet(self, opening: Opening) -> RedPacket | None:
@@ -122,7 +123,10 @@ class Openings:
         for corp_id in sorted({opening.corp_id for opening in openings}):
             of_corp = [opening for opening in openings if opening.corp_id == corp_id]
             shares |= await self._open_in_corp(connection, corp_id, of_corp)
-        return [shares.get(opening) or empty_error(opening.red_packet_id) for opening in openings]
+        return [
+            shares.get(opening) or red_packet_empty_error(opening.red_packet_id)
+            for opening in openings
+        ]
 
     async def _open_in_corp(
         self, connection: Connection, corp_id: str, openings: Sequence[Opening]
@@ -139,7 +143,7 @@ class Openings:
             return held
         given = await _give(connection, repository, corp_id, planned)
         await insert_events(
-            connection, "payments", [build_opened_event(*opened) for opened in given.items()]
+            connection, SCHEMA, [build_opened_event(*opened) for opened in given.items()]
         )
         return held | given
 

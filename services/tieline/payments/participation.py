@@ -10,8 +10,6 @@ from tieline.chassis.requests import ask
 from tieline.payments.messages import to_principal_ref
 from tieline.payments.red_packets import Opener
 
-CHECK_PARTICIPANT = "requests.messaging.v1.check_participant"
-
 
 class Participation:
     """Knows participants."""
@@ -26,7 +24,8 @@ class Participation:
         """
         response = await ask(
             self._broker,
-            CHECK_PARTICIPANT,
+            "messaging",
+            "check_participant",
             messaging_requests_pb2.CheckParticipantRequest(
                 corp_id=corp_id,
                 conversation_id=conversation_id,

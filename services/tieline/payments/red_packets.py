@@ -133,14 +133,21 @@ def plan_openings(
     return planned
 
 
-def empty_error(red_packet_id: str) -> FailedPreconditionError:
+def conversation_not_found_error(conversation_id: str) -> NotFoundError:
+    """Build what those get who may not know of the conversation."""
+    return NotFoundError(
+        "CONVERSATION_NOT_FOUND", "no such conversation", {"conversationId": conversation_id}
+    )
+
+
+def red_packet_empty_error(red_packet_id: str) -> FailedPreconditionError:
     """Build what late comers get."""
     return FailedPreconditionError(
         "RED_PACKET_EMPTY", "every share is taken", {"redPacketId": red_packet_id}
     )
 
 
-def not_found_error(red_packet_id: str) -> NotFoundError:
+def red_packet_not_found_error(red_packet_id: str) -> NotFoundError:
     """Build what those get who may not know of the packet.
 
     Of what is no id only so much goes into the answer as an id has: 36 characters.

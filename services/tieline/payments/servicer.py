@@ -1,19 +1,15 @@
 """PaymentsService on the wire: translates, checks, runs one transaction, translates back."""
 
-import re
 import secrets
-from typing import TYPE_CHECKING, Any
-
-import grpc.aio
 
 from tieline.api.payments.v1 import payments_pb2, payments_service_pb2, payments_service_pb2_grpc
 from tieline.chassis.calls import current_principal
-from tieline.chassis.errors import NotFoundError
-from tieline.chassis.idempotency import answer_once
+from tieline.chassis.fields import is_uuid
+from tieline.chassis.grpc_context import Context
+from tieline.chassis.idempotency import answered_once
 from tieline.chassis.ids import new_uuid7
 from tieline.chassis.outbox import insert_events
-from tieline.chassis.postgres import Connection, Pool, transaction
-from tieline.chassis.principals import Principal
+from tieline.chassis.postgres import Connection, Pool
 from tieline.payments.deposits import Deposit, build_deposit_transfer, check_deposit
 from tieline.payments.ledger import (
     CORP_ACCOUNT_ID,
@@ -31,17 +27,13 @@ from tieline.payments.red_packets import (
     Opening,
     RedPacketIntent,
     check_intent,
-    not_found_error,
+    conversation_not_found_error,
+    red_packet_not_found_error,
 )
+from tieline.payments.repositories import SCHEMA
 from tieline.payments.repositories.ledger import LedgerRepository
 from tieline.payments.repositories.red_packets import RedPacketRepository
 from tieline.payments.split import SEED_BYTES, split_amount
-
-_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-
-
-if TYPE_CHECKING:
-    _Context = grpc.aio.ServicerContext[Any, Any]
 
 
 class PaymentsServicer(payments_service_pb2_grpc.PaymentsServiceServicer):
@@ -53,40 +45,36 @@ class PaymentsServicer(payments_service_pb2_grpc.PaymentsServiceServicer):
         self._openings = openings
 
     async def CreateDeposit(
-        self, request: payments_service_pb2.CreateDepositRequest, context: "_Context"
+        self, request: payments_service_pb2.CreateDepositRequest, context: Context
     ) -> payments_service_pb2.CreateDepositResponse:
         """Credit a corp's account, at most once per ``request_id``."""
         principal = current_principal()
         corp_id = principal.require_corp(request.corp_id)
         deposit = Deposit(
-            corp_id=corp_id,
             amount_minor=request.amount_minor,
             currency_code=request.currency_code,
             bank_reference=request.bank_reference,
         )
         check_deposit(deposit)
 
-        async def act() -> payments_service_pb2.CreateDepositResponse:
+        async def act(connection: Connection) -> payments_service_pb2.CreateDepositResponse:
             business_key = f"{principal.id}/{request.request_id.lower()}"
             transfer = build_deposit_transfer(deposit, business_key)
             accounts = await LedgerRepository(connection, corp_id).post([transfer])
             balance_minor = accounts[CORP_ACCOUNT_ID].balance_minor
             return payments_service_pb2.CreateDepositResponse(balance_minor=balance_minor)
 
-        async with transaction(self._pool) as connection:
-            return await answer_once(
-                connection,
-                "payments",
-                corp_id=corp_id,
-                principal_id=_sender_id(principal),
-                request_id=request.request_id,
-                request=request,
-                response_type=payments_service_pb2.CreateDepositResponse,
-                act=act,
-            )
+        return await answered_once(
+            self._pool,
+            SCHEMA,
+            request,
+            payments_service_pb2.CreateDepositResponse,
+            act,
+            corp_id=corp_id,
+        )
 
     async def GetBalance(
-        self, request: payments_service_pb2.GetBalanceRequest, context: "_Context"
+        self, request: payments_service_pb2.GetBalanceRequest, context: Context
     ) -> payments_service_pb2.GetBalanceResponse:
         """Return what the caller's account holds; an administrator's is the corp's."""
         principal = current_principal()
@@ -102,7 +90,7 @@ class PaymentsServicer(payments_service_pb2_grpc.PaymentsServiceServicer):
         )
 
     async def CreateRedPacket(
-        self, request: payments_service_pb2.CreateRedPacketRequest, context: "_Context"
+        self, request: payments_service_pb2.CreateRedPacketRequest, context: Context
     ) -> payments_service_pb2.CreateRedPacketResponse:
         """Set money of the corp aside, at most once per ``request_id``."""
         principal = current_principal()
@@ -115,43 +103,35 @@ class PaymentsServicer(payments_service_pb2_grpc.PaymentsServiceServicer):
             greeting=request.greeting,
         )
         check_intent(intent)
-        # Before the transaction: no connection waits for another service's answer.
-        is_participant = await self._participation.has(
-            corp_id, intent.conversation_id, Opener(principal.kind, principal.id)
-        )
 
-        async def act() -> payments_service_pb2.CreateRedPacketResponse:
-            # Only the first time: a repeat gets the first answer, in the conversation or not.
-            if not is_participant:
-                raise NotFoundError(
-                    "CONVERSATION_NOT_FOUND",
-                    "no such conversation",
-                    {"conversationId": intent.conversation_id},
-                )
+        async def check_sender() -> None:
+            sender = Opener(principal.kind, principal.id)
+            if not await self._participation.has(corp_id, intent.conversation_id, sender):
+                raise conversation_not_found_error(intent.conversation_id)
+
+        async def act(connection: Connection) -> payments_service_pb2.CreateRedPacketResponse:
             packet = await _create_red_packet(connection, corp_id, principal.id, intent)
             return payments_service_pb2.CreateRedPacketResponse(red_packet=packet)
 
-        async with transaction(self._pool) as connection:
-            return await answer_once(
-                connection,
-                "payments",
-                corp_id=corp_id,
-                principal_id=_sender_id(principal),
-                request_id=request.request_id,
-                request=request,
-                response_type=payments_service_pb2.CreateRedPacketResponse,
-                act=act,
-            )
+        return await answered_once(
+            self._pool,
+            SCHEMA,
+            request,
+            payments_service_pb2.CreateRedPacketResponse,
+            act,
+            corp_id=corp_id,
+            prepare=check_sender,
+        )
 
     async def OpenRedPacket(
-        self, request: payments_service_pb2.OpenRedPacketRequest, context: "_Context"
+        self, request: payments_service_pb2.OpenRedPacketRequest, context: Context
     ) -> payments_service_pb2.OpenRedPacketResponse:
         """Give the caller a share, or the one that the caller has."""
         share = await self._openings.open(_read_opening(request.corp_id, request.red_packet_id))
         return payments_service_pb2.OpenRedPacketResponse(share=to_share(share))
 
     async def GetRedPacket(
-        self, request: payments_service_pb2.GetRedPacketRequest, context: "_Context"
+        self, request: payments_service_pb2.GetRedPacketRequest, context: Context
     ) -> payments_service_pb2.GetRedPacketResponse:
         """Return a packet and its opened shares to a participant."""
         opening = _read_opening(request.corp_id, request.red_packet_id)
@@ -164,7 +144,7 @@ class PaymentsServicer(payments_service_pb2_grpc.PaymentsServiceServicer):
         )
 
     async def CheckLedger(
-        self, request: payments_service_pb2.CheckLedgerRequest, context: "_Context"
+        self, request: payments_service_pb2.CheckLedgerRequest, context: Context
     ) -> payments_service_pb2.CheckLedgerResponse:
         """Add the corp's whole ledger up anew, as it is at one moment."""
         corp_id = current_principal().require_corp(request.corp_id)
@@ -205,7 +185,7 @@ async def _create_red_packet(
     )
     await LedgerRepository(connection, corp_id).post([transfer])
     message = to_red_packet(packet, [])
-    await insert_events(connection, "payments", [build_created_event(corp_id, message)])
+    await insert_events(connection, SCHEMA, [build_created_event(corp_id, message)])
     return message
 
 
@@ -215,11 +195,6 @@ def _read_opening(corp_id: str, red_packet_id: str) -> Opening:
     corp_id = principal.require_corp(corp_id)
     # In one spelling: the shares of a packet are held under it.
     red_packet_id = red_packet_id.lower()
-    if not _UUID.fullmatch(red_packet_id):
-        raise not_found_error(red_packet_id)
+    if not is_uuid(red_packet_id):
+        raise red_packet_not_found_error(red_packet_id)
     return Opening(corp_id, red_packet_id, Opener(principal.kind, principal.id))
-
-
-def _sender_id(principal: Principal) -> str:
-    """Return whose request ids these are: a member and an administrator may be called the same."""
-    return f"{principal.kind}:{principal.id}"

@@ -7,8 +7,8 @@ import pytest
 
 from fakes.eventually import eventually
 from tieline.chassis.commit_batch import CommitBatcher
-from tieline.chassis.errors import ServiceError, UnavailableError
-from tieline.chassis.postgres import Connection, Pool
+from tieline.chassis.errors import AbortedError, ServiceError, UnavailableError
+from tieline.chassis.postgres import Connection, Pool, transaction
 
 
 @pytest.fixture
@@ -84,3 +84,24 @@ async def test_every_acknowledged_item_is_stored(numbers: Pool) -> None:
 
     assert outcomes == list(range(100))
     assert await stored(numbers) == list(range(100))
+
+
+async def test_held_lock_fails_the_batch_once_and_not_each_item_for_itself(numbers: Pool) -> None:
+    tried: list[int] = []
+
+    async def insert_soon(connection: Connection, items: Sequence[int]) -> list[int | ServiceError]:
+        tried.append(len(items))
+        await connection.execute("SET LOCAL lock_timeout = '50ms'")
+        return await insert(connection, items)
+
+    async with CommitBatcher(numbers, insert_soon) as batches:
+        async with transaction(numbers) as holder:
+            await holder.execute("LOCK TABLE public.numbers")
+            outcomes = await asyncio.gather(
+                *(batches.submit(n) for n in range(5)), return_exceptions=True
+            )
+        after = await batches.submit(9)
+
+    assert [type(outcome) for outcome in outcomes] == [AbortedError] * 5
+    assert tried == [5, 1]
+    assert after == 9

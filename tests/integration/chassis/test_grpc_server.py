@@ -24,13 +24,13 @@ from fakes.guarded_calls import (
 from tieline.api.identity.v1 import identity_service_pb2
 from tieline.chassis.authentication import TokenVerifier
 from tieline.chassis.grpc_server import (
-    ServerLimits,
     bind,
     build_server,
     check_port_is_free,
-    serve_until,
+    serving,
 )
 from tieline.chassis.health import DATABASE, Health
+from tieline.chassis.interceptors.guarded_method import CallLimits
 from tieline.chassis.process import StartError
 from tieline.chassis.telemetry import telemetry
 
@@ -56,11 +56,11 @@ async def test_drain_finishes_the_call_in_flight_and_refuses_new_ones() -> None:
         return StringValue(value="done")
 
     async with guarded_server({"Work": unary(work), "Echo": unary(echo)}) as caller:
-        stop = asyncio.Event()
-        serving = asyncio.create_task(serve_until(stop, caller.guarded, grace_s=10))
+        stack = AsyncExitStack()
+        await stack.enter_async_context(serving(caller.guarded, grace_s=10))
         in_flight = asyncio.create_task(caller.unary("Work"))
         await begun.wait()
-        stop.set()
+        drain = asyncio.create_task(stack.aclose())
         await eventually(lambda: not caller.guarded.health.is_ready)
 
         with pytest.raises(grpc.aio.AioRpcError) as caught:
@@ -69,21 +69,18 @@ async def test_drain_finishes_the_call_in_flight_and_refuses_new_ones() -> None:
 
         assert await in_flight == "done"
         assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
-        await serving
+        await drain
 
 
 async def test_drain_ends_subscriptions_long_before_the_grace_is_over() -> None:
     async with guarded_server({"Subscribe": bidirectional(endless)}) as caller:
-        stop = asyncio.Event()
-        serving = asyncio.create_task(serve_until(stop, caller.guarded, grace_s=600))
-        stream = caller.stream("Subscribe")
-        await stream.read()
-        stop.set()
+        async with serving(caller.guarded, grace_s=600):
+            stream = caller.stream("Subscribe")
+            await stream.read()
 
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await stream.read()
 
-        await serving
         assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
         assert read_reason(caught.value) == "SHUTTING_DOWN"
 
@@ -97,12 +94,9 @@ async def test_drain_cancels_what_is_not_done_when_the_grace_is_over() -> None:
         raise AssertionError("nobody sets the event")
 
     async with guarded_server({"Hang": unary(hang)}) as caller:
-        stop = asyncio.Event()
-        serving = asyncio.create_task(serve_until(stop, caller.guarded, grace_s=0.1))
-        in_flight = asyncio.create_task(caller.unary("Hang"))
-        await begun.wait()
-        stop.set()
-        await serving
+        async with serving(caller.guarded, grace_s=0.1):
+            in_flight = asyncio.create_task(caller.unary("Hang"))
+            await begun.wait()
 
         with pytest.raises(grpc.aio.AioRpcError):
             await in_flight
@@ -195,12 +189,13 @@ async def test_reflection_lists_the_services_without_a_token() -> None:
         measured = stack.enter_context(telemetry("test"))
         service = identity_service_pb2.DESCRIPTOR.services_by_name["IdentityService"]
         guarded = build_server(
-            [service],
-            lambda _: None,
+            lambda _servicer, _server: None,
+            None,
+            service,
             verifier=TokenVerifier(fetch_keys),
             health=Health(),
             telemetry=measured,
-            limits=ServerLimits(),
+            limits=CallLimits(),
         )
         port = bind(guarded, "127.0.0.1", 0)
         await guarded.server.start()

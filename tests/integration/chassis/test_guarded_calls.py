@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -9,6 +10,7 @@ import grpc
 import pytest
 from google.protobuf.wrappers_pb2 import StringValue
 from google.rpc import error_details_pb2
+from opentelemetry.trace import get_tracer
 
 from fakes.eventually import eventually
 from fakes.guarded_calls import (
@@ -20,15 +22,16 @@ from fakes.guarded_calls import (
     read_status,
     unary,
 )
-from tieline.chassis.calls import current_call, current_principal
+from tieline.chassis.calls import Call, current_call, current_principal
 from tieline.chassis.errors import (
     InvalidArgumentError,
     NotFoundError,
     ResourceExhaustedError,
 )
-from tieline.chassis.grpc_server import ServerLimits
 from tieline.chassis.health import BROKER, DATABASE
 from tieline.chassis.interceptors.access import AccessRule
+from tieline.chassis.interceptors.guarded_method import CallLimits
+from tieline.chassis.interceptors.tracing import CallTracing
 from tieline.chassis.principals import PrincipalKind
 from tieline.chassis.telemetry import inject_headers
 
@@ -212,7 +215,7 @@ async def test_call_without_a_deadline_gets_the_default_one() -> None:
         await asyncio.Event().wait()
         raise AssertionError("nobody sets the event")
 
-    limits = ServerLimits(default_deadline_s=0.05, trace_sample_ratio=0)
+    limits = CallLimits(default_deadline_s=0.05, trace_sample_ratio=0)
     async with guarded_server({"Wait": unary(wait)}, limits=limits) as caller:
         error = await refused(caller, "Wait", timeout_s=None)
 
@@ -341,6 +344,41 @@ async def test_message_in_a_stream_that_is_no_message_is_the_callers_fault() -> 
     assert read_reason(caught.value) == "INVALID_FIELD"
 
 
+async def _read_to_the_end(stream: Any) -> None:
+    while await stream.read() is not grpc.aio.EOF:
+        pass
+
+
+async def test_response_stream_ends_with_the_callers_token() -> None:
+    async def count(_: AsyncIterator[StringValue], __: Any) -> AsyncIterator[StringValue]:
+        while True:
+            yield StringValue(value="tick")
+            await asyncio.sleep(0.01)
+
+    async with guarded_server({"Count": bidirectional(count)}) as caller:
+        expiry = {"kind": "member", "corp": "wwacme", "sub": "li.wei", "exp": int(time.time()) + 2}
+        token = caller.tokens.sign(expiry)
+        stream = caller.stream("Count", token=token)
+
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await _read_to_the_end(stream)
+
+    assert read_reason(caught.value) == "TOKEN_EXPIRED"
+    assert caught.value.code() is grpc.StatusCode.UNAUTHENTICATED
+
+
+@pytest.mark.parametrize("tracestate", ["a=b\r\nTieline-Principal: {}", "a\0b", "x" * 513])
+def test_tracestate_that_is_no_list_of_printable_keys_is_dropped(tracestate: str) -> None:
+    call = Call("/a.B/C", "request-1")
+    parent = "00-" + "a" * 32 + "-" + "b" * 16 + "-00"
+
+    CallTracing(get_tracer("test"), 0).begin(
+        call, {"traceparent": parent, "tracestate": tracestate}
+    )
+
+    assert (call.traceparent, call.tracestate) == (parent, "")
+
+
 async def test_handlers_generator_is_closed_in_its_own_task_when_the_caller_hangs_up() -> None:
     closed = asyncio.Event()
     tasks: set[asyncio.Task[Any] | None] = set()
@@ -401,7 +439,7 @@ async def test_slow_success_is_logged_and_a_fast_one_is_not(
         async with guarded_server({"Echo": unary(echo)}) as caller:
             await caller.unary("Echo")
         fast = [record for record in caplog.records if record.name.endswith("access_log")]
-        limits = ServerLimits(slow_call_s=0, trace_sample_ratio=0)
+        limits = CallLimits(slow_call_s=0, trace_sample_ratio=0)
         async with guarded_server({"Echo": unary(echo)}, limits=limits) as caller:
             await caller.unary("Echo")
     slow = [record for record in caplog.records if record.name.endswith("access_log")]

@@ -183,9 +183,7 @@ async def test_question_while_nats_is_away_fails_at_once(
     await eventually(lambda: not health.is_ready)
 
     with pytest.raises(UnavailableError) as raised:
-        await ask(
-            mortal_broker, "requests.directory.v1.x", StringValue(), StringValue, timeout_s=60
-        )
+        await ask(mortal_broker, "directory", "x", StringValue(), StringValue, timeout_s=60)
 
     assert (raised.value.reason, raised.value.retry_after_s) == ("BROKER_UNAVAILABLE", 1.0)
 

@@ -3,16 +3,22 @@
 import asyncio
 import json
 from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from google.protobuf.wrappers_pb2 import StringValue
 from nats.aio.msg import Msg
 
 from fakes.eventually import eventually
+from fakes.network import network_to
 from tieline.chassis.broker import Broker, connect_admin
 from tieline.chassis.calls import Call, entered
+from tieline.chassis.event_publisher import EventPublisher
+from tieline.chassis.health import Health
 from tieline.chassis.outbox import Event, OutboxRelay, build_event, insert_events
-from tieline.chassis.postgres import Pool, transaction
+from tieline.chassis.postgres import Pool, create_pool, transaction
 from tieline.embedded.nats import EmbeddedNats
 
 SUBJECT = "tieline.identity.v1.corp_created"
@@ -201,6 +207,142 @@ async def test_standby_wakes_the_active_relay_before_its_poll(
             await eventually(lambda: _is_empty(pool), timeout_s=5)
 
 
+async def test_commit_while_the_standbys_wake_is_under_way_wakes_the_relay_too(
+    pool: Pool,
+    identity_broker: Broker,
+    monkeypatch: pytest.MonkeyPatch,
+    declared_nats: EmbeddedNats,
+) -> None:
+    monkeypatch.setattr("tieline.chassis.outbox._POLL_INTERVAL_S", 3600.0)
+    flush = identity_broker.flush
+    may_flush = asyncio.Event()
+
+    async def slow_flush(timeout: int = 10) -> None:  # noqa: ASYNC109 -- as the client has it
+        await may_flush.wait()
+        await flush(timeout)
+
+    async with OutboxRelay(pool, identity_broker, "identity") as active:
+        await eventually(lambda: active.is_active)
+        async with OutboxRelay(pool, identity_broker, "identity"):  # the pool now wakes this one
+            monkeypatch.setattr(identity_broker, "flush", slow_flush)
+            await insert(pool, [event(1)])
+            await eventually(lambda: _is_empty(pool))
+            await insert(pool, [event(2)])
+            may_flush.set()
+
+            await eventually(lambda: _is_empty(pool), timeout_s=5)
+
+
+async def test_relay_whose_machine_vanishes_loses_its_lock(
+    chassis_dsn: str,
+    pool: Pool,
+    identity_broker: Broker,
+    declared_nats: EmbeddedNats,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("tieline.chassis.postgres._COMMAND_TIMEOUT_S", 3600)
+    monkeypatch.setattr("tieline.chassis.postgres._IDLE_SESSION_TIMEOUT_S", 2)
+    port = urlsplit(chassis_dsn).port
+    assert port is not None
+    monkeypatch.setattr("tieline.chassis.outbox._FLUSH_TIMEOUT_S", 0.1)
+    async with (
+        network_to(port) as network,
+        _pool_over(chassis_dsn, network.port) as distant,
+        OutboxRelay(distant, identity_broker, "identity") as vanishing,
+    ):
+        await insert(pool, [event(1)])
+        # Its statements are prepared: halfway through that a session is not idle for the server, and
+        # TCP alone ends it.
+        await eventually(lambda: _is_empty(pool))
+        assert vanishing.is_active
+        async with OutboxRelay(pool, identity_broker, "identity") as standby:
+            network.swallow()
+
+            await eventually(lambda: standby.is_active)
+
+
+async def test_relay_whose_connection_falls_silent_begins_again_on_another(
+    chassis_dsn: str,
+    pool: Pool,
+    identity_broker: Broker,
+    declared_nats: EmbeddedNats,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("tieline.chassis.postgres._COMMAND_TIMEOUT_S", 1)
+    monkeypatch.setattr("tieline.chassis.postgres._IDLE_SESSION_TIMEOUT_S", 2)
+    port = urlsplit(chassis_dsn).port
+    assert port is not None
+    async with (
+        network_to(port) as network,
+        _pool_over(chassis_dsn, network.port) as distant,
+        OutboxRelay(distant, identity_broker, "identity") as relay,
+    ):
+        await insert(pool, [event(1)])
+        # Its statements are prepared: halfway through that a session is not idle for the server, and
+        # TCP alone ends it.
+        await eventually(lambda: _is_empty(pool))
+        assert relay.is_active
+        network.swallow()
+        await insert(pool, [event(2)])
+
+        await eventually(lambda: _is_empty(pool))
+
+
+async def test_relay_ends_although_the_client_library_swallows_the_cancellation(
+    pool: Pool,
+    identity_broker: Broker,
+    declared_nats: EmbeddedNats,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("tieline.chassis.outbox._FLUSH_TIMEOUT_S", 0.1)
+    build = identity_broker.jetstream
+    is_stalled = asyncio.Event()
+
+    def build_stalling(**options: Any) -> Any:
+        jetstream = build(**{**options, "publish_async_max_pending": 0})
+        publish = jetstream.publish_async
+
+        async def publish_async(*arguments: Any, **others: Any) -> Any:
+            is_stalled.set()
+            return await publish(*arguments, **others)
+
+        monkeypatch.setattr(jetstream, "publish_async", publish_async)
+        return jetstream
+
+    monkeypatch.setattr(identity_broker, "jetstream", build_stalling)
+    await insert(pool, [event(1)])
+
+    async with asyncio.timeout(10):
+        async with OutboxRelay(pool, identity_broker, "identity"):
+            await is_stalled.wait()
+
+
+async def test_publisher_that_failed_to_send_again_and_again_still_publishes(
+    pool: Pool,
+    identity_broker: Broker,
+    declared_nats: EmbeddedNats,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("tieline.chassis.event_publisher._ACK_TIMEOUT_S", 0.5)
+    await insert(pool, [event(number) for number in range(4)])
+    async with pool.acquire() as connection:
+        rows = await connection.fetch("SELECT * FROM identity.outbox ORDER BY outbox_id")
+    publish = identity_broker.publish
+
+    async def fail_midway(subject: str, payload: bytes = b"", **others: object) -> None:
+        if payload == event(3).payload:
+            raise ConnectionResetError
+        await publish(subject, payload, **others)  # type: ignore[arg-type]  # passed on as they are
+
+    publisher = EventPublisher(identity_broker, "IDENTITY", max_pending=4)
+    with monkeypatch.context() as patch:
+        patch.setattr(identity_broker, "publish", fail_midway)
+        for _ in range(10):  # more than may be pending
+            assert await publisher.publish(rows) == []
+
+    assert await publisher.publish(rows) == rows
+
+
 async def test_leaving_the_relay_sends_what_is_committed(
     pool: Pool, identity_broker: Broker, declared_nats: EmbeddedNats
 ) -> None:
@@ -224,6 +366,12 @@ async def test_insert_is_one_statement_whose_headers_are_json(pool: Pool) -> Non
 
 async def _is_empty(pool: Pool) -> bool:
     return await count_waiting(pool) == 0
+
+
+def _pool_over(dsn: str, port: int) -> AbstractAsyncContextManager[Pool]:
+    """Connect by way of this port."""
+    dsn = dsn.replace(f":{urlsplit(dsn).port}/", f":{port}/")
+    return create_pool(dsn, service="identity", max_size=2, health=Health())
 
 
 async def _terminate_lock_holder(pool: Pool) -> None:

@@ -2,10 +2,13 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
 
+from fakes.network import Network, network_to
+from tieline.chassis import migrations
 from tieline.chassis.errors import (
     AbortedError,
     AlreadyExistsError,
@@ -14,7 +17,14 @@ from tieline.chassis.errors import (
     UnavailableError,
 )
 from tieline.chassis.health import Health
-from tieline.chassis.postgres import Pool, create_pool, transaction
+from tieline.chassis.postgres import (
+    TCP_SETTINGS,
+    Connection,
+    Pool,
+    create_pool,
+    describe_address,
+    transaction,
+)
 
 
 @pytest.fixture
@@ -126,3 +136,109 @@ async def test_no_free_connection_is_unavailable(
             await run(accounts, "SELECT 1")
 
     assert health.is_ready
+
+
+@pytest.mark.parametrize(
+    "dsn",
+    [
+        "host=db user=tieline password=hunter2 dbname=t",
+        "tieline:hunter2@db/tieline",
+        "postgresql://db/tieline password=hunter2",
+        "postgresql://u:hunter2@db:x/tieline",
+    ],
+)
+def test_an_address_that_is_described_shows_no_password(dsn: str) -> None:
+    assert "hunter2" not in describe_address(dsn)
+
+
+def test_an_address_is_described_by_host_port_and_database() -> None:
+    address = describe_address("postgresql://u:hunter2@db.example/tieline")
+
+    assert address == "db.example:5432/tieline"
+
+
+@pytest.mark.parametrize("is_begun", [True, False], ids=["in the block", "at BEGIN"])
+async def test_statement_without_an_answer_is_an_outage_and_is_soon_known(
+    empty_database: str, health: Health, monkeypatch: pytest.MonkeyPatch, is_begun: bool
+) -> None:
+    monkeypatch.setattr("tieline.chassis.postgres._COMMAND_TIMEOUT_S", 2.0)
+    port = urlsplit(empty_database).port
+    assert port is not None
+
+    async def ask(pool: Pool, network: Network) -> None:
+        if not is_begun:
+            network.swallow()
+        async with transaction(pool) as connection:
+            network.swallow()
+            await connection.execute("SELECT 1")
+
+    async with network_to(port) as network:
+        dsn = empty_database.replace(f":{port}/", f":{network.port}/")
+        async with create_pool(dsn, service="test", max_size=1, health=health) as pool:
+            async with asyncio.timeout(3.5):  # not twice the time for a statement
+                with pytest.raises(UnavailableError):
+                    await ask(pool, network)
+            assert not health.is_ready
+
+
+async def test_connection_that_falls_silent_when_its_work_is_done_fails_nobody(
+    empty_database: str, health: Health, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tieline.chassis.postgres._ACQUIRE_TIMEOUT_S", 1.0)
+    port = urlsplit(empty_database).port
+    assert port is not None
+    async with network_to(port) as network:
+        dsn = empty_database.replace(f":{port}/", f":{network.port}/")
+        async with create_pool(dsn, service="test", max_size=1, health=health) as pool:
+            async with pool.acquire() as connection:
+                one = await connection.fetchval("SELECT 1")
+                network.swallow()
+
+            assert one == 1
+            await run(pool, "SELECT 1")
+
+
+@pytest.mark.parametrize("is_wait_for", [True, False], ids=["wait_for", "timeout"])
+async def test_own_timeout_of_a_block_is_no_outage(
+    accounts: Pool, health: Health, is_wait_for: bool
+) -> None:
+    async def sleep(connection: Connection) -> None:
+        statement = connection.execute("SELECT pg_sleep(30)")
+        if is_wait_for:
+            await asyncio.wait_for(statement, 0.05)
+        else:
+            async with asyncio.timeout(0.05):
+                await statement
+
+    async def inside() -> None:
+        async with transaction(accounts) as connection:
+            await sleep(connection)
+
+    async def outside() -> None:
+        async with asyncio.timeout(0.05), transaction(accounts) as connection:
+            await connection.execute("SELECT pg_sleep(30)")
+
+    for act in (inside, outside):
+        with pytest.raises(TimeoutError):
+            await act()
+
+    assert health.is_ready
+    await run(accounts, "SELECT 1")
+
+
+async def test_server_notices_soon_that_a_client_is_gone_whoever_connects(
+    accounts: Pool, empty_database: str
+) -> None:
+    async def read_settings(connection: Connection) -> dict[str, str]:
+        return {name: await connection.fetchval(f"SHOW {name}") for name in TCP_SETTINGS}
+
+    async with accounts.acquire() as lent:
+        of_pool = await read_settings(lent)
+    async with accounts.connect() as own:
+        of_lock_holder = await read_settings(own)
+        idle_session_timeout = await own.fetchval("SHOW idle_session_timeout")
+    async with migrations._connect(empty_database) as migrating:
+        of_migrations = await read_settings(migrating)
+
+    assert of_pool == of_lock_holder == of_migrations == dict(TCP_SETTINGS)
+    assert idle_session_timeout == "30s"

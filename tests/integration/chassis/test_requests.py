@@ -17,6 +17,7 @@ from tieline.chassis.errors import (
     ResourceExhaustedError,
     UnavailableError,
 )
+from tieline.chassis.message_headers import DEADLINE_HEADER
 from tieline.chassis.principals import Principal, PrincipalKind
 from tieline.chassis.requests import InternalError, RequestHandler, answering, ask
 
@@ -35,7 +36,9 @@ async def echo(request: StringValue) -> StringValue:
 
 async def test_question_is_answered(identity_broker: Broker, directory_broker: Broker) -> None:
     async with answering(directory_broker, "directory", handlers(echo)):
-        answer = await ask(identity_broker, SUBJECT, StringValue(value="你好"), StringValue)
+        answer = await ask(
+            identity_broker, "directory", "echo", StringValue(value="你好"), StringValue
+        )
 
     assert answer.value == "你好"
 
@@ -57,7 +60,7 @@ async def test_caller_and_request_travel_and_the_deadline_shrinks(
     )
     async with answering(directory_broker, "directory", handlers(remember)):
         with entered(call):
-            await ask(identity_broker, SUBJECT, StringValue(), StringValue)
+            await ask(identity_broker, "directory", "echo", StringValue(), StringValue)
 
     (there,) = seen
     assert (there.request_id, there.principal) == ("request-1", principal)
@@ -85,7 +88,7 @@ async def test_error_of_the_other_service_is_raised_as_it_was(
 
     async with answering(directory_broker, "directory", handlers(refuse)):
         with pytest.raises(type(error)) as raised:
-            await ask(identity_broker, SUBJECT, StringValue(), StringValue)
+            await ask(identity_broker, "directory", "echo", StringValue(), StringValue)
 
     got = raised.value
     assert (got.reason, got.text, got.retry_after_s) == (
@@ -105,7 +108,7 @@ async def test_fault_of_the_other_service_tells_nothing_and_is_logged_there(
 
     async with answering(directory_broker, "directory", handlers(crash)):
         with pytest.raises(InternalError) as raised:
-            await ask(identity_broker, SUBJECT, StringValue(), StringValue)
+            await ask(identity_broker, "directory", "echo", StringValue(), StringValue)
 
     assert "secret" not in str(raised.value)
     assert "a secret detail" in caplog.text
@@ -125,7 +128,7 @@ async def test_nobody_there_is_unavailable_at_once(identity_broker: Broker) -> N
     started = time.monotonic()
 
     with pytest.raises(UnavailableError) as raised:
-        await ask(identity_broker, SUBJECT, StringValue(), StringValue, timeout_s=30)
+        await ask(identity_broker, "directory", "echo", StringValue(), StringValue, timeout_s=30)
 
     assert (raised.value.reason, raised.value.metadata) == (
         "SERVICE_UNAVAILABLE",
@@ -144,10 +147,12 @@ async def test_answer_that_does_not_come_is_unavailable_or_past_the_deadline(
     async with answering(directory_broker, "directory", handlers(wait)):
         # The answering side gives up at the same time and says so; either may be heard first.
         with pytest.raises((UnavailableError, DeadlineExceededError)):
-            await ask(identity_broker, SUBJECT, StringValue(), StringValue, timeout_s=0.05)
+            await ask(
+                identity_broker, "directory", "echo", StringValue(), StringValue, timeout_s=0.05
+            )
         late = Call("/test", "r", time.monotonic() - 1)
         with entered(late), pytest.raises(DeadlineExceededError):
-            await ask(identity_broker, SUBJECT, StringValue(), StringValue)
+            await ask(identity_broker, "directory", "echo", StringValue(), StringValue)
 
 
 async def test_slow_handler_does_not_hold_up_the_next(
@@ -162,9 +167,16 @@ async def test_slow_handler_does_not_hold_up_the_next(
 
     async with answering(directory_broker, "directory", handlers(slow)):
         waiting = asyncio.create_task(
-            ask(identity_broker, SUBJECT, StringValue(value="slow"), StringValue, timeout_s=10)
+            ask(
+                identity_broker,
+                "directory",
+                "echo",
+                StringValue(value="slow"),
+                StringValue,
+                timeout_s=10,
+            )
         )
-        await ask(identity_broker, SUBJECT, StringValue(value="quick"), StringValue)
+        await ask(identity_broker, "directory", "echo", StringValue(value="quick"), StringValue)
         assert not waiting.done()
         release.set()
         assert (await waiting).value == "slow"
@@ -182,7 +194,14 @@ async def test_leaving_answers_what_is_being_handled(
 
     async with answering(directory_broker, "directory", handlers(slow)):
         waiting = asyncio.create_task(
-            ask(identity_broker, SUBJECT, StringValue(value="x"), StringValue, timeout_s=10)
+            ask(
+                identity_broker,
+                "directory",
+                "echo",
+                StringValue(value="x"),
+                StringValue,
+                timeout_s=10,
+            )
         )
         await started.wait()
         asyncio.get_running_loop().call_later(0.1, release.set)
@@ -206,14 +225,96 @@ async def test_only_one_of_two_replicas_answers(
         answering(directory_broker, "directory", handlers(counting)),
     ):
         for _ in range(20):
-            await ask(identity_broker, SUBJECT, StringValue(), StringValue)
+            await ask(identity_broker, "directory", "echo", StringValue(), StringValue)
 
     assert count == 20
 
 
 async def _nobody_answers(broker: Broker) -> bool:
     try:
-        await ask(broker, SUBJECT, StringValue(), StringValue, timeout_s=0.5)
+        await ask(broker, "directory", "echo", StringValue(), StringValue, timeout_s=0.5)
     except UnavailableError:
         return True
     return False
+
+
+@pytest.mark.parametrize(
+    "reply", ["$JS.API.STREAM.DELETE.IDENTITY", "tieline.directory.v1.members_imported"]
+)
+async def test_an_answer_is_never_published_elsewhere_than_to_an_inbox(
+    identity_broker: Broker, directory_broker: Broker, reply: str
+) -> None:
+    answered = []
+
+    async def answer(request: StringValue) -> StringValue:
+        answered.append(request.value)
+        return request
+
+    async with answering(directory_broker, "directory", handlers(answer)):
+        subject = "requests.directory.v1.echo"
+        await identity_broker.publish(
+            subject, StringValue(value="forged").SerializeToString(), reply=reply
+        )
+        # In order behind the other one.
+        await ask(identity_broker, "directory", "echo", StringValue(value="honest"), StringValue)
+
+    assert answered == ["honest"]
+
+
+async def test_request_whose_deadline_passes_while_it_waits_is_refused_then_and_not_handled(
+    identity_broker: Broker, directory_broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tieline.chassis.requests._MAX_HANDLERS", 1)
+    handled: list[str] = []
+    release = asyncio.Event()
+
+    async def slow(request: StringValue) -> StringValue:
+        handled.append(request.value)
+        await release.wait()
+        return request
+
+    async with answering(directory_broker, "directory", handlers(slow)):
+        first = asyncio.create_task(question(identity_broker, "first", timeout_s=30))
+        await eventually(lambda: handled)
+        # The asker waits on, so that it hears the other side.
+        late = await identity_broker.request(
+            SUBJECT, b"", timeout=10, headers={DEADLINE_HEADER: "100"}
+        )
+        release.set()
+        await first
+        await question(identity_broker, "last", timeout_s=30)
+
+    assert late.headers is not None
+    assert late.headers["Nats-Service-Error"] == "DEADLINE_EXCEEDED"
+    assert handled == ["first", "last"]
+
+
+async def test_request_behind_too_many_is_refused_at_once(
+    identity_broker: Broker, directory_broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tieline.chassis.requests._MAX_HANDLERS", 1)
+    monkeypatch.setattr("tieline.chassis.requests._MAX_WAITING", 2)
+    release = asyncio.Event()
+
+    async def slow(request: StringValue) -> StringValue:
+        await release.wait()
+        return request
+
+    async with answering(directory_broker, "directory", handlers(slow)):
+        waiting = [
+            asyncio.create_task(question(identity_broker, f"{n}", timeout_s=30)) for n in range(4)
+        ]
+        done, _ = await asyncio.wait(waiting, timeout=10, return_when=asyncio.FIRST_COMPLETED)
+        release.set()
+        outcomes = await asyncio.gather(*waiting, return_exceptions=True)
+
+    (refused,) = [outcome for outcome in outcomes if isinstance(outcome, UnavailableError)]
+    assert [task.exception() for task in done] == [refused]
+    assert (refused.reason, refused.metadata) == ("SERVICE_UNAVAILABLE", {"service": "directory"})
+    assert refused.retry_after_s is not None
+
+
+async def question(broker: Broker, value: str, *, timeout_s: float) -> StringValue:
+    return await ask(
+        broker, "directory", "echo", StringValue(value=value), StringValue, timeout_s=timeout_s
+    )

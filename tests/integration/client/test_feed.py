@@ -172,11 +172,18 @@ async def test_feed_outlives_a_restart_of_the_service(
     assert feed.interruptions >= 1
 
 
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        (grpc.StatusCode.UNAUTHENTICATED, "SESSION_ENDED"),
+        (grpc.StatusCode.RESOURCE_EXHAUSTED, "TOO_MANY_SUBSCRIPTIONS"),
+    ],
+)
 async def test_error_that_stays_is_raised_to_the_reader_each_time(
-    platform: FakePlatform, tieline: Tieline
+    platform: FakePlatform, tieline: Tieline, code: grpc.StatusCode, reason: str
 ) -> None:
     async def subscribe(request: Any, metadata: Mapping[str, str]) -> AsyncIterator[Any]:
-        for refusal in (Refusal(grpc.StatusCode.UNAUTHENTICATED, "SESSION_ENDED"),):
+        for refusal in (Refusal(code, reason),):
             raise refusal
         yield
 
@@ -184,8 +191,60 @@ async def test_error_that_stays_is_raised_to_the_reader_each_time(
 
     async with MessageFeed(tieline.messaging) as feed:
         for _ in range(2):
-            with pytest.raises(TielineError, match="SESSION_ENDED"):
+            with pytest.raises(TielineError, match=reason):
                 await asyncio.wait_for(anext(feed), timeout=10)
+
+
+async def test_waiting_for_a_feed_that_has_ended_raises_its_error(
+    platform: FakePlatform, tieline: Tieline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The queue is full, so that the end can't be put into it.
+    monkeypatch.setattr("tieline.client.feed.QUEUE_SIZE", 1)
+    conversations = FakeConversations(platform)
+    conversations.store("c", "never read")
+
+    async def subscribe(request: Any, metadata: Mapping[str, str]) -> AsyncIterator[Any]:
+        message = conversations.messages["c"][0]
+        yield messaging_service_pb2.SubscribeResponse(message=message)
+        raise Refusal(grpc.StatusCode.UNAUTHENTICATED, "SESSION_ENDED")
+
+    platform.answers["Subscribe"] = subscribe
+
+    async with MessageFeed(tieline.messaging) as feed:
+        for _ in range(2):
+            with pytest.raises(TielineError, match="SESSION_ENDED"):
+                await asyncio.wait_for(feed.wait_live(), timeout=10)
+
+
+async def test_connection_that_is_closed_under_a_feed_ends_it_with_an_error(
+    platform: FakePlatform, conversations: FakeConversations
+) -> None:
+    async with connect(Endpoints.single(platform.target)) as tieline:
+        feed = await MessageFeed(tieline.messaging).__aenter__()
+        await feed.wait_live()
+        reading = asyncio.create_task(anext(feed))
+
+    with pytest.raises(TielineError) as caught:
+        await asyncio.wait_for(reading, timeout=10)
+    await feed.__aexit__(None, None, None)
+
+    assert caught.value.code is grpc.StatusCode.CANCELLED
+
+
+async def test_error_that_no_service_sent_is_raised_to_the_reader(
+    tieline: Tieline, conversations: FakeConversations, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def accept(*_: object) -> bool:
+        raise ValueError("a fault of the library")
+
+    monkeypatch.setattr("tieline.client.merging.MessageMerge.accept", accept)
+    conversations.store("c", "hello")
+
+    async with MessageFeed(tieline.messaging) as feed:
+        with pytest.raises(ValueError, match="a fault of the library"):
+            await asyncio.wait_for(anext(feed), timeout=10)
+        with pytest.raises(ValueError, match="a fault of the library"):
+            await asyncio.wait_for(feed.wait_live(), timeout=10)
 
 
 async def test_expired_token_is_refreshed_and_the_feed_goes_on(

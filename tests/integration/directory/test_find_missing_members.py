@@ -12,7 +12,8 @@ from tieline.chassis.requests import ask
 async def find_missing(broker: Client, corp_id: str, *user_ids: str) -> list[str]:
     response = await ask(
         broker,
-        "requests.directory.v1.find_missing_members",
+        "directory",
+        "find_missing_members",
         directory_requests_pb2.FindMissingMembersRequest(corp_id=corp_id, user_ids=user_ids),
         directory_requests_pb2.FindMissingMembersResponse,
     )

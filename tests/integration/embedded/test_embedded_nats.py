@@ -1,6 +1,9 @@
 """nats-server from the wheel."""
 
+import asyncio
 import socket
+import urllib.error
+import urllib.request
 from pathlib import Path
 
 import nats
@@ -66,6 +69,18 @@ async def test_user_publishes_what_it_may_and_answers_what_it_is_asked(tmp_path:
         await admin.close()
 
 
+def test_monitoring_answers_only_who_knows_its_path(tmp_path: Path) -> None:
+    port = find_free_port()
+    engine = EmbeddedNats(tmp_path / "nats", find_free_port(), [ADMIN], monitoring_port=port)
+
+    with engine.running():
+        assert engine.is_well()
+        for path in ("", "healthz", "varz", "connz?subs=1", "subsz", "jsz", "debug/vars"):
+            with pytest.raises(urllib.error.HTTPError, match="404"):
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/{path}", timeout=5)
+    assert not engine.is_well()
+
+
 def test_taken_port_is_an_error_with_the_servers_words(tmp_path: Path) -> None:
     engine = build_nats(tmp_path)
     with socket.socket() as listener:
@@ -75,3 +90,16 @@ def test_taken_port_is_an_error_with_the_servers_words(tmp_path: Path) -> None:
         words = r"NATS ended with status 1.*address already in use"
         with pytest.raises(EngineError, match=words), engine.running():
             pass
+
+
+async def test_monitoring_that_answers_nonsense_is_unwell(tmp_path: Path) -> None:
+    async def answer_nonsense(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readline()
+        writer.write(b"nonsense\r\n\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(answer_nonsense, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    engine = EmbeddedNats(tmp_path / "nats", find_free_port(), [ADMIN], monitoring_port=port)
+    async with server:
+        assert not await asyncio.to_thread(engine.is_well)

@@ -48,7 +48,8 @@ async def test_other_services_read_the_token_with_the_keys_that_identity_publish
     )
     response = await ask(
         broker,
-        "requests.identity.v1.get_signing_keys",
+        "identity",
+        "get_signing_keys",
         identity_requests_pb2.GetSigningKeysRequest(),
         identity_requests_pb2.GetSigningKeysResponse,
     )

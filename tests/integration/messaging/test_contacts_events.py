@@ -156,7 +156,8 @@ async def test_other_services_learn_who_is_in_a_conversation(
     answers = [
         await ask(
             payments_broker,
-            "requests.messaging.v1.check_participant",
+            "messaging",
+            "check_participant",
             messaging_requests_pb2.CheckParticipantRequest(
                 corp_id=corp_id,
                 conversation_id=conversation_id,

@@ -98,6 +98,17 @@ async def test_repeat_gets_the_first_response_after_somebody_has_left_the_corp(
     assert await li_wei.create_group("zhang.san", request_id=request_id) == group
 
 
+async def test_repeat_gets_the_first_response_while_the_directory_is_away(
+    corp: Corp, members: FakeMembers
+) -> None:
+    request_id = new_id()
+    li_wei = corp.member("li.wei")
+    group = await li_wei.create_group("zhang.san", request_id=request_id)
+    members.away_corp_ids.add(corp.corp_id)
+
+    assert await li_wei.create_group("zhang.san", request_id=request_id) == group
+
+
 async def test_nothing_is_made_while_the_directory_is_away_and_the_request_is_good_later(
     corp: Corp, members: FakeMembers
 ) -> None:

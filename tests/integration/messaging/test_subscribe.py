@@ -11,6 +11,7 @@ from fakes.eventually import eventually
 from fakes.tokens import TestTokens
 from integration.messaging.chat import TIMEOUT_S, Corp, Person, Stub
 from tieline.api.messaging.v1 import messaging_service_pb2, messaging_service_pb2_grpc
+from tieline.chassis.ids import new_customer_id
 from tieline.embedded.nats import EmbeddedNats
 from tieline.messaging.app import role
 from tieline.messaging.settings import MessagingSettings
@@ -153,6 +154,35 @@ async def test_customer_must_name_a_corp(corp: Corp) -> None:
     assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
 
 
+async def test_person_has_at_most_20_subscriptions_at_a_replica(
+    corp: Corp, new_corp: Callable[[], Corp]
+) -> None:
+    li_wei = corp.member("li.wei")
+    async with AsyncExitStack() as devices:
+        first = await devices.enter_async_context(AsyncExitStack())
+        await first.enter_async_context(li_wei.subscribed())
+        for _ in range(19):
+            await devices.enter_async_context(li_wei.subscribed())
+
+        await _expect_too_many(li_wei)
+        # A member of that id in another corp is another person.
+        for other in (corp.member("zhang.san"), new_corp().member("li.wei")):
+            async with other.subscribed():
+                pass
+        await first.aclose()
+        await eventually(lambda: _can_subscribe(li_wei))
+
+
+async def test_customer_is_one_person_in_all_corps(new_corp: Callable[[], Corp]) -> None:
+    customer_id = new_customer_id()
+    async with AsyncExitStack() as devices:
+        for _ in range(20):
+            customer = new_corp().customer(customer_id)
+            await devices.enter_async_context(customer.subscribed())
+
+        await _expect_too_many(new_corp().customer(customer_id))
+
+
 async def test_client_that_does_not_read_is_told_to_catch_up(corp: Corp) -> None:
     li_wei = corp.member("li.wei")
     group = await li_wei.create_group("zhang.san")
@@ -199,6 +229,22 @@ async def test_replica_that_shuts_down_sends_its_subscribers_away(
 async def _send_many(person: Person, group: str, count: int) -> None:
     for _ in range(count):
         await person.send(group)
+
+
+async def _expect_too_many(person: Person) -> None:
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        async with person.subscribed():
+            pass
+    assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert "TOO_MANY_SUBSCRIPTIONS" in str(caught.value.trailing_metadata())
+
+
+async def _can_subscribe(person: Person) -> bool:
+    try:
+        async with person.subscribed():
+            return True
+    except grpc.aio.AioRpcError:
+        return False
 
 
 async def _read_to_end(call: SubscribeCall) -> None:

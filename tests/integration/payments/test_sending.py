@@ -3,6 +3,7 @@
 import asyncio
 
 import grpc
+from nats.aio.client import Client
 
 from calls import call, refusal
 from fakes.participants import FakeParticipants
@@ -46,6 +47,22 @@ async def test_repeat_gets_the_first_packet_even_from_who_has_left(corp: Corp) -
     same_request = corp.packet_request(600, 3)
     first = await call(corp.payments.CreateRedPacket, same_request, corp.administrator)
     corp.participants.remove(corp.corp_id, corp.conversation_id, "admin")
+
+    second = await call(corp.payments.CreateRedPacket, same_request, corp.administrator)
+
+    assert second == first
+
+
+async def test_repeat_gets_the_first_packet_even_while_messaging_is_away(
+    payments: Stub, tokens: TestTokens, messaging_broker: Client
+) -> None:
+    participants = FakeParticipants()
+    corp = Corp(payments, tokens, participants, new_corp_id(), new_customer_group_id())
+    participants.admit(corp.corp_id, corp.conversation_id, "admin")
+    await corp.deposit(600)
+    same_request = corp.packet_request(600, 3)
+    async with participants.answering(messaging_broker):
+        first = await call(corp.payments.CreateRedPacket, same_request, corp.administrator)
 
     second = await call(corp.payments.CreateRedPacket, same_request, corp.administrator)
 

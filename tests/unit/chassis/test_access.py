@@ -5,7 +5,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool
 from google.protobuf.descriptor import ServiceDescriptor
 
 from tieline.api.common.v1 import access_pb2, principal_pb2
-from tieline.chassis.errors import PermissionDeniedError, UnauthenticatedError
+from tieline.chassis.errors import PermissionDeniedError
 from tieline.chassis.interceptors.access import AccessRule, build_access_table
 from tieline.chassis.principals import Principal, PrincipalKind
 from tieline.chassis.process import StartError
@@ -72,15 +72,6 @@ def test_method_is_open_to_its_kinds_and_roles(
     )
 
 
-def test_anonymous_method_asks_for_nobody() -> None:
-    AccessRule(anonymous=True).check(None, "/a.B/C")
-
-
-def test_other_method_refuses_nobody() -> None:
-    with pytest.raises(UnauthenticatedError):
-        rule(MEMBER).check(None, "/a.B/C")
-
-
 def service_of(package: str, **methods: access_pb2.Access | None) -> ServiceDescriptor:
     """Return a service whose methods carry these options."""
     file = descriptor_pb2.FileDescriptorProto(
@@ -110,7 +101,7 @@ def test_table_has_each_method_by_its_path() -> None:
         ),
     )
 
-    table = build_access_table([service])
+    table = build_access_table(service)
 
     assert table == {
         "/access.whole.Sample/SignIn": AccessRule(anonymous=True),
@@ -127,7 +118,7 @@ def test_start_fails_and_names_every_method_that_does_not_say_who_may_call() -> 
     )
 
     with pytest.raises(StartError) as caught:
-        build_access_table([service])
+        build_access_table(service)
 
     assert "access.gaps.Sample.Forgotten, access.gaps.Sample.Empty:" in caught.value.text
     assert "Declared" not in caught.value.text

@@ -273,6 +273,20 @@ async def test_identity_away_at_first_says_unavailable_and_then_recovers() -> No
     assert (await verifier.verify(sign())).id == "li.wei"
 
 
+async def test_a_remembered_token_is_trusted_no_longer_than_its_key() -> None:
+    identity, clock = Identity(), Clock()
+    verifier = TokenVerifier(identity.fetch_keys, clock=clock)
+    token = sign(exp=NOW + 10 * KEYS_MAX_AGE_S)
+    await verifier.verify(token)
+
+    identity.keys = {"k2": OTHER_KEY}
+    clock.now += KEYS_MAX_AGE_S + 1
+
+    assert verifier.find_verified(token) is None
+    with pytest.raises(UnauthenticatedError):
+        await verifier.verify(token)
+
+
 async def test_known_key_stays_good_while_identity_is_away() -> None:
     clock, identity = Clock(), Identity()
     verifier = TokenVerifier(identity.fetch_keys, clock=clock)

@@ -166,6 +166,32 @@ async def test_item_whose_deadline_has_passed_is_not_committed() -> None:
     assert pool.committed == [["in time"]]
 
 
+async def test_item_whose_deadline_passes_while_others_go_one_by_one_is_not_committed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = time.monotonic()
+    pool = RecordingPool()
+
+    async def commit(connection: Connection, items: Sequence[str]) -> list[str | ServiceError]:
+        nonlocal now
+        if items == ["a"]:
+            now += 60  # as if it had waited
+        return await write_all(connection, items)
+
+    async def submit(batches: CommitBatcher[str, str], item: str) -> str:
+        with entered(Call("/test", "r", deadline=now + 20)):
+            return await batches.submit(item)
+
+    monkeypatch.setattr("tieline.chassis.commit_batch.monotonic", lambda: now)
+    async with CommitBatcher(cast(Pool, pool), commit) as batches:
+        outcomes = await asyncio.gather(
+            *(submit(batches, item) for item in ("corrupt", "a", "b")), return_exceptions=True
+        )
+
+    assert [type(outcome) for outcome in outcomes] == [ValueError, str, DeadlineExceededError]
+    assert pool.committed == [["a"]]
+
+
 async def test_leaving_commits_what_waits_and_refuses_what_comes_after() -> None:
     pool = RecordingPool()
     pool.may_commit.clear()

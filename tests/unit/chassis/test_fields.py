@@ -1,7 +1,7 @@
 import pytest
 
 from tieline.chassis.errors import InvalidArgumentError
-from tieline.chassis.fields import check_text, check_user_id, raise_violations
+from tieline.chassis.fields import check_text, check_user_id, is_uuid, raise_violations
 
 
 @pytest.mark.parametrize(
@@ -45,6 +45,21 @@ def test_texts_are_one_line_of_bounded_length(value: str, is_valid: bool) -> Non
     check_text(value, "name", violations, minimum=1, maximum=4)
 
     assert (violations == {}) is is_valid
+
+
+@pytest.mark.parametrize(
+    ("value", "is_valid"),
+    [
+        pytest.param("018f3d2e-7c1a-7b6e-9f00-3a5b8c2d1e4f", True, id="a UUID"),
+        pytest.param("018F3D2E-7C1A-7B6E-9F00-3A5B8C2D1E4F", False, id="in capitals"),
+        pytest.param("018f3d2e7c1a7b6e9f003a5b8c2d1e4f", False, id="without hyphens"),
+        pytest.param("{018f3d2e-7c1a-7b6e-9f00-3a5b8c2d1e4f}", False, id="in braces"),
+        pytest.param("018f3d2e-7c1a-7b6e-9f00-3a5b8c2d1e4f\n", False, id="line end"),
+        pytest.param("", False, id="empty"),
+    ],
+)
+def test_a_uuid_has_one_spelling(value: str, is_valid: bool) -> None:
+    assert is_uuid(value) is is_valid
 
 
 def test_all_violations_are_raised_together() -> None:

@@ -78,6 +78,23 @@ def test_a_changed_token_is_refused(data: st.DataObject) -> None:
 
 
 @pytest.mark.parametrize(
+    ("rows", "page", "position"),
+    [
+        pytest.param([], [], None, id="nothing"),
+        pytest.param([1, 2], [1, 2], None, id="the last page is full"),
+        pytest.param([1, 2, 3], [1, 2], [2], id="another page follows"),
+    ],
+)
+def test_a_page_has_a_token_where_another_follows(
+    rows: list[int], page: list[int], position: list[int] | None
+) -> None:
+    cut, token = TOKENS.cut(rows, 2, query(), lambda row: [row])
+
+    assert cut == page
+    assert TOKENS.decode(token, query()) == position
+
+
+@pytest.mark.parametrize(
     ("requested", "size"),
     [
         pytest.param(0, 50, id="none given"),

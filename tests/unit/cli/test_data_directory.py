@@ -60,6 +60,34 @@ def test_folder_of_a_killed_holder_is_waited_for_until_its_last_child_has_ended(
             assert ender.wait() == 0, "the lock was given while the child held it"
 
 
+def test_lock_that_is_a_link_is_refused_and_its_target_kept(tmp_path: Path) -> None:
+    target = tmp_path / "target"
+    target.write_text("keep me")
+    data = DataDirectory(tmp_path / "data")
+    data.path.mkdir()
+    (data.path / "lock").symlink_to(target)
+
+    with pytest.raises(CommandError, match=r"data/lock is a symbolic link; remove it"), data.held():
+        pass
+
+    assert target.read_text() == "keep me"
+
+
+def test_secrets_are_not_in_the_text_of_what_holds_them(tmp_path: Path) -> None:
+    made = DataDirectory(tmp_path).secrets(["identity"])
+    service = made.services["identity"]
+
+    text = f"{made!r} {service!r}"
+
+    assert not any(
+        secret in text
+        for secret in (
+            *(made.postgres_password, made.nats_password, made.platform_administrator_password),
+            *(service.database_password, service.nats_password, service.secret_key),
+        )
+    )
+
+
 def test_secrets_are_made_once_and_are_their_owners_only(tmp_path: Path) -> None:
     data = DataDirectory(tmp_path)
 

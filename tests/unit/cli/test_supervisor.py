@@ -110,7 +110,7 @@ async def test_crashed_child_is_started_again_and_that_is_said(tmp_path: Path) -
         await eventually(lambda: printed.has_note("victim is healthy again"))
 
         assert supervisor.process_ids()["victim"] != first_pid
-        assert printed.has_note("victim ended with SIGKILL", "starting again in 1 s")
+        assert printed.has_note("victim ended with SIGKILL", "starting again in 0.5 s")
 
 
 async def test_what_a_crashed_child_leaves_behind_is_ended_before_the_next_one(
@@ -195,3 +195,48 @@ async def test_child_that_stays_unwell_is_started_again(tmp_path: Path) -> None:
 
         await eventually(lambda: printed.has_note("patient", "healthy again"))
         assert supervisor.process_ids()["patient"] != first
+
+
+async def test_child_that_the_system_refuses_to_start_is_tried_again_until_it_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tieline.chassis.workers.FIRST_RESTART_DELAY_S", 0.01)
+    program, ready_file = tmp_path / "program", tmp_path / "ready"
+    install = f'#!/bin/sh\ntouch "{ready_file}"; exec sleep 600\n'
+    program.write_text(install)
+    program.chmod(0o700)
+    printed = Printed()
+    async with supervising(printed) as supervisor:
+        await supervisor.start(replace(shell("victim", "", ready_file), command=[str(program)]))
+        program.rename(tmp_path / "elsewhere")
+
+        os.kill(supervisor.process_ids()["victim"], signal.SIGKILL)
+        await eventually(lambda: printed.has_note("victim can't be started", "No such file"))
+        (tmp_path / "elsewhere").rename(program)
+
+        await eventually(lambda: printed.has_note("victim is healthy again"))
+
+
+async def test_question_that_fails_is_answered_no(tmp_path: Path) -> None:
+    printed = Printed()
+    failures = 5
+
+    async def fail_five_times() -> bool:
+        nonlocal failures
+        failures -= 1
+        if failures >= 0:
+            raise ValueError("cannot be asked")
+        return True
+
+    spec = replace(
+        shell("patient", LONG_LIFE, tmp_path / "ready"),
+        is_ready=fail_five_times,
+        is_well=fail_five_times,
+        well_poll_s=0.01,
+    )
+    async with supervising(printed) as supervisor:
+        await supervisor.start(spec)
+        failures = 3
+
+        await eventually(lambda: printed.has_note("patient is unwell"))
+        await eventually(lambda: printed.has_note("patient is healthy again"))

@@ -4,7 +4,6 @@ import datetime as dt
 
 import pytest
 
-from tieline.api.contacts.v1 import error_reason_pb2
 from tieline.chassis.errors import (
     FailedPreconditionError,
     InvalidArgumentError,
@@ -106,12 +105,3 @@ def test_what_can_not_be_a_group_id_is_not_found(group_id: str) -> None:
 
     assert caught.value.reason == "CUSTOMER_GROUP_NOT_FOUND"
     assert len(caught.value.metadata["customerGroupId"]) <= 26
-
-
-@pytest.mark.parametrize(
-    "reason", ["CODE_NOT_FOUND", "CUSTOMER_GROUP_NOT_FOUND", "CUSTOMER_GROUP_FULL"]
-)
-def test_every_reason_is_published(reason: str) -> None:
-    published = set(error_reason_pb2.ErrorReason.keys())
-
-    assert f"ERROR_REASON_{reason}" in published

@@ -77,6 +77,9 @@ def test_value_within_its_rule_is_accepted(column: str, value: str) -> None:
         pytest.param(
             "department", "/".join(["a" * 63] * 8) + "/b", id="path one character too long"
         ),
+        pytest.param(
+            "department", f"a{' ' * MAX_PATH_CHARACTERS}/b", id="path too long as it is written"
+        ),
         pytest.param("position", "x" * 129, id="position too long"),
         pytest.param("position", "a\x7f", id="control character in a position"),
         pytest.param("mobile", "1234", id="mobile too short"),

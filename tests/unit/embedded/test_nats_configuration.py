@@ -18,6 +18,10 @@ def test_configuration_with_its_passwords_is_readable_by_its_owner_only(tmp_path
     assert stat.S_IMODE((tmp_path / "nats").stat().st_mode) == 0o700
 
 
+def test_password_is_not_in_the_text_of_its_user() -> None:
+    assert "a-password" not in repr(User("admin", "a-password"))
+
+
 def test_second_start_takes_the_new_users(tmp_path: Path) -> None:
     EmbeddedNats(tmp_path, 1, [User("old", "secret")]).initialise()
     EmbeddedNats(tmp_path, 2, [User("new", "secret")]).initialise()

@@ -3,9 +3,11 @@ import uuid
 
 import pytest
 
-from tieline.api.messaging.v1 import messaging_pb2
+from tieline.api.messaging.v1 import messaging_pb2, messaging_service_pb2
+from tieline.chassis.grpc_server import MAX_MESSAGE_BYTES
 from tieline.messaging.conversations import customer
 from tieline.messaging.messages import (
+    MAX_CONTENT_BYTES,
     StoredMessage,
     check_client_message_id,
     check_content,
@@ -22,6 +24,23 @@ def text(value: str) -> messaging_pb2.MessageContent:
 def red_packet(red_packet_id: str = PACKET_ID, greeting: str = "") -> messaging_pb2.MessageContent:
     packet = messaging_pb2.RedPacketContent(red_packet_id=red_packet_id, greeting=greeting)
     return messaging_pb2.MessageContent(red_packet=packet)
+
+
+def with_unknown_field(known: bytes, size: int) -> bytes:
+    """Append field 15 with so many bytes, fewer than 16,384."""
+    length = bytes([size]) if size < 128 else bytes([size & 0x7F | 0x80, size >> 7])
+    return known + b"\x7a" + length + b"x" * size
+
+
+def content_with_unknown_field(size: int) -> messaging_pb2.MessageContent:
+    known = text("x" * 2048).SerializeToString()
+    return messaging_pb2.MessageContent.FromString(with_unknown_field(known, size))
+
+
+def text_with_unknown_field(size: int) -> messaging_pb2.MessageContent:
+    known = messaging_pb2.TextContent(text="hi").SerializeToString()
+    inner = messaging_pb2.TextContent.FromString(with_unknown_field(known, size))
+    return messaging_pb2.MessageContent(text=inner)
 
 
 @pytest.mark.parametrize(
@@ -53,6 +72,11 @@ def red_packet(red_packet_id: str = PACKET_ID, greeting: str = "") -> messaging_
         pytest.param(
             messaging_pb2.MessageContent.FromString(b"\x7a\x00"), "content", id="unknown kind"
         ),
+        pytest.param(content_with_unknown_field(56), None, id="2,112 bytes with unknown field"),
+        pytest.param(
+            content_with_unknown_field(57), "content", id="2,113 bytes with unknown field"
+        ),
+        pytest.param(text_with_unknown_field(3000), "content", id="unknown field within the text"),
     ],
 )
 def test_content_follows_the_rules_of_its_kind(
@@ -63,6 +87,26 @@ def test_content_follows_the_rules_of_its_kind(
     check_content(content, violations)
 
     assert set(violations) == ({wrong} if wrong else set())
+
+
+def test_page_of_the_longest_messages_fits_into_a_response() -> None:
+    content = content_with_unknown_field(56)
+    assert content.ByteSize() == MAX_CONTENT_BYTES
+    longest = StoredMessage(
+        "w" * 64,
+        "c" * 64,
+        2**63 - 1,
+        customer("w" * 64),
+        "m" * 64,
+        content.SerializeToString(),
+        dt.datetime.max.replace(tzinfo=dt.UTC),
+    )
+
+    response = messaging_service_pb2.ListMessagesResponse(
+        messages=[message_to_proto(longest)] * 1000, last_sequence=2**63 - 1
+    )
+
+    assert response.ByteSize() < MAX_MESSAGE_BYTES
 
 
 @pytest.mark.parametrize(

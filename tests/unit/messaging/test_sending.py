@@ -2,7 +2,7 @@ import pytest
 
 from tieline.api.messaging.v1 import messaging_pb2
 from tieline.chassis.outbox import MAX_PAYLOAD_BYTES
-from tieline.messaging.messages import MAX_TEXT_BYTES
+from tieline.messaging.messages import MAX_CONTENT_BYTES
 from tieline.messaging.sending import MAX_EVENT_MESSAGES, build_events
 
 
@@ -39,10 +39,10 @@ def test_messages_of_one_conversation_are_one_event_in_order() -> None:
     ],
 )
 def test_largest_messages_fit_into_events(count: int, event_count: int) -> None:
-    messages = [
-        message(10**15 + n, conversation_id="c" * 64, said="x" * MAX_TEXT_BYTES)
-        for n in range(count)
-    ]
+    # Tags and lengths of the text and of its kind.
+    framing_bytes = 6
+    longest = "x" * (MAX_CONTENT_BYTES - framing_bytes)
+    messages = [message(10**15 + n, conversation_id="c" * 64, said=longest) for n in range(count)]
 
     events = list(build_events(messages))
 

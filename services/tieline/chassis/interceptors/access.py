@@ -1,12 +1,12 @@
 """Who may call a method: the proto option ``tieline.api.common.v1.access``, read at start."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 
 from tieline.api.common.v1 import access_pb2, principal_pb2
-from tieline.chassis.errors import PermissionDeniedError, UnauthenticatedError
+from tieline.chassis.errors import PermissionDeniedError
 from tieline.chassis.principals import Principal, PrincipalKind
 from tieline.chassis.process import StartError
 
@@ -36,12 +36,11 @@ class AccessRule:
     corp_administrator: bool = False
     """Whether a member must also administer the corp; says nothing about the other kinds."""
 
-    def check(self, principal: Principal | None, method: str) -> None:
-        """Raise PermissionDeniedError for a caller who may not call the method."""
-        if self.anonymous:
-            return
-        if principal is None:
-            raise UnauthenticatedError("TOKEN_MISSING", "sign in first")
+    def check(self, principal: Principal, method: str) -> None:
+        """Raise PermissionDeniedError for a caller who may not call the method.
+
+        An anonymous method asks for no caller and is not checked.
+        """
         if principal.kind not in self.kinds or (
             self.corp_administrator
             and principal.kind is PrincipalKind.MEMBER
@@ -52,21 +51,20 @@ class AccessRule:
             )
 
 
-def build_access_table(services: Iterable[ServiceDescriptor]) -> Mapping[str, AccessRule]:
-    """Return the rule of each method by its path, ``/package.Service/Method``.
+def build_access_table(service: ServiceDescriptor) -> Mapping[str, AccessRule]:
+    """Return the rule of each of the service's methods by its path, ``/package.Service/Method``.
 
     Raises StartError that names the methods which do not say who may call them: forgetting the
     option must never open a method.
     """
     table = {}
     undeclared = []
-    for service in services:
-        for method in service.methods:
-            rule = _read_rule(method)
-            if rule is None:
-                undeclared.append(method.full_name)
-            else:
-                table[f"/{service.full_name}/{method.name}"] = rule
+    for method in service.methods:
+        rule = _read_rule(method)
+        if rule is None:
+            undeclared.append(method.full_name)
+        else:
+            table[f"/{service.full_name}/{method.name}"] = rule
     if undeclared:
         raise StartError(
             f"{', '.join(undeclared)}: give the method an option (tieline.api.common.v1.access) "

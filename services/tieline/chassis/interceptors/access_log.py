@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from tieline.chassis.calls import Call
 
-_log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 # Faults of the service or of what it stands on. The rest is the caller's doing and no alarm.
 FAULT_CODES = frozenset(
@@ -58,12 +58,12 @@ def log_call(call: Call, code: str, duration_s: float, *, is_notable: bool) -> N
     if code in FAULT_CODES:
         level = logging.WARNING
         left_out = _fault_lines.claim()
-    if left_out is None or not _log.isEnabledFor(level):
+    if left_out is None or not logger.isEnabledFor(level):
         return
     if left_out:
-        _log.warning("%d more calls met a fault", left_out)
+        logger.warning("%d more calls met a fault", left_out)
     principal = call.principal
-    _log.log(
+    logger.log(
         level,
         "%s %s in %.1f ms",
         call.method,

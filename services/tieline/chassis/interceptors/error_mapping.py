@@ -31,7 +31,7 @@ MAX_METADATA_LENGTH = 256
 # Sent twice, once percent-encoded: 9 bytes a Chinese character.
 MAX_TEXT_LENGTH = 300
 
-_log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ def describe_service_error(error: ServiceError, call: Call) -> Failure:
 def describe_fault(error: BaseException, call: Call) -> Failure:
     """Return the caller's view of a fault of ours; log what the caller must not see."""
     incident = new_uuid7()
-    _log.error("%s failed; incident %s", call.method, incident, exc_info=error)
+    logger.error("%s failed; incident %s", call.method, incident, exc_info=error)
     info = AnyMessage()
     info.Pack(
         error_details_pb2.ErrorInfo(

@@ -13,8 +13,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import aclosing
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from time import monotonic, perf_counter
-from typing import TYPE_CHECKING, Any
+from time import monotonic, perf_counter, time
+from typing import Any
 
 import grpc
 from google.protobuf.message import DecodeError
@@ -25,8 +25,10 @@ from tieline.chassis.errors import (
     DeadlineExceededError,
     InvalidArgumentError,
     ServiceError,
+    UnauthenticatedError,
     UnavailableError,
 )
+from tieline.chassis.grpc_context import Context
 from tieline.chassis.health import RETRY_AFTER_S, Health
 from tieline.chassis.interceptors.access import AccessRule
 from tieline.chassis.interceptors.access_log import log_call
@@ -42,10 +44,6 @@ from tieline.chassis.interceptors.tracing import CallTracing, SampledCall
 
 Metadata = Mapping[str, str | bytes]
 
-if TYPE_CHECKING:
-    # Generic in its stubs only.
-    Context = grpc.aio.ServicerContext[Any, Any]
-
 _AUTHORIZATION_KEY = "authorization"
 _BEARER = "bearer "
 
@@ -56,13 +54,16 @@ it would decode every entry a second time."""
 
 @dataclass(frozen=True, slots=True)
 class CallLimits:
-    """What bounds a call."""
+    """What bounds a call, and what is told of it."""
 
     default_deadline_s: float = 20.0
     """Deadline of unary calls that come without one."""
 
     slow_call_s: float = 1.0
     """Unary calls that take longer are logged."""
+
+    trace_sample_ratio: float = 0.01
+    """Share of calls without an incoming trace that are traced and logged."""
 
 
 @dataclass(slots=True)
@@ -232,15 +233,27 @@ class GuardedMethod:
         assert task is not None, "gRPC runs handlers in tasks"
         streams = self._parts.response_streams
         streams.add(task)
+        limit = asyncio.timeout(_token_left_s())
         try:
-            if not self._is_generator:
-                await self._behaviour(request, context)
-                return
-            async with aclosing(self._behaviour(request, context)) as responses:
-                async for response in responses:
-                    await _write(response, context)
+            async with limit:
+                await self._send_responses(request, context)
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            # Whoever lost the session would otherwise go on receiving for ever.
+            raise UnauthenticatedError(
+                "TOKEN_EXPIRED", "the access token has expired; refresh it"
+            ) from None
         finally:
             streams.discard(task)
+
+    async def _send_responses(self, request: Any, context: Context) -> None:
+        if not self._is_generator:
+            await self._behaviour(request, context)
+            return
+        async with aclosing(self._behaviour(request, context)) as responses:
+            async for response in responses:
+                await _write(response, context)
 
     def _decode(self, raw: bytes) -> Any:
         decode = self._bare.request_deserializer
@@ -277,6 +290,14 @@ class GuardedMethod:
             ),
             call,
         )
+
+
+def _token_left_s() -> float | None:
+    """Return the seconds until the caller's token ends; None for anonymous calls."""
+    call = current.get()
+    if call is None or call.principal is None or math.isinf(call.principal.expire_time):
+        return None
+    return max(0.0, call.principal.expire_time - time())
 
 
 async def _write(response: Any, context: Context) -> None:

@@ -7,9 +7,11 @@ by the caller's ``traceparent``, or for a trace that begins here by a draw.
 import random
 import re
 from collections.abc import Mapping
+from contextvars import Token
 from dataclasses import dataclass
 
 from opentelemetry import context as otel_context
+from opentelemetry.context import Context
 from opentelemetry.trace import Span, SpanKind, StatusCode, Tracer, set_span_in_context
 
 from tieline.chassis.calls import Call
@@ -20,8 +22,9 @@ from tieline.chassis.telemetry import extract_context
 _WELL_FORMED = re.compile(r"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]([0-9a-f])").fullmatch
 _SAMPLED_DIGITS = frozenset("13579bdf")
 
-# What W3C asks everybody to carry at least; more is not carried at all.
-_MAX_TRACESTATE_LENGTH = 512
+# A list of key=value in printable ASCII, of the length that W3C asks everybody to carry at least.
+# gRPC lets any byte through, line breaks included.
+_TRACESTATE = re.compile(r"[\x20-\x7e]{1,512}").fullmatch
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +32,7 @@ class SampledCall:
     """A span and what undoes making it current."""
 
     span: Span
-    token: object
+    token: Token[Context]
 
     def end(self, code: str) -> None:
         """End the span with the call's outcome."""
@@ -37,7 +40,7 @@ class SampledCall:
         if code in FAULT_CODES:
             self.span.set_status(StatusCode.ERROR, code)
         self.span.end()
-        otel_context.detach(self.token)  # type: ignore[arg-type]
+        otel_context.detach(self.token)
 
 
 class CallTracing:
@@ -61,7 +64,7 @@ class CallTracing:
             return random.random() < self._sample_ratio
         call.traceparent = parsed.string
         tracestate = metadata.get("tracestate")
-        if isinstance(tracestate, str) and len(tracestate) <= _MAX_TRACESTATE_LENGTH:
+        if isinstance(tracestate, str) and _TRACESTATE(tracestate):
             call.tracestate = tracestate
         return parsed[1] in _SAMPLED_DIGITS
 

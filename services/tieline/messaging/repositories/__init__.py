@@ -2,3 +2,5 @@
 
 Locks: a transaction that locks several conversations locks them in the order of their keys.
 """
+
+SCHEMA = "messaging"

@@ -1,4 +1,11 @@
-"""The SQL of conversations and of who is in them."""
+"""The SQL of conversations and of who is in them.
+
+What is asked for in lists is looked up in LATERAL subqueries that the planner can't merge with the
+list: a plan that was made when the tables were small would otherwise read them whole for as long as
+it is cached. For one conversation they ask as for a range of ids in order, which the primary key
+alone gives: of a table that it knows nothing about yet, the planner would as soon take the index of
+``direct_key`` and read all of a corp's.
+"""
 
 import datetime as dt
 from collections.abc import Collection, Sequence
@@ -180,9 +187,16 @@ class ConversationRepository:
                        AND everybody.conversation_id = conversation.conversation_id
                    ) AS participant_count
               FROM unnest($1::text[], $2::text[]) AS wanted (corp_id, conversation_id)
-              JOIN messaging.conversations AS conversation
-                ON conversation.corp_id = wanted.corp_id
-               AND conversation.conversation_id = wanted.conversation_id
+             CROSS JOIN LATERAL (
+                   SELECT corp_id, conversation_id, kind, name, last_sequence, last_activity_time,
+                          create_time
+                     FROM messaging.conversations
+                    WHERE conversations.corp_id = wanted.corp_id
+                      AND conversations.conversation_id BETWEEN wanted.conversation_id
+                                                            AND wanted.conversation_id
+                    ORDER BY conversations.conversation_id
+                    LIMIT 1
+             ) AS conversation
             """,
             [corp_id for corp_id, _ in keys],
             [conversation_id for _, conversation_id in keys],
@@ -219,11 +233,15 @@ class ConversationRepository:
             SELECT own.corp_id, own.conversation_id, own.kind, own.id
               FROM unnest($1::text[], $2::text[], $3::text[], $4::text[])
                    AS pair (corp_id, conversation_id, kind, id)
-              JOIN messaging.participants AS own
-                ON own.corp_id = pair.corp_id
-               AND own.conversation_id = pair.conversation_id
-               AND own.kind = pair.kind
-               AND own.id = pair.id
+             CROSS JOIN LATERAL (
+                   SELECT corp_id, conversation_id, kind, id
+                     FROM messaging.participants
+                    WHERE participants.corp_id = pair.corp_id
+                      AND participants.conversation_id = pair.conversation_id
+                      AND participants.kind = pair.kind
+                      AND participants.id = pair.id
+                    LIMIT 1
+             ) AS own
             """,
             [key[0] for key, _ in pairs],
             [key[1] for key, _ in pairs],
@@ -236,26 +254,45 @@ class ConversationRepository:
         }
 
     async def list_positions(
-        self, users: Collection[UserKey]
-    ) -> list[tuple[UserKey, ConversationKey, int]]:
-        """Return each user's conversations with their last numbers."""
+        self, users: Collection[UserKey], *, moved_since: dt.datetime | None = None
+    ) -> tuple[list[tuple[UserKey, ConversationKey, int]], dt.datetime]:
+        """Return each user's conversations with their last numbers, and the database's time before.
+
+        With ``moved_since`` only those that had a message, or that the user joined, after that
+        time. The times are those of statements: what is committed later may be of before.
+        """
+        now: dt.datetime = await self._connection.fetchval("SELECT statement_timestamp()")
         rows = await self._connection.fetch(
             """
             SELECT own.corp_id, own.conversation_id, own.kind, own.id, conversation.last_sequence
               FROM unnest($1::text[], $2::text[], $3::text[]) AS wanted (corp_id, kind, id)
-              JOIN messaging.participants AS own
-                ON own.corp_id = wanted.corp_id
-               AND own.kind = wanted.kind
-               AND own.id = wanted.id
-              JOIN messaging.conversations AS conversation
-                ON conversation.corp_id = own.corp_id
-               AND conversation.conversation_id = own.conversation_id
+             CROSS JOIN LATERAL (
+                   SELECT corp_id, conversation_id, kind, id, join_time
+                     FROM messaging.participants
+                    WHERE participants.corp_id = wanted.corp_id
+                      AND participants.kind = wanted.kind
+                      AND participants.id = wanted.id
+                   OFFSET 0  -- as LIMIT does elsewhere, keeps this a subquery
+             ) AS own
+             CROSS JOIN LATERAL (
+                   SELECT last_sequence, last_activity_time
+                     FROM messaging.conversations
+                    WHERE conversations.corp_id = own.corp_id
+                      AND conversations.conversation_id BETWEEN own.conversation_id
+                                                            AND own.conversation_id
+                    ORDER BY conversations.conversation_id
+                    LIMIT 1
+             ) AS conversation
+             WHERE $4::timestamptz IS NULL
+                OR conversation.last_activity_time > $4
+                OR own.join_time > $4
             """,
             [corp_id for corp_id, _ in users],
             [participant.kind for _, participant in users],
             [participant.id for _, participant in users],
+            moved_since,
         )
-        return [
+        positions = [
             (
                 (row["corp_id"], Participant(row["kind"], row["id"])),
                 (row["corp_id"], row["conversation_id"]),
@@ -263,6 +300,7 @@ class ConversationRepository:
             )
             for row in rows
         ]
+        return positions, now
 
 
 def _read_conversation(row: Record) -> Conversation:

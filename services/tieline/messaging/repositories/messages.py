@@ -21,15 +21,23 @@ class MessageRepository:
         In key order, so that two batches with the same conversations wait for each other instead
         of deadlocking. People may join meanwhile.
         """
+        # The subquery runs, and locks, once for each key in the order of the parameters. Why it is
+        # one, and asks for a range in order: see `conversations`.
+        keys = sorted(keys)
         rows = await self._connection.fetch(
             """
             SELECT conversation.corp_id, conversation.conversation_id, conversation.last_sequence
               FROM unnest($1::text[], $2::text[]) AS wanted (corp_id, conversation_id)
-              JOIN messaging.conversations AS conversation
-                ON conversation.corp_id = wanted.corp_id
-               AND conversation.conversation_id = wanted.conversation_id
-             ORDER BY conversation.corp_id, conversation.conversation_id
-               FOR NO KEY UPDATE OF conversation
+             CROSS JOIN LATERAL (
+                   SELECT corp_id, conversation_id, last_sequence
+                     FROM messaging.conversations
+                    WHERE conversations.corp_id = wanted.corp_id
+                      AND conversations.conversation_id BETWEEN wanted.conversation_id
+                                                            AND wanted.conversation_id
+                    ORDER BY conversations.conversation_id
+                    LIMIT 1
+                      FOR NO KEY UPDATE
+             ) AS conversation
             """,
             [corp_id for corp_id, _ in keys],
             [conversation_id for _, conversation_id in keys],

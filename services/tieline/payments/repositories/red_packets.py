@@ -115,18 +115,25 @@ class RedPacketRepository:
         )
 
     async def find_held_shares(self, openings: Sequence[Opening]) -> dict[Opening, Share]:
-        """Return the shares that the openers hold already."""
+        """Return the shares that the openers hold already.
+
+        The LATERAL subquery keeps the planner at one index lookup each: a plan that was made when
+        the table was small would otherwise read it whole for as long as it is cached.
+        """
         rows = await self._connection.fetch(
             """
             SELECT wanted.index, share.position, share.amount_minor,
                    share.opener_kind, share.opener_id, share.open_time
               FROM unnest($2::uuid[], $3::text[], $4::text[])
                    WITH ORDINALITY AS wanted (red_packet_id, opener_kind, opener_id, index)
-              JOIN payments.red_packet_shares AS share
-                ON share.corp_id = $1
-               AND share.red_packet_id = wanted.red_packet_id
-               AND share.opener_kind = wanted.opener_kind
-               AND share.opener_id = wanted.opener_id
+             CROSS JOIN LATERAL (
+                   SELECT position, amount_minor, opener_kind, opener_id, open_time
+                     FROM payments.red_packet_shares
+                    WHERE corp_id = $1
+                      AND red_packet_id = wanted.red_packet_id
+                      AND opener_kind = wanted.opener_kind
+                      AND opener_id = wanted.opener_id
+                    LIMIT 1) AS share
             """,
             self._corp_id,
             [opening.red_packet_id for opening in openings],

@@ -73,7 +73,7 @@ class Contact(_message.Message):
     customer_name: _builtins.str
     """What the customer is called."""
     state: _builtins.str
-    """`state` of the contact way that the customer came by."""
+    """`state` of the contact way that the customer came by. Empty to customers."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When the customer added the member."""

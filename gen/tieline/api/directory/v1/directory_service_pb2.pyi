@@ -84,7 +84,7 @@ class ImportMembersResponse(_message.Message):
     committed_rows: _builtins.int
     """Rows committed so far."""
     committed_bytes: _builtins.int
-    """Bytes of the file that the committed rows took."""
+    """Bytes of the file up to the end of the last row that was committed or refused."""
     @_builtins.property
     def errors(self) -> _containers.RepeatedCompositeFieldContainer[Global___RowError]:
         """What is wrong with the rows refused since the last response, one entry per wrong column; the

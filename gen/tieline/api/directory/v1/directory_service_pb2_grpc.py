@@ -99,7 +99,7 @@ class DirectoryServiceServicer:
     def GetMember(self, request, context):
         """GetMember returns one member of the caller's corp.
 
-        Errors: NOT_FOUND USER_NOT_FOUND.
+        Errors: NOT_FOUND USER_NOT_FOUND; INVALID_ARGUMENT INVALID_FIELD.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -108,7 +108,8 @@ class DirectoryServiceServicer:
     def BatchGetMembers(self, request, context):
         """BatchGetMembers returns members of the caller's corp, in the order asked for.
 
-        Errors: NOT_FOUND USER_NOT_FOUND with metadata `userId` if any of them is missing.
+        Errors: NOT_FOUND USER_NOT_FOUND with metadata `userId` if any of them is missing;
+        INVALID_ARGUMENT INVALID_FIELD.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -117,6 +118,8 @@ class DirectoryServiceServicer:
     def SearchMembers(self, request, context):
         """SearchMembers finds members of the caller's corp by a part of their name or user id: exact
         matches first, then prefixes, then the rest, each by name and user id.
+
+        Errors: INVALID_ARGUMENT INVALID_FIELD, PAGE_TOKEN_INVALID.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -125,7 +128,7 @@ class DirectoryServiceServicer:
     def ListMembers(self, request, context):
         """ListMembers lists members by user id, of the corp or of one department.
 
-        Errors: NOT_FOUND DEPARTMENT_NOT_FOUND.
+        Errors: NOT_FOUND DEPARTMENT_NOT_FOUND; INVALID_ARGUMENT INVALID_FIELD, PAGE_TOKEN_INVALID.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -133,6 +136,8 @@ class DirectoryServiceServicer:
 
     def ListDepartments(self, request, context):
         """ListDepartments lists the departments of the caller's corp by id.
+
+        Errors: INVALID_ARGUMENT INVALID_FIELD, PAGE_TOKEN_INVALID.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -40,24 +40,30 @@ class DirectoryServiceStub:
     GetMember: _aio.UnaryUnaryMultiCallable[_directory_service_pb2.GetMemberRequest, _directory_service_pb2.GetMemberResponse]
     """GetMember returns one member of the caller's corp.
 
-    Errors: NOT_FOUND USER_NOT_FOUND.
+    Errors: NOT_FOUND USER_NOT_FOUND; INVALID_ARGUMENT INVALID_FIELD.
     """
     BatchGetMembers: _aio.UnaryUnaryMultiCallable[_directory_service_pb2.BatchGetMembersRequest, _directory_service_pb2.BatchGetMembersResponse]
     """BatchGetMembers returns members of the caller's corp, in the order asked for.
 
-    Errors: NOT_FOUND USER_NOT_FOUND with metadata `userId` if any of them is missing.
+    Errors: NOT_FOUND USER_NOT_FOUND with metadata `userId` if any of them is missing;
+    INVALID_ARGUMENT INVALID_FIELD.
     """
     SearchMembers: _aio.UnaryUnaryMultiCallable[_directory_service_pb2.SearchMembersRequest, _directory_service_pb2.SearchMembersResponse]
     """SearchMembers finds members of the caller's corp by a part of their name or user id: exact
     matches first, then prefixes, then the rest, each by name and user id.
+
+    Errors: INVALID_ARGUMENT INVALID_FIELD, PAGE_TOKEN_INVALID.
     """
     ListMembers: _aio.UnaryUnaryMultiCallable[_directory_service_pb2.ListMembersRequest, _directory_service_pb2.ListMembersResponse]
     """ListMembers lists members by user id, of the corp or of one department.
 
-    Errors: NOT_FOUND DEPARTMENT_NOT_FOUND.
+    Errors: NOT_FOUND DEPARTMENT_NOT_FOUND; INVALID_ARGUMENT INVALID_FIELD, PAGE_TOKEN_INVALID.
     """
     ListDepartments: _aio.UnaryUnaryMultiCallable[_directory_service_pb2.ListDepartmentsRequest, _directory_service_pb2.ListDepartmentsResponse]
-    """ListDepartments lists the departments of the caller's corp by id."""
+    """ListDepartments lists the departments of the caller's corp by id.
+
+    Errors: INVALID_ARGUMENT INVALID_FIELD, PAGE_TOKEN_INVALID.
+    """
 
 class DirectoryServiceServicer(metaclass=_abc_1.ABCMeta):
     """DirectoryService knows each corp's departments and members."""
@@ -97,7 +103,7 @@ class DirectoryServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_directory_service_pb2.GetMemberResponse]:
         """GetMember returns one member of the caller's corp.
 
-        Errors: NOT_FOUND USER_NOT_FOUND.
+        Errors: NOT_FOUND USER_NOT_FOUND; INVALID_ARGUMENT INVALID_FIELD.
         """
 
     @_abc_1.abstractmethod
@@ -108,7 +114,8 @@ class DirectoryServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_directory_service_pb2.BatchGetMembersResponse]:
         """BatchGetMembers returns members of the caller's corp, in the order asked for.
 
-        Errors: NOT_FOUND USER_NOT_FOUND with metadata `userId` if any of them is missing.
+        Errors: NOT_FOUND USER_NOT_FOUND with metadata `userId` if any of them is missing;
+        INVALID_ARGUMENT INVALID_FIELD.
         """
 
     @_abc_1.abstractmethod
@@ -119,6 +126,8 @@ class DirectoryServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_directory_service_pb2.SearchMembersResponse]:
         """SearchMembers finds members of the caller's corp by a part of their name or user id: exact
         matches first, then prefixes, then the rest, each by name and user id.
+
+        Errors: INVALID_ARGUMENT INVALID_FIELD, PAGE_TOKEN_INVALID.
         """
 
     @_abc_1.abstractmethod
@@ -129,7 +138,7 @@ class DirectoryServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_directory_service_pb2.ListMembersResponse]:
         """ListMembers lists members by user id, of the corp or of one department.
 
-        Errors: NOT_FOUND DEPARTMENT_NOT_FOUND.
+        Errors: NOT_FOUND DEPARTMENT_NOT_FOUND; INVALID_ARGUMENT INVALID_FIELD, PAGE_TOKEN_INVALID.
         """
 
     @_abc_1.abstractmethod
@@ -138,6 +147,9 @@ class DirectoryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _directory_service_pb2.ListDepartmentsRequest,
         context: _aio.ServicerContext[_directory_service_pb2.ListDepartmentsRequest, _abc.Awaitable[_directory_service_pb2.ListDepartmentsResponse]],
     ) -> _abc.Awaitable[_directory_service_pb2.ListDepartmentsResponse]:
-        """ListDepartments lists the departments of the caller's corp by id."""
+        """ListDepartments lists the departments of the caller's corp by id.
+
+        Errors: INVALID_ARGUMENT INVALID_FIELD, PAGE_TOKEN_INVALID.
+        """
 
 def add_DirectoryServiceServicer_to_server(servicer: DirectoryServiceServicer, server: _aio.Server) -> None: ...

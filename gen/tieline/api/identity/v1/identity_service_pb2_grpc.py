@@ -120,8 +120,8 @@ class IdentityServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CreateInvitations(self, request, context):
-        """CreateInvitations makes a new code for each member, who must be in the directory and not have
-        left; an earlier code of the same member ends. At most once per `request_id`: a repeat returns
+        """CreateInvitations makes a new code for each member, who must be in the directory; an earlier
+        code of the same member ends. At most once per `request_id`: a repeat returns
         the same codes, which may have been used or have ended since. The owner may be invited before
         the directory knows of them, and by nobody but the owner: a code gives the account away.
 

@@ -33,8 +33,8 @@ class IdentityServiceStub:
     Errors: NOT_FOUND CORP_NOT_FOUND.
     """
     CreateInvitations: _aio.UnaryUnaryMultiCallable[_identity_service_pb2.CreateInvitationsRequest, _identity_service_pb2.CreateInvitationsResponse]
-    """CreateInvitations makes a new code for each member, who must be in the directory and not have
-    left; an earlier code of the same member ends. At most once per `request_id`: a repeat returns
+    """CreateInvitations makes a new code for each member, who must be in the directory; an earlier
+    code of the same member ends. At most once per `request_id`: a repeat returns
     the same codes, which may have been used or have ended since. The owner may be invited before
     the directory knows of them, and by nobody but the owner: a code gives the account away.
 
@@ -127,8 +127,8 @@ class IdentityServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _identity_service_pb2.CreateInvitationsRequest,
         context: _aio.ServicerContext[_identity_service_pb2.CreateInvitationsRequest, _abc.Awaitable[_identity_service_pb2.CreateInvitationsResponse]],
     ) -> _abc.Awaitable[_identity_service_pb2.CreateInvitationsResponse]:
-        """CreateInvitations makes a new code for each member, who must be in the directory and not have
-        left; an earlier code of the same member ends. At most once per `request_id`: a repeat returns
+        """CreateInvitations makes a new code for each member, who must be in the directory; an earlier
+        code of the same member ends. At most once per `request_id`: a repeat returns
         the same codes, which may have been used or have ended since. The owner may be invited before
         the directory knows of them, and by nobody but the owner: a code gives the account away.
 

@@ -83,8 +83,8 @@ class MessagingServiceServicer:
         them, at most once per `request_id`. A direct conversation that exists is returned.
 
         Errors: NOT_FOUND USER_NOT_FOUND with metadata `userId` for people who are not in the corp;
-        INVALID_ARGUMENT INVALID_FIELD; UNAVAILABLE SERVICE_UNAVAILABLE while the directory does not
-        answer.
+        INVALID_ARGUMENT INVALID_FIELD; FAILED_PRECONDITION REQUEST_ID_REUSED;
+        UNAVAILABLE SERVICE_UNAVAILABLE while the directory does not answer.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -101,6 +101,8 @@ class MessagingServiceServicer:
 
     def ListConversations(self, request, context):
         """ListConversations lists the caller's conversations in one corp, the latest activity first.
+
+        Errors: INVALID_ARGUMENT INVALID_FIELD, PAGE_TOKEN_INVALID.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -109,7 +111,7 @@ class MessagingServiceServicer:
     def ListParticipants(self, request, context):
         """ListParticipants lists who is in a conversation of the caller's, by kind and id.
 
-        Errors: NOT_FOUND CONVERSATION_NOT_FOUND.
+        Errors: NOT_FOUND CONVERSATION_NOT_FOUND; INVALID_ARGUMENT INVALID_FIELD, PAGE_TOKEN_INVALID.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -129,7 +131,7 @@ class MessagingServiceServicer:
     def ListMessages(self, request, context):
         """ListMessages returns a range of a conversation's messages in order of their numbers.
 
-        Errors: NOT_FOUND CONVERSATION_NOT_FOUND.
+        Errors: NOT_FOUND CONVERSATION_NOT_FOUND; INVALID_ARGUMENT INVALID_FIELD.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -143,7 +145,9 @@ class MessagingServiceServicer:
         replica shuts down and with RESOURCE_EXHAUSTED SUBSCRIBER_TOO_SLOW when the client does not
         read: subscribe again and catch up.
 
-        Errors: UNAVAILABLE BROKER_UNAVAILABLE while live delivery is away.
+        Errors: UNAVAILABLE BROKER_UNAVAILABLE while live delivery is away, SHUTTING_DOWN;
+        RESOURCE_EXHAUSTED SUBSCRIBER_TOO_SLOW; RESOURCE_EXHAUSTED TOO_MANY_SUBSCRIPTIONS when the
+        caller has 20 open at the replica, which for a customer are those of all corps together.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -23,8 +23,8 @@ class MessagingServiceStub:
     them, at most once per `request_id`. A direct conversation that exists is returned.
 
     Errors: NOT_FOUND USER_NOT_FOUND with metadata `userId` for people who are not in the corp;
-    INVALID_ARGUMENT INVALID_FIELD; UNAVAILABLE SERVICE_UNAVAILABLE while the directory does not
-    answer.
+    INVALID_ARGUMENT INVALID_FIELD; FAILED_PRECONDITION REQUEST_ID_REUSED;
+    UNAVAILABLE SERVICE_UNAVAILABLE while the directory does not answer.
     """
     GetConversation: _aio.UnaryUnaryMultiCallable[_messaging_service_pb2.GetConversationRequest, _messaging_service_pb2.GetConversationResponse]
     """GetConversation returns a conversation that the caller is in.
@@ -32,11 +32,14 @@ class MessagingServiceStub:
     Errors: NOT_FOUND CONVERSATION_NOT_FOUND, also for conversations the caller is not in.
     """
     ListConversations: _aio.UnaryUnaryMultiCallable[_messaging_service_pb2.ListConversationsRequest, _messaging_service_pb2.ListConversationsResponse]
-    """ListConversations lists the caller's conversations in one corp, the latest activity first."""
+    """ListConversations lists the caller's conversations in one corp, the latest activity first.
+
+    Errors: INVALID_ARGUMENT INVALID_FIELD, PAGE_TOKEN_INVALID.
+    """
     ListParticipants: _aio.UnaryUnaryMultiCallable[_messaging_service_pb2.ListParticipantsRequest, _messaging_service_pb2.ListParticipantsResponse]
     """ListParticipants lists who is in a conversation of the caller's, by kind and id.
 
-    Errors: NOT_FOUND CONVERSATION_NOT_FOUND.
+    Errors: NOT_FOUND CONVERSATION_NOT_FOUND; INVALID_ARGUMENT INVALID_FIELD, PAGE_TOKEN_INVALID.
     """
     SendMessage: _aio.UnaryUnaryMultiCallable[_messaging_service_pb2.SendMessageRequest, _messaging_service_pb2.SendMessageResponse]
     """SendMessage stores a message and gives it the next number of its conversation, at most once
@@ -48,7 +51,7 @@ class MessagingServiceStub:
     ListMessages: _aio.UnaryUnaryMultiCallable[_messaging_service_pb2.ListMessagesRequest, _messaging_service_pb2.ListMessagesResponse]
     """ListMessages returns a range of a conversation's messages in order of their numbers.
 
-    Errors: NOT_FOUND CONVERSATION_NOT_FOUND.
+    Errors: NOT_FOUND CONVERSATION_NOT_FOUND; INVALID_ARGUMENT INVALID_FIELD.
     """
     Subscribe: _aio.UnaryStreamMultiCallable[_messaging_service_pb2.SubscribeRequest, _messaging_service_pb2.SubscribeResponse]
     """Subscribe delivers every message stored after its first response, `started`, in all of the
@@ -58,7 +61,9 @@ class MessagingServiceStub:
     replica shuts down and with RESOURCE_EXHAUSTED SUBSCRIBER_TOO_SLOW when the client does not
     read: subscribe again and catch up.
 
-    Errors: UNAVAILABLE BROKER_UNAVAILABLE while live delivery is away.
+    Errors: UNAVAILABLE BROKER_UNAVAILABLE while live delivery is away, SHUTTING_DOWN;
+    RESOURCE_EXHAUSTED SUBSCRIBER_TOO_SLOW; RESOURCE_EXHAUSTED TOO_MANY_SUBSCRIPTIONS when the
+    caller has 20 open at the replica, which for a customer are those of all corps together.
     """
 
 class MessagingServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -76,8 +81,8 @@ class MessagingServiceServicer(metaclass=_abc_1.ABCMeta):
         them, at most once per `request_id`. A direct conversation that exists is returned.
 
         Errors: NOT_FOUND USER_NOT_FOUND with metadata `userId` for people who are not in the corp;
-        INVALID_ARGUMENT INVALID_FIELD; UNAVAILABLE SERVICE_UNAVAILABLE while the directory does not
-        answer.
+        INVALID_ARGUMENT INVALID_FIELD; FAILED_PRECONDITION REQUEST_ID_REUSED;
+        UNAVAILABLE SERVICE_UNAVAILABLE while the directory does not answer.
         """
 
     @_abc_1.abstractmethod
@@ -97,7 +102,10 @@ class MessagingServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _messaging_service_pb2.ListConversationsRequest,
         context: _aio.ServicerContext[_messaging_service_pb2.ListConversationsRequest, _abc.Awaitable[_messaging_service_pb2.ListConversationsResponse]],
     ) -> _abc.Awaitable[_messaging_service_pb2.ListConversationsResponse]:
-        """ListConversations lists the caller's conversations in one corp, the latest activity first."""
+        """ListConversations lists the caller's conversations in one corp, the latest activity first.
+
+        Errors: INVALID_ARGUMENT INVALID_FIELD, PAGE_TOKEN_INVALID.
+        """
 
     @_abc_1.abstractmethod
     def ListParticipants(
@@ -107,7 +115,7 @@ class MessagingServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_messaging_service_pb2.ListParticipantsResponse]:
         """ListParticipants lists who is in a conversation of the caller's, by kind and id.
 
-        Errors: NOT_FOUND CONVERSATION_NOT_FOUND.
+        Errors: NOT_FOUND CONVERSATION_NOT_FOUND; INVALID_ARGUMENT INVALID_FIELD, PAGE_TOKEN_INVALID.
         """
 
     @_abc_1.abstractmethod
@@ -131,7 +139,7 @@ class MessagingServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_messaging_service_pb2.ListMessagesResponse]:
         """ListMessages returns a range of a conversation's messages in order of their numbers.
 
-        Errors: NOT_FOUND CONVERSATION_NOT_FOUND.
+        Errors: NOT_FOUND CONVERSATION_NOT_FOUND; INVALID_ARGUMENT INVALID_FIELD.
         """
 
     @_abc_1.abstractmethod
@@ -147,7 +155,9 @@ class MessagingServiceServicer(metaclass=_abc_1.ABCMeta):
         replica shuts down and with RESOURCE_EXHAUSTED SUBSCRIBER_TOO_SLOW when the client does not
         read: subscribe again and catch up.
 
-        Errors: UNAVAILABLE BROKER_UNAVAILABLE while live delivery is away.
+        Errors: UNAVAILABLE BROKER_UNAVAILABLE while live delivery is away, SHUTTING_DOWN;
+        RESOURCE_EXHAUSTED SUBSCRIBER_TOO_SLOW; RESOURCE_EXHAUSTED TOO_MANY_SUBSCRIPTIONS when the
+        caller has 20 open at the replica, which for a customer are those of all corps together.
         """
 
 def add_MessagingServiceServicer_to_server(servicer: MessagingServiceServicer, server: _aio.Server) -> None: ...

@@ -1,0 +1,66 @@
+"""A way to a server on which connections fall silent, as when a machine vanishes without a word."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+_READ_BYTES = 64 * 1024
+
+
+class Network:
+    """Passes bytes on between its own port and a server's."""
+
+    def __init__(self, server_port: int) -> None:
+        self._server_port = server_port
+        self._cut = asyncio.Event()
+        self._writers: list[asyncio.StreamWriter] = []
+        self._passing: set[asyncio.Task[None]] = set()
+        self.port = 0
+
+    def swallow(self) -> None:
+        """Pass nothing on any more over today's connections, nor their end; new ones work."""
+        self._cut.set()
+        self._cut = asyncio.Event()
+
+    async def connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Take a client's connection."""
+        cut = self._cut
+        far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._server_port)
+        self._writers += [writer, far_writer]
+        ways = ((reader, far_writer), (far_reader, writer))
+        self._passing |= {asyncio.create_task(_pass_on(*way, cut)) for way in ways}
+
+    async def close(self) -> None:
+        """End all connections."""
+        for writer in self._writers:
+            writer.close()
+        # A loop with open handles can't be closed.
+        ended = (writer.wait_closed() for writer in self._writers)
+        await asyncio.gather(*self._passing, *ended, return_exceptions=True)
+
+
+async def _pass_on(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, cut: asyncio.Event
+) -> None:
+    try:
+        while chunk := await reader.read(_READ_BYTES):
+            if not cut.is_set():
+                writer.write(chunk)
+    except OSError:
+        pass  # the same as an end
+    if not cut.is_set():
+        writer.close()
+
+
+@asynccontextmanager
+async def network_to(server_port: int) -> AsyncIterator[Network]:
+    """Listen on a port of loopback until the block is left."""
+    network = Network(server_port)
+    server = await asyncio.start_server(network.connect, "127.0.0.1", 0)
+    network.port = server.sockets[0].getsockname()[1]
+    try:
+        yield network
+    finally:
+        server.close()
+        await network.close()
+        await server.wait_closed()

@@ -1,0 +1,216 @@
+"""What a comparison with the database reads, and what is tried again without being read again.
+
+``compare_interval_s=3600`` keeps comparisons away until a reconnect asks for one.
+"""
+
+import datetime as dt
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import nats.errors
+import pytest
+from nats.aio.client import Client
+
+from fakes.eventually import eventually
+from integration.messaging.chat import Corp, new_id
+from integration.messaging.unreliable import UnreliableBroker, receiving
+from tieline.chassis.errors import UnavailableError
+from tieline.chassis.postgres import Connection, Pool
+from tieline.messaging.conversations import member
+from tieline.messaging.live import LiveHub
+from tieline.messaging.messages import StoredMessage, message_to_proto
+from tieline.messaging.numbering import ConversationKey
+from tieline.messaging.repositories.conversations import ConversationRepository
+from tieline.messaging.repositories.messages import MessageRepository
+from tieline.messaging.subjects import build_conversation_subject
+
+LONG_AGO = dt.timedelta(hours=1)
+
+
+class RefusingPool(Pool):
+    """Lends the connections of another pool, except while it is told to refuse."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self.is_away = False
+        self.refused = 0
+
+    @asynccontextmanager
+    async def acquire(self) -> AsyncIterator[Connection]:
+        if self.is_away:
+            self.refused += 1
+            raise UnavailableError("DATABASE_UNAVAILABLE", "told to")
+        async with self._pool.acquire() as connection:
+            yield connection
+
+
+class RefusingFlush:
+    """Fails a broker's flushes while it is told to."""
+
+    def __init__(self, broker: UnreliableBroker) -> None:
+        self.is_away = False
+        self.refused = 0
+        broker.before_flush = self
+
+    async def __call__(self) -> None:
+        if self.is_away:
+            self.refused += 1
+            raise nats.errors.TimeoutError
+
+
+async def store(
+    pool: Pool, key: ConversationKey, sequence: int, age: dt.timedelta
+) -> StoredMessage:
+    """Store a message, as of that age, of which nobody hears."""
+    time = dt.datetime.now(dt.UTC) - age
+    message = StoredMessage(*key, sequence, member("li.wei"), new_id(), b"", time)
+    async with pool.acquire() as connection:
+        await MessageRepository(connection).insert_messages([message], {key: sequence}, time)
+    return message
+
+
+async def make_old(pool: Pool, key: ConversationKey) -> None:
+    """Let all times of a conversation be those of long ago."""
+    async with pool.acquire() as connection:
+        for statement in (
+            "UPDATE messaging.conversations SET last_activity_time = now() - $3::interval"
+            " WHERE corp_id = $1 AND conversation_id = $2",
+            "UPDATE messaging.participants SET join_time = now() - $3::interval"
+            " WHERE corp_id = $1 AND conversation_id = $2",
+        ):
+            await connection.execute(statement, *key, LONG_AGO)
+
+
+async def test_positions_that_moved_are_of_new_messages_and_new_joins(
+    corp: Corp, pool: Pool
+) -> None:
+    li_wei, reader = corp.member("li.wei"), (corp.corp_id, member("reader"))
+    quiet, busy = [await li_wei.create_group("reader") for _ in range(2)]
+    async with pool.acquire() as connection:
+        repository = ConversationRepository(connection)
+        everything, now = await repository.list_positions([reader])
+        await li_wei.send(busy)
+        joined = await li_wei.create_group("reader")
+        moved, _ = await repository.list_positions([reader], moved_since=now)
+
+    assert sorted(everything) == sorted((reader, (corp.corp_id, key), 0) for key in (quiet, busy))
+    assert sorted(moved) == sorted(
+        [(reader, (corp.corp_id, busy), 1), (reader, (corp.corp_id, joined), 0)]
+    )
+
+
+async def test_comparison_reads_what_moved_and_no_more(
+    corp: Corp, pool: Pool, messaging_broker: Client
+) -> None:
+    li_wei = corp.member("li.wei")
+    old, new = [await li_wei.create_group("reader") for _ in range(2)]
+    await make_old(pool, (corp.corp_id, old))
+    broker = UnreliableBroker(messaging_broker)
+    async with (
+        LiveHub(pool, broker, compare_interval_s=3600) as hub,
+        receiving(hub, corp, "reader") as inbox,
+    ):
+        await store(pool, (corp.corp_id, old), 1, LONG_AGO)
+        # As of before the subscription: committed late.
+        await store(pool, (corp.corp_id, new), 1, dt.timedelta(seconds=40))
+        broker.reconnects += 1
+
+        await eventually(lambda: inbox.messages(new))
+
+    assert inbox.sequences(new) == [1]
+    assert not inbox.messages(old)
+
+
+async def test_every_comparison_finds_what_was_lost_since_the_last(
+    corp: Corp, pool: Pool, messaging_broker: Client
+) -> None:
+    li_wei = corp.member("li.wei")
+    group = await li_wei.create_group("reader")
+    broker = UnreliableBroker(messaging_broker)
+    async with (
+        LiveHub(pool, broker, compare_interval_s=0) as hub,
+        receiving(hub, corp, "reader") as inbox,
+    ):
+        broker.is_deaf = True
+        for number in range(1, 4):
+            await li_wei.send(group)
+            await eventually(lambda n=number: inbox.sequences(group) == list(range(1, n + 1)))
+        joined = await li_wei.create_group("reader")
+        await eventually(lambda: inbox.joined)
+
+    assert [each.conversation_id for each in inbox.joined] == [joined]
+
+
+async def test_gap_that_could_not_be_filled_is_filled_later(
+    corp: Corp, pool: Pool, messaging_broker: Client
+) -> None:
+    key = (corp.corp_id, await corp.member("li.wei").create_group("reader"))
+    await make_old(pool, key)
+    broker, refusing = UnreliableBroker(messaging_broker), RefusingPool(pool)
+    async with (
+        LiveHub(refusing, broker, compare_interval_s=3600) as hub,
+        receiving(hub, corp, "reader") as inbox,
+    ):
+        # Of long ago, so that no comparison finds them.
+        await store(pool, key, 1, LONG_AGO)
+        second = await store(pool, key, 2, LONG_AGO)
+        refusing.is_away = True
+        payload = message_to_proto(second).SerializeToString()
+        await messaging_broker.publish(build_conversation_subject(*key), payload)
+        await eventually(lambda: refusing.refused == 1)
+        refusing.is_away = False
+        broker.reconnects += 1
+
+        await eventually(lambda: len(inbox.sequences(key[1])) == 2)
+
+    assert inbox.sequences(key[1]) == [1, 2]
+
+
+@pytest.mark.parametrize("is_old", [False, True])
+async def test_join_during_which_nats_does_not_answer_is_told_by_the_next_comparison(
+    corp: Corp, pool: Pool, messaging_broker: Client, *, is_old: bool
+) -> None:
+    li_wei = corp.member("li.wei")
+    broker = UnreliableBroker(messaging_broker)
+    flush = RefusingFlush(broker)
+    async with (
+        LiveHub(pool, broker, compare_interval_s=3600) as hub,
+        receiving(hub, corp, "reader") as inbox,
+    ):
+        flush.is_away = True
+        group = await li_wei.create_group("reader")
+        await eventually(lambda: flush.refused == 1)
+        flush.is_away = False
+        if is_old:
+            # The outage was long: no comparison finds the join any more.
+            await make_old(pool, (corp.corp_id, group))
+        broker.reconnects += 1
+        await eventually(lambda: inbox.joined)
+        await li_wei.send(group)
+
+        await eventually(lambda: inbox.messages(group))
+
+    assert [each.conversation_id for each in inbox.joined] == [group]
+    assert inbox.sequences(group) == [1]
+
+
+async def test_join_during_which_the_database_is_away_is_told_by_the_next_comparison(
+    corp: Corp, pool: Pool, messaging_broker: Client
+) -> None:
+    li_wei = corp.member("li.wei")
+    broker, refusing = UnreliableBroker(messaging_broker), RefusingPool(pool)
+    async with (
+        LiveHub(refusing, broker, compare_interval_s=3600) as hub,
+        receiving(hub, corp, "reader") as inbox,
+    ):
+        refusing.is_away = True
+        group = await li_wei.create_group("reader")
+        await eventually(lambda: refusing.refused == 1)
+        refusing.is_away = False
+        broker.reconnects += 1
+        await eventually(lambda: inbox.joined)
+        await li_wei.send(group)
+
+        await eventually(lambda: inbox.messages(group))
+
+    assert inbox.sequences(group) == [1]

@@ -1,0 +1,43 @@
+"""Statements about lists of rows keep looking them up when the tables have grown."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from plans import explain, new_database, reads_by_index_alone
+from tieline.chassis.postgres import Connection
+from tieline.messaging.conversations import member
+from tieline.messaging.repositories.conversations import ConversationRepository
+from tieline.messaging.repositories.messages import MessageRepository
+
+KEY = ("ww0", "conversation")
+
+
+@pytest.fixture(scope="module")
+async def empty(postgres_admin_dsn: str, worker_id: str) -> AsyncIterator[Connection]:
+    name = f"messaging_plans_{worker_id}"
+    async with new_database(postgres_admin_dsn, name, "messaging") as connection:
+        yield connection
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda connection: MessageRepository(connection).lock_counters([KEY]),
+        lambda connection: ConversationRepository(connection).list_conversations([KEY]),
+        lambda connection: ConversationRepository(connection).filter_participants(
+            [(KEY, member("li.wei"))]
+        ),
+        lambda connection: ConversationRepository(connection).list_positions(
+            [(KEY[0], member("li.wei"))]
+        ),
+    ],
+    ids=["lock_counters", "list_conversations", "filter_participants", "list_positions"],
+)
+async def test_plan_made_on_small_tables_reads_by_index(
+    empty: Connection, ask: Callable[[Any], Awaitable[object]]
+) -> None:
+    plan = await explain(empty, ask)
+
+    assert reads_by_index_alone(plan), plan
