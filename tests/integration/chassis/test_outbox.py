@@ -251,8 +251,8 @@ async def test_relay_whose_machine_vanishes_loses_its_lock(
         OutboxRelay(distant, identity_broker, "identity") as vanishing,
     ):
         await insert(pool, [event(1)])
-        # Its statements are prepared: halfway through that a session is not idle for the server, and
-        # TCP alone ends it.
+        # Its statements are prepared now: halfway through that, a session is not idle for the
+        # server, and TCP alone ends it.
         await eventually(lambda: _is_empty(pool))
         assert vanishing.is_active
         async with OutboxRelay(pool, identity_broker, "identity") as standby:
@@ -278,8 +278,8 @@ async def test_relay_whose_connection_falls_silent_begins_again_on_another(
         OutboxRelay(distant, identity_broker, "identity") as relay,
     ):
         await insert(pool, [event(1)])
-        # Its statements are prepared: halfway through that a session is not idle for the server, and
-        # TCP alone ends it.
+        # Its statements are prepared now: halfway through that, a session is not idle for the
+        # server, and TCP alone ends it.
         await eventually(lambda: _is_empty(pool))
         assert relay.is_active
         network.swallow()
