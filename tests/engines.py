@@ -6,14 +6,17 @@ import os
 import shutil
 import signal
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import asyncpg
+import nats as nats_client
+from nats.aio.client import Client
 from pydantic import SecretStr
 
-from tieline.chassis import streams
+from tieline.chassis import migrations, streams
 from tieline.chassis.settings import ServiceSettings
 from tieline.chassis.streams import SERVICES
 from tieline.embedded.nats import EmbeddedNats, User
@@ -76,6 +79,33 @@ def running_postgres() -> Iterator[str]:
             yield server.dsn()
     finally:
         shutil.rmtree(directory, ignore_errors=True)
+
+
+async def create_database(database: Database, name: str, services: Sequence[str]) -> Database:
+    """Make another database on the same server, with the schemas of these services.
+
+    The roles belong to the whole server and have their passwords from ``database``.
+    """
+    connection = await asyncpg.connect(database.admin_dsn)
+    try:
+        await connection.execute(f"CREATE DATABASE {name}")
+    finally:
+        await connection.close()
+    created = Database(database.admin_dsn.rpartition("/")[0] + f"/{name}")
+    await migrations.migrate(created.admin_dsn, services)
+    return created
+
+
+@asynccontextmanager
+async def connected(nats: EmbeddedNats, user: str) -> AsyncIterator[Client]:
+    """Connect to the server as one of the services."""
+    broker = await nats_client.connect(
+        nats.url(user), inbox_prefix=f"_INBOX.{user}".encode(), max_reconnect_attempts=-1
+    )
+    try:
+        yield broker
+    finally:
+        await broker.close()
 
 
 def build_nats(directory: Path) -> EmbeddedNats:

@@ -10,11 +10,9 @@ from time import monotonic
 
 import asyncpg
 import grpc
-import nats as nats_client
 import pytest
-from nats.aio.client import Client
 
-from engines import ROLE_PASSWORD, Database, Engine, build_nats, build_settings
+from engines import ROLE_PASSWORD, Database, Engine, build_nats, build_settings, connected
 from fakes.eventually import eventually
 from fakes.members import FakeMembers
 from fakes.tokens import TestTokens
@@ -24,7 +22,6 @@ from tieline.api.messaging.v1.messaging_service_pb2_grpc import MessagingService
 from tieline.chassis import migrations, streams
 from tieline.cli.grpc_health import is_serving
 from tieline.client.errors import TielineError
-from tieline.embedded.nats import EmbeddedNats
 from tieline.embedded.ports import find_free_port
 from tieline.embedded.postgres import EmbeddedPostgres
 from tieline.messaging.app import role
@@ -114,8 +111,7 @@ async def world(tmp_path: Path, tokens: TestTokens) -> AsyncIterator[World]:
         settings = build_settings("messaging", await _make_database(postgres), nats)
         assert isinstance(settings, MessagingSettings), "of messaging"
         for user in ("identity", "directory"):
-            broker = await _connect(nats, user)
-            stack.push_async_callback(broker.close)
+            broker = await stack.enter_async_context(connected(nats, user))
             answering = tokens.published if user == "identity" else FakeMembers().answering
             await stack.enter_async_context(answering(broker))
         await stack.enter_async_context(role(settings))
@@ -133,12 +129,6 @@ async def _make_database(server: EmbeddedPostgres) -> Database:
     await connection.execute(f"ALTER ROLE tieline_messaging PASSWORD '{ROLE_PASSWORD}'")
     await connection.close()
     return database
-
-
-async def _connect(nats: EmbeddedNats, user: str) -> Client:
-    return await nats_client.connect(
-        nats.url(user), inbox_prefix=f"_INBOX.{user}".encode(), max_reconnect_attempts=-1
-    )
 
 
 async def _open_conversation(stub: MessagingServiceStub, metadata: list[tuple[str, str]]) -> Talk:

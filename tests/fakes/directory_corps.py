@@ -1,11 +1,9 @@
 """A corp as the directory's tests use it: made by an event, filled by imports, read back."""
 
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import grpc
-import nats as nats_client
 from nats.aio.client import Client
 
 from fakes.tokens import TestTokens
@@ -18,7 +16,6 @@ from tieline.api.identity.v1 import identity_pb2
 from tieline.chassis.ids import new_uuid7
 from tieline.chassis.message_headers import CORP_ID_HEADER, EVENT_ID_HEADER, KEY_HEADER
 from tieline.client.errors import TielineError
-from tieline.embedded.nats import EmbeddedNats
 
 CORP_CREATED = "tieline.identity.v1.corp_created"
 CALL_TIMEOUT_S = 20
@@ -146,16 +143,6 @@ async def publish_corp_created(
     )
     headers = {EVENT_ID_HEADER: event.event_id, CORP_ID_HEADER: corp_id, KEY_HEADER: corp_id}
     await broker.jetstream().publish(CORP_CREATED, event.SerializeToString(), headers=headers)
-
-
-@asynccontextmanager
-async def connected(nats: EmbeddedNats, user: str) -> AsyncIterator[Client]:
-    """Connect as one of the platform's users."""
-    client = await nats_client.connect(nats.url(user), inbox_prefix=f"_INBOX.{user}".encode())
-    try:
-        yield client
-    finally:
-        await client.close()
 
 
 def table(*rows: Sequence[str], header: str = "user_id,name,department") -> bytes:

@@ -2,8 +2,9 @@
 
 The one place that translates driver errors:
 
-    connection lost, refused, starting up    UnavailableError DATABASE_UNAVAILABLE, marked down
-    no answer to a statement at all          UnavailableError DATABASE_UNAVAILABLE, marked down
+    connection refused, server starting up   UnavailableError DATABASE_UNAVAILABLE, marked down
+    connection lost, no answer at all        UnavailableError DATABASE_UNAVAILABLE; marked down
+                                             unless a new connection answers at once
     no free connection, statement too slow   UnavailableError DATABASE_UNAVAILABLE
     serialization failure, deadlock, lock    AbortedError CONCURRENT_CHANGE
     disk full                                ResourceExhaustedError STORAGE_FULL
@@ -118,6 +119,7 @@ class Pool:
         self._health = health
         self._constraint_errors = constraint_errors
         self._wake_listeners: dict[str, Callable[[], None]] = {}
+        self._is_suspect = asyncio.Event()
 
     @asynccontextmanager
     async def acquire(self) -> AsyncIterator[Connection]:
@@ -146,7 +148,7 @@ class Pool:
             await self._driver_pool.release(connection)
         except DRIVER_ERRORS as error:
             # The driver has closed it. What was done with it is done.
-            self._away(error)
+            self._lost(error)
 
     @asynccontextmanager
     async def connect(self) -> AsyncIterator[Connection]:
@@ -192,17 +194,33 @@ class Pool:
         While it is up and every connection is busy it is not asked: those who use them will tell.
         """
         is_down = DATABASE in self._health.down
-        if not is_down and self._is_busy():
+        asks_anew = is_down or self._is_suspect.is_set()
+        self._is_suspect.clear()
+        if not asks_anew and self._is_busy():
             return
         try:
             async with asyncio.timeout(_PROBE_TIMEOUT_S):
-                await (self._ask_new_connection() if is_down else self._ask_pooled_connection())
+                await (self._ask_new_connection() if asks_anew else self._ask_pooled_connection())
         except DRIVER_ERRORS as error:
-            self._away(error)
+            if asks_anew:
+                self._away(error)
+            else:
+                self._lost(error)
             return
         if is_down:
             self._health.mark_up(DATABASE)
             logger.info("the database answers again")
+
+    async def wait_for_probe(self) -> None:
+        """Return when it is time to probe: at once after a connection was lost."""
+        if DATABASE in self._health.down:
+            await asyncio.sleep(_PROBE_INTERVAL_DOWN_S)
+            return
+        try:
+            async with asyncio.timeout(_PROBE_INTERVAL_UP_S):
+                await self._is_suspect.wait()
+        except TimeoutError:
+            return
 
     def _is_busy(self) -> bool:
         pool = self._driver_pool
@@ -211,7 +229,8 @@ class Pool:
     async def _ask_new_connection(self) -> None:
         connection = await asyncpg.connect(**self._options)
         try:
-            await connection.execute("SELECT 1")
+            if await connection.fetchval("SELECT pg_is_in_recovery()"):
+                raise asyncpg.CannotConnectNowError("the server is a standby")
         finally:
             connection.terminate()
 
@@ -221,7 +240,7 @@ class Pool:
 
     def _translate(self, error: Exception, connection: Connection) -> ServiceError | None:
         if is_away(error, connection):
-            return self._away(error)
+            return self._lost(error)
         if isinstance(error, asyncpg.QueryCanceledError):
             return _unavailable("the database took too long")
         if isinstance(error, CONFLICT_ERRORS):
@@ -243,6 +262,12 @@ class Pool:
             _SHARD_SUFFIX.sub("", name)
         )
         return None if build is None else build()
+
+    def _lost(self, error: Exception) -> UnavailableError:
+        """Have the database asked on a new connection: one that ends is no outage by itself."""
+        logger.info("a database connection ended: %s", describe_connection_error(error))
+        self._is_suspect.set()
+        return _unavailable("the database can't be reached")
 
     def _away(self, error: Exception) -> UnavailableError:
         if DATABASE not in self._health.down:
@@ -282,7 +307,7 @@ async def create_pool(
         driver_pool = await _open_driver_pool(options, max_size)
         stack.callback(driver_pool.terminate)
         pool = Pool(driver_pool, options, health, constraint_errors)
-        probes = asyncio.create_task(_probe_forever(pool, health), name="database-probe")
+        probes = asyncio.create_task(_probe_forever(pool), name="database-probe")
         stack.push_async_callback(_cancel, probes)
         yield pool
 
@@ -371,10 +396,9 @@ def _unavailable(text: str) -> UnavailableError:
     return UnavailableError("DATABASE_UNAVAILABLE", text, retry_after_s=RETRY_AFTER_S)
 
 
-async def _probe_forever(pool: Pool, health: Health) -> None:
+async def _probe_forever(pool: Pool) -> None:
     while True:
-        is_down = DATABASE in health.down
-        await asyncio.sleep(_PROBE_INTERVAL_DOWN_S if is_down else _PROBE_INTERVAL_UP_S)
+        await pool.wait_for_probe()
         try:
             await pool.probe()
         except Exception:

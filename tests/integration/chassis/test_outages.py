@@ -1,14 +1,12 @@
 """PostgreSQL and NATS are killed under a running service, and come back."""
 
-import contextlib
-import os
-import signal
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 from google.protobuf.wrappers_pb2 import StringValue
 
+from engines import Engine
 from fakes.eventually import eventually
 from tieline.chassis.broker import Broker, connect_admin, connect_broker
 from tieline.chassis.errors import UnavailableError
@@ -26,25 +24,6 @@ from tieline.embedded.postgres import EmbeddedPostgres
 
 SUBJECT = "tieline.identity.v1.corp_created"
 (DURABLE,) = durables_of("directory")
-
-
-class Engine:
-    """One engine that can be killed and started again on its data."""
-
-    def __init__(self, server: EmbeddedPostgres | EmbeddedNats) -> None:
-        self.server = server
-        self._running = contextlib.ExitStack()
-        self._process_id = 0
-
-    def start(self) -> None:
-        self._process_id = self._running.enter_context(self.server.running())
-
-    def kill(self) -> None:
-        os.kill(self._process_id, signal.SIGKILL)
-        self.stop()
-
-    def stop(self) -> None:
-        self._running.close()
 
 
 @pytest.fixture

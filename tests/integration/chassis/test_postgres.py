@@ -158,7 +158,7 @@ def test_an_address_is_described_by_host_port_and_database() -> None:
 
 
 @pytest.mark.parametrize("is_begun", [True, False], ids=["in the block", "at BEGIN"])
-async def test_statement_without_an_answer_is_an_outage_and_is_soon_known(
+async def test_statement_without_an_answer_is_refused_in_time_and_the_next_one_is_answered(
     empty_database: str, health: Health, monkeypatch: pytest.MonkeyPatch, is_begun: bool
 ) -> None:
     monkeypatch.setattr("tieline.chassis.postgres._COMMAND_TIMEOUT_S", 2.0)
@@ -178,7 +178,9 @@ async def test_statement_without_an_answer_is_an_outage_and_is_soon_known(
             async with asyncio.timeout(3.5):  # not twice the time for a statement
                 with pytest.raises(UnavailableError):
                     await ask(pool, network)
-            assert not health.is_ready
+
+            # The network lets new connections through.
+            await run(pool, "SELECT 1")
 
 
 async def test_connection_that_falls_silent_when_its_work_is_done_fails_nobody(
@@ -242,3 +244,27 @@ async def test_server_notices_soon_that_a_client_is_gone_whoever_connects(
 
     assert of_pool == of_lock_holder == of_migrations == dict(TCP_SETTINGS)
     assert idle_session_timeout == "30s"
+
+
+async def test_a_connection_that_ends_alone_is_no_outage(
+    empty_database: str, health: Health
+) -> None:
+    changes: list[frozenset[str]] = []
+    async with create_pool(empty_database, service="test", max_size=3, health=health) as pool:
+        health.listen(lambda: changes.append(health.down))
+        async with pool.acquire() as administrator:
+            with pytest.raises(UnavailableError):
+                await _end_own_connection(pool, administrator)
+
+            # Asked at once, on a new connection, and not at the next regular time.
+            await pool.wait_for_probe()
+            await pool.probe()
+
+    assert changes == []
+
+
+async def _end_own_connection(pool: Pool, administrator: Connection) -> None:
+    async with pool.connect() as connection:
+        process_id = await connection.fetchval("SELECT pg_backend_pid()")
+        await administrator.execute("SELECT pg_terminate_backend($1)", process_id)
+        await connection.execute("SELECT 1")

@@ -6,7 +6,8 @@ import grpc
 import pytest
 from nats.aio.client import Client
 
-from fakes.directory_corps import Corp, connected, publish_corp_created
+from engines import connected
+from fakes.directory_corps import Corp, publish_corp_created
 from fakes.eventually import eventually
 from fakes.tokens import TestTokens
 from tieline.api.directory.v1 import directory_service_pb2_grpc

@@ -5,20 +5,19 @@ another test may have started.
 """
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 
-import asyncpg
 import grpc
 import nats as nats_client
 import pytest
 from nats.aio.client import Client
 
-from engines import Database, build_nats, build_settings
+from engines import Database, build_nats, build_settings, connected, create_database
 from fakes.members import FakeMembers
 from fakes.tokens import TestTokens
 from integration.messaging.chat import Corp, Stub
 from tieline.api.messaging.v1 import messaging_service_pb2_grpc
-from tieline.chassis import migrations, streams
+from tieline.chassis import streams
 from tieline.chassis.health import Health
 from tieline.chassis.postgres import Pool, create_pool
 from tieline.embedded.nats import EmbeddedNats
@@ -27,19 +26,8 @@ from tieline.messaging.settings import MessagingSettings
 
 
 @pytest.fixture(scope="session")
-async def messaging_database(
-    postgres_admin_dsn: str, database: Database, worker_id: str
-) -> Database:
-    name = f"messaging_{worker_id}"
-    # `database` has given the roles, which belong to the whole server, their passwords.
-    connection = await asyncpg.connect(database.admin_dsn)
-    try:
-        await connection.execute(f"CREATE DATABASE {name}")
-    finally:
-        await connection.close()
-    messaging_database = Database(postgres_admin_dsn.rpartition("/")[0] + f"/{name}")
-    await migrations.migrate(messaging_database.admin_dsn, ["messaging"])
-    return messaging_database
+async def messaging_database(database: Database, worker_id: str) -> Database:
+    return await create_database(database, f"messaging_{worker_id}", ["messaging"])
 
 
 @pytest.fixture(scope="session")
@@ -48,16 +36,6 @@ async def messaging_nats(tmp_path_factory: pytest.TempPathFactory) -> AsyncItera
     with server.running():
         await streams.declare(server.url("admin"))
         yield server
-
-
-@asynccontextmanager
-async def connected(nats: EmbeddedNats, user: str) -> AsyncIterator[Client]:
-    """Connect as one of the services."""
-    broker = await nats_client.connect(nats.url(user), inbox_prefix=f"_INBOX.{user}".encode())
-    try:
-        yield broker
-    finally:
-        await broker.close()
 
 
 @pytest.fixture(scope="session")

@@ -5,19 +5,18 @@ another test may have started.
 """
 
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 
 import asyncpg
 import grpc
-import nats as nats_client
 import pytest
 from nats.aio.client import Client
 
-from engines import Database, build_nats, build_settings
+from engines import Database, build_nats, build_settings, connected, create_database
 from fakes.participants import FakeParticipants
 from fakes.tokens import TestTokens
 from integration.payments.corp import Corp, Stub
-from tieline.chassis import migrations, streams
+from tieline.chassis import streams
 from tieline.chassis.ids import new_corp_id, new_customer_group_id
 from tieline.embedded.nats import EmbeddedNats
 from tieline.payments.app import role
@@ -25,19 +24,8 @@ from tieline.payments.settings import PaymentsSettings
 
 
 @pytest.fixture(scope="session")
-async def payments_database(
-    postgres_admin_dsn: str, database: Database, worker_id: str
-) -> Database:
-    name = f"payments_{worker_id}"
-    # `database` has given the roles, which belong to the whole server, their passwords.
-    connection = await asyncpg.connect(database.admin_dsn)
-    try:
-        await connection.execute(f"CREATE DATABASE {name}")
-    finally:
-        await connection.close()
-    payments_database = Database(postgres_admin_dsn.rpartition("/")[0] + f"/{name}")
-    await migrations.migrate(payments_database.admin_dsn, ["payments"])
-    return payments_database
+async def payments_database(database: Database, worker_id: str) -> Database:
+    return await create_database(database, f"payments_{worker_id}", ["payments"])
 
 
 @pytest.fixture(scope="session")
@@ -46,16 +34,6 @@ async def payments_nats(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterat
     with server.running():
         await streams.declare(server.url("admin"))
         yield server
-
-
-@asynccontextmanager
-async def connected(nats: EmbeddedNats, user: str) -> AsyncIterator[Client]:
-    """Connect as one of the services."""
-    broker = await nats_client.connect(nats.url(user), inbox_prefix=f"_INBOX.{user}".encode())
-    try:
-        yield broker
-    finally:
-        await broker.close()
 
 
 @pytest.fixture(scope="session")
