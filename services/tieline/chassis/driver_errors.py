@@ -1,10 +1,12 @@
-"""What the errors of the PostgreSQL driver tell about the server and the connection.
+"""What the errors of the PostgreSQL driver tell about the server and the connection, in words too.
 
 What they mean to callers is said in ``postgres``.
 """
 
+import re
 import traceback
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import asyncpg
 
@@ -33,6 +35,9 @@ CONFLICT_ERRORS = (
     asyncpg.LockNotAvailableError,
 )
 
+# A DSN's path; anything else there may be a password in the wrong place.
+_DATABASE = re.compile(r"(/[\w.-]*)?")
+
 
 def is_away(error: BaseException, connection: "Connection") -> bool:
     """Tell whether the server, or the way to it, is the trouble, and not the statement."""
@@ -59,6 +64,32 @@ def terminate_if_silent(connection: "Connection", error: BaseException) -> None:
     """
     if is_driver_timeout(error) and not _is_lost(connection):
         connection.terminate()
+
+
+def describe_address(dsn: str) -> str:
+    """Return host, port and database of a DSN for an error text; never its password."""
+    try:
+        parts = urlsplit(dsn)
+        # Of what is no URL every part may hold the password.
+        if parts.scheme not in ("postgresql", "postgres") or not _DATABASE.fullmatch(parts.path):
+            return "an address that is no URL"
+        return f"{parts.hostname or 'localhost'}:{parts.port or 5432}{parts.path}"
+    except ValueError:
+        return "an address that is no URL"
+
+
+def describe_connection_error(error: Exception) -> str:
+    """Return one line on why a connection failed; it holds no secret."""
+    if isinstance(error, asyncpg.PostgresError):
+        return str(error).splitlines()[0]
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
+    if isinstance(error, OSError):
+        # The text of asyncio's own errors lists addresses; strerror says what is wrong with them.
+        return error.strerror or "connection refused or lost"
+    if isinstance(error, ValueError):
+        return "the DSN is malformed"
+    return "the connection was lost"
 
 
 def _is_lost(connection: "Connection") -> bool:

@@ -20,12 +20,11 @@ from importlib import resources
 
 import asyncpg
 
+from tieline.chassis.driver_errors import describe_address, describe_connection_error
 from tieline.chassis.postgres import (
     CONNECT_TIMEOUT_S,
     TCP_SETTINGS,
     Connection,
-    describe_address,
-    describe_connection_error,
 )
 
 CHASSIS = "chassis"

@@ -21,13 +21,14 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from contextvars import ContextVar
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeAlias
-from urllib.parse import urlsplit
 
 import asyncpg
 
 from tieline.chassis.driver_errors import (
     CONFLICT_ERRORS,
     DRIVER_ERRORS,
+    describe_address,
+    describe_connection_error,
     is_away,
     terminate_if_silent,
 )
@@ -92,9 +93,6 @@ TCP_SETTINGS: Mapping[str, str] = MappingProxyType(
         "tcp_user_timeout": "25000",  # ms, as the server shows it
     }
 )
-
-# A DSN's path; anything else there may be a password in the wrong place.
-_DATABASE = re.compile(r"(/[\w.-]*)?")
 
 # Citus reports the constraint of a shard: the table's name for it plus the shard's number.
 _SHARD_SUFFIX = re.compile(r"_\d{6,}$")
@@ -364,32 +362,6 @@ def wake_after_commit(schema: str) -> None:
     wakes = _wakes.get()
     if wakes is not None:
         wakes.add(schema)
-
-
-def describe_address(dsn: str) -> str:
-    """Return host, port and database of a DSN for an error text; never its password."""
-    try:
-        parts = urlsplit(dsn)
-        # Of what is no URL every part may hold the password.
-        if parts.scheme not in ("postgresql", "postgres") or not _DATABASE.fullmatch(parts.path):
-            return "an address that is no URL"
-        return f"{parts.hostname or 'localhost'}:{parts.port or 5432}{parts.path}"
-    except ValueError:
-        return "an address that is no URL"
-
-
-def describe_connection_error(error: Exception) -> str:
-    """Return one line on why a connection failed; it holds no secret."""
-    if isinstance(error, asyncpg.PostgresError):
-        return str(error).splitlines()[0]
-    if isinstance(error, TimeoutError):
-        return "no answer in time"
-    if isinstance(error, OSError):
-        # The text of asyncio's own errors lists addresses; strerror says what is wrong with them.
-        return error.strerror or "connection refused or lost"
-    if isinstance(error, ValueError):
-        return "the DSN is malformed"
-    return "the connection was lost"
 
 
 def _unavailable(text: str) -> UnavailableError:

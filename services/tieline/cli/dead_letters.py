@@ -12,7 +12,8 @@ from rich.table import Table
 
 from tieline.chassis.broker import connect_admin
 from tieline.chassis.dead_letters import DeadLetter, list_dead_letters, replay_dead_letters
-from tieline.chassis.postgres import Connection, describe_address, describe_connection_error
+from tieline.chassis.driver_errors import describe_address, describe_connection_error
+from tieline.chassis.postgres import Connection
 from tieline.chassis.process import StartError
 from tieline.chassis.streams import SERVICES
 from tieline.cli.administration import load_administration_settings

@@ -13,8 +13,9 @@ from contextlib import asynccontextmanager
 import asyncpg
 import nats.errors
 
+from tieline.chassis.driver_errors import describe_address, describe_connection_error
 from tieline.chassis.migrations import MigrationError, migrate
-from tieline.chassis.postgres import Connection, describe_address, describe_connection_error
+from tieline.chassis.postgres import Connection
 from tieline.chassis.process import StartError
 from tieline.chassis.streams import declare
 from tieline.cli.errors import CommandError

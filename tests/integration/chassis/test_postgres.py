@@ -9,6 +9,7 @@ import pytest
 
 from fakes.network import Network, network_to
 from tieline.chassis import migrations
+from tieline.chassis.driver_errors import describe_address
 from tieline.chassis.errors import (
     AbortedError,
     AlreadyExistsError,
@@ -22,7 +23,6 @@ from tieline.chassis.postgres import (
     Connection,
     Pool,
     create_pool,
-    describe_address,
     transaction,
 )
 
