@@ -13,11 +13,10 @@ from typing import Any
 
 import asyncpg
 import grpc
-import nats as nats_client
 import pytest
 import uvloop
 
-from engines import ROLE_PASSWORD, Database, build_nats, build_settings, running_postgres
+from engines import ROLE_PASSWORD, Database, build_nats, build_settings, connected, running_postgres
 from fakes.tokens import TestTokens
 from tieline.chassis import migrations, streams
 from tieline.chassis.streams import SERVICES
@@ -113,8 +112,7 @@ async def start_service(
                 channels[service] = await stack.enter_async_context(channel)
             return channels[service]
 
-        broker = await nats_client.connect(nats.url("identity"), inbox_prefix="_INBOX.identity")
-        stack.push_async_callback(broker.close)
+        broker = await stack.enter_async_context(connected(nats, "identity"))
         await stack.enter_async_context(tokens.published(broker))
         yield start
 

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import asyncpg
-import nats as nats_client
 from nats.aio.client import Client
 from pydantic import SecretStr
 
 from tieline.chassis import migrations, streams
+from tieline.chassis.broker import BrokerClient
 from tieline.chassis.settings import ServiceSettings
 from tieline.chassis.streams import SERVICES
 from tieline.embedded.nats import EmbeddedNats, User
@@ -99,7 +99,8 @@ async def create_database(database: Database, name: str, services: Sequence[str]
 @asynccontextmanager
 async def connected(nats: EmbeddedNats, user: str) -> AsyncIterator[Client]:
     """Connect to the server as one of the services."""
-    broker = await nats_client.connect(
+    broker = BrokerClient()
+    await broker.connect(
         nats.url(user), inbox_prefix=f"_INBOX.{user}".encode(), max_reconnect_attempts=-1
     )
     try:

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import nats.errors
 import nats.js.errors
-from nats.aio.client import Client
+from nats.aio.client import DEFAULT_FLUSH_TIMEOUT, Client
 
 from tieline.chassis.errors import UnavailableError
 from tieline.chassis.health import BROKER, RETRY_AFTER_S, Health
@@ -34,6 +34,20 @@ _DRAIN_TIMEOUT_S = 5
 logger = logging.getLogger(__name__)
 
 
+class BrokerClient(Client):
+    """nats-py's client, with a flush that keeps its promise."""
+
+    async def flush(self, timeout: int = DEFAULT_FLUSH_TIMEOUT) -> None:
+        """Return once the server has everything that was sent before, subscriptions included.
+
+        nats-py writes its PING past what still waits for its flusher, so that the answer would tell
+        nothing of a subscription made just before: seen as questions that nobody answers.
+        """
+        if self.is_connected:
+            await self._flush_pending(force_flush=True)
+        await super().flush(timeout)
+
+
 @asynccontextmanager
 async def connect_broker(url: str, *, name: str, health: Health) -> AsyncIterator[Broker]:
     """Connect as ``name`` and keep the connection until the block is left.
@@ -43,7 +57,7 @@ async def connect_broker(url: str, *, name: str, health: Health) -> AsyncIterato
     ask ``check_connected`` first where that is wrong. StartError names the setting when NATS is
     away at the start.
     """
-    broker = Client()
+    broker = BrokerClient()
     watch = _Watch(broker, health)
     await _connect(
         broker,
@@ -72,7 +86,7 @@ async def connect_broker(url: str, *, name: str, health: Health) -> AsyncIterato
 @asynccontextmanager
 async def connect_admin(url: str) -> AsyncIterator[Broker]:
     """Connect for one task of administration; StartError when NATS is away."""
-    broker = Client()
+    broker = BrokerClient()
     watch = _Watch(broker, None)
     await _connect(
         broker,

@@ -318,3 +318,15 @@ async def question(broker: Broker, value: str, *, timeout_s: float) -> StringVal
     return await ask(
         broker, "directory", "echo", StringValue(value=value), StringValue, timeout_s=timeout_s
     )
+
+
+async def test_a_question_is_answered_from_the_moment_that_answering_begins(
+    identity_broker: Broker, directory_broker: Broker
+) -> None:
+    for _ in range(50):
+        async with answering(directory_broker, "directory", handlers(echo)):
+            answer = await ask(
+                identity_broker, "directory", "echo", StringValue(value="now"), StringValue
+            )
+
+        assert answer.value == "now"

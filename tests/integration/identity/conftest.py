@@ -2,10 +2,9 @@
 
 from collections.abc import AsyncIterator
 
-import nats as nats_client
 import pytest
 
-from engines import Database, build_nats
+from engines import Database, build_nats, connected
 from integration.identity.world import (
     FakeDirectory,
     Identity,
@@ -43,14 +42,11 @@ async def identity_nats(
 async def directory(identity_nats: EmbeddedNats) -> AsyncIterator[FakeDirectory]:
     """A directory that answers identity."""
     fake = FakeDirectory()
-    broker = await nats_client.connect(
-        identity_nats.url("directory"), inbox_prefix="_INBOX.directory"
-    )
-    try:
-        async with answering(broker, "directory", fake.build_handlers()):
-            yield fake
-    finally:
-        await broker.close()
+    async with (
+        connected(identity_nats, "directory") as broker,
+        answering(broker, "directory", fake.build_handlers()),
+    ):
+        yield fake
 
 
 @pytest.fixture(scope="session")
