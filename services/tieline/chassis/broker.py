@@ -37,7 +37,10 @@ logger = logging.getLogger(__name__)
 class BrokerClient(Client):
     """nats-py's client, with a flush that keeps its promise."""
 
-    async def flush(self, timeout: int = DEFAULT_FLUSH_TIMEOUT) -> None:
+    async def flush(
+        self,
+        timeout: int = DEFAULT_FLUSH_TIMEOUT,  # noqa: ASYNC109 -- nats-py named it
+    ) -> None:
         """Return once the server has everything that was sent before, subscriptions included.
 
         nats-py writes its PING past what still waits for its flusher, so that the answer would tell

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import pytest
 from google.protobuf.wrappers_pb2 import StringValue
@@ -320,13 +321,25 @@ async def question(broker: Broker, value: str, *, timeout_s: float) -> StringVal
     )
 
 
-async def test_a_question_is_answered_from_the_moment_that_answering_begins(
-    identity_broker: Broker, directory_broker: Broker
+async def test_flush_asks_behind_what_was_sent_before(
+    directory_broker: Broker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for _ in range(50):
-        async with answering(directory_broker, "directory", handlers(echo)):
-            answer = await ask(
-                identity_broker, "directory", "echo", StringValue(value="now"), StringValue
-            )
+    written = []
+    transport: Any = directory_broker._transport
+    write, writelines = transport.write, transport.writelines
 
-        assert answer.value == "now"
+    def record(data: bytes) -> None:
+        written.append(bytes(data))
+        write(data)
+
+    def record_lines(lines: list[bytes]) -> None:
+        written.extend(bytes(line) for line in lines)
+        writelines(lines)
+
+    monkeypatch.setattr(transport, "write", record)
+    monkeypatch.setattr(transport, "writelines", record_lines)
+
+    await directory_broker.subscribe("wake.directory")
+    await directory_broker.flush()
+
+    assert [line[:4] for line in written] == [b"SUB ", b"PING"]
