@@ -5,8 +5,10 @@ A token is a JWT signed with EdDSA (Ed25519). Its claims:
     iss, aud   both ``tieline``
     sub        the principal's id
     kind       a value of PrincipalKind
-    corp       a member's corp; absent for the other kinds
+    corp       a member's or app's corp; absent for the other kinds
     roles      list of role names; may be absent
+    rights     list of rights granted to an administrator or an app; may be absent
+    departments  list of ids of the departments where they hold; absent for the whole corp
     name       display name; may be absent
     sid        session id
     exp        second at which it expires; ``nbf`` and ``iat``, where given, lie in the past
@@ -21,7 +23,7 @@ import math
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from joserfc import jws, jwt
 from joserfc.errors import JoseError
@@ -30,7 +32,7 @@ from joserfc.jwk import OKPKey
 from joserfc.jws import JWSRegistry
 
 from tieline.chassis.errors import ServiceError, UnauthenticatedError, UnavailableError
-from tieline.chassis.principals import Principal, PrincipalKind
+from tieline.chassis.principals import CORP_KINDS, Principal, PrincipalKind
 
 ISSUER = "tieline"
 AUDIENCE = "tieline"
@@ -53,6 +55,8 @@ KEYS_MIN_AGE_S = 10.0
 
 # While identity is away, the callers of one second share one failed attempt.
 FETCH_RETRY_S = 1.0
+
+Item = TypeVar("Item", str, int)
 
 FetchKeys = Callable[[], Awaitable[Mapping[str, OKPKey]]]
 """Returns identity's public keys by key id; raises ServiceError or OSError when it is away."""
@@ -204,20 +208,19 @@ def _read_principal(claims: Mapping[str, Any], expiry: float) -> Principal:
         kind = PrincipalKind(_text(claims, "kind", default=None))
     except ValueError as error:
         raise _token_invalid_error() from error
-    roles = claims.get("roles", [])
-    if not isinstance(roles, list) or not all(isinstance(role, str) for role in roles):
-        raise _token_invalid_error()
     corp_id = _text(claims, "corp", default="")
-    # A member without a corp, or anybody else with one, would get past Principal.require_corp.
-    if bool(corp_id) != (kind is PrincipalKind.MEMBER):
+    # A member without a corp, or a customer with one, would get past Principal.require_corp.
+    if bool(corp_id) != (kind in CORP_KINDS):
         raise _token_invalid_error()
     return Principal(
         kind=kind,
         id=_text(claims, "sub", default=None),
         corp_id=corp_id,
         session_id=_text(claims, "sid", default=None),
-        roles=frozenset(roles),
+        roles=_set(claims, "roles", str),
         display_name=_text(claims, "name", default=""),
+        rights=_set(claims, "rights", str),
+        department_ids=_set(claims, "departments", int),
         expire_time=expiry,
     )
 
@@ -235,6 +238,13 @@ def _text(claims: Mapping[str, Any], name: str, *, default: str | None) -> str:
     if not isinstance(value, str) or (default is None and not value):
         raise _token_invalid_error()
     return value
+
+
+def _set(claims: Mapping[str, Any], name: str, kind: type[Item]) -> frozenset[Item]:
+    values = claims.get(name, [])
+    if not isinstance(values, list) or not all(type(value) is kind for value in values):
+        raise _token_invalid_error()
+    return frozenset(values)
 
 
 def _token_invalid_error() -> UnauthenticatedError:

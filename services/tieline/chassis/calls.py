@@ -5,7 +5,7 @@ interceptors and the NATS side make calls; repositories, clients and log records
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -35,6 +35,10 @@ class Call:
 
     tracestate: str = ""
     """W3C ``tracestate`` as it arrived; empty when there was none."""
+
+    find_peer: Callable[[], str] = str
+    """Returns the caller's address as gRPC writes it, such as ``ipv4:192.0.2.7:4711``; empty for
+    calls over NATS. Asked for only by what writes it down: most calls never need it."""
 
     def remaining_s(self) -> float | None:
         """Return the seconds left, 0 when the deadline has passed, None without a deadline."""

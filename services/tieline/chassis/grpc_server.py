@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import errno
 import socket
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, Generic, TypeVar
 
 import grpc
 from google.protobuf.descriptor import ServiceDescriptor
@@ -45,6 +45,21 @@ STREAM_GRACE_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
+class Served(Generic[Servicer]):
+    """One gRPC service of a server: what is generated with it, and the object that answers."""
+
+    add_to_server: Callable[[Servicer, grpc.aio.Server], None]
+    """The generated ``add_…Servicer_to_server``."""
+
+    servicer: Servicer
+    descriptor: ServiceDescriptor
+
+    def add(self, server: grpc.aio.Server) -> None:
+        """Have the server route the service's methods to the servicer."""
+        self.add_to_server(self.servicer, server)
+
+
+@dataclass(frozen=True, slots=True)
 class GuardedServer:
     """A server and what its drain needs."""
 
@@ -54,9 +69,7 @@ class GuardedServer:
 
 
 def build_server(
-    add_servicer_to_server: Callable[[Servicer, grpc.aio.Server], None],
-    servicer: Servicer,
-    service: ServiceDescriptor,
+    services: Sequence[Served[Any]],
     *,
     verifier: TokenVerifier,
     health: Health,
@@ -64,23 +77,29 @@ def build_server(
     limits: CallLimits,
     shares_port: bool = False,
 ) -> GuardedServer:
-    """Return a server, not yet bound, of one service; the first argument is generated with it.
+    """Return a server of these services, not yet bound.
 
     Raises StartError when a method does not say who may call it.
     """
+    access: dict[str, AccessRule] = {}
+    for served in services:
+        access |= build_access_table(served.descriptor)
     built = build_guarded_server(
-        build_access_table(service),
+        access,
         verifier=verifier,
         health=health,
         telemetry=telemetry,
         limits=limits,
         shares_port=shares_port,
     )
-    add_servicer_to_server(servicer, built.server)
-    name = service.full_name
-    health_pb2_grpc.add_HealthServicer_to_server(HealthServicer(health, [name]), built.server)
+    for served in services:
+        served.add(built.server)
+    names = [served.descriptor.full_name for served in services]
+    health_pb2_grpc.add_HealthServicer_to_server(HealthServicer(health, names), built.server)
     health_name = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
-    reflection.enable_server_reflection([name, health_name, reflection.SERVICE_NAME], built.server)
+    reflection.enable_server_reflection(
+        [*names, health_name, reflection.SERVICE_NAME], built.server
+    )
     return built
 
 

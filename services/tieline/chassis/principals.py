@@ -12,6 +12,7 @@ _CORP_ID_PATTERN = re.compile(r"[0-9A-Za-z_-]{1,64}")
 
 OWNER_ROLE = "owner"
 ADMINISTRATOR_ROLE = "administrator"
+AUDITOR_ROLE = "auditor"
 
 
 class PrincipalKind(StrEnum):
@@ -20,6 +21,11 @@ class PrincipalKind(StrEnum):
     PLATFORM_ADMINISTRATOR = "platform_administrator"
     MEMBER = "member"
     CUSTOMER = "customer"
+    APP = "app"
+
+
+CORP_KINDS = frozenset({PrincipalKind.MEMBER, PrincipalKind.APP})
+"""The kinds that belong to a corp."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,14 +34,20 @@ class Principal:
 
     kind: PrincipalKind
     id: str
-    """User id (member), customer id (``wm…``) or name (platform administrator)."""
+    """User id (member), customer id (``wm…``), name (platform administrator), agent id (app)."""
 
     corp_id: str
-    """The member's corp; empty for the other kinds."""
+    """The member's or app's corp; empty for the other kinds."""
 
     session_id: str
     roles: frozenset[str] = frozenset()
     display_name: str = ""
+    rights: frozenset[str] = frozenset()
+    """What an administrator or an app was granted: values of ``authorization.Right``."""
+
+    department_ids: frozenset[int] = frozenset()
+    """Where an administrator's rights hold: there and below. Empty for the whole corp."""
+
     expire_time: float = field(default=math.inf, compare=False)
     """Second since the epoch at which the access token ends; streams end with it."""
 
@@ -49,16 +61,17 @@ class Principal:
     def require_corp(self, corp_id: str) -> str:
         """Return the corp that a request means, or refuse it.
 
-        A member may leave ``corp_id`` empty; naming another corp than the own one says NOT_FOUND,
-        so that nobody learns which corps exist. Customers and platform administrators belong to
-        no corp and must name one; what can't be a corp's id names none and reaches no database.
+        A member or an app may leave ``corp_id`` empty; naming another corp than the own one says
+        NOT_FOUND, so that nobody learns which corps exist. Customers and platform administrators
+        belong to no corp and must name one; what can't be a corp's id names none and reaches no
+        database.
         """
-        if self.kind is PrincipalKind.MEMBER and corp_id in ("", self.corp_id):
+        if self.kind in CORP_KINDS and corp_id in ("", self.corp_id):
             return self.corp_id
         if not corp_id:
             raise InvalidArgumentError({"corp_id": "must name the corp"})
         if not _CORP_ID_PATTERN.fullmatch(corp_id):
             raise NotFoundError("CORP_NOT_FOUND", "no such corp")
-        if self.kind is PrincipalKind.MEMBER:
+        if self.kind in CORP_KINDS:
             raise NotFoundError("CORP_NOT_FOUND", "no such corp", {"corpId": corp_id})
         return corp_id

@@ -270,6 +270,8 @@ def _write_principal(principal: Principal) -> str:
             "session_id": principal.session_id,
             "roles": sorted(principal.roles),
             "display_name": principal.display_name,
+            "rights": sorted(principal.rights),
+            "department_ids": sorted(principal.department_ids),
         }
     )
 
@@ -283,6 +285,8 @@ def _read_principal(text: str) -> Principal | None:
             **fields,
             "kind": PrincipalKind(fields["kind"]),
             "roles": frozenset(fields["roles"]),
+            "rights": frozenset(fields["rights"]),
+            "department_ids": frozenset(fields["department_ids"]),
         }
     )
 

@@ -10,9 +10,8 @@ Leaving undoes them backwards, so no request outlives what it needs.
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from typing import Any
 
-import grpc.aio
-from google.protobuf.descriptor import ServiceDescriptor
 from joserfc.jwk import OKPKey
 
 from tieline.api.identity.v1 import identity_requests_pb2
@@ -20,7 +19,7 @@ from tieline.chassis.authentication import FetchKeys, TokenVerifier, build_publi
 from tieline.chassis.broker import Broker, connect_broker
 from tieline.chassis.derived_keys import derive_key
 from tieline.chassis.grpc_server import (
-    Servicer,
+    Served,
     bind,
     build_server,
     check_port_is_free,
@@ -53,16 +52,8 @@ class ServiceRuntime:
     verifier: TokenVerifier
 
     @asynccontextmanager
-    async def serving(
-        self,
-        add_servicer_to_server: Callable[[Servicer, grpc.aio.Server], None],
-        servicer: Servicer,
-        service: ServiceDescriptor,
-    ) -> AsyncIterator[None]:
-        """Serve the service over gRPC within the block, then drain.
-
-        ``add_servicer_to_server`` is the function that is generated with the servicer's class.
-        """
+    async def serving(self, *services: Served[Any]) -> AsyncIterator[None]:
+        """Serve these gRPC services on the role's port within the block, then drain."""
         settings = self.settings
         if not settings.grpc_port_shared:
             # Before gRPC has begun anything that it would have to end again.
@@ -73,9 +64,7 @@ class ServiceRuntime:
             trace_sample_ratio=settings.trace_sample_ratio,
         )
         guarded = build_server(
-            add_servicer_to_server,
-            servicer,
-            service,
+            services,
             verifier=self.verifier,
             health=self.health,
             telemetry=self.telemetry,

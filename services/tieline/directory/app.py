@@ -5,6 +5,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 from tieline.api.directory.v1 import directory_service_pb2, directory_service_pb2_grpc
 from tieline.chassis.events import consuming
+from tieline.chassis.grpc_server import Served
 from tieline.chassis.requests import answering
 from tieline.chassis.runtime import service_runtime
 from tieline.chassis.streams import durables_of
@@ -30,8 +31,10 @@ async def role(settings: DirectorySettings) -> AsyncIterator[None]:
             )
         servicer = DirectoryServicer(runtime.pool, runtime.page_tokens)
         async with runtime.serving(
-            directory_service_pb2_grpc.add_DirectoryServiceServicer_to_server,
-            servicer,
-            directory_service_pb2.DESCRIPTOR.services_by_name["DirectoryService"],
+            Served(
+                directory_service_pb2_grpc.add_DirectoryServiceServicer_to_server,
+                servicer,
+                directory_service_pb2.DESCRIPTOR.services_by_name["DirectoryService"],
+            )
         ):
             yield

@@ -58,5 +58,9 @@ class AccessTokenSigner:
         }
         if principal.corp_id:
             claims["corp"] = principal.corp_id
+        if principal.rights:
+            claims["rights"] = sorted(principal.rights)
+        if principal.department_ids:
+            claims["departments"] = sorted(principal.department_ids)
         text = jwt.encode(self._header, claims, self._key, registry=TOKEN_ALGORITHMS)
         return AccessToken(text, expire_time)

@@ -8,6 +8,7 @@ from joserfc.jwk import OKPKey
 
 from tieline.api.identity.v1 import identity_service_pb2, identity_service_pb2_grpc
 from tieline.chassis.authentication import FetchKeys
+from tieline.chassis.grpc_server import Served
 from tieline.chassis.postgres import Pool
 from tieline.chassis.requests import answering
 from tieline.chassis.runtime import ServiceRuntime, service_runtime
@@ -57,9 +58,11 @@ async def role(settings: IdentitySettings) -> AsyncIterator[None]:
         )
         await stack.enter_async_context(
             runtime.serving(
-                identity_service_pb2_grpc.add_IdentityServiceServicer_to_server,
-                servicer,
-                identity_service_pb2.DESCRIPTOR.services_by_name["IdentityService"],
+                Served(
+                    identity_service_pb2_grpc.add_IdentityServiceServicer_to_server,
+                    servicer,
+                    identity_service_pb2.DESCRIPTOR.services_by_name["IdentityService"],
+                )
             )
         )
         yield

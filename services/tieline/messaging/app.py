@@ -10,6 +10,7 @@ from tieline.api.messaging.v1 import (
 )
 from tieline.chassis.commit_batch import CommitBatcher
 from tieline.chassis.events import consuming
+from tieline.chassis.grpc_server import Served
 from tieline.chassis.requests import answering
 from tieline.chassis.runtime import service_runtime
 from tieline.chassis.streams import durables_of
@@ -51,9 +52,11 @@ async def role(settings: MessagingSettings) -> AsyncIterator[None]:
         )
         await stack.enter_async_context(
             runtime.serving(
-                messaging_service_pb2_grpc.add_MessagingServiceServicer_to_server,
-                servicer,
-                messaging_service_pb2.DESCRIPTOR.services_by_name["MessagingService"],
+                Served(
+                    messaging_service_pb2_grpc.add_MessagingServiceServicer_to_server,
+                    servicer,
+                    messaging_service_pb2.DESCRIPTOR.services_by_name["MessagingService"],
+                )
             )
         )
         yield

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from tieline.api.payments.v1 import payments_service_pb2, payments_service_pb2_grpc
+from tieline.chassis.grpc_server import Served
 from tieline.chassis.runtime import service_runtime
 from tieline.payments.openings import Openings
 from tieline.payments.participation import Participation
@@ -22,8 +23,10 @@ async def role(settings: PaymentsSettings) -> AsyncIterator[None]:
         async with Openings(runtime.pool, participation) as openings:
             servicer = PaymentsServicer(runtime.pool, participation, openings)
             async with runtime.serving(
-                payments_service_pb2_grpc.add_PaymentsServiceServicer_to_server,
-                servicer,
-                payments_service_pb2.DESCRIPTOR.services_by_name["PaymentsService"],
+                Served(
+                    payments_service_pb2_grpc.add_PaymentsServiceServicer_to_server,
+                    servicer,
+                    payments_service_pb2.DESCRIPTOR.services_by_name["PaymentsService"],
+                )
             ):
                 yield

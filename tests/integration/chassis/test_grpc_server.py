@@ -24,6 +24,7 @@ from fakes.guarded_calls import (
 from tieline.api.identity.v1 import identity_service_pb2
 from tieline.chassis.authentication import TokenVerifier
 from tieline.chassis.grpc_server import (
+    Served,
     bind,
     build_server,
     check_port_is_free,
@@ -189,9 +190,7 @@ async def test_reflection_lists_the_services_without_a_token() -> None:
         measured = stack.enter_context(telemetry("test"))
         service = identity_service_pb2.DESCRIPTOR.services_by_name["IdentityService"]
         guarded = build_server(
-            lambda _servicer, _server: None,
-            None,
-            service,
+            [Served(lambda _servicer, _server: None, None, service)],
             verifier=TokenVerifier(fetch_keys),
             health=Health(),
             telemetry=measured,

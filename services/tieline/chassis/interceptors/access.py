@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 
 from tieline.api.common.v1 import access_pb2, principal_pb2
+from tieline.chassis.authorization import Right, holds
 from tieline.chassis.errors import PermissionDeniedError
 from tieline.chassis.principals import Principal, PrincipalKind
 from tieline.chassis.process import StartError
@@ -24,6 +25,7 @@ _KINDS = {
     principal_pb2.PRINCIPAL_KIND_PLATFORM_ADMINISTRATOR: PrincipalKind.PLATFORM_ADMINISTRATOR,
     principal_pb2.PRINCIPAL_KIND_MEMBER: PrincipalKind.MEMBER,
     principal_pb2.PRINCIPAL_KIND_CUSTOMER: PrincipalKind.CUSTOMER,
+    principal_pb2.PRINCIPAL_KIND_APP: PrincipalKind.APP,
 }
 
 
@@ -36,15 +38,22 @@ class AccessRule:
     corp_administrator: bool = False
     """Whether a member must also administer the corp; says nothing about the other kinds."""
 
+    right: Right | None = None
+    """The right that the caller must hold somewhere; None if none is needed."""
+
     def check(self, principal: Principal, method: str) -> None:
         """Raise PermissionDeniedError for a caller who may not call the method.
 
         An anonymous method asks for no caller and is not checked.
         """
-        if principal.kind not in self.kinds or (
-            self.corp_administrator
-            and principal.kind is PrincipalKind.MEMBER
-            and not principal.is_corp_administrator
+        if (
+            principal.kind not in self.kinds
+            or (
+                self.corp_administrator
+                and principal.kind is PrincipalKind.MEMBER
+                and not principal.is_corp_administrator
+            )
+            or (self.right is not None and not holds(principal, self.right))
         ):
             raise PermissionDeniedError(
                 "CALLER_NOT_ALLOWED", "the caller may not call this method", {"method": method}
@@ -84,4 +93,11 @@ def _read_rule(method: MethodDescriptor) -> AccessRule | None:
         anonymous=access.anonymous,
         kinds=frozenset(_KINDS[kind] for kind in access.kinds),
         corp_administrator=access.corp_administrator,
+        right=_read_right(access.right),
     )
+
+
+def _read_right(value: "access_pb2.Right.ValueType") -> Right | None:
+    if value == access_pb2.RIGHT_UNSPECIFIED:
+        return None
+    return Right[access_pb2.Right.Name(value).removeprefix("RIGHT_")]

@@ -135,7 +135,11 @@ class GuardedMethod:
         begun_at = perf_counter()
         parts = self._parts
         metadata = arrived_metadata.get()
-        call = Call(self._method, accept_request_id(metadata.get(REQUEST_ID_KEY)))
+        call = Call(
+            self._method,
+            accept_request_id(metadata.get(REQUEST_ID_KEY)),
+            find_peer=context.peer,
+        )
         current.set(call)
         sampled = parts.tracing.begin(call, metadata)
         parts.metrics.in_flight += 1

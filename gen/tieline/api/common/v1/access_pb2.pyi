@@ -8,6 +8,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import descriptor_pb2 as _descriptor_pb2
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf.internal import extension_dict as _extension_dict
 from tieline.api.common.v1 import principal_pb2 as _principal_pb2
 import builtins as _builtins
@@ -21,6 +22,64 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _Right:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _RightEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Right.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    RIGHT_UNSPECIFIED: _Right.ValueType  # 0
+    """None is asked for; refused where one must be given."""
+    RIGHT_REVIEW_CORPS: _Right.ValueType  # 1
+    """Create, verify, suspend and delete corps. Platform administrators alone."""
+    RIGHT_MANAGE_CORP: _Right.ValueType  # 2
+    """Change the corp's own data, ask for its verification, link it with others."""
+    RIGHT_MANAGE_ROLES: _Right.ValueType  # 3
+    """Appoint and dismiss administrators and auditors. The owner alone."""
+    RIGHT_MANAGE_APPS: _Right.ValueType  # 4
+    """Create, change and delete apps and their secrets."""
+    RIGHT_MANAGE_SIGN_IN: _Right.ValueType  # 5
+    """Invite members, end their sessions, reset their second factor, set up sign-in providers."""
+    RIGHT_READ_AUDIT_LOG: _Right.ValueType  # 6
+    """Read and export the audit log."""
+    RIGHT_READ_DIRECTORY: _Right.ValueType  # 7
+    """Read the directory. Every member has it, within what the member may see."""
+    RIGHT_MANAGE_DIRECTORY: _Right.ValueType  # 8
+    """Change departments, members and tags, import and export."""
+    RIGHT_MANAGE_VISIBILITY: _Right.ValueType  # 9
+    """Set who sees whom."""
+    RIGHT_MANAGE_SCHOOL: _Right.ValueType  # 10
+    """Change a school's classes, students and parents."""
+
+class Right(_Right, metaclass=_RightEnumTypeWrapper):
+    """What somebody may be trusted with. Owners have every right of their corp, auditors those that
+    change nothing; administrators and apps have what they were granted.
+    """
+
+RIGHT_UNSPECIFIED: Right.ValueType  # 0
+"""None is asked for; refused where one must be given."""
+RIGHT_REVIEW_CORPS: Right.ValueType  # 1
+"""Create, verify, suspend and delete corps. Platform administrators alone."""
+RIGHT_MANAGE_CORP: Right.ValueType  # 2
+"""Change the corp's own data, ask for its verification, link it with others."""
+RIGHT_MANAGE_ROLES: Right.ValueType  # 3
+"""Appoint and dismiss administrators and auditors. The owner alone."""
+RIGHT_MANAGE_APPS: Right.ValueType  # 4
+"""Create, change and delete apps and their secrets."""
+RIGHT_MANAGE_SIGN_IN: Right.ValueType  # 5
+"""Invite members, end their sessions, reset their second factor, set up sign-in providers."""
+RIGHT_READ_AUDIT_LOG: Right.ValueType  # 6
+"""Read and export the audit log."""
+RIGHT_READ_DIRECTORY: Right.ValueType  # 7
+"""Read the directory. Every member has it, within what the member may see."""
+RIGHT_MANAGE_DIRECTORY: Right.ValueType  # 8
+"""Change departments, members and tags, import and export."""
+RIGHT_MANAGE_VISIBILITY: Right.ValueType  # 9
+"""Set who sees whom."""
+RIGHT_MANAGE_SCHOOL: Right.ValueType  # 10
+"""Change a school's classes, students and parents."""
+Global___Right: _TypeAlias = Right  # noqa: Y015
+
 @_typing.final
 class Access(_message.Message):
     """What a caller must be for one method."""
@@ -30,11 +89,16 @@ class Access(_message.Message):
     ANONYMOUS_FIELD_NUMBER: _builtins.int
     KINDS_FIELD_NUMBER: _builtins.int
     CORP_ADMINISTRATOR_FIELD_NUMBER: _builtins.int
+    RIGHT_FIELD_NUMBER: _builtins.int
     anonymous: _builtins.bool
     """True where nobody needs to be signed in: signing in itself, published keys."""
     corp_administrator: _builtins.bool
     """True where a member must also be the owner or an administrator of the corp. Says nothing
     about the other kinds.
+    """
+    right: Global___Right.ValueType
+    """The right that the caller must hold somewhere. What it may be exercised on is up to the
+    service.
     """
     @_builtins.property
     def kinds(self) -> _containers.RepeatedScalarFieldContainer[_principal_pb2.PrincipalKind.ValueType]:
@@ -48,10 +112,11 @@ class Access(_message.Message):
         anonymous: _builtins.bool = ...,
         kinds: _abc.Iterable[_principal_pb2.PrincipalKind.ValueType] | None = ...,
         corp_administrator: _builtins.bool = ...,
+        right: Global___Right.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["anonymous", b"anonymous", "corp_administrator", b"corp_administrator", "kinds", b"kinds"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["anonymous", b"anonymous", "corp_administrator", b"corp_administrator", "kinds", b"kinds", "right", b"right"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -68,6 +68,12 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """INTERNAL: a fault of the service. Metadata: `incident`, which its log names too."""
     ERROR_REASON_STORAGE_FULL: _ErrorReason.ValueType  # 16
     """RESOURCE_EXHAUSTED with RetryInfo: PostgreSQL's disk is full."""
+    ERROR_REASON_OUT_OF_RANGE: _ErrorReason.ValueType  # 17
+    """PERMISSION_DENIED: the caller has the right in other departments only. Metadata: `right`."""
+    ERROR_REASON_ETAG_MISMATCH: _ErrorReason.ValueType  # 18
+    """ABORTED: the resource is not at the `etag` that was given; read it and decide again.
+    Metadata: `etag`, what it is at now.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Machine-readable reasons. ErrorInfo.reason is the value's name without `ERROR_REASON_`."""
@@ -114,4 +120,10 @@ ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 15
 """INTERNAL: a fault of the service. Metadata: `incident`, which its log names too."""
 ERROR_REASON_STORAGE_FULL: ErrorReason.ValueType  # 16
 """RESOURCE_EXHAUSTED with RetryInfo: PostgreSQL's disk is full."""
+ERROR_REASON_OUT_OF_RANGE: ErrorReason.ValueType  # 17
+"""PERMISSION_DENIED: the caller has the right in other departments only. Metadata: `right`."""
+ERROR_REASON_ETAG_MISMATCH: ErrorReason.ValueType  # 18
+"""ABORTED: the resource is not at the `etag` that was given; read it and decide again.
+Metadata: `etag`, what it is at now.
+"""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

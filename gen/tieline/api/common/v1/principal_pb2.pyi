@@ -31,6 +31,8 @@ class _PrincipalKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Princip
     """Belongs to one corp; the id is the user id that the corp chose, such as `li.wei`."""
     PRINCIPAL_KIND_CUSTOMER: _PrincipalKind.ValueType  # 3
     """Somebody outside any corp; the id begins with `wm` and is the same for every corp."""
+    PRINCIPAL_KIND_APP: _PrincipalKind.ValueType  # 4
+    """A corp's own program; the id is its agent id, such as `1000002`."""
 
 class PrincipalKind(_PrincipalKind, metaclass=_PrincipalKindEnumTypeWrapper):
     """What sort of party a principal is."""
@@ -43,6 +45,8 @@ PRINCIPAL_KIND_MEMBER: PrincipalKind.ValueType  # 2
 """Belongs to one corp; the id is the user id that the corp chose, such as `li.wei`."""
 PRINCIPAL_KIND_CUSTOMER: PrincipalKind.ValueType  # 3
 """Somebody outside any corp; the id begins with `wm` and is the same for every corp."""
+PRINCIPAL_KIND_APP: PrincipalKind.ValueType  # 4
+"""A corp's own program; the id is its agent id, such as `1000002`."""
 Global___PrincipalKind: _TypeAlias = PrincipalKind  # noqa: Y015
 
 @_typing.final

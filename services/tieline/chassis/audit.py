@@ -1,0 +1,69 @@
+"""Audit entries: committed with the act that they tell of, and sent to identity, who keeps the log.
+
+An entry is an event of the service that acted; identity's consumer stores it. So an act is in the
+log if and only if it is committed, and no service can read or change what is there.
+"""
+
+from collections.abc import Mapping
+
+from tieline.api.common.v1 import audit_pb2, principal_pb2
+from tieline.chassis.calls import find_call
+from tieline.chassis.fields import to_timestamp
+from tieline.chassis.ids import new_uuid7
+from tieline.chassis.outbox import Event, build_event
+from tieline.chassis.postgres import Connection
+from tieline.chassis.principals import Principal, PrincipalKind
+
+_KINDS = {
+    PrincipalKind.PLATFORM_ADMINISTRATOR: principal_pb2.PRINCIPAL_KIND_PLATFORM_ADMINISTRATOR,
+    PrincipalKind.MEMBER: principal_pb2.PRINCIPAL_KIND_MEMBER,
+    PrincipalKind.CUSTOMER: principal_pb2.PRINCIPAL_KIND_CUSTOMER,
+    PrincipalKind.APP: principal_pb2.PRINCIPAL_KIND_APP,
+}
+
+
+async def build_audit_event(
+    connection: Connection,
+    schema: str,
+    *,
+    corp_id: str,
+    action: str,
+    resource: str,
+    details: Mapping[str, str] | None = None,
+    actor: Principal | None = None,
+) -> Event:
+    """Return the event that records an act; insert it with the others of the transaction.
+
+    ``actor`` is for acts of somebody who is only now being signed in; otherwise it is the caller.
+    The time is the transaction's, so that a log's order is that of what it tells.
+    """
+    call = find_call()
+    principal = actor or (None if call is None else call.principal)
+    entry = audit_pb2.AuditEntry(
+        event_id=new_uuid7(),
+        corp_id=corp_id,
+        act_time=to_timestamp(await connection.fetchval("SELECT now()")),
+        action=action,
+        resource=resource,
+        details=details or {},
+    )
+    if principal is not None:
+        entry.actor.kind = _KINDS[principal.kind]
+        entry.actor.id = principal.id
+    if call is not None:
+        entry.address = read_address(call.find_peer())
+        entry.request_id = call.request_id
+    return build_event(f"tieline.{schema}.v1.audit_recorded", corp_id, f"audit/{corp_id}", entry)
+
+
+def read_address(peer: str) -> str:
+    """Return the address of what gRPC calls a peer: ``ipv4:192.0.2.7:4711``, ``ipv6:[::1]:4711``.
+
+    Empty for an empty one; what is neither comes back as it is, a Unix socket's path for one.
+    """
+    family, _, rest = peer.partition(":")
+    if family not in ("ipv4", "ipv6"):
+        return peer
+    # gRPC escapes the brackets of an IPv6 address in what it tells.
+    rest = rest.replace("%5B", "[").replace("%5D", "]")
+    return rest.rpartition(":")[0].strip("[]")
