@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n+tieline/api/directory/v1/error_reason.proto\x12\x18tieline.api.directory.v1*\xb4\x01\n\x0b\x45rrorReason\x12\x1c\n\x18\x45RROR_REASON_UNSPECIFIED\x10\x00\x12\x1f\n\x1b\x45RROR_REASON_USER_NOT_FOUND\x10\x01\x12%\n!ERROR_REASON_DEPARTMENT_NOT_FOUND\x10\x02\x12\x1e\n\x1a\x45RROR_REASON_CSV_MALFORMED\x10\x03\x12\x1f\n\x1b\x45RROR_REASON_CORP_NOT_READY\x10\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n+tieline/api/directory/v1/error_reason.proto\x12\x18tieline.api.directory.v1*\xe2\x06\n\x0b\x45rrorReason\x12\x1c\n\x18\x45RROR_REASON_UNSPECIFIED\x10\x00\x12\x1f\n\x1b\x45RROR_REASON_USER_NOT_FOUND\x10\x01\x12%\n!ERROR_REASON_DEPARTMENT_NOT_FOUND\x10\x02\x12\x1e\n\x1a\x45RROR_REASON_CSV_MALFORMED\x10\x03\x12\x1f\n\x1b\x45RROR_REASON_CORP_NOT_READY\x10\x04\x12\"\n\x1e\x45RROR_REASON_DEPARTMENT_EXISTS\x10\n\x12$\n ERROR_REASON_DEPARTMENT_ID_TAKEN\x10\x0b\x12$\n ERROR_REASON_DEPARTMENT_TOO_DEEP\x10\x0c\x12!\n\x1d\x45RROR_REASON_DEPARTMENT_CYCLE\x10\r\x12(\n$ERROR_REASON_DEPARTMENT_HAS_CHILDREN\x10\x0e\x12\'\n#ERROR_REASON_DEPARTMENT_HAS_MEMBERS\x10\x0f\x12 \n\x1c\x45RROR_REASON_ROOT_DEPARTMENT\x10\x10\x12\x1e\n\x1a\x45RROR_REASON_LIMIT_REACHED\x10\x11\x12\x1c\n\x18\x45RROR_REASON_USER_EXISTS\x10\x12\x12\x1c\n\x18\x45RROR_REASON_FIELD_TAKEN\x10\x13\x12\x1d\n\x19\x45RROR_REASON_LEADER_CYCLE\x10\x14\x12\x1c\n\x18\x45RROR_REASON_MEMBER_LEFT\x10\x15\x12\x1c\n\x18\x45RROR_REASON_OWNER_STAYS\x10\x16\x12$\n ERROR_REASON_ATTRIBUTE_NOT_FOUND\x10\x17\x12!\n\x1d\x45RROR_REASON_ATTRIBUTE_EXISTS\x10\x18\x12\x1e\n\x1a\x45RROR_REASON_TAG_NOT_FOUND\x10\x19\x12\x1b\n\x17\x45RROR_REASON_TAG_EXISTS\x10\x1a\x12!\n\x1d\x45RROR_REASON_TAG_OF_OTHER_APP\x10\x1b\x12 \n\x1c\x45RROR_REASON_LOOKUPS_BLOCKED\x10\x1c\x12\"\n\x1e\x45RROR_REASON_TAG_NODES_INVALID\x10\x1d\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,5 +32,5 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'tieline.api.directory.v1.er
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_ERRORREASON']._serialized_start=74
-  _globals['_ERRORREASON']._serialized_end=254
+  _globals['_ERRORREASON']._serialized_end=940
 # @@protoc_insertion_point(module_scope)
