@@ -20,6 +20,7 @@ from tieline.directory.department_messages import to_department
 from tieline.directory.departments import department_not_found_error
 from tieline.directory.import_stream import MemberImport
 from tieline.directory.member_messages import STATES, to_member
+from tieline.directory.member_reader import MemberReader
 from tieline.directory.members import (
     BEFORE_ALL_RESULTS,
     LISTED_STATES,
@@ -43,6 +44,7 @@ class DirectoryServicer(directory_service_pb2_grpc.DirectoryServiceServicer):
     def __init__(self, pool: Pool, page_tokens: PageTokens) -> None:
         self._pool = pool
         self._page_tokens = page_tokens
+        self._reader = MemberReader(pool)
 
     async def ImportMembers(
         self,
@@ -73,7 +75,9 @@ class DirectoryServicer(directory_service_pb2_grpc.DirectoryServiceServicer):
         violations: dict[str, str] = {}
         check_user_id(request.user_id, "user_id", violations)
         raise_violations(violations)
-        [member] = await self._get_members(corp_id, [request.user_id])
+        member = await self._reader.find(corp_id, member_key(request.user_id))
+        if member is None:
+            raise user_not_found_error(request.user_id)
         return directory_service_pb2.GetMemberResponse(member=to_member(member))
 
     async def BatchGetMembers(
