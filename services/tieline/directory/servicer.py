@@ -19,7 +19,7 @@ from tieline.chassis.postgres import Connection, Pool
 from tieline.directory.department_messages import to_department
 from tieline.directory.departments import department_not_found_error
 from tieline.directory.import_stream import MemberImport
-from tieline.directory.member_messages import STATES, to_member
+from tieline.directory.member_messages import STATES, count_fitting, to_member
 from tieline.directory.member_reader import MemberReader
 from tieline.directory.members import (
     BEFORE_ALL_RESULTS,
@@ -93,10 +93,13 @@ class DirectoryServicer(directory_service_pb2_grpc.DirectoryServiceServicer):
         for index, user_id in enumerate(request.user_ids):
             check_user_id(user_id, f"user_ids[{index}]", violations)
         raise_violations(violations)
-        found = await self._get_members(corp_id, request.user_ids)
-        return directory_service_pb2.BatchGetMembersResponse(
-            members=[to_member(member) for member in found]
-        )
+        found = [to_member(each) for each in await self._get_members(corp_id, request.user_ids)]
+        fitting = count_fitting(found)
+        if fitting < len(found):
+            raise InvalidArgumentError(
+                {"user_ids": f"must be fewer, {fitting} of these: an answer can't hold them all"}
+            )
+        return directory_service_pb2.BatchGetMembersResponse(members=found)
 
     async def _get_members(self, corp_id: str, user_ids: Sequence[str]) -> list[Member]:
         keys = [member_key(user_id) for user_id in user_ids]
@@ -164,12 +167,13 @@ class DirectoryServicer(directory_service_pb2_grpc.DirectoryServiceServicer):
                     after_user_id=after_user_id,
                     limit=size + 1,
                 )
-        page, next_page_token = self._page_tokens.cut(
-            listed, size, request, lambda member: [member.user_id]
+        messages = [to_member(member) for member in listed[:size]]
+        fitting = count_fitting(messages)
+        _, next_page_token = self._page_tokens.cut(
+            listed, fitting, request, lambda member: [member.user_id]
         )
         return directory_service_pb2.ListMembersResponse(
-            members=[to_member(member) for member in page],
-            next_page_token=next_page_token,
+            members=messages[:fitting], next_page_token=next_page_token
         )
 
     async def ListDepartments(
