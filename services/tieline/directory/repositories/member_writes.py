@@ -276,13 +276,11 @@ async def find_reports(connection: Connection, corp_id: str, leaders: Sequence[s
         SELECT user_id
           FROM directory.members
          WHERE corp_id = $1 AND direct_leader <> '' AND direct_leader = ANY($2::text[])
-           AND user_id <> ALL($2::text[])
-         ORDER BY user_id
         """,
         corp_id,
         list(leaders),
     )
-    return [record["user_id"] for record in records]
+    return sorted({record["user_id"] for record in records} - set(leaders))
 
 
 async def clear_direct_leader(
