@@ -7,7 +7,7 @@ import pytest
 
 from plans import explain, new_database, reads_by_index_alone
 from tieline.chassis.postgres import Connection
-from tieline.directory.repositories import departments, lookups, member_writes, members, tags
+from tieline.directory.repositories import departments, departures, lookups, members, tags
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +23,7 @@ ASKED: dict[str, Callable[[Any], Awaitable[object]]] = {
     "who is in a department": lambda c: members.find_in_department(c, "ww", 1, ["li"]),
     "who has a number": lambda c: lookups.find_by_mobile(c, "ww", "138"),
     "who has an address": lambda c: lookups.find_by_email(c, "ww", "li@example.com"),
-    "who reports to whom": lambda c: member_writes.find_reports(c, "ww", ["li"]),
+    "who reports to whom": lambda c: departures.find_reports(c, "ww", ["li"]),
     "a department's children": lambda c: departments.has_children(c, "ww", 1),
     "a department's members": lambda c: departments.has_members(c, "ww", 1),
     "a path": lambda c: departments.find_sibling_by_name(c, "ww", "East"),
