@@ -3,8 +3,9 @@
 Owns departments and members, and its own picture of which corps exist, kept from identity's events.
 Who may sign in is identity's; here belongs everybody whom the corp lists, invited or not.
 
-A read meets the modules in this order: ``servicer``, ``repository``. An import meets ``servicer``,
-``upload`` (the caller's messages), ``import_stream`` (the flow), ``csv_rows`` (bytes to records),
-``member_rows`` (records to rows), ``import_batches`` (what of them to write), ``departments``,
-``repository``. ``consumer`` hears of new corps; ``answers`` is what the other services ask.
+A read meets the modules in this order: ``servicer``, ``repositories``. An import meets
+``servicer``, ``upload`` (the caller's messages), ``import_stream`` (the flow), ``csv_rows`` (bytes
+to records), ``member_rows`` (records to rows), ``import_batches`` (what of them to write),
+``departments``,
+``repositories``. ``consumer`` hears of new corps; ``answers`` is what the other services ask.
 """

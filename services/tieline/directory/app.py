@@ -11,7 +11,7 @@ from tieline.chassis.runtime import service_runtime
 from tieline.chassis.streams import durables_of
 from tieline.directory.answers import build_handlers
 from tieline.directory.consumer import HANDLERS
-from tieline.directory.repository import SCHEMA
+from tieline.directory.repositories import SCHEMA
 from tieline.directory.servicer import DirectoryServicer
 from tieline.directory.settings import DirectorySettings
 

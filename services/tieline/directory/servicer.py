@@ -12,12 +12,11 @@ from tieline.chassis.calls import current_principal
 from tieline.chassis.errors import (
     InvalidArgumentError,
     NotFoundError,
-    UnavailableError,
 )
 from tieline.chassis.fields import check_text, check_user_id, raise_violations, to_timestamp
 from tieline.chassis.grpc_context import Context
 from tieline.chassis.page_tokens import PageTokens, page_size
-from tieline.chassis.postgres import Pool
+from tieline.chassis.postgres import Connection, Pool
 from tieline.directory.departments import Department
 from tieline.directory.import_stream import MemberImport
 from tieline.directory.members import (
@@ -28,13 +27,10 @@ from tieline.directory.members import (
     fold,
     member_key,
 )
-from tieline.directory.repository import DirectoryRepository
+from tieline.directory.repositories import corps, departments, members
 from tieline.directory.upload import read_chunks, read_config
 
 MAX_BATCH_USER_IDS = 1000
-
-# The event of a corp's creation takes milliseconds to get here.
-_CORP_RETRY_AFTER_S = 0.5
 
 
 class DirectoryServicer(directory_service_pb2_grpc.DirectoryServiceServicer):
@@ -60,12 +56,8 @@ class DirectoryServicer(directory_service_pb2_grpc.DirectoryServiceServicer):
 
     async def _check_corp_ready(self, corp_id: str) -> None:
         async with self._pool.acquire() as connection:
-            if not await DirectoryRepository(connection).has_corp(corp_id):
-                raise UnavailableError(
-                    "CORP_NOT_READY",
-                    "the directory has not heard of the corp yet",
-                    retry_after_s=_CORP_RETRY_AFTER_S,
-                )
+            if not await corps.has_corp(connection, corp_id):
+                raise corps.corp_not_ready_error()
 
     async def GetMember(
         self,
@@ -93,15 +85,15 @@ class DirectoryServicer(directory_service_pb2_grpc.DirectoryServiceServicer):
         for index, user_id in enumerate(request.user_ids):
             check_user_id(user_id, f"user_ids[{index}]", violations)
         raise_violations(violations)
-        members = await self._get_members(corp_id, request.user_ids)
+        found = await self._get_members(corp_id, request.user_ids)
         return directory_service_pb2.BatchGetMembersResponse(
-            members=[_member_to_proto(member) for member in members]
+            members=[_member_to_proto(member) for member in found]
         )
 
     async def _get_members(self, corp_id: str, user_ids: Sequence[str]) -> list[Member]:
         keys = [member_key(user_id) for user_id in user_ids]
         async with self._pool.acquire() as connection:
-            found = await DirectoryRepository(connection).find_members(corp_id, keys)
+            found = await members.find_members(connection, corp_id, keys)
         for user_id, key in zip(user_ids, keys, strict=True):
             if key not in found:
                 raise NotFoundError("USER_NOT_FOUND", "no such member", {"userId": user_id})
@@ -121,14 +113,15 @@ class DirectoryServicer(directory_service_pb2_grpc.DirectoryServiceServicer):
         position = self._page_tokens.decode(request.page_token, request)
         after = BEFORE_ALL_RESULTS if position is None else _to_search_position(*position)
         async with self._pool.acquire() as connection:
-            repository = DirectoryRepository(connection)
-            found = await repository.search_members(
-                corp_id, fold(request.query.strip()), after=after, limit=size + 1
+            found = await members.search_members(
+                connection, corp_id, fold(request.query.strip()), after=after, limit=size + 1
             )
             page, next_page_token = self._page_tokens.cut(found, size, request, lambda at: at)
-            members = await repository.find_members(corp_id, [at.user_id for at in page])
+            by_user_id = await members.find_members(
+                connection, corp_id, [at.user_id for at in page]
+            )
         return directory_service_pb2.SearchMembersResponse(
-            members=[_member_to_proto(members[at.user_id]) for at in page],
+            members=[_member_to_proto(by_user_id[at.user_id]) for at in page],
             next_page_token=next_page_token,
         )
 
@@ -142,16 +135,16 @@ class DirectoryServicer(directory_service_pb2_grpc.DirectoryServiceServicer):
         size = page_size(request.page_size, default=100, maximum=1000)
         position = self._page_tokens.decode(request.page_token, request)
         async with self._pool.acquire() as connection:
-            repository = DirectoryRepository(connection)
-            await _check_department(repository, corp_id, request.department_id)
-            members = await repository.list_members(
+            await _check_department(connection, corp_id, request.department_id)
+            listed = await members.list_members(
+                connection,
                 corp_id,
                 department_id=request.department_id,
                 after_user_id="" if position is None else str(position[0]),
                 limit=size + 1,
             )
         page, next_page_token = self._page_tokens.cut(
-            members, size, request, lambda member: [member.user_id]
+            listed, size, request, lambda member: [member.user_id]
         )
         return directory_service_pb2.ListMembersResponse(
             members=[_member_to_proto(member) for member in page],
@@ -168,13 +161,14 @@ class DirectoryServicer(directory_service_pb2_grpc.DirectoryServiceServicer):
         size = page_size(request.page_size, default=100, maximum=1000)
         position = self._page_tokens.decode(request.page_token, request)
         async with self._pool.acquire() as connection:
-            departments = await DirectoryRepository(connection).list_departments(
+            listed = await departments.list_departments(
+                connection,
                 corp_id,
                 after_department_id=0 if position is None else int(position[0]),
                 limit=size + 1,
             )
         page, next_page_token = self._page_tokens.cut(
-            departments, size, request, lambda department: [department.department_id]
+            listed, size, request, lambda department: [department.department_id]
         )
         return directory_service_pb2.ListDepartmentsResponse(
             departments=[_department_to_proto(department) for department in page],
@@ -182,10 +176,8 @@ class DirectoryServicer(directory_service_pb2_grpc.DirectoryServiceServicer):
         )
 
 
-async def _check_department(
-    repository: DirectoryRepository, corp_id: str, department_id: int
-) -> None:
-    if department_id and not await repository.has_department(corp_id, department_id):
+async def _check_department(connection: Connection, corp_id: str, department_id: int) -> None:
+    if department_id and not await departments.has_department(connection, corp_id, department_id):
         raise NotFoundError(
             "DEPARTMENT_NOT_FOUND", "no such department", {"departmentId": str(department_id)}
         )
