@@ -101,6 +101,8 @@ def permissions_of(service: str) -> Permissions:
         f"_INBOX.{service}.>",
         f"requests.{service}.v1.*",
         f"wake.{service}",
+        # Its own events, as they pass: each replica hears of what the others changed.
+        f"tieline.{service}.v1.*",
         # Discovery of the NATS service API: everybody's, this service's, this replica's.
         "$SRV.*",
         f"$SRV.*.{service}",

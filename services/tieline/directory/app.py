@@ -1,15 +1,25 @@
 """Composition root of the directory: the only module that knows every class."""
 
+import datetime as dt
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
-from tieline.api.directory.v1 import directory_service_pb2, directory_service_pb2_grpc
+from tieline.api.directory.v1 import (
+    change_service_pb2,
+    change_service_pb2_grpc,
+    directory_service_pb2,
+    directory_service_pb2_grpc,
+)
 from tieline.chassis.events import consuming
 from tieline.chassis.grpc_server import Served
 from tieline.chassis.requests import answering
 from tieline.chassis.runtime import service_runtime
 from tieline.chassis.streams import durables_of
 from tieline.directory.answers import build_handlers
+from tieline.directory.changes_feed import ChangesFeed
+from tieline.directory.changes_hub import ChangesHub
+from tieline.directory.changes_purge import purging
+from tieline.directory.changes_servicer import ChangeServicer
 from tieline.directory.consumer import HANDLERS
 from tieline.directory.repositories import SCHEMA
 from tieline.directory.servicer import DirectoryServicer
@@ -29,12 +39,21 @@ async def role(settings: DirectorySettings) -> AsyncIterator[None]:
             await stack.enter_async_context(
                 consuming(runtime.broker, runtime.pool, SCHEMA, durable, HANDLERS)
             )
+        retention = dt.timedelta(days=settings.removal_retention_days)
+        await stack.enter_async_context(purging(runtime.pool, retention))
+        feed = ChangesFeed(runtime.pool, runtime.page_tokens)
+        hub = await stack.enter_async_context(ChangesHub(runtime.pool, runtime.broker, feed))
         servicer = DirectoryServicer(runtime.pool, runtime.page_tokens)
         async with runtime.serving(
             Served(
                 directory_service_pb2_grpc.add_DirectoryServiceServicer_to_server,
                 servicer,
                 directory_service_pb2.DESCRIPTOR.services_by_name["DirectoryService"],
-            )
+            ),
+            Served(
+                change_service_pb2_grpc.add_ChangeServiceServicer_to_server,
+                ChangeServicer(feed, hub),
+                change_service_pb2.DESCRIPTOR.services_by_name["ChangeService"],
+            ),
         ):
             yield

@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import NamedTuple
 
-from tieline.chassis.authorization import Right, holds, require
 from tieline.chassis.authorization import Resource as Authorized
+from tieline.chassis.authorization import Right, holds, require
 from tieline.chassis.errors import FailedPreconditionError
 from tieline.chassis.principals import AUDITOR_ROLE, Principal
 

@@ -4,7 +4,6 @@ from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
 
 from tieline.api.directory.v1 import (
-    directory_pb2,
     directory_service_pb2,
     directory_service_pb2_grpc,
 )
@@ -13,11 +12,10 @@ from tieline.chassis.errors import (
     InvalidArgumentError,
     NotFoundError,
 )
-from tieline.chassis.fields import check_text, check_user_id, raise_violations, to_timestamp
+from tieline.chassis.fields import check_text, check_user_id, raise_violations
 from tieline.chassis.grpc_context import Context
 from tieline.chassis.page_tokens import PageTokens, page_size
 from tieline.chassis.postgres import Connection, Pool
-from tieline.directory.departments import Department
 from tieline.directory.import_stream import MemberImport
 from tieline.directory.members import (
     BEFORE_ALL_RESULTS,
@@ -27,6 +25,7 @@ from tieline.directory.members import (
     fold,
     member_key,
 )
+from tieline.directory.protos import department_to_proto, member_to_proto
 from tieline.directory.repositories import corps, departments, members
 from tieline.directory.upload import read_chunks, read_config
 
@@ -70,7 +69,7 @@ class DirectoryServicer(directory_service_pb2_grpc.DirectoryServiceServicer):
         check_user_id(request.user_id, "user_id", violations)
         raise_violations(violations)
         [member] = await self._get_members(corp_id, [request.user_id])
-        return directory_service_pb2.GetMemberResponse(member=_member_to_proto(member))
+        return directory_service_pb2.GetMemberResponse(member=member_to_proto(member))
 
     async def BatchGetMembers(
         self,
@@ -87,7 +86,7 @@ class DirectoryServicer(directory_service_pb2_grpc.DirectoryServiceServicer):
         raise_violations(violations)
         found = await self._get_members(corp_id, request.user_ids)
         return directory_service_pb2.BatchGetMembersResponse(
-            members=[_member_to_proto(member) for member in found]
+            members=[member_to_proto(member) for member in found]
         )
 
     async def _get_members(self, corp_id: str, user_ids: Sequence[str]) -> list[Member]:
@@ -121,7 +120,7 @@ class DirectoryServicer(directory_service_pb2_grpc.DirectoryServiceServicer):
                 connection, corp_id, [at.user_id for at in page]
             )
         return directory_service_pb2.SearchMembersResponse(
-            members=[_member_to_proto(by_user_id[at.user_id]) for at in page],
+            members=[member_to_proto(by_user_id[at.user_id]) for at in page],
             next_page_token=next_page_token,
         )
 
@@ -147,7 +146,7 @@ class DirectoryServicer(directory_service_pb2_grpc.DirectoryServiceServicer):
             listed, size, request, lambda member: [member.user_id]
         )
         return directory_service_pb2.ListMembersResponse(
-            members=[_member_to_proto(member) for member in page],
+            members=[member_to_proto(member) for member in page],
             next_page_token=next_page_token,
         )
 
@@ -171,7 +170,7 @@ class DirectoryServicer(directory_service_pb2_grpc.DirectoryServiceServicer):
             listed, size, request, lambda department: [department.department_id]
         )
         return directory_service_pb2.ListDepartmentsResponse(
-            departments=[_department_to_proto(department) for department in page],
+            departments=[department_to_proto(department) for department in page],
             next_page_token=next_page_token,
         )
 
@@ -187,26 +186,3 @@ def _to_search_position(
     closeness: str | int, name_folded: str | int, user_id: str | int
 ) -> SearchPosition:
     return SearchPosition(int(closeness), str(name_folded), str(user_id))
-
-
-def _member_to_proto(member: Member) -> directory_pb2.Member:
-    return directory_pb2.Member(
-        user_id=member.user_id,
-        name=member.name,
-        department_id=member.department_id,
-        position=member.position,
-        mobile=member.mobile,
-        email=member.email,
-        create_time=to_timestamp(member.create_time),
-        update_time=to_timestamp(member.update_time),
-    )
-
-
-def _department_to_proto(department: Department) -> directory_pb2.Department:
-    return directory_pb2.Department(
-        department_id=department.department_id,
-        name=department.name,
-        parent_department_id=department.parent_department_id,
-        path=department.path,
-        member_count=department.member_count,
-    )

@@ -1,10 +1,11 @@
 """The SQL of the feed of changes. The caller owns the transaction."""
 
 import datetime as dt
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from tieline.chassis.postgres import Connection
 from tieline.directory.changes import ChangedRow, Cursor, FeedState
+from tieline.directory.departments import Department
 
 
 async def find_feed_state(connection: Connection, corp_id: str) -> FeedState | None:
@@ -97,13 +98,45 @@ async def list_changed_rows(
     return [ChangedRow(*record) for record in records]
 
 
+async def list_departments(
+    connection: Connection, corp_id: str, department_ids: Sequence[int]
+) -> list[Department]:
+    """Return those of the departments that exist, without a count of their members."""
+    records = await connection.fetch(
+        """
+        SELECT department_id, name, coalesce(parent_department_id, 0), path, 0
+          FROM directory.departments
+         WHERE corp_id = $1 AND department_id = ANY($2::bigint[])
+        """,
+        corp_id,
+        department_ids,
+    )
+    return [Department(*record) for record in records]
+
+
+async def list_tag_names(
+    connection: Connection, corp_id: str, tag_ids: Sequence[int]
+) -> dict[int, str]:
+    """Return the names of those of the tags that exist, by id."""
+    records = await connection.fetch(
+        """
+        SELECT tag_id, name
+          FROM directory.tags
+         WHERE corp_id = $1 AND tag_id = ANY($2::bigint[])
+        """,
+        corp_id,
+        tag_ids,
+    )
+    return {record["tag_id"]: record["name"] for record in records}
+
+
 async def list_old_removals(
     connection: Connection, removed_before: dt.datetime, *, limit: int
 ) -> dict[str, int]:
     """Return the corps of the oldest removals, each with the number to forget them through."""
     records = await connection.fetch(
         """
-        SELECT corp_id, max(change_number)
+        SELECT corp_id, max(change_number) AS through
           FROM (SELECT corp_id, change_number
                   FROM directory.removals
                  WHERE remove_time < $1
@@ -114,7 +147,7 @@ async def list_old_removals(
         removed_before,
         limit,
     )
-    return dict(records)
+    return {record["corp_id"]: record["through"] for record in records}
 
 
 async def forget_removals(connection: Connection, corp_id: str, through: int) -> None:

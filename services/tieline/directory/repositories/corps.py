@@ -9,6 +9,10 @@ from tieline.directory.departments import ROOT_DEPARTMENT_ID, ROOT_PATH
 # The event of a corp's creation takes milliseconds to get here.
 _CORP_RETRY_AFTER_S = 0.5
 
+# What a new corp begins with.
+ROOT_CHANGE_NUMBER = 1
+OWNER_CHANGE_NUMBER = 2
+
 
 @dataclass(frozen=True, slots=True)
 class LockedCorp:
@@ -30,18 +34,27 @@ def corp_not_ready_error() -> UnavailableError:
 async def insert_corp(connection: Connection, corp_id: str, display_name: str) -> None:
     """Add the corp and its root department; a repeat changes nothing."""
     await connection.execute(
-        "INSERT INTO directory.corps (corp_id) VALUES ($1) ON CONFLICT DO NOTHING", corp_id
+        """
+        INSERT INTO directory.corps (corp_id, last_change_number)
+        VALUES ($1, $2)
+        ON CONFLICT DO NOTHING
+        """,
+        corp_id,
+        OWNER_CHANGE_NUMBER,
     )
     await connection.execute(
         """
-        INSERT INTO directory.departments (corp_id, department_id, name, path)
-        VALUES ($1, $2, $3, $4)
+        INSERT INTO directory.departments (corp_id, department_id, name, path, ancestor_ids,
+                                           change_number)
+        VALUES ($1, $2, $3, $4, $5, $6)
         ON CONFLICT DO NOTHING
         """,
         corp_id,
         ROOT_DEPARTMENT_ID,
         display_name,
         ROOT_PATH,
+        [ROOT_DEPARTMENT_ID],
+        ROOT_CHANGE_NUMBER,
     )
 
 

@@ -5,14 +5,16 @@ from collections.abc import Sequence
 from tieline.chassis.postgres import Connection
 from tieline.directory.departments import ROOT_DEPARTMENT_ID
 from tieline.directory.members import Member, SearchPosition, fold
+from tieline.directory.repositories.corps import OWNER_CHANGE_NUMBER
 
 
 async def insert_owner(connection: Connection, corp_id: str, user_id: str, name: str) -> None:
     """Add the corp's first member to the root department; a repeat changes nothing."""
     await connection.execute(
         """
-        INSERT INTO directory.members (corp_id, user_id, name, name_folded, department_id)
-        VALUES ($1, $2, $3, $4, $5)
+        INSERT INTO directory.members (corp_id, user_id, name, name_folded, department_id,
+                                       change_number)
+        VALUES ($1, $2, $3, $4, $5, $6)
         ON CONFLICT DO NOTHING
         """,
         corp_id,
@@ -20,6 +22,7 @@ async def insert_owner(connection: Connection, corp_id: str, user_id: str, name:
         name,
         fold(name),
         ROOT_DEPARTMENT_ID,
+        OWNER_CHANGE_NUMBER,
     )
 
 

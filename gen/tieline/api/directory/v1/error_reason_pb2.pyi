@@ -32,6 +32,14 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """INVALID_ARGUMENT: the file can't be read as CSV from here on. Metadata: `line`."""
     ERROR_REASON_CORP_NOT_READY: _ErrorReason.ValueType  # 4
     """UNAVAILABLE with RetryInfo: the directory has not heard of the new corp yet."""
+    ERROR_REASON_CURSOR_INVALID: _ErrorReason.ValueType  # 50
+    """INVALID_ARGUMENT: the cursor was not made by this service for this corp."""
+    ERROR_REASON_CURSOR_TOO_OLD: _ErrorReason.ValueType  # 51
+    """FAILED_PRECONDITION: what was removed since the cursor is no longer known; take a snapshot, by
+    an empty cursor.
+    """
+    ERROR_REASON_TOO_MANY_WATCHES: _ErrorReason.ValueType  # 52
+    """RESOURCE_EXHAUSTED: too many WatchChanges streams of the caller are open."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Machine-readable reasons. ErrorInfo.reason is the value's name without `ERROR_REASON_`."""
@@ -46,4 +54,12 @@ ERROR_REASON_CSV_MALFORMED: ErrorReason.ValueType  # 3
 """INVALID_ARGUMENT: the file can't be read as CSV from here on. Metadata: `line`."""
 ERROR_REASON_CORP_NOT_READY: ErrorReason.ValueType  # 4
 """UNAVAILABLE with RetryInfo: the directory has not heard of the new corp yet."""
+ERROR_REASON_CURSOR_INVALID: ErrorReason.ValueType  # 50
+"""INVALID_ARGUMENT: the cursor was not made by this service for this corp."""
+ERROR_REASON_CURSOR_TOO_OLD: ErrorReason.ValueType  # 51
+"""FAILED_PRECONDITION: what was removed since the cursor is no longer known; take a snapshot, by
+an empty cursor.
+"""
+ERROR_REASON_TOO_MANY_WATCHES: ErrorReason.ValueType  # 52
+"""RESOURCE_EXHAUSTED: too many WatchChanges streams of the caller are open."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
