@@ -21,6 +21,7 @@ from e2e.platform_process import PlatformProcess
 from fakes.eventually import eventually
 from tieline.api.common.v1 import access_pb2, principal_pb2
 from tieline.api.contacts.v1 import contacts_service_pb2 as contacts
+from tieline.api.directory.v1 import change_service_pb2 as directory_changes
 from tieline.api.directory.v1 import directory_service_pb2 as directory
 from tieline.api.identity.v1 import identity_pb2
 from tieline.api.identity.v1 import identity_service_pb2 as identity
@@ -31,7 +32,7 @@ from tieline.client import Endpoints, SignedIn, SignedInCustomer, Tieline
 from tieline.client.errors import TielineError
 from tieline.demo.channel import Channel
 
-MODULES = (identity, directory, messaging, contacts, payments)
+MODULES = (identity, directory, directory_changes, messaging, contacts, payments)
 PLATFORM = principal_pb2.PRINCIPAL_KIND_PLATFORM_ADMINISTRATOR
 MEMBER = principal_pb2.PRINCIPAL_KIND_MEMBER
 CUSTOMER = principal_pb2.PRINCIPAL_KIND_CUSTOMER
@@ -117,6 +118,10 @@ REQUESTS: dict[str, Request] = {
     ),
     "DirectoryService.ListMembers": lambda w: directory.ListMembersRequest(corp_id=w.corp_id),
     "DirectoryService.ListDepartments": lambda w: directory.ListDepartmentsRequest(
+        corp_id=w.corp_id
+    ),
+    "ChangeService.ListChanges": lambda w: directory_changes.ListChangesRequest(corp_id=w.corp_id),
+    "ChangeService.WatchChanges": lambda w: directory_changes.WatchChangesRequest(
         corp_id=w.corp_id
     ),
     "MessagingService.CreateConversation": lambda w: messaging.CreateConversationRequest(

@@ -1,7 +1,7 @@
 """The way in: connect, sign in, call.
 
     Tieline       what nobody needs to be signed in for, and the ways to sign in
-    └── SignedIn  the same five stubs, called by one party
+    └── SignedIn  the same stubs, called by one party
 
 All parties of one connection share its channels.
 """
@@ -71,7 +71,7 @@ class _Lines:
 
 
 class _Stubs:
-    """Stubs of the five services, made when they are first used."""
+    """Stubs of the services, made when they are first used."""
 
     def __init__(self, lines: _Lines, credentials: Credentials | None) -> None:
         self._lines = lines

@@ -106,6 +106,11 @@ class ChangesHub:
                     while not await self._hears_of_more(watch):
                         yield FeedPage([], cursor, has_more=False)
 
+    def wake(self, corp_id: str) -> None:
+        """Have everybody who watches the corp look for more."""
+        for watch in self._watches.get(corp_id, ()):
+            watch.is_woken.set()
+
     async def _hears_of_more(self, watch: _Watch) -> bool:
         """Wait until there may be more to read; False when it is time for a heartbeat."""
         try:
@@ -135,8 +140,7 @@ class ChangesHub:
                 del self._watches[corp_id]
 
     async def _on_event(self, message: Msg) -> None:
-        for watch in self._watches.get((message.headers or {}).get(CORP_ID_HEADER, ""), ()):
-            watch.is_woken.set()
+        self.wake((message.headers or {}).get(CORP_ID_HEADER, ""))
 
     async def _compare_forever(self) -> None:
         while True:

@@ -6,12 +6,14 @@ import grpc
 import pytest
 from nats.aio.client import Client
 
-from engines import connected
+from engines import Database, connected
 from fakes.directory_corps import Corp, publish_corp_created
 from fakes.eventually import eventually
 from fakes.tokens import TestTokens
 from tieline.api.directory.v1 import directory_service_pb2_grpc
+from tieline.chassis.health import Health
 from tieline.chassis.ids import new_corp_id
+from tieline.chassis.postgres import Pool, create_pool
 from tieline.embedded.nats import EmbeddedNats
 
 
@@ -20,6 +22,14 @@ async def stub(
     start_service: Callable[[str], Awaitable[grpc.aio.Channel]],
 ) -> directory_service_pb2_grpc.DirectoryServiceStub:
     return directory_service_pb2_grpc.DirectoryServiceStub(await start_service("directory"))
+
+
+@pytest.fixture(scope="session")
+async def directory_pool(database: Database) -> AsyncIterator[Pool]:
+    """Connections of the test's own, as the directory's role."""
+    dsn = database.dsn("directory")
+    async with create_pool(dsn, service="directory", max_size=4, health=Health()) as pool:
+        yield pool
 
 
 @pytest.fixture(scope="session")

@@ -26,7 +26,7 @@ UPDATE directory.departments
    AND departments.department_id = numbered.department_id;
 
 UPDATE directory.corps
-   SET last_change_number = greatest(last_change_number, department.last_change_number)
+   SET last_change_number = greatest(corps.last_change_number, department.last_change_number)
   FROM (SELECT corp_id, max(change_number) AS last_change_number
           FROM directory.departments
          GROUP BY corp_id) AS department
@@ -47,7 +47,7 @@ UPDATE directory.members
  WHERE members.corp_id = numbered.corp_id AND members.user_id = numbered.user_id;
 
 UPDATE directory.corps
-   SET last_change_number = greatest(last_change_number, member.last_change_number)
+   SET last_change_number = greatest(corps.last_change_number, member.last_change_number)
   FROM (SELECT corp_id, max(change_number) AS last_change_number
           FROM directory.members
          GROUP BY corp_id) AS member
