@@ -23,6 +23,8 @@ from tieline.api.common.v1 import access_pb2, principal_pb2
 from tieline.api.contacts.v1 import contacts_service_pb2 as contacts
 from tieline.api.directory.v1 import change_service_pb2 as directory_changes
 from tieline.api.directory.v1 import directory_service_pb2 as directory
+from tieline.api.directory.v1 import school_pb2
+from tieline.api.directory.v1 import school_service_pb2 as school
 from tieline.api.identity.v1 import identity_pb2
 from tieline.api.identity.v1 import identity_service_pb2 as identity
 from tieline.api.messaging.v1 import messaging_pb2
@@ -32,7 +34,7 @@ from tieline.client import Endpoints, SignedIn, SignedInCustomer, Tieline
 from tieline.client.errors import TielineError
 from tieline.demo.channel import Channel
 
-MODULES = (identity, directory, directory_changes, messaging, contacts, payments)
+MODULES = (identity, directory, directory_changes, school, messaging, contacts, payments)
 PLATFORM = principal_pb2.PRINCIPAL_KIND_PLATFORM_ADMINISTRATOR
 MEMBER = principal_pb2.PRINCIPAL_KIND_MEMBER
 CUSTOMER = principal_pb2.PRINCIPAL_KIND_CUSTOMER
@@ -55,6 +57,9 @@ class World:
     contact_code: str
     join_code: str
     red_packet_id: str
+    class_id: int
+    student_id: str
+    parent_id: str
     other_owner: SignedIn
     other_customer: SignedInCustomer
 
@@ -67,6 +72,8 @@ class World:
             self.contact_code,
             self.join_code,
             self.red_packet_id,
+            self.student_id,
+            self.parent_id,
         ]
 
 
@@ -75,6 +82,11 @@ Request = Callable[[World], Message]
 
 def _new_id() -> str:
     return str(uuid.uuid4())
+
+
+def _parent(world: World) -> school_pb2.Parent:
+    child = school_pb2.Child(student_id=world.student_id, relation="mother")
+    return school_pb2.Parent(parent_id=world.parent_id, mobile="13800000001", children=[child])
 
 
 # How each method is called with the ids of the world's corp. Methods by which people sign in name
@@ -123,6 +135,60 @@ REQUESTS: dict[str, Request] = {
     "ChangeService.ListChanges": lambda w: directory_changes.ListChangesRequest(corp_id=w.corp_id),
     "ChangeService.WatchChanges": lambda w: directory_changes.WatchChangesRequest(
         corp_id=w.corp_id
+    ),
+    "SchoolService.CreateSchoolDepartment": lambda w: school.CreateSchoolDepartmentRequest(
+        request_id=_new_id(),
+        corp_id=w.corp_id,
+        department=school_pb2.SchoolDepartment(
+            kind=school_pb2.SCHOOL_DEPARTMENT_KIND_GRADE,
+            name="Grade",
+            parent_department_id=w.class_id,
+        ),
+    ),
+    "SchoolService.UpdateSchoolDepartment": lambda w: school.UpdateSchoolDepartmentRequest(
+        request_id=_new_id(),
+        corp_id=w.corp_id,
+        department=school_pb2.SchoolDepartment(department_id=w.class_id, name="Grade"),
+    ),
+    "SchoolService.DeleteSchoolDepartment": lambda w: school.DeleteSchoolDepartmentRequest(
+        request_id=_new_id(), corp_id=w.corp_id, department_id=w.class_id
+    ),
+    "SchoolService.ListSchoolDepartments": lambda w: school.ListSchoolDepartmentsRequest(
+        corp_id=w.corp_id
+    ),
+    "SchoolService.BatchCreateStudents": lambda w: school.BatchCreateStudentsRequest(
+        request_id=_new_id(),
+        corp_id=w.corp_id,
+        students=[school_pb2.Student(student_id=w.student_id, name="S", class_ids=[w.class_id])],
+    ),
+    "SchoolService.BatchUpdateStudents": lambda w: school.BatchUpdateStudentsRequest(
+        request_id=_new_id(),
+        corp_id=w.corp_id,
+        students=[school_pb2.Student(student_id=w.student_id, name="S", class_ids=[w.class_id])],
+    ),
+    "SchoolService.BatchDeleteStudents": lambda w: school.BatchDeleteStudentsRequest(
+        request_id=_new_id(), corp_id=w.corp_id, student_ids=[w.student_id]
+    ),
+    "SchoolService.GetStudent": lambda w: school.GetStudentRequest(
+        corp_id=w.corp_id, student_id=w.student_id
+    ),
+    "SchoolService.ListStudents": lambda w: school.ListStudentsRequest(
+        corp_id=w.corp_id, class_id=w.class_id
+    ),
+    "SchoolService.BatchCreateParents": lambda w: school.BatchCreateParentsRequest(
+        request_id=_new_id(), corp_id=w.corp_id, parents=[_parent(w)]
+    ),
+    "SchoolService.BatchUpdateParents": lambda w: school.BatchUpdateParentsRequest(
+        request_id=_new_id(), corp_id=w.corp_id, parents=[_parent(w)]
+    ),
+    "SchoolService.BatchDeleteParents": lambda w: school.BatchDeleteParentsRequest(
+        request_id=_new_id(), corp_id=w.corp_id, parent_ids=[w.parent_id]
+    ),
+    "SchoolService.GetParent": lambda w: school.GetParentRequest(
+        corp_id=w.corp_id, parent_id=w.parent_id
+    ),
+    "SchoolService.ListClassParents": lambda w: school.ListClassParentsRequest(
+        corp_id=w.corp_id, class_id=w.class_id
     ),
     "MessagingService.CreateConversation": lambda w: messaging.CreateConversationRequest(
         request_id=_new_id(),
@@ -264,16 +330,40 @@ async def world(tieline: Tieline, platform: PlatformProcess) -> World:
         contact_code=way.contact_way.code,
         join_code=join.join_way.code,
         red_packet_id=packet.red_packet.red_packet_id,
+        class_id=await _add_class(owner),
+        student_id="xiao.ming",
+        parent_id="parent.of.xiao.ming",
         other_owner=other_owner,
         other_customer=await channel.sign_in(tieline, "stranger", "Stranger"),
     )
+
+
+async def _add_class(owner: SignedIn) -> int:
+    """Add a class with one student, who has one parent; return its id."""
+    parent_id = 1
+    for kind in (school_pb2.SCHOOL_DEPARTMENT_KIND_GRADE, school_pb2.SCHOOL_DEPARTMENT_KIND_CLASS):
+        department = school_pb2.SchoolDepartment(
+            kind=kind, name="Grade", parent_department_id=parent_id
+        )
+        created = await owner.schools.CreateSchoolDepartment(
+            school.CreateSchoolDepartmentRequest(department=department)
+        )
+        parent_id = created.department.department_id
+    student = school_pb2.Student(student_id="xiao.ming", name="Ming", class_ids=[parent_id])
+    await owner.schools.BatchCreateStudents(school.BatchCreateStudentsRequest(students=[student]))
+    child = school_pb2.Child(student_id="xiao.ming", relation="mother")
+    parent = school_pb2.Parent(
+        parent_id="parent.of.xiao.ming", mobile="13800000001", children=[child]
+    )
+    await owner.schools.BatchCreateParents(school.BatchCreateParentsRequest(parents=[parent]))
+    return parent_id
 
 
 async def _found_corp(tieline: Tieline, administrator: SignedIn) -> tuple[str, SignedIn]:
     created = await administrator.identity.CreateCorp(
         identity.CreateCorpRequest(
             display_name="Corp",
-            kind=identity_pb2.CORP_KIND_COMPANY,
+            kind=identity_pb2.CORP_KIND_SCHOOL,
             owner_user_id="owner",
             owner_name="Owner",
         )
@@ -352,6 +442,7 @@ async def _state(world: World) -> list[bytes]:
             payments.GetRedPacketRequest(red_packet_id=world.red_packet_id)
         ),
         await owner.directory.ListMembers(directory.ListMembersRequest()),
+        await owner.schools.GetStudent(school.GetStudentRequest(student_id=world.student_id)),
         await owner.contacts.ListContacts(contacts.ListContactsRequest()),
     ]
     return [response.SerializeToString(deterministic=True) for response in responses]

@@ -17,7 +17,11 @@ from typing import TypeVar
 import grpc
 
 from tieline.api.contacts.v1 import contacts_service_pb2_grpc
-from tieline.api.directory.v1 import change_service_pb2_grpc, directory_service_pb2_grpc
+from tieline.api.directory.v1 import (
+    change_service_pb2_grpc,
+    directory_service_pb2_grpc,
+    school_service_pb2_grpc,
+)
 from tieline.api.identity.v1 import identity_pb2, identity_service_pb2, identity_service_pb2_grpc
 from tieline.api.messaging.v1 import messaging_service_pb2_grpc
 from tieline.api.payments.v1 import payments_service_pb2_grpc
@@ -91,6 +95,11 @@ class _Stubs:
     def directory_changes(self) -> change_service_pb2_grpc.ChangeServiceStub:
         """What changed in the directory since a cursor."""
         return change_service_pb2_grpc.ChangeServiceStub(self._channel("directory"))
+
+    @cached_property
+    def schools(self) -> school_service_pb2_grpc.SchoolServiceStub:
+        """Classes, students and parents."""
+        return school_service_pb2_grpc.SchoolServiceStub(self._channel("directory"))
 
     @cached_property
     def messaging(self) -> messaging_service_pb2_grpc.MessagingServiceStub:

@@ -9,6 +9,8 @@ from tieline.api.directory.v1 import (
     change_service_pb2_grpc,
     directory_service_pb2,
     directory_service_pb2_grpc,
+    school_service_pb2,
+    school_service_pb2_grpc,
 )
 from tieline.chassis.events import consuming
 from tieline.chassis.grpc_server import Served
@@ -22,6 +24,7 @@ from tieline.directory.changes_purge import purging
 from tieline.directory.changes_servicer import ChangeServicer
 from tieline.directory.consumer import HANDLERS
 from tieline.directory.repositories import SCHEMA
+from tieline.directory.schools_servicer import SchoolServicer
 from tieline.directory.servicer import DirectoryServicer
 from tieline.directory.settings import DirectorySettings
 
@@ -54,6 +57,11 @@ async def role(settings: DirectorySettings) -> AsyncIterator[None]:
                 change_service_pb2_grpc.add_ChangeServiceServicer_to_server,
                 ChangeServicer(feed, hub),
                 change_service_pb2.DESCRIPTOR.services_by_name["ChangeService"],
+            ),
+            Served(
+                school_service_pb2_grpc.add_SchoolServiceServicer_to_server,
+                SchoolServicer(runtime.pool, runtime.broker, runtime.page_tokens),
+                school_service_pb2.DESCRIPTOR.services_by_name["SchoolService"],
             ),
         ):
             yield

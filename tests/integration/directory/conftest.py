@@ -9,6 +9,7 @@ from nats.aio.client import Client
 from engines import Database, connected
 from fakes.directory_corps import Corp, publish_corp_created
 from fakes.eventually import eventually
+from fakes.identity_corps import FakeIdentityCorps
 from fakes.tokens import TestTokens
 from tieline.api.directory.v1 import directory_service_pb2_grpc
 from tieline.chassis.health import Health
@@ -36,6 +37,14 @@ async def directory_pool(database: Database) -> AsyncIterator[Pool]:
 async def identity_broker(nats: EmbeddedNats) -> AsyncIterator[Client]:
     async with connected(nats, "identity") as client:
         yield client
+
+
+@pytest.fixture(scope="session")
+async def identity_corps(identity_broker: Client) -> AsyncIterator[FakeIdentityCorps]:
+    """Answers in identity's place what sort of corp one is."""
+    fake = FakeIdentityCorps()
+    async with fake.answering(identity_broker):
+        yield fake
 
 
 @pytest.fixture(scope="session")

@@ -135,7 +135,7 @@ Global___TagMember: _TypeAlias = TagMember  # noqa: Y015
 
 @_typing.final
 class TagDepartment(_message.Message):
-    """A department that has a tag; the departments below have it by that."""
+    """A department that has a tag. That says nothing of those below it."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n+tieline/api/directory/v1/error_reason.proto\x12\x18tieline.api.directory.v1*\x99\x02\n\x0b\x45rrorReason\x12\x1c\n\x18\x45RROR_REASON_UNSPECIFIED\x10\x00\x12\x1f\n\x1b\x45RROR_REASON_USER_NOT_FOUND\x10\x01\x12%\n!ERROR_REASON_DEPARTMENT_NOT_FOUND\x10\x02\x12\x1e\n\x1a\x45RROR_REASON_CSV_MALFORMED\x10\x03\x12\x1f\n\x1b\x45RROR_REASON_CORP_NOT_READY\x10\x04\x12\x1f\n\x1b\x45RROR_REASON_CURSOR_INVALID\x10\x32\x12\x1f\n\x1b\x45RROR_REASON_CURSOR_TOO_OLD\x10\x33\x12!\n\x1d\x45RROR_REASON_TOO_MANY_WATCHES\x10\x34\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n+tieline/api/directory/v1/error_reason.proto\x12\x18tieline.api.directory.v1*\xad\x06\n\x0b\x45rrorReason\x12\x1c\n\x18\x45RROR_REASON_UNSPECIFIED\x10\x00\x12\x1f\n\x1b\x45RROR_REASON_USER_NOT_FOUND\x10\x01\x12%\n!ERROR_REASON_DEPARTMENT_NOT_FOUND\x10\x02\x12\x1e\n\x1a\x45RROR_REASON_CSV_MALFORMED\x10\x03\x12\x1f\n\x1b\x45RROR_REASON_CORP_NOT_READY\x10\x04\x12\x1f\n\x1b\x45RROR_REASON_CURSOR_INVALID\x10\x32\x12\x1f\n\x1b\x45RROR_REASON_CURSOR_TOO_OLD\x10\x33\x12!\n\x1d\x45RROR_REASON_TOO_MANY_WATCHES\x10\x34\x12#\n\x1f\x45RROR_REASON_SCHOOL_NOT_ALLOWED\x10\x35\x12,\n(ERROR_REASON_SCHOOL_DEPARTMENT_NOT_FOUND\x10\x36\x12,\n(ERROR_REASON_SCHOOL_DEPARTMENT_MISPLACED\x10\x37\x12)\n%ERROR_REASON_SCHOOL_DEPARTMENT_EXISTS\x10\x38\x12,\n(ERROR_REASON_SCHOOL_DEPARTMENT_NOT_EMPTY\x10\x39\x12(\n$ERROR_REASON_SCHOOL_DEPARTMENT_LIMIT\x10:\x12\x1f\n\x1b\x45RROR_REASON_STUDENT_EXISTS\x10;\x12\"\n\x1e\x45RROR_REASON_STUDENT_NOT_FOUND\x10<\x12 \n\x1c\x45RROR_REASON_CLASS_NOT_FOUND\x10=\x12\x1e\n\x1a\x45RROR_REASON_PARENT_EXISTS\x10>\x12!\n\x1d\x45RROR_REASON_PARENT_NOT_FOUND\x10?\x12$\n ERROR_REASON_PARENT_MOBILE_TAKEN\x10@\x12\x1f\n\x1b\x45RROR_REASON_CUSTOMER_TAKEN\x10\x41\x12\x1d\n\x19\x45RROR_REASON_PARENT_LIMIT\x10\x42\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,5 +32,5 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'tieline.api.directory.v1.er
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_ERRORREASON']._serialized_start=74
-  _globals['_ERRORREASON']._serialized_end=355
+  _globals['_ERRORREASON']._serialized_end=887
 # @@protoc_insertion_point(module_scope)
