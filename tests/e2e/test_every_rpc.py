@@ -40,6 +40,8 @@ MEMBER = principal_pb2.PRINCIPAL_KIND_MEMBER
 CUSTOMER = principal_pb2.PRINCIPAL_KIND_CUSTOMER
 
 NO_RESPONSE = b""
+STUDENT_NAME = "Xiao Ming"
+PARENT_MOBILE = "13911112222"
 FIRST_RESPONSE_TIMEOUT_S = 15
 
 
@@ -72,8 +74,8 @@ class World:
             self.contact_code,
             self.join_code,
             self.red_packet_id,
-            self.student_id,
-            self.parent_id,
+            STUDENT_NAME,
+            PARENT_MOBILE,
         ]
 
 
@@ -349,11 +351,11 @@ async def _add_class(owner: SignedIn) -> int:
             school.CreateSchoolDepartmentRequest(department=department)
         )
         parent_id = created.department.department_id
-    student = school_pb2.Student(student_id="xiao.ming", name="Ming", class_ids=[parent_id])
+    student = school_pb2.Student(student_id="xiao.ming", name=STUDENT_NAME, class_ids=[parent_id])
     await owner.schools.BatchCreateStudents(school.BatchCreateStudentsRequest(students=[student]))
     child = school_pb2.Child(student_id="xiao.ming", relation="mother")
     parent = school_pb2.Parent(
-        parent_id="parent.of.xiao.ming", mobile="13800000001", children=[child]
+        parent_id="parent.of.xiao.ming", mobile=PARENT_MOBILE, children=[child]
     )
     await owner.schools.BatchCreateParents(school.BatchCreateParentsRequest(parents=[parent]))
     return parent_id
