@@ -30,7 +30,7 @@ class Writer:
 
     async def create_corp(self) -> None:
         async with transaction(self.pool) as connection:
-            await corps.insert_corp(connection, self.corp_id, "Corp")
+            await corps.insert_corp(connection, self.corp_id, "Corp", "boss")
 
     async def put_department(self, department_id: int, name: str, parent_id: int = 1) -> None:
         """Make a department, or rename and move it."""

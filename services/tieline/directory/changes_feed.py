@@ -18,8 +18,10 @@ from tieline.directory.changes import (
     check_cursor,
     turn_page,
 )
-from tieline.directory.protos import department_to_proto, member_to_proto
-from tieline.directory.repositories import changes, corps, members
+from tieline.directory.department_messages import to_department
+from tieline.directory.member_messages import to_member
+from tieline.directory.repositories import changes, corps, departments, members, tags
+from tieline.directory.tag_messages import to_tag
 
 # Of the pool's connections the feed takes at most these: after an import everybody who watches the
 # corp reads at once, and the other calls must not wait behind them.
@@ -158,8 +160,12 @@ async def _read_departments(
 ) -> dict[str, directory_pb2.Department]:
     if not ids:
         return {}
-    found = await changes.list_departments(connection, corp_id, [int(each) for each in ids])
-    return {str(department.department_id): department_to_proto(department) for department in found}
+    found = await departments.find_departments(connection, corp_id, [int(each) for each in ids])
+    messages = {str(department_id): to_department(each) for department_id, each in found.items()}
+    for message in messages.values():
+        # It changes with the members, and nobody would be told.
+        message.ClearField("member_count")
+    return messages
 
 
 async def _read_members(
@@ -168,13 +174,13 @@ async def _read_members(
     if not ids:
         return {}
     found = await members.find_members(connection, corp_id, ids)
-    return {user_id: member_to_proto(member) for user_id, member in found.items()}
+    return {user_id: to_member(member) for user_id, member in found.items()}
 
 
 async def _read_tags(
     connection: Connection, corp_id: str, ids: Sequence[str]
-) -> dict[str, change_pb2.Tag]:
+) -> dict[str, directory_pb2.Tag]:
     if not ids:
         return {}
-    found = await changes.list_tag_names(connection, corp_id, [int(each) for each in ids])
-    return {str(tag_id): change_pb2.Tag(tag_id=tag_id, name=name) for tag_id, name in found.items()}
+    found = await tags.find_tags(connection, corp_id, [int(each) for each in ids])
+    return {str(tag_id): to_tag(tag) for tag_id, tag in found.items()}

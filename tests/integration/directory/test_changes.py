@@ -270,13 +270,13 @@ async def make_watched_corp(pool: Pool) -> Writer:
     return writer
 
 
-async def test_change_whose_event_was_lost_is_sent_after_the_next_comparison(
+async def test_change_whose_event_was_lost_is_sent_at_the_next_heartbeat(
     directory_pool: Pool, admin_broker: Client
 ) -> None:
     writer = await make_watched_corp(directory_pool)
     feed = ChangesFeed(directory_pool, PageTokens(b"key"))
     # Its connection hears of no event of this test: none is published.
-    async with ChangesHub(directory_pool, admin_broker, feed, heartbeat_interval_s=0.05) as hub:
+    async with ChangesHub(admin_broker, feed, heartbeat_interval_s=0.05) as hub:
         pages = hub.watch((writer.corp_id, "somebody"), None)
         await anext(pages)
         heartbeat = await anext(pages)
@@ -296,7 +296,7 @@ async def test_one_caller_can_not_hold_all_streams(
 ) -> None:
     writer = await make_watched_corp(directory_pool)
     feed = ChangesFeed(directory_pool, PageTokens(b"key"))
-    hub = ChangesHub(directory_pool, admin_broker, feed)
+    hub = ChangesHub(admin_broker, feed)
     watcher = (writer.corp_id, "somebody")
     held = [hub.watch(watcher, None) for _ in range(MAX_WATCHES)]
     for each in held:
@@ -316,7 +316,7 @@ async def test_slow_reader_is_sent_the_latest_state_once(
     directory_pool: Pool, admin_broker: Client
 ) -> None:
     writer = await make_watched_corp(directory_pool)
-    hub = ChangesHub(directory_pool, admin_broker, ChangesFeed(directory_pool, PageTokens(b"key")))
+    hub = ChangesHub(admin_broker, ChangesFeed(directory_pool, PageTokens(b"key")))
     pages = hub.watch((writer.corp_id, "somebody"), None)
     await anext(pages)
 

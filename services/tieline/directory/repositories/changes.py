@@ -1,11 +1,9 @@
 """The SQL of the feed of changes. The caller owns the transaction."""
 
 import datetime as dt
-from collections.abc import Collection, Sequence
 
 from tieline.chassis.postgres import Connection
 from tieline.directory.changes import ChangedRow, Cursor, FeedState
-from tieline.directory.departments import Department
 
 
 async def find_feed_state(connection: Connection, corp_id: str) -> FeedState | None:
@@ -24,17 +22,6 @@ async def find_feed_state(connection: Connection, corp_id: str) -> FeedState | N
     # A corp that was purged and made again has begun its numbers anew.
     epoch = f"{create_time.timestamp():.6f}/{feed_epoch}"
     return FeedState(epoch, last_change_number, removals_purged_through)
-
-
-async def list_last_change_numbers(
-    connection: Connection, corp_ids: Collection[str]
-) -> dict[str, int]:
-    """Return the last change number of each of the corps."""
-    records = await connection.fetch(
-        "SELECT corp_id, last_change_number FROM directory.corps WHERE corp_id = ANY($1::text[])",
-        list(corp_ids),
-    )
-    return {record["corp_id"]: record["last_change_number"] for record in records}
 
 
 async def list_changed_rows(
@@ -96,38 +83,6 @@ async def list_changed_rows(
         limit,
     )
     return [ChangedRow(*record) for record in records]
-
-
-async def list_departments(
-    connection: Connection, corp_id: str, department_ids: Sequence[int]
-) -> list[Department]:
-    """Return those of the departments that exist, without a count of their members."""
-    records = await connection.fetch(
-        """
-        SELECT department_id, name, coalesce(parent_department_id, 0), path, 0
-          FROM directory.departments
-         WHERE corp_id = $1 AND department_id = ANY($2::bigint[])
-        """,
-        corp_id,
-        department_ids,
-    )
-    return [Department(*record) for record in records]
-
-
-async def list_tag_names(
-    connection: Connection, corp_id: str, tag_ids: Sequence[int]
-) -> dict[int, str]:
-    """Return the names of those of the tags that exist, by id."""
-    records = await connection.fetch(
-        """
-        SELECT tag_id, name
-          FROM directory.tags
-         WHERE corp_id = $1 AND tag_id = ANY($2::bigint[])
-        """,
-        corp_id,
-        tag_ids,
-    )
-    return {record["tag_id"]: record["name"] for record in records}
 
 
 async def list_old_removals(

@@ -127,8 +127,14 @@ async def delete_administrators(
     """Take from members, who leave the corp, all that they administer."""
     await connection.execute(
         """
-        DELETE FROM directory.school_administrators
-         WHERE corp_id = $1 AND user_id = ANY($2::text[])
+        WITH gone AS (
+            DELETE FROM directory.school_administrators
+             WHERE corp_id = $1 AND user_id = ANY($2::text[])
+            RETURNING department_id
+        )
+        UPDATE directory.school_departments
+           SET revision = revision + 1
+         WHERE corp_id = $1 AND department_id IN (SELECT department_id FROM gone)
         """,
         corp_id,
         list(user_ids),

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from tieline.api.directory.v1 import directory_pb2 as tieline_dot_api_dot_directory_dot_v1_dot_directory__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%tieline/api/directory/v1/change.proto\x12\x18tieline.api.directory.v1\x1a(tieline/api/directory/v1/directory.proto\"\xfd\x02\n\x06\x43hange\x12\x15\n\rchange_number\x18\x01 \x01(\x03\x12:\n\ndepartment\x18\x02 \x01(\x0b\x32$.tieline.api.directory.v1.DepartmentH\x00\x12\x32\n\x06member\x18\x03 \x01(\x0b\x32 .tieline.api.directory.v1.MemberH\x00\x12,\n\x03tag\x18\x04 \x01(\x0b\x32\x1d.tieline.api.directory.v1.TagH\x00\x12\x39\n\ntag_member\x18\x05 \x01(\x0b\x32#.tieline.api.directory.v1.TagMemberH\x00\x12\x41\n\x0etag_department\x18\x06 \x01(\x0b\x32\'.tieline.api.directory.v1.TagDepartmentH\x00\x12\x34\n\x07removal\x18\x07 \x01(\x0b\x32!.tieline.api.directory.v1.RemovalH\x00\x42\n\n\x08resource\"#\n\x03Tag\x12\x0e\n\x06tag_id\x18\x01 \x01(\x03\x12\x0c\n\x04name\x18\x02 \x01(\t\",\n\tTagMember\x12\x0e\n\x06tag_id\x18\x01 \x01(\x03\x12\x0f\n\x07user_id\x18\x02 \x01(\t\"6\n\rTagDepartment\x12\x0e\n\x06tag_id\x18\x01 \x01(\x03\x12\x15\n\rdepartment_id\x18\x02 \x01(\x03\"\xd1\x01\n\x07Removal\x12\x17\n\rdepartment_id\x18\x01 \x01(\x03H\x00\x12\x11\n\x07user_id\x18\x02 \x01(\tH\x00\x12\x10\n\x06tag_id\x18\x03 \x01(\x03H\x00\x12\x39\n\ntag_member\x18\x04 \x01(\x0b\x32#.tieline.api.directory.v1.TagMemberH\x00\x12\x41\n\x0etag_department\x18\x05 \x01(\x0b\x32\'.tieline.api.directory.v1.TagDepartmentH\x00\x42\n\n\x08resourceb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%tieline/api/directory/v1/change.proto\x12\x18tieline.api.directory.v1\x1a(tieline/api/directory/v1/directory.proto\"\xfd\x02\n\x06\x43hange\x12\x15\n\rchange_number\x18\x01 \x01(\x03\x12:\n\ndepartment\x18\x02 \x01(\x0b\x32$.tieline.api.directory.v1.DepartmentH\x00\x12\x32\n\x06member\x18\x03 \x01(\x0b\x32 .tieline.api.directory.v1.MemberH\x00\x12,\n\x03tag\x18\x04 \x01(\x0b\x32\x1d.tieline.api.directory.v1.TagH\x00\x12\x39\n\ntag_member\x18\x05 \x01(\x0b\x32#.tieline.api.directory.v1.TagMemberH\x00\x12\x41\n\x0etag_department\x18\x06 \x01(\x0b\x32\'.tieline.api.directory.v1.TagDepartmentH\x00\x12\x34\n\x07removal\x18\x07 \x01(\x0b\x32!.tieline.api.directory.v1.RemovalH\x00\x42\n\n\x08resource\",\n\tTagMember\x12\x0e\n\x06tag_id\x18\x01 \x01(\x03\x12\x0f\n\x07user_id\x18\x02 \x01(\t\"6\n\rTagDepartment\x12\x0e\n\x06tag_id\x18\x01 \x01(\x03\x12\x15\n\rdepartment_id\x18\x02 \x01(\x03\"\xd1\x01\n\x07Removal\x12\x17\n\rdepartment_id\x18\x01 \x01(\x03H\x00\x12\x11\n\x07user_id\x18\x02 \x01(\tH\x00\x12\x10\n\x06tag_id\x18\x03 \x01(\x03H\x00\x12\x39\n\ntag_member\x18\x04 \x01(\x0b\x32#.tieline.api.directory.v1.TagMemberH\x00\x12\x41\n\x0etag_department\x18\x05 \x01(\x0b\x32\'.tieline.api.directory.v1.TagDepartmentH\x00\x42\n\n\x08resourceb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,12 +34,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_CHANGE']._serialized_start=110
   _globals['_CHANGE']._serialized_end=491
-  _globals['_TAG']._serialized_start=493
-  _globals['_TAG']._serialized_end=528
-  _globals['_TAGMEMBER']._serialized_start=530
-  _globals['_TAGMEMBER']._serialized_end=574
-  _globals['_TAGDEPARTMENT']._serialized_start=576
-  _globals['_TAGDEPARTMENT']._serialized_end=630
-  _globals['_REMOVAL']._serialized_start=633
-  _globals['_REMOVAL']._serialized_end=842
+  _globals['_TAGMEMBER']._serialized_start=493
+  _globals['_TAGMEMBER']._serialized_end=537
+  _globals['_TAGDEPARTMENT']._serialized_start=539
+  _globals['_TAGDEPARTMENT']._serialized_end=593
+  _globals['_REMOVAL']._serialized_start=596
+  _globals['_REMOVAL']._serialized_end=805
 # @@protoc_insertion_point(module_scope)

@@ -45,7 +45,7 @@ class Change(_message.Message):
         """A member was added or changed."""
 
     @_builtins.property
-    def tag(self) -> Global___Tag:
+    def tag(self) -> _directory_pb2.Tag:
         """A tag was made or renamed."""
 
     @_builtins.property
@@ -66,7 +66,7 @@ class Change(_message.Message):
         change_number: _builtins.int = ...,
         department: _directory_pb2.Department | None = ...,
         member: _directory_pb2.Member | None = ...,
-        tag: Global___Tag | None = ...,
+        tag: _directory_pb2.Tag | None = ...,
         tag_member: Global___TagMember | None = ...,
         tag_department: Global___TagDepartment | None = ...,
         removal: Global___Removal | None = ...,
@@ -80,32 +80,6 @@ class Change(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType_resource) -> _WhichOneofReturnType_resource | None: ...
 
 Global___Change: _TypeAlias = Change  # noqa: Y015
-
-@_typing.final
-class Tag(_message.Message):
-    """A name that members and departments can be given."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    TAG_ID_FIELD_NUMBER: _builtins.int
-    NAME_FIELD_NUMBER: _builtins.int
-    tag_id: _builtins.int
-    """Unique within the corp."""
-    name: _builtins.str
-    """1 to 32 characters, unique within the corp."""
-    def __init__(
-        self,
-        *,
-        tag_id: _builtins.int = ...,
-        name: _builtins.str = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "tag_id", b"tag_id"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___Tag: _TypeAlias = Tag  # noqa: Y015
 
 @_typing.final
 class TagMember(_message.Message):
