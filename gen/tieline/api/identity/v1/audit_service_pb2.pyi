@@ -109,7 +109,7 @@ class ListAuditEntriesRequest(_message.Message):
     their own.
     """
     page_size: _builtins.int
-    """0 means 50, more than 1,000 means 1,000."""
+    """0 means 50, more than 200 means 200."""
     page_token: _builtins.str
     """`next_page_token` of the previous page; empty for the first one."""
     @_builtins.property
