@@ -1,6 +1,7 @@
 """How corps are suspended, renamed, deleted and brought back."""
 
 import datetime as dt
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -55,7 +56,7 @@ def test_state_is_what_was_done_to_the_corp(corp: Corp, state: CorpState) -> Non
     assert corp.state is state
 
 
-ACTS = {
+ACTS: dict[str, Callable[[Corp, dt.datetime], Corp]] = {
     "suspend": lambda corp, now: suspend(corp, "spam", now),
     "resume": lambda corp, now: resume(corp),
     "delete": lambda corp, now: request_deletion(corp, now, GRACE),
