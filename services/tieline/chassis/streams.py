@@ -51,6 +51,12 @@ class Durable:
 
 
 DURABLES = (
+    # What every service writes down of acts, for the audit log.
+    Durable("identity", "IDENTITY", ("tieline.identity.v1.audit_recorded",)),
+    Durable("identity", "DIRECTORY", ("tieline.directory.v1.audit_recorded",)),
+    Durable("identity", "MESSAGING", ("tieline.messaging.v1.audit_recorded",)),
+    Durable("identity", "CONTACTS", ("tieline.contacts.v1.audit_recorded",)),
+    Durable("identity", "PAYMENTS", ("tieline.payments.v1.audit_recorded",)),
     Durable(
         "directory",
         "IDENTITY",

@@ -26,7 +26,14 @@ from tieline.api.directory.v1 import (
     school_service_pb2_grpc,
     tag_service_pb2_grpc,
 )
-from tieline.api.identity.v1 import identity_pb2, identity_service_pb2, identity_service_pb2_grpc
+from tieline.api.identity.v1 import (
+    audit_service_pb2_grpc,
+    corp_link_service_pb2_grpc,
+    identity_pb2,
+    identity_service_pb2,
+    identity_service_pb2_grpc,
+    role_service_pb2_grpc,
+)
 from tieline.api.messaging.v1 import messaging_service_pb2_grpc
 from tieline.api.payments.v1 import payments_service_pb2_grpc
 from tieline.client.caller import Caller, RetryPlan
@@ -79,7 +86,7 @@ class _Lines:
 
 
 class _Stubs:
-    """Stubs of the services, made when they are first used."""
+    """Stubs of the gRPC services, made when they are first used."""
 
     def __init__(self, lines: _Lines, credentials: Credentials | None) -> None:
         self._lines = lines
@@ -89,6 +96,21 @@ class _Stubs:
     def identity(self) -> identity_service_pb2_grpc.IdentityServiceStub:
         """Corps, sessions, invitations."""
         return identity_service_pb2_grpc.IdentityServiceStub(self._channel("identity"))
+
+    @cached_property
+    def corp_links(self) -> corp_link_service_pb2_grpc.CorpLinkServiceStub:
+        """Links between corps and what each side shares."""
+        return corp_link_service_pb2_grpc.CorpLinkServiceStub(self._channel("identity"))
+
+    @cached_property
+    def roles(self) -> role_service_pb2_grpc.RoleServiceStub:
+        """Owners, administrators and auditors of a corp."""
+        return role_service_pb2_grpc.RoleServiceStub(self._channel("identity"))
+
+    @cached_property
+    def audit(self) -> audit_service_pb2_grpc.AuditServiceStub:
+        """The audit log."""
+        return audit_service_pb2_grpc.AuditServiceStub(self._channel("identity"))
 
     @cached_property
     def directory(self) -> directory_service_pb2_grpc.DirectoryServiceStub:
