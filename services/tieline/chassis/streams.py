@@ -60,7 +60,11 @@ DURABLES = (
     Durable(
         "directory",
         "IDENTITY",
-        ("tieline.identity.v1.corp_created", "tieline.identity.v1.member_activated"),
+        (
+            "tieline.identity.v1.corp_created",
+            "tieline.identity.v1.corp_link_changed",
+            "tieline.identity.v1.member_activated",
+        ),
     ),
     Durable(
         "messaging",

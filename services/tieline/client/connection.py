@@ -22,6 +22,7 @@ from tieline.api.directory.v1 import (
     change_service_pb2_grpc,
     department_service_pb2_grpc,
     directory_service_pb2_grpc,
+    linked_corp_service_pb2_grpc,
     member_service_pb2_grpc,
     school_service_pb2_grpc,
     tag_service_pb2_grpc,
@@ -126,6 +127,11 @@ class _Stubs:
     def schools(self) -> school_service_pb2_grpc.SchoolServiceStub:
         """Classes, students and parents."""
         return school_service_pb2_grpc.SchoolServiceStub(self._channel("directory"))
+
+    @cached_property
+    def linked_corps(self) -> linked_corp_service_pb2_grpc.LinkedCorpServiceStub:
+        """What corps that the own one is linked with share."""
+        return linked_corp_service_pb2_grpc.LinkedCorpServiceStub(self._channel("directory"))
 
     @cached_property
     def departments(self) -> department_service_pb2_grpc.DepartmentServiceStub:

@@ -14,6 +14,8 @@ from tieline.api.directory.v1 import (
     department_service_pb2_grpc,
     directory_service_pb2,
     directory_service_pb2_grpc,
+    linked_corp_service_pb2,
+    linked_corp_service_pb2_grpc,
     member_service_pb2,
     member_service_pb2_grpc,
     school_service_pb2,
@@ -34,6 +36,7 @@ from tieline.directory.changes_purge import purging
 from tieline.directory.changes_servicer import ChangeServicer
 from tieline.directory.consumer import HANDLERS
 from tieline.directory.department_servicer import DepartmentServicer
+from tieline.directory.linked_corps_servicer import LinkedCorpServicer
 from tieline.directory.member_servicer import MemberServicer
 from tieline.directory.repositories import SCHEMA
 from tieline.directory.schools_servicer import SchoolServicer
@@ -60,7 +63,7 @@ async def role(settings: DirectorySettings) -> AsyncIterator[None]:
         feed = ChangesFeed(runtime.pool, runtime.page_tokens)
         hub = await stack.enter_async_context(ChangesHub(runtime.broker, feed))
         async with runtime.serving(
-            *_services(runtime), *_feed_and_schools(runtime, ChangeServicer(feed, hub))
+            *_services(runtime), *_feed_schools_and_links(runtime, ChangeServicer(feed, hub))
         ):
             yield
 
@@ -96,7 +99,7 @@ def _services(runtime: ServiceRuntime) -> list[Served[Any]]:
     ]
 
 
-def _feed_and_schools(runtime: ServiceRuntime, changes: ChangeServicer) -> list[Served[Any]]:
+def _feed_schools_and_links(runtime: ServiceRuntime, changes: ChangeServicer) -> list[Served[Any]]:
     return [
         Served(
             change_service_pb2_grpc.add_ChangeServiceServicer_to_server,
@@ -107,5 +110,10 @@ def _feed_and_schools(runtime: ServiceRuntime, changes: ChangeServicer) -> list[
             school_service_pb2_grpc.add_SchoolServiceServicer_to_server,
             SchoolServicer(runtime.pool, runtime.broker, runtime.page_tokens),
             school_service_pb2.DESCRIPTOR.services_by_name["SchoolService"],
+        ),
+        Served(
+            linked_corp_service_pb2_grpc.add_LinkedCorpServiceServicer_to_server,
+            LinkedCorpServicer(runtime.pool, runtime.page_tokens),
+            linked_corp_service_pb2.DESCRIPTOR.services_by_name["LinkedCorpService"],
         ),
     ]

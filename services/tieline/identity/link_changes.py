@@ -52,7 +52,7 @@ async def record_link(
         CORP_LINK_CHANGED,
         link.upper_corp_id,
         f"corp_links/{link.link_id}",
-        corp_link_pb2.CorpLinkChanged(link=message),
+        corp_link_pb2.CorpLinkChanged(link=message, change_number=link.change_number),
     )
     await record_act(
         connection,

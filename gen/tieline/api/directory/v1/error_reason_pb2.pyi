@@ -126,6 +126,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """The corp has as many parents as it may: 2,000, once it is verified 20,000. In results of
     batches only.
     """
+    ERROR_REASON_LINK_NOT_FOUND: _ErrorReason.ValueType  # 67
+    """NOT_FOUND: the corp has no such link, or it does not hold. Metadata: `linkId`."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Machine-readable reasons. ErrorInfo.reason is the value's name without `ERROR_REASON_`."""
@@ -234,4 +236,6 @@ ERROR_REASON_PARENT_LIMIT: ErrorReason.ValueType  # 66
 """The corp has as many parents as it may: 2,000, once it is verified 20,000. In results of
 batches only.
 """
+ERROR_REASON_LINK_NOT_FOUND: ErrorReason.ValueType  # 67
+"""NOT_FOUND: the corp has no such link, or it does not hold. Metadata: `linkId`."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -26,19 +26,19 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from tieline.api.identity.v1 import identity_pb2 as tieline_dot_api_dot_identity_dot_v1_dot_identity__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'tieline/api/identity/v1/corp_link.proto\x12\x17tieline.api.identity.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a&tieline/api/identity/v1/identity.proto\"\x90\x01\n\rCorpLinkShare\x12:\n\x05scope\x18\x01 \x01(\x0e\x32+.tieline.api.identity.v1.CorpLinkShareScope\x12\x16\n\x0e\x64\x65partment_ids\x18\x02 \x03(\x03\x12\x15\n\rmobile_shared\x18\x03 \x01(\x08\x12\x14\n\x0c\x65mail_shared\x18\x04 \x01(\x08\"y\n\x0c\x43orpLinkSide\x12\x32\n\x04\x63orp\x18\x01 \x01(\x0b\x32$.tieline.api.identity.v1.CorpProfile\x12\x35\n\x05share\x18\x02 \x01(\x0b\x32&.tieline.api.identity.v1.CorpLinkShare\"\xe3\x02\n\x08\x43orpLink\x12\x0f\n\x07link_id\x18\x01 \x01(\t\x12\x33\n\x04kind\x18\x02 \x01(\x0e\x32%.tieline.api.identity.v1.CorpLinkKind\x12\x35\n\x05state\x18\x03 \x01(\x0e\x32&.tieline.api.identity.v1.CorpLinkState\x12\x34\n\x05upper\x18\x04 \x01(\x0b\x32%.tieline.api.identity.v1.CorpLinkSide\x12\x34\n\x05lower\x18\x05 \x01(\x0b\x32%.tieline.api.identity.v1.CorpLinkSide\x12/\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04\x65tag\x18\x08 \x01(\t\"T\n\x0f\x43orpLinkChanged\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12/\n\x04link\x18\x02 \x01(\x0b\x32!.tieline.api.identity.v1.CorpLink*\x92\x01\n\x0c\x43orpLinkKind\x12\x1e\n\x1a\x43ORP_LINK_KIND_UNSPECIFIED\x10\x00\x12\x18\n\x14\x43ORP_LINK_KIND_GROUP\x10\x01\x12&\n\"CORP_LINK_KIND_UPSTREAM_DOWNSTREAM\x10\x02\x12 \n\x1c\x43ORP_LINK_KIND_BUREAU_SCHOOL\x10\x03*\xa1\x01\n\rCorpLinkState\x12\x1f\n\x1b\x43ORP_LINK_STATE_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x43ORP_LINK_STATE_INVITED\x10\x01\x12\x1a\n\x16\x43ORP_LINK_STATE_ACTIVE\x10\x02\x12\x1c\n\x18\x43ORP_LINK_STATE_DECLINED\x10\x03\x12\x18\n\x14\x43ORP_LINK_STATE_LEFT\x10\x04*\xb0\x01\n\x12\x43orpLinkShareScope\x12%\n!CORP_LINK_SHARE_SCOPE_UNSPECIFIED\x10\x00\x12!\n\x1d\x43ORP_LINK_SHARE_SCOPE_NOTHING\x10\x01\x12%\n!CORP_LINK_SHARE_SCOPE_DEPARTMENTS\x10\x02\x12)\n%CORP_LINK_SHARE_SCOPE_WHOLE_DIRECTORY\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'tieline/api/identity/v1/corp_link.proto\x12\x17tieline.api.identity.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a&tieline/api/identity/v1/identity.proto\"\x90\x01\n\rCorpLinkShare\x12:\n\x05scope\x18\x01 \x01(\x0e\x32+.tieline.api.identity.v1.CorpLinkShareScope\x12\x16\n\x0e\x64\x65partment_ids\x18\x02 \x03(\x03\x12\x15\n\rmobile_shared\x18\x03 \x01(\x08\x12\x14\n\x0c\x65mail_shared\x18\x04 \x01(\x08\"y\n\x0c\x43orpLinkSide\x12\x32\n\x04\x63orp\x18\x01 \x01(\x0b\x32$.tieline.api.identity.v1.CorpProfile\x12\x35\n\x05share\x18\x02 \x01(\x0b\x32&.tieline.api.identity.v1.CorpLinkShare\"\xe3\x02\n\x08\x43orpLink\x12\x0f\n\x07link_id\x18\x01 \x01(\t\x12\x33\n\x04kind\x18\x02 \x01(\x0e\x32%.tieline.api.identity.v1.CorpLinkKind\x12\x35\n\x05state\x18\x03 \x01(\x0e\x32&.tieline.api.identity.v1.CorpLinkState\x12\x34\n\x05upper\x18\x04 \x01(\x0b\x32%.tieline.api.identity.v1.CorpLinkSide\x12\x34\n\x05lower\x18\x05 \x01(\x0b\x32%.tieline.api.identity.v1.CorpLinkSide\x12/\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04\x65tag\x18\x08 \x01(\t\"k\n\x0f\x43orpLinkChanged\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12/\n\x04link\x18\x02 \x01(\x0b\x32!.tieline.api.identity.v1.CorpLink\x12\x15\n\rchange_number\x18\x03 \x01(\x03*\x92\x01\n\x0c\x43orpLinkKind\x12\x1e\n\x1a\x43ORP_LINK_KIND_UNSPECIFIED\x10\x00\x12\x18\n\x14\x43ORP_LINK_KIND_GROUP\x10\x01\x12&\n\"CORP_LINK_KIND_UPSTREAM_DOWNSTREAM\x10\x02\x12 \n\x1c\x43ORP_LINK_KIND_BUREAU_SCHOOL\x10\x03*\xa1\x01\n\rCorpLinkState\x12\x1f\n\x1b\x43ORP_LINK_STATE_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x43ORP_LINK_STATE_INVITED\x10\x01\x12\x1a\n\x16\x43ORP_LINK_STATE_ACTIVE\x10\x02\x12\x1c\n\x18\x43ORP_LINK_STATE_DECLINED\x10\x03\x12\x18\n\x14\x43ORP_LINK_STATE_LEFT\x10\x04*\xb0\x01\n\x12\x43orpLinkShareScope\x12%\n!CORP_LINK_SHARE_SCOPE_UNSPECIFIED\x10\x00\x12!\n\x1d\x43ORP_LINK_SHARE_SCOPE_NOTHING\x10\x01\x12%\n!CORP_LINK_SHARE_SCOPE_DEPARTMENTS\x10\x02\x12)\n%CORP_LINK_SHARE_SCOPE_WHOLE_DIRECTORY\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'tieline.api.identity.v1.corp_link_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_CORPLINKKIND']._serialized_start=856
-  _globals['_CORPLINKKIND']._serialized_end=1002
-  _globals['_CORPLINKSTATE']._serialized_start=1005
-  _globals['_CORPLINKSTATE']._serialized_end=1166
-  _globals['_CORPLINKSHARESCOPE']._serialized_start=1169
-  _globals['_CORPLINKSHARESCOPE']._serialized_end=1345
+  _globals['_CORPLINKKIND']._serialized_start=879
+  _globals['_CORPLINKKIND']._serialized_end=1025
+  _globals['_CORPLINKSTATE']._serialized_start=1028
+  _globals['_CORPLINKSTATE']._serialized_end=1189
+  _globals['_CORPLINKSHARESCOPE']._serialized_start=1192
+  _globals['_CORPLINKSHARESCOPE']._serialized_end=1368
   _globals['_CORPLINKSHARE']._serialized_start=142
   _globals['_CORPLINKSHARE']._serialized_end=286
   _globals['_CORPLINKSIDE']._serialized_start=288
@@ -46,5 +46,5 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CORPLINK']._serialized_start=412
   _globals['_CORPLINK']._serialized_end=767
   _globals['_CORPLINKCHANGED']._serialized_start=769
-  _globals['_CORPLINKCHANGED']._serialized_end=853
+  _globals['_CORPLINKCHANGED']._serialized_end=876
 # @@protoc_insertion_point(module_scope)

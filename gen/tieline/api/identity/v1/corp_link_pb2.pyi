@@ -258,8 +258,11 @@ class CorpLinkChanged(_message.Message):
 
     EVENT_ID_FIELD_NUMBER: _builtins.int
     LINK_FIELD_NUMBER: _builtins.int
+    CHANGE_NUMBER_FIELD_NUMBER: _builtins.int
     event_id: _builtins.str
     """UUIDv7; the same when the event is delivered again."""
+    change_number: _builtins.int
+    """Grows with each change of the link: an event of a smaller number tells of an older state."""
     @_builtins.property
     def link(self) -> Global___CorpLink:
         """The link as it is now. What the sides share counts while the state is ACTIVE only."""
@@ -269,10 +272,11 @@ class CorpLinkChanged(_message.Message):
         *,
         event_id: _builtins.str = ...,
         link: Global___CorpLink | None = ...,
+        change_number: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["link", b"link"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["event_id", b"event_id", "link", b"link"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["change_number", b"change_number", "event_id", b"event_id", "link", b"link"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
