@@ -23,7 +23,14 @@ from tieline.directory.members import (
     state_when_enabled,
     user_not_found_error,
 )
-from tieline.directory.repositories import attributes, departments, member_writes, members, tags
+from tieline.directory.repositories import (
+    attributes,
+    departments,
+    member_writes,
+    members,
+    schools,
+    tags,
+)
 
 _UNIQUE_FIELDS = ("mobile", "email", "biz_email")
 
@@ -96,6 +103,7 @@ async def leave(write: CorpWrite, user_ids: Sequence[str]) -> None:
         "tag_member", [f"{tag_id}/{user_id}" for tag_id, user_id in untagged]
     )
     write.note_tags(tag_id for tag_id, _ in untagged)
+    await schools.delete_administrators(connection, corp_id, user_ids)
     led = await member_writes.remove_leadership(connection, corp_id, user_ids)
     await _touch_departments(write, led)
     reports = await member_writes.find_reports(connection, corp_id, user_ids)

@@ -63,6 +63,19 @@ async def lock_account(connection: Connection, corp_id: str, user_id: str) -> Ac
     return None if row is None else Account(**row)
 
 
+async def has_account_locked(connection: Connection, corp_id: str, user_id: str) -> bool:
+    """Lock the account until the transaction ends, against whoever signs in; False if none."""
+    return bool(
+        await connection.fetchval(
+            """
+            SELECT true FROM identity.accounts WHERE corp_id = $1 AND user_id = $2 FOR UPDATE
+            """,
+            corp_id,
+            user_id,
+        )
+    )
+
+
 async def find_platform_password_hash(connection: Connection, name: str) -> str | None:
     """Return the password's hash of the platform administrator, or None."""
     password_hash: str | None = await connection.fetchval(

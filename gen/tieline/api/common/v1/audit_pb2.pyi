@@ -60,7 +60,9 @@ class AuditEntry(_message.Message):
     event_id: _builtins.str
     """UUIDv7; also the event's id."""
     corp_id: _builtins.str
-    """The corp whose log it is; empty for what the deployment's administrators do to no corp."""
+    """The corp whose log it is; empty for the platform's, where what the deployment's administrators
+    do is written down, also what they do to a corp.
+    """
     action: _builtins.str
     """Service and verb, such as `directory.member.delete`."""
     resource: _builtins.str
