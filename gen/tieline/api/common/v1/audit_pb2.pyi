@@ -22,8 +22,8 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class AuditEntry(_message.Message):
-    """One line of a corp's audit log, and as event `tieline.<service>.v1.audit_recorded` the way there.
-    Never holds a secret, and of a person's data only ids.
+    """Event `tieline.<service>.v1.audit_recorded`: somebody did something in the service; one line of
+    the audit log of a corp or the platform. Never holds a secret, and of a person's data only ids.
     """
 
     DESCRIPTOR: _descriptor.Descriptor

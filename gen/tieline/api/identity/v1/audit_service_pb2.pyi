@@ -31,7 +31,9 @@ class _AuditExportFormatEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Aud
     AUDIT_EXPORT_FORMAT_UNSPECIFIED: _AuditExportFormat.ValueType  # 0
     """The same as JSON_LINES."""
     AUDIT_EXPORT_FORMAT_JSON_LINES: _AuditExportFormat.ValueType  # 1
-    """One JSON object a line, in UTF-8, with the fields of AuditEntry in camelCase."""
+    """One JSON object a line, in UTF-8, with the fields of AuditEntry in camelCase; an actor's kind is
+    written as `member`, `app` or `platform_administrator`.
+    """
     AUDIT_EXPORT_FORMAT_CSV: _AuditExportFormat.ValueType  # 2
     """Comma-separated values (RFC 4180) in UTF-8 with a header line. Values that a spreadsheet would
     take for a formula begin with an apostrophe.
@@ -43,7 +45,9 @@ class AuditExportFormat(_AuditExportFormat, metaclass=_AuditExportFormatEnumType
 AUDIT_EXPORT_FORMAT_UNSPECIFIED: AuditExportFormat.ValueType  # 0
 """The same as JSON_LINES."""
 AUDIT_EXPORT_FORMAT_JSON_LINES: AuditExportFormat.ValueType  # 1
-"""One JSON object a line, in UTF-8, with the fields of AuditEntry in camelCase."""
+"""One JSON object a line, in UTF-8, with the fields of AuditEntry in camelCase; an actor's kind is
+written as `member`, `app` or `platform_administrator`.
+"""
 AUDIT_EXPORT_FORMAT_CSV: AuditExportFormat.ValueType  # 2
 """Comma-separated values (RFC 4180) in UTF-8 with a header line. Values that a spreadsheet would
 take for a formula begin with an apostrophe.
