@@ -8,8 +8,14 @@ import time
 
 from rich.console import Console
 
-from bench import chassis_call, demo_import, directory_get_member, limits, platform_up
-from bench import chassis_call, demo_import, directory_changes, limits, platform_up
+from bench import (
+    chassis_call,
+    demo_import,
+    directory_changes,
+    directory_get_member,
+    limits,
+    platform_up,
+)
 from bench.harness import Benchmark, Figure, print_table, write_json
 
 BENCHMARKS: tuple[Benchmark, ...] = (
