@@ -6,7 +6,7 @@ from typing import Any
 import grpc
 import pytest
 
-from fakes.directory_corps import Corp
+from fakes.directory_corps import Corp, table
 from fakes.directory_writers import Writer, member_update, update_member_request
 from tieline.api.directory.v1 import attribute_pb2, directory_pb2, directory_service_pb2
 from tieline.api.directory.v1 import attribute_service_pb2 as attributes_pb2
@@ -377,7 +377,9 @@ async def test_batches_have_1_to_100_updates_and_1_to_200_deletions(
     assert list(delete.violations) == ["user_ids"]
 
 
-async def test_members_with_everything_at_its_longest_fit_into_answers(owner: Writer) -> None:
+async def test_members_with_everything_at_its_longest_fit_into_answers(
+    owner: Writer, corp: Corp
+) -> None:
     web = attribute_pb2.WebLink(url="http://" + "x" * 505, title="长" * 16)
     values = [
         attribute_pb2.AttributeValue(name=f"{number:02d}" + "长" * 30, web=web)
@@ -386,7 +388,8 @@ async def test_members_with_everything_at_its_longest_fit_into_answers(owner: Wr
     for value in values:
         await create_attribute(owner, value.name, attribute_pb2.ATTRIBUTE_KIND_WEB)
     profile = directory_pb2.ExternalProfile(attributes=values)
-    user_ids = [(await owner.create_member(f"u{number:03d}")).user_id for number in range(120)]
+    user_ids = [f"u{number:03d}" for number in range(120)]
+    await corp.import_file(table(*((user_id, "U", "") for user_id in user_ids)))
     for start in range(0, 120, 60):
         await owner.send(
             service_pb2.BatchUpdateMembersRequest(

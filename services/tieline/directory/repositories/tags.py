@@ -175,8 +175,8 @@ async def list_tagged_departments(
         """
         SELECT department_id
           FROM directory.tag_departments
-         WHERE corp_id = $1 AND tag_id = $2 AND department_id > $3
-         ORDER BY department_id
+         WHERE corp_id = $1 AND tag_id = $2 AND (tag_id, department_id) > ($2, $3)
+         ORDER BY tag_id, department_id
          LIMIT $4
         """,
         corp_id,
@@ -195,8 +195,9 @@ async def list_tagged_members(
         """
         SELECT user_id
           FROM directory.tag_members
-         WHERE corp_id = $1 AND tag_id = $2 AND user_id > $3
-         ORDER BY user_id
+         -- As a pair: nothing but the primary key finds its place by it.
+         WHERE corp_id = $1 AND tag_id = $2 AND (tag_id, user_id) > ($2, $3)
+         ORDER BY tag_id, user_id
          LIMIT $4
         """,
         corp_id,
