@@ -8,4 +8,9 @@ A read meets the modules in this order: ``servicer``, ``repositories``. An impor
 to records), ``member_rows`` (records to rows), ``import_batches`` (what of them to write),
 ``departments``,
 ``repositories``. ``consumer`` hears of new corps; ``answers`` is what the other services ask.
+
+Beside them: the feed of changes (``changes`` the rules, ``changes_feed`` a page, ``changes_hub`` who
+waits for more, ``changes_purge`` what is forgotten), schools (``schools`` and ``students`` the rules,
+``schools_writing`` and ``students_writing`` the changes), and what linked corps share
+(``linked_corps``).
 """
