@@ -9,8 +9,8 @@ to records), ``member_rows`` (records to rows), ``import_batches`` (what of them
 ``departments``,
 ``repositories``. ``consumer`` hears of new corps; ``answers`` is what the other services ask.
 
-Beside them: the feed of changes (``changes`` the rules, ``changes_feed`` a page, ``changes_hub`` who
-waits for more, ``changes_purge`` what is forgotten), schools (``schools`` and ``students`` the rules,
-``schools_writing`` and ``students_writing`` the changes), and what linked corps share
+Beside them: the feed of changes (``changes`` the rules, ``changes_feed`` a page, ``changes_hub``
+who waits for more, ``changes_purge`` what is forgotten), schools (``schools`` and ``students`` the
+rules, ``schools_writing`` and ``students_writing`` the changes), and what linked corps share
 (``linked_corps``).
 """
