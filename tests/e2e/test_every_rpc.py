@@ -31,6 +31,7 @@ from tieline.api.directory.v1 import attribute_service_pb2 as attributes
 from tieline.api.directory.v1 import change_service_pb2 as directory_changes
 from tieline.api.directory.v1 import department_service_pb2 as departments
 from tieline.api.directory.v1 import directory_service_pb2 as directory
+from tieline.api.directory.v1 import linked_corp_service_pb2 as linked
 from tieline.api.directory.v1 import member_service_pb2 as members
 from tieline.api.directory.v1 import school_service_pb2 as school
 from tieline.api.directory.v1 import tag_service_pb2 as tags
@@ -48,7 +49,7 @@ from tieline.demo.channel import Channel
 
 MODULES = (
     *(identity, corp_link, role, audit),
-    *(directory, departments, members, attributes, tags, directory_changes, school),
+    *(directory, departments, members, attributes, tags, directory_changes, school, linked),
     *(messaging, contacts, payments),
 )
 PLATFORM = principal_pb2.PRINCIPAL_KIND_PLATFORM_ADMINISTRATOR
@@ -234,6 +235,16 @@ REQUESTS: dict[str, Request] = {
     "ChangeService.ListChanges": lambda w: directory_changes.ListChangesRequest(corp_id=w.corp_id),
     "ChangeService.WatchChanges": lambda w: directory_changes.WatchChangesRequest(
         corp_id=w.corp_id
+    ),
+    "LinkedCorpService.ListLinkedCorps": lambda w: linked.ListLinkedCorpsRequest(corp_id=w.corp_id),
+    "LinkedCorpService.ListLinkedDepartments": lambda w: linked.ListLinkedDepartmentsRequest(
+        corp_id=w.corp_id, link_id=w.link_id
+    ),
+    "LinkedCorpService.ListLinkedMembers": lambda w: linked.ListLinkedMembersRequest(
+        corp_id=w.corp_id, link_id=w.link_id
+    ),
+    "LinkedCorpService.GetLinkedMember": lambda w: linked.GetLinkedMemberRequest(
+        corp_id=w.corp_id, link_id=w.link_id, user_id=w.colleague_id
     ),
     "SchoolService.CreateSchoolDepartment": lambda w: school.CreateSchoolDepartmentRequest(
         request_id=_new_id(),

@@ -3,25 +3,26 @@
 from collections.abc import Iterable
 
 from fakes.directory_writes import State
-from tieline.api.directory.v1 import change_pb2
+from tieline.api.directory.v1 import change_pb2, directory_pb2
 
 
 class DirectoryCopy:
     """Applies changes in their order; knows nothing else."""
 
     def __init__(self) -> None:
-        self.departments: dict[int, tuple[str, int]] = {}
-        self.members: dict[str, tuple[str, int]] = {}
-        self.tags: dict[int, str] = {}
+        self.departments: dict[int, directory_pb2.Department] = {}
+        self.members: dict[str, directory_pb2.Member] = {}
+        self.tags: dict[int, directory_pb2.Tag] = {}
         self.tag_members: set[tuple[int, str]] = set()
         self.tag_departments: set[tuple[int, int]] = set()
 
     @property
     def state(self) -> State:
+        """Return what a Writer can read of it from the tables."""
         return (
-            self.departments,
-            self.members,
-            self.tags,
+            {id_: (each.name, each.parent_department_id) for id_, each in self.departments.items()},
+            {id_: (each.name, each.department_id) for id_, each in self.members.items()},
+            {id_: each.name for id_, each in self.tags.items()},
             self.tag_members,
             self.tag_departments,
         )
@@ -33,18 +34,11 @@ class DirectoryCopy:
     def _apply(self, change: change_pb2.Change) -> None:
         match change.WhichOneof("resource"):
             case "department":
-                department = change.department
-                self.departments[department.department_id] = (
-                    department.name,
-                    department.parent_department_id,
-                )
+                self.departments[change.department.department_id] = change.department
             case "member":
-                self.members[change.member.user_id] = (
-                    change.member.name,
-                    change.member.department_id,
-                )
+                self.members[change.member.user_id] = change.member
             case "tag":
-                self.tags[change.tag.tag_id] = change.tag.name
+                self.tags[change.tag.tag_id] = change.tag
             case "tag_member":
                 self.tag_members.add((change.tag_member.tag_id, change.tag_member.user_id))
             case "tag_department":

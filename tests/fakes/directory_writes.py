@@ -4,6 +4,7 @@ Each one takes its numbers under the lock of the corp's row. Rules are left out,
 make any state quickly.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tieline.chassis.audit import build_audit_event
@@ -39,8 +40,12 @@ class Writer:
                 connection,
                 """
                 INSERT INTO directory.departments
-                       (corp_id, change_number, department_id, name, parent_department_id, path)
-                VALUES ($1, $2, $3, $4, $5, $3::bigint::text || '-' || $4::text)
+                       (corp_id, change_number, department_id, name, parent_department_id, path,
+                        ancestor_ids)
+                SELECT $1, $2, $3, $4, $5, $3::bigint::text || '-' || $4::text,
+                       ancestor_ids || $3::bigint
+                  FROM directory.departments
+                 WHERE corp_id = $1 AND department_id = $5
                 ON CONFLICT (corp_id, department_id) DO UPDATE SET
                        change_number = excluded.change_number, name = excluded.name,
                        parent_department_id = excluded.parent_department_id, path = excluded.path
@@ -70,6 +75,25 @@ class Writer:
                        department_id = excluded.department_id, state = 'invited', leave_time = NULL
                 """,
                 *(user_id, name, department_id),
+            )
+
+    async def place_member(self, user_id: str, department_ids: Sequence[int]) -> None:
+        """Put a member into these departments."""
+        async with transaction(self.pool) as connection:
+            await self._execute(
+                connection,
+                """
+                UPDATE directory.members SET change_number = $2
+                 WHERE corp_id = $1 AND user_id = $3
+                """,
+                user_id,
+            )
+            await connection.execute(
+                """
+                INSERT INTO directory.member_departments (corp_id, user_id, department_id)
+                SELECT $1, $2, unnest($3::bigint[])
+                """,
+                *(self.corp_id, user_id, department_ids),
             )
 
     async def leave(self, user_id: str) -> None:

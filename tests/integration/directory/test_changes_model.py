@@ -112,7 +112,7 @@ async def perform(writer: Writer, client: Client, operation: Operation) -> None:
 
 
 @settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(steps=st.lists(operations, max_size=25))
 async def test_copy_that_caught_up_is_the_state_of_the_directory(
@@ -176,4 +176,4 @@ async def test_reader_stops_before_a_change_that_is_not_committed(
         await begun.commit()
     await client.catch_up(10)
 
-    assert client.copy.tags == {7: "late"}
+    assert [tag.name for tag in client.copy.tags.values()] == ["late"]

@@ -198,7 +198,5 @@ async def find_members(
         list(department_ids),
         list(user_ids),
     )
-    members = [
-        LinkedMember(*list(record)[:-1], tuple(record["department_ids"])) for record in records
-    ]
+    members = [LinkedMember(*record) for record in records]
     return {member.user_id: member for member in members if member.department_ids}
