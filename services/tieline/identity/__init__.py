@@ -1,15 +1,15 @@
 """Identity: corps come on board, people sign in, access tokens are signed.
 
 Owns corps with their verification, links and roles, accounts with passwords, invitations, sessions,
-customers, the channels that vouch for them, the signing keys, and the audit log of all services. Members' names and departments are the
-directory's; who may see whom is not decided here.
+customers, the channels that vouch for them, the signing keys, and the audit log of all services.
+Members' names and departments are the directory's; who may see whom is not decided here.
 
 A request meets the modules in this order: ``servicer``, which passes it on to ``rpcs`` (corps and
 their administration), ``inviting``, or ``sign_in`` (everything that ends in a session); the rules
 (``corps``, ``corp_life``, ``verifications``, ``corp_links``, ``roles``, ``audit_log``,
 ``invitations``, ``passwords``, ``assertions``, ``refresh_tokens``); ``repositories``;
-``session_issuer`` and ``access_tokens``. ``acts`` writes down what was done, ``consumer`` puts every
-service's entries into the audit log. ``first_start`` makes the signing key and the platform
+``session_issuer`` and ``access_tokens``. ``acts`` writes down what was done, ``consumer`` puts
+every service's entries into the audit log. ``first_start`` makes the signing key and the platform
 administrator where they are missing, ``answers`` gives other services the public keys, ``purge``
 deletes what is over. ``keyring`` derives every symmetric key.
 

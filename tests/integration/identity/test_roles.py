@@ -90,6 +90,20 @@ async def test_a_grant_stands_in_new_and_refreshed_tokens_until_it_is_revoked(
         assert (token["roles"], token.get("rights"), token.get("departments")) == ([], None, None)
 
 
+async def test_granting_and_signing_in_at_once_do_not_wait_for_each_other(
+    identity: Identity,
+) -> None:
+    corp = await identity.new_corp()
+    await identity.new_member(corp)
+
+    await asyncio.gather(
+        *(identity.sign_in(corp.corp_id, "li.wei") for _ in range(12)),
+        *(identity.grant(corp, rights=[DIRECTORY]) for _ in range(12)),
+    )
+
+    assert claims(await identity.sign_in(corp.corp_id, "li.wei"))["rights"] == ["manage_directory"]
+
+
 async def test_an_auditor_reads_who_is_in_charge_and_changes_nothing(identity: Identity) -> None:
     corp = await identity.new_corp()
     await identity.new_member(corp)

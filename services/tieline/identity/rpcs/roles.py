@@ -128,11 +128,9 @@ async def _transfer(
     connection: Connection, corp_id: str, user_id: str
 ) -> role_service_pb2.TransferOwnershipResponse:
     former_user_id = current_principal().id
-    # Accounts before the corp, as signing in locks them.
-    for one in sorted({former_user_id, user_id}):
-        if not await accounts.has_account_locked(connection, corp_id, one):
-            check_nobody_missing([one])
-    corp = await _lock_owned_corp(connection, corp_id)
+    corp = await _lock_owned_corp(connection, corp_id, former_user_id, user_id)
+    if not await accounts.has_account(connection, corp_id, user_id):
+        check_nobody_missing([user_id])
     if user_id == corp.owner_user_id:
         return role_service_pb2.TransferOwnershipResponse(corp=to_corp(corp))
     await role_grants.delete_member_grants(connection, corp_id, user_id)
@@ -154,7 +152,7 @@ async def _transfer(
 async def _grant(
     connection: Connection, corp_id: str, grant: Grant, etag: str
 ) -> role_service_pb2.GrantRoleResponse:
-    corp = await _lock_owned_corp(connection, corp_id)
+    corp = await _lock_owned_corp(connection, corp_id, grant.user_id)
     check_not_owner(grant.user_id, corp.owner_user_id)
     known = await role_grants.find_grant(connection, corp_id, grant.user_id, grant.role)
     check_etag(etag, "" if known is None else known.etag)
@@ -179,7 +177,7 @@ async def _grant(
 async def _revoke(
     connection: Connection, corp_id: str, user_id: str, role: Role, etag: str
 ) -> role_service_pb2.RevokeRoleResponse:
-    await _lock_owned_corp(connection, corp_id)
+    await _lock_owned_corp(connection, corp_id, user_id)
     known = await role_grants.find_grant(connection, corp_id, user_id, role)
     if known is None:
         raise role_grant_not_found_error(user_id)
@@ -196,8 +194,14 @@ async def _revoke(
     return role_service_pb2.RevokeRoleResponse()
 
 
-async def _lock_owned_corp(connection: Connection, corp_id: str) -> Corp:
-    """Lock the corp and see that the caller owns it now, whatever the token says."""
+async def _lock_owned_corp(connection: Connection, corp_id: str, *user_ids: str) -> Corp:
+    """Lock the corp and see that the caller owns it now, whatever the token says.
+
+    The accounts of those concerned are locked before it, as signing in locks them: in the other
+    order the two would wait for each other.
+    """
+    for user_id in sorted(set(user_ids)):
+        await accounts.lock_account_alone(connection, corp_id, user_id)
     corp, _ = await corps.lock_corp(connection, corp_id)
     if corp is None:
         raise corp_not_found_error(corp_id)
