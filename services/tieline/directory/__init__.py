@@ -15,4 +15,9 @@ invited or not, and the names of those who left.
 
 ``consumer`` hears of new corps and of members who accept an invitation; ``answers`` is what the
 other services ask.
+
+Beside them: the feed of changes (``changes`` the rules, ``changes_feed`` a page, ``changes_hub``
+who waits for more, ``changes_purge`` what is forgotten), schools (``schools`` and ``students`` the
+rules, ``schools_writing`` and ``students_writing`` the changes), and what linked corps share
+(``linked_corps``).
 """

@@ -30,6 +30,7 @@ from tieline.directory.repositories import (
     departures,
     member_writes,
     members,
+    schools,
     tags,
 )
 
@@ -104,6 +105,7 @@ async def leave(write: CorpWrite, user_ids: Sequence[str]) -> None:
         "tag_member", [f"{tag_id}/{user_id}" for tag_id, user_id in untagged]
     )
     write.note_tags(tag_id for tag_id, _ in untagged)
+    await schools.delete_administrators(connection, corp_id, user_ids)
     led = await departures.remove_leadership(connection, corp_id, user_ids)
     await _touch_departments(write, led)
     reports = await departures.find_reports(connection, corp_id, user_ids)

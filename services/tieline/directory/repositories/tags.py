@@ -20,6 +20,22 @@ async def find_tag(connection: Connection, corp_id: str, tag_id: int) -> Tag | N
     return None if record is None else Tag(*record)
 
 
+async def find_tags(
+    connection: Connection, corp_id: str, tag_ids: Collection[int]
+) -> dict[int, Tag]:
+    """Return those of the tags that exist, by id."""
+    records = await connection.fetch(
+        """
+        SELECT tag_id, name, app_id, change_number, create_time
+          FROM directory.tags
+         WHERE corp_id = $1 AND tag_id = ANY($2::bigint[])
+        """,
+        corp_id,
+        list(tag_ids),
+    )
+    return {record["tag_id"]: Tag(*record) for record in records}
+
+
 async def find_tag_id_by_name(connection: Connection, corp_id: str, name: str) -> int | None:
     """Return the id of the tag with this name, or None."""
     tag_id: int | None = await connection.fetchval(
