@@ -62,7 +62,9 @@ DURABLES = (
         "IDENTITY",
         (
             "tieline.identity.v1.corp_created",
+            "tieline.identity.v1.corp_deleted",
             "tieline.identity.v1.corp_link_changed",
+            "tieline.identity.v1.corp_updated",
             "tieline.identity.v1.member_activated",
         ),
     ),
