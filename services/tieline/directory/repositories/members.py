@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from tieline.chassis.postgres import Connection
 from tieline.directory.departments import ROOT_DEPARTMENT_ID
-from tieline.directory.members import Member, SearchPosition, fold
+from tieline.directory.members import Member, fold
 
 
 async def insert_owner(connection: Connection, corp_id: str, user_id: str, name: str) -> None:
@@ -87,39 +87,3 @@ async def list_members(
             limit,
         )
     return [Member(*record) for record in records]
-
-
-async def search_members(
-    connection: Connection, corp_id: str, folded_query: str, *, after: SearchPosition, limit: int
-) -> list[SearchPosition]:
-    """Return where the members stand whose name or user id holds the query, behind ``after``.
-
-    Reads the primary key's index of the whole corp, some 10 ms for 36,000 members: an index
-    for parts of words, from one Chinese character on, is a search engine's.
-    """
-    records = await connection.fetch(
-        """
-        SELECT closeness, name_folded, user_id
-          FROM directory.members
-         CROSS JOIN LATERAL (
-               SELECT CASE
-                   WHEN name_folded = $2 OR user_id = $2 THEN 0
-                   WHEN starts_with(name_folded, $2) OR starts_with(user_id, $2) THEN 1
-                   ELSE 2
-               END AS closeness
-         ) AS match
-         WHERE corp_id = $1
-           -- True of all, and says which index: of a corp that is newer than the statistics
-           -- the planner expects one row and takes any.
-           AND user_id > ''
-           AND (strpos(name_folded, $2) > 0 OR strpos(user_id, $2) > 0)
-           AND (closeness, name_folded, user_id) > ($3, $4::text COLLATE "C", $5)
-         ORDER BY closeness, name_folded, user_id
-         LIMIT $6
-        """,
-        corp_id,
-        folded_query,
-        *after,
-        limit,
-    )
-    return [SearchPosition(*record) for record in records]

@@ -26,7 +26,7 @@ from tieline.api.common.v1 import access_pb2 as tieline_dot_api_dot_common_dot_v
 from tieline.api.directory.v1 import directory_pb2 as tieline_dot_api_dot_directory_dot_v1_dot_directory__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n0tieline/api/directory/v1/directory_service.proto\x12\x18tieline.api.directory.v1\x1a\"tieline/api/common/v1/access.proto\x1a(tieline/api/directory/v1/directory.proto\"s\n\x14ImportMembersRequest\x12?\n\x06\x63onfig\x18\x01 \x01(\x0b\x32-.tieline.api.directory.v1.ImportMembersConfigH\x00\x12\x0f\n\x05\x63hunk\x18\x02 \x01(\x0cH\x00\x42\t\n\x07\x63ontent\"&\n\x13ImportMembersConfig\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\"\xbd\x01\n\x15ImportMembersResponse\x12\x16\n\x0e\x63ommitted_rows\x18\x01 \x01(\x03\x12\x17\n\x0f\x63ommitted_bytes\x18\x02 \x01(\x03\x12\x32\n\x06\x65rrors\x18\x03 \x03(\x0b\x32\".tieline.api.directory.v1.RowError\x12?\n\x07summary\x18\x04 \x01(\x0b\x32..tieline.api.directory.v1.ImportMembersSummary\"8\n\x08RowError\x12\x0c\n\x04line\x18\x01 \x01(\x03\x12\x0e\n\x06\x63olumn\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\"b\n\x14ImportMembersSummary\x12\r\n\x05\x61\x64\x64\x65\x64\x18\x01 \x01(\x03\x12\x0f\n\x07updated\x18\x02 \x01(\x03\x12\x0f\n\x07refused\x18\x03 \x01(\x03\x12\x19\n\x11\x64\x65partments_added\x18\x04 \x01(\x03\"4\n\x10GetMemberRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\"E\n\x11GetMemberResponse\x12\x30\n\x06member\x18\x01 \x01(\x0b\x32 .tieline.api.directory.v1.Member\";\n\x16\x42\x61tchGetMembersRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x10\n\x08user_ids\x18\x02 \x03(\t\"L\n\x17\x42\x61tchGetMembersResponse\x12\x31\n\x07members\x18\x01 \x03(\x0b\x32 .tieline.api.directory.v1.Member\"]\n\x14SearchMembersRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\r\n\x05query\x18\x02 \x01(\t\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\"c\n\x15SearchMembersResponse\x12\x31\n\x07members\x18\x01 \x03(\x0b\x32 .tieline.api.directory.v1.Member\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"c\n\x12ListMembersRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x15\n\rdepartment_id\x18\x02 \x01(\x03\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\"a\n\x13ListMembersResponse\x12\x31\n\x07members\x18\x01 \x03(\x0b\x32 .tieline.api.directory.v1.Member\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"P\n\x16ListDepartmentsRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"m\n\x17ListDepartmentsResponse\x12\x39\n\x0b\x64\x65partments\x18\x01 \x03(\x0b\x32$.tieline.api.directory.v1.Department\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\xf4\x05\n\x10\x44irectoryService\x12\x7f\n\rImportMembers\x12..tieline.api.directory.v1.ImportMembersRequest\x1a/.tieline.api.directory.v1.ImportMembersResponse\"\t\x8a\xb5\x18\x05\x12\x01\x02\x18\x01(\x01\x30\x01\x12m\n\tGetMember\x12*.tieline.api.directory.v1.GetMemberRequest\x1a+.tieline.api.directory.v1.GetMemberResponse\"\x07\x8a\xb5\x18\x03\x12\x01\x02\x12\x7f\n\x0f\x42\x61tchGetMembers\x12\x30.tieline.api.directory.v1.BatchGetMembersRequest\x1a\x31.tieline.api.directory.v1.BatchGetMembersResponse\"\x07\x8a\xb5\x18\x03\x12\x01\x02\x12y\n\rSearchMembers\x12..tieline.api.directory.v1.SearchMembersRequest\x1a/.tieline.api.directory.v1.SearchMembersResponse\"\x07\x8a\xb5\x18\x03\x12\x01\x02\x12s\n\x0bListMembers\x12,.tieline.api.directory.v1.ListMembersRequest\x1a-.tieline.api.directory.v1.ListMembersResponse\"\x07\x8a\xb5\x18\x03\x12\x01\x02\x12\x7f\n\x0fListDepartments\x12\x30.tieline.api.directory.v1.ListDepartmentsRequest\x1a\x31.tieline.api.directory.v1.ListDepartmentsResponse\"\x07\x8a\xb5\x18\x03\x12\x01\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n0tieline/api/directory/v1/directory_service.proto\x12\x18tieline.api.directory.v1\x1a\"tieline/api/common/v1/access.proto\x1a(tieline/api/directory/v1/directory.proto\"s\n\x14ImportMembersRequest\x12?\n\x06\x63onfig\x18\x01 \x01(\x0b\x32-.tieline.api.directory.v1.ImportMembersConfigH\x00\x12\x0f\n\x05\x63hunk\x18\x02 \x01(\x0cH\x00\x42\t\n\x07\x63ontent\"&\n\x13ImportMembersConfig\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\"\xbd\x01\n\x15ImportMembersResponse\x12\x16\n\x0e\x63ommitted_rows\x18\x01 \x01(\x03\x12\x17\n\x0f\x63ommitted_bytes\x18\x02 \x01(\x03\x12\x32\n\x06\x65rrors\x18\x03 \x03(\x0b\x32\".tieline.api.directory.v1.RowError\x12?\n\x07summary\x18\x04 \x01(\x0b\x32..tieline.api.directory.v1.ImportMembersSummary\"8\n\x08RowError\x12\x0c\n\x04line\x18\x01 \x01(\x03\x12\x0e\n\x06\x63olumn\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\"b\n\x14ImportMembersSummary\x12\r\n\x05\x61\x64\x64\x65\x64\x18\x01 \x01(\x03\x12\x0f\n\x07updated\x18\x02 \x01(\x03\x12\x0f\n\x07refused\x18\x03 \x01(\x03\x12\x19\n\x11\x64\x65partments_added\x18\x04 \x01(\x03\"4\n\x10GetMemberRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\"E\n\x11GetMemberResponse\x12\x30\n\x06member\x18\x01 \x01(\x0b\x32 .tieline.api.directory.v1.Member\";\n\x16\x42\x61tchGetMembersRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x10\n\x08user_ids\x18\x02 \x03(\t\"L\n\x17\x42\x61tchGetMembersResponse\x12\x31\n\x07members\x18\x01 \x03(\x0b\x32 .tieline.api.directory.v1.Member\"]\n\x14SearchMembersRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\r\n\x05query\x18\x02 \x01(\t\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\"w\n\x15SearchMembersResponse\x12\x31\n\x07members\x18\x01 \x03(\x0b\x32 .tieline.api.directory.v1.Member\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x12\n\nincomplete\x18\x03 \x01(\x08\"c\n\x12ListMembersRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x15\n\rdepartment_id\x18\x02 \x01(\x03\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\"a\n\x13ListMembersResponse\x12\x31\n\x07members\x18\x01 \x03(\x0b\x32 .tieline.api.directory.v1.Member\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"P\n\x16ListDepartmentsRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"m\n\x17ListDepartmentsResponse\x12\x39\n\x0b\x64\x65partments\x18\x01 \x03(\x0b\x32$.tieline.api.directory.v1.Department\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\x85\x06\n\x10\x44irectoryService\x12\x7f\n\rImportMembers\x12..tieline.api.directory.v1.ImportMembersRequest\x1a/.tieline.api.directory.v1.ImportMembersResponse\"\t\x8a\xb5\x18\x05\x12\x01\x02\x18\x01(\x01\x30\x01\x12p\n\tGetMember\x12*.tieline.api.directory.v1.GetMemberRequest\x1a+.tieline.api.directory.v1.GetMemberResponse\"\n\x8a\xb5\x18\x06\x12\x02\x02\x04 \x07\x12\x82\x01\n\x0f\x42\x61tchGetMembers\x12\x30.tieline.api.directory.v1.BatchGetMembersRequest\x1a\x31.tieline.api.directory.v1.BatchGetMembersResponse\"\n\x8a\xb5\x18\x06\x12\x02\x02\x04 \x07\x12|\n\rSearchMembers\x12..tieline.api.directory.v1.SearchMembersRequest\x1a/.tieline.api.directory.v1.SearchMembersResponse\"\n\x8a\xb5\x18\x06\x12\x02\x02\x04 \x07\x12v\n\x0bListMembers\x12,.tieline.api.directory.v1.ListMembersRequest\x1a-.tieline.api.directory.v1.ListMembersResponse\"\n\x8a\xb5\x18\x06\x12\x02\x02\x04 \x07\x12\x82\x01\n\x0fListDepartments\x12\x30.tieline.api.directory.v1.ListDepartmentsRequest\x1a\x31.tieline.api.directory.v1.ListDepartmentsResponse\"\n\x8a\xb5\x18\x06\x12\x02\x02\x04 \x07\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,15 +36,15 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DIRECTORYSERVICE'].methods_by_name['ImportMembers']._loaded_options = None
   _globals['_DIRECTORYSERVICE'].methods_by_name['ImportMembers']._serialized_options = b'\212\265\030\005\022\001\002\030\001'
   _globals['_DIRECTORYSERVICE'].methods_by_name['GetMember']._loaded_options = None
-  _globals['_DIRECTORYSERVICE'].methods_by_name['GetMember']._serialized_options = b'\212\265\030\003\022\001\002'
+  _globals['_DIRECTORYSERVICE'].methods_by_name['GetMember']._serialized_options = b'\212\265\030\006\022\002\002\004 \007'
   _globals['_DIRECTORYSERVICE'].methods_by_name['BatchGetMembers']._loaded_options = None
-  _globals['_DIRECTORYSERVICE'].methods_by_name['BatchGetMembers']._serialized_options = b'\212\265\030\003\022\001\002'
+  _globals['_DIRECTORYSERVICE'].methods_by_name['BatchGetMembers']._serialized_options = b'\212\265\030\006\022\002\002\004 \007'
   _globals['_DIRECTORYSERVICE'].methods_by_name['SearchMembers']._loaded_options = None
-  _globals['_DIRECTORYSERVICE'].methods_by_name['SearchMembers']._serialized_options = b'\212\265\030\003\022\001\002'
+  _globals['_DIRECTORYSERVICE'].methods_by_name['SearchMembers']._serialized_options = b'\212\265\030\006\022\002\002\004 \007'
   _globals['_DIRECTORYSERVICE'].methods_by_name['ListMembers']._loaded_options = None
-  _globals['_DIRECTORYSERVICE'].methods_by_name['ListMembers']._serialized_options = b'\212\265\030\003\022\001\002'
+  _globals['_DIRECTORYSERVICE'].methods_by_name['ListMembers']._serialized_options = b'\212\265\030\006\022\002\002\004 \007'
   _globals['_DIRECTORYSERVICE'].methods_by_name['ListDepartments']._loaded_options = None
-  _globals['_DIRECTORYSERVICE'].methods_by_name['ListDepartments']._serialized_options = b'\212\265\030\003\022\001\002'
+  _globals['_DIRECTORYSERVICE'].methods_by_name['ListDepartments']._serialized_options = b'\212\265\030\006\022\002\002\004 \007'
   _globals['_IMPORTMEMBERSREQUEST']._serialized_start=156
   _globals['_IMPORTMEMBERSREQUEST']._serialized_end=271
   _globals['_IMPORTMEMBERSCONFIG']._serialized_start=273
@@ -66,15 +66,15 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SEARCHMEMBERSREQUEST']._serialized_start=927
   _globals['_SEARCHMEMBERSREQUEST']._serialized_end=1020
   _globals['_SEARCHMEMBERSRESPONSE']._serialized_start=1022
-  _globals['_SEARCHMEMBERSRESPONSE']._serialized_end=1121
-  _globals['_LISTMEMBERSREQUEST']._serialized_start=1123
-  _globals['_LISTMEMBERSREQUEST']._serialized_end=1222
-  _globals['_LISTMEMBERSRESPONSE']._serialized_start=1224
-  _globals['_LISTMEMBERSRESPONSE']._serialized_end=1321
-  _globals['_LISTDEPARTMENTSREQUEST']._serialized_start=1323
-  _globals['_LISTDEPARTMENTSREQUEST']._serialized_end=1403
-  _globals['_LISTDEPARTMENTSRESPONSE']._serialized_start=1405
-  _globals['_LISTDEPARTMENTSRESPONSE']._serialized_end=1514
-  _globals['_DIRECTORYSERVICE']._serialized_start=1517
-  _globals['_DIRECTORYSERVICE']._serialized_end=2273
+  _globals['_SEARCHMEMBERSRESPONSE']._serialized_end=1141
+  _globals['_LISTMEMBERSREQUEST']._serialized_start=1143
+  _globals['_LISTMEMBERSREQUEST']._serialized_end=1242
+  _globals['_LISTMEMBERSRESPONSE']._serialized_start=1244
+  _globals['_LISTMEMBERSRESPONSE']._serialized_end=1341
+  _globals['_LISTDEPARTMENTSREQUEST']._serialized_start=1343
+  _globals['_LISTDEPARTMENTSREQUEST']._serialized_end=1423
+  _globals['_LISTDEPARTMENTSRESPONSE']._serialized_start=1425
+  _globals['_LISTDEPARTMENTSRESPONSE']._serialized_end=1534
+  _globals['_DIRECTORYSERVICE']._serialized_start=1537
+  _globals['_DIRECTORYSERVICE']._serialized_end=2310
 # @@protoc_insertion_point(module_scope)

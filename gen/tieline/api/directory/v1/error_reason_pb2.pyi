@@ -32,6 +32,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """INVALID_ARGUMENT: the file can't be read as CSV from here on. Metadata: `line`."""
     ERROR_REASON_CORP_NOT_READY: _ErrorReason.ValueType  # 4
     """UNAVAILABLE with RetryInfo: the directory has not heard of the new corp yet."""
+    ERROR_REASON_VISIBILITY_RULE_NOT_FOUND: _ErrorReason.ValueType  # 30
+    """NOT_FOUND: no such visibility rule in the corp. Metadata: `ruleId`."""
+    ERROR_REASON_TOO_MANY_VISIBILITY_RULES: _ErrorReason.ValueType  # 31
+    """RESOURCE_EXHAUSTED: the corp has as many visibility rules as it may have. Metadata: `limit`."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Machine-readable reasons. ErrorInfo.reason is the value's name without `ERROR_REASON_`."""
@@ -46,4 +50,8 @@ ERROR_REASON_CSV_MALFORMED: ErrorReason.ValueType  # 3
 """INVALID_ARGUMENT: the file can't be read as CSV from here on. Metadata: `line`."""
 ERROR_REASON_CORP_NOT_READY: ErrorReason.ValueType  # 4
 """UNAVAILABLE with RetryInfo: the directory has not heard of the new corp yet."""
+ERROR_REASON_VISIBILITY_RULE_NOT_FOUND: ErrorReason.ValueType  # 30
+"""NOT_FOUND: no such visibility rule in the corp. Metadata: `ruleId`."""
+ERROR_REASON_TOO_MANY_VISIBILITY_RULES: ErrorReason.ValueType  # 31
+"""RESOURCE_EXHAUSTED: the corp has as many visibility rules as it may have. Metadata: `limit`."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
