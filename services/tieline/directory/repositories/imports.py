@@ -44,6 +44,30 @@ async def insert_departments(
         [department.path for department in departments],
     )
     await connection.execute(
+        """
+        WITH RECURSIVE tree AS (
+            SELECT department_id, ancestor_ids || department_id AS ancestor_ids
+              FROM (SELECT new.department_id, above.ancestor_ids
+                      FROM directory.departments AS new
+                      JOIN directory.departments AS above
+                        ON above.corp_id = $1 AND above.department_id = new.parent_department_id
+                     WHERE new.corp_id = $1 AND new.department_id = ANY($2::bigint[])
+                       AND above.ancestor_ids <> '{}') AS top
+             UNION ALL
+            SELECT below.department_id, tree.ancestor_ids || below.department_id
+              FROM directory.departments AS below
+              JOIN tree ON below.parent_department_id = tree.department_id
+             WHERE below.corp_id = $1
+        )
+        UPDATE directory.departments
+           SET ancestor_ids = tree.ancestor_ids
+          FROM tree
+         WHERE departments.corp_id = $1 AND departments.department_id = tree.department_id
+        """,
+        corp_id,
+        [department.department_id for department in departments],
+    )
+    await connection.execute(
         "UPDATE directory.corps SET next_department_id = $2 WHERE corp_id = $1",
         corp_id,
         departments[-1].department_id + 1,
@@ -130,4 +154,26 @@ async def upsert_members(
         [row.mobile for row in rows],
         [row.email for row in rows],
         [row.line for row in rows],
+    )
+    await connection.execute(
+        """
+        DELETE FROM directory.member_departments
+         USING directory.members AS member
+         WHERE member_departments.corp_id = $1 AND member_departments.user_id = ANY($2::text[])
+           AND member.corp_id = $1 AND member.user_id = member_departments.user_id
+           AND member.department_id <> member_departments.department_id
+        """,
+        corp_id,
+        [row.user_id for row in rows],
+    )
+    await connection.execute(
+        """
+        INSERT INTO directory.member_departments (corp_id, user_id, department_id)
+        SELECT corp_id, user_id, department_id
+          FROM directory.members
+         WHERE corp_id = $1 AND user_id = ANY($2::text[])
+        ON CONFLICT DO NOTHING
+        """,
+        corp_id,
+        [row.user_id for row in rows],
     )
