@@ -46,6 +46,7 @@ _SURNAME_READINGS = {
     "黑": "he",
 }
 
+
 def is_han(character: str) -> bool:
     """Tell whether the character is a Chinese one."""
     return "\u3400" <= character <= "\u9fff" or "\U00020000" <= character <= "\U0003ffff"

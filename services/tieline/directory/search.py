@@ -2,8 +2,8 @@
 
 What a short query matches may be a tenth of a corp of a million. Beginnings come from an ordered
 index and cost what the page costs. Of texts that hold the query somewhere a fair sample tells how
-many there are: of many, the next ones are soon found by looking on; few are all read by their grams.
-A viewer who sees few people is answered by looking at each of them.
+many there are: of many, the next ones are soon found by looking on; few are all read by their
+grams. A viewer who sees few people is answered by looking at each of them.
 """
 
 from tieline.chassis.postgres import Connection

@@ -89,6 +89,13 @@ def build_entry(corp_id: str, member: SearchedMember) -> SearchEntry:
     )
 
 
+def matches(member: SearchedMember, folded_query: str) -> bool:
+    """Tell whether any field of the member, as it is given here, is found by the query."""
+    entry = build_entry("", member)
+    begins = (BEGINNING + folded_query, LATER_PART + folded_query)
+    return folded_query in entry.text or any(term.startswith(begins) for term in entry.terms)
+
+
 def list_grams(corp_id: str, text: str) -> tuple[int, ...]:
     """Return the numbers of the text's grams; the corp's are no other corp's.
 
@@ -156,5 +163,3 @@ def _list_gram_texts(text: str) -> Iterator[str]:
 def _hash(text: str, seed: int) -> int:
     """Return a signed number of 32 bits."""
     return zlib.crc32(text.encode(), seed) - 2**31
-
-

@@ -26,7 +26,6 @@ from tieline.directory.repositories.corps import corp_not_ready_error
 from tieline.directory.visibility import (
     EVERYBODY,
     NOBODY,
-    Person,
     Reach,
     Rule,
     Scope,
@@ -191,7 +190,12 @@ def _list_administered(principal: Principal) -> Scope:
 
 
 def _list_tags(reach: Reach) -> frozenset[int]:
-    scopes = [reach.full, reach.allowed, reach.denied, *(hidden.of for hidden in reach.hidden_fields)]
+    scopes = [
+        reach.full,
+        reach.allowed,
+        reach.denied,
+        *(hidden.of for hidden in reach.hidden_fields),
+    ]
     return frozenset().union(*(scope.tag_ids for scope in scopes))
 
 

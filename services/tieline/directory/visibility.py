@@ -210,6 +210,10 @@ class Viewer:
     within: frozenset[int] | None = None
     """All departments but the denied, where those are fewer; ``denied`` has no departments then."""
 
+    sees_leavers: bool = False
+    """Whether somebody of no department, who left the corp, is seen where everybody is: of what
+    department a leaver was, and so whether hidden, nobody can tell."""
+
     hidden_fields: tuple[tuple[People, frozenset[str]], ...] = ()
     department_ids: frozenset[int] | None = None
     """The departments that are shown; None for all."""
@@ -227,6 +231,8 @@ class Viewer:
             return False
         if self.within is not None and not self.within.issuperset(department_ids):
             return False
+        if not department_ids and self.allowed.everybody:
+            return self.sees_leavers
         return self.allowed.holds(user_id, department_ids)
 
     def can_see_department(self, department_id: int) -> bool:
@@ -294,6 +300,7 @@ def build_viewer(corp_id: str, reach: Reach, tree: Tree) -> Viewer:
         allowed=allowed,
         denied=denied if within is None else replace(denied, department_ids=frozenset()),
         within=within,
+        sees_leavers=reach.denied == NOBODY,
         hidden_fields=tuple(
             (_spell_out(hidden.of, tree), hidden.fields) for hidden in reach.hidden_fields
         ),

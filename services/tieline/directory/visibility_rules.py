@@ -102,10 +102,14 @@ def list_violations(rule: visibility_pb2.VisibilityRule) -> dict[str, str]:
     return violations
 
 
-def _check_by_kind(rule: visibility_pb2.VisibilityRule, kind: RuleKind) -> Iterator[tuple[str, str]]:
+def _check_by_kind(
+    rule: visibility_pb2.VisibilityRule, kind: RuleKind
+) -> Iterator[tuple[str, str]]:
     is_hidden = kind is RuleKind.HIDDEN
     if is_hidden != _is_empty(rule.subjects):
-        rule_text = "must be empty: a HIDDEN rule is about everybody" if is_hidden else "must name somebody"
+        rule_text = (
+            "must be empty: a HIDDEN rule is about everybody" if is_hidden else "must name somebody"
+        )
         yield "rule.subjects", rule_text
     if _is_empty(rule.targets) and kind is not RuleKind.SEES_ONLY:
         yield "rule.targets", "must name somebody"
@@ -127,9 +131,7 @@ def apply_mask(
         return {"update_mask": f"must name any of {', '.join(MUTABLE_FIELDS)}"}
     unknown = [path for path in mask.paths if path not in MUTABLE_FIELDS]
     if unknown:
-        return {
-            "update_mask": f"has {unknown[0][:64]!r}; may have {', '.join(MUTABLE_FIELDS)}"
-        }
+        return {"update_mask": f"has {unknown[0][:64]!r}; may have {', '.join(MUTABLE_FIELDS)}"}
     # Not MergeMessage, which would add to lists.
     for path in mask.paths:
         stored.ClearField(path)  # type: ignore[arg-type]  # the stub wants names as literals

@@ -220,15 +220,13 @@ def _bare(given: visibility_pb2.VisibilityRule) -> visibility_pb2.VisibilityRule
     rule = visibility_pb2.VisibilityRule()
     rule.CopyFrom(given)
     for name in ("rule_id", "etag", "create_time", "update_time"):
-        rule.ClearField(name)  # type: ignore[arg-type]  # the stub wants names as literals
+        rule.ClearField(name)
     return rule
 
 
 async def _get(connection: Connection, corp_id: str, rule_id: str) -> StoredRule:
     # What is no id of ours names nothing, and PostgreSQL takes no NUL.
-    stored = (
-        await repository.find(connection, corp_id, rule_id) if is_uuid(rule_id) else None
-    )
+    stored = await repository.find(connection, corp_id, rule_id) if is_uuid(rule_id) else None
     if stored is None:
         raise NotFoundError(
             "VISIBILITY_RULE_NOT_FOUND", "no such visibility rule", {"ruleId": rule_id}

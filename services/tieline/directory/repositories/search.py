@@ -76,7 +76,8 @@ async def list_by_term(
            AND NOT EXISTS (
                SELECT
                  FROM unnest(entry.terms) AS ahead (term)
-                WHERE ahead.term >= $5 AND ahead.term < $6 OR ahead.term >= $7 AND ahead.term < found.term
+                WHERE ahead.term >= $5 AND ahead.term < $6
+                   OR ahead.term >= $7 AND ahead.term < found.term
            )
            AND {condition}
          ORDER BY found.term, found.user_id
@@ -266,7 +267,8 @@ async def list_among_few(
                                   by_term.beginning,
                                   by_term.later,
                                   CASE WHEN strpos(entry.body, $8) > 0
-                                       THEN lpad((place + {_PLACE_OFFSET})::text, {_KEY_DIGITS}, '0')
+                                       THEN lpad((place + {_PLACE_OFFSET})::text,
+                                                 {_KEY_DIGITS}, '0')
                                        ELSE (SELECT lpad(min(each)::text, {_KEY_DIGITS}, '0')
                                                FROM unnest(entry.department_ids) AS each
                                               WHERE each = ANY($9::bigint[]))

@@ -154,7 +154,7 @@ async def has_fewer_members(
 
 
 # Statements that have it take this many parameters for it.
-PARAMETER_COUNT = 9
+PARAMETER_COUNT = 10
 
 
 def visible(first: int, *, user_id: str, department_ids: str) -> str:
@@ -165,13 +165,13 @@ def visible(first: int, *, user_id: str, department_ids: str) -> str:
     """
     numbers = range(first, first + PARAMETER_COUNT)
     viewer, full_users, full_departments, *rest = (f"${number}" for number in numbers)
-    everybody, users, departments, no_users, no_departments, within = rest
+    everybody, leavers, users, departments, no_users, no_departments, within = rest
     return f"""(
         {user_id} = {viewer}
         OR {user_id} = ANY({full_users}::text[])
         OR {department_ids} && {full_departments}::bigint[]
         OR (
-            ({everybody}::boolean
+            ({everybody}::boolean AND ({leavers}::boolean OR {department_ids} <> '{{}}')
              OR {user_id} = ANY({users}::text[])
              OR {department_ids} && {departments}::bigint[])
             AND {user_id} <> ALL({no_users}::text[])
@@ -189,6 +189,7 @@ def parameters_of(viewer: Viewer) -> tuple[object, ...]:
         sorted(viewer.full.user_ids),
         sorted(viewer.full.department_ids),
         viewer.allowed.everybody and not denied.everybody,
+        viewer.sees_leavers,
         [] if denied.everybody else sorted(viewer.allowed.user_ids),
         [] if denied.everybody else sorted(viewer.allowed.department_ids),
         sorted(denied.user_ids),
@@ -197,10 +198,58 @@ def parameters_of(viewer: Viewer) -> tuple[object, ...]:
     )
 
 
-def departments_of(table: str) -> str:
-    """Return SQL for an array of all departments of the member that a row is, or belongs to."""
-    return f"""ARRAY(
-        SELECT place.department_id
-          FROM directory.member_departments AS place
-         WHERE place.corp_id = {table}.corp_id AND place.user_id = {table}.user_id
+def member_filter(viewer: Viewer, first: int, table: str) -> tuple[str, tuple[object, ...]]:
+    """Return the condition that the viewer sees the member that a row is, or belongs to.
+
+    The table has `corp_id` and `user_id`; $1 is the corp. The parameters of the condition follow,
+    from ``first`` on. Where the viewer sees but some departments, only their members are looked at.
+    """
+    if viewer.is_unlimited:
+        return "true", ()
+    seen = visible(first, user_id=f"{table}.user_id", department_ids="at.department_ids")
+    # OFFSET 0 keeps the planner from asking for the departments at each place anew.
+    condition = f"""(
+        SELECT {seen}
+          FROM (SELECT ARRAY(
+                    SELECT place.department_id
+                      FROM directory.member_departments AS place
+                     WHERE place.corp_id = {table}.corp_id AND place.user_id = {table}.user_id
+                ) AS department_ids OFFSET 0) AS at
     )"""  # noqa: S608 -- tables are named by the code
+    people = viewer.list_candidates()
+    if people.everybody:
+        return condition, parameters_of(viewer)
+    among = f"""{table}.user_id IN (
+        SELECT place.user_id
+          FROM directory.member_departments AS place
+         WHERE place.corp_id = $1
+           AND place.department_id = ANY(${first + PARAMETER_COUNT}::bigint[])
+         UNION ALL
+        SELECT unnest(${first + PARAMETER_COUNT + 1}::text[])
+    )"""  # noqa: S608 -- tables are named by the code
+    parameters = (
+        *parameters_of(viewer),
+        sorted(people.department_ids),
+        sorted(people.user_ids),
+    )
+    return f"{among} AND {condition}", parameters
+
+
+async def list_departments_of(
+    connection: Connection, corp_id: str, user_ids: Collection[str]
+) -> dict[str, list[int]]:
+    """Return all departments of each of the members that exist, by user id."""
+    rows = await connection.fetch(
+        """
+        SELECT user_id,
+               ARRAY(SELECT place.department_id
+                       FROM directory.member_departments AS place
+                      WHERE place.corp_id = members.corp_id AND place.user_id = members.user_id)
+                   AS department_ids
+          FROM directory.members
+         WHERE corp_id = $1 AND user_id = ANY($2::text[])
+        """,
+        corp_id,
+        list(user_ids),
+    )
+    return {row["user_id"]: row["department_ids"] for row in rows}
