@@ -15,13 +15,22 @@ import grpc
 import pytest
 from google.protobuf import descriptor_pool, message_factory
 from google.protobuf.descriptor import MethodDescriptor
+from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import Message
 
 from e2e.platform_process import PlatformProcess
 from fakes.eventually import eventually
 from tieline.api.common.v1 import access_pb2, principal_pb2
 from tieline.api.contacts.v1 import contacts_service_pb2 as contacts
+from tieline.api.directory.v1 import (
+    attribute_pb2,
+    directory_pb2,
+)
+from tieline.api.directory.v1 import attribute_service_pb2 as attributes
+from tieline.api.directory.v1 import department_service_pb2 as departments
 from tieline.api.directory.v1 import directory_service_pb2 as directory
+from tieline.api.directory.v1 import member_service_pb2 as members
+from tieline.api.directory.v1 import tag_service_pb2 as tags
 from tieline.api.identity.v1 import identity_pb2
 from tieline.api.identity.v1 import identity_service_pb2 as identity
 from tieline.api.messaging.v1 import messaging_pb2
@@ -31,10 +40,23 @@ from tieline.client import Endpoints, SignedIn, SignedInCustomer, Tieline
 from tieline.client.errors import TielineError
 from tieline.demo.channel import Channel
 
-MODULES = (identity, directory, messaging, contacts, payments)
+MODULES = (
+    identity,
+    directory,
+    departments,
+    members,
+    attributes,
+    tags,
+    messaging,
+    contacts,
+    payments,
+)
 PLATFORM = principal_pb2.PRINCIPAL_KIND_PLATFORM_ADMINISTRATOR
 MEMBER = principal_pb2.PRINCIPAL_KIND_MEMBER
 CUSTOMER = principal_pb2.PRINCIPAL_KIND_CUSTOMER
+
+# Of a department and a tag: those that corps make themselves are the same in each.
+_CHOSEN_ID = 900
 
 NO_RESPONSE = b""
 FIRST_RESPONSE_TIMEOUT_S = 15
@@ -49,6 +71,8 @@ class World:
     owner: SignedIn
     corp_id: str
     colleague_id: str
+    department_id: int
+    tag_id: int
     conversation_id: str
     group_id: str
     contact_code: str
@@ -74,6 +98,13 @@ Request = Callable[[World], Message]
 
 def _new_id() -> str:
     return str(uuid.uuid4())
+
+
+def _rename(user_id: str) -> members.MemberUpdate:
+    return members.MemberUpdate(
+        member=directory_pb2.Member(user_id=user_id, name="Theirs"),
+        update_mask=FieldMask(paths=["name"]),
+    )
 
 
 # How each method is called with the ids of the world's corp. Methods by which people sign in name
@@ -118,6 +149,97 @@ REQUESTS: dict[str, Request] = {
     "DirectoryService.ListMembers": lambda w: directory.ListMembersRequest(corp_id=w.corp_id),
     "DirectoryService.ListDepartments": lambda w: directory.ListDepartmentsRequest(
         corp_id=w.corp_id
+    ),
+    "DepartmentService.CreateDepartment": lambda w: departments.CreateDepartmentRequest(
+        request_id=_new_id(),
+        corp_id=w.corp_id,
+        department=directory_pb2.Department(name="Theirs", parent_department_id=1),
+    ),
+    "DepartmentService.GetDepartment": lambda w: departments.GetDepartmentRequest(
+        corp_id=w.corp_id, department_id=w.department_id
+    ),
+    "DepartmentService.BatchGetDepartments": lambda w: departments.BatchGetDepartmentsRequest(
+        corp_id=w.corp_id, department_ids=[w.department_id]
+    ),
+    "DepartmentService.GetSubtree": lambda w: departments.GetSubtreeRequest(corp_id=w.corp_id),
+    "DepartmentService.UpdateDepartment": lambda w: departments.UpdateDepartmentRequest(
+        request_id=_new_id(),
+        corp_id=w.corp_id,
+        department=directory_pb2.Department(department_id=w.department_id, order=9),
+        update_mask=FieldMask(paths=["order"]),
+    ),
+    "DepartmentService.DeleteDepartment": lambda w: departments.DeleteDepartmentRequest(
+        request_id=_new_id(), corp_id=w.corp_id, department_id=w.department_id
+    ),
+    "MemberService.CreateMember": lambda w: members.CreateMemberRequest(
+        request_id=_new_id(),
+        corp_id=w.corp_id,
+        member=directory_pb2.Member(user_id="theirs", name="Theirs"),
+    ),
+    "MemberService.UpdateMember": lambda w: members.UpdateMemberRequest(
+        request_id=_new_id(), corp_id=w.corp_id, update=_rename(w.colleague_id)
+    ),
+    "MemberService.BatchUpdateMembers": lambda w: members.BatchUpdateMembersRequest(
+        request_id=_new_id(), corp_id=w.corp_id, updates=[_rename(w.colleague_id)]
+    ),
+    "MemberService.DeleteMember": lambda w: members.DeleteMemberRequest(
+        request_id=_new_id(), corp_id=w.corp_id, user_id=w.colleague_id
+    ),
+    "MemberService.BatchDeleteMembers": lambda w: members.BatchDeleteMembersRequest(
+        request_id=_new_id(), corp_id=w.corp_id, user_ids=[w.colleague_id]
+    ),
+    "MemberService.DisableMember": lambda w: members.DisableMemberRequest(
+        request_id=_new_id(), corp_id=w.corp_id, user_id=w.colleague_id
+    ),
+    "MemberService.EnableMember": lambda w: members.EnableMemberRequest(
+        request_id=_new_id(), corp_id=w.corp_id, user_id=w.colleague_id
+    ),
+    "MemberService.ListMemberIds": lambda w: members.ListMemberIdsRequest(corp_id=w.corp_id),
+    "MemberService.GetMemberIdByMobile": lambda w: members.GetMemberIdByMobileRequest(
+        corp_id=w.corp_id, mobile="13800000001"
+    ),
+    "MemberService.GetMemberIdByEmail": lambda w: members.GetMemberIdByEmailRequest(
+        corp_id=w.corp_id, email="wang@example.com"
+    ),
+    "AttributeService.CreateAttribute": lambda w: attributes.CreateAttributeRequest(
+        request_id=_new_id(),
+        corp_id=w.corp_id,
+        attribute=attribute_pb2.Attribute(name="a", kind=attribute_pb2.ATTRIBUTE_KIND_TEXT),
+    ),
+    "AttributeService.UpdateAttribute": lambda w: attributes.UpdateAttributeRequest(
+        request_id=_new_id(),
+        corp_id=w.corp_id,
+        attribute=attribute_pb2.Attribute(name="a", order=9),
+        update_mask=FieldMask(paths=["order"]),
+    ),
+    "AttributeService.DeleteAttribute": lambda w: attributes.DeleteAttributeRequest(
+        corp_id=w.corp_id, name="a"
+    ),
+    "AttributeService.ListAttributes": lambda w: attributes.ListAttributesRequest(
+        corp_id=w.corp_id
+    ),
+    "TagService.CreateTag": lambda w: tags.CreateTagRequest(
+        request_id=_new_id(), corp_id=w.corp_id, tag=directory_pb2.Tag(name="Theirs")
+    ),
+    "TagService.GetTag": lambda w: tags.GetTagRequest(corp_id=w.corp_id, tag_id=w.tag_id),
+    "TagService.ListTags": lambda w: tags.ListTagsRequest(corp_id=w.corp_id),
+    "TagService.UpdateTag": lambda w: tags.UpdateTagRequest(
+        request_id=_new_id(),
+        corp_id=w.corp_id,
+        tag=directory_pb2.Tag(tag_id=w.tag_id, name="Theirs"),
+        update_mask=FieldMask(paths=["name"]),
+    ),
+    "TagService.DeleteTag": lambda w: tags.DeleteTagRequest(
+        request_id=_new_id(), corp_id=w.corp_id, tag_id=w.tag_id
+    ),
+    "TagService.AddTagMembers": lambda w: tags.AddTagMembersRequest(
+        request_id=_new_id(), corp_id=w.corp_id, tag_id=w.tag_id, user_ids=[w.colleague_id]
+    ),
+    "TagService.RemoveTagMembers": lambda w: tags.RemoveTagMembersRequest(
+        request_id=_new_id(), corp_id=w.corp_id, tag_id=w.tag_id, user_ids=[w.colleague_id]
+    ),
+    "TagService.ListTagMembers": lambda w: tags.ListTagMembersRequest(
+        corp_id=w.corp_id, tag_id=w.tag_id
     ),
     "MessagingService.CreateConversation": lambda w: messaging.CreateConversationRequest(
         request_id=_new_id(),
@@ -223,6 +345,16 @@ async def world(tieline: Tieline, platform: PlatformProcess) -> World:
     _, other_owner = await _found_corp(tieline, administrator)
     csv = b"user_id,name,department\nwang.fang,Wang Fang,Sales\n"
     await eventually(lambda: _has_imported(owner, csv))
+    await owner.departments.CreateDepartment(
+        departments.CreateDepartmentRequest(
+            department=directory_pb2.Department(
+                name="Chosen", parent_department_id=1, department_id=_CHOSEN_ID
+            )
+        )
+    )
+    await owner.tags.CreateTag(
+        tags.CreateTagRequest(tag=directory_pb2.Tag(name="Chosen", tag_id=_CHOSEN_ID))
+    )
     conversation = await owner.messaging.CreateConversation(
         messaging.CreateConversationRequest(
             kind=messaging_pb2.CONVERSATION_KIND_GROUP, name="Team", user_ids=["wang.fang"]
@@ -254,6 +386,8 @@ async def world(tieline: Tieline, platform: PlatformProcess) -> World:
         owner=owner,
         corp_id=corp_id,
         colleague_id="wang.fang",
+        department_id=_CHOSEN_ID,
+        tag_id=_CHOSEN_ID,
         conversation_id=conversation_id,
         group_id=group_id,
         contact_code=way.contact_way.code,
@@ -347,6 +481,10 @@ async def _state(world: World) -> list[bytes]:
             payments.GetRedPacketRequest(red_packet_id=world.red_packet_id)
         ),
         await owner.directory.ListMembers(directory.ListMembersRequest()),
+        await owner.directory.ListDepartments(directory.ListDepartmentsRequest()),
+        await owner.tags.ListTags(tags.ListTagsRequest()),
+        await owner.tags.ListTagMembers(tags.ListTagMembersRequest(tag_id=world.tag_id)),
+        await owner.attributes.ListAttributes(attributes.ListAttributesRequest()),
         await owner.contacts.ListContacts(contacts.ListContactsRequest()),
     ]
     return [response.SerializeToString(deterministic=True) for response in responses]

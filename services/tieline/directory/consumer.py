@@ -27,8 +27,13 @@ async def add_corp(connection: Connection, received: ReceivedEvent) -> None:
 
 
 async def note_activation(connection: Connection, received: ReceivedEvent) -> None:
-    """Have a member who accepted an invitation be active; a repeat changes nothing."""
+    """Have a member who accepted an invitation be active; a repeat changes nothing.
+
+    Nor does an event of a corp that is not here any more.
+    """
     event = received.decode(identity_pb2.MemberActivated)
+    if not await corps.has_corp(connection, event.corp_id):
+        return
     write = await CorpWrite.begin(connection, event.corp_id)
     await activate_member(write, member_key(event.user_id))
     await write.finish()

@@ -3,10 +3,11 @@
 from collections.abc import Collection, Iterable, Sequence
 
 from tieline.chassis.calls import current_principal
-from tieline.chassis.postgres import Connection, Pool
+from tieline.chassis.postgres import Connection
 from tieline.chassis.principals import PrincipalKind
 from tieline.directory.departments import Department, department_not_found_error
 from tieline.directory.disclosure import disclose_department, disclose_member, sees_member
+from tieline.directory.member_reader import MemberReader
 from tieline.directory.members import Member, member_key, user_not_found_error
 from tieline.directory.repositories import departments, members
 from tieline.directory.repositories.viewers import list_departments_of
@@ -14,22 +15,29 @@ from tieline.directory.viewers import Viewers
 from tieline.directory.visibility import Viewer
 
 
-async def get_members(
-    pool: Pool, viewers: Viewers, corp_id: str, user_ids: Sequence[str]
-) -> list[Member]:
+async def get_member(reader: MemberReader, viewers: Viewers, corp_id: str, user_id: str) -> Member:
+    """Return the member; who is not seen is not there."""
+    found, is_open = await reader.find(corp_id, member_key(user_id))
+    if found is None:
+        raise user_not_found_error(user_id)
+    # In a corp without rules members see everybody, and there is nothing more to ask.
+    if is_open and current_principal().kind is PrincipalKind.MEMBER:
+        return found
+    [member] = await get_members(viewers, corp_id, [user_id])
+    return member
+
+
+async def get_members(viewers: Viewers, corp_id: str, user_ids: Sequence[str]) -> list[Member]:
     """Return the members in the order asked for; who is not seen is not there."""
-    principal = current_principal()
     keys = [member_key(user_id) for user_id in user_ids]
-    if principal.kind is PrincipalKind.MEMBER:
-        # In a corp without rules one statement says all.
-        async with pool.acquire() as connection:
-            found, is_open = await members.find_members_openly(connection, corp_id, keys)
-        if is_open:
-            return _pick(found, user_ids, keys)
-    async with viewers.reading(principal, corp_id) as (connection, viewer):
+    async with viewers.reading(current_principal(), corp_id) as (connection, viewer):
         found = await members.find_members(connection, corp_id, keys)
         shown = await show_members(connection, viewer, found.values())
-    return _pick({member.user_id: member for member in shown}, user_ids, keys)
+    by_key = {member.user_id: member for member in shown}
+    for user_id, key in zip(user_ids, keys, strict=True):
+        if key not in by_key:
+            raise user_not_found_error(user_id)
+    return [by_key[key] for key in keys]
 
 
 async def show_members(
@@ -80,10 +88,3 @@ async def find_seen(
         return user_ids
     places = await list_departments_of(connection, viewer.corp_id, user_ids)
     return {user_id for user_id, place in places.items() if viewer.can_see(user_id, place)}
-
-
-def _pick(found: dict[str, Member], user_ids: Sequence[str], keys: Sequence[str]) -> list[Member]:
-    for user_id, key in zip(user_ids, keys, strict=True):
-        if key not in found:
-            raise user_not_found_error(user_id)
-    return [found[key] for key in keys]

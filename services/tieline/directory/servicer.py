@@ -20,12 +20,13 @@ from tieline.directory.department_messages import to_department
 from tieline.directory.departments import department_not_found_error
 from tieline.directory.import_stream import MemberImport
 from tieline.directory.member_messages import STATES, to_member
+from tieline.directory.member_reader import MemberReader
 from tieline.directory.member_search import MemberSearch
 from tieline.directory.members import (
     LISTED_STATES,
     MemberState,
 )
-from tieline.directory.reads import get_members, show_departments, show_members
+from tieline.directory.reads import get_member, get_members, show_departments, show_members
 from tieline.directory.repositories import corps, departments, members
 from tieline.directory.upload import read_chunks, read_config
 from tieline.directory.viewers import Viewers
@@ -41,6 +42,7 @@ class DirectoryServicer(directory_service_pb2_grpc.DirectoryServiceServicer):
         self._pool = pool
         self._page_tokens = page_tokens
         self._viewers = viewers
+        self._reader = MemberReader(pool)
         self._search = MemberSearch(pool, page_tokens, viewers)
 
     async def ImportMembers(
@@ -72,7 +74,7 @@ class DirectoryServicer(directory_service_pb2_grpc.DirectoryServiceServicer):
         violations: dict[str, str] = {}
         check_user_id(request.user_id, "user_id", violations)
         raise_violations(violations)
-        [member] = await get_members(self._pool, self._viewers, corp_id, [request.user_id])
+        member = await get_member(self._reader, self._viewers, corp_id, request.user_id)
         return directory_service_pb2.GetMemberResponse(member=to_member(member))
 
     async def BatchGetMembers(
@@ -88,7 +90,7 @@ class DirectoryServicer(directory_service_pb2_grpc.DirectoryServiceServicer):
         for index, user_id in enumerate(request.user_ids):
             check_user_id(user_id, f"user_ids[{index}]", violations)
         raise_violations(violations)
-        found = await get_members(self._pool, self._viewers, corp_id, request.user_ids)
+        found = await get_members(self._viewers, corp_id, request.user_ids)
         return directory_service_pb2.BatchGetMembersResponse(
             members=[to_member(member) for member in found]
         )

@@ -20,7 +20,12 @@ from integration.identity.world import (
     refusal,
     running_identity,
 )
-from tieline.api.identity.v1 import identity_requests_pb2, identity_service_pb2
+from published_events import published_events
+from tieline.api.identity.v1 import (
+    identity_pb2,
+    identity_requests_pb2,
+    identity_service_pb2,
+)
 from tieline.chassis import streams
 from tieline.chassis.authentication import TokenVerifier, build_public_key
 from tieline.chassis.requests import ask
@@ -37,6 +42,20 @@ async def test_the_session_of_an_accepted_invitation_is_usable_at_once(identity:
 
     assert (await identity.get_corp(bearer(session))).corp == created.corp
     assert session.refresh_expire_time.seconds > session.access_expire_time.seconds
+
+
+async def test_the_first_use_of_an_invitation_is_told_once(identity: Identity) -> None:
+    created = await identity.create_corp()
+    corp_id, code = created.corp.corp_id, created.owner_invitation.code
+    await identity.accept(corp_id, "BOSS", code)
+    await identity.accept(corp_id, "boss", code)
+
+    key = f"members/{corp_id}/boss"
+    [(subject, payload)] = await published_events(identity.nats, "IDENTITY", key, 1)
+
+    event = identity_pb2.MemberActivated.FromString(payload)
+    assert subject == "tieline.identity.v1.member_activated"
+    assert (event.corp_id, event.user_id) == (corp_id, "boss")
 
 
 async def test_other_services_read_the_token_with_the_keys_that_identity_publishes(

@@ -1,0 +1,35 @@
+"""Stands for identity where the directory asks it what an app may see."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from nats.aio.client import Client
+
+from tieline.api.identity.v1 import identity_requests_pb2
+from tieline.chassis.requests import RequestHandler, answering
+
+ROOT_DEPARTMENT_ID = 1
+
+
+class FakeAppRanges:
+    """Gives apps the whole corp, except those that a test gives another range."""
+
+    def __init__(self) -> None:
+        self.ranges: dict[tuple[str, str], identity_requests_pb2.GetAppRangeResponse] = {}
+        """By corp and agent id."""
+
+        self.asked = 0
+
+    @asynccontextmanager
+    async def answering(self, broker: Client) -> AsyncIterator[None]:
+        """Answer ``get_app_range``; ``broker`` is identity's user."""
+        handler = RequestHandler(identity_requests_pb2.GetAppRangeRequest, self._get_app_range)
+        async with answering(broker, "identity", {"get_app_range": handler}):
+            yield
+
+    async def _get_app_range(
+        self, request: identity_requests_pb2.GetAppRangeRequest
+    ) -> identity_requests_pb2.GetAppRangeResponse:
+        self.asked += 1
+        whole = identity_requests_pb2.GetAppRangeResponse(department_ids=[ROOT_DEPARTMENT_ID])
+        return self.ranges.get((request.corp_id, request.agent_id), whole)
