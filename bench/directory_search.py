@@ -28,7 +28,7 @@ _SEARCH = "directory.search_p99_ms"
 _SELECT = "limits.postgres_select_p99_ms"
 _INDEXED = "directory.search_indexed"
 
-_MEMBERS = 20_000
+_MEMBERS = 1_000_000
 _RATE = 100
 _WINDOW_S = 10
 _RUNS = 3

@@ -15,7 +15,6 @@ from tieline.directory.repositories.search import (
     HOLDS,
     SearchQuery,
 )
-from tieline.directory.search_terms import list_grams
 
 # A millisecond's entries.
 _SAMPLE = 1000
@@ -42,9 +41,7 @@ async def search(
             found += await repository.list_by_term(
                 connection, query, closeness, after=after, limit=limit - len(found)
             )
-    # Letters and digits are looked for in the middle of words from three on.
-    has_grams = bool(list_grams(query.corp_id, query.text))
-    if after.closeness <= HOLDS and len(found) < limit and has_grams:
+    if after.closeness <= HOLDS and len(found) < limit and query.held is not None:
         found += await _list_holding(connection, query, after, limit - len(found))
     if len(found) < limit:
         department_ids = await _list_departments(connection, query)

@@ -50,7 +50,7 @@ async def app_ranges(identity_broker: Client) -> AsyncIterator[FakeAppRanges]:
         yield ranges
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_corp(
     stub: directory_service_pb2_grpc.DirectoryServiceStub,
     tokens: TestTokens,

@@ -147,8 +147,8 @@ async def list_members_of(
     """Return the members of any of the departments, as ``list_members`` does."""
     condition, parameters = member_filter(viewer, 6, "members")
     records = await connection.fetch(
-        _SELECT  # noqa: S608 -- constants of the code
-        + f"""
+        f"""
+        {_SELECT}
         WHERE corp_id = $1 AND user_id > $2 AND state = ANY($3::text[])
           AND user_id IN (SELECT user_id
                             FROM directory.member_departments
@@ -157,7 +157,7 @@ async def list_members_of(
           AND {condition}
         ORDER BY user_id
         LIMIT $4
-        """,
+        """,  # noqa: S608 -- constants of the code
         corp_id,
         after_user_id,
         list(states),

@@ -36,6 +36,11 @@ class SearchQuery:
         """The viewer's corp."""
         return self.viewer.corp_id
 
+    @property
+    def held(self) -> str | None:
+        """What texts may hold anywhere; None for what is looked for at beginnings alone."""
+        return self.text if list_grams(self.corp_id, self.text) else None
+
     def condition(self, first: int, entry: str = "entry") -> tuple[str, Sequence[object]]:
         """Return the condition that the viewer sees an entry, and its parameters."""
         if self.viewer.is_unlimited:
@@ -199,7 +204,7 @@ async def list_by_department(
                 WHERE place.corp_id = $1
                   AND place.department_id = department.department_id
                   AND (place.department_id, place.user_id) > ($6, $7::text COLLATE "C")
-                  AND strpos(entry.body, $8) = 0
+                  AND coalesce(strpos(entry.body, $8), 0) = 0
                   AND {_NO_TERM}
                   AND NOT EXISTS (
                       SELECT
@@ -218,7 +223,7 @@ async def list_by_department(
         *_bounds(query),
         int(after.key) if is_later else 0,
         after.user_id if is_later else "",
-        query.text,
+        query.held,
         department_ids,
         *parameters,
     )
@@ -285,7 +290,7 @@ async def list_among_few(
         *_bounds(query),
         sorted(people.department_ids),
         sorted(people.user_ids),
-        query.text,
+        query.held,
         department_ids,
         *after,
         *parameters,

@@ -144,7 +144,7 @@ async def has_fewer_members(
           FROM (SELECT
                   FROM directory.member_departments
                  WHERE corp_id = $1 AND department_id = ANY($2::bigint[])
-                 LIMIT $3) AS some
+                 LIMIT $3) AS found
         """,
         corp_id,
         list(department_ids),
