@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 
 from nats.aio.client import Client
 
-from tieline.api.identity.v1 import identity_requests_pb2
+from tieline.api.identity.v1 import app_pb2, identity_requests_pb2
 from tieline.chassis.requests import RequestHandler, answering
 
 ROOT_DEPARTMENT_ID = 1
@@ -15,7 +15,7 @@ class FakeAppRanges:
     """Gives apps the whole corp, except those that a test gives another range."""
 
     def __init__(self) -> None:
-        self.ranges: dict[tuple[str, str], identity_requests_pb2.GetAppRangeResponse] = {}
+        self.ranges: dict[tuple[str, int], app_pb2.AppRange] = {}
         """By corp and agent id."""
 
         self.asked = 0
@@ -31,5 +31,7 @@ class FakeAppRanges:
         self, request: identity_requests_pb2.GetAppRangeRequest
     ) -> identity_requests_pb2.GetAppRangeResponse:
         self.asked += 1
-        whole = identity_requests_pb2.GetAppRangeResponse(department_ids=[ROOT_DEPARTMENT_ID])
-        return self.ranges.get((request.corp_id, request.agent_id), whole)
+        whole = app_pb2.AppRange(department_ids=[ROOT_DEPARTMENT_ID])
+        return identity_requests_pb2.GetAppRangeResponse(
+            visible_range=self.ranges.get((request.corp_id, request.agent_id), whole)
+        )

@@ -54,7 +54,12 @@ DURABLES = (
     Durable(
         "directory",
         "IDENTITY",
-        ("tieline.identity.v1.corp_created", "tieline.identity.v1.member_activated"),
+        (
+            "tieline.identity.v1.app_changed",
+            "tieline.identity.v1.app_deleted",
+            "tieline.identity.v1.corp_created",
+            "tieline.identity.v1.member_activated",
+        ),
     ),
     Durable(
         "messaging",

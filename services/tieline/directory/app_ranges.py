@@ -7,9 +7,10 @@ from typing import Protocol
 
 from tieline.api.identity.v1 import identity_requests_pb2
 from tieline.chassis.broker import Broker
+from tieline.chassis.errors import NotFoundError
 from tieline.chassis.requests import ask
 from tieline.directory.members import member_key
-from tieline.directory.visibility import Scope
+from tieline.directory.visibility import NOBODY, Scope
 
 
 class AppRanges(Protocol):
@@ -28,15 +29,20 @@ class IdentityAppRanges:
 
     async def fetch(self, corp_id: str, agent_id: str) -> Scope:
         """Return the app's visible range, or raise what keeps identity from answering."""
-        response = await ask(
-            self._broker,
-            "identity",
-            "get_app_range",
-            identity_requests_pb2.GetAppRangeRequest(corp_id=corp_id, agent_id=agent_id),
-            identity_requests_pb2.GetAppRangeResponse,
-        )
+        request = identity_requests_pb2.GetAppRangeRequest(corp_id=corp_id, agent_id=int(agent_id))
+        try:
+            response = await ask(
+                self._broker,
+                "identity",
+                "get_app_range",
+                request,
+                identity_requests_pb2.GetAppRangeResponse,
+            )
+        except NotFoundError:
+            return NOBODY
+        found = response.visible_range
         return Scope(
-            user_ids=frozenset(member_key(user_id) for user_id in response.user_ids),
-            department_ids=frozenset(response.department_ids),
-            tag_ids=frozenset(response.tag_ids),
+            user_ids=frozenset(member_key(user_id) for user_id in found.user_ids),
+            department_ids=frozenset(found.department_ids),
+            tag_ids=frozenset(found.tag_ids),
         )
