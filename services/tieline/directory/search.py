@@ -35,6 +35,7 @@ async def search(
         return await repository.list_among_few(
             connection, query, department_ids, after=after, limit=limit
         )
+    await repository.read_in_order(connection)
     found: list[SearchPosition] = []
     for closeness in (BEGINS, BEGINS_LATER):
         if after.closeness <= closeness and len(found) < limit:
@@ -66,6 +67,7 @@ async def _list_holding(
             break
         size = _LOOK_ON
     if position is not None and len(found) < limit:
+        await repository.read_as_found(connection)
         found += await repository.list_by_gram(
             connection, query, after=position, limit=limit - len(found)
         )

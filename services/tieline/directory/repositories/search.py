@@ -23,6 +23,29 @@ _PARTS = (BEGINNING, LATER_PART)
 BEGINS, BEGINS_LATER, HOLDS, IN_DEPARTMENT = range(4)
 
 
+# Of a table that has grown since its statistics the planner expects a handful of rows: reading and
+# sorting them all seems as good to it as reading in the order of an index, which ends with the
+# page. The pool resets what is set here when the connection comes back.
+_READ_IN_ORDER = """
+    SET enable_bitmapscan = off;
+    SET enable_sort = off;
+    SET enable_hashjoin = off;
+    SET enable_mergejoin = off;
+    SET enable_seqscan = off
+"""
+_READ_AS_FOUND = "SET enable_bitmapscan = on; SET enable_sort = on"
+
+
+async def read_in_order(connection: Connection) -> None:
+    """Have the statements that follow read in the order of indexes: all but those by grams."""
+    await connection.execute(_READ_IN_ORDER)
+
+
+async def read_as_found(connection: Connection) -> None:
+    """Have the statements that follow find first and sort what they found: those by grams."""
+    await connection.execute(_READ_AS_FOUND)
+
+
 @dataclass(frozen=True, slots=True)
 class SearchQuery:
     """What is looked for by whom."""
