@@ -48,10 +48,12 @@ COMMENT ON COLUMN directory.app_ranges.is_known IS 'False until identity has bee
 CREATE TABLE directory.search_entries (
     corp_id        text      NOT NULL,
     user_id        text      COLLATE "C" NOT NULL,
-    place          integer   NOT NULL,
+    place          bigint    NOT NULL,
     department_ids bigint[]  NOT NULL,
     body           text      COLLATE "C" NOT NULL,
     terms          text[]    COLLATE "C" NOT NULL,
+    -- Hashes, not ids: 32 bits are what a hash has, and there are dozens in a row.
+    -- squawk-ignore prefer-bigint-over-int
     grams          integer[] NOT NULL,
 
     CONSTRAINT search_entries_pkey PRIMARY KEY (corp_id, user_id)
@@ -90,7 +92,7 @@ COMMENT ON COLUMN directory.search_terms.term IS
 CREATE TABLE directory.search_progress (
     corp_id       text    NOT NULL,
     change_number bigint  NOT NULL DEFAULT -1,
-    form          integer NOT NULL,
+    form          bigint NOT NULL,
 
     CONSTRAINT search_progress_pkey PRIMARY KEY (corp_id)
 );

@@ -194,7 +194,7 @@ async def upsert_entries(
                (corp_id, user_id, place, department_ids, body, terms, grams)
         SELECT $1, user_id, place, department_ids::bigint[], body,
                string_to_array(terms, E'\\x1f'), grams::integer[]
-          FROM unnest($2::text[], $3::integer[], $4::text[], $5::text[], $6::text[], $7::text[])
+          FROM unnest($2::text[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::text[])
                AS entry (user_id, place, department_ids, body, terms, grams)
         ON CONFLICT ON CONSTRAINT search_entries_pkey
         DO UPDATE SET
