@@ -11,6 +11,7 @@ from rich.console import Console
 from bench import (
     chassis_call,
     demo_import,
+    directory_changes,
     directory_get_member,
     directory_search,
     limits,
@@ -25,6 +26,7 @@ BENCHMARKS: tuple[Benchmark, ...] = (
     *demo_import.BENCHMARKS,
     *directory_get_member.BENCHMARKS,
     *directory_search.BENCHMARKS,
+    *directory_changes.BENCHMARKS,
 )
 
 

@@ -19,7 +19,7 @@ from tieline.chassis.postgres import Connection, Pool
 from tieline.directory.department_messages import to_department
 from tieline.directory.departments import department_not_found_error
 from tieline.directory.import_stream import MemberImport
-from tieline.directory.member_messages import STATES, to_member
+from tieline.directory.member_messages import STATES, count_fitting, to_member
 from tieline.directory.member_reader import MemberReader
 from tieline.directory.member_search import MemberSearch
 from tieline.directory.members import (
@@ -90,10 +90,14 @@ class DirectoryServicer(directory_service_pb2_grpc.DirectoryServiceServicer):
         for index, user_id in enumerate(request.user_ids):
             check_user_id(user_id, f"user_ids[{index}]", violations)
         raise_violations(violations)
-        found = await get_members(self._viewers, corp_id, request.user_ids)
-        return directory_service_pb2.BatchGetMembersResponse(
-            members=[to_member(member) for member in found]
-        )
+        shown = await get_members(self._viewers, corp_id, request.user_ids)
+        found = [to_member(member) for member in shown]
+        fitting = count_fitting(found)
+        if fitting < len(found):
+            raise InvalidArgumentError(
+                {"user_ids": f"must be fewer, {fitting} of these: an answer can't hold them all"}
+            )
+        return directory_service_pb2.BatchGetMembersResponse(members=found)
 
     async def SearchMembers(
         self,
@@ -136,13 +140,15 @@ class DirectoryServicer(directory_service_pb2_grpc.DirectoryServiceServicer):
                     after_user_id=after_user_id,
                     limit=size + 1,
                 )
-            page, next_page_token = self._page_tokens.cut(
-                listed, size, request, lambda member: [member.user_id]
-            )
-            shown = await show_members(connection, viewer, page)
+            shown = await show_members(connection, viewer, listed[:size])
+        messages = [to_member(member) for member in shown]
+        fitting = count_fitting(messages)
+        # Every listed member is shown: who is not seen has been left out by the query.
+        _, next_page_token = self._page_tokens.cut(
+            listed, fitting, request, lambda member: [member.user_id]
+        )
         return directory_service_pb2.ListMembersResponse(
-            members=map(to_member, shown),
-            next_page_token=next_page_token,
+            members=messages[:fitting], next_page_token=next_page_token
         )
 
     async def ListDepartments(

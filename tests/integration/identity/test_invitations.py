@@ -21,10 +21,12 @@ from integration.identity.world import (
     running_identity,
 )
 from published_events import published_events
+from tieline.api.common.v1 import access_pb2
 from tieline.api.identity.v1 import (
     identity_pb2,
     identity_requests_pb2,
     identity_service_pb2,
+    role_service_pb2,
 )
 from tieline.chassis import streams
 from tieline.chassis.authentication import TokenVerifier, build_public_key
@@ -304,22 +306,40 @@ async def test_members_who_administer_nothing_invite_nobody(identity: Identity) 
     assert (error.code, error.reason) == ("PERMISSION_DENIED", "CALLER_NOT_ALLOWED")
 
 
-async def test_an_administrator_can_not_take_the_owners_account(identity: Identity) -> None:
+@pytest.mark.parametrize("target", ["Boss", "auditor"])
+async def test_an_administrator_can_not_take_the_account_of_who_is_in_charge(
+    identity: Identity, target: str
+) -> None:
     corp = await identity.new_corp()
-    await identity.new_member(corp)
-    await identity.execute(
-        "UPDATE identity.accounts SET role = 'administrator' WHERE corp_id = $1 AND user_id = $2",
-        corp.corp_id,
-        "li.wei",
-    )
-    administrator = await identity.sign_in(corp.corp_id, "li.wei")
+    administrator = await identity.new_administrator(corp, access_pb2.RIGHT_MANAGE_SIGN_IN)
+    identity.directory.members |= {(corp.corp_id, "wang"), (corp.corp_id, "auditor")}
+    await identity.grant(corp, "auditor", role=role_service_pb2.CORP_ROLE_AUDITOR)
+
+    async def invite(*user_ids: str) -> object:
+        return await identity.stub.CreateInvitations(
+            identity_service_pb2.CreateInvitationsRequest(
+                request_id=str(uuid.uuid4()), user_ids=user_ids
+            ),
+            metadata=administrator,
+            timeout=TIMEOUT_S,
+        )
+
+    await invite("wang")
+    error = await refusal(invite("wang", target))
+
+    assert error.reason == "CALLER_NOT_ALLOWED"
+
+
+async def test_an_administrator_without_the_right_invites_nobody(identity: Identity) -> None:
+    corp = await identity.new_corp()
+    administrator = await identity.new_administrator(corp, access_pb2.RIGHT_MANAGE_DIRECTORY)
 
     error = await refusal(
         identity.stub.CreateInvitations(
             identity_service_pb2.CreateInvitationsRequest(
-                request_id=str(uuid.uuid4()), user_ids=["li.wei", "Boss"]
+                request_id=str(uuid.uuid4()), user_ids=["li.wei"]
             ),
-            metadata=bearer(administrator),
+            metadata=administrator,
             timeout=TIMEOUT_S,
         )
     )

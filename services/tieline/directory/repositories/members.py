@@ -43,7 +43,7 @@ async def find_members(
         corp_id,
         list(user_ids),
     )
-    return {record["user_id"]: _to_member(*record) for record in records}
+    return {record["user_id"]: _to_member(*record.values()) for record in records}
 
 
 async def find_members_openly(
@@ -58,7 +58,7 @@ async def find_members_openly(
         list(user_ids),
     )
     found = {record["user_id"]: _to_member(*list(record.values())[1:]) for record in records}
-    return found, all(record[0] == 0 for record in records)
+    return found, all(record["visibility_number"] == 0 for record in records)
 
 
 async def find_present(connection: Connection, corp_id: str, user_ids: Collection[str]) -> set[str]:
@@ -131,7 +131,7 @@ async def list_members(
         limit,
         *parameters,
     )
-    return [_to_member(*record) for record in records]
+    return [_to_member(*record.values()) for record in records]
 
 
 async def list_members_of(
@@ -165,7 +165,7 @@ async def list_members_of(
         list(department_ids),
         *parameters,
     )
-    return [_to_member(*record) for record in records]
+    return [_to_member(*record.values()) for record in records]
 
 
 async def list_member_ids(
