@@ -24,6 +24,12 @@ PURGED_TABLES = (
     "removals",
     "lookup_failures",
     "first_answers",
+    "visibility_rules",
+    "app_ranges",
+    # After the members, from whom they are made.
+    "search_entries",
+    "search_terms",
+    "search_progress",
 )
 
 # Across batches a department must outlive those below it.
