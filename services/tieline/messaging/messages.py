@@ -3,6 +3,8 @@
 import datetime as dt
 from dataclasses import dataclass
 
+from google.protobuf.timestamp_pb2 import Timestamp
+
 from tieline.api.messaging.v1 import messaging_pb2
 from tieline.chassis.fields import CONTROL_CHARACTER_PATTERN, is_uuid, to_timestamp
 from tieline.messaging.conversations import Participant, participant_to_proto
@@ -82,13 +84,18 @@ def _check_red_packet(content: messaging_pb2.RedPacketContent, violations: dict[
 
 def message_to_proto(message: StoredMessage) -> messaging_pb2.Message:
     """Return the message as the API shows it."""
+    return build_proto(message, to_timestamp(message.create_time))
+
+
+def build_proto(message: StoredMessage, create_time: Timestamp) -> messaging_pb2.Message:
+    """Return the message as the API shows it; one conversion of the time serves a whole batch."""
     proto = messaging_pb2.Message(
         corp_id=message.corp_id,
         conversation_id=message.conversation_id,
         sequence=message.sequence,
         sender=participant_to_proto(message.sender),
         client_message_id=message.client_message_id,
-        create_time=to_timestamp(message.create_time),
+        create_time=create_time,
     )
     proto.content.ParseFromString(message.content)
     return proto

@@ -5,12 +5,12 @@ from itertools import groupby
 
 from tieline.api.messaging.v1 import messaging_pb2
 from tieline.chassis.errors import ServiceError
-from tieline.chassis.outbox import Event, build_event, insert_events
+from tieline.chassis.fields import to_timestamp
+from tieline.chassis.outbox import Event, build_event
 from tieline.chassis.postgres import Connection
 from tieline.messaging.announcer import Announcer
-from tieline.messaging.messages import Send, StoredMessage, message_to_proto
+from tieline.messaging.messages import Send, StoredMessage, build_proto, message_to_proto
 from tieline.messaging.numbering import number_batch
-from tieline.messaging.repositories import SCHEMA
 from tieline.messaging.repositories.messages import MessageRepository
 from tieline.messaging.subjects import build_conversation_subject
 
@@ -29,15 +29,16 @@ class Sender:
     async def commit(
         self, connection: Connection, sends: Sequence[Send]
     ) -> Sequence[messaging_pb2.Message | ServiceError]:
-        """Store what is new of the batch in three statements; return one outcome for each send."""
+        """Store what is new of the batch in two statements; return one outcome for each send."""
         repository = MessageRepository(connection)
         known = await repository.lock_and_look_up(sends)
         batch = number_batch(sends, known.facts, known.last_sequences, known.now)
-        protos = {id(message): message_to_proto(message) for message in batch.new}
+        create_time = to_timestamp(known.now)
+        protos = {id(message): build_proto(message, create_time) for message in batch.new}
         if batch.new:
-            await repository.insert_messages(batch.new, batch.last_sequences, known.now)
             stored = list(protos.values())
-            await insert_events(connection, SCHEMA, list(build_events(stored)))
+            events = list(build_events(stored))
+            await repository.insert_messages(batch.new, batch.last_sequences, known.now, events)
             self._announcer.announce_after_commit(
                 [
                     (

@@ -4,10 +4,12 @@ import datetime as dt
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from tieline.chassis.postgres import Connection, Record
+from tieline.chassis.outbox import Event, build_insert, insert_parameters
+from tieline.chassis.postgres import Connection, Record, wake_after_commit
 from tieline.messaging.conversations import Participant
 from tieline.messaging.messages import Send, StoredMessage
 from tieline.messaging.numbering import ConversationKey, SendFacts
+from tieline.messaging.repositories import SCHEMA
 
 
 _NOTHING_KNOWN = SendFacts(participating=False, repeated=None)
@@ -191,15 +193,16 @@ class MessageRepository:
         messages: Sequence[StoredMessage],
         last_sequences: Mapping[ConversationKey, int],
         now: dt.datetime,
+        events: Sequence[Event],
     ) -> None:
-        """Store the messages, remember their ids and count their conversations up at once.
+        """Store the messages, remember their ids, count their conversations up, tell of it: at once.
 
         The caller holds the locks of the conversations.
         """
         # The upsert always finds its row. As an UPDATE with a join it would leave the planner a
         # choice, which it makes badly for as long as it takes the table for a small one.
         await self._connection.execute(
-            """
+            f"""
             WITH counted AS (
                 INSERT INTO messaging.conversations
                        (corp_id, conversation_id, kind, last_sequence, last_activity_time)
@@ -219,6 +222,8 @@ class MessageRepository:
                               $10::text[])
                        AS new (corp_id, conversation_id, sequence, sender_kind, sender_id,
                                client_message_id)
+            ), told AS (
+                {build_insert(SCHEMA, first_parameter=12)}
             )
             INSERT INTO messaging.stored_messages
                    (corp_id, conversation_id, sequence, sender_kind, sender_id, client_message_id,
@@ -229,7 +234,7 @@ class MessageRepository:
                           $10::text[], $11::bytea[])
                    AS new (corp_id, conversation_id, sequence, sender_kind, sender_id,
                            client_message_id, content)
-            """,
+            """,  # noqa: S608 -- a part of it is the outbox's
             [corp_id for corp_id, _ in last_sequences],
             [conversation_id for _, conversation_id in last_sequences],
             list(last_sequences.values()),
@@ -241,7 +246,9 @@ class MessageRepository:
             [message.sender.id for message in messages],
             [message.client_message_id for message in messages],
             [message.content for message in messages],
+            *insert_parameters(events),
         )
+        wake_after_commit(SCHEMA)
 
     async def list_messages(
         self, key: ConversationKey, *, after: int, up_to: int, limit: int
