@@ -94,7 +94,9 @@ class MessagingPlatform:
                 CORP_ID,
                 ids,
             )
-            rows = [(CORP_ID, id_, "member", user, 0) for id_, of in zip(ids, groups) for user in of]
+            rows = [
+                (CORP_ID, id_, "member", user, 0) for id_, of in zip(ids, groups) for user in of
+            ]
             await connection.copy_records_to_table(
                 "participants",
                 schema_name="messaging",
@@ -109,7 +111,9 @@ class MessagingPlatform:
         """Return how many messages the database holds: what is durable, whoever acknowledged."""
         connection = await asyncpg.connect(self.admin_dsn)
         try:
-            return int(await connection.fetchval("SELECT sum(last_sequence) FROM messaging.conversations"))
+            return int(
+                await connection.fetchval("SELECT sum(last_sequence) FROM messaging.conversations")
+            )
         finally:
             await connection.close()
 

@@ -32,7 +32,10 @@ _CONVERSATIONS_OF_EACH = 16
 async def measure() -> Sequence[Figure]:
     """Send one by one and call the bare server in turns."""
     unary, throughput, bare_throughput = [], [], []
-    async with messaging_platform() as platform, server_process("bench.chassis_call", "bare") as bare:
+    async with (
+        messaging_platform() as platform,
+        server_process("bench.chassis_call", "bare") as bare,
+    ):
         users = [f"user{number}" for number in range(IN_FLIGHT)]
         work = await _sending(platform, users)
         from bench.chassis_call import _calls

@@ -44,9 +44,9 @@ _BATCH_BYTES = 4 * 1024 * 1024
 # Wakes come as core NATS messages, which may be lost; nobody waits longer than this for an event.
 _POLL_INTERVAL_S = 1.0
 
-# The first event after a pause goes out at once, those behind it in rounds: what a round costs beside
-# its events (two statements, the wake-up of three processes) is then a few percent of a core at
-# most, however small the transactions are.
+# The first event after a pause goes out at once, those behind it in rounds: what a round costs
+# beside its events (two statements, the wake-up of three processes) is then a few percent of a core
+# at most, however small the transactions are.
 _ROUND_INTERVAL_S = 0.02
 
 # How soon another replica's relay takes over when the active one is gone.

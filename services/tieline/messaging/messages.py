@@ -6,8 +6,17 @@ from dataclasses import dataclass
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from tieline.api.messaging.v1 import messaging_pb2
-from tieline.chassis.fields import CONTROL_CHARACTER_PATTERN, is_uuid, to_timestamp
-from tieline.messaging.conversations import Participant, participant_to_proto
+from tieline.chassis.fields import (
+    CONTROL_CHARACTER_PATTERN,
+    is_uuid,
+    raise_violations,
+    to_timestamp,
+)
+from tieline.messaging.conversations import (
+    Participant,
+    check_conversation_id,
+    participant_to_proto,
+)
 
 # The open API's limit of a text message.
 MAX_TEXT_BYTES = 2048
@@ -40,6 +49,28 @@ class StoredMessage:
     client_message_id: str
     content: bytes
     create_time: dt.datetime
+
+
+def build_send(
+    user: tuple[str, Participant],
+    conversation_id: str,
+    client_message_id: str,
+    content: messaging_pb2.MessageContent,
+) -> Send:
+    """Return what the user of that corp sends, or refuse it with all that is wrong."""
+    check_conversation_id(conversation_id)
+    violations: dict[str, str] = {}
+    check_client_message_id(client_message_id, violations)
+    check_content(content, violations)
+    raise_violations(violations)
+    corp_id, sender = user
+    return Send(
+        corp_id,
+        conversation_id,
+        sender,
+        client_message_id,
+        content.SerializeToString(deterministic=True),
+    )
 
 
 def check_client_message_id(value: str, violations: dict[str, str]) -> None:

@@ -38,7 +38,7 @@ class Sender:
         if batch.new:
             stored = list(protos.values())
             events = list(build_events(stored))
-            await repository.insert_messages(batch.new, batch.last_sequences, known.now, events)
+            await repository.insert_messages(batch.new, known.now, events)
             self._announcer.announce_after_commit(
                 [
                     (

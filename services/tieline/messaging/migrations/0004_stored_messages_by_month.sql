@@ -11,6 +11,10 @@
 -- squawk-ignore ban-drop-constraint -- the index of 0002 holds the same
 ALTER TABLE messaging.conversations DROP CONSTRAINT conversations_direct_key_unique;
 
+-- A batch of messages is an event of a few KB, which lives for milliseconds: compressing it would
+-- cost more than all else about it.
+ALTER TABLE messaging.outbox ALTER COLUMN payload SET STORAGE EXTERNAL;
+
 ALTER TABLE messaging.conversations ADD COLUMN participants_version bigint NOT NULL DEFAULT 0;
 
 COMMENT ON COLUMN messaging.conversations.participants_version IS

@@ -11,7 +11,6 @@ from tieline.messaging.messages import Send, StoredMessage
 from tieline.messaging.numbering import ConversationKey, SendFacts
 from tieline.messaging.repositories import SCHEMA
 
-
 _NOTHING_KNOWN = SendFacts(participating=False, repeated=None)
 
 
@@ -191,11 +190,10 @@ class MessageRepository:
     async def insert_messages(
         self,
         messages: Sequence[StoredMessage],
-        last_sequences: Mapping[ConversationKey, int],
         now: dt.datetime,
         events: Sequence[Event],
     ) -> None:
-        """Store the messages, remember their ids, count their conversations up, tell of it: at once.
+        """Store the messages, remember their ids, count their conversations up, and tell of it.
 
         The caller holds the locks of the conversations.
         """
@@ -206,9 +204,10 @@ class MessageRepository:
             WITH counted AS (
                 INSERT INTO messaging.conversations
                        (corp_id, conversation_id, kind, last_sequence, last_activity_time)
-                SELECT corp_id, conversation_id, 'group', last_sequence, $4
+                SELECT corp_id, conversation_id, 'group', max(sequence), $8
                   FROM unnest($1::text[], $2::text[], $3::bigint[])
-                       AS counter (corp_id, conversation_id, last_sequence)
+                       AS new (corp_id, conversation_id, sequence)
+                 GROUP BY corp_id, conversation_id
                 ON CONFLICT ON CONSTRAINT conversations_pkey
                 DO UPDATE SET last_sequence = excluded.last_sequence,
                               last_activity_time = excluded.last_activity_time
@@ -217,28 +216,24 @@ class MessageRepository:
                        (corp_id, conversation_id, sequence, sender_kind, sender_id,
                         client_message_id, create_time)
                 SELECT corp_id, conversation_id, sequence, sender_kind, sender_id,
-                       client_message_id, $4
-                  FROM unnest($5::text[], $6::text[], $7::bigint[], $8::text[], $9::text[],
-                              $10::text[])
+                       client_message_id, $8
+                  FROM unnest($1::text[], $2::text[], $3::bigint[], $4::text[], $5::text[],
+                              $6::text[])
                        AS new (corp_id, conversation_id, sequence, sender_kind, sender_id,
                                client_message_id)
             ), told AS (
-                {build_insert(SCHEMA, first_parameter=12)}
+                {build_insert(SCHEMA, first_parameter=9)}
             )
             INSERT INTO messaging.stored_messages
                    (corp_id, conversation_id, sequence, sender_kind, sender_id, client_message_id,
                     content, create_time)
             SELECT corp_id, conversation_id, sequence, sender_kind, sender_id, client_message_id,
-                   content, $4
-              FROM unnest($5::text[], $6::text[], $7::bigint[], $8::text[], $9::text[],
-                          $10::text[], $11::bytea[])
+                   content, $8
+              FROM unnest($1::text[], $2::text[], $3::bigint[], $4::text[], $5::text[],
+                          $6::text[], $7::bytea[])
                    AS new (corp_id, conversation_id, sequence, sender_kind, sender_id,
                            client_message_id, content)
             """,  # noqa: S608 -- a part of it is the outbox's
-            [corp_id for corp_id, _ in last_sequences],
-            [conversation_id for _, conversation_id in last_sequences],
-            list(last_sequences.values()),
-            now,
             [message.corp_id for message in messages],
             [message.conversation_id for message in messages],
             [message.sequence for message in messages],
@@ -246,6 +241,7 @@ class MessageRepository:
             [message.sender.id for message in messages],
             [message.client_message_id for message in messages],
             [message.content for message in messages],
+            now,
             *insert_parameters(events),
         )
         wake_after_commit(SCHEMA)
