@@ -76,6 +76,14 @@ def _new_id() -> str:
     return str(uuid.uuid4())
 
 
+def _hello(world: World) -> messaging_pb2.OutgoingMessage:
+    return messaging_pb2.OutgoingMessage(
+        conversation_id=world.conversation_id,
+        client_message_id=_new_id(),
+        content=messaging_pb2.MessageContent(text=messaging_pb2.TextContent(text="hello")),
+    )
+
+
 # How each method is called with the ids of the world's corp. Methods by which people sign in name
 # no corp's data; what they refuse is tested with identity.
 REQUESTS: dict[str, Request] = {
@@ -140,6 +148,12 @@ REQUESTS: dict[str, Request] = {
         client_message_id=_new_id(),
         content=messaging_pb2.MessageContent(text=messaging_pb2.TextContent(text="hello")),
     ),
+    "MessagingService.BatchSendMessages": lambda w: messaging.BatchSendMessagesRequest(
+        corp_id=w.corp_id, messages=[_hello(w)]
+    ),
+    "MessagingService.SendMessages": lambda w: messaging.SendMessagesRequest(
+        corp_id=w.corp_id, messages=[_hello(w)]
+    ),
     "MessagingService.ListMessages": lambda w: messaging.ListMessagesRequest(
         corp_id=w.corp_id, conversation_id=w.conversation_id
     ),
@@ -193,6 +207,7 @@ FOLLOWING: dict[str, list[Message]] = {
     "DirectoryService.ImportMembers": [
         directory.ImportMembersRequest(chunk=b"user_id,name,department\nli.na,Li Na,Sales\n")
     ],
+    "MessagingService.SendMessages": [],
 }
 
 

@@ -23,6 +23,7 @@ from tieline.messaging.repositories import SCHEMA
 from tieline.messaging.sending import Sender
 from tieline.messaging.servicer import MessagingServicer
 from tieline.messaging.settings import MessagingSettings
+from tieline.messaging.upkeep import keeping_up
 
 SETTINGS = MessagingSettings
 
@@ -32,6 +33,7 @@ async def role(settings: MessagingSettings) -> AsyncIterator[None]:
     """Run messaging. What is entered last is left first: no request outlives what it needs."""
     async with service_runtime(settings, SCHEMA) as runtime, AsyncExitStack() as stack:
         pool, broker = runtime.pool, runtime.broker
+        await stack.enter_async_context(keeping_up(pool))
         announcer = await stack.enter_async_context(Announcer(pool, broker))
         batcher: CommitBatcher[Send, messaging_pb2.Message] = CommitBatcher(
             pool, Sender(announcer).commit
