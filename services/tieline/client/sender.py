@@ -109,7 +109,9 @@ class MessageSender:
         delay_s = FIRST_DELAY_S
         while True:
             self._written = 0
-            await self._has_messages.wait()
+            if not self._unanswered:
+                self._has_messages.clear()
+                await self._has_messages.wait()
             had = len(self._unanswered)
             try:
                 await self._follow_one_stream()
