@@ -8,7 +8,15 @@ import time
 
 from rich.console import Console
 
-from bench import chassis_call, demo_import, limits, platform_up
+from bench import (
+    chassis_call,
+    demo_import,
+    limits,
+    messaging_delivery,
+    messaging_send,
+    messaging_subscribers,
+    platform_up,
+)
 from bench.harness import Benchmark, Figure, print_table, write_json
 
 BENCHMARKS: tuple[Benchmark, ...] = (
@@ -16,6 +24,9 @@ BENCHMARKS: tuple[Benchmark, ...] = (
     *chassis_call.BENCHMARKS,
     *platform_up.BENCHMARKS,
     *demo_import.BENCHMARKS,
+    *messaging_send.BENCHMARKS,
+    *messaging_delivery.BENCHMARKS,
+    *messaging_subscribers.BENCHMARKS,
 )
 
 

@@ -60,8 +60,8 @@ async def measure() -> Sequence[Figure]:
     async with (
         server_process(_MODULE, "bare") as bare_server,
         server_process(_MODULE, "authenticated") as guarded_server,
-        Load(bare_server, _calls(bare_server)) as bare,
-        Load(guarded_server, _calls(guarded_server)) as guarded,
+        Load(bare_server, build_calls(bare_server)) as bare,
+        Load(guarded_server, build_calls(guarded_server)) as guarded,
     ):
         for _ in range(_RUNS):
             bare_rates.append((await bare.measure(_WINDOW_S)).per_cpu_second)
@@ -79,7 +79,8 @@ async def measure() -> Sequence[Figure]:
     ]
 
 
-def _calls(server: ServerProcess) -> Work:
+def build_calls(server: ServerProcess) -> Work:
+    """Return the work of calling a server of this module, again and again."""
     metadata = [("authorization", f"Bearer {server.token}")] if server.token else []
 
     async def work(channel: grpc.aio.Channel) -> AsyncGenerator[None, None]:

@@ -1,9 +1,9 @@
 """One messaging service as its own process, on durable engines of its own, and people to talk.
 
-PostgreSQL has fsync on and the settings of ``reference``-style comparisons (512 MB of buffers), NATS
-the users, permissions and streams of a real platform. Identity is played by this process: it
-answers for the key that signs the people's tokens. Conversations are put into the tables, since
-making them is not what is measured.
+PostgreSQL has fsync on and 512 MB of buffers, as messengers are compared with; NATS has the users,
+permissions and streams of a real platform. Identity is played by this process: it answers for the
+key that signs the people's tokens. Conversations are put into the tables, since making them is not
+what is measured.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ from joserfc.jwk import OKPKey
 
 from bench import process_trees
 from tieline.api.identity.v1 import identity_requests_pb2
-from tieline.api.messaging.v1 import messaging_pb2, messaging_service_pb2
+from tieline.api.messaging.v1 import messaging_pb2
 from tieline.chassis import migrations, streams
 from tieline.chassis.authentication import ALGORITHM, AUDIENCE, ISSUER, TOKEN_ALGORITHMS
 from tieline.chassis.broker import connect_broker
@@ -43,7 +43,7 @@ _KEY_ID = "bench"
 _TOKEN_LIFE_S = 3600
 _START_TIMEOUT_S = 60.0
 
-# The same for every system that is compared (see `messaging_peer`).
+# The same for every messenger that is compared.
 POSTGRES_SETTINGS = {"shared_buffers": "512MB", "max_wal_size": "4GB"}
 
 TEXT_BYTES = 200
@@ -95,7 +95,9 @@ class MessagingPlatform:
                 ids,
             )
             rows = [
-                (CORP_ID, id_, "member", user, 0) for id_, of in zip(ids, groups) for user in of
+                (CORP_ID, id_, "member", user, 0)
+                for id_, of in zip(ids, groups, strict=True)
+                for user in of
             ]
             await connection.copy_records_to_table(
                 "participants",
@@ -108,12 +110,10 @@ class MessagingPlatform:
         return ids
 
     async def count_messages(self) -> int:
-        """Return how many messages the database holds: what is durable, whoever acknowledged."""
+        """Return how many messages are stored: what is durable, whoever acknowledged it."""
         connection = await asyncpg.connect(self.admin_dsn)
         try:
-            return int(
-                await connection.fetchval("SELECT sum(last_sequence) FROM messaging.conversations")
-            )
+            return int(await connection.fetchval("SELECT count(*) FROM messaging.stored_messages"))
         finally:
             await connection.close()
 
@@ -183,7 +183,7 @@ async def _playing_identity(url: str, key: OKPKey) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def _serving(environment: dict[str, str], folder: Path, port: int) -> AsyncIterator[int]:
-    with (folder / "messaging.log").open("w") as log:  # noqa: ASYNC230 -- opened once
+    with (folder / "messaging.log").open("w") as log:
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "tieline.cli.main", "serve", "messaging"),
             env={**os.environ, **environment},
@@ -200,10 +200,10 @@ async def _serving(environment: dict[str, str], folder: Path, port: int) -> Asyn
         await process.wait()
 
 
-def build_send(conversation_id: str) -> messaging_service_pb2.SendMessageRequest:
-    """Return a request to send a text that nobody has sent before."""
+def build_outgoing(conversation_id: str) -> messaging_pb2.OutgoingMessage:
+    """Return a text of 200 bytes that nobody has sent before."""
     said = secrets.token_hex(TEXT_BYTES // 2)
-    return messaging_service_pb2.SendMessageRequest(
+    return messaging_pb2.OutgoingMessage(
         conversation_id=conversation_id,
         client_message_id=str(uuid.uuid4()),
         content=messaging_pb2.MessageContent(text=messaging_pb2.TextContent(text=said)),
