@@ -73,8 +73,9 @@ class Event:
     """Empty for events of no corp."""
 
     key: str
-    """Events of one key are delivered in order. Whoever inserts one holds the lock of the row that
-    the key names."""
+    """Events of one key are delivered in order if whoever inserts one holds the lock of the row that
+    the key names. An event about several rows, all locked, is in order with every other event about
+    any of them."""
 
     event_id: str
     payload: bytes
