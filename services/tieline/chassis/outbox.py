@@ -73,8 +73,8 @@ class Event:
     """Empty for events of no corp."""
 
     key: str
-    """Events of one key are delivered in order if whoever inserts one holds the lock of the row that
-    the key names. An event about several rows, all locked, is in order with every other event about
+    """Events of one key are delivered in order if whoever inserts one holds the lock of the row
+    that the key names. One about several rows, all locked, is in order with every other event about
     any of them."""
 
     event_id: str

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from tieline.api.messaging.v1 import messaging_pb2
+from tieline.chassis.errors import FailedPreconditionError
 from tieline.chassis.fields import (
     CONTROL_CHARACTER_PATTERN,
     is_uuid,
@@ -49,6 +50,13 @@ class StoredMessage:
     client_message_id: str
     content: bytes
     create_time: dt.datetime
+
+
+def client_message_id_used_error() -> FailedPreconditionError:
+    """Return the error for an id that was used before the time in which repeats are recognised."""
+    return FailedPreconditionError(
+        "CLIENT_MESSAGE_ID_REUSED", "client_message_id was used long ago; choose another"
+    )
 
 
 def build_send(

@@ -38,6 +38,9 @@ async def empty(postgres_admin_dsn: str, worker_id: str) -> AsyncIterator[Connec
         ),
         lambda connection: _look_up(connection),
         lambda connection: MessageRepository(connection).insert_messages([], NOW, []),
+        lambda connection: MessageRepository(connection).list_messages(
+            KEY, after=0, up_to=100, limit=100
+        ),
     ],
     ids=[
         "lock_counters",
@@ -46,6 +49,7 @@ async def empty(postgres_admin_dsn: str, worker_id: str) -> AsyncIterator[Connec
         "list_positions",
         "lock_and_look_up",
         "insert_messages",
+        "list_messages",
     ],
 )
 async def test_plan_made_on_small_tables_reads_by_index(

@@ -14,6 +14,7 @@ from tieline.chassis import migrations
 from tieline.chassis.errors import ServiceError
 from tieline.chassis.postgres import Connection, Pool, transaction
 from tieline.messaging.announcer import Announcer
+from tieline.messaging.app import CONSTRAINT_ERRORS
 from tieline.messaging.conversations import member
 from tieline.messaging.messages import Send, StoredMessage
 from tieline.messaging.numbering import ConversationKey
@@ -167,6 +168,10 @@ async def test_installation_in_use_is_migrated_while_the_older_code_still_sends(
         sends = [Send("ww0", "c", LI_WEI, id_, CONTENT) for id_ in ("before", "during", "after")]
         async with connection.transaction():
             outcomes = await sender.commit(connection, sends)
+        await connection.execute("DELETE FROM messaging.recent_sends")
+        with pytest.raises(asyncpg.UniqueViolationError) as late_repeat:
+            async with connection.transaction():
+                await sender.commit(connection, sends)
         seen_by_older_code = await connection.fetchval("SELECT count(*) FROM messaging.messages")
     finally:
         await connection.close()
@@ -174,6 +179,7 @@ async def test_installation_in_use_is_migrated_while_the_older_code_still_sends(
     stored = [each for each in outcomes if isinstance(each, messaging_pb2.Message)]
     assert [message.sequence for message in stored] == [1, 2, 3]
     assert seen_by_older_code == 3
+    assert late_repeat.value.constraint_name in CONSTRAINT_ERRORS
 
 
 async def _commit(pool: Pool, broker: Client, one: Send) -> messaging_pb2.Message | ServiceError:

@@ -28,7 +28,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """NOT_FOUND: no such conversation, or the caller is not in it. Metadata: `conversationId`."""
     ERROR_REASON_CLIENT_MESSAGE_ID_REUSED: _ErrorReason.ValueType  # 2
     """FAILED_PRECONDITION: the client message id was used for other contents.
-    Metadata: `clientMessageId`, `sequence` of the first message.
+    Metadata: `clientMessageId`, `sequence` of the first message; neither where that was long ago.
     """
     ERROR_REASON_USER_NOT_FOUND: _ErrorReason.ValueType  # 3
     """NOT_FOUND: a user id is not in the directory. Metadata: `userId`."""
@@ -48,7 +48,7 @@ ERROR_REASON_CONVERSATION_NOT_FOUND: ErrorReason.ValueType  # 1
 """NOT_FOUND: no such conversation, or the caller is not in it. Metadata: `conversationId`."""
 ERROR_REASON_CLIENT_MESSAGE_ID_REUSED: ErrorReason.ValueType  # 2
 """FAILED_PRECONDITION: the client message id was used for other contents.
-Metadata: `clientMessageId`, `sequence` of the first message.
+Metadata: `clientMessageId`, `sequence` of the first message; neither where that was long ago.
 """
 ERROR_REASON_USER_NOT_FOUND: ErrorReason.ValueType  # 3
 """NOT_FOUND: a user id is not in the directory. Metadata: `userId`."""
