@@ -183,7 +183,7 @@ class _Lane(Generic[Item, Outcome]):
                 await self._settle([waiting])
 
     async def _commit_together(self, items: Sequence[Item]) -> Sequence[Outcome | ServiceError]:
-        async with transaction(self._pool) as connection:
+        async with transaction(self._pool, spares_reset=True) as connection:
             outcomes = await self._commit(connection, items)
             assert len(outcomes) == len(items), "the commit function gives one outcome per item"
             return outcomes
