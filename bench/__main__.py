@@ -11,6 +11,8 @@ from rich.console import Console
 from bench import (
     chassis_call,
     demo_import,
+    directory_changes,
+    directory_get_member,
     limits,
     messaging_delivery,
     messaging_send,
@@ -24,6 +26,8 @@ BENCHMARKS: tuple[Benchmark, ...] = (
     *chassis_call.BENCHMARKS,
     *platform_up.BENCHMARKS,
     *demo_import.BENCHMARKS,
+    *directory_get_member.BENCHMARKS,
+    *directory_changes.BENCHMARKS,
     *messaging_send.BENCHMARKS,
     *messaging_delivery.BENCHMARKS,
     *messaging_subscribers.BENCHMARKS,

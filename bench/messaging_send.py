@@ -16,7 +16,7 @@ from collections.abc import AsyncGenerator, Sequence
 
 import grpc
 
-from bench.chassis_call import build_calls
+from bench.chassis_call import calls
 from bench.grpc_load import IN_FLIGHT, Load, Rate, Work, server_process
 from bench.harness import Benchmark, Figure, Target, summarise
 from bench.limits_grpc import build_echoes
@@ -137,7 +137,7 @@ async def measure_unary() -> Sequence[Figure]:
         await people.open_conversations()
         async with (
             Load(platform, people.unary()) as load,
-            Load(bare_server, build_calls(bare_server)) as bare_load,
+            Load(bare_server, calls(bare_server)) as bare_load,
         ):
             await load.measure(_WINDOW_S)
             for _ in range(_RUNS):
