@@ -125,6 +125,14 @@ def _new_id() -> str:
     return str(uuid.uuid4())
 
 
+def _hello(world: World) -> messaging_pb2.OutgoingMessage:
+    return messaging_pb2.OutgoingMessage(
+        conversation_id=world.conversation_id,
+        client_message_id=_new_id(),
+        content=messaging_pb2.MessageContent(text=messaging_pb2.TextContent(text="hello")),
+    )
+
+
 def _parent(world: World) -> school_pb2.Parent:
     child = school_pb2.Child(student_id=world.student_id, relation="mother")
     return school_pb2.Parent(parent_id=world.parent_id, mobile="13800000001", children=[child])
@@ -453,6 +461,12 @@ REQUESTS: dict[str, Request] = {
         client_message_id=_new_id(),
         content=messaging_pb2.MessageContent(text=messaging_pb2.TextContent(text="hello")),
     ),
+    "MessagingService.BatchSendMessages": lambda w: messaging.BatchSendMessagesRequest(
+        corp_id=w.corp_id, messages=[_hello(w)]
+    ),
+    "MessagingService.SendMessages": lambda w: messaging.SendMessagesRequest(
+        corp_id=w.corp_id, messages=[_hello(w)]
+    ),
     "MessagingService.ListMessages": lambda w: messaging.ListMessagesRequest(
         corp_id=w.corp_id, conversation_id=w.conversation_id
     ),
@@ -506,6 +520,7 @@ FOLLOWING: dict[str, list[Message]] = {
     "DirectoryService.ImportMembers": [
         directory.ImportMembersRequest(chunk=b"user_id,name,department\nli.na,Li Na,Sales\n")
     ],
+    "MessagingService.SendMessages": [],
 }
 
 

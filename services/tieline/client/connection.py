@@ -45,6 +45,7 @@ from tieline.client.endpoints import Endpoints, is_loopback
 from tieline.client.errors import TielineError
 from tieline.client.feed import MessageFeed
 from tieline.client.retries import RetryBudget, RetryPolicy
+from tieline.client.sender import MessageSender
 
 # Of a call with all its retries, where the call gives no `timeout`.
 CALL_TIMEOUT_S = 10.0
@@ -203,6 +204,13 @@ class SignedIn(_Stubs):
         last message that the party has.
         """
         return MessageFeed(self.messaging, corp_id=corp_id, held=held)
+
+    def message_sender(self, *, corp_id: str = "") -> MessageSender:
+        """Return a sender of many messages in one corp, to be entered with ``async with``.
+
+        Members may leave ``corp_id`` empty.
+        """
+        return MessageSender(self.messaging, corp_id=corp_id)
 
 
 class SignedInCustomer(SignedIn):

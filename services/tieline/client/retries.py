@@ -27,6 +27,7 @@ _REPEATABLE_METHODS = frozenset(
     {
         "AcceptCorpLink",
         "AddContact",
+        "BatchSendMessages",
         "DeclineCorpLink",
         "DeleteAttribute",
         "JoinCustomerGroup",
