@@ -17,7 +17,7 @@ invited or not, and the names of those who left.
                ``csv_rows`` (bytes to records), ``member_rows`` (records to rows),
                ``import_batches`` (what of them to write), ``departments``, ``repositories``
 
-``consumer`` hears of new corps, of changed apps and of members who accept an invitation;
+``consumer`` hears of corps, of changed apps and of members who accept an invitation;
 ``answers`` is what the other services ask.
 
 Beside them: the feed of changes (``changes`` the rules, ``changes_feed`` a page, ``changes_hub``

@@ -38,6 +38,7 @@ from tieline.directory.changes_hub import ChangesHub
 from tieline.directory.changes_purge import purging
 from tieline.directory.changes_servicer import ChangeServicer
 from tieline.directory.consumer import HANDLERS
+from tieline.directory.corps_purge import purging_corps
 from tieline.directory.department_servicer import DepartmentServicer
 from tieline.directory.linked_corps_servicer import LinkedCorpServicer
 from tieline.directory.member_servicer import MemberServicer
@@ -67,6 +68,7 @@ async def role(settings: DirectorySettings) -> AsyncIterator[None]:
         await stack.enter_async_context(indexing(runtime.pool))
         retention = dt.timedelta(days=settings.removal_retention_days)
         await stack.enter_async_context(purging(runtime.pool, retention))
+        await stack.enter_async_context(purging_corps(runtime.pool))
         feed = ChangesFeed(runtime.pool, runtime.page_tokens)
         hub = await stack.enter_async_context(ChangesHub(runtime.broker, feed))
         async with runtime.serving(
