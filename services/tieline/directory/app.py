@@ -29,7 +29,7 @@ async def role(settings: DirectorySettings) -> AsyncIterator[None]:
             await stack.enter_async_context(
                 consuming(runtime.broker, runtime.pool, SCHEMA, durable, HANDLERS)
             )
-        servicer = DirectoryServicer(runtime.pool, runtime.page_tokens)
+        servicer = DirectoryServicer(runtime.pool, runtime.page_tokens, settings.import_max_bytes)
         async with runtime.serving(
             Served(
                 directory_service_pb2_grpc.add_DirectoryServiceServicer_to_server,

@@ -10,3 +10,7 @@ class DirectorySettings(ServiceSettings):
 
     grpc_port: int = Field(default=7102, ge=1, le=65535)
     """TCP port of the gRPC server."""
+
+    import_max_bytes: int = Field(default=20_000_000, ge=1, le=200_000_000)
+    """Bytes that the file of an import may have, other than UTF-8 CSV that is imported while it
+    arrives. Each file that is worked on takes as much of the temporary folder."""

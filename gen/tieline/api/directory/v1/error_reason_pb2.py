@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n+tieline/api/directory/v1/error_reason.proto\x12\x18tieline.api.directory.v1*\xb4\x01\n\x0b\x45rrorReason\x12\x1c\n\x18\x45RROR_REASON_UNSPECIFIED\x10\x00\x12\x1f\n\x1b\x45RROR_REASON_USER_NOT_FOUND\x10\x01\x12%\n!ERROR_REASON_DEPARTMENT_NOT_FOUND\x10\x02\x12\x1e\n\x1a\x45RROR_REASON_CSV_MALFORMED\x10\x03\x12\x1f\n\x1b\x45RROR_REASON_CORP_NOT_READY\x10\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n+tieline/api/directory/v1/error_reason.proto\x12\x18tieline.api.directory.v1*\xe9\x02\n\x0b\x45rrorReason\x12\x1c\n\x18\x45RROR_REASON_UNSPECIFIED\x10\x00\x12\x1f\n\x1b\x45RROR_REASON_USER_NOT_FOUND\x10\x01\x12%\n!ERROR_REASON_DEPARTMENT_NOT_FOUND\x10\x02\x12\x1e\n\x1a\x45RROR_REASON_CSV_MALFORMED\x10\x03\x12\x1f\n\x1b\x45RROR_REASON_CORP_NOT_READY\x10\x04\x12$\n ERROR_REASON_MASS_DELETE_REFUSED\x10(\x12%\n!ERROR_REASON_IMPORT_JOB_NOT_FOUND\x10)\x12\x1f\n\x1b\x45RROR_REASON_FILE_MALFORMED\x10*\x12\x1f\n\x1b\x45RROR_REASON_FILE_TOO_LARGE\x10+\x12$\n ERROR_REASON_IMPORT_JOBS_WAITING\x10,b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,5 +32,5 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'tieline.api.directory.v1.er
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_ERRORREASON']._serialized_start=74
-  _globals['_ERRORREASON']._serialized_end=254
+  _globals['_ERRORREASON']._serialized_end=435
 # @@protoc_insertion_point(module_scope)

@@ -32,6 +32,20 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """INVALID_ARGUMENT: the file can't be read as CSV from here on. Metadata: `line`."""
     ERROR_REASON_CORP_NOT_READY: _ErrorReason.ValueType  # 4
     """UNAVAILABLE with RetryInfo: the directory has not heard of the new corp yet."""
+    ERROR_REASON_MASS_DELETE_REFUSED: _ErrorReason.ValueType  # 40
+    """FAILED_PRECONDITION: the file would remove more members or departments than goes unasked; see
+    ImportOptions.confirmed_removals. Metadata: `removals`, `total`.
+    """
+    ERROR_REASON_IMPORT_JOB_NOT_FOUND: _ErrorReason.ValueType  # 41
+    """NOT_FOUND: no such import job in the corp, or its result is no longer kept. Metadata: `jobId`."""
+    ERROR_REASON_FILE_MALFORMED: _ErrorReason.ValueType  # 42
+    """INVALID_ARGUMENT: the file can't be read in the format that it is said to have. Metadata:
+    `line`, absent where no line can be named.
+    """
+    ERROR_REASON_FILE_TOO_LARGE: _ErrorReason.ValueType  # 43
+    """INVALID_ARGUMENT: the file has more bytes or rows than are taken. Metadata: `limit`."""
+    ERROR_REASON_IMPORT_JOBS_WAITING: _ErrorReason.ValueType  # 44
+    """RESOURCE_EXHAUSTED with RetryInfo: as many jobs of the corp as may wait are waiting."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Machine-readable reasons. ErrorInfo.reason is the value's name without `ERROR_REASON_`."""
@@ -46,4 +60,18 @@ ERROR_REASON_CSV_MALFORMED: ErrorReason.ValueType  # 3
 """INVALID_ARGUMENT: the file can't be read as CSV from here on. Metadata: `line`."""
 ERROR_REASON_CORP_NOT_READY: ErrorReason.ValueType  # 4
 """UNAVAILABLE with RetryInfo: the directory has not heard of the new corp yet."""
+ERROR_REASON_MASS_DELETE_REFUSED: ErrorReason.ValueType  # 40
+"""FAILED_PRECONDITION: the file would remove more members or departments than goes unasked; see
+ImportOptions.confirmed_removals. Metadata: `removals`, `total`.
+"""
+ERROR_REASON_IMPORT_JOB_NOT_FOUND: ErrorReason.ValueType  # 41
+"""NOT_FOUND: no such import job in the corp, or its result is no longer kept. Metadata: `jobId`."""
+ERROR_REASON_FILE_MALFORMED: ErrorReason.ValueType  # 42
+"""INVALID_ARGUMENT: the file can't be read in the format that it is said to have. Metadata:
+`line`, absent where no line can be named.
+"""
+ERROR_REASON_FILE_TOO_LARGE: ErrorReason.ValueType  # 43
+"""INVALID_ARGUMENT: the file has more bytes or rows than are taken. Metadata: `limit`."""
+ERROR_REASON_IMPORT_JOBS_WAITING: ErrorReason.ValueType  # 44
+"""RESOURCE_EXHAUSTED with RetryInfo: as many jobs of the corp as may wait are waiting."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -1,0 +1,155 @@
+"""What the replacement of all departments reads and writes. The caller holds the corp's lock."""
+
+from collections.abc import Sequence
+
+from tieline.chassis.postgres import Connection
+from tieline.directory.department_replacement import PlacedDepartment, StoredDepartment
+
+
+async def list_stored(connection: Connection, corp_id: str) -> dict[int, StoredDepartment]:
+    """Return all departments by id."""
+    records = await connection.fetch(
+        """
+        SELECT department_id, name, coalesce(parent_department_id, 0), department_order, path,
+               EXISTS (SELECT
+                         FROM directory.member_departments AS place
+                        WHERE place.corp_id = departments.corp_id
+                          AND place.department_id = departments.department_id)
+            OR EXISTS (SELECT
+                         FROM directory.members
+                        WHERE members.corp_id = departments.corp_id
+                          AND members.department_id = departments.department_id)
+          FROM directory.departments
+         WHERE corp_id = $1
+        """,
+        corp_id,
+    )
+    return {record[0]: StoredDepartment(*record) for record in records}
+
+
+async def take_paths_away(
+    connection: Connection, corp_id: str, department_ids: Sequence[int]
+) -> None:
+    """Give the departments paths that no other has, so that they may swap theirs."""
+    await connection.execute(
+        """
+        UPDATE directory.departments
+           SET path = '/' || department_id
+         WHERE corp_id = $1 AND department_id = ANY($2::bigint[]) AND department_id <> 1
+        """,
+        corp_id,
+        list(department_ids),
+    )
+
+
+async def delete_departments(
+    connection: Connection, corp_id: str, department_ids: Sequence[int]
+) -> list[str]:
+    """Delete departments in which nothing is left; return ``tag/department`` of what was tagged."""
+    tagged = await connection.fetch(
+        """
+        DELETE FROM directory.tag_departments
+         WHERE corp_id = $1 AND department_id = ANY($2::bigint[])
+        RETURNING tag_id || '/' || department_id
+        """,
+        corp_id,
+        list(department_ids),
+    )
+    await connection.execute(
+        """
+        DELETE FROM directory.departments
+         WHERE corp_id = $1 AND department_id = ANY($2::bigint[])
+        """,
+        corp_id,
+        list(department_ids),
+    )
+    return [record[0] for record in tagged]
+
+
+async def insert_placed(
+    connection: Connection,
+    corp_id: str,
+    departments: Sequence[PlacedDepartment],
+    first_change_number: int,
+) -> None:
+    """Add departments under the ids that they have."""
+    await connection.copy_records_to_table(
+        "departments",
+        schema_name="directory",
+        columns=(
+            *("corp_id", "department_id", "parent_department_id", "name", "path"),
+            *("ancestor_ids", "department_order", "change_number"),
+        ),
+        records=[
+            (
+                *(corp_id, new.department_id, new.parent_department_id, new.name, new.path),
+                *(list(new.ancestor_ids), new.order, change_number),
+            )
+            for change_number, new in enumerate(departments, start=first_change_number)
+        ],
+    )
+    await connection.execute(
+        """
+        UPDATE directory.corps
+           SET next_department_id = greatest(next_department_id, $2)
+         WHERE corp_id = $1
+        """,
+        corp_id,
+        max(new.department_id for new in departments) + 1,
+    )
+
+
+async def update_placed(
+    connection: Connection,
+    corp_id: str,
+    departments: Sequence[PlacedDepartment],
+    first_change_number: int,
+) -> None:
+    """Have departments be where and what they are now."""
+    await connection.execute(
+        """
+        UPDATE directory.departments
+           SET name = placed.name,
+               parent_department_id = nullif(placed.parent_department_id, 0),
+               path = placed.path,
+               ancestor_ids = placed.ancestor_ids::bigint[],
+               department_order = placed.department_order,
+               change_number = $2 + placed.row_number - 1,
+               update_time = now()
+          FROM unnest($3::bigint[], $4::text[], $5::bigint[], $6::text[], $7::text[], $8::bigint[])
+               WITH ORDINALITY
+               AS placed (department_id, name, parent_department_id, path, ancestor_ids,
+                          department_order, row_number)
+         WHERE departments.corp_id = $1 AND departments.department_id = placed.department_id
+        """,
+        corp_id,
+        first_change_number,
+        [each.department_id for each in departments],
+        [each.name for each in departments],
+        [each.parent_department_id for each in departments],
+        [each.path for each in departments],
+        # An array of arrays must be rectangular: each goes as text.
+        ["{" + ",".join(map(str, each.ancestor_ids)) + "}" for each in departments],
+        [each.order for each in departments],
+    )
+
+
+async def insert_removals(
+    connection: Connection,
+    corp_id: str,
+    removed: Sequence[tuple[str, str]],
+    first_change_number: int,
+) -> None:
+    """Leave tombstones of what is gone: kinds and ids."""
+    await connection.execute(
+        """
+        INSERT INTO directory.removals (corp_id, change_number, kind, resource_id)
+        SELECT $1, $2 + row_number - 1, kind, resource_id
+          FROM unnest($3::text[], $4::text[]) WITH ORDINALITY
+               AS removed (kind, resource_id, row_number)
+        """,
+        corp_id,
+        first_change_number,
+        [kind for kind, _ in removed],
+        [resource_id for _, resource_id in removed],
+    )
