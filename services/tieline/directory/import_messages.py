@@ -1,5 +1,8 @@
 """What callers say of an import, and what they are told, between protobuf and the rules."""
 
+from collections.abc import Mapping
+from typing import TypeVar
+
 from tieline.api.directory.v1 import directory_service_pb2, import_options_pb2
 from tieline.chassis.authorization import Resource, Right, require
 from tieline.chassis.errors import InvalidArgumentError
@@ -8,6 +11,8 @@ from tieline.directory.csv_rows import Encoding
 from tieline.directory.import_options import Format, Mode, Options
 from tieline.directory.import_progress import Progress
 from tieline.directory.import_totals import errors_to_proto
+
+V = TypeVar("V")
 
 FORMATS = {
     import_options_pb2.FILE_FORMAT_UNSPECIFIED: Format.CSV,
@@ -47,6 +52,17 @@ def read_options(message: import_options_pb2.ImportOptions, field: str) -> Optio
     return Options(format_, encoding, mode, message.dry_run, message.confirmed_removals)
 
 
+def options_to_proto(options: Options) -> import_options_pb2.ImportOptions:
+    """Return the options as the API has them."""
+    return import_options_pb2.ImportOptions(
+        format=_find_value(FORMATS, options.format),
+        encoding=_find_value(ENCODINGS, options.encoding),
+        mode=_find_value(_MODES, options.mode),
+        dry_run=options.is_dry_run,
+        confirmed_removals=options.confirmed_removals,
+    )
+
+
 def check_range(principal: Principal, corp_id: str, mode: Mode) -> None:
     """Refuse a caller who may not do this somewhere in the corp.
 
@@ -62,6 +78,11 @@ def check_range(principal: Principal, corp_id: str, mode: Mode) -> None:
 def find_caller_user_id(principal: Principal) -> str:
     """Return the member that the caller is; empty for an app."""
     return principal.id if principal.kind is PrincipalKind.MEMBER else ""
+
+
+def _find_value(values: Mapping[V, object], meaning: object) -> V:
+    # The last one: the first stands for whatever is left out.
+    return [value for value, each in values.items() if each == meaning][-1]
 
 
 def progress_to_proto(progress: Progress) -> directory_service_pb2.ImportMembersResponse:

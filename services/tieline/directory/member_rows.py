@@ -174,7 +174,7 @@ class RowReader:
     def read(self, records: Sequence[CsvRecord]) -> ReadRows:
         """Return the records' members, and everything that is wrong with the others."""
         width = self._header.width
-        if all(len(record.values) == width for record in records):
+        if records and all(len(record.values) == width for record in records):
             table = [[value.strip() for value in record.values] for record in records]
             columns = list(zip(*table, strict=True))
             if all(_matches(rule, columns[at]) for at, rule in self._checks):

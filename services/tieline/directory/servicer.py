@@ -29,7 +29,7 @@ from tieline.directory.members import (
     member_key,
 )
 from tieline.directory.repositories import departments, members
-from tieline.directory.upload import read_chunks, read_config
+from tieline.directory.upload import read_chunks, read_first
 
 MAX_BATCH_USER_IDS = 1000
 
@@ -48,8 +48,8 @@ class DirectoryServicer(directory_service_pb2_grpc.DirectoryServiceServicer):
         context: Context,
     ) -> AsyncGenerator[directory_service_pb2.ImportMembersResponse, None]:
         """Commit the file's good rows batch by batch and tell how far it is."""
-        config = await read_config(request_iterator)
-        called = ImportCall(self._pool, config, self._import_max_bytes)
+        first = await read_first(request_iterator)
+        called = ImportCall(self._pool, first.config, self._import_max_bytes)
         async with aclosing(called.run(read_chunks(request_iterator))) as steps:
             async for progress in steps:
                 yield progress_to_proto(progress)

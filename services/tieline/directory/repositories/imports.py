@@ -12,7 +12,7 @@ from tieline.directory.members import fold
 
 # Written as they stand: the names are the code's.
 _FIELDS = ", ".join(FIELD_COLUMNS)
-_STORED_COLUMNS = f"""
+STORED_COLUMNS = f"""
     user_id, {_FIELDS}, department_id, state, import_id, import_line, extended_attributes,
     ARRAY(SELECT ARRAY[place.department_id, place.member_order, place.is_leader::int]
             FROM directory.member_departments AS place
@@ -20,7 +20,7 @@ _STORED_COLUMNS = f"""
            ORDER BY place.department_id <> members.department_id, place.department_id)
 """  # noqa: S608 -- columns are named by the code
 _LIST_STORED = f"""
-    SELECT {_STORED_COLUMNS}
+    SELECT {STORED_COLUMNS}
       FROM directory.members
      WHERE corp_id = $1
        AND user_id IN (
@@ -159,7 +159,7 @@ async def list_stored_members(
     records = await connection.fetch(
         _LIST_STORED, corp_id, [row.user_id for row in rows], *unique_values
     )
-    return [_to_stored(record) for record in records]
+    return [to_stored(record) for record in records]
 
 
 async def list_leaders(
@@ -355,7 +355,8 @@ def _to_json(attributes: Attributes) -> str:
     return json.dumps(attributes, ensure_ascii=False) if attributes else "{}"
 
 
-def _to_stored(record: Record) -> StoredMember:
+def to_stored(record: Record) -> StoredMember:
+    """Return the member of a record of STORED_COLUMNS."""
     user_id, *fields, _, state, import_id, line, attributes, places = record
     return StoredMember(
         user_id,
