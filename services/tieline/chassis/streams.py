@@ -51,7 +51,11 @@ class Durable:
 
 
 DURABLES = (
-    Durable("directory", "IDENTITY", ("tieline.identity.v1.corp_created",)),
+    Durable(
+        "directory",
+        "IDENTITY",
+        ("tieline.identity.v1.corp_created", "tieline.identity.v1.member_activated"),
+    ),
     Durable(
         "messaging",
         "CONTACTS",

@@ -17,7 +17,13 @@ from typing import TypeVar
 import grpc
 
 from tieline.api.contacts.v1 import contacts_service_pb2_grpc
-from tieline.api.directory.v1 import directory_service_pb2_grpc
+from tieline.api.directory.v1 import (
+    attribute_service_pb2_grpc,
+    department_service_pb2_grpc,
+    directory_service_pb2_grpc,
+    member_service_pb2_grpc,
+    tag_service_pb2_grpc,
+)
 from tieline.api.identity.v1 import identity_pb2, identity_service_pb2, identity_service_pb2_grpc
 from tieline.api.messaging.v1 import messaging_service_pb2_grpc
 from tieline.api.payments.v1 import payments_service_pb2_grpc
@@ -84,8 +90,28 @@ class _Stubs:
 
     @cached_property
     def directory(self) -> directory_service_pb2_grpc.DirectoryServiceStub:
-        """Departments and members."""
+        """Departments and members: finding, listing and importing them."""
         return directory_service_pb2_grpc.DirectoryServiceStub(self._channel("directory"))
+
+    @cached_property
+    def departments(self) -> department_service_pb2_grpc.DepartmentServiceStub:
+        """The tree of departments, one by one."""
+        return department_service_pb2_grpc.DepartmentServiceStub(self._channel("directory"))
+
+    @cached_property
+    def members(self) -> member_service_pb2_grpc.MemberServiceStub:
+        """Members, one by one and in batches."""
+        return member_service_pb2_grpc.MemberServiceStub(self._channel("directory"))
+
+    @cached_property
+    def attributes(self) -> attribute_service_pb2_grpc.AttributeServiceStub:
+        """What a corp knows of its members beyond the fields that all have."""
+        return attribute_service_pb2_grpc.AttributeServiceStub(self._channel("directory"))
+
+    @cached_property
+    def tags(self) -> tag_service_pb2_grpc.TagServiceStub:
+        """Tags of members and departments."""
+        return tag_service_pb2_grpc.TagServiceStub(self._channel("directory"))
 
     @cached_property
     def messaging(self) -> messaging_service_pb2_grpc.MessagingServiceStub:

@@ -2,29 +2,42 @@
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
 
 from tieline.api.directory.v1 import (
+    attribute_service_pb2,
+    attribute_service_pb2_grpc,
+    department_service_pb2,
+    department_service_pb2_grpc,
     directory_service_pb2,
     directory_service_pb2_grpc,
     export_service_pb2,
     export_service_pb2_grpc,
     import_service_pb2,
     import_service_pb2_grpc,
+    member_service_pb2,
+    member_service_pb2_grpc,
+    tag_service_pb2,
+    tag_service_pb2_grpc,
 )
 from tieline.chassis.events import consuming
 from tieline.chassis.grpc_server import Served
 from tieline.chassis.requests import answering
-from tieline.chassis.runtime import service_runtime
+from tieline.chassis.runtime import ServiceRuntime, service_runtime
 from tieline.chassis.streams import durables_of
 from tieline.directory.answers import build_handlers
+from tieline.directory.attribute_servicer import AttributeServicer
 from tieline.directory.consumer import HANDLERS
+from tieline.directory.department_servicer import DepartmentServicer
 from tieline.directory.export_servicer import ExportServicer
 from tieline.directory.import_servicer import ImportServicer
 from tieline.directory.import_worker import ImportWorker
+from tieline.directory.member_servicer import MemberServicer
 from tieline.directory.repositories import SCHEMA
 from tieline.directory.repositories.import_jobs import CONSTRAINT_ERRORS
 from tieline.directory.servicer import DirectoryServicer
 from tieline.directory.settings import DirectorySettings
+from tieline.directory.tag_servicer import TagServicer
 
 SETTINGS = DirectorySettings
 
@@ -43,26 +56,58 @@ async def role(settings: DirectorySettings) -> AsyncIterator[None]:
             await stack.enter_async_context(
                 consuming(runtime.broker, runtime.pool, SCHEMA, durable, HANDLERS)
             )
-        servicer = DirectoryServicer(runtime.pool, runtime.page_tokens, settings.import_max_bytes)
         worker = ImportWorker(runtime.pool)
         await stack.enter_async_context(worker.running())
         async with runtime.serving(
-            Served(
-                directory_service_pb2_grpc.add_DirectoryServiceServicer_to_server,
-                servicer,
-                directory_service_pb2.DESCRIPTOR.services_by_name["DirectoryService"],
-            ),
-            Served(
-                import_service_pb2_grpc.add_ImportServiceServicer_to_server,
-                ImportServicer(
-                    runtime.pool, runtime.page_tokens, worker, settings.import_max_bytes
-                ),
-                import_service_pb2.DESCRIPTOR.services_by_name["ImportService"],
-            ),
-            Served(
-                export_service_pb2_grpc.add_ExportServiceServicer_to_server,
-                ExportServicer(runtime.pool),
-                export_service_pb2.DESCRIPTOR.services_by_name["ExportService"],
-            ),
+            *_services(runtime, settings), *_file_services(runtime, settings, worker)
         ):
             yield
+
+
+def _file_services(
+    runtime: ServiceRuntime, settings: DirectorySettings, worker: ImportWorker
+) -> list[Served[Any]]:
+    pool, page_tokens = runtime.pool, runtime.page_tokens
+    return [
+        Served(
+            import_service_pb2_grpc.add_ImportServiceServicer_to_server,
+            ImportServicer(pool, page_tokens, worker, settings.import_max_bytes),
+            import_service_pb2.DESCRIPTOR.services_by_name["ImportService"],
+        ),
+        Served(
+            export_service_pb2_grpc.add_ExportServiceServicer_to_server,
+            ExportServicer(pool),
+            export_service_pb2.DESCRIPTOR.services_by_name["ExportService"],
+        ),
+    ]
+
+
+def _services(runtime: ServiceRuntime, settings: DirectorySettings) -> list[Served[Any]]:
+    pool, page_tokens = runtime.pool, runtime.page_tokens
+    return [
+        Served(
+            directory_service_pb2_grpc.add_DirectoryServiceServicer_to_server,
+            DirectoryServicer(pool, page_tokens, settings.import_max_bytes),
+            directory_service_pb2.DESCRIPTOR.services_by_name["DirectoryService"],
+        ),
+        Served(
+            department_service_pb2_grpc.add_DepartmentServiceServicer_to_server,
+            DepartmentServicer(pool),
+            department_service_pb2.DESCRIPTOR.services_by_name["DepartmentService"],
+        ),
+        Served(
+            member_service_pb2_grpc.add_MemberServiceServicer_to_server,
+            MemberServicer(pool, page_tokens),
+            member_service_pb2.DESCRIPTOR.services_by_name["MemberService"],
+        ),
+        Served(
+            attribute_service_pb2_grpc.add_AttributeServiceServicer_to_server,
+            AttributeServicer(pool, page_tokens),
+            attribute_service_pb2.DESCRIPTOR.services_by_name["AttributeService"],
+        ),
+        Served(
+            tag_service_pb2_grpc.add_TagServiceServicer_to_server,
+            TagServicer(pool, page_tokens),
+            tag_service_pb2.DESCRIPTOR.services_by_name["TagService"],
+        ),
+    ]

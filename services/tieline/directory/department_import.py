@@ -7,24 +7,19 @@ The corp's lock is held for some 2 s where all of 30,000 departments change.
 from contextlib import aclosing
 from typing import BinaryIO
 
-from tieline.api.directory.v1 import directory_pb2
-from tieline.chassis.outbox import build_event, insert_events
-from tieline.chassis.postgres import Connection, Pool, transaction
+from tieline.chassis.postgres import Pool, transaction
+from tieline.directory.corp_writes import CorpWrite
 from tieline.directory.csv_rows import CsvRecord
 from tieline.directory.department_replacement import Replacement, plan_replacement
-from tieline.directory.department_rows import MAX_DEPARTMENTS, DepartmentFile, read_departments
+from tieline.directory.department_rows import DepartmentFile, read_departments
+from tieline.directory.departments import MAX_DEPARTMENTS
 from tieline.directory.import_options import Options, check_removals, is_mass_delete
 from tieline.directory.import_progress import Keeper, Progress
 from tieline.directory.import_totals import Totals
 from tieline.directory.member_rows import RowError
 from tieline.directory.record_files import FileTooLargeError, read_records
-from tieline.directory.repositories import SCHEMA, corps
 from tieline.directory.repositories import department_replacement as repository
-
-DEPARTMENTS_CHANGED = "tieline.directory.v1.departments_changed"
-
-# Some bytes an id: a hundredth of what an event may have.
-_EVENT_DEPARTMENT_IDS = 1000
+from tieline.directory.repositories import tags
 
 
 async def read_file(file: BinaryIO, options: Options) -> DepartmentFile:
@@ -49,11 +44,12 @@ async def replace_departments(
         totals.confirmation_needed = is_mass_delete(len(plan.removed_ids), len(stored))
         return Progress(totals, _count(plan, totals))
     async with transaction(pool) as connection:
-        await corps.lock_corp(connection, corp_id)
+        write = await CorpWrite.begin(connection, corp_id)
         stored = await repository.list_stored(connection, corp_id)
         plan = plan_replacement(file, stored)
         check_removals(len(plan.removed_ids), len(stored), options.confirmed_removals)
-        await _write(connection, corp_id, plan)
+        await _write(write, plan)
+        await write.finish()
         errors = _count(plan, totals)
         await keeper.keep(connection, totals, errors)
     return Progress(totals, errors)
@@ -68,41 +64,22 @@ def _count(plan: Replacement, totals: Totals) -> list[RowError]:
     return totals.take_errors(plan.errors)
 
 
-async def _write(connection: Connection, corp_id: str, plan: Replacement) -> None:
-    changed = [each.department_id for each in (*plan.added, *plan.updated)] + plan.removed_ids
-    if not changed:
-        return
+async def _write(write: CorpWrite, plan: Replacement) -> None:
+    connection, corp_id = write.connection, write.corp_id
     await repository.take_paths_away(
         connection, corp_id, [each.department_id for each in plan.updated]
     )
-    gone: list[tuple[str, str]] = []
     if plan.removed_ids:
-        tagged = await repository.delete_departments(connection, corp_id, plan.removed_ids)
-        gone = [("tag_department", each) for each in tagged]
-        gone += [("department", str(each)) for each in plan.removed_ids]
-    number = await corps.advance_change_number(
-        connection, corp_id, len(plan.added) + len(plan.updated) + len(gone)
-    )
+        untagged = await tags.untag_departments(connection, corp_id, plan.removed_ids)
+        await write.record_removals("tag_department", [f"{tag}/{id_}" for tag, id_ in untagged])
+        write.note_tags(tag for tag, _ in untagged)
+        await repository.delete_departments(connection, corp_id, plan.removed_ids)
+        await write.record_removals("department", [str(each) for each in plan.removed_ids])
     if plan.added:
+        number = await write.take_numbers(len(plan.added))
         await repository.insert_placed(connection, corp_id, plan.added, number)
-    number += len(plan.added)
     if plan.updated:
+        number = await write.take_numbers(len(plan.updated))
         await repository.update_placed(connection, corp_id, plan.updated, number)
-    number += len(plan.updated)
-    if gone:
-        await repository.insert_removals(connection, corp_id, gone, number)
-    await insert_events(
-        connection,
-        SCHEMA,
-        [
-            build_event(
-                DEPARTMENTS_CHANGED,
-                corp_id,
-                corp_id,
-                directory_pb2.DepartmentsChanged(
-                    corp_id=corp_id, department_ids=changed[start : start + _EVENT_DEPARTMENT_IDS]
-                ),
-            )
-            for start in range(0, len(changed), _EVENT_DEPARTMENT_IDS)
-        ],
-    )
+    write.note_departments(each.department_id for each in (*plan.added, *plan.updated))
+    write.note_departments(plan.removed_ids)

@@ -8,12 +8,10 @@ import re
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from tieline.directory.departments import MAX_PATH_CHARACTERS, normalise_path
+from tieline.directory.departments import MAX_ORDER, MAX_PATH_CHARACTERS, normalise_path
 
 # The open API's limit.
 MAX_DEPARTMENTS_OF_MEMBER = 100
-
-MAX_ORDER = 2**32 - 1
 
 _SEPARATOR = re.compile(r"(?<!\\);")
 

@@ -10,8 +10,9 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from tieline.directory.department_rows import MAX_DEPARTMENTS, DepartmentFile, DepartmentRow
+from tieline.directory.department_rows import DepartmentFile, DepartmentRow
 from tieline.directory.departments import (
+    MAX_DEPARTMENTS,
     MAX_LEVELS,
     MAX_PATH_CHARACTERS,
     ROOT_DEPARTMENT_ID,

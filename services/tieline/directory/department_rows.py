@@ -5,18 +5,18 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from tieline.directory.csv_rows import CsvMalformedError, CsvRecord
-from tieline.directory.departments import ROOT_DEPARTMENT_ID, normalise_path
+from tieline.directory.departments import (
+    MAX_DEPARTMENT_ID,
+    MAX_ORDER,
+    ROOT_DEPARTMENT_ID,
+    normalise_path,
+)
 from tieline.directory.import_columns import (
     DEPARTMENT_HEADERS,
     REQUIRED_DEPARTMENT_COLUMNS,
     Header,
 )
 from tieline.directory.member_rows import RowError
-
-# The open API's limits.
-MAX_DEPARTMENTS = 30_000
-MAX_DEPARTMENT_ID = 2**31 - 1
-MAX_ORDER = 2**32 - 1
 
 _NAME_RULE = 'must have 1 to 64 characters, none of \\ : * ? " < > | / or control characters'
 _ID_RULE = f"must be a number from 1 to {MAX_DEPARTMENT_ID}"

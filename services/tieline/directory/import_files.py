@@ -11,7 +11,7 @@ from tieline.directory.import_options import Mode, Options
 from tieline.directory.import_progress import Keeper, Progress
 from tieline.directory.import_run import MemberFileImport, RunState
 from tieline.directory.import_writes import MemberWriter
-from tieline.directory.repositories import imports
+from tieline.directory.repositories import imports, removals
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,9 @@ class FileImport:
         leaving = 0
         if replaces:
             staying = await members.find_present(file, state)
-            kept = {self.caller_user_id} if self.caller_user_id else set()
+            async with self.pool.acquire() as connection:
+                owner = await removals.find_owner(connection, self.corp_id)
+            kept = {self.caller_user_id, owner} - {""}
             if state.checked_change_number is None:
                 leaving = await members.check_removals(staying, kept, state)
             staying |= kept

@@ -15,12 +15,14 @@ from dataclasses import dataclass, field
 from typing import BinaryIO
 
 from tieline.chassis.postgres import Pool, transaction
+from tieline.directory.corp_writes import CorpWrite
 from tieline.directory.import_batches import BATCH_RECORDS, Batch, BatchBuilder
 from tieline.directory.import_options import Options, check_removals, is_mass_delete
 from tieline.directory.import_preview import Preview
 from tieline.directory.import_progress import Keeper, Progress
 from tieline.directory.import_totals import Totals
 from tieline.directory.import_writes import MemberWriter
+from tieline.directory.member_changes import leave
 from tieline.directory.prefetch import prefetched
 from tieline.directory.record_files import read_records
 from tieline.directory.repositories import removals
@@ -122,12 +124,20 @@ class MemberFileImport:
             after = listed[-1]
             absent = [user_id for user_id in listed if user_id not in staying]
             if absent:
-                async with transaction(self._pool) as connection:
-                    state.totals.removed += await removals.remove_members(
-                        connection, self._corp_id, absent, number
-                    )
-                    await self._keeper.keep(connection, state.totals, [])
+                await self._remove(absent, number, state.totals)
                 yield Progress(state.totals, [])
+
+    async def _remove(self, user_ids: list[str], change_number: int, totals: Totals) -> None:
+        async with transaction(self._pool) as connection:
+            write = await CorpWrite.begin(connection, self._corp_id)
+            leaving = await removals.list_still_unchanged(
+                connection, self._corp_id, user_ids, change_number
+            )
+            if leaving:
+                await leave(write, leaving)
+                await write.finish()
+            totals.removed += len(leaving)
+            await self._keeper.keep(connection, totals, [])
 
     async def _read_batches(self, file: BinaryIO, *, skip: int = 0) -> AsyncGenerator[Batch, None]:
         """Yield the file's batches without the first ``skip`` rows."""

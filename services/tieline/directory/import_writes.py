@@ -1,12 +1,13 @@
 """One transaction of an import: what a batch of rows makes of a corp, and what is told of it."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from tieline.api.directory.v1 import directory_pb2
-from tieline.chassis.outbox import Event, build_event, insert_events
 from tieline.chassis.postgres import Connection
+from tieline.directory.corp_writes import CorpWrite
 from tieline.directory.departments import (
+    MAX_DEPARTMENTS,
     NewDepartment,
     list_with_ancestors,
     plan_departments,
@@ -15,17 +16,15 @@ from tieline.directory.import_batches import (
     LEADER_PLACE,
     Batch,
     BatchPlan,
+    PlannedMember,
     StoredMember,
     Surroundings,
     plan_batch,
 )
 from tieline.directory.import_preview import Preview
-from tieline.directory.repositories import SCHEMA, corps, imports
-
-MEMBERS_IMPORTED = "tieline.directory.v1.members_imported"
-
-# 64 bytes a user id and a few for framing: an eighth of what an event may have.
-EVENT_USER_IDS = 1000
+from tieline.directory.limits import check_limit
+from tieline.directory.members import Member, MemberDepartment
+from tieline.directory.repositories import departments, imports, member_writes
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,27 +55,34 @@ class MemberWriter:
         """Store the good rows, in the caller's transaction."""
         if not batch.read.rows:
             return self.refuse(batch)
-        corp_id = self._corp_id
-        corp = await corps.lock_corp(connection, corp_id)
-        plan = await self._plan(connection, batch, corp.next_department_id, None)
-        changed = [each.user_id for each in plan.batch.members if each.is_changed]
-        number = 0
-        if plan.new_departments or changed:
-            number = await corps.advance_change_number(
-                connection, corp_id, len(plan.new_departments) + len(changed)
-            )
-        if plan.new_departments:
-            await imports.insert_departments(connection, corp_id, plan.new_departments, number)
+        write = await CorpWrite.begin(connection, self._corp_id)
+        plan = await self._plan(connection, batch, write.corp.next_department_id, None)
+        changed = [member for member in plan.batch.members if member.is_changed]
+        await self._make_departments(write, plan.new_departments)
         await imports.write_members(
             connection,
-            corp_id,
+            self._corp_id,
             self._import_id,
             plan.batch.members,
             plan.department_ids,
-            number + len(plan.new_departments),
+            await write.take_numbers(len(changed)) if changed else 0,
         )
-        await insert_events(connection, SCHEMA, self._build_events(changed))
+        await _write_leadership(write, changed, plan.department_ids)
+        user_ids = [member.user_id for member in changed]
+        write.tell_of_members("members_imported", directory_pb2.MembersImported, user_ids)
+        write.note_members(user_ids)
+        await write.finish()
         return BatchOutcome(plan.batch, len(plan.new_departments))
+
+    async def _make_departments(self, write: CorpWrite, new: list[NewDepartment]) -> None:
+        if not new:
+            return
+        connection, corp_id = write.connection, write.corp_id
+        count = await departments.count_departments(connection, corp_id)
+        check_limit(count + len(new), "departments", MAX_DEPARTMENTS)
+        number = await write.take_numbers(len(new))
+        await imports.insert_departments(connection, corp_id, new, number)
+        write.note_departments(department.department_id for department in new)
 
     @staticmethod
     def refuse(batch: Batch) -> BatchOutcome:
@@ -137,15 +143,29 @@ class MemberWriter:
             can_manage_member=lambda member: any(place[0] in within for place in member.places),
         )
 
-    def _build_events(self, user_ids: list[str]) -> list[Event]:
-        return [
-            build_event(
-                MEMBERS_IMPORTED,
-                self._corp_id,
-                self._corp_id,
-                directory_pb2.MembersImported(
-                    corp_id=self._corp_id, user_ids=user_ids[start : start + EVENT_USER_IDS]
-                ),
-            )
-            for start in range(0, len(user_ids), EVENT_USER_IDS)
-        ]
+
+async def _write_leadership(
+    write: CorpWrite, changed: Sequence[PlannedMember], department_ids: Mapping[str, int]
+) -> None:
+    """Have the lists of departments' leaders be what the members' rows say."""
+    leading = [
+        Member(
+            member.user_id,
+            departments=tuple(
+                MemberDepartment(department_ids[path], order, is_leader)
+                for path, order, is_leader in zip(
+                    member.departments, member.orders, member.leaders, strict=True
+                )
+            ),
+        )
+        for member in changed
+        if any(member.leaders)
+        or (member.before is not None and any(place[2] for place in member.before.places))
+    ]
+    if not leading:
+        return
+    led = await member_writes.replace_leadership(write.connection, write.corp_id, leading)
+    if led:
+        number = await write.take_numbers(len(led))
+        await departments.touch_departments(write.connection, write.corp_id, led, number)
+        write.note_departments(led)

@@ -11,22 +11,26 @@ from tieline.api.directory.v1 import (
 from tieline.chassis.calls import current_principal
 from tieline.chassis.errors import (
     InvalidArgumentError,
-    NotFoundError,
 )
-from tieline.chassis.fields import check_text, check_user_id, raise_violations, to_timestamp
+from tieline.chassis.fields import check_text, check_user_id, raise_violations
 from tieline.chassis.grpc_context import Context
 from tieline.chassis.page_tokens import PageTokens, page_size
 from tieline.chassis.postgres import Connection, Pool
-from tieline.directory.departments import Department
+from tieline.directory.department_messages import to_department
+from tieline.directory.departments import department_not_found_error
 from tieline.directory.import_call import ImportCall
 from tieline.directory.import_messages import progress_to_proto
+from tieline.directory.member_messages import STATES, to_member
 from tieline.directory.members import (
     BEFORE_ALL_RESULTS,
+    LISTED_STATES,
     MAX_QUERY_CHARACTERS,
     Member,
+    MemberState,
     SearchPosition,
     fold,
     member_key,
+    user_not_found_error,
 )
 from tieline.directory.repositories import departments, members
 from tieline.directory.upload import read_chunks, read_first
@@ -65,7 +69,7 @@ class DirectoryServicer(directory_service_pb2_grpc.DirectoryServiceServicer):
         check_user_id(request.user_id, "user_id", violations)
         raise_violations(violations)
         [member] = await self._get_members(corp_id, [request.user_id])
-        return directory_service_pb2.GetMemberResponse(member=_member_to_proto(member))
+        return directory_service_pb2.GetMemberResponse(member=to_member(member))
 
     async def BatchGetMembers(
         self,
@@ -82,7 +86,7 @@ class DirectoryServicer(directory_service_pb2_grpc.DirectoryServiceServicer):
         raise_violations(violations)
         found = await self._get_members(corp_id, request.user_ids)
         return directory_service_pb2.BatchGetMembersResponse(
-            members=[_member_to_proto(member) for member in found]
+            members=[to_member(member) for member in found]
         )
 
     async def _get_members(self, corp_id: str, user_ids: Sequence[str]) -> list[Member]:
@@ -91,7 +95,7 @@ class DirectoryServicer(directory_service_pb2_grpc.DirectoryServiceServicer):
             found = await members.find_members(connection, corp_id, keys)
         for user_id, key in zip(user_ids, keys, strict=True):
             if key not in found:
-                raise NotFoundError("USER_NOT_FOUND", "no such member", {"userId": user_id})
+                raise user_not_found_error(user_id)
         return [found[key] for key in keys]
 
     async def SearchMembers(
@@ -116,7 +120,7 @@ class DirectoryServicer(directory_service_pb2_grpc.DirectoryServiceServicer):
                 connection, corp_id, [at.user_id for at in page]
             )
         return directory_service_pb2.SearchMembersResponse(
-            members=[_member_to_proto(by_user_id[at.user_id]) for at in page],
+            members=[to_member(by_user_id[at.user_id]) for at in page],
             next_page_token=next_page_token,
         )
 
@@ -128,21 +132,34 @@ class DirectoryServicer(directory_service_pb2_grpc.DirectoryServiceServicer):
         """List members by user id, of the corp or of one department."""
         corp_id = current_principal().require_corp(request.corp_id)
         size = page_size(request.page_size, default=100, maximum=1000)
+        states = _read_states(request.states)
         position = self._page_tokens.decode(request.page_token, request)
+        after_user_id = "" if position is None else str(position[0])
         async with self._pool.acquire() as connection:
-            await _check_department(connection, corp_id, request.department_id)
-            listed = await members.list_members(
-                connection,
-                corp_id,
-                department_id=request.department_id,
-                after_user_id="" if position is None else str(position[0]),
-                limit=size + 1,
-            )
+            if request.department_id:
+                listed = await members.list_members_of(
+                    connection,
+                    corp_id,
+                    await _find_departments(
+                        connection, corp_id, request.department_id, request.fetch_children
+                    ),
+                    states=states,
+                    after_user_id=after_user_id,
+                    limit=size + 1,
+                )
+            else:
+                listed = await members.list_members(
+                    connection,
+                    corp_id,
+                    states=states,
+                    after_user_id=after_user_id,
+                    limit=size + 1,
+                )
         page, next_page_token = self._page_tokens.cut(
             listed, size, request, lambda member: [member.user_id]
         )
         return directory_service_pb2.ListMembersResponse(
-            members=[_member_to_proto(member) for member in page],
+            members=[to_member(member) for member in page],
             next_page_token=next_page_token,
         )
 
@@ -166,42 +183,33 @@ class DirectoryServicer(directory_service_pb2_grpc.DirectoryServiceServicer):
             listed, size, request, lambda department: [department.department_id]
         )
         return directory_service_pb2.ListDepartmentsResponse(
-            departments=[_department_to_proto(department) for department in page],
+            departments=[to_department(department) for department in page],
             next_page_token=next_page_token,
         )
 
 
-async def _check_department(connection: Connection, corp_id: str, department_id: int) -> None:
-    if department_id and not await departments.has_department(connection, corp_id, department_id):
-        raise NotFoundError(
-            "DEPARTMENT_NOT_FOUND", "no such department", {"departmentId": str(department_id)}
-        )
+async def _find_departments(
+    connection: Connection, corp_id: str, department_id: int, fetch_children: bool
+) -> list[int]:
+    """Return the department and, if asked for, those below it."""
+    if not await departments.has_department(connection, corp_id, department_id):
+        raise department_not_found_error(department_id)
+    if not fetch_children:
+        return [department_id]
+    return [department_id, *await departments.list_below(connection, corp_id, department_id)]
+
+
+def _read_states(
+    states: Sequence["directory_pb2.MemberState.ValueType"],
+) -> frozenset[MemberState]:
+    """Return the states to list; all of those who have not left where none is named."""
+    known = {number: state for state, number in STATES.items()}
+    if not set(states) <= known.keys():
+        raise InvalidArgumentError({"states": "must be values of MemberState"})
+    return frozenset(known[number] for number in states) or LISTED_STATES
 
 
 def _to_search_position(
     closeness: str | int, name_folded: str | int, user_id: str | int
 ) -> SearchPosition:
     return SearchPosition(int(closeness), str(name_folded), str(user_id))
-
-
-def _member_to_proto(member: Member) -> directory_pb2.Member:
-    return directory_pb2.Member(
-        user_id=member.user_id,
-        name=member.name,
-        department_id=member.department_id,
-        position=member.position,
-        mobile=member.mobile,
-        email=member.email,
-        create_time=to_timestamp(member.create_time),
-        update_time=to_timestamp(member.update_time),
-    )
-
-
-def _department_to_proto(department: Department) -> directory_pb2.Department:
-    return directory_pb2.Department(
-        department_id=department.department_id,
-        name=department.name,
-        parent_department_id=department.parent_department_id,
-        path=department.path,
-        member_count=department.member_count,
-    )

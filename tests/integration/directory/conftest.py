@@ -8,6 +8,7 @@ from nats.aio.client import Client
 
 from engines import connected
 from fakes.directory_corps import Corp, publish_corp_created
+from fakes.directory_writers import Writer
 from fakes.eventually import eventually
 from fakes.tokens import TestTokens
 from tieline.api.directory.v1 import directory_service_pb2_grpc
@@ -65,3 +66,24 @@ async def corp(make_corp: Callable[[], Awaitable[Corp]]) -> Corp:
 @pytest.fixture
 async def other_corp(make_corp: Callable[[], Awaitable[Corp]]) -> Corp:
     return await make_corp()
+
+
+@pytest.fixture(scope="session")
+async def channel(
+    start_service: Callable[[str], Awaitable[grpc.aio.Channel]],
+) -> grpc.aio.Channel:
+    return await start_service("directory")
+
+
+@pytest.fixture
+def owner(corp: Corp, channel: grpc.aio.Channel) -> Writer:
+    """The corp's owner, who may change everything in it."""
+    return Writer(corp.corp_id, channel, corp.tokens.administrator(corp.corp_id, "boss"))
+
+
+@pytest.fixture
+def other_owner(other_corp: Corp, channel: grpc.aio.Channel) -> Writer:
+    """The owner of another corp."""
+    return Writer(
+        other_corp.corp_id, channel, other_corp.tokens.administrator(other_corp.corp_id, "boss")
+    )

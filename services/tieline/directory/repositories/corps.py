@@ -1,5 +1,6 @@
 """Corps, as identity's events tell of them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tieline.chassis.errors import UnavailableError
@@ -16,6 +17,10 @@ class LockedCorp:
 
     next_department_id: int
     last_change_number: int
+    owner_user_id: str
+    """Empty where it is not known."""
+
+    next_tag_id: int
 
 
 def corp_not_ready_error() -> UnavailableError:
@@ -27,22 +32,34 @@ def corp_not_ready_error() -> UnavailableError:
     )
 
 
-async def insert_corp(connection: Connection, corp_id: str, display_name: str) -> None:
-    """Add the corp and its root department; a repeat changes nothing."""
-    await connection.execute(
-        "INSERT INTO directory.corps (corp_id) VALUES ($1) ON CONFLICT DO NOTHING", corp_id
+async def insert_corp(
+    connection: Connection, corp_id: str, display_name: str, owner_user_id: str
+) -> bool:
+    """Add the corp and its root department; False where they are there already."""
+    is_new = await connection.fetchval(
+        """
+        INSERT INTO directory.corps (corp_id, owner_user_id, last_change_number)
+        VALUES ($1, $2, 1)
+        ON CONFLICT ON CONSTRAINT corps_pkey DO NOTHING
+        RETURNING true
+        """,
+        corp_id,
+        owner_user_id,
     )
+    if not is_new:
+        return False
     await connection.execute(
         """
-        INSERT INTO directory.departments (corp_id, department_id, name, path)
-        VALUES ($1, $2, $3, $4)
-        ON CONFLICT DO NOTHING
+        INSERT INTO directory.departments
+               (corp_id, department_id, name, path, ancestor_ids, change_number)
+        VALUES ($1, $2, $3, $4, ARRAY[$2::bigint], 1)
         """,
         corp_id,
         ROOT_DEPARTMENT_ID,
         display_name,
         ROOT_PATH,
     )
+    return True
 
 
 async def has_corp(connection: Connection, corp_id: str) -> bool:
@@ -60,7 +77,7 @@ async def lock_corp(connection: Connection, corp_id: str) -> LockedCorp:
     """
     row = await connection.fetchrow(
         """
-        SELECT next_department_id, last_change_number
+        SELECT next_department_id, last_change_number, owner_user_id, next_tag_id
           FROM directory.corps
          WHERE corp_id = $1
            FOR NO KEY UPDATE
@@ -85,3 +102,50 @@ async def advance_change_number(connection: Connection, corp_id: str, count: int
         count,
     )
     return last - count + 1
+
+
+async def raise_next_department_id(connection: Connection, corp_id: str, used: int) -> None:
+    """Have ids that are made from now on be above ``used``."""
+    await connection.execute(
+        """
+        UPDATE directory.corps
+           SET next_department_id = greatest(next_department_id, $2 + 1)
+         WHERE corp_id = $1
+        """,
+        corp_id,
+        used,
+    )
+
+
+async def raise_next_tag_id(connection: Connection, corp_id: str, used: int) -> None:
+    """Have ids that are made from now on be above ``used``."""
+    await connection.execute(
+        """
+        UPDATE directory.corps
+           SET next_tag_id = greatest(next_tag_id, $2 + 1)
+         WHERE corp_id = $1
+        """,
+        corp_id,
+        used,
+    )
+
+
+async def insert_removals(
+    connection: Connection,
+    corp_id: str,
+    kind: str,
+    resource_ids: Sequence[str],
+    first_change_number: int,
+) -> None:
+    """Leave a tombstone of each, with numbers from ``first_change_number`` on."""
+    await connection.execute(
+        """
+        INSERT INTO directory.removals (corp_id, change_number, kind, resource_id)
+        SELECT $1, $4 + row_number - 1, $2, resource_id
+          FROM unnest($3::text[]) WITH ORDINALITY AS removed (resource_id, row_number)
+        """,
+        corp_id,
+        kind,
+        list(resource_ids),
+        first_change_number,
+    )

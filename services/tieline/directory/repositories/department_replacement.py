@@ -44,17 +44,8 @@ async def take_paths_away(
 
 async def delete_departments(
     connection: Connection, corp_id: str, department_ids: Sequence[int]
-) -> list[str]:
-    """Delete departments in which nothing is left; return ``tag/department`` of what was tagged."""
-    tagged = await connection.fetch(
-        """
-        DELETE FROM directory.tag_departments
-         WHERE corp_id = $1 AND department_id = ANY($2::bigint[])
-        RETURNING tag_id || '/' || department_id
-        """,
-        corp_id,
-        list(department_ids),
-    )
+) -> None:
+    """Delete departments in which nothing is left."""
     await connection.execute(
         """
         DELETE FROM directory.departments
@@ -63,7 +54,6 @@ async def delete_departments(
         corp_id,
         list(department_ids),
     )
-    return [record[0] for record in tagged]
 
 
 async def insert_placed(
@@ -131,25 +121,4 @@ async def update_placed(
         # An array of arrays must be rectangular: each goes as text.
         ["{" + ",".join(map(str, each.ancestor_ids)) + "}" for each in departments],
         [each.order for each in departments],
-    )
-
-
-async def insert_removals(
-    connection: Connection,
-    corp_id: str,
-    removed: Sequence[tuple[str, str]],
-    first_change_number: int,
-) -> None:
-    """Leave tombstones of what is gone: kinds and ids."""
-    await connection.execute(
-        """
-        INSERT INTO directory.removals (corp_id, change_number, kind, resource_id)
-        SELECT $1, $2 + row_number - 1, kind, resource_id
-          FROM unnest($3::text[], $4::text[]) WITH ORDINALITY
-               AS removed (kind, resource_id, row_number)
-        """,
-        corp_id,
-        first_change_number,
-        [kind for kind, _ in removed],
-        [resource_id for _, resource_id in removed],
     )

@@ -1,16 +1,8 @@
 """Members who leave because a file does not name them."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 
-from tieline.api.directory.v1 import directory_pb2
-from tieline.chassis.outbox import build_event, insert_events
 from tieline.chassis.postgres import Connection
-from tieline.directory.repositories import SCHEMA, corps
-
-MEMBER_LEFT = "tieline.directory.v1.member_left"
-
-# 64 bytes a user id and a few for framing: an eighth of what an event may have.
-_EVENT_USER_IDS = 1000
 
 
 async def find_last_change_number(connection: Connection, corp_id: str) -> int:
@@ -63,14 +55,10 @@ async def list_unchanged(
     return [row["user_id"] for row in rows]
 
 
-async def remove_members(
-    connection: Connection, corp_id: str, user_ids: Sequence[str], change_number: int
-) -> int:
-    """Have those of the members leave who were not changed behind the number; return how many.
-
-    The caller's transaction takes the corp's lock here.
-    """
-    await corps.lock_corp(connection, corp_id)
+async def list_still_unchanged(
+    connection: Connection, corp_id: str, user_ids: Collection[str], change_number: int
+) -> list[str]:
+    """Return those of the members who are of the corp and were not changed behind the number."""
     rows = await connection.fetch(
         """
         SELECT user_id
@@ -83,41 +71,12 @@ async def remove_members(
         list(user_ids),
         change_number,
     )
-    leaving = [row["user_id"] for row in rows]
-    if leaving:
-        await _leave(connection, corp_id, leaving)
-    return len(leaving)
+    return [row["user_id"] for row in rows]
 
 
-async def _leave(connection: Connection, corp_id: str, user_ids: Sequence[str]) -> None:
-    first = await corps.advance_change_number(connection, corp_id, len(user_ids))
-    await connection.execute(
-        """
-        UPDATE directory.members
-           SET state = 'left', leave_time = now(), department_id = 1, mobile = '', email = '',
-               biz_email = '', telephone = '', address = '', direct_leader = '',
-               change_number = $3 + gone.row_number - 1, update_time = now()
-          FROM unnest($2::text[]) WITH ORDINALITY AS gone (gone_id, row_number)
-         WHERE corp_id = $1 AND user_id = gone.gone_id
-        """,
-        corp_id,
-        list(user_ids),
-        first,
+async def find_owner(connection: Connection, corp_id: str) -> str:
+    """Return the corp's owner; empty where it is not known."""
+    owner: str = await connection.fetchval(
+        "SELECT owner_user_id FROM directory.corps WHERE corp_id = $1", corp_id
     )
-    await connection.execute(
-        "DELETE FROM directory.member_departments WHERE corp_id = $1 AND user_id = ANY($2::text[])",
-        corp_id,
-        list(user_ids),
-    )
-    events = [
-        build_event(
-            MEMBER_LEFT,
-            corp_id,
-            corp_id,
-            directory_pb2.MemberLeft(
-                corp_id=corp_id, user_ids=user_ids[start : start + _EVENT_USER_IDS]
-            ),
-        )
-        for start in range(0, len(user_ids), _EVENT_USER_IDS)
-    ]
-    await insert_events(connection, SCHEMA, events)
+    return owner

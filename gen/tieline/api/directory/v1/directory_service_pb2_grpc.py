@@ -138,7 +138,7 @@ class DirectoryServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListMembers(self, request, context):
-        """ListMembers lists members by user id, of the corp or of one department.
+        """ListMembers lists members by user id, of the corp, of one department, or of all below it too.
 
         Errors: NOT_FOUND DEPARTMENT_NOT_FOUND; INVALID_ARGUMENT INVALID_FIELD, PAGE_TOKEN_INVALID.
         """

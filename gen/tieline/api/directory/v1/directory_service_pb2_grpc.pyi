@@ -67,7 +67,7 @@ class DirectoryServiceStub:
     Errors: INVALID_ARGUMENT INVALID_FIELD, PAGE_TOKEN_INVALID.
     """
     ListMembers: _aio.UnaryUnaryMultiCallable[_directory_service_pb2.ListMembersRequest, _directory_service_pb2.ListMembersResponse]
-    """ListMembers lists members by user id, of the corp or of one department.
+    """ListMembers lists members by user id, of the corp, of one department, or of all below it too.
 
     Errors: NOT_FOUND DEPARTMENT_NOT_FOUND; INVALID_ARGUMENT INVALID_FIELD, PAGE_TOKEN_INVALID.
     """
@@ -160,7 +160,7 @@ class DirectoryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _directory_service_pb2.ListMembersRequest,
         context: _aio.ServicerContext[_directory_service_pb2.ListMembersRequest, _abc.Awaitable[_directory_service_pb2.ListMembersResponse]],
     ) -> _abc.Awaitable[_directory_service_pb2.ListMembersResponse]:
-        """ListMembers lists members by user id, of the corp or of one department.
+        """ListMembers lists members by user id, of the corp, of one department, or of all below it too.
 
         Errors: NOT_FOUND DEPARTMENT_NOT_FOUND; INVALID_ARGUMENT INVALID_FIELD, PAGE_TOKEN_INVALID.
         """

@@ -32,6 +32,56 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """INVALID_ARGUMENT: the file can't be read as CSV from here on. Metadata: `line`."""
     ERROR_REASON_CORP_NOT_READY: _ErrorReason.ValueType  # 4
     """UNAVAILABLE with RetryInfo: the directory has not heard of the new corp yet."""
+    ERROR_REASON_DEPARTMENT_EXISTS: _ErrorReason.ValueType  # 10
+    """ALREADY_EXISTS: a sibling has the name. Metadata: `departmentId` of the sibling."""
+    ERROR_REASON_DEPARTMENT_ID_TAKEN: _ErrorReason.ValueType  # 11
+    """ALREADY_EXISTS: the corp has a department of this id. Metadata: `departmentId`."""
+    ERROR_REASON_DEPARTMENT_TOO_DEEP: _ErrorReason.ValueType  # 12
+    """FAILED_PRECONDITION: the department, or one below it, would be at more than 15 levels below the
+    root, or its path longer than 512 characters. Metadata: `maximum`.
+    """
+    ERROR_REASON_DEPARTMENT_CYCLE: _ErrorReason.ValueType  # 13
+    """FAILED_PRECONDITION: a department can be neither under itself nor under one below it."""
+    ERROR_REASON_DEPARTMENT_HAS_CHILDREN: _ErrorReason.ValueType  # 14
+    """FAILED_PRECONDITION: delete or move the departments below it first."""
+    ERROR_REASON_DEPARTMENT_HAS_MEMBERS: _ErrorReason.ValueType  # 15
+    """FAILED_PRECONDITION: move its members first."""
+    ERROR_REASON_ROOT_DEPARTMENT: _ErrorReason.ValueType  # 16
+    """FAILED_PRECONDITION: the root can be neither moved nor ordered nor deleted."""
+    ERROR_REASON_LIMIT_REACHED: _ErrorReason.ValueType  # 17
+    """FAILED_PRECONDITION: there are as many as there may be. Metadata: `limit`, which one, and
+    `maximum`.
+    """
+    ERROR_REASON_USER_EXISTS: _ErrorReason.ValueType  # 18
+    """ALREADY_EXISTS: the corp has a member of this user id, in whatever case. Metadata: `userId`."""
+    ERROR_REASON_FIELD_TAKEN: _ErrorReason.ValueType  # 19
+    """ALREADY_EXISTS: another member has this number or address. Metadata: `field` and, where the
+    value was given for one of several members, `userId` of that one.
+    """
+    ERROR_REASON_LEADER_CYCLE: _ErrorReason.ValueType  # 20
+    """FAILED_PRECONDITION: the member would report to himself or herself, directly or through others.
+    Metadata: `userId`.
+    """
+    ERROR_REASON_MEMBER_LEFT: _ErrorReason.ValueType  # 21
+    """FAILED_PRECONDITION: the member left; CreateMember brings him or her back. Metadata: `userId`."""
+    ERROR_REASON_OWNER_STAYS: _ErrorReason.ValueType  # 22
+    """FAILED_PRECONDITION: the corp's owner can be neither disabled nor deleted. Metadata: `userId`."""
+    ERROR_REASON_ATTRIBUTE_NOT_FOUND: _ErrorReason.ValueType  # 23
+    """NOT_FOUND: no such attribute in the corp. Metadata: `name`."""
+    ERROR_REASON_ATTRIBUTE_EXISTS: _ErrorReason.ValueType  # 24
+    """ALREADY_EXISTS: the corp has an attribute of this name. Metadata: `name`."""
+    ERROR_REASON_TAG_NOT_FOUND: _ErrorReason.ValueType  # 25
+    """NOT_FOUND: no such tag in the corp. Metadata: `tagId`."""
+    ERROR_REASON_TAG_EXISTS: _ErrorReason.ValueType  # 26
+    """ALREADY_EXISTS: the corp has a tag of this name or id. Metadata: `tagId` of that tag."""
+    ERROR_REASON_TAG_OF_OTHER_APP: _ErrorReason.ValueType  # 27
+    """PERMISSION_DENIED: the app that made the tag alone may change it. Metadata: `tagId`."""
+    ERROR_REASON_LOOKUPS_BLOCKED: _ErrorReason.ValueType  # 28
+    """RESOURCE_EXHAUSTED with RetryInfo: the caller asked too often for numbers and addresses that
+    nobody has; see GetMemberIdByMobile.
+    """
+    ERROR_REASON_TAG_NODES_INVALID: _ErrorReason.ValueType  # 29
+    """INVALID_ARGUMENT: none of the members and departments is of the corp."""
     ERROR_REASON_MASS_DELETE_REFUSED: _ErrorReason.ValueType  # 40
     """FAILED_PRECONDITION: the file would remove more members or departments than goes unasked; see
     ImportOptions.confirmed_removals. Metadata: `removals`, `total`.
@@ -60,6 +110,56 @@ ERROR_REASON_CSV_MALFORMED: ErrorReason.ValueType  # 3
 """INVALID_ARGUMENT: the file can't be read as CSV from here on. Metadata: `line`."""
 ERROR_REASON_CORP_NOT_READY: ErrorReason.ValueType  # 4
 """UNAVAILABLE with RetryInfo: the directory has not heard of the new corp yet."""
+ERROR_REASON_DEPARTMENT_EXISTS: ErrorReason.ValueType  # 10
+"""ALREADY_EXISTS: a sibling has the name. Metadata: `departmentId` of the sibling."""
+ERROR_REASON_DEPARTMENT_ID_TAKEN: ErrorReason.ValueType  # 11
+"""ALREADY_EXISTS: the corp has a department of this id. Metadata: `departmentId`."""
+ERROR_REASON_DEPARTMENT_TOO_DEEP: ErrorReason.ValueType  # 12
+"""FAILED_PRECONDITION: the department, or one below it, would be at more than 15 levels below the
+root, or its path longer than 512 characters. Metadata: `maximum`.
+"""
+ERROR_REASON_DEPARTMENT_CYCLE: ErrorReason.ValueType  # 13
+"""FAILED_PRECONDITION: a department can be neither under itself nor under one below it."""
+ERROR_REASON_DEPARTMENT_HAS_CHILDREN: ErrorReason.ValueType  # 14
+"""FAILED_PRECONDITION: delete or move the departments below it first."""
+ERROR_REASON_DEPARTMENT_HAS_MEMBERS: ErrorReason.ValueType  # 15
+"""FAILED_PRECONDITION: move its members first."""
+ERROR_REASON_ROOT_DEPARTMENT: ErrorReason.ValueType  # 16
+"""FAILED_PRECONDITION: the root can be neither moved nor ordered nor deleted."""
+ERROR_REASON_LIMIT_REACHED: ErrorReason.ValueType  # 17
+"""FAILED_PRECONDITION: there are as many as there may be. Metadata: `limit`, which one, and
+`maximum`.
+"""
+ERROR_REASON_USER_EXISTS: ErrorReason.ValueType  # 18
+"""ALREADY_EXISTS: the corp has a member of this user id, in whatever case. Metadata: `userId`."""
+ERROR_REASON_FIELD_TAKEN: ErrorReason.ValueType  # 19
+"""ALREADY_EXISTS: another member has this number or address. Metadata: `field` and, where the
+value was given for one of several members, `userId` of that one.
+"""
+ERROR_REASON_LEADER_CYCLE: ErrorReason.ValueType  # 20
+"""FAILED_PRECONDITION: the member would report to himself or herself, directly or through others.
+Metadata: `userId`.
+"""
+ERROR_REASON_MEMBER_LEFT: ErrorReason.ValueType  # 21
+"""FAILED_PRECONDITION: the member left; CreateMember brings him or her back. Metadata: `userId`."""
+ERROR_REASON_OWNER_STAYS: ErrorReason.ValueType  # 22
+"""FAILED_PRECONDITION: the corp's owner can be neither disabled nor deleted. Metadata: `userId`."""
+ERROR_REASON_ATTRIBUTE_NOT_FOUND: ErrorReason.ValueType  # 23
+"""NOT_FOUND: no such attribute in the corp. Metadata: `name`."""
+ERROR_REASON_ATTRIBUTE_EXISTS: ErrorReason.ValueType  # 24
+"""ALREADY_EXISTS: the corp has an attribute of this name. Metadata: `name`."""
+ERROR_REASON_TAG_NOT_FOUND: ErrorReason.ValueType  # 25
+"""NOT_FOUND: no such tag in the corp. Metadata: `tagId`."""
+ERROR_REASON_TAG_EXISTS: ErrorReason.ValueType  # 26
+"""ALREADY_EXISTS: the corp has a tag of this name or id. Metadata: `tagId` of that tag."""
+ERROR_REASON_TAG_OF_OTHER_APP: ErrorReason.ValueType  # 27
+"""PERMISSION_DENIED: the app that made the tag alone may change it. Metadata: `tagId`."""
+ERROR_REASON_LOOKUPS_BLOCKED: ErrorReason.ValueType  # 28
+"""RESOURCE_EXHAUSTED with RetryInfo: the caller asked too often for numbers and addresses that
+nobody has; see GetMemberIdByMobile.
+"""
+ERROR_REASON_TAG_NODES_INVALID: ErrorReason.ValueType  # 29
+"""INVALID_ARGUMENT: none of the members and departments is of the corp."""
 ERROR_REASON_MASS_DELETE_REFUSED: ErrorReason.ValueType  # 40
 """FAILED_PRECONDITION: the file would remove more members or departments than goes unasked; see
 ImportOptions.confirmed_removals. Metadata: `removals`, `total`.

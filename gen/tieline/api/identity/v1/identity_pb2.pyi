@@ -273,3 +273,33 @@ class CorpCreated(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CorpCreated: _TypeAlias = CorpCreated  # noqa: Y015
+
+@_typing.final
+class MemberActivated(_message.Message):
+    """Event `tieline.identity.v1.member_activated`: a member accepted an invitation and may sign in."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVENT_ID_FIELD_NUMBER: _builtins.int
+    CORP_ID_FIELD_NUMBER: _builtins.int
+    USER_ID_FIELD_NUMBER: _builtins.int
+    event_id: _builtins.str
+    """UUIDv7; the same when the event is delivered again."""
+    corp_id: _builtins.str
+    """The member's corp."""
+    user_id: _builtins.str
+    """The member, in lower case."""
+    def __init__(
+        self,
+        *,
+        event_id: _builtins.str = ...,
+        corp_id: _builtins.str = ...,
+        user_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["corp_id", b"corp_id", "event_id", b"event_id", "user_id", b"user_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MemberActivated: _TypeAlias = MemberActivated  # noqa: Y015
