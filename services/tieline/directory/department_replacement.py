@@ -225,7 +225,9 @@ class _Tree:
         if end in way:
             # Of a circle every moved department is put back: as they were there was none.
             for member in way[way.index(end) :]:
-                self._refuse(member, "parent_id", "lies below this department", refusals)
+                before = self._stored.get(member)
+                if before is None or before.parent_department_id != self._nodes[member].parent_id:
+                    self._refuse(member, "parent_id", "lies below this department", refusals)
             return
         self._refuse(end, "parent_id", "is no department", refusals)
         below = end
