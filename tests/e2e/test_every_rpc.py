@@ -21,7 +21,15 @@ from e2e.platform_process import PlatformProcess
 from fakes.eventually import eventually
 from tieline.api.common.v1 import access_pb2, principal_pb2
 from tieline.api.contacts.v1 import contacts_service_pb2 as contacts
-from tieline.api.directory.v1 import directory_service_pb2 as directory
+from tieline.api.directory.v1 import (
+    directory_service_pb2 as directory,
+)
+from tieline.api.directory.v1 import (
+    export_service_pb2 as exports,
+)
+from tieline.api.directory.v1 import (
+    import_service_pb2 as imports,
+)
 from tieline.api.identity.v1 import identity_pb2
 from tieline.api.identity.v1 import identity_service_pb2 as identity
 from tieline.api.messaging.v1 import messaging_pb2
@@ -31,7 +39,7 @@ from tieline.client import Endpoints, SignedIn, SignedInCustomer, Tieline
 from tieline.client.errors import TielineError
 from tieline.demo.channel import Channel
 
-MODULES = (identity, directory, messaging, contacts, payments)
+MODULES = (identity, directory, exports, imports, messaging, contacts, payments)
 PLATFORM = principal_pb2.PRINCIPAL_KIND_PLATFORM_ADMINISTRATOR
 MEMBER = principal_pb2.PRINCIPAL_KIND_MEMBER
 CUSTOMER = principal_pb2.PRINCIPAL_KIND_CUSTOMER
@@ -105,6 +113,26 @@ REQUESTS: dict[str, Request] = {
     ),
     "DirectoryService.ImportMembers": lambda w: directory.ImportMembersRequest(
         config=directory.ImportMembersConfig(corp_id=w.corp_id)
+    ),
+    "ImportService.CreateImportJob": lambda w: imports.CreateImportJobRequest(
+        config=imports.CreateImportJobConfig(request_id=_new_id(), corp_id=w.corp_id)
+    ),
+    "ImportService.GetImportJob": lambda w: imports.GetImportJobRequest(
+        corp_id=w.corp_id, job_id=_new_id()
+    ),
+    "ImportService.ListImportJobs": lambda w: imports.ListImportJobsRequest(corp_id=w.corp_id),
+    "ImportService.WatchImportJob": lambda w: imports.WatchImportJobRequest(
+        corp_id=w.corp_id, job_id=_new_id()
+    ),
+    "ImportService.CancelImportJob": lambda w: imports.CancelImportJobRequest(
+        corp_id=w.corp_id, job_id=_new_id()
+    ),
+    "ImportService.ListImportJobErrors": lambda w: imports.ListImportJobErrorsRequest(
+        corp_id=w.corp_id, job_id=_new_id()
+    ),
+    "ExportService.ExportMembers": lambda w: exports.ExportMembersRequest(corp_id=w.corp_id),
+    "ExportService.ExportDepartments": lambda w: exports.ExportDepartmentsRequest(
+        corp_id=w.corp_id
     ),
     "DirectoryService.GetMember": lambda w: directory.GetMemberRequest(
         corp_id=w.corp_id, user_id=w.colleague_id
@@ -193,6 +221,7 @@ FOLLOWING: dict[str, list[Message]] = {
     "DirectoryService.ImportMembers": [
         directory.ImportMembersRequest(chunk=b"user_id,name,department\nli.na,Li Na,Sales\n")
     ],
+    "ImportService.CreateImportJob": [imports.CreateImportJobRequest(chunk=b"user_id\n")],
 }
 
 
@@ -327,6 +356,9 @@ async def _call(world: World, name: str, request: Message, token: str | None) ->
 def _without_corp(request: Message) -> Message:
     if isinstance(request, directory.ImportMembersRequest):
         return directory.ImportMembersRequest(config=directory.ImportMembersConfig())
+    if isinstance(request, imports.CreateImportJobRequest):
+        config = imports.CreateImportJobConfig(request_id=request.config.request_id)
+        return imports.CreateImportJobRequest(config=config)
     bare = type(request).FromString(request.SerializeToString())
     bare.ClearField("corp_id")
     return bare

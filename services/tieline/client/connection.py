@@ -21,6 +21,8 @@ from tieline.api.directory.v1 import (
     attribute_service_pb2_grpc,
     department_service_pb2_grpc,
     directory_service_pb2_grpc,
+    export_service_pb2_grpc,
+    import_service_pb2_grpc,
     member_service_pb2_grpc,
     tag_service_pb2_grpc,
 )
@@ -112,6 +114,16 @@ class _Stubs:
     def tags(self) -> tag_service_pb2_grpc.TagServiceStub:
         """Tags of members and departments."""
         return tag_service_pb2_grpc.TagServiceStub(self._channel("directory"))
+
+    @cached_property
+    def imports(self) -> import_service_pb2_grpc.ImportServiceStub:
+        """Imports of members and departments that run in the background."""
+        return import_service_pb2_grpc.ImportServiceStub(self._channel("directory"))
+
+    @cached_property
+    def exports(self) -> export_service_pb2_grpc.ExportServiceStub:
+        """Members and departments as files."""
+        return export_service_pb2_grpc.ExportServiceStub(self._channel("directory"))
 
     @cached_property
     def messaging(self) -> messaging_service_pb2_grpc.MessagingServiceStub:

@@ -12,7 +12,12 @@ from xml.etree import ElementTree as ET
 import openpyxl
 
 from tieline.directory.csv_rows import CsvRecord
+from tieline.directory.import_columns import MAX_COLUMNS
 from tieline.directory.xlsx_safety import FileMalformedError, check_workbook
+
+# Rows that are missing between two are made up as empty ones, so that one cell in row 99,999,999
+# would take minutes; and one cell far to the right as many cells in its row.
+MAX_ROW_NUMBER = 500_001
 
 # About 10 ms of reading: other calls wait no longer than that for the event loop.
 _SLICE_ROWS = 100
@@ -33,7 +38,7 @@ def read_workbook(file: BinaryIO) -> Iterator[list[CsvRecord]]:
     """Yield the rows of the first sheet, a slice at a time; empty rows are no records.
 
     ``line`` is the row's number in the sheet. Rows are as wide as the first one; longer ones keep
-    what stands behind its end.
+    what stands behind its end, up to one column more than a file may have.
     """
     check_workbook(file)
     try:
@@ -55,11 +60,16 @@ def _read_slices(workbook: Any) -> Iterator[list[CsvRecord]]:
     sheet = workbook.worksheets[0]
     # What the sheet says of its size is not to be trusted: it would be padded to it.
     sheet.reset_dimensions()
-    rows = enumerate(sheet.iter_rows(values_only=True), start=1)
+    cells = sheet.iter_rows(values_only=True, max_row=MAX_ROW_NUMBER + 1, max_col=MAX_COLUMNS + 1)
+    rows = enumerate(cells, start=1)
     width = 0
     while taken := list(islice(rows, _SLICE_ROWS)):
         records = []
         for number, cells in taken:
+            if number > MAX_ROW_NUMBER:
+                raise FileMalformedError(f"the sheet has rows beyond row {MAX_ROW_NUMBER}")
+            if cells.count(None) == len(cells):
+                continue
             values = _trim([_to_text(cell) for cell in cells], width)
             width = width or len(values)
             if any(values):
