@@ -5,9 +5,9 @@ and an export that fails fails before its first byte.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Protocol
 
 from openpyxl import Workbook
 from openpyxl.cell import WriteOnlyCell
@@ -46,11 +46,16 @@ async def export(
 ) -> AsyncGenerator[bytes, None]:
     """Yield the file in pieces."""
     with temporary_file() as file:
-        async with pool.acquire() as connection:
-            rows = read_rows(connection, corp_id, table)
-            # One snapshot for all that is read, and nothing that waits for it.
-            async with connection.transaction(isolation="repeatable_read", readonly=True):
-                await _write(file, rows, options)
+        writer = _find_writer(file, options)
+        # One snapshot for all that is read, and nothing that waits for it.
+        async with (
+            pool.acquire() as connection,
+            connection.transaction(isolation="repeatable_read", readonly=True),
+        ):
+            async for rows in read_rows(connection, corp_id, table):
+                writer.write(rows)
+                await asyncio.sleep(0)
+        await writer.finish()
         file.seek(0)
         while piece := file.read(CHUNK_BYTES):
             yield piece
@@ -73,33 +78,54 @@ async def read_rows(
         yield [member_row(member, paths, header) for member in members]
 
 
-async def _write(file: BinaryIO, rows: AsyncIterator[Rows], options: ExportOptions) -> None:
-    if options.format is Format.XLSX:
-        await _write_workbook(file, rows)
-        return
-    writer = CsvWriter(options.encoding, has_mark=options.has_mark)
-    async for some in rows:
-        file.write(writer.encode(some))
+class _Writer(Protocol):
+    """Puts rows into a file."""
+
+    def write(self, rows: Rows) -> None:
+        """Add the rows."""
+
+    async def finish(self) -> None:
+        """Have all of them be in the file."""
 
 
-async def _write_workbook(file: BinaryIO, rows: AsyncIterator[Rows]) -> None:
-    # Rows go to a temporary file of openpyxl's own as they are appended.
-    workbook = Workbook(write_only=True)
-    sheet = workbook.create_sheet("tieline")
-    async for some in rows:
-        for row in some:
-            sheet.append(_text_cells(sheet, row))
-        await asyncio.sleep(0)
-    # Packing takes seconds for a large corp.
-    await asyncio.to_thread(workbook.save, file)
+class _CsvFile:
+    """Rows as lines."""
+
+    def __init__(self, file: BinaryIO, options: ExportOptions) -> None:
+        self._file = file
+        self._writer = CsvWriter(options.encoding, has_mark=options.has_mark)
+
+    def write(self, rows: Rows) -> None:
+        self._file.write(self._writer.encode(rows))
+
+    async def finish(self) -> None:
+        self._file.flush()
 
 
-def _text_cells(sheet: Any, row: Sequence[str]) -> list[object]:
-    """Return the row's cells; what would be taken for a formula is marked as text."""
-    return [_text_cell(sheet, value) if value.startswith("=") else value for value in row]
+class _Workbook:
+    """Rows of a sheet; they go to a temporary file of openpyxl's own until it is packed."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._workbook = Workbook(write_only=True)
+        self._sheet: Any = self._workbook.create_sheet("tieline")
+
+    def write(self, rows: Rows) -> None:
+        for row in rows:
+            self._sheet.append([self._to_cell(value) for value in row])
+
+    def _to_cell(self, value: str) -> object:
+        if not value.startswith("="):
+            return value
+        # What would be taken for a formula is marked as text.
+        cell = WriteOnlyCell(self._sheet, value)
+        cell.data_type = "s"
+        return cell
+
+    async def finish(self) -> None:
+        # Packing takes seconds for a large corp.
+        await asyncio.to_thread(self._workbook.save, self._file)
 
 
-def _text_cell(sheet: Any, value: str) -> object:
-    cell = WriteOnlyCell(sheet, value)
-    cell.data_type = "s"
-    return cell
+def _find_writer(file: BinaryIO, options: ExportOptions) -> _Writer:
+    return _Workbook(file) if options.format is Format.XLSX else _CsvFile(file, options)
