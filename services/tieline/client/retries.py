@@ -25,13 +25,18 @@ _READING_VERBS = ("Get", "List", "Search", "BatchGet", "Check")
 # Their comments in the protos say that a repeat changes nothing more, or that it does no harm.
 _REPEATABLE_METHODS = frozenset(
     {
+        "AcceptCorpLink",
         "AddContact",
         "CancelImportJob",
+        "DeclineCorpLink",
+        "DeleteAttribute",
         "JoinCustomerGroup",
+        "LeaveCorpLink",
         "OpenRedPacket",
         "RefreshSession",
         "SignInMember",
         "SignInPlatformAdministrator",
+        "UpdateCorpLinkShare",
         "VerifyCorp",
     }
 )

@@ -1,16 +1,26 @@
-"""Directory: each corp's departments and members; who works where, and finding people.
+"""Directory: each corp's departments, members and tags; who works where, and finding people.
 
-Owns departments and members, and its own picture of which corps exist, kept from identity's events.
-Who may sign in is identity's; here belongs everybody whom the corp lists, invited or not.
+Owns departments, members, attributes and tags, and its own picture of which corps exist, kept from
+identity's events. Who may sign in is identity's; here belongs everybody whom the corp lists,
+invited or not, and the names of those who left.
 
-A read meets the modules in this order: ``servicer``, ``repositories``. ``consumer`` hears of new
-corps; ``answers`` is what the other services ask.
+    a read     ``…_servicer``, ``repositories``; members one by one: ``member_reader``
+    a write    ``…_servicer`` and its fields (``…_messages``, ``member_fields``), ``corp_writes``
+               (lock, numbers of changes, events, audit), ``…_changes`` (what is done), the rules
+               (``department_tree``, ``members``, ``attributes``, ``tags``, ``limits``),
+               ``repositories``
+    an import  ``import_call`` (its caller waits) or ``import_worker`` (a job of
+               ``import_servicer``); ``import_stream`` (a file while it arrives) or ``import_files``
+               (a whole one); ``csv_rows`` and ``xlsx_rows`` (bytes to records), ``member_rows``
+               (records to rows), ``import_batches`` (what of them to write), ``import_writes``;
+               in a dry run ``import_preview``; of departments ``department_import``
+    an export  ``export_servicer``, ``export_files``, ``exports``
 
-An import begins with ``import_call`` (its caller waits) or ``import_worker`` (a job of
-``import_servicer``). ``import_stream`` imports a file while it arrives, ``import_files`` a whole
-one that ``record_files`` took in. ``csv_rows`` and ``xlsx_rows`` make records of bytes, ``member_rows``
-members of records, ``import_batches`` decides what of them to write, ``import_writes`` writes it;
-``import_preview`` stands in for the database in a dry run. ``department_rows``,
-``department_replacement`` and ``department_import`` do the same for a tree of departments.
-``export_servicer``, ``export_files`` and ``exports`` go the other way.
+``consumer`` hears of new corps and of members who accept an invitation; ``answers`` is what the
+other services ask.
+
+Beside them: the feed of changes (``changes`` the rules, ``changes_feed`` a page, ``changes_hub``
+who waits for more, ``changes_purge`` what is forgotten), schools (``schools`` and ``students`` the
+rules, ``schools_writing`` and ``students_writing`` the changes), and what linked corps share
+(``linked_corps``).
 """

@@ -19,12 +19,13 @@ from tieline.chassis.fields import check_text
 # What people can still fill in; the open API's clients know about as many.
 MAX_ATTRIBUTES = 20
 
+# A value is at most 0.7 KiB with these, and what a member has of them 14 KiB.
 MAX_NAME_CHARACTERS = 32
-_MAX_TEXT_CHARACTERS = 512
-_MAX_TITLE_CHARACTERS = 64
-_MAX_PAGE_PATH_CHARACTERS = 1024
+_MAX_TEXT_CHARACTERS = 128
+_MAX_TITLE_CHARACTERS = 16
 
-_URL_PATTERN = re.compile(r"https?://[!-~]{1,2040}")
+_URL_PATTERN = re.compile(r"(?=.{8,512}\Z)https?://[!-~]+")
+_PAGE_PATH_PATTERN = re.compile(r"[!-~]{0,256}")
 _APP_ID_PATTERN = re.compile(r"[0-9A-Za-z_-]{1,64}")
 
 # The names of the oneof's fields, which are the kinds' in the table.
@@ -109,19 +110,18 @@ def _check_value(value: attribute_pb2.AttributeValue, at: str, violations: dict[
             )
         case "web":
             if not _URL_PATTERN.fullmatch(value.web.url):
-                violations[f"{at}.web.url"] = "must be an http or https address in ASCII"
+                violations[f"{at}.web.url"] = (
+                    "must be an http or https address of at most 512 characters, in ASCII"
+                )
             _check_title(value.web.title, f"{at}.web.title", violations)
         case "mini_program":
             program = value.mini_program
             if not _APP_ID_PATTERN.fullmatch(program.app_id):
                 violations[f"{at}.mini_program.app_id"] = "must be 1 to 64 of 0-9 A-Z a-z _ -"
-            check_text(
-                program.page_path,
-                f"{at}.mini_program.page_path",
-                violations,
-                minimum=0,
-                maximum=_MAX_PAGE_PATH_CHARACTERS,
-            )
+            if not _PAGE_PATH_PATTERN.fullmatch(program.page_path):
+                violations[f"{at}.mini_program.page_path"] = (
+                    "must be a path of at most 256 characters, in ASCII"
+                )
             _check_title(program.title, f"{at}.mini_program.title", violations)
         case _:
             violations[at] = "must have a value"

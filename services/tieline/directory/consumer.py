@@ -1,13 +1,14 @@
 """Other services' events, as the directory takes them in."""
 
-from tieline.api.identity.v1 import identity_pb2
+from tieline.api.identity.v1 import corp_link_pb2, identity_pb2
 from tieline.chassis.events import EventHandler, ReceivedEvent
 from tieline.chassis.postgres import Connection
 from tieline.directory.corp_writes import CorpWrite
 from tieline.directory.departments import ROOT_DEPARTMENT_ID
+from tieline.directory.linked_corps_messages import read_sides
 from tieline.directory.member_changes import activate_member
 from tieline.directory.members import member_key
-from tieline.directory.repositories import corps, member_writes
+from tieline.directory.repositories import corps, linked_corps, member_writes
 
 
 async def add_corp(connection: Connection, received: ReceivedEvent) -> None:
@@ -39,7 +40,15 @@ async def note_activation(connection: Connection, received: ReceivedEvent) -> No
     await write.finish()
 
 
+async def note_link(connection: Connection, received: ReceivedEvent) -> None:
+    """Keep both sides of a link as they are now; an older event that comes late changes nothing."""
+    event = received.decode(corp_link_pb2.CorpLinkChanged)
+    for corp_id, side in read_sides(event):
+        await linked_corps.upsert_link(connection, corp_id, side)
+
+
 HANDLERS: dict[str, EventHandler] = {
     "tieline.identity.v1.corp_created": add_corp,
+    "tieline.identity.v1.corp_link_changed": note_link,
     "tieline.identity.v1.member_activated": note_activation,
 }

@@ -21,7 +21,14 @@ from tieline.directory.departments import (
     department_not_found_error,
 )
 from tieline.directory.limits import check_limit
-from tieline.directory.repositories import corps, departments, member_writes, members, tags
+from tieline.directory.repositories import (
+    corps,
+    department_writes,
+    departments,
+    member_writes,
+    members,
+    tags,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +79,7 @@ async def create_department(
     count = await departments.count_departments(connection, corp_id)
     check_limit(count + 1, "departments", MAX_DEPARTMENTS)
     await check_nodes(write, parent_id)
-    await departments.insert_department(
+    await department_writes.insert_department(
         connection,
         corp_id,
         department_id,
@@ -99,7 +106,7 @@ async def update_department(
         raise root_department_error("be moved or ordered")
     name = current.name if changes.name is None else changes.name
     new_place = await _plan_move(write, current, changes)
-    await departments.update_department(
+    await department_writes.update_department(
         write.connection,
         write.corp_id,
         department_id,
@@ -135,7 +142,7 @@ async def delete_department(write: CorpWrite, department_id: int, etag: str) -> 
     await write.record_removals(
         "tag_department", [f"{tag_id}/{department_id}" for tag_id, _ in untagged]
     )
-    await departments.delete_department(connection, corp_id, department_id)
+    await department_writes.delete_department(connection, corp_id, department_id)
     await write.record_removals("department", [str(department_id)])
     write.note_tags(tag_id for tag_id, _ in untagged)
     write.note_departments([department_id])
@@ -189,7 +196,7 @@ async def _move(write: CorpWrite, department_id: int, old: Place, new: Place) ->
         *await departments.list_below(connection, corp_id, department_id),
     ]
     first = await write.take_numbers(len(moved))
-    await departments.move_subtree(connection, corp_id, moved, old, new, first)
+    await department_writes.move_subtree(connection, corp_id, moved, old, new, first)
     write.note_departments(moved)
 
 
@@ -204,7 +211,7 @@ async def _set_leaders(write: CorpWrite, department_id: int, user_ids: Sequence[
         raise InvalidArgumentError(
             {f"department.leader_user_ids[{index}]": "must be a member of the department"}
         )
-    changed = await departments.replace_leaders(connection, corp_id, department_id, user_ids)
+    changed = await department_writes.replace_leaders(connection, corp_id, department_id, user_ids)
     if changed:
         first = await write.take_numbers(len(changed))
         await member_writes.touch_members(connection, corp_id, changed, first)

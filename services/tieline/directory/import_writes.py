@@ -24,7 +24,12 @@ from tieline.directory.import_batches import (
 from tieline.directory.import_preview import Preview
 from tieline.directory.limits import check_limit
 from tieline.directory.members import Member, MemberDepartment
-from tieline.directory.repositories import departments, imports, member_writes
+from tieline.directory.repositories import (
+    department_writes,
+    departments,
+    imports,
+    member_writes,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,5 +172,5 @@ async def _write_leadership(
     led = await member_writes.replace_leadership(write.connection, write.corp_id, leading)
     if led:
         number = await write.take_numbers(len(led))
-        await departments.touch_departments(write.connection, write.corp_id, led, number)
+        await department_writes.touch_departments(write.connection, write.corp_id, led, number)
         write.note_departments(led)

@@ -23,7 +23,16 @@ from tieline.directory.members import (
     state_when_enabled,
     user_not_found_error,
 )
-from tieline.directory.repositories import attributes, departments, member_writes, members, tags
+from tieline.directory.repositories import (
+    attributes,
+    department_writes,
+    departments,
+    departures,
+    member_writes,
+    members,
+    schools,
+    tags,
+)
 
 _UNIQUE_FIELDS = ("mobile", "email", "biz_email")
 
@@ -78,10 +87,10 @@ async def remove_members(write: CorpWrite, user_ids: Sequence[str], etag: str = 
     ancestors = await _find_ancestors(write, current.values())
     for user_id in user_ids:
         member = current[user_id]
-        _check_is_not_owner(write, user_id)
         # Out of every department, so that each must be the caller's to manage.
         for at in member.departments:
             write.require_range(ancestors[at.department_id])
+        _check_is_not_owner(write, user_id)
         check_etag(etag, member.change_number)
     await leave(write, user_ids)
     for user_id in user_ids:
@@ -96,16 +105,17 @@ async def leave(write: CorpWrite, user_ids: Sequence[str]) -> None:
         "tag_member", [f"{tag_id}/{user_id}" for tag_id, user_id in untagged]
     )
     write.note_tags(tag_id for tag_id, _ in untagged)
-    led = await member_writes.remove_leadership(connection, corp_id, user_ids)
+    await schools.delete_administrators(connection, corp_id, user_ids)
+    led = await departures.remove_leadership(connection, corp_id, user_ids)
     await _touch_departments(write, led)
-    reports = await member_writes.find_reports(connection, corp_id, user_ids)
+    reports = await departures.find_reports(connection, corp_id, user_ids)
     if reports:
-        await member_writes.clear_direct_leader(connection, corp_id, reports)
+        await departures.clear_direct_leader(connection, corp_id, reports)
         await member_writes.touch_members(
             connection, corp_id, reports, await write.take_numbers(len(reports))
         )
     first = await write.take_numbers(len(user_ids))
-    await member_writes.mark_left(connection, corp_id, user_ids, first)
+    await departures.mark_left(connection, corp_id, user_ids, first)
     write.note_members([*reports, *user_ids])
     write.tell_of_members("member_left", directory_pb2.MemberLeft, user_ids)
 
@@ -279,7 +289,9 @@ async def _find_ancestors(write: CorpWrite, of: Collection[Member]) -> dict[int,
 async def _touch_departments(write: CorpWrite, department_ids: Sequence[int]) -> None:
     if department_ids:
         first = await write.take_numbers(len(department_ids))
-        await departments.touch_departments(write.connection, write.corp_id, department_ids, first)
+        await department_writes.touch_departments(
+            write.connection, write.corp_id, department_ids, first
+        )
         write.note_departments(department_ids)
 
 

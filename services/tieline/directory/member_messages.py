@@ -1,5 +1,7 @@
 """Members as the API shows them."""
 
+from collections.abc import Sequence
+
 from tieline.api.directory.v1 import directory_pb2
 from tieline.chassis.fields import to_timestamp
 from tieline.directory.attributes import to_values
@@ -14,6 +16,21 @@ STATES = {
 }
 
 _GENDERS = {text: number for number, text in GENDERS.items()}
+
+
+# Under the 4 MiB that a message may have. An ordinary member has a quarter of a KiB, and one with
+# every field at its longest 32 KiB.
+_MAX_BYTES = 3 * 1024 * 1024
+
+
+def count_fitting(messages: Sequence[directory_pb2.Member]) -> int:
+    """Return how many of the members, from the first on, one answer can hold."""
+    size = 0
+    for count, message in enumerate(messages):
+        size += message.ByteSize()
+        if size > _MAX_BYTES:
+            return count
+    return len(messages)
 
 
 def to_member(member: Member) -> directory_pb2.Member:

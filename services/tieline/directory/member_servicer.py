@@ -25,8 +25,11 @@ from tieline.directory.members import (
 )
 from tieline.directory.repositories import lookups, members
 
-# The open API's. With every field at its longest an answer stays below 4 MiB.
-MAX_BATCH = 200
+# The open API's.
+MAX_DELETIONS = 200
+
+# With every field of every member at its longest, 32 KiB, requests and answers are below 4 MiB.
+MAX_UPDATES = 100
 
 
 class MemberServicer(member_service_pb2_grpc.MemberServiceServicer):
@@ -68,8 +71,8 @@ class MemberServicer(member_service_pb2_grpc.MemberServiceServicer):
         self, request: member_service_pb2.BatchUpdateMembersRequest, context: Context
     ) -> member_service_pb2.BatchUpdateMembersResponse:
         """Change members, all or none, at most once per ``request_id``."""
-        if not 1 <= len(request.updates) <= MAX_BATCH:
-            raise InvalidArgumentError({"updates": f"must be 1 to {MAX_BATCH}"})
+        if not 1 <= len(request.updates) <= MAX_UPDATES:
+            raise InvalidArgumentError({"updates": f"must be 1 to {MAX_UPDATES}"})
         violations: dict[str, str] = {}
         changes = [
             _read_change(update, f"updates[{index}]", violations)
@@ -104,8 +107,8 @@ class MemberServicer(member_service_pb2_grpc.MemberServiceServicer):
         self, request: member_service_pb2.BatchDeleteMembersRequest, context: Context
     ) -> member_service_pb2.BatchDeleteMembersResponse:
         """Have members leave, all or none, at most once per ``request_id``."""
-        if not 1 <= len(request.user_ids) <= MAX_BATCH:
-            raise InvalidArgumentError({"user_ids": f"must be 1 to {MAX_BATCH}"})
+        if not 1 <= len(request.user_ids) <= MAX_DELETIONS:
+            raise InvalidArgumentError({"user_ids": f"must be 1 to {MAX_DELETIONS}"})
         violations: dict[str, str] = {}
         for index, user_id in enumerate(request.user_ids):
             check_user_id(user_id, f"user_ids[{index}]", violations)

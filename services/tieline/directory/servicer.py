@@ -20,7 +20,8 @@ from tieline.directory.department_messages import to_department
 from tieline.directory.departments import department_not_found_error
 from tieline.directory.import_call import ImportCall
 from tieline.directory.import_messages import progress_to_proto
-from tieline.directory.member_messages import STATES, to_member
+from tieline.directory.member_messages import STATES, count_fitting, to_member
+from tieline.directory.member_reader import MemberReader
 from tieline.directory.members import (
     BEFORE_ALL_RESULTS,
     LISTED_STATES,
@@ -45,6 +46,7 @@ class DirectoryServicer(directory_service_pb2_grpc.DirectoryServiceServicer):
         self._pool = pool
         self._page_tokens = page_tokens
         self._import_max_bytes = import_max_bytes
+        self._reader = MemberReader(pool)
 
     async def ImportMembers(
         self,
@@ -68,7 +70,9 @@ class DirectoryServicer(directory_service_pb2_grpc.DirectoryServiceServicer):
         violations: dict[str, str] = {}
         check_user_id(request.user_id, "user_id", violations)
         raise_violations(violations)
-        [member] = await self._get_members(corp_id, [request.user_id])
+        member = await self._reader.find(corp_id, member_key(request.user_id))
+        if member is None:
+            raise user_not_found_error(request.user_id)
         return directory_service_pb2.GetMemberResponse(member=to_member(member))
 
     async def BatchGetMembers(
@@ -84,10 +88,13 @@ class DirectoryServicer(directory_service_pb2_grpc.DirectoryServiceServicer):
         for index, user_id in enumerate(request.user_ids):
             check_user_id(user_id, f"user_ids[{index}]", violations)
         raise_violations(violations)
-        found = await self._get_members(corp_id, request.user_ids)
-        return directory_service_pb2.BatchGetMembersResponse(
-            members=[to_member(member) for member in found]
-        )
+        found = [to_member(each) for each in await self._get_members(corp_id, request.user_ids)]
+        fitting = count_fitting(found)
+        if fitting < len(found):
+            raise InvalidArgumentError(
+                {"user_ids": f"must be fewer, {fitting} of these: an answer can't hold them all"}
+            )
+        return directory_service_pb2.BatchGetMembersResponse(members=found)
 
     async def _get_members(self, corp_id: str, user_ids: Sequence[str]) -> list[Member]:
         keys = [member_key(user_id) for user_id in user_ids]
@@ -155,12 +162,13 @@ class DirectoryServicer(directory_service_pb2_grpc.DirectoryServiceServicer):
                     after_user_id=after_user_id,
                     limit=size + 1,
                 )
-        page, next_page_token = self._page_tokens.cut(
-            listed, size, request, lambda member: [member.user_id]
+        messages = [to_member(member) for member in listed[:size]]
+        fitting = count_fitting(messages)
+        _, next_page_token = self._page_tokens.cut(
+            listed, fitting, request, lambda member: [member.user_id]
         )
         return directory_service_pb2.ListMembersResponse(
-            members=[to_member(member) for member in page],
-            next_page_token=next_page_token,
+            members=messages[:fitting], next_page_token=next_page_token
         )
 
     async def ListDepartments(

@@ -1,8 +1,8 @@
 """TagService: translates between protobuf and the rules, nothing else."""
 
-from tieline.api.directory.v1 import directory_pb2, tag_service_pb2, tag_service_pb2_grpc
+from tieline.api.directory.v1 import tag_service_pb2, tag_service_pb2_grpc
 from tieline.chassis.calls import current_principal
-from tieline.chassis.fields import raise_violations, to_timestamp
+from tieline.chassis.fields import raise_violations
 from tieline.chassis.grpc_context import Context
 from tieline.chassis.page_tokens import PageTokens, page_size
 from tieline.chassis.postgres import Pool
@@ -10,8 +10,8 @@ from tieline.directory import tag_changes
 from tieline.directory.corp_writes import CorpWrite, written_once
 from tieline.directory.masks import check_mask
 from tieline.directory.repositories import tags
+from tieline.directory.tag_messages import to_tag
 from tieline.directory.tags import (
-    Tag,
     check_new_id,
     check_nodes,
     read_name,
@@ -40,7 +40,7 @@ class TagServicer(tag_service_pb2_grpc.TagServiceServicer):
 
         async def act(write: CorpWrite) -> tag_service_pb2.CreateTagResponse:
             tag = await tag_changes.create_tag(write, request.tag.tag_id, name)
-            return tag_service_pb2.CreateTagResponse(tag=_to_tag(tag))
+            return tag_service_pb2.CreateTagResponse(tag=to_tag(tag))
 
         return await written_once(self._pool, request, tag_service_pb2.CreateTagResponse, act)
 
@@ -53,7 +53,7 @@ class TagServicer(tag_service_pb2_grpc.TagServiceServicer):
             tag = await tags.find_tag(connection, corp_id, request.tag_id)
         if tag is None:
             raise tag_not_found_error(request.tag_id)
-        return tag_service_pb2.GetTagResponse(tag=_to_tag(tag))
+        return tag_service_pb2.GetTagResponse(tag=to_tag(tag))
 
     async def ListTags(
         self, request: tag_service_pb2.ListTagsRequest, context: Context
@@ -73,7 +73,7 @@ class TagServicer(tag_service_pb2_grpc.TagServiceServicer):
             listed, size, request, lambda tag: [tag.tag_id]
         )
         return tag_service_pb2.ListTagsResponse(
-            tags=map(_to_tag, page), next_page_token=next_page_token
+            tags=map(to_tag, page), next_page_token=next_page_token
         )
 
     async def UpdateTag(
@@ -87,7 +87,7 @@ class TagServicer(tag_service_pb2_grpc.TagServiceServicer):
 
         async def act(write: CorpWrite) -> tag_service_pb2.UpdateTagResponse:
             tag = await tag_changes.rename_tag(write, request.tag.tag_id, name, request.tag.etag)
-            return tag_service_pb2.UpdateTagResponse(tag=_to_tag(tag))
+            return tag_service_pb2.UpdateTagResponse(tag=to_tag(tag))
 
         return await written_once(self._pool, request, tag_service_pb2.UpdateTagResponse, act)
 
@@ -171,13 +171,3 @@ class TagServicer(tag_service_pb2_grpc.TagServiceServicer):
             user_ids=[user_id for _, user_id in page if user_id],
             next_page_token=next_page_token,
         )
-
-
-def _to_tag(tag: Tag) -> directory_pb2.Tag:
-    return directory_pb2.Tag(
-        tag_id=tag.tag_id,
-        name=tag.name,
-        app_id=tag.app_id,
-        etag=str(tag.change_number),
-        create_time=to_timestamp(tag.create_time),
-    )

@@ -1,15 +1,19 @@
 """Identity: corps come on board, people sign in, access tokens are signed.
 
-Owns corps and their verification, accounts with passwords, invitations, sessions, customers, the
-channels that vouch for them, and the signing keys. Members' names and departments are the
-directory's; who may see whom is not decided here.
+Owns corps with their verification, links and roles, accounts with passwords, invitations, sessions,
+customers, the channels that vouch for them, the signing keys, and the audit log of all services.
+Members' names and departments are the directory's; who may see whom is not decided here.
 
-A request meets the modules in this order: ``servicer`` (administration), ``inviting``, or
-``sign_in`` (everything that ends in a session); the rules (``corps``, ``invitations``,
-``passwords``, ``assertions``, ``refresh_tokens``); ``repositories``; ``session_issuer`` and
-``access_tokens``. ``first_start`` makes the signing key and the platform administrator where they
-are missing, ``answers`` gives other services the public keys, ``purge`` deletes what is over.
-``keyring`` derives every symmetric key.
+A request meets the modules in this order: ``servicer``, which passes it on to ``rpcs`` (corps and
+their administration), ``inviting``, or ``sign_in`` (everything that ends in a session); the rules
+(``corps``, ``corp_life``, ``verifications``, ``corp_links``, ``roles``, ``audit_log``,
+``invitations``, ``passwords``, ``assertions``, ``refresh_tokens``); ``repositories``;
+``session_issuer`` and ``access_tokens``. ``acts`` writes down what was done, ``consumer`` puts
+every service's entries into the audit log. ``first_start`` makes the signing key and the platform
+administrator where they are missing, ``answers`` gives other services the public keys, ``purge``
+deletes what is over. ``keyring`` derives every symmetric key.
+
+``audit_entries`` begins with ``corp_id`` too; it is empty for the platform's own log.
 
 Tables without a corp, and why:
 

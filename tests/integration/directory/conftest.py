@@ -6,14 +6,17 @@ import grpc
 import pytest
 from nats.aio.client import Client
 
-from engines import connected
+from engines import Database, connected
 from fakes.directory_corps import Corp, publish_corp_created
 from fakes.directory_files import Files
 from fakes.directory_writers import Writer
 from fakes.eventually import eventually
+from fakes.identity_corps import FakeIdentityCorps
 from fakes.tokens import TestTokens
 from tieline.api.directory.v1 import directory_service_pb2_grpc
+from tieline.chassis.health import Health
 from tieline.chassis.ids import new_corp_id
+from tieline.chassis.postgres import Pool, create_pool
 from tieline.embedded.nats import EmbeddedNats
 
 
@@ -25,9 +28,25 @@ async def stub(
 
 
 @pytest.fixture(scope="session")
+async def directory_pool(database: Database) -> AsyncIterator[Pool]:
+    """Connections of the test's own, as the directory's role."""
+    dsn = database.dsn("directory")
+    async with create_pool(dsn, service="directory", max_size=4, health=Health()) as pool:
+        yield pool
+
+
+@pytest.fixture(scope="session")
 async def identity_broker(nats: EmbeddedNats) -> AsyncIterator[Client]:
     async with connected(nats, "identity") as client:
         yield client
+
+
+@pytest.fixture(scope="session")
+async def identity_corps(identity_broker: Client) -> AsyncIterator[FakeIdentityCorps]:
+    """Answers in identity's place what sort of corp one is."""
+    fake = FakeIdentityCorps()
+    async with fake.answering(identity_broker):
+        yield fake
 
 
 @pytest.fixture(scope="session")

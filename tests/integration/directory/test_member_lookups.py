@@ -1,5 +1,7 @@
 """Finding member ids: by number or address with a guard, and all of them with departments."""
 
+from typing import Any
+
 import asyncpg
 import grpc
 import pytest
@@ -101,7 +103,7 @@ async def test_ids_are_listed_with_each_department_page_by_page(owner: Writer) -
     await owner.delete_member("gone")
 
     request = service_pb2.ListMemberIdsRequest(page_size=2)
-    pages = []
+    pages: list[Any] = []
     while not pages or request.page_token:
         page = await owner.send(request)
         pages.append([(row.user_id, row.department_id) for row in page.member_ids])

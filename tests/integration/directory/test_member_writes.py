@@ -6,9 +6,9 @@ from typing import Any
 import grpc
 import pytest
 
-from fakes.directory_corps import Corp
+from fakes.directory_corps import Corp, table
 from fakes.directory_writers import Writer, member_update, update_member_request
-from tieline.api.directory.v1 import attribute_pb2, directory_pb2
+from tieline.api.directory.v1 import attribute_pb2, directory_pb2, directory_service_pb2
 from tieline.api.directory.v1 import attribute_service_pb2 as attributes_pb2
 from tieline.api.directory.v1 import member_service_pb2 as service_pb2
 
@@ -358,19 +358,58 @@ async def test_batch_with_one_wrong_update_changes_nothing(owner: Writer) -> Non
     assert await owner.get_member("a") == before
 
 
-@pytest.mark.parametrize("count", [0, 201])
-async def test_batches_have_1_to_200_members(owner: Writer, count: int) -> None:
-    updates = await owner.refused(
+@pytest.mark.parametrize(("updates", "deletions"), [(0, 0), (101, 201)])
+async def test_batches_have_1_to_100_updates_and_1_to_200_deletions(
+    owner: Writer, updates: int, deletions: int
+) -> None:
+    update = await owner.refused(
         service_pb2.BatchUpdateMembersRequest(
-            updates=[member_update(f"u{number}", name="x") for number in range(count)]
+            updates=[member_update(f"u{number}", name="x") for number in range(updates)]
         )
     )
-    user_ids = await owner.refused(
-        service_pb2.BatchDeleteMembersRequest(user_ids=[f"u{number}" for number in range(count)])
+    delete = await owner.refused(
+        service_pb2.BatchDeleteMembersRequest(
+            user_ids=[f"u{number}" for number in range(deletions)]
+        )
     )
 
-    assert list(updates.violations) == ["updates"]
-    assert list(user_ids.violations) == ["user_ids"]
+    assert list(update.violations) == ["updates"]
+    assert list(delete.violations) == ["user_ids"]
+
+
+async def test_members_with_everything_at_its_longest_fit_into_answers(
+    owner: Writer, corp: Corp
+) -> None:
+    web = attribute_pb2.WebLink(url="http://" + "x" * 505, title="长" * 16)
+    values = [
+        attribute_pb2.AttributeValue(name=f"{number:02d}" + "长" * 30, web=web)
+        for number in range(20)
+    ]
+    for value in values:
+        await create_attribute(owner, value.name, attribute_pb2.ATTRIBUTE_KIND_WEB)
+    profile = directory_pb2.ExternalProfile(attributes=values)
+    user_ids = [f"u{number:03d}" for number in range(120)]
+    await corp.import_file(table(*((user_id, "U", "") for user_id in user_ids)))
+    for start in range(0, 120, 60):
+        await owner.send(
+            service_pb2.BatchUpdateMembersRequest(
+                updates=[
+                    member_update(user_id, external_profile=profile, extended_attributes=values)
+                    for user_id in user_ids[start : start + 60]
+                ]
+            )
+        )
+
+    first = await owner.send(directory_service_pb2.ListMembersRequest(page_size=1000))
+    rest = await owner.send(
+        directory_service_pb2.ListMembersRequest(page_size=1000, page_token=first.next_page_token)
+    )
+    error = await owner.refused(directory_service_pb2.BatchGetMembersRequest(user_ids=user_ids))
+
+    assert 3_000_000 < first.ByteSize() <= 3 * 1024 * 1024
+    listed = [member.user_id for member in [*first.members, *rest.members]]
+    assert listed == ["boss", *user_ids]
+    assert list(error.violations) == ["user_ids"]
 
 
 async def test_administrator_changes_members_in_his_range(owner: Writer, corp: Corp) -> None:

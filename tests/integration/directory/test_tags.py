@@ -132,7 +132,7 @@ async def test_pages_of_a_tag_together_are_the_whole(owner: Writer) -> None:
 
     for size in range(1, 8):
         request = service_pb2.ListTagMembersRequest(tag_id=tag.tag_id, page_size=size)
-        pages = []
+        pages: list[Any] = []
         while not pages or request.page_token:
             page = await owner.send(request)
             pages.append(page)

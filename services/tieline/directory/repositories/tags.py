@@ -20,6 +20,22 @@ async def find_tag(connection: Connection, corp_id: str, tag_id: int) -> Tag | N
     return None if record is None else Tag(*record)
 
 
+async def find_tags(
+    connection: Connection, corp_id: str, tag_ids: Collection[int]
+) -> dict[int, Tag]:
+    """Return those of the tags that exist, by id."""
+    records = await connection.fetch(
+        """
+        SELECT tag_id, name, app_id, change_number, create_time
+          FROM directory.tags
+         WHERE corp_id = $1 AND tag_id = ANY($2::bigint[])
+        """,
+        corp_id,
+        list(tag_ids),
+    )
+    return {record["tag_id"]: Tag(*record) for record in records}
+
+
 async def find_tag_id_by_name(connection: Connection, corp_id: str, name: str) -> int | None:
     """Return the id of the tag with this name, or None."""
     tag_id: int | None = await connection.fetchval(
@@ -159,8 +175,8 @@ async def list_tagged_departments(
         """
         SELECT department_id
           FROM directory.tag_departments
-         WHERE corp_id = $1 AND tag_id = $2 AND department_id > $3
-         ORDER BY department_id
+         WHERE corp_id = $1 AND tag_id = $2 AND (tag_id, department_id) > ($2, $3)
+         ORDER BY tag_id, department_id
          LIMIT $4
         """,
         corp_id,
@@ -179,8 +195,9 @@ async def list_tagged_members(
         """
         SELECT user_id
           FROM directory.tag_members
-         WHERE corp_id = $1 AND tag_id = $2 AND user_id > $3
-         ORDER BY user_id
+         -- As a pair: nothing but the primary key finds its place by it.
+         WHERE corp_id = $1 AND tag_id = $2 AND (tag_id, user_id) > ($2, $3)
+         ORDER BY tag_id, user_id
          LIMIT $4
         """,
         corp_id,

@@ -88,9 +88,9 @@ class WebLink(_message.Message):
     URL_FIELD_NUMBER: _builtins.int
     TITLE_FIELD_NUMBER: _builtins.int
     url: _builtins.str
-    """`http://` or `https://`, at most 2,048 bytes."""
+    """`http://` or `https://`, at most 512 ASCII characters."""
     title: _builtins.str
-    """1 to 64 characters."""
+    """1 to 16 characters."""
     def __init__(
         self,
         *,
@@ -117,9 +117,9 @@ class MiniProgramLink(_message.Message):
     app_id: _builtins.str
     """1 to 64 of `0-9A-Za-z_-`."""
     page_path: _builtins.str
-    """Page to open, 0 to 1,024 characters; empty for its first one."""
+    """Page to open, 0 to 256 ASCII characters; empty for its first one."""
     title: _builtins.str
-    """1 to 64 characters."""
+    """1 to 16 characters."""
     def __init__(
         self,
         *,
@@ -148,7 +148,7 @@ class AttributeValue(_message.Message):
     name: _builtins.str
     """1 to 32 characters."""
     text: _builtins.str
-    """1 to 512 characters."""
+    """1 to 128 characters."""
     @_builtins.property
     def web(self) -> Global___WebLink:
         """A web page."""

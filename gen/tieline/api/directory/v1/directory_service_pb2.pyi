@@ -381,7 +381,9 @@ class ListMembersRequest(_message.Message):
     department_id: _builtins.int
     """Only members of this department, be it their main one or another; 0 means all."""
     page_size: _builtins.int
-    """At most this many members; 0 means 100, and values above 1,000 are lowered to 1,000."""
+    """At most this many members; 0 means 100, and values above 1,000 are lowered to 1,000. A page of
+    more than 3 MiB ends earlier.
+    """
     page_token: _builtins.str
     """`next_page_token` of the previous page; every other field must stay the same."""
     fetch_children: _builtins.bool

@@ -109,7 +109,7 @@ class DirectoryServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetMember(self, request, context):
-        """GetMember returns one member of the caller's corp.
+        """GetMember returns one member of the caller's corp, also one who left.
 
         Errors: NOT_FOUND USER_NOT_FOUND; INVALID_ARGUMENT INVALID_FIELD.
         """
@@ -118,10 +118,11 @@ class DirectoryServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def BatchGetMembers(self, request, context):
-        """BatchGetMembers returns members of the caller's corp, in the order asked for.
+        """BatchGetMembers returns members of the caller's corp, in the order asked for. Those who left
+        are among them.
 
         Errors: NOT_FOUND USER_NOT_FOUND with metadata `userId` if any of them is missing;
-        INVALID_ARGUMENT INVALID_FIELD.
+        INVALID_ARGUMENT INVALID_FIELD, also where they are more than an answer can hold (3 MiB).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

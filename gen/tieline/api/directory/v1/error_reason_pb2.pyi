@@ -96,6 +96,52 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """INVALID_ARGUMENT: the file has more bytes or rows than are taken. Metadata: `limit`."""
     ERROR_REASON_IMPORT_JOBS_WAITING: _ErrorReason.ValueType  # 44
     """RESOURCE_EXHAUSTED with RetryInfo: as many jobs of the corp as may wait are waiting."""
+    ERROR_REASON_CURSOR_INVALID: _ErrorReason.ValueType  # 50
+    """INVALID_ARGUMENT: the cursor was not made by this service for this corp."""
+    ERROR_REASON_CURSOR_TOO_OLD: _ErrorReason.ValueType  # 51
+    """FAILED_PRECONDITION: what was removed since the cursor is no longer known; take a snapshot, by
+    an empty cursor.
+    """
+    ERROR_REASON_TOO_MANY_WATCHES: _ErrorReason.ValueType  # 52
+    """RESOURCE_EXHAUSTED: too many WatchChanges streams of the caller are open."""
+    ERROR_REASON_SCHOOL_NOT_ALLOWED: _ErrorReason.ValueType  # 53
+    """FAILED_PRECONDITION: the corp is neither a school nor a public body."""
+    ERROR_REASON_SCHOOL_DEPARTMENT_NOT_FOUND: _ErrorReason.ValueType  # 54
+    """NOT_FOUND: no such department in the corp's school. Metadata: `departmentId`."""
+    ERROR_REASON_SCHOOL_DEPARTMENT_MISPLACED: _ErrorReason.ValueType  # 55
+    """FAILED_PRECONDITION: a department of this kind can't be under that parent."""
+    ERROR_REASON_SCHOOL_DEPARTMENT_EXISTS: _ErrorReason.ValueType  # 56
+    """ALREADY_EXISTS: a sibling has the name."""
+    ERROR_REASON_SCHOOL_DEPARTMENT_NOT_EMPTY: _ErrorReason.ValueType  # 57
+    """FAILED_PRECONDITION: delete the departments below it and move its students first."""
+    ERROR_REASON_SCHOOL_DEPARTMENT_LIMIT: _ErrorReason.ValueType  # 58
+    """FAILED_PRECONDITION: a school has as many departments as it may. Metadata: `maximum`."""
+    ERROR_REASON_STUDENT_EXISTS: _ErrorReason.ValueType  # 59
+    """The corp has a student of this id. In results of batches only."""
+    ERROR_REASON_STUDENT_NOT_FOUND: _ErrorReason.ValueType  # 60
+    """NOT_FOUND: no such student, or none that the caller may know of. Metadata: `studentId`. Also in
+    results of batches.
+    """
+    ERROR_REASON_CLASS_NOT_FOUND: _ErrorReason.ValueType  # 61
+    """NOT_FOUND: no such class, or none that the caller may know of. Metadata: `classId`. Also in
+    results of batches.
+    """
+    ERROR_REASON_PARENT_EXISTS: _ErrorReason.ValueType  # 62
+    """The corp has a parent of this id. In results of batches only."""
+    ERROR_REASON_PARENT_NOT_FOUND: _ErrorReason.ValueType  # 63
+    """NOT_FOUND: no such parent, or none that the caller may know of. Metadata: `parentId`. Also in
+    results of batches.
+    """
+    ERROR_REASON_PARENT_MOBILE_TAKEN: _ErrorReason.ValueType  # 64
+    """Another parent has the mobile number. In results of batches only."""
+    ERROR_REASON_CUSTOMER_TAKEN: _ErrorReason.ValueType  # 65
+    """Another parent is linked to the customer. In results of batches only."""
+    ERROR_REASON_PARENT_LIMIT: _ErrorReason.ValueType  # 66
+    """The corp has as many parents as it may: 2,000, once it is verified 20,000. In results of
+    batches only.
+    """
+    ERROR_REASON_LINK_NOT_FOUND: _ErrorReason.ValueType  # 67
+    """NOT_FOUND: the corp has no such link, or it does not hold. Metadata: `linkId`."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Machine-readable reasons. ErrorInfo.reason is the value's name without `ERROR_REASON_`."""
@@ -174,4 +220,50 @@ ERROR_REASON_FILE_TOO_LARGE: ErrorReason.ValueType  # 43
 """INVALID_ARGUMENT: the file has more bytes or rows than are taken. Metadata: `limit`."""
 ERROR_REASON_IMPORT_JOBS_WAITING: ErrorReason.ValueType  # 44
 """RESOURCE_EXHAUSTED with RetryInfo: as many jobs of the corp as may wait are waiting."""
+ERROR_REASON_CURSOR_INVALID: ErrorReason.ValueType  # 50
+"""INVALID_ARGUMENT: the cursor was not made by this service for this corp."""
+ERROR_REASON_CURSOR_TOO_OLD: ErrorReason.ValueType  # 51
+"""FAILED_PRECONDITION: what was removed since the cursor is no longer known; take a snapshot, by
+an empty cursor.
+"""
+ERROR_REASON_TOO_MANY_WATCHES: ErrorReason.ValueType  # 52
+"""RESOURCE_EXHAUSTED: too many WatchChanges streams of the caller are open."""
+ERROR_REASON_SCHOOL_NOT_ALLOWED: ErrorReason.ValueType  # 53
+"""FAILED_PRECONDITION: the corp is neither a school nor a public body."""
+ERROR_REASON_SCHOOL_DEPARTMENT_NOT_FOUND: ErrorReason.ValueType  # 54
+"""NOT_FOUND: no such department in the corp's school. Metadata: `departmentId`."""
+ERROR_REASON_SCHOOL_DEPARTMENT_MISPLACED: ErrorReason.ValueType  # 55
+"""FAILED_PRECONDITION: a department of this kind can't be under that parent."""
+ERROR_REASON_SCHOOL_DEPARTMENT_EXISTS: ErrorReason.ValueType  # 56
+"""ALREADY_EXISTS: a sibling has the name."""
+ERROR_REASON_SCHOOL_DEPARTMENT_NOT_EMPTY: ErrorReason.ValueType  # 57
+"""FAILED_PRECONDITION: delete the departments below it and move its students first."""
+ERROR_REASON_SCHOOL_DEPARTMENT_LIMIT: ErrorReason.ValueType  # 58
+"""FAILED_PRECONDITION: a school has as many departments as it may. Metadata: `maximum`."""
+ERROR_REASON_STUDENT_EXISTS: ErrorReason.ValueType  # 59
+"""The corp has a student of this id. In results of batches only."""
+ERROR_REASON_STUDENT_NOT_FOUND: ErrorReason.ValueType  # 60
+"""NOT_FOUND: no such student, or none that the caller may know of. Metadata: `studentId`. Also in
+results of batches.
+"""
+ERROR_REASON_CLASS_NOT_FOUND: ErrorReason.ValueType  # 61
+"""NOT_FOUND: no such class, or none that the caller may know of. Metadata: `classId`. Also in
+results of batches.
+"""
+ERROR_REASON_PARENT_EXISTS: ErrorReason.ValueType  # 62
+"""The corp has a parent of this id. In results of batches only."""
+ERROR_REASON_PARENT_NOT_FOUND: ErrorReason.ValueType  # 63
+"""NOT_FOUND: no such parent, or none that the caller may know of. Metadata: `parentId`. Also in
+results of batches.
+"""
+ERROR_REASON_PARENT_MOBILE_TAKEN: ErrorReason.ValueType  # 64
+"""Another parent has the mobile number. In results of batches only."""
+ERROR_REASON_CUSTOMER_TAKEN: ErrorReason.ValueType  # 65
+"""Another parent is linked to the customer. In results of batches only."""
+ERROR_REASON_PARENT_LIMIT: ErrorReason.ValueType  # 66
+"""The corp has as many parents as it may: 2,000, once it is verified 20,000. In results of
+batches only.
+"""
+ERROR_REASON_LINK_NOT_FOUND: ErrorReason.ValueType  # 67
+"""NOT_FOUND: the corp has no such link, or it does not hold. Metadata: `linkId`."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -147,7 +147,7 @@ class BatchUpdateMembersRequest(_message.Message):
     """UUID; a repeat with the same contents returns the first answer."""
     @_builtins.property
     def updates(self) -> _containers.RepeatedCompositeFieldContainer[Global___MemberUpdate]:
-        """1 to 200, each member once."""
+        """1 to 100, each member once."""
 
     def __init__(
         self,
