@@ -14,6 +14,7 @@ from bench import (
     directory_changes,
     directory_get_member,
     directory_import,
+    directory_search,
     limits,
     platform_up,
 )
@@ -25,6 +26,7 @@ BENCHMARKS: tuple[Benchmark, ...] = (
     *platform_up.BENCHMARKS,
     *demo_import.BENCHMARKS,
     *directory_get_member.BENCHMARKS,
+    *directory_search.BENCHMARKS,
     *directory_changes.BENCHMARKS,
     *directory_import.BENCHMARKS,
 )

@@ -28,6 +28,7 @@ from tieline.api.directory.v1 import (
     member_service_pb2_grpc,
     school_service_pb2_grpc,
     tag_service_pb2_grpc,
+    visibility_service_pb2_grpc,
 )
 from tieline.api.identity.v1 import (
     audit_service_pb2_grpc,
@@ -164,6 +165,11 @@ class _Stubs:
     def exports(self) -> export_service_pb2_grpc.ExportServiceStub:
         """Members and departments as files."""
         return export_service_pb2_grpc.ExportServiceStub(self._channel("directory"))
+
+    @cached_property
+    def visibility(self) -> visibility_service_pb2_grpc.VisibilityServiceStub:
+        """Who sees whom."""
+        return visibility_service_pb2_grpc.VisibilityServiceStub(self._channel("directory"))
 
     @cached_property
     def messaging(self) -> messaging_service_pb2_grpc.MessagingServiceStub:

@@ -24,7 +24,7 @@ _BATCHES_A_LOAN = 16
 @dataclass(slots=True, eq=False)
 class _Waiting:
     user_id: str
-    answer: asyncio.Future[Member | None]
+    answer: asyncio.Future[tuple[Member | None, bool]]
 
 
 class MemberReader:
@@ -37,8 +37,11 @@ class MemberReader:
         # The loop holds its tasks weakly.
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def find(self, corp_id: str, user_id: str) -> Member | None:
-        """Return the member as it is at some moment between now and the answer, or None."""
+    async def find(self, corp_id: str, user_id: str) -> tuple[Member | None, bool]:
+        """Return the member as it is at some moment between now and the answer, or None.
+
+        And whether the corp had no visibility rules at that moment.
+        """
         waiting = _Waiting(user_id, asyncio.get_running_loop().create_future())
         queue = self._waiting.get(corp_id)
         if queue is None:
@@ -75,8 +78,10 @@ class MemberReader:
 
 
 async def _answer(connection: Connection, corp_id: str, batch: Sequence[_Waiting]) -> None:
-    found = await members.find_members(connection, corp_id, {each.user_id for each in batch})
+    found, is_open = await members.find_members_openly(
+        connection, corp_id, {each.user_id for each in batch}
+    )
     for each in batch:
         # Some may have given up meanwhile.
         if not each.answer.done():
-            each.answer.set_result(found.get(each.user_id))
+            each.answer.set_result((found.get(each.user_id), is_open))
