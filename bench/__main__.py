@@ -13,6 +13,7 @@ from bench import (
     demo_import,
     directory_changes,
     directory_get_member,
+    directory_import,
     directory_search,
     limits,
     messaging_delivery,
@@ -33,6 +34,7 @@ BENCHMARKS: tuple[Benchmark, ...] = (
     *messaging_send.BENCHMARKS,
     *messaging_delivery.BENCHMARKS,
     *messaging_subscribers.BENCHMARKS,
+    *directory_import.BENCHMARKS,
 )
 
 

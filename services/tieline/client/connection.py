@@ -22,6 +22,8 @@ from tieline.api.directory.v1 import (
     change_service_pb2_grpc,
     department_service_pb2_grpc,
     directory_service_pb2_grpc,
+    export_service_pb2_grpc,
+    import_service_pb2_grpc,
     linked_corp_service_pb2_grpc,
     member_service_pb2_grpc,
     school_service_pb2_grpc,
@@ -154,6 +156,16 @@ class _Stubs:
     def tags(self) -> tag_service_pb2_grpc.TagServiceStub:
         """Tags of members and departments."""
         return tag_service_pb2_grpc.TagServiceStub(self._channel("directory"))
+
+    @cached_property
+    def imports(self) -> import_service_pb2_grpc.ImportServiceStub:
+        """Imports of members and departments that run in the background."""
+        return import_service_pb2_grpc.ImportServiceStub(self._channel("directory"))
+
+    @cached_property
+    def exports(self) -> export_service_pb2_grpc.ExportServiceStub:
+        """Members and departments as files."""
+        return export_service_pb2_grpc.ExportServiceStub(self._channel("directory"))
 
     @cached_property
     def visibility(self) -> visibility_service_pb2_grpc.VisibilityServiceStub:

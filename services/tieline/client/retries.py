@@ -28,6 +28,7 @@ _REPEATABLE_METHODS = frozenset(
         "AcceptCorpLink",
         "AddContact",
         "BatchSendMessages",
+        "CancelImportJob",
         "DeclineCorpLink",
         "DeleteAttribute",
         "JoinCustomerGroup",
