@@ -53,6 +53,15 @@ class Durable:
 DURABLES = (
     Durable("directory", "IDENTITY", ("tieline.identity.v1.corp_created",)),
     Durable(
+        "identity",
+        "DIRECTORY",
+        (
+            "tieline.directory.v1.member_disabled",
+            "tieline.directory.v1.member_enabled",
+            "tieline.directory.v1.member_left",
+        ),
+    ),
+    Durable(
         "messaging",
         "CONTACTS",
         (

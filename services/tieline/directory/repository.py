@@ -217,6 +217,26 @@ class DirectoryRepository:
         )
         return {record["user_id"] for record in records}
 
+    async def find_by_contact(self, corp_id: str, *, mobile: str, email: str) -> list[str]:
+        """Return who has the number, or the address, and is neither disabled nor gone."""
+        records = await self._connection.fetch(
+            """
+            SELECT user_id
+              FROM directory.members
+             WHERE corp_id = $1 AND mobile = $2 AND mobile <> ''
+               AND state IN ('invited', 'active')
+             UNION
+            SELECT user_id
+              FROM directory.members
+             WHERE corp_id = $1 AND lower(email) = lower($3) AND email <> ''
+               AND state IN ('invited', 'active')
+            """,
+            corp_id,
+            mobile,
+            email,
+        )
+        return [record["user_id"] for record in records]
+
     async def list_members(
         self, corp_id: str, *, department_id: int, after_user_id: str, limit: int
     ) -> list[Member]:

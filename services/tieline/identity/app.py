@@ -8,12 +8,15 @@ from joserfc.jwk import OKPKey
 
 from tieline.api.identity.v1 import identity_service_pb2, identity_service_pb2_grpc
 from tieline.chassis.authentication import FetchKeys
+from tieline.chassis.events import consuming
 from tieline.chassis.grpc_server import Served
 from tieline.chassis.postgres import Pool
 from tieline.chassis.requests import answering
 from tieline.chassis.runtime import ServiceRuntime, service_runtime
+from tieline.chassis.streams import durables_of
 from tieline.identity.access_tokens import AccessTokenSigner
 from tieline.identity.answers import build_handlers
+from tieline.identity.consumer import HANDLERS
 from tieline.identity.first_start import prepare_platform_administrator, prepare_signing_key
 from tieline.identity.invitations import InvitationCodes
 from tieline.identity.inviting import Inviting
@@ -25,8 +28,8 @@ from tieline.identity.repositories import SCHEMA, signing_keys
 from tieline.identity.servicer import IdentityServicer
 from tieline.identity.session_issuer import SessionIssuer
 from tieline.identity.settings import IdentitySettings
-from tieline.identity.sign_in import SignIn
 from tieline.identity.signing_keys import read_public_keys
+from tieline.identity.ways_in import ways_in
 
 SETTINGS = IdentitySettings
 
@@ -46,9 +49,12 @@ async def role(settings: IdentitySettings) -> AsyncIterator[None]:
             runtime.pool, passwords, None if password is None else password.get_secret_value()
         )
         codes = InvitationCodes(keyring.invitation_codes)
+        ways = await stack.enter_async_context(
+            ways_in(settings, runtime, keyring, passwords, issuer)
+        )
         servicer = IdentityServicer(
             runtime.pool,
-            SignIn(runtime.pool, passwords, issuer),
+            ways.sign_in,
             Inviting(runtime.pool, runtime.broker, codes),
             codes,
         )
@@ -56,13 +62,18 @@ async def role(settings: IdentitySettings) -> AsyncIterator[None]:
         await stack.enter_async_context(
             answering(runtime.broker, SCHEMA, build_handlers(runtime.pool))
         )
+        for durable in durables_of(SCHEMA):
+            await stack.enter_async_context(
+                consuming(runtime.broker, runtime.pool, SCHEMA, durable, HANDLERS)
+            )
         await stack.enter_async_context(
             runtime.serving(
                 Served(
                     identity_service_pb2_grpc.add_IdentityServiceServicer_to_server,
                     servicer,
                     identity_service_pb2.DESCRIPTOR.services_by_name["IdentityService"],
-                )
+                ),
+                *ways.services,
             )
         )
         yield

@@ -1,4 +1,4 @@
-"""Deletes what no request can ask for any more: used assertions, sessions that are over.
+"""Deletes what no request can ask for any more: used assertions, sessions that are over, old codes.
 
 Every replica does; they keep out of each other's way.
 """
@@ -10,11 +10,28 @@ from contextlib import asynccontextmanager
 
 from tieline.chassis.errors import ServiceError
 from tieline.chassis.postgres import Pool, transaction
-from tieline.identity.repositories import customers, sessions
+from tieline.identity.repositories import (
+    customers,
+    one_time_codes,
+    providers,
+    qr_sign_ins,
+    sessions,
+    tallies,
+)
 
 # Ten thousand customers signing in a second make 600,000 assertions a minute: 120 batches.
 _INTERVAL_S = 60.0
 _BATCH_ROWS = 5000
+
+_DELETIONS = (
+    customers.delete_expired_assertions,
+    sessions.delete_over,
+    one_time_codes.delete_ended,
+    providers.delete_ended_flows,
+    qr_sign_ins.delete_ended,
+    tallies.delete_decayed,
+    tallies.delete_forgotten_addresses,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +49,7 @@ async def purging(pool: Pool) -> AsyncIterator[None]:
 
 async def purge(pool: Pool) -> None:
     """Delete everything that is over, in transactions of bounded size."""
-    for delete in (customers.delete_expired_assertions, sessions.delete_over):
+    for delete in _DELETIONS:
         while True:
             async with transaction(pool) as connection:
                 deleted = await delete(connection, maximum_rows=_BATCH_ROWS)

@@ -131,7 +131,9 @@ async def _find_owner(connection: Connection, corp_id: str, session: Session) ->
     match session.principal_kind:
         case PrincipalKind.MEMBER:
             account = await accounts.find_account(connection, corp_id, name)
-            return None if account is None else build_member(corp_id, name, account)
+            if account is None or not account.is_active:
+                return None
+            return build_member(corp_id, name, account)
         case PrincipalKind.CUSTOMER:
             display_name = await customers.find_customer_name(connection, name)
             return None if display_name is None else build_customer(name, display_name)

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(tieline/api/directory/v1/directory.proto\x12\x18tieline.api.directory.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"s\n\nDepartment\x12\x15\n\rdepartment_id\x18\x01 \x01(\x03\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x1c\n\x14parent_department_id\x18\x03 \x01(\x03\x12\x0c\n\x04path\x18\x04 \x01(\t\x12\x14\n\x0cmember_count\x18\x05 \x01(\x05\"\xd1\x01\n\x06Member\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x15\n\rdepartment_id\x18\x03 \x01(\x03\x12\x10\n\x08position\x18\x04 \x01(\t\x12\x0e\n\x06mobile\x18\x05 \x01(\t\x12\r\n\x05\x65mail\x18\x06 \x01(\t\x12/\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"F\n\x0fMembersImported\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12\x0f\n\x07\x63orp_id\x18\x02 \x01(\t\x12\x10\n\x08user_ids\x18\x03 \x03(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(tieline/api/directory/v1/directory.proto\x12\x18tieline.api.directory.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"s\n\nDepartment\x12\x15\n\rdepartment_id\x18\x01 \x01(\x03\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x1c\n\x14parent_department_id\x18\x03 \x01(\x03\x12\x0c\n\x04path\x18\x04 \x01(\t\x12\x14\n\x0cmember_count\x18\x05 \x01(\x05\"\xd1\x01\n\x06Member\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x15\n\rdepartment_id\x18\x03 \x01(\x03\x12\x10\n\x08position\x18\x04 \x01(\t\x12\x0e\n\x06mobile\x18\x05 \x01(\t\x12\r\n\x05\x65mail\x18\x06 \x01(\t\x12/\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"F\n\x0fMembersImported\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12\x0f\n\x07\x63orp_id\x18\x02 \x01(\t\x12\x10\n\x08user_ids\x18\x03 \x03(\t\"A\n\nMemberLeft\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12\x0f\n\x07\x63orp_id\x18\x02 \x01(\t\x12\x10\n\x08user_ids\x18\x03 \x03(\t\"E\n\x0eMemberDisabled\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12\x0f\n\x07\x63orp_id\x18\x02 \x01(\t\x12\x10\n\x08user_ids\x18\x03 \x03(\t\"D\n\rMemberEnabled\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12\x0f\n\x07\x63orp_id\x18\x02 \x01(\t\x12\x10\n\x08user_ids\x18\x03 \x03(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,4 +38,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_MEMBER']._serialized_end=430
   _globals['_MEMBERSIMPORTED']._serialized_start=432
   _globals['_MEMBERSIMPORTED']._serialized_end=502
+  _globals['_MEMBERLEFT']._serialized_start=504
+  _globals['_MEMBERLEFT']._serialized_end=569
+  _globals['_MEMBERDISABLED']._serialized_start=571
+  _globals['_MEMBERDISABLED']._serialized_end=640
+  _globals['_MEMBERENABLED']._serialized_start=642
+  _globals['_MEMBERENABLED']._serialized_end=710
 # @@protoc_insertion_point(module_scope)

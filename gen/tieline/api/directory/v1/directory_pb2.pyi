@@ -150,3 +150,101 @@ class MembersImported(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___MembersImported: _TypeAlias = MembersImported  # noqa: Y015
+
+@_typing.final
+class MemberLeft(_message.Message):
+    """Event `tieline.directory.v1.member_left`: members left the corp. What was theirs there is
+    handed over or ended by whoever has it.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVENT_ID_FIELD_NUMBER: _builtins.int
+    CORP_ID_FIELD_NUMBER: _builtins.int
+    USER_IDS_FIELD_NUMBER: _builtins.int
+    event_id: _builtins.str
+    """UUIDv7; the same when the event is delivered again."""
+    corp_id: _builtins.str
+    """The corp that they left."""
+    @_builtins.property
+    def user_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """User ids in lower case, at most 1,000."""
+
+    def __init__(
+        self,
+        *,
+        event_id: _builtins.str = ...,
+        corp_id: _builtins.str = ...,
+        user_ids: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["corp_id", b"corp_id", "event_id", b"event_id", "user_ids", b"user_ids"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MemberLeft: _TypeAlias = MemberLeft  # noqa: Y015
+
+@_typing.final
+class MemberDisabled(_message.Message):
+    """Event `tieline.directory.v1.member_disabled`: members must not sign in until they are enabled."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVENT_ID_FIELD_NUMBER: _builtins.int
+    CORP_ID_FIELD_NUMBER: _builtins.int
+    USER_IDS_FIELD_NUMBER: _builtins.int
+    event_id: _builtins.str
+    """UUIDv7; the same when the event is delivered again."""
+    corp_id: _builtins.str
+    """The members' corp."""
+    @_builtins.property
+    def user_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """User ids in lower case, at most 1,000."""
+
+    def __init__(
+        self,
+        *,
+        event_id: _builtins.str = ...,
+        corp_id: _builtins.str = ...,
+        user_ids: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["corp_id", b"corp_id", "event_id", b"event_id", "user_ids", b"user_ids"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MemberDisabled: _TypeAlias = MemberDisabled  # noqa: Y015
+
+@_typing.final
+class MemberEnabled(_message.Message):
+    """Event `tieline.directory.v1.member_enabled`: members who were disabled may sign in again."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVENT_ID_FIELD_NUMBER: _builtins.int
+    CORP_ID_FIELD_NUMBER: _builtins.int
+    USER_IDS_FIELD_NUMBER: _builtins.int
+    event_id: _builtins.str
+    """UUIDv7; the same when the event is delivered again."""
+    corp_id: _builtins.str
+    """The members' corp."""
+    @_builtins.property
+    def user_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """User ids in lower case, at most 1,000."""
+
+    def __init__(
+        self,
+        *,
+        event_id: _builtins.str = ...,
+        corp_id: _builtins.str = ...,
+        user_ids: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["corp_id", b"corp_id", "event_id", b"event_id", "user_ids", b"user_ids"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MemberEnabled: _TypeAlias = MemberEnabled  # noqa: Y015

@@ -49,15 +49,19 @@ class IdentityServiceStub:
     because the answer was lost, signs the member in as SignInMember would.
 
     Errors: UNAUTHENTICATED CREDENTIALS_REJECTED for a wrong or ended code, one that was used with
-    another password, and unknown corps and members alike; INVALID_ARGUMENT INVALID_FIELD for a
-    weak password; RESOURCE_EXHAUSTED SIGN_INS_EXHAUSTED.
+    another password, disabled, unknown corps and members alike; INVALID_ARGUMENT INVALID_FIELD for
+    a weak password; RESOURCE_EXHAUSTED SIGN_INS_EXHAUSTED or SIGN_IN_LOCKED.
     """
     SignInMember: _aio.UnaryUnaryMultiCallable[_identity_service_pb2.SignInMemberRequest, _identity_service_pb2.SignInMemberResponse]
-    """SignInMember opens a session by password.
+    """SignInMember opens a session by password, or asks for the second factor.
 
-    Errors: UNAUTHENTICATED CREDENTIALS_REJECTED for an unknown corp, an unknown member and a wrong
-    password alike, after the same time; INVALID_ARGUMENT INVALID_FIELD for a password that is too
-    long; RESOURCE_EXHAUSTED SIGN_INS_EXHAUSTED.
+    After five failures in a row at one account from one address the sixth attempt must wait, and
+    each further one twice as long, up to 15 minutes. A stranger's failures do not lock out the
+    member at an address from which the member has signed in before.
+
+    Errors: UNAUTHENTICATED CREDENTIALS_REJECTED for an unknown corp, an unknown or disabled member
+    and a wrong password alike, after the same time; INVALID_ARGUMENT INVALID_FIELD for a password
+    that is too long; RESOURCE_EXHAUSTED SIGN_IN_LOCKED or SIGN_INS_EXHAUSTED.
     """
     SignInPlatformAdministrator: _aio.UnaryUnaryMultiCallable[_identity_service_pb2.SignInPlatformAdministratorRequest, _identity_service_pb2.SignInPlatformAdministratorResponse]
     """SignInPlatformAdministrator opens a session for somebody who runs the deployment.
@@ -149,8 +153,8 @@ class IdentityServiceServicer(metaclass=_abc_1.ABCMeta):
         because the answer was lost, signs the member in as SignInMember would.
 
         Errors: UNAUTHENTICATED CREDENTIALS_REJECTED for a wrong or ended code, one that was used with
-        another password, and unknown corps and members alike; INVALID_ARGUMENT INVALID_FIELD for a
-        weak password; RESOURCE_EXHAUSTED SIGN_INS_EXHAUSTED.
+        another password, disabled, unknown corps and members alike; INVALID_ARGUMENT INVALID_FIELD for
+        a weak password; RESOURCE_EXHAUSTED SIGN_INS_EXHAUSTED or SIGN_IN_LOCKED.
         """
 
     @_abc_1.abstractmethod
@@ -159,11 +163,15 @@ class IdentityServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _identity_service_pb2.SignInMemberRequest,
         context: _aio.ServicerContext[_identity_service_pb2.SignInMemberRequest, _abc.Awaitable[_identity_service_pb2.SignInMemberResponse]],
     ) -> _abc.Awaitable[_identity_service_pb2.SignInMemberResponse]:
-        """SignInMember opens a session by password.
+        """SignInMember opens a session by password, or asks for the second factor.
 
-        Errors: UNAUTHENTICATED CREDENTIALS_REJECTED for an unknown corp, an unknown member and a wrong
-        password alike, after the same time; INVALID_ARGUMENT INVALID_FIELD for a password that is too
-        long; RESOURCE_EXHAUSTED SIGN_INS_EXHAUSTED.
+        After five failures in a row at one account from one address the sixth attempt must wait, and
+        each further one twice as long, up to 15 minutes. A stranger's failures do not lock out the
+        member at an address from which the member has signed in before.
+
+        Errors: UNAUTHENTICATED CREDENTIALS_REJECTED for an unknown corp, an unknown or disabled member
+        and a wrong password alike, after the same time; INVALID_ARGUMENT INVALID_FIELD for a password
+        that is too long; RESOURCE_EXHAUSTED SIGN_IN_LOCKED or SIGN_INS_EXHAUSTED.
         """
 
     @_abc_1.abstractmethod
