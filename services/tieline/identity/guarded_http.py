@@ -28,7 +28,9 @@ class RefusedError(Exception):
 class _GuardedTransport(httpx.AsyncBaseTransport):
     def __init__(self, allowed: Sequence[Network]) -> None:
         self._allowed = allowed
-        self._transport = httpx.AsyncHTTPTransport(trust_env=False)
+        # A connection is for one name: kept open, it would serve every name at its address.
+        limits = httpx.Limits(max_keepalive_connections=0)
+        self._transport = httpx.AsyncHTTPTransport(trust_env=False, limits=limits)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         host = request.url.host

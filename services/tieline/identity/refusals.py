@@ -9,8 +9,10 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 from tieline.chassis.audit import build_audit_event
+from tieline.chassis.calls import Call, current_call, entered
 from tieline.chassis.errors import ServiceError
 from tieline.chassis.outbox import insert_events
 from tieline.chassis.postgres import Pool, transaction
@@ -34,8 +36,8 @@ class Refusals:
         if len(self._tasks) >= _MAX_WAITING:
             logger.warning("a refused sign-in is missing in the audit log: too many at once")
             return
-        # The task has the current call, from which the entry takes address and request id.
-        task = asyncio.create_task(self._write(corp_id, user_id, method), name="note-refusal")
+        call = _keep_peer(current_call())
+        task = asyncio.create_task(self._write(call, corp_id, user_id, method), name="note-refusal")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -43,24 +45,34 @@ class Refusals:
         """Wait for those under way."""
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def _write(self, corp_id: str, user_id: str, method: str) -> None:
+    async def _write(self, call: Call, corp_id: str, user_id: str, method: str) -> None:
         try:
-            async with transaction(self._pool) as connection:
-                if await accounts.find_account(connection, corp_id, user_id) is None:
-                    return
-                event = await build_audit_event(
-                    connection,
-                    SCHEMA,
-                    corp_id=corp_id,
-                    action="identity.member.sign_in_refused",
-                    resource=f"members/{user_id}",
-                    details={"method": method},
-                )
-                await insert_events(connection, SCHEMA, [event])
+            with entered(call):
+                await self._insert(corp_id, user_id, method)
         except ServiceError as error:
             logger.warning("a refused sign-in is missing in the audit log: %s", error.text)
         except Exception:
             logger.exception("a refused sign-in is missing in the audit log")
+
+    async def _insert(self, corp_id: str, user_id: str, method: str) -> None:
+        async with transaction(self._pool) as connection:
+            if await accounts.find_account(connection, corp_id, user_id) is None:
+                return
+            event = await build_audit_event(
+                connection,
+                SCHEMA,
+                corp_id=corp_id,
+                action="identity.member.sign_in_refused",
+                resource=f"members/{user_id}",
+                details={"method": method},
+            )
+            await insert_events(connection, SCHEMA, [event])
+
+
+def _keep_peer(call: Call) -> Call:
+    """Return the call with its address at hand: gRPC, asked for it after the answer, crashes."""
+    peer = call.find_peer()
+    return replace(call, find_peer=lambda: peer)
 
 
 @asynccontextmanager
