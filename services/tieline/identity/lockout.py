@@ -73,9 +73,11 @@ def add_one(tally: Tally | None, rule: Rule, now: dt.datetime) -> Tally:
 
 def find_wait_s(tally: Tally | None, rule: Rule, now: dt.datetime) -> float:
     """Return the seconds until the next attempt may be made; 0 if it may now."""
-    if tally is None or tally.count < rule.free:
+    # To the nearest: five within a moment are five, although a little of them is forgotten.
+    beyond = -1 if tally is None else round(tally.count) - rule.free
+    if tally is None or beyond < 0:
         return 0.0
-    doublings = min(int(tally.count) - rule.free, _MAX_DOUBLINGS)
+    doublings = min(beyond, _MAX_DOUBLINGS)
     delay_s = min(rule.max_delay_s, rule.first_delay_s * 2.0**doublings)
     elapsed_s = max(0.0, (now - tally.time).total_seconds())
     return max(0.0, delay_s - elapsed_s)
