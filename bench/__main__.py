@@ -8,7 +8,7 @@ import time
 
 from rich.console import Console
 
-from bench import chassis_call, demo_import, limits, platform_up
+from bench import chassis_call, demo_import, identity_sign_ins, limits, platform_up
 from bench.harness import Benchmark, Figure, print_table, write_json
 
 BENCHMARKS: tuple[Benchmark, ...] = (
@@ -16,6 +16,7 @@ BENCHMARKS: tuple[Benchmark, ...] = (
     *chassis_call.BENCHMARKS,
     *platform_up.BENCHMARKS,
     *demo_import.BENCHMARKS,
+    *identity_sign_ins.BENCHMARKS,
 )
 
 

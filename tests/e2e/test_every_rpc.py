@@ -13,7 +13,7 @@ from typing import Any
 
 import grpc
 import pytest
-from google.protobuf import descriptor_pool, message_factory
+from google.protobuf import descriptor_pool, field_mask_pb2, message_factory
 from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message import Message
 
@@ -22,8 +22,12 @@ from fakes.eventually import eventually
 from tieline.api.common.v1 import access_pb2, principal_pb2
 from tieline.api.contacts.v1 import contacts_service_pb2 as contacts
 from tieline.api.directory.v1 import directory_service_pb2 as directory
-from tieline.api.identity.v1 import identity_pb2
+from tieline.api.identity.v1 import customer_sign_in_service_pb2 as customer_sign_in
+from tieline.api.identity.v1 import identity_pb2, sign_in_pb2
 from tieline.api.identity.v1 import identity_service_pb2 as identity
+from tieline.api.identity.v1 import member_sign_in_service_pb2 as member_sign_in
+from tieline.api.identity.v1 import second_factor_service_pb2 as second_factor
+from tieline.api.identity.v1 import sign_in_provider_service_pb2 as sign_in_provider
 from tieline.api.messaging.v1 import messaging_pb2
 from tieline.api.messaging.v1 import messaging_service_pb2 as messaging
 from tieline.api.payments.v1 import payments_service_pb2 as payments
@@ -31,11 +35,22 @@ from tieline.client import Endpoints, SignedIn, SignedInCustomer, Tieline
 from tieline.client.errors import TielineError
 from tieline.demo.channel import Channel
 
-MODULES = (identity, directory, messaging, contacts, payments)
+MODULES = (
+    identity,
+    member_sign_in,
+    customer_sign_in,
+    second_factor,
+    sign_in_provider,
+    directory,
+    messaging,
+    contacts,
+    payments,
+)
 PLATFORM = principal_pb2.PRINCIPAL_KIND_PLATFORM_ADMINISTRATOR
 MEMBER = principal_pb2.PRINCIPAL_KIND_MEMBER
 CUSTOMER = principal_pb2.PRINCIPAL_KIND_CUSTOMER
 
+PASSWORD = "a long password"
 NO_RESPONSE = b""
 FIRST_RESPONSE_TIMEOUT_S = 15
 
@@ -54,6 +69,7 @@ class World:
     contact_code: str
     join_code: str
     red_packet_id: str
+    sign_in_provider_id: str
     other_owner: SignedIn
     other_customer: SignedInCustomer
 
@@ -66,6 +82,7 @@ class World:
             self.contact_code,
             self.join_code,
             self.red_packet_id,
+            self.sign_in_provider_id,
         ]
 
 
@@ -74,6 +91,17 @@ Request = Callable[[World], Message]
 
 def _new_id() -> str:
     return str(uuid.uuid4())
+
+
+def _provider() -> sign_in_pb2.SignInProvider:
+    return sign_in_pb2.SignInProvider(
+        display_name="Company",
+        issuer="https://login.example.org",
+        client_id="tieline",
+        user_claim=sign_in_pb2.PROVIDER_USER_CLAIM_EMAIL,
+        redirect_uris=["https://app.example.org/back"],
+        enabled=True,
+    )
 
 
 # How each method is called with the ids of the world's corp. Methods by which people sign in name
@@ -102,6 +130,102 @@ REQUESTS: dict[str, Request] = {
     "IdentityService.RefreshSession": lambda w: identity.RefreshSessionRequest(),
     "IdentityService.CreateChannel": lambda w: identity.CreateChannelRequest(
         request_id=_new_id(), display_name="Channel", public_key=secrets.token_bytes(32)
+    ),
+    "MemberSignInService.RequestSignInCode": lambda w: member_sign_in.RequestSignInCodeRequest(),
+    "MemberSignInService.SignInByCode": lambda w: member_sign_in.SignInByCodeRequest(),
+    "MemberSignInService.ResetPassword": lambda w: member_sign_in.ResetPasswordRequest(),
+    "MemberSignInService.ChangePassword": lambda w: member_sign_in.ChangePasswordRequest(
+        corp_id=w.corp_id, old_password=PASSWORD, new_password="another long password"
+    ),
+    "MemberSignInService.BeginProviderSignIn": (
+        lambda w: member_sign_in.BeginProviderSignInRequest()
+    ),
+    "MemberSignInService.CompleteProviderSignIn": (
+        lambda w: member_sign_in.CompleteProviderSignInRequest()
+    ),
+    "MemberSignInService.LinkProviderAccount": (
+        lambda w: member_sign_in.LinkProviderAccountRequest(corp_id=w.corp_id)
+    ),
+    "MemberSignInService.BeginQrSignIn": lambda w: member_sign_in.BeginQrSignInRequest(),
+    "MemberSignInService.WatchQrSignIn": lambda w: member_sign_in.WatchQrSignInRequest(),
+    "MemberSignInService.ScanQrSignIn": lambda w: member_sign_in.ScanQrSignInRequest(
+        corp_id=w.corp_id, qr_id=_new_id()
+    ),
+    "MemberSignInService.DecideQrSignIn": lambda w: member_sign_in.DecideQrSignInRequest(
+        corp_id=w.corp_id, qr_id=_new_id(), approved=True
+    ),
+    "CustomerSignInService.RequestCustomerSignInCode": (
+        lambda w: customer_sign_in.RequestCustomerSignInCodeRequest()
+    ),
+    "CustomerSignInService.SignInCustomerByCode": (
+        lambda w: customer_sign_in.SignInCustomerByCodeRequest()
+    ),
+    "SecondFactorService.CompleteSecondFactor": (
+        lambda w: second_factor.CompleteSecondFactorRequest()
+    ),
+    "SecondFactorService.BeginTotpEnrolmentAtSignIn": (
+        lambda w: second_factor.BeginTotpEnrolmentAtSignInRequest()
+    ),
+    "SecondFactorService.GetSecondFactor": (
+        lambda w: second_factor.GetSecondFactorRequest(corp_id=w.corp_id)
+    ),
+    "SecondFactorService.BeginTotpEnrolment": (
+        lambda w: second_factor.BeginTotpEnrolmentRequest(corp_id=w.corp_id)
+    ),
+    "SecondFactorService.ConfirmTotpEnrolment": (
+        lambda w: second_factor.ConfirmTotpEnrolmentRequest(
+            request_id=_new_id(), corp_id=w.corp_id, code="000000"
+        )
+    ),
+    "SecondFactorService.RegenerateRecoveryCodes": (
+        lambda w: second_factor.RegenerateRecoveryCodesRequest(
+            request_id=_new_id(), corp_id=w.corp_id, code="000000"
+        )
+    ),
+    "SecondFactorService.DisableTotp": lambda w: second_factor.DisableTotpRequest(
+        corp_id=w.corp_id, code="000000"
+    ),
+    "SecondFactorService.ResetSecondFactor": lambda w: second_factor.ResetSecondFactorRequest(
+        corp_id=w.corp_id, user_id=w.colleague_id
+    ),
+    "SecondFactorService.GetSignInPolicy": lambda w: second_factor.GetSignInPolicyRequest(
+        corp_id=w.corp_id
+    ),
+    "SecondFactorService.UpdateSignInPolicy": lambda w: second_factor.UpdateSignInPolicyRequest(
+        corp_id=w.corp_id,
+        policy=sign_in_pb2.SignInPolicy(
+            second_factor_requirement=sign_in_pb2.SECOND_FACTOR_REQUIREMENT_NONE
+        ),
+    ),
+    "SignInProviderService.CreateSignInProvider": (
+        lambda w: sign_in_provider.CreateSignInProviderRequest(
+            request_id=_new_id(),
+            corp_id=w.corp_id,
+            provider=_provider(),
+            client_secret="secret",
+        )
+    ),
+    "SignInProviderService.GetSignInProvider": (
+        lambda w: sign_in_provider.GetSignInProviderRequest(
+            corp_id=w.corp_id, provider_id=w.sign_in_provider_id
+        )
+    ),
+    "SignInProviderService.ListSignInProviders": (
+        lambda w: sign_in_provider.ListSignInProvidersRequest(corp_id=w.corp_id)
+    ),
+    "SignInProviderService.UpdateSignInProvider": (
+        lambda w: sign_in_provider.UpdateSignInProviderRequest(
+            corp_id=w.corp_id,
+            provider=sign_in_pb2.SignInProvider(
+                provider_id=w.sign_in_provider_id, display_name="Other"
+            ),
+            update_mask=field_mask_pb2.FieldMask(paths=["display_name"]),
+        )
+    ),
+    "SignInProviderService.DeleteSignInProvider": (
+        lambda w: sign_in_provider.DeleteSignInProviderRequest(
+            corp_id=w.corp_id, provider_id=w.sign_in_provider_id
+        )
     ),
     "DirectoryService.ImportMembers": lambda w: directory.ImportMembersRequest(
         config=directory.ImportMembersConfig(corp_id=w.corp_id)
@@ -247,6 +371,12 @@ async def world(tieline: Tieline, platform: PlatformProcess) -> World:
             conversation_id=conversation_id, amount_minor=100, currency_code="CNY", share_count=2
         )
     )
+    provider = await owner.sign_in_providers.CreateSignInProvider(
+        sign_in_provider.CreateSignInProviderRequest(
+            provider=_provider(),
+            client_secret="secret",
+        )
+    )
     channel = await Channel.open(administrator, "Channel")
     return World(
         endpoints=Endpoints.read(platform.data.path / "endpoints.json"),
@@ -259,6 +389,7 @@ async def world(tieline: Tieline, platform: PlatformProcess) -> World:
         contact_code=way.contact_way.code,
         join_code=join.join_way.code,
         red_packet_id=packet.red_packet.red_packet_id,
+        sign_in_provider_id=provider.provider.provider_id,
         other_owner=other_owner,
         other_customer=await channel.sign_in(tieline, "stranger", "Stranger"),
     )
@@ -274,7 +405,7 @@ async def _found_corp(tieline: Tieline, administrator: SignedIn) -> tuple[str, S
         )
     )
     owner = await tieline.accept_invitation(
-        created.corp.corp_id, "owner", created.owner_invitation.code, "a long password"
+        created.corp.corp_id, "owner", created.owner_invitation.code, PASSWORD
     )
     return created.corp.corp_id, owner
 
@@ -348,6 +479,10 @@ async def _state(world: World) -> list[bytes]:
         ),
         await owner.directory.ListMembers(directory.ListMembersRequest()),
         await owner.contacts.ListContacts(contacts.ListContactsRequest()),
+        await owner.sign_in_providers.ListSignInProviders(
+            sign_in_provider.ListSignInProvidersRequest()
+        ),
+        await owner.second_factors.GetSignInPolicy(second_factor.GetSignInPolicyRequest()),
     ]
     return [response.SerializeToString(deterministic=True) for response in responses]
 
@@ -431,6 +566,7 @@ async def _call_or_not_found(world: World, name: str, request: Message, party: S
     try:
         return await _call(world, name, request, party.tokens.access_token)
     except grpc.aio.AioRpcError as error:
-        if error.code() is grpc.StatusCode.NOT_FOUND:
+        # Unauthenticated: proofs of who one is that are wrong, whosever they are.
+        if error.code() in (grpc.StatusCode.NOT_FOUND, grpc.StatusCode.UNAUTHENTICATED):
             return NO_RESPONSE
         raise

@@ -16,7 +16,13 @@ service. Reading order: connection, channel, caller, calls, retries, credentials
 merging.
 """
 
-from tieline.client.connection import SignedIn, SignedInCustomer, Tieline, connect
+from tieline.client.connection import (
+    SecondFactorNeededError,
+    SignedIn,
+    SignedInCustomer,
+    Tieline,
+    connect,
+)
 from tieline.client.credentials import SessionTokens
 from tieline.client.endpoints import Endpoints
 from tieline.client.errors import TielineError
@@ -28,6 +34,7 @@ __all__ = [
     "Endpoints",
     "MessageFeed",
     "RetryPolicy",
+    "SecondFactorNeededError",
     "SessionTokens",
     "SignedIn",
     "SignedInCustomer",

@@ -26,11 +26,17 @@ _READING_VERBS = ("Get", "List", "Search", "BatchGet", "Check")
 _REPEATABLE_METHODS = frozenset(
     {
         "AddContact",
+        "ChangePassword",
+        "DecideQrSignIn",
         "JoinCustomerGroup",
         "OpenRedPacket",
         "RefreshSession",
+        "ResetSecondFactor",
+        "ScanQrSignIn",
         "SignInMember",
         "SignInPlatformAdministrator",
+        "UpdateSignInPolicy",
+        "UpdateSignInProvider",
         "VerifyCorp",
     }
 )

@@ -48,7 +48,7 @@ async def request_code(
     identity: Identity,
     corp_id: str,
     mobile: str,
-    purpose: "sign_in_pb2.OneTimeCodePurpose" = SIGN_IN,
+    purpose: "sign_in_pb2.OneTimeCodePurpose.ValueType" = SIGN_IN,
 ) -> str:
     response = await identity.sign_ins.RequestSignInCode(
         member_sign_in_service_pb2.RequestSignInCodeRequest(
