@@ -4,12 +4,19 @@ Owns corps and their verification, accounts with passwords, invitations, session
 channels that vouch for them, and the signing keys. Members' names and departments are the
 directory's; who may see whom is not decided here.
 
-A request meets the modules in this order: ``servicer`` (administration), ``inviting``, or
-``sign_in`` (everything that ends in a session); the rules (``corps``, ``invitations``,
-``passwords``, ``assertions``, ``refresh_tokens``); ``repositories``; ``session_issuer`` and
-``access_tokens``. ``first_start`` makes the signing key and the platform administrator where they
-are missing, ``answers`` gives other services the public keys, ``purge`` deletes what is over.
-``keyring`` derives every symmetric key.
+A request meets the modules in this order: a servicer (``servicer`` for administration and sign-in by
+password, ``member_sign_in_servicer``, ``customer_sign_in_servicer``, ``second_factor_servicer``,
+``sign_in_provider_servicer``); what carries it out (``inviting``, ``sign_in``, ``code_sign_in``,
+``provider_sign_in``, ``qr_sign_in``, ``password_change``, ``second_factor``); the rules (``corps``,
+``invitations``, ``passwords``, ``assertions``, ``refresh_tokens``, ``one_time_codes``, ``totp``,
+``providers``, ``qr_sign_ins``, ``lockout``); ``repositories``. Members get in through ``entrance``
+alone, which asks for the second factor; ``attempts`` holds guessers back; ``session_issuer`` and
+``access_tokens`` make what they get. ``ways_in`` puts this together.
+
+``first_start`` makes the signing key and the platform administrator where they are missing,
+``answers`` gives other services the public keys, ``consumer`` takes in who left or is disabled,
+``delivery`` sends one-time codes, ``purge`` deletes what is over. ``keyring`` derives every
+symmetric key.
 
 Tables without a corp, and why:
 
@@ -17,6 +24,7 @@ Tables without a corp, and why:
     channels                  a mini-program's server vouches for people to every corp
     customers                 outside any corp: the same person for each corp that serves them
     used_assertions           belong to a channel
+    qr_sign_ins               whose a waiting device will be is known by whoever scans its code
     signing_keys              tokens of all corps are signed with the same key
 
 ``sessions`` does begin with ``corp_id``; it is empty for customers and platform administrators, who
