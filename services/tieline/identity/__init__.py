@@ -4,14 +4,15 @@ Owns corps and their verification, accounts with passwords, invitations, session
 channels that vouch for them, and the signing keys. Members' names and departments are the
 directory's; who may see whom is not decided here.
 
-A request meets the modules in this order: a servicer (``servicer`` for administration and sign-in by
-password, ``member_sign_in_servicer``, ``customer_sign_in_servicer``, ``second_factor_servicer``,
-``sign_in_provider_servicer``); what carries it out (``inviting``, ``sign_in``, ``code_sign_in``,
-``provider_sign_in``, ``qr_sign_in``, ``password_change``, ``second_factor``); the rules (``corps``,
-``invitations``, ``passwords``, ``assertions``, ``refresh_tokens``, ``one_time_codes``, ``totp``,
-``providers``, ``qr_sign_ins``, ``lockout``); ``repositories``. Members get in through ``entrance``
-alone, which asks for the second factor; ``attempts`` holds guessers back; ``session_issuer`` and
-``access_tokens`` make what they get. ``ways_in`` puts this together.
+A request meets the modules in this order: a servicer (``servicer`` for administration and sign-in
+by password, ``member_sign_in_servicer``, ``customer_sign_in_servicer``,
+``second_factor_servicer``, ``sign_in_provider_servicer``); what carries it out (``inviting``,
+``sign_in``, ``code_sign_in``, ``provider_sign_in``, ``qr_sign_in``, ``password_change``,
+``second_factor``); the rules (``corps``, ``invitations``, ``passwords``, ``assertions``,
+``refresh_tokens``, ``one_time_codes``, ``totp``, ``providers``, ``qr_sign_ins``, ``lockout``);
+``repositories``. Members get in through ``entrance`` alone, which asks for the second factor;
+``attempts`` holds guessers back; ``session_issuer`` and ``access_tokens`` make what they get.
+``ways_in`` puts this together.
 
 ``first_start`` makes the signing key and the platform administrator where they are missing,
 ``answers`` gives other services the public keys, ``consumer`` takes in who left or is disabled,
