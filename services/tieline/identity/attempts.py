@@ -96,8 +96,8 @@ class Attempts:
             }
         )
 
-    def asking_for_qr(self) -> Attempt:
-        """Return the asking for a QR code, which is counted whatever comes of it."""
+    def asking(self) -> Attempt:
+        """Return what begins a sign-in and leaves a row, counted whatever comes of it."""
         address = group_address(self.find_address())
         return Attempt({self._name("", "asking-address", address): lockout.ASKING_ADDRESS})
 

@@ -10,8 +10,9 @@ for the next:
     failures from one address     300   1 s, … 1 min         1 s
     wrong second factors          5     1 s, … 15 min        15 min
     codes sent to one receiver    1     1 min, … 1 h         1 h
-    codes, QR codes asked for
-      from one address            100   1 s, … 1 min         1 s
+    codes, QR codes and ways to
+      providers asked for from
+      one address                 100   1 s, … 1 min         1 s
 
 An account at an address from which its owner signed in before is not held back by failures
 elsewhere: strangers can't lock the owner out there. The whole world together has about 1,500

@@ -22,15 +22,14 @@ from joserfc.jwk import KeySet
 from tieline.chassis.errors import UnavailableError
 from tieline.identity.credentials import credentials_rejected_error
 from tieline.identity.guarded_http import GuardedClient, RefusedError
-from tieline.identity.providers import (
+from tieline.identity.provider_answers import (
     Metadata,
-    Provider,
     ProviderFaultError,
-    StoredFlow,
     read_id_token,
     read_key_id,
     read_metadata,
 )
+from tieline.identity.providers import Provider, StoredFlow
 
 _KEPT_S = 600.0
 _KEYS_MIN_AGE_S = 10.0

@@ -10,24 +10,22 @@ from tieline.chassis.fields import is_uuid, raise_violations
 from tieline.chassis.outbox import insert_events
 from tieline.chassis.postgres import Pool, transaction
 from tieline.chassis.principals import OWNER_ROLE, Principal
-from tieline.identity.attempts import Attempts, begin_attempt, record_failure
+from tieline.identity.attempts import Attempts, begin_attempt, count_one, record_failure
 from tieline.identity.code_sign_in import is_corp_id
-from tieline.identity.credentials import credentials_rejected_error
+from tieline.identity.credentials import credentials_rejected_error, sign_in_locked_error
 from tieline.identity.entrance import Entrance
 from tieline.identity.members import MemberLookup
 from tieline.identity.one_time_codes import Receiver, ReceiverKind
+from tieline.identity.provider_answers import UserClaim, read_subject, read_user
 from tieline.identity.provider_client import ProviderClient
 from tieline.identity.providers import (
     Provider,
     StoredFlow,
-    UserClaim,
     build_authorization_url,
     hash_random,
     is_flow_secret,
     new_flow,
     provider_not_found_error,
-    read_subject,
-    read_user,
 )
 from tieline.identity.repositories import SCHEMA, accounts, providers
 from tieline.identity.sealing import Seal
@@ -60,8 +58,6 @@ class ProviderSignIn:
         self, corp_id: str, provider_id: str, redirect_uri: str
     ) -> tuple[str, str, dt.datetime]:
         """Return where the device goes next, its flow secret, and when it is too late."""
-        attempt = self._attempts.at_code()
-        await begin_attempt(self._pool, attempt)
         provider = None
         if is_corp_id(corp_id) and is_uuid(provider_id):
             async with self._pool.acquire() as connection:
@@ -74,6 +70,7 @@ class ProviderSignIn:
         flow = new_flow()
         sealed = self._seal.close(flow.verifier.encode(), hash_random(flow.state).hex())
         async with transaction(self._pool) as connection:
+            await count_one(connection, self._attempts.asking(), sign_in_locked_error)
             expire_time = await providers.insert_flow(
                 connection,
                 corp_id,

@@ -73,7 +73,7 @@ class QrSignIns:
             qr_id, hash_poll_secret(secret), device_name, self._attempts.find_address()
         )
         async with transaction(self._pool) as connection:
-            await count_one(connection, self._attempts.asking_for_qr(), sign_in_locked_error)
+            await count_one(connection, self._attempts.asking(), sign_in_locked_error)
             expire_time = await qr_sign_ins.insert_qr_sign_in(connection, new)
         return Begun(qr_id, secret, expire_time)
 

@@ -19,10 +19,10 @@ from tieline.chassis.ids import new_uuid7
 from tieline.chassis.outbox import insert_events
 from tieline.chassis.page_tokens import PageTokens, page_size
 from tieline.chassis.postgres import Connection, Pool, transaction
+from tieline.identity.provider_answers import UserClaim
 from tieline.identity.providers import (
     MAX_PROVIDERS,
     Provider,
-    UserClaim,
     check_mask,
     check_provider,
     plan_update,

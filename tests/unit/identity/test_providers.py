@@ -12,24 +12,26 @@ from joserfc.jwk import ECKey, KeySet, OctKey
 
 from tieline.chassis.errors import InvalidArgumentError, UnauthenticatedError
 from tieline.identity.guarded_http import GuardedClient, RefusedError
+from tieline.identity.provider_answers import (
+    Metadata,
+    ProviderFaultError,
+    UserClaim,
+    read_id_token,
+    read_key_id,
+    read_metadata,
+    read_subject,
+    read_user,
+)
 from tieline.identity.provider_client import ProviderClient
 from tieline.identity.providers import (
-    Metadata,
     Provider,
-    ProviderFaultError,
     StoredFlow,
-    UserClaim,
     build_authorization_url,
     check_mask,
     check_provider,
     hash_random,
     new_flow,
     plan_update,
-    read_id_token,
-    read_key_id,
-    read_metadata,
-    read_subject,
-    read_user,
 )
 
 NOW = dt.datetime(2026, 2, 24, 8, 0, tzinfo=dt.UTC)

@@ -4,12 +4,12 @@ import datetime as dt
 import uuid
 
 from tieline.chassis.postgres import Connection, Record
+from tieline.identity.provider_answers import UserClaim
 from tieline.identity.providers import (
     FLOW_LIFETIME,
     Flow,
     Provider,
     StoredFlow,
-    UserClaim,
     hash_random,
 )
 

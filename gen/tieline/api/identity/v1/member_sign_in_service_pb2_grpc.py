@@ -152,7 +152,7 @@ class MemberSignInServiceServicer:
 
         Errors: NOT_FOUND PROVIDER_NOT_FOUND for unknown and switched-off ones; INVALID_ARGUMENT
         INVALID_FIELD for a redirect URI that the provider is not set up with; UNAVAILABLE
-        PROVIDER_UNAVAILABLE.
+        PROVIDER_UNAVAILABLE; RESOURCE_EXHAUSTED SIGN_IN_LOCKED for an address that begins too many.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -56,7 +56,7 @@ class MemberSignInServiceStub:
 
     Errors: NOT_FOUND PROVIDER_NOT_FOUND for unknown and switched-off ones; INVALID_ARGUMENT
     INVALID_FIELD for a redirect URI that the provider is not set up with; UNAVAILABLE
-    PROVIDER_UNAVAILABLE.
+    PROVIDER_UNAVAILABLE; RESOURCE_EXHAUSTED SIGN_IN_LOCKED for an address that begins too many.
     """
     CompleteProviderSignIn: _aio.UnaryUnaryMultiCallable[_member_sign_in_service_pb2.CompleteProviderSignInRequest, _member_sign_in_service_pb2.CompleteProviderSignInResponse]
     """CompleteProviderSignIn opens a session by what the provider gave the device at the redirect
@@ -172,7 +172,7 @@ class MemberSignInServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Errors: NOT_FOUND PROVIDER_NOT_FOUND for unknown and switched-off ones; INVALID_ARGUMENT
         INVALID_FIELD for a redirect URI that the provider is not set up with; UNAVAILABLE
-        PROVIDER_UNAVAILABLE.
+        PROVIDER_UNAVAILABLE; RESOURCE_EXHAUSTED SIGN_IN_LOCKED for an address that begins too many.
         """
 
     @_abc_1.abstractmethod
