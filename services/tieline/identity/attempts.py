@@ -18,9 +18,12 @@ from tieline.identity.addresses import Network, find_client_address, group_addre
 from tieline.identity.credentials import sign_in_locked_error
 from tieline.identity.lockout import Rule
 from tieline.identity.repositories import tallies
-from tieline.identity.repositories.tallies import TallyKey
+from tieline.identity.repositories.tallies import Seen, TallyKey
 
 _FORWARDED_FOR = "x-forwarded-for"
+
+# Has no known address: an account has a user id.
+_NO_ACCOUNT = ("", "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,9 +121,11 @@ async def begin_attempt(pool: Pool, attempt: Attempt) -> None:
 
 async def record_success(connection: Connection, attempt: Attempt) -> None:
     """Forget the account's failures here and know the address from now on, or raise as begin."""
-    await _check(connection, attempt)
-    await tallies.delete_tallies(connection, attempt.cleared)
-    if attempt.account is not None:
+    seen = await _check(connection, attempt)
+    spent = [key for key in attempt.cleared if key in seen.found]
+    if spent:
+        await tallies.delete_tallies(connection, spent)
+    if attempt.account is not None and not seen.is_address_fresh:
         await tallies.upsert_known_address(connection, *attempt.account, attempt.address_key)
 
 
@@ -133,32 +138,43 @@ async def count_one(
     connection: Connection, attempt: Attempt, build_error: Callable[[float], Exception]
 ) -> None:
     """Count the attempt in the caller's transaction, or raise if it comes too soon."""
-    counted = await _find_counted(connection, attempt)
-    found, now = await tallies.lock_tallies(connection, sorted(counted))
-    rules = [(found.get(key), rule) for key, rule in counted.items()]
-    wait_s = lockout.find_longest_wait_s(rules, now)
+    counted = _find_counted(attempt, await _look(connection, attempt))
+    await tallies.lock_tallies(connection, sorted(counted))
+    seen = await _look(connection, attempt)
+    wait_s = _find_wait_s(counted, seen)
     if wait_s > 0:
         raise build_error(wait_s)
     await tallies.update_tallies(
         connection,
-        {key: lockout.add_one(found.get(key), rule, now) for key, rule in counted.items()},
+        {
+            key: lockout.add_one(seen.found.get(key), rule, seen.now)
+            for key, rule in counted.items()
+        },
     )
 
 
-async def _check(connection: Connection, attempt: Attempt) -> None:
-    counted = await _find_counted(connection, attempt)
-    found, now = await tallies.find_tallies(connection, list(counted))
-    wait_s = lockout.find_longest_wait_s(
-        [(found.get(key), rule) for key, rule in counted.items()], now
-    )
+async def _check(connection: Connection, attempt: Attempt) -> Seen:
+    seen = await _look(connection, attempt)
+    wait_s = _find_wait_s(_find_counted(attempt, seen), seen)
     if wait_s > 0:
         raise sign_in_locked_error(wait_s)
+    return seen
 
 
-async def _find_counted(connection: Connection, attempt: Attempt) -> Mapping[TallyKey, Rule]:
+async def _look(connection: Connection, attempt: Attempt) -> Seen:
+    return await tallies.find_tallies(
+        connection, list(attempt.counted), attempt.account or _NO_ACCOUNT, attempt.address_key
+    )
+
+
+def _find_counted(attempt: Attempt, seen: Seen) -> Mapping[TallyKey, Rule]:
     """Return what counts here: at a known address what happens elsewhere does not."""
-    if attempt.account is None or not await tallies.has_known_address(
-        connection, *attempt.account, attempt.address_key
-    ):
+    if seen.known_time is None:
         return attempt.counted
     return {key: rule for key, rule in attempt.counted.items() if key != attempt.elsewhere}
+
+
+def _find_wait_s(counted: Mapping[TallyKey, Rule], seen: Seen) -> float:
+    return lockout.find_longest_wait_s(
+        [(seen.found.get(key), rule) for key, rule in counted.items()], seen.now
+    )

@@ -40,11 +40,9 @@ class Entrance:
     ) -> Entered:
         """Open a session, or ask for the second factor. The account is locked."""
         member = _check_active(key, account)
-        is_enrolled = await second_factors.find_confirm_time(connection, *key) is not None
-        if not is_enrolled:
-            policy = await second_factors.find_policy(connection, key[0])
-            if not policy.requires_second_factor(member):
-                return Entered(session=await self._open(connection, member, method))
+        is_enrolled, policy = await second_factors.find_demands(connection, *key)
+        if not is_enrolled and not policy.requires_second_factor(member):
+            return Entered(session=await self._open(connection, member, method))
         challenge = self._build_challenge(key, account, method, is_enrolled=is_enrolled)
         return Entered(challenge=challenge)
 

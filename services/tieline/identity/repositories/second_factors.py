@@ -4,7 +4,7 @@ import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from tieline.chassis.postgres import Connection
+from tieline.chassis.postgres import Connection, Record
 from tieline.identity.sign_in_policies import Requirement, SignInPolicy
 
 
@@ -32,6 +32,26 @@ async def find_confirm_time(
         user_id,
     )
     return confirm_time
+
+
+async def find_demands(
+    connection: Connection, corp_id: str, user_id: str
+) -> tuple[bool, SignInPolicy]:
+    """Return whether the member has a second factor, and the corp's policy."""
+    row = await connection.fetchrow(
+        """
+        SELECT (SELECT true
+                  FROM identity.second_factors
+                 WHERE corp_id = $1 AND user_id = $2 AND confirm_time IS NOT NULL) AS is_enrolled,
+               second_factor_requirement, change_number
+          FROM (SELECT) AS one_row
+          LEFT JOIN identity.sign_in_policies ON corp_id = $1
+        """,
+        corp_id,
+        user_id,
+    )
+    assert row is not None, "a left join gives a row"
+    return row["is_enrolled"] is True, _read_policy(row)
 
 
 async def lock_second_factor(
@@ -158,9 +178,7 @@ async def find_policy(connection: Connection, corp_id: str) -> SignInPolicy:
         """,
         corp_id,
     )
-    if row is None:
-        return SignInPolicy()
-    return SignInPolicy(Requirement(row["second_factor_requirement"]), row["change_number"])
+    return SignInPolicy() if row is None else _read_policy(row)
 
 
 async def lock_policy(connection: Connection, corp_id: str) -> SignInPolicy:
@@ -192,3 +210,9 @@ async def update_policy(connection: Connection, corp_id: str, policy: SignInPoli
         policy.requirement.value,
         policy.change_number,
     )
+
+
+def _read_policy(row: Record) -> SignInPolicy:
+    if row["second_factor_requirement"] is None:
+        return SignInPolicy()
+    return SignInPolicy(Requirement(row["second_factor_requirement"]), row["change_number"])

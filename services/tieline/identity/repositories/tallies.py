@@ -2,8 +2,9 @@
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
-from tieline.chassis.postgres import Connection, Record
+from tieline.chassis.postgres import Connection
 from tieline.identity.lockout import LONGEST_MEMORY, Tally
 
 TallyKey = tuple[str, bytes]
@@ -14,26 +15,53 @@ _KNOWN_ADDRESS_FRESH = dt.timedelta(days=1)
 _KNOWN_ADDRESS_MEMORY = dt.timedelta(days=90)
 
 
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What there is of some tallies, at ``now``."""
+
+    found: Mapping[TallyKey, Tally]
+    known_time: dt.datetime | None
+    """When the account was last noted at the address; None for one that it does not know."""
+
+    now: dt.datetime
+
+    @property
+    def is_address_fresh(self) -> bool:
+        """Whether the address need not be noted again."""
+        return self.known_time is not None and self.now - self.known_time < _KNOWN_ADDRESS_FRESH
+
+
 async def find_tallies(
-    connection: Connection, keys: Sequence[TallyKey]
-) -> tuple[dict[TallyKey, Tally], dt.datetime]:
-    """Return those of the tallies, one or more, that there are, and the database's time."""
+    connection: Connection,
+    keys: Sequence[TallyKey],
+    account: tuple[str, str],
+    address_key: bytes,
+) -> Seen:
+    """Return those of the tallies, one or more, that there are, and what the account knows."""
     rows = await connection.fetch(
         """
-        SELECT corp_id, tally_key, count, count_time, clock_timestamp() AS now
+        SELECT corp_id, tally_key, count, count_time, clock_timestamp() AS now,
+               (SELECT use_time
+                  FROM identity.known_addresses
+                 WHERE corp_id = $3 AND user_id = $4 AND address_key = $5) AS known_time
           FROM unnest($1::text[], $2::bytea[]) AS asked (corp_id, tally_key)
           LEFT JOIN identity.sign_in_tallies USING (corp_id, tally_key)
         """,
         [corp_id for corp_id, _ in keys],
         [key for _, key in keys],
+        *account,
+        address_key,
     )
-    return _read(rows)
+    found = {
+        (row["corp_id"], row["tally_key"]): Tally(row["count"], row["count_time"])
+        for row in rows
+        if row["count"] is not None
+    }
+    return Seen(found, rows[0]["known_time"], rows[0]["now"])
 
 
-async def lock_tallies(
-    connection: Connection, keys: Sequence[TallyKey]
-) -> tuple[dict[TallyKey, Tally], dt.datetime]:
-    """Lock the tallies, which need not be there yet, in the order given; return as find does.
+async def lock_tallies(connection: Connection, keys: Sequence[TallyKey]) -> None:
+    """Lock the tallies, which need not be there yet, in the order given.
 
     Keys come sorted, so that two attempts wait for each other instead of deadlocking.
     """
@@ -51,7 +79,6 @@ async def lock_tallies(
         [corp_id for corp_id, _ in keys],
         [key for _, key in keys],
     )
-    return await find_tallies(connection, keys)
 
 
 async def update_tallies(connection: Connection, changed: Mapping[TallyKey, Tally]) -> None:
@@ -84,48 +111,20 @@ async def delete_tallies(connection: Connection, keys: Sequence[TallyKey]) -> No
     )
 
 
-async def has_known_address(
-    connection: Connection, corp_id: str, user_id: str, address_key: bytes
-) -> bool:
-    """Tell whether the account was signed in to from the address before."""
-    known = await connection.fetchval(
-        """
-        SELECT true
-          FROM identity.known_addresses
-         WHERE corp_id = $1 AND user_id = $2 AND address_key = $3
-        """,
-        corp_id,
-        user_id,
-        address_key,
-    )
-    return known is True
-
-
 async def upsert_known_address(
     connection: Connection, corp_id: str, user_id: str, address_key: bytes
 ) -> None:
-    """Know the address of the account; one that was noted today is not written again."""
+    """Note that the account was signed in to from the address."""
     await connection.execute(
         """
         INSERT INTO identity.known_addresses (corp_id, user_id, address_key)
         VALUES ($1, $2, $3)
         ON CONFLICT ON CONSTRAINT known_addresses_pkey
         DO UPDATE SET use_time = now()
-         WHERE known_addresses.use_time < now() - $4::interval
         """,
         corp_id,
         user_id,
         address_key,
-        _KNOWN_ADDRESS_FRESH,
-    )
-
-
-async def delete_known_addresses(connection: Connection, corp_id: str, user_id: str) -> None:
-    """Forget the addresses of an account."""
-    await connection.execute(
-        "DELETE FROM identity.known_addresses WHERE corp_id = $1 AND user_id = $2",
-        corp_id,
-        user_id,
     )
 
 
@@ -163,12 +162,3 @@ async def delete_forgotten_addresses(connection: Connection, *, maximum_rows: in
         _KNOWN_ADDRESS_MEMORY,
     )
     return int(status.rpartition(" ")[2])
-
-
-def _read(rows: Sequence[Record]) -> tuple[dict[TallyKey, Tally], dt.datetime]:
-    found = {
-        (row["corp_id"], row["tally_key"]): Tally(row["count"], row["count_time"])
-        for row in rows
-        if row["count"] is not None
-    }
-    return found, rows[0]["now"]
