@@ -219,7 +219,8 @@ async def test_what_does_not_fit_together_gets_one_answer(
     late_state, late_code, late_secret = await visited()
     await complete(identity, corp.corp_id, state, code, flow_secret)
     first_state, first_code, first_secret = await visited()
-    second_state, second_code, second_secret = await visited()
+    second_state, _, second_secret = await visited()
+    third_state, third_code, _ = await visited()
     await identity.execute(
         "UPDATE identity.provider_flows SET expire_time = now()"
         " WHERE corp_id = $1 AND state_hash = sha256(convert_to($2, 'UTF8'))",
@@ -233,7 +234,8 @@ async def test_what_does_not_fit_together_gets_one_answer(
         await refusal(complete(identity, other.corp_id, first_state, first_code, first_secret)),
         # Another device's code: its nonce and its verifier are those of another flow.
         await refusal(complete(identity, corp.corp_id, second_state, first_code, second_secret)),
-        await refusal(complete(identity, corp.corp_id, first_state, second_code, "x")),
+        # All is right but the device: somebody else's browser was sent to the redirect URI.
+        await refusal(complete(identity, corp.corp_id, third_state, third_code, first_secret)),
         await refusal(complete(identity, corp.corp_id, "\x00", "\x00", "\x00")),
         await refusal(complete(identity, corp.corp_id, "x", "x" * 5000, "x")),
     ]

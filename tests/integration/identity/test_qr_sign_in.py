@@ -2,6 +2,7 @@
 
 import asyncio
 import uuid
+from collections.abc import AsyncIterable
 
 import pytest
 
@@ -83,13 +84,24 @@ async def test_a_scanned_and_approved_device_gets_a_session_of_the_member(
 async def test_of_two_watchers_one_gets_the_session(identity: Identity) -> None:
     corp = await identity.new_corp()
     begun = await begin(identity)
-    watching = [asyncio.ensure_future(watch(identity, begun)) for _ in range(2)]
+    request = pb.WatchQrSignInRequest(qr_id=begun.qr_id, poll_secret=begun.poll_secret)
+    streams = [identity.sign_ins.WatchQrSignIn(request, timeout=TIMEOUT_S) for _ in range(2)]
+    for stream in streams:
+        async for response in stream:
+            assert response.state == WAITING
+            break
     await scan(identity, corp.owner, begun.qr_id)
     await decide(identity, corp.owner, begun.qr_id, approved=True)
 
-    outcomes = await asyncio.gather(*watching, return_exceptions=True)
+    async def read_on(stream: AsyncIterable[pb.WatchQrSignInResponse]) -> bool:
+        return any([response.HasField("session") async for response in stream])
 
-    assert sum(isinstance(outcome, list) for outcome in outcomes) == 1
+    outcomes = await asyncio.gather(
+        *(read_on(stream) for stream in streams), return_exceptions=True
+    )
+
+    assert outcomes.count(True) == 1
+    assert sum(isinstance(outcome, BaseException) for outcome in outcomes) == 1
 
 
 async def test_a_refused_device_gets_no_session(identity: Identity) -> None:
