@@ -25,16 +25,21 @@ _READING_VERBS = ("Get", "List", "Search", "BatchGet", "Check")
 # Their comments in the protos say that a repeat changes nothing more, or that it does no harm.
 _REPEATABLE_METHODS = frozenset(
     {
+        "AcceptCorpLink",
         "AddContact",
         "ChangePassword",
         "DecideQrSignIn",
+        "DeclineCorpLink",
+        "DeleteAttribute",
         "JoinCustomerGroup",
+        "LeaveCorpLink",
         "OpenRedPacket",
         "RefreshSession",
         "ResetSecondFactor",
         "ScanQrSignIn",
         "SignInMember",
         "SignInPlatformAdministrator",
+        "UpdateCorpLinkShare",
         "UpdateSignInPolicy",
         "UpdateSignInProvider",
         "VerifyCorp",

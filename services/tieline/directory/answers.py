@@ -8,7 +8,7 @@ from tieline.chassis.fields import USER_ID_PATTERN
 from tieline.chassis.postgres import Pool
 from tieline.chassis.requests import RequestHandler
 from tieline.directory.members import member_key
-from tieline.directory.repository import DirectoryRepository
+from tieline.directory.repositories import members
 
 # As many as the largest group chat has members.
 MAX_USER_IDS = 2000
@@ -27,7 +27,7 @@ def build_handlers(pool: Pool) -> dict[str, RequestHandler[Any, Any]]:
         # What can't be a user id is not asked about: some of it PostgreSQL refuses as text.
         askable = [key for key in keys.values() if USER_ID_PATTERN.fullmatch(key)]
         async with pool.acquire() as connection:
-            present = await DirectoryRepository(connection).find_present(request.corp_id, askable)
+            present = await members.find_present(connection, request.corp_id, askable)
         return directory_requests_pb2.FindMissingMembersResponse(
             missing_user_ids=[
                 user_id for user_id in request.user_ids if keys[user_id] not in present
@@ -43,8 +43,8 @@ def build_handlers(pool: Pool) -> dict[str, RequestHandler[Any, Any]]:
         # What PostgreSQL refuses as text is nobody's.
         if "\0" not in f"{request.corp_id}{request.mobile}{request.email}":
             async with pool.acquire() as connection:
-                user_ids = await DirectoryRepository(connection).find_by_contact(
-                    request.corp_id, mobile=request.mobile, email=request.email
+                user_ids = await members.find_by_contact(
+                    connection, request.corp_id, mobile=request.mobile, email=request.email
                 )
         return directory_requests_pb2.FindMembersByContactResponse(user_ids=user_ids)
 

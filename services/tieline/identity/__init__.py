@@ -1,21 +1,23 @@
 """Identity: corps come on board, people sign in, access tokens are signed.
 
-Owns corps and their verification, accounts with passwords, invitations, sessions, customers, the
-channels that vouch for them, and the signing keys. Members' names and departments are the
-directory's; who may see whom is not decided here.
+Owns corps with their verification, links and roles, accounts with passwords, invitations, sessions,
+customers, the channels that vouch for them, the signing keys, and the audit log of all services.
+Members' names and departments are the directory's; who may see whom is not decided here.
 
-A request meets the modules in this order: a servicer (``servicer`` for administration and sign-in
-by password, ``member_sign_in_servicer``, ``customer_sign_in_servicer``,
-``second_factor_servicer``, ``sign_in_provider_servicer``); what carries it out (``inviting``,
-``sign_in``, ``code_sign_in``, ``provider_sign_in``, ``qr_sign_in``, ``password_change``,
-``second_factor``); the rules (``corps``, ``invitations``, ``passwords``, ``assertions``,
+A request meets the modules in this order: a servicer (``servicer``, which passes administration on
+to ``rpcs``, ``member_sign_in_servicer``, ``customer_sign_in_servicer``,
+``second_factor_servicer``, ``sign_in_provider_servicer``); what carries a way in out
+(``inviting``, ``sign_in``, ``code_sign_in``, ``provider_sign_in``, ``qr_sign_in``,
+``password_change``, ``second_factor``); the rules (``corps``, ``corp_life``, ``verifications``,
+``corp_links``, ``roles``, ``audit_log``, ``invitations``, ``passwords``, ``assertions``,
 ``refresh_tokens``, ``one_time_codes``, ``totp``, ``providers``, ``qr_sign_ins``, ``lockout``);
 ``repositories``. Members get in through ``entrance`` alone, which asks for the second factor;
 ``attempts`` holds guessers back; ``session_issuer`` and ``access_tokens`` make what they get.
 ``ways_in`` puts this together.
 
-``first_start`` makes the signing key and the platform administrator where they are missing,
-``answers`` gives other services the public keys, ``consumer`` takes in who left or is disabled,
+``acts`` writes down what was done; ``consumer`` puts every service's entries into the audit log and
+takes in who left or is disabled. ``first_start`` makes the signing key and the platform
+administrator where they are missing, ``answers`` gives other services the public keys,
 ``delivery`` sends one-time codes, ``purge`` deletes what is over. ``keyring`` derives every
 symmetric key.
 
@@ -32,4 +34,5 @@ Tables without a corp, and why:
 belong to no corp. So there is one form of session and one way to refresh it. With Citus the
 sessions of all customers share the empty corp's shard: a row of some 200 bytes, written once in
 the life of an access token.
+``audit_entries`` begins with ``corp_id`` too; it is empty for the platform's own log.
 """

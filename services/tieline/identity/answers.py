@@ -5,7 +5,7 @@ from typing import Any
 from tieline.api.identity.v1 import identity_pb2, identity_requests_pb2
 from tieline.chassis.postgres import Pool
 from tieline.chassis.requests import RequestHandler
-from tieline.identity.repositories import signing_keys
+from tieline.identity.repositories import corps, signing_keys
 
 
 def build_handlers(pool: Pool) -> dict[str, RequestHandler[Any, Any]]:
@@ -25,8 +25,21 @@ def build_handlers(pool: Pool) -> dict[str, RequestHandler[Any, Any]]:
             ]
         )
 
+    async def find_corp(
+        request: identity_requests_pb2.FindCorpRequest,
+    ) -> identity_requests_pb2.FindCorpResponse:
+        async with pool.acquire() as connection:
+            corp = await corps.find_corp(connection, request.corp_id)
+        if corp is None:
+            return identity_requests_pb2.FindCorpResponse()
+        return identity_requests_pb2.FindCorpResponse(
+            kind=identity_pb2.CorpKind.Value(f"CORP_KIND_{corp.kind.name}"),
+            verified=corp.verify_time is not None,
+        )
+
     return {
+        "find_corp": RequestHandler(identity_requests_pb2.FindCorpRequest, find_corp),
         "get_signing_keys": RequestHandler(
             identity_requests_pb2.GetSigningKeysRequest, get_signing_keys
-        )
+        ),
     }

@@ -3,10 +3,20 @@
 import datetime as dt
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
 
 from joserfc.jwk import OKPKey
 
-from tieline.api.identity.v1 import identity_service_pb2, identity_service_pb2_grpc
+from tieline.api.identity.v1 import (
+    audit_service_pb2,
+    audit_service_pb2_grpc,
+    corp_link_service_pb2,
+    corp_link_service_pb2_grpc,
+    identity_service_pb2,
+    identity_service_pb2_grpc,
+    role_service_pb2,
+    role_service_pb2_grpc,
+)
 from tieline.chassis.authentication import FetchKeys
 from tieline.chassis.events import consuming
 from tieline.chassis.grpc_server import Served
@@ -22,9 +32,15 @@ from tieline.identity.invitations import InvitationCodes
 from tieline.identity.inviting import Inviting
 from tieline.identity.keyring import Keyring, build_keyring
 from tieline.identity.passwords import PasswordHasher, PasswordPool
-from tieline.identity.purge import purging
+from tieline.identity.purge import keep_audit_log, purging
 from tieline.identity.refresh_tokens import RefreshTokens
 from tieline.identity.repositories import SCHEMA, signing_keys
+from tieline.identity.rpcs.audit_log import AuditServicer
+from tieline.identity.rpcs.corp_life import CorpLifeCalls
+from tieline.identity.rpcs.corp_links import CorpLinkServicer
+from tieline.identity.rpcs.corps import CorpCalls
+from tieline.identity.rpcs.roles import RoleServicer
+from tieline.identity.rpcs.verification import VerificationCalls
 from tieline.identity.servicer import IdentityServicer
 from tieline.identity.session_issuer import SessionIssuer
 from tieline.identity.settings import IdentitySettings
@@ -56,9 +72,15 @@ async def role(settings: IdentitySettings) -> AsyncIterator[None]:
             runtime.pool,
             ways.sign_in,
             Inviting(runtime.pool, runtime.broker, codes),
-            codes,
+            CorpCalls(runtime.pool, codes, runtime.page_tokens),
+            CorpLifeCalls(
+                runtime.pool, deletion_grace=dt.timedelta(days=settings.corp_deletion_grace_days)
+            ),
+            VerificationCalls(runtime.pool, runtime.page_tokens),
         )
-        await stack.enter_async_context(purging(runtime.pool))
+        audit_retention = dt.timedelta(days=settings.audit_retention_days)
+        await keep_audit_log(runtime.pool, audit_retention)
+        await stack.enter_async_context(purging(runtime.pool, audit_retention=audit_retention))
         await stack.enter_async_context(
             answering(runtime.broker, SCHEMA, build_handlers(runtime.pool))
         )
@@ -73,10 +95,31 @@ async def role(settings: IdentitySettings) -> AsyncIterator[None]:
                     servicer,
                     identity_service_pb2.DESCRIPTOR.services_by_name["IdentityService"],
                 ),
+                *_build_administration(runtime),
                 *ways.services,
             )
         )
         yield
+
+
+def _build_administration(runtime: ServiceRuntime) -> list[Served[Any]]:
+    return [
+        Served(
+            corp_link_service_pb2_grpc.add_CorpLinkServiceServicer_to_server,
+            CorpLinkServicer(runtime.pool, runtime.page_tokens),
+            corp_link_service_pb2.DESCRIPTOR.services_by_name["CorpLinkService"],
+        ),
+        Served(
+            role_service_pb2_grpc.add_RoleServiceServicer_to_server,
+            RoleServicer(runtime.pool, runtime.broker, runtime.page_tokens),
+            role_service_pb2.DESCRIPTOR.services_by_name["RoleService"],
+        ),
+        Served(
+            audit_service_pb2_grpc.add_AuditServiceServicer_to_server,
+            AuditServicer(runtime.pool, runtime.page_tokens),
+            audit_service_pb2.DESCRIPTOR.services_by_name["AuditService"],
+        ),
+    ]
 
 
 def _build_password_pool(settings: IdentitySettings, keyring: Keyring) -> PasswordPool:

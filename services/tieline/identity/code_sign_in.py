@@ -15,6 +15,7 @@ from tieline.chassis.fields import check_text, is_uuid, raise_violations
 from tieline.chassis.ids import new_customer_id, new_uuid7
 from tieline.chassis.outbox import insert_events
 from tieline.chassis.postgres import Connection, Pool, transaction
+from tieline.identity.activation import activate
 from tieline.identity.attempts import Attempts, begin_attempt, count_one, record_failure
 from tieline.identity.corps import MAX_NAME_LENGTH, find_account_key
 from tieline.identity.credentials import credentials_rejected_error
@@ -85,7 +86,7 @@ class CodeSignIn:
         async def enter(connection: Connection, found: OneTimeCode) -> tuple[Entered, str]:
             assert found.user_id is not None, "a member's code is sent to a member"
             key = (corp_id, found.user_id)
-            account = await accounts.activate_account(connection, *key)
+            account = await activate(connection, key)
             await self._entrance.check_weak_proof(connection, key, account)
             return await self._entrance.admit(connection, key, account, "code"), found.user_id
 

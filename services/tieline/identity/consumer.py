@@ -1,13 +1,16 @@
-"""The directory's events, as identity takes them in: who may sign in, and who no longer."""
+"""Other services' events, as identity takes them in: the audit log, and who may sign in."""
 
 from collections.abc import Sequence
 
+from tieline.api.common.v1 import audit_pb2
 from tieline.api.directory.v1 import directory_pb2
-from tieline.chassis.events import EventHandler, ReceivedEvent
+from tieline.chassis.events import EventHandler, Poison, ReceivedEvent
 from tieline.chassis.outbox import insert_events
 from tieline.chassis.postgres import Connection
+from tieline.chassis.streams import SERVICES
+from tieline.identity.audit_log import read_entry
 from tieline.identity.corps import find_account_key
-from tieline.identity.repositories import SCHEMA, accounts, corps
+from tieline.identity.repositories import SCHEMA, accounts, audit_entries, corps
 from tieline.identity.revocations import end_member_sessions
 
 
@@ -35,7 +38,20 @@ async def on_member_enabled(connection: Connection, received: ReceivedEvent) -> 
         await _set_states(connection, event.corp_id, event.user_ids, "active")
 
 
+def _storing(service: str) -> EventHandler:
+    async def store_entry(connection: Connection, received: ReceivedEvent) -> None:
+        """Put the entry into the log of its corp; a repeat changes nothing."""
+        message = received.decode(audit_pb2.AuditEntry)
+        entry = read_entry(service, received.corp_id, message)
+        if entry is None:
+            raise Poison("its id, corp or time is not that of an audit entry")
+        await audit_entries.insert_entry(connection, entry)
+
+    return store_entry
+
+
 HANDLERS: dict[str, EventHandler] = {
+    **{f"tieline.{service}.v1.audit_recorded": _storing(service) for service in SERVICES},
     "tieline.directory.v1.member_left": on_member_left,
     "tieline.directory.v1.member_disabled": on_member_disabled,
     "tieline.directory.v1.member_enabled": on_member_enabled,

@@ -17,7 +17,7 @@ from tieline.identity.challenges import LIFETIME, Challenge, Challenges, fingerp
 from tieline.identity.credentials import credentials_rejected_error
 from tieline.identity.repositories import SCHEMA, second_factors
 from tieline.identity.repositories.accounts import Account
-from tieline.identity.session_issuer import SessionIssuer, build_member
+from tieline.identity.session_issuer import SessionIssuer, build_member, with_stored_grants
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class Entrance:
         self, connection: Connection, key: tuple[str, str], account: Account, method: str
     ) -> Entered:
         """Open a session, or ask for the second factor. The account is locked."""
-        member = _check_active(key, account)
+        member = await with_stored_grants(connection, _check_active(key, account))
         is_enrolled, policy = await second_factors.find_demands(connection, *key)
         if not is_enrolled and not policy.requires_second_factor(member):
             return Entered(session=await self._open(connection, member, method))

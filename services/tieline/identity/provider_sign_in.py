@@ -10,6 +10,7 @@ from tieline.chassis.fields import is_uuid, raise_violations
 from tieline.chassis.outbox import insert_events
 from tieline.chassis.postgres import Pool, transaction
 from tieline.chassis.principals import OWNER_ROLE, Principal
+from tieline.identity.activation import activate
 from tieline.identity.attempts import Attempts, begin_attempt, count_one, record_failure
 from tieline.identity.code_sign_in import is_corp_id
 from tieline.identity.credentials import credentials_rejected_error, sign_in_locked_error
@@ -27,7 +28,7 @@ from tieline.identity.providers import (
     new_flow,
     provider_not_found_error,
 )
-from tieline.identity.repositories import SCHEMA, accounts, providers
+from tieline.identity.repositories import SCHEMA, providers
 from tieline.identity.sealing import Seal
 from tieline.identity.session_issuer import build_member
 
@@ -92,7 +93,7 @@ class ProviderSignIn:
             raise credentials_rejected_error()
         key = (corp_id, user_id)
         async with transaction(self._pool) as connection:
-            account = await accounts.activate_account(connection, *key)
+            account = await activate(connection, key)
             if (
                 provider.user_claim is not UserClaim.LINKED_SUBJECT
                 and OWNER_ROLE in build_member(*key, account).roles

@@ -9,6 +9,7 @@ from tieline.chassis.ids import new_uuid7
 from tieline.chassis.postgres import Connection
 from tieline.chassis.principals import Principal, PrincipalKind
 from tieline.identity.access_tokens import AccessTokenSigner
+from tieline.identity.corp_life import check_may_sign_in, lets_session_go_on
 from tieline.identity.corps import MEMBER_ROLE
 from tieline.identity.refresh_tokens import (
     Refresh,
@@ -17,9 +18,10 @@ from tieline.identity.refresh_tokens import (
     decide_refresh,
     new_seed,
 )
-from tieline.identity.repositories import accounts, customers, sessions
+from tieline.identity.repositories import accounts, corps, customers, role_grants, sessions
 from tieline.identity.repositories.accounts import Account
 from tieline.identity.repositories.sessions import Session
+from tieline.identity.roles import with_grants
 
 
 class SessionIssuer:
@@ -37,8 +39,17 @@ class SessionIssuer:
         self._refresh_lifetime = refresh_lifetime
 
     async def open(self, connection: Connection, principal: Principal) -> identity_pb2.Session:
-        """Open a session for a principal that has none yet, in the caller's transaction."""
+        """Open a session for a principal that has none yet, in the caller's transaction.
+
+        A member gets what was granted to it. Raises PermissionDeniedError CORP_NOT_ACTIVE for one
+        whose corp is suspended or being deleted; it stays as it is until the transaction ends.
+        """
         principal = replace(principal, session_id=new_uuid7())
+        if principal.kind is PrincipalKind.MEMBER:
+            corp = await corps.share_corp(connection, principal.corp_id)
+            assert corp is not None, "members with accounts have a corp"
+            check_may_sign_in(corp)
+            principal = await with_stored_grants(connection, principal)
         token = RefreshToken.first(principal.corp_id, principal.session_id, new_seed())
         expire_time = await sessions.insert_session(
             connection, principal, token.seed_hash, self._refresh_lifetime
@@ -56,7 +67,7 @@ class SessionIssuer:
         if token is None:
             return None
         session = await sessions.lock_session(connection, token.corp_id, token.session_id)
-        if session is None:
+        if session is None or not await _may_go_on(connection, token.corp_id, session):
             return None
         decision = decide_refresh(token, session.refresh)
         if decision is Refresh.END:
@@ -96,6 +107,12 @@ def build_member(corp_id: str, user_id: str, account: Account) -> Principal:
     )
 
 
+async def with_stored_grants(connection: Connection, member: Principal) -> Principal:
+    """Return the member with what was granted to it."""
+    grants = await role_grants.list_member_grants(connection, member.corp_id, member.id)
+    return with_grants(member, grants)
+
+
 def build_customer(customer_id: str, display_name: str) -> Principal:
     """Return the customer as a principal; the session is still to be opened."""
     return Principal(
@@ -126,6 +143,14 @@ async def _find_principal(
     return None if principal is None else replace(principal, session_id=str(token.session_id))
 
 
+async def _may_go_on(connection: Connection, corp_id: str, session: Session) -> bool:
+    """Tell whether the session's corp, if it has one, lets it be refreshed."""
+    if session.principal_kind is not PrincipalKind.MEMBER:
+        return True
+    corp = await corps.share_corp(connection, corp_id)
+    return corp is not None and lets_session_go_on(corp, session.create_time)
+
+
 async def _find_owner(connection: Connection, corp_id: str, session: Session) -> Principal | None:
     name = session.principal_id
     match session.principal_kind:
@@ -133,7 +158,7 @@ async def _find_owner(connection: Connection, corp_id: str, session: Session) ->
             account = await accounts.find_account(connection, corp_id, name)
             if account is None or not account.is_active:
                 return None
-            return build_member(corp_id, name, account)
+            return await with_stored_grants(connection, build_member(corp_id, name, account))
         case PrincipalKind.CUSTOMER:
             display_name = await customers.find_customer_name(connection, name)
             return None if display_name is None else build_customer(name, display_name)

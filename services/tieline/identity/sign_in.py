@@ -14,6 +14,7 @@ from tieline.chassis.fields import raise_violations
 from tieline.chassis.ids import new_customer_id
 from tieline.chassis.outbox import insert_events
 from tieline.chassis.postgres import Pool, transaction
+from tieline.identity.activation import build_activated_event
 from tieline.identity.assertions import Assertion, read_assertion, read_channel_id
 from tieline.identity.attempts import (
     Attempt,
@@ -87,7 +88,7 @@ class SignIn:
                 if await invitations.claim_invitation(connection, *key, invitation.code_hash):
                     account = await accounts.set_password(connection, *key, password_hash)
                     events = await end_member_sessions(connection, *key)
-                    await insert_events(connection, SCHEMA, events)
+                    await insert_events(connection, SCHEMA, [*events, build_activated_event(*key)])
                     return await self._entrance.admit(connection, key, account, "invitation")
         return await self.sign_in_member(corp_id, user_id, password)
 

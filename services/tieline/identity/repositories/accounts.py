@@ -75,24 +75,47 @@ async def lock_account(connection: Connection, corp_id: str, user_id: str) -> Ac
     return None if row is None else Account(**row)
 
 
-async def activate_account(connection: Connection, corp_id: str, user_id: str) -> Account:
+async def lock_account_alone(connection: Connection, corp_id: str, user_id: str) -> None:
+    """Lock the account, if there is one, against whoever signs in, until the transaction ends."""
+    await connection.execute(
+        "SELECT FROM identity.accounts WHERE corp_id = $1 AND user_id = $2 FOR UPDATE",
+        corp_id,
+        user_id,
+    )
+
+
+async def has_account(connection: Connection, corp_id: str, user_id: str) -> bool:
+    """Tell whether the member has signed in once."""
+    return bool(
+        await connection.fetchval(
+            "SELECT true FROM identity.accounts WHERE corp_id = $1 AND user_id = $2",
+            corp_id,
+            user_id,
+        )
+    )
+
+
+async def activate_account(
+    connection: Connection, corp_id: str, user_id: str
+) -> tuple[Account, bool]:
     """Return the account of somebody whom the directory names as a member; lock it as lock does.
 
-    It is made where it is missing, and active again where its member had left.
+    It is made where it is missing, and active again where its member had left: then True.
     """
-    await connection.execute(
+    activated = await connection.fetchval(
         """
         INSERT INTO identity.accounts (corp_id, user_id, role)
         VALUES ($1, $2, 'member')
         ON CONFLICT ON CONSTRAINT accounts_pkey
         DO UPDATE SET state = 'active' WHERE accounts.state = 'left'
+        RETURNING true
         """,
         corp_id,
         user_id,
     )
     account = await lock_account(connection, corp_id, user_id)
     assert account is not None, "it was there or has been inserted"
-    return account
+    return account, activated is True
 
 
 async def replace_password_hash(

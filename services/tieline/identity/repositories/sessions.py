@@ -15,6 +15,7 @@ class Session:
 
     principal_kind: PrincipalKind
     principal_id: str
+    create_time: dt.datetime
     refresh: RefreshState
 
 
@@ -50,7 +51,7 @@ async def lock_session(
     row = await connection.fetchrow(
         """
         SELECT principal_kind, principal_id, seed_hash, refresh_generation, refresh_time,
-               expire_time, end_time, clock_timestamp() AS now
+               expire_time, end_time, create_time, clock_timestamp() AS now
           FROM identity.sessions
          WHERE corp_id = $1 AND session_id = $2
            FOR UPDATE
@@ -168,6 +169,7 @@ def _to_session(row: Record) -> Session:
     return Session(
         principal_kind=PrincipalKind(row["principal_kind"]),
         principal_id=row["principal_id"],
+        create_time=row["create_time"],
         refresh=RefreshState(
             seed_hash=row["seed_hash"],
             generation=row["refresh_generation"],

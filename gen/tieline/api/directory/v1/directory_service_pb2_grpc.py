@@ -97,7 +97,7 @@ class DirectoryServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetMember(self, request, context):
-        """GetMember returns one member of the caller's corp.
+        """GetMember returns one member of the caller's corp, also one who left.
 
         Errors: NOT_FOUND USER_NOT_FOUND; INVALID_ARGUMENT INVALID_FIELD.
         """
@@ -106,18 +106,30 @@ class DirectoryServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def BatchGetMembers(self, request, context):
-        """BatchGetMembers returns members of the caller's corp, in the order asked for.
+        """BatchGetMembers returns members of the caller's corp, in the order asked for. Those who left
+        are among them.
 
         Errors: NOT_FOUND USER_NOT_FOUND with metadata `userId` if any of them is missing;
-        INVALID_ARGUMENT INVALID_FIELD.
+        INVALID_ARGUMENT INVALID_FIELD, also where they are more than an answer can hold (3 MiB).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def SearchMembers(self, request, context):
-        """SearchMembers finds members of the caller's corp by a part of their name or user id: exact
-        matches first, then prefixes, then the rest, each by name and user id.
+        """SearchMembers finds members of the caller's corp, the closest matches first:
+
+        1. name, alias, their pinyin (`wangfang`; of polyphones each likely reading) or initials
+        (`wf`), user id, mobile or e-mail address begins with the query; exact matches first, then
+        in the order of what was found;
+        2. a later part of a name, alias, their pinyin or a user id begins with it: a given name;
+        3. name, alias, user id, mobile, position or the part of the e-mail address before `@` holds
+        it somewhere; Chinese from one character on, letters and digits from three on;
+        4. the path of a department of theirs holds it.
+
+        Members who left are not found, nor those whom the caller does not see, nor anybody by a field
+        that is hidden from the caller. What was acknowledged before the call is found, save within
+        seconds of an import of thousands of members: `incomplete` tells.
 
         Errors: INVALID_ARGUMENT INVALID_FIELD, PAGE_TOKEN_INVALID.
         """
@@ -126,7 +138,7 @@ class DirectoryServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListMembers(self, request, context):
-        """ListMembers lists members by user id, of the corp or of one department.
+        """ListMembers lists members by user id, of the corp, of one department, or of all below it too.
 
         Errors: NOT_FOUND DEPARTMENT_NOT_FOUND; INVALID_ARGUMENT INVALID_FIELD, PAGE_TOKEN_INVALID.
         """
