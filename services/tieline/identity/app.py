@@ -44,8 +44,8 @@ from tieline.identity.rpcs.verification import VerificationCalls
 from tieline.identity.servicer import IdentityServicer
 from tieline.identity.session_issuer import SessionIssuer
 from tieline.identity.settings import IdentitySettings
-from tieline.identity.sign_in import SignIn
 from tieline.identity.signing_keys import read_public_keys
+from tieline.identity.ways_in import ways_in
 
 SETTINGS = IdentitySettings
 
@@ -65,9 +65,12 @@ async def role(settings: IdentitySettings) -> AsyncIterator[None]:
             runtime.pool, passwords, None if password is None else password.get_secret_value()
         )
         codes = InvitationCodes(keyring.invitation_codes)
+        ways = await stack.enter_async_context(
+            ways_in(settings, runtime, keyring, passwords, issuer)
+        )
         servicer = IdentityServicer(
             runtime.pool,
-            SignIn(runtime.pool, passwords, issuer),
+            ways.sign_in,
             Inviting(runtime.pool, runtime.broker, codes),
             CorpCalls(runtime.pool, codes, runtime.page_tokens),
             CorpLifeCalls(
@@ -93,6 +96,7 @@ async def role(settings: IdentitySettings) -> AsyncIterator[None]:
                     identity_service_pb2.DESCRIPTOR.services_by_name["IdentityService"],
                 ),
                 *_build_administration(runtime),
+                *ways.services,
             )
         )
         yield
