@@ -13,9 +13,13 @@ from bench import (
     demo_import,
     directory_changes,
     directory_get_member,
+    directory_import,
     directory_search,
     identity_sign_ins,
     limits,
+    messaging_delivery,
+    messaging_send,
+    messaging_subscribers,
     platform_up,
 )
 from bench.harness import Benchmark, Figure, print_table, write_json
@@ -29,6 +33,10 @@ BENCHMARKS: tuple[Benchmark, ...] = (
     *directory_search.BENCHMARKS,
     *directory_changes.BENCHMARKS,
     *identity_sign_ins.BENCHMARKS,
+    *messaging_send.BENCHMARKS,
+    *messaging_delivery.BENCHMARKS,
+    *messaging_subscribers.BENCHMARKS,
+    *directory_import.BENCHMARKS,
 )
 
 
