@@ -121,4 +121,6 @@ async def test_an_event_of_a_corp_that_is_not_here_changes_nothing(
         identity, await publish(directory_broker, "member_disabled", event, event.corp_id)
     )
 
-    assert not await identity.execute("SELECT 1 FROM identity.dead_letters")
+    assert not await identity.execute(
+        "SELECT 1 FROM identity.dead_letters WHERE corp_id = $1", event.corp_id
+    )

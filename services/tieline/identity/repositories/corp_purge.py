@@ -76,6 +76,11 @@ _DELETE = {
                SELECT corp_id, code_id FROM identity.one_time_codes
                 WHERE corp_id = $1 LIMIT $2)
     """,
+    "qr_sign_ins": """
+        DELETE FROM identity.qr_sign_ins
+         WHERE qr_id IN (
+               SELECT qr_id FROM identity.qr_sign_ins WHERE corp_id = $1 LIMIT $2)
+    """,
     "accounts": """
         DELETE FROM identity.accounts
          WHERE (corp_id, user_id) IN (
