@@ -193,16 +193,20 @@ def _load_folder(schema: str, component: str, package: str, folder: str) -> list
         return []
     names = sorted(entry.name for entry in root.iterdir() if entry.name.endswith(".sql"))
     migrations = []
-    for expected, name in enumerate(names, start=1):
+    version = 0
+    for name in names:
         match = _FILE_NAME.fullmatch(name)
-        if match is None or int(match.group(1)) != expected:
+        # Gaps are no fault: work that goes on side by side takes numbers of its own.
+        if match is None or int(match.group(1)) <= version:
             raise MigrationError(
-                f"migration {component}/{name} is out of order: expected {expected:04d}_….sql"
+                f"migration {component}/{name} is out of order: expected {version + 1:04d}_….sql "
+                "or a later number"
             )
+        version = int(match.group(1))
         sql = (root / name).read_text(encoding="utf-8")
         if component == CHASSIS:
             sql = sql.replace("{schema}", schema)
-        migrations.append(Migration(schema, component, expected, name, sql))
+        migrations.append(Migration(schema, component, version, name, sql))
     return migrations
 
 
