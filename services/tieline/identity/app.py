@@ -6,26 +6,37 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 from joserfc.jwk import OKPKey
 
-from tieline.api.identity.v1 import identity_service_pb2, identity_service_pb2_grpc
+from tieline.api.identity.v1 import (
+    identity_service_pb2,
+    identity_service_pb2_grpc,
+    session_service_pb2,
+    session_service_pb2_grpc,
+    signing_key_service_pb2,
+    signing_key_service_pb2_grpc,
+)
 from tieline.chassis.authentication import FetchKeys
 from tieline.chassis.grpc_server import Served
 from tieline.chassis.postgres import Pool
 from tieline.chassis.requests import answering
-from tieline.chassis.runtime import ServiceRuntime, service_runtime
+from tieline.chassis.runtime import service_runtime
 from tieline.identity.access_tokens import AccessTokenSigner
 from tieline.identity.answers import build_handlers
-from tieline.identity.first_start import prepare_platform_administrator, prepare_signing_key
+from tieline.identity.first_start import prepare_platform_administrator
 from tieline.identity.invitations import InvitationCodes
 from tieline.identity.inviting import Inviting
+from tieline.identity.key_rotation import SigningKeys, rotating
 from tieline.identity.keyring import Keyring, build_keyring
 from tieline.identity.passwords import PasswordHasher, PasswordPool
 from tieline.identity.purge import purging
 from tieline.identity.refresh_tokens import RefreshTokens
 from tieline.identity.repositories import SCHEMA, signing_keys
+from tieline.identity.repositories.sessions import SessionLimits
 from tieline.identity.servicer import IdentityServicer
 from tieline.identity.session_issuer import SessionIssuer
+from tieline.identity.session_servicer import SessionServicer
 from tieline.identity.settings import IdentitySettings
 from tieline.identity.sign_in import SignIn
+from tieline.identity.signing_key_servicer import SigningKeyServicer
 from tieline.identity.signing_keys import read_public_keys
 
 SETTINGS = IdentitySettings
@@ -40,7 +51,13 @@ async def role(settings: IdentitySettings) -> AsyncIterator[None]:
         AsyncExitStack() as stack,
     ):
         passwords = await stack.enter_async_context(_build_password_pool(settings, keyring))
-        issuer = await _build_issuer(settings, runtime, keyring)
+        keys = SigningKeys(
+            runtime.pool,
+            keyring.signing_key_seal,
+            lifetime=dt.timedelta(seconds=settings.signing_key_lifetime_s),
+        )
+        await stack.enter_async_context(rotating(keys))
+        issuer = _build_issuer(settings, keys, keyring)
         password = settings.platform_administrator_password
         await prepare_platform_administrator(
             runtime.pool, passwords, None if password is None else password.get_secret_value()
@@ -62,7 +79,17 @@ async def role(settings: IdentitySettings) -> AsyncIterator[None]:
                     identity_service_pb2_grpc.add_IdentityServiceServicer_to_server,
                     servicer,
                     identity_service_pb2.DESCRIPTOR.services_by_name["IdentityService"],
-                )
+                ),
+                Served(
+                    session_service_pb2_grpc.add_SessionServiceServicer_to_server,
+                    SessionServicer(runtime.pool, runtime.page_tokens, issuer),
+                    session_service_pb2.DESCRIPTOR.services_by_name["SessionService"],
+                ),
+                Served(
+                    signing_key_service_pb2_grpc.add_SigningKeyServiceServicer_to_server,
+                    SigningKeyServicer(runtime.pool, keys),
+                    signing_key_service_pb2.DESCRIPTOR.services_by_name["SigningKeyService"],
+                ),
             )
         )
         yield
@@ -80,18 +107,15 @@ def _build_password_pool(settings: IdentitySettings, keyring: Keyring) -> Passwo
     )
 
 
-async def _build_issuer(
-    settings: IdentitySettings, runtime: ServiceRuntime, keyring: Keyring
-) -> SessionIssuer:
-    key_id, key = await prepare_signing_key(runtime.pool, keyring.signing_key_seal)
+def _build_issuer(settings: IdentitySettings, keys: SigningKeys, keyring: Keyring) -> SessionIssuer:
     signer = AccessTokenSigner(
-        key_id, key, lifetime=dt.timedelta(seconds=settings.access_token_lifetime_s)
+        keys.find_key, lifetime=dt.timedelta(seconds=settings.access_token_lifetime_s)
     )
-    return SessionIssuer(
-        signer,
-        RefreshTokens(keyring.refresh_tokens),
+    limits = SessionLimits(
         refresh_lifetime=dt.timedelta(seconds=settings.refresh_token_lifetime_s),
+        max_age=dt.timedelta(seconds=settings.session_max_age_s),
     )
+    return SessionIssuer(signer, RefreshTokens(keyring.refresh_tokens), limits)
 
 
 async def _make_fetch_keys(pool: Pool) -> FetchKeys:

@@ -11,6 +11,10 @@ from tieline.chassis.fields import USER_ID_PATTERN, check_text, check_user_id, r
 MEMBER_ROLE = "member"
 """Role of accounts that administer nothing; it stands in no token."""
 
+NO_CORP = ""
+"""In the place of a corp where there is none: a platform administrator's acts, a customer's
+sessions."""
+
 MAX_NAME_LENGTH = 64
 MAX_EVIDENCE_LENGTH = 1000
 PUBLIC_KEY_BYTES = 32

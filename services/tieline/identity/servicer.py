@@ -10,6 +10,7 @@ from tieline.chassis.outbox import build_event, insert_events
 from tieline.chassis.postgres import Connection, Pool, transaction
 from tieline.chassis.principals import Principal
 from tieline.identity.corps import (
+    NO_CORP,
     Corp,
     CorpKind,
     NewCorp,
@@ -21,12 +22,10 @@ from tieline.identity.corps import (
 from tieline.identity.invitations import InvitationCodes, hash_code
 from tieline.identity.inviting import Inviting
 from tieline.identity.repositories import SCHEMA, corps, customers, invitations
+from tieline.identity.session_servicer import read_device
 from tieline.identity.sign_in import SignIn
 
 CORP_CREATED = "tieline.identity.v1.corp_created"
-
-# Platform administrators belong to no corp; their first answers stand under this one.
-NO_CORP = ""
 
 _KINDS = {
     identity_pb2.CORP_KIND_COMPANY: CorpKind.COMPANY,
@@ -142,7 +141,11 @@ class IdentityServicer(identity_service_pb2_grpc.IdentityServiceServicer):
     ) -> identity_service_pb2.AcceptInvitationResponse:
         """Set the member's password by a code and sign the member in."""
         session = await self._sign_in.accept_invitation(
-            request.corp_id, request.user_id, request.code, request.password
+            request.corp_id,
+            request.user_id,
+            request.code,
+            request.password,
+            read_device(request),
         )
         return identity_service_pb2.AcceptInvitationResponse(session=session)
 
@@ -151,7 +154,7 @@ class IdentityServicer(identity_service_pb2_grpc.IdentityServiceServicer):
     ) -> identity_service_pb2.SignInMemberResponse:
         """Open a session by password."""
         session = await self._sign_in.sign_in_member(
-            request.corp_id, request.user_id, request.password
+            request.corp_id, request.user_id, request.password, read_device(request)
         )
         return identity_service_pb2.SignInMemberResponse(session=session)
 
@@ -161,14 +164,18 @@ class IdentityServicer(identity_service_pb2_grpc.IdentityServiceServicer):
         context: Context,
     ) -> identity_service_pb2.SignInPlatformAdministratorResponse:
         """Open a session for somebody who runs the deployment."""
-        session = await self._sign_in.sign_in_platform_administrator(request.name, request.password)
+        session = await self._sign_in.sign_in_platform_administrator(
+            request.name, request.password, read_device(request)
+        )
         return identity_service_pb2.SignInPlatformAdministratorResponse(session=session)
 
     async def SignInCustomer(
         self, request: identity_service_pb2.SignInCustomerRequest, context: Context
     ) -> identity_service_pb2.SignInCustomerResponse:
         """Open a session for a person whom a trusted channel vouches for."""
-        session, customer_id = await self._sign_in.sign_in_customer(request.assertion)
+        session, customer_id = await self._sign_in.sign_in_customer(
+            request.assertion, read_device(request)
+        )
         return identity_service_pb2.SignInCustomerResponse(session=session, customer_id=customer_id)
 
     async def RefreshSession(

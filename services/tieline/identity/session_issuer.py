@@ -1,15 +1,20 @@
 """Opens and refreshes sessions: a row, an access token and a refresh token together."""
 
 import datetime as dt
+import uuid
 from dataclasses import replace
 
 from tieline.api.identity.v1 import identity_pb2
+from tieline.chassis.audit import read_address
+from tieline.chassis.calls import find_call
 from tieline.chassis.fields import to_timestamp
 from tieline.chassis.ids import new_uuid7
+from tieline.chassis.outbox import insert_events
 from tieline.chassis.postgres import Connection
 from tieline.chassis.principals import Principal, PrincipalKind
 from tieline.identity.access_tokens import AccessTokenSigner
 from tieline.identity.corps import MEMBER_ROLE
+from tieline.identity.devices import UNKNOWN_DEVICE, Device
 from tieline.identity.refresh_tokens import (
     Refresh,
     RefreshToken,
@@ -17,9 +22,10 @@ from tieline.identity.refresh_tokens import (
     decide_refresh,
     new_seed,
 )
-from tieline.identity.repositories import accounts, customers, sessions
+from tieline.identity.repositories import SCHEMA, accounts, customers, revocations, sessions
 from tieline.identity.repositories.accounts import Account
-from tieline.identity.repositories.sessions import Session
+from tieline.identity.repositories.sessions import Session, SessionLimits
+from tieline.identity.revocations import revoke_session_tokens
 
 
 class SessionIssuer:
@@ -29,21 +35,24 @@ class SessionIssuer:
         self,
         signer: AccessTokenSigner,
         refresh_tokens: RefreshTokens,
-        *,
-        refresh_lifetime: dt.timedelta,
+        limits: SessionLimits,
     ) -> None:
         self._signer = signer
         self._refresh_tokens = refresh_tokens
-        self._refresh_lifetime = refresh_lifetime
+        self._limits = limits
 
-    async def open(self, connection: Connection, principal: Principal) -> identity_pb2.Session:
+    async def open(
+        self, connection: Connection, principal: Principal, device: Device = UNKNOWN_DEVICE
+    ) -> identity_pb2.Session:
         """Open a session for a principal that has none yet, in the caller's transaction."""
+        if principal.kind is PrincipalKind.MEMBER:
+            await revocations.lock_issuing(connection, principal.corp_id, principal.id)
         principal = replace(principal, session_id=new_uuid7())
         token = RefreshToken.first(principal.corp_id, principal.session_id, new_seed())
         expire_time = await sessions.insert_session(
-            connection, principal, token.seed_hash, self._refresh_lifetime
+            connection, principal, token.seed_hash, self._limits, device, find_address()
         )
-        return self._build(principal, token, expire_time)
+        return await self._build(connection, principal, token, expire_time)
 
     async def refresh(
         self, connection: Connection, refresh_token: str
@@ -55,26 +64,41 @@ class SessionIssuer:
         token = self._refresh_tokens.decode(refresh_token)
         if token is None:
             return None
-        session = await sessions.lock_session(connection, token.corp_id, token.session_id)
+        await revocations.lock_issuing_in_session(connection, token.corp_id, token.session_id)
+        session = await sessions.lock_session(
+            connection, token.corp_id, token.session_id, self._limits.max_age
+        )
         if session is None:
             return None
         decision = decide_refresh(token, session.refresh)
         if decision is Refresh.END:
-            await sessions.end_session(connection, token.corp_id, token.session_id)
+            await end_session(connection, token.corp_id, token.session_id)
         if decision in (Refresh.END, Refresh.REJECT):
             return None
         expire_time = session.refresh.expire_time
         if decision is Refresh.ROTATE:
             expire_time = await sessions.advance_session(
-                connection, token.corp_id, token.session_id, self._refresh_lifetime
+                connection, token.corp_id, token.session_id, self._limits, find_address()
             )
         principal = await _find_principal(connection, token, session)
-        return None if principal is None else self._build(principal, token.next(), expire_time)
+        if principal is None:
+            return None
+        return await self._build(connection, principal, token.next(), expire_time)
 
-    def _build(
-        self, principal: Principal, token: RefreshToken, refresh_expire_time: dt.datetime
+    async def sign_out(self, connection: Connection, refresh_token: str) -> None:
+        """End the session of a refresh token, whichever of its generations this is."""
+        token = self._refresh_tokens.decode(refresh_token)
+        if token is not None:
+            await end_session(connection, token.corp_id, token.session_id)
+
+    async def _build(
+        self,
+        connection: Connection,
+        principal: Principal,
+        token: RefreshToken,
+        refresh_expire_time: dt.datetime,
     ) -> identity_pb2.Session:
-        access_token = self._signer.sign(principal)
+        access_token = self._signer.sign(principal, await revocations.read_time(connection))
         return identity_pb2.Session(
             session_id=principal.session_id,
             access_token=access_token.text,
@@ -82,6 +106,21 @@ class SessionIssuer:
             refresh_token=self._refresh_tokens.encode(token),
             refresh_expire_time=to_timestamp(refresh_expire_time),
         )
+
+
+async def end_session(connection: Connection, corp_id: str, session_id: uuid.UUID) -> bool:
+    """End the session and void its access tokens; False, and nothing told, if it was over."""
+    if not await sessions.end_session(connection, corp_id, session_id):
+        return False
+    events = await revoke_session_tokens(connection, corp_id, str(session_id))
+    await insert_events(connection, SCHEMA, events)
+    return True
+
+
+def find_address() -> str:
+    """Return the address that the current call came from, without the port; empty for none."""
+    call = find_call()
+    return "" if call is None else read_address(call.find_peer())
 
 
 def build_member(corp_id: str, user_id: str, account: Account) -> Principal:

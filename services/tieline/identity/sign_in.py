@@ -10,13 +10,16 @@ from tieline.chassis.authentication import build_public_key
 from tieline.chassis.errors import UnauthenticatedError
 from tieline.chassis.fields import raise_violations
 from tieline.chassis.ids import new_customer_id
+from tieline.chassis.outbox import insert_events
 from tieline.chassis.postgres import Pool, transaction
 from tieline.identity.assertions import Assertion, read_assertion, read_channel_id
 from tieline.identity.corps import find_account_key
 from tieline.identity.credentials import credentials_rejected_error
+from tieline.identity.devices import UNKNOWN_DEVICE, Device
 from tieline.identity.invitations import opens
 from tieline.identity.passwords import PasswordPool, check_given_password, check_new_password
-from tieline.identity.repositories import accounts, customers, invitations, sessions
+from tieline.identity.repositories import SCHEMA, accounts, customers, invitations
+from tieline.identity.revocations import end_member_sessions
 from tieline.identity.session_issuer import (
     SessionIssuer,
     build_customer,
@@ -37,7 +40,12 @@ class SignIn:
         self._issuer = issuer
 
     async def accept_invitation(
-        self, corp_id: str, user_id: str, code: str, password: str
+        self,
+        corp_id: str,
+        user_id: str,
+        code: str,
+        password: str,
+        device: Device = UNKNOWN_DEVICE,
     ) -> identity_pb2.Session:
         """Use the code up, set the password, end older sessions and open one.
 
@@ -60,12 +68,13 @@ class SignIn:
             async with transaction(self._pool) as connection:
                 if await invitations.claim_invitation(connection, *key, invitation.code_hash):
                     account = await accounts.set_password(connection, *key, password_hash)
-                    await sessions.end_member_sessions(connection, *key)
-                    return await self._issuer.open(connection, build_member(*key, account))
-        return await self.sign_in_member(corp_id, user_id, password)
+                    events = await end_member_sessions(connection, *key)
+                    await insert_events(connection, SCHEMA, events)
+                    return await self._issuer.open(connection, build_member(*key, account), device)
+        return await self.sign_in_member(corp_id, user_id, password, device)
 
     async def sign_in_member(
-        self, corp_id: str, user_id: str, password: str
+        self, corp_id: str, user_id: str, password: str, device: Device = UNKNOWN_DEVICE
     ) -> identity_pb2.Session:
         """Open a session for the member whose password this is."""
         _check_given(password)
@@ -82,10 +91,10 @@ class SignIn:
             account = await accounts.lock_account(connection, *key)
             if account is None or account.password_hash != verified_hash:
                 raise credentials_rejected_error()
-            return await self._issuer.open(connection, build_member(*key, account))
+            return await self._issuer.open(connection, build_member(*key, account), device)
 
     async def sign_in_platform_administrator(
-        self, name: str, password: str
+        self, name: str, password: str, device: Device = UNKNOWN_DEVICE
     ) -> identity_pb2.Session:
         """Open a session for the platform administrator whose password this is."""
         _check_given(password)
@@ -96,9 +105,11 @@ class SignIn:
         if not await self._passwords.verify(password_hash, password):
             raise credentials_rejected_error()
         async with transaction(self._pool) as connection:
-            return await self._issuer.open(connection, build_platform_administrator(name))
+            return await self._issuer.open(connection, build_platform_administrator(name), device)
 
-    async def sign_in_customer(self, text: str) -> tuple[identity_pb2.Session, str]:
+    async def sign_in_customer(
+        self, text: str, device: Device = UNKNOWN_DEVICE
+    ) -> tuple[identity_pb2.Session, str]:
         """Open a session for whom the assertion vouches; return it with the customer's id."""
         assertion = await self._read_assertion(text)
         async with transaction(self._pool) as connection:
@@ -115,7 +126,7 @@ class SignIn:
                 assertion.display_name,
             )
             principal = build_customer(customer_id, assertion.display_name)
-            return await self._issuer.open(connection, principal), customer_id
+            return await self._issuer.open(connection, principal, device), customer_id
 
     async def refresh(self, refresh_token: str) -> identity_pb2.Session:
         """Exchange the refresh token for a new pair."""

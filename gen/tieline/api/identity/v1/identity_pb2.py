@@ -23,27 +23,30 @@ _sym_db = _symbol_database.Default()
 
 
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from tieline.api.common.v1 import principal_pb2 as tieline_dot_api_dot_common_dot_v1_dot_principal__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&tieline/api/identity/v1/identity.proto\x12\x17tieline.api.identity.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xef\x01\n\x04\x43orp\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12/\n\x04kind\x18\x03 \x01(\x0e\x32!.tieline.api.identity.v1.CorpKind\x12\x15\n\rowner_user_id\x18\x04 \x01(\t\x12/\n\x0bverify_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0everified_label\x18\x06 \x01(\t\x12/\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xbb\x01\n\x07Session\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x14\n\x0c\x61\x63\x63\x65ss_token\x18\x02 \x01(\t\x12\x36\n\x12\x61\x63\x63\x65ss_expire_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\rrefresh_token\x18\x04 \x01(\t\x12\x37\n\x13refresh_expire_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\\\n\nInvitation\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x0c\n\x04\x63ode\x18\x02 \x01(\t\x12/\n\x0b\x65xpire_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"x\n\x07\x43hannel\x12\x12\n\nchannel_id\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12\x12\n\npublic_key\x18\x03 \x01(\x0c\x12/\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"0\n\nSigningKey\x12\x0e\n\x06key_id\x18\x01 \x01(\t\x12\x12\n\npublic_key\x18\x02 \x01(\x0c\"`\n\x0b\x43orpCreated\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12+\n\x04\x63orp\x18\x02 \x01(\x0b\x32\x1d.tieline.api.identity.v1.Corp\x12\x12\n\nowner_name\x18\x03 \x01(\t*\x99\x01\n\x08\x43orpKind\x12\x19\n\x15\x43ORP_KIND_UNSPECIFIED\x10\x00\x12\x15\n\x11\x43ORP_KIND_COMPANY\x10\x01\x12\x14\n\x10\x43ORP_KIND_SCHOOL\x10\x02\x12\x16\n\x12\x43ORP_KIND_HOSPITAL\x10\x03\x12\x18\n\x14\x43ORP_KIND_GOVERNMENT\x10\x04\x12\x13\n\x0f\x43ORP_KIND_OTHER\x10\x05\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&tieline/api/identity/v1/identity.proto\x12\x17tieline.api.identity.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a%tieline/api/common/v1/principal.proto\"\xef\x01\n\x04\x43orp\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12/\n\x04kind\x18\x03 \x01(\x0e\x32!.tieline.api.identity.v1.CorpKind\x12\x15\n\rowner_user_id\x18\x04 \x01(\t\x12/\n\x0bverify_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0everified_label\x18\x06 \x01(\t\x12/\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xbb\x01\n\x07Session\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x14\n\x0c\x61\x63\x63\x65ss_token\x18\x02 \x01(\t\x12\x36\n\x12\x61\x63\x63\x65ss_expire_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\rrefresh_token\x18\x04 \x01(\t\x12\x37\n\x13refresh_expire_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\\\n\nInvitation\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x0c\n\x04\x63ode\x18\x02 \x01(\t\x12/\n\x0b\x65xpire_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"x\n\x07\x43hannel\x12\x12\n\nchannel_id\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12\x12\n\npublic_key\x18\x03 \x01(\x0c\x12/\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"0\n\nSigningKey\x12\x0e\n\x06key_id\x18\x01 \x01(\t\x12\x12\n\npublic_key\x18\x02 \x01(\x0c\"`\n\x0b\x43orpCreated\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12+\n\x04\x63orp\x18\x02 \x01(\x0b\x32\x1d.tieline.api.identity.v1.Corp\x12\x12\n\nowner_name\x18\x03 \x01(\t\"\xc2\x01\n\rTokensRevoked\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12\x0f\n\x07\x63orp_id\x18\x02 \x01(\t\x12\x14\n\nsession_id\x18\x03 \x01(\tH\x00\x12\x38\n\tprincipal\x18\x04 \x01(\x0b\x32#.tieline.api.common.v1.PrincipalRefH\x00\x12\x34\n\x10issue_time_limit\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x08\n\x06holder*\x99\x01\n\x08\x43orpKind\x12\x19\n\x15\x43ORP_KIND_UNSPECIFIED\x10\x00\x12\x15\n\x11\x43ORP_KIND_COMPANY\x10\x01\x12\x14\n\x10\x43ORP_KIND_SCHOOL\x10\x02\x12\x16\n\x12\x43ORP_KIND_HOSPITAL\x10\x03\x12\x18\n\x14\x43ORP_KIND_GOVERNMENT\x10\x04\x12\x13\n\x0f\x43ORP_KIND_OTHER\x10\x05\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'tieline.api.identity.v1.identity_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_CORPKIND']._serialized_start=897
-  _globals['_CORPKIND']._serialized_end=1050
-  _globals['_CORP']._serialized_start=101
-  _globals['_CORP']._serialized_end=340
-  _globals['_SESSION']._serialized_start=343
-  _globals['_SESSION']._serialized_end=530
-  _globals['_INVITATION']._serialized_start=532
-  _globals['_INVITATION']._serialized_end=624
-  _globals['_CHANNEL']._serialized_start=626
-  _globals['_CHANNEL']._serialized_end=746
-  _globals['_SIGNINGKEY']._serialized_start=748
-  _globals['_SIGNINGKEY']._serialized_end=796
-  _globals['_CORPCREATED']._serialized_start=798
-  _globals['_CORPCREATED']._serialized_end=894
+  _globals['_CORPKIND']._serialized_start=1133
+  _globals['_CORPKIND']._serialized_end=1286
+  _globals['_CORP']._serialized_start=140
+  _globals['_CORP']._serialized_end=379
+  _globals['_SESSION']._serialized_start=382
+  _globals['_SESSION']._serialized_end=569
+  _globals['_INVITATION']._serialized_start=571
+  _globals['_INVITATION']._serialized_end=663
+  _globals['_CHANNEL']._serialized_start=665
+  _globals['_CHANNEL']._serialized_end=785
+  _globals['_SIGNINGKEY']._serialized_start=787
+  _globals['_SIGNINGKEY']._serialized_end=835
+  _globals['_CORPCREATED']._serialized_start=837
+  _globals['_CORPCREATED']._serialized_end=933
+  _globals['_TOKENSREVOKED']._serialized_start=936
+  _globals['_TOKENSREVOKED']._serialized_end=1130
 # @@protoc_insertion_point(module_scope)

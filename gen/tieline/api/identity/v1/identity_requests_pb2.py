@@ -22,18 +22,23 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from tieline.api.identity.v1 import app_pb2 as tieline_dot_api_dot_identity_dot_v1_dot_app__pb2
 from tieline.api.identity.v1 import identity_pb2 as tieline_dot_api_dot_identity_dot_v1_dot_identity__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n/tieline/api/identity/v1/identity_requests.proto\x12\x17tieline.api.identity.v1\x1a&tieline/api/identity/v1/identity.proto\"\x17\n\x15GetSigningKeysRequest\"K\n\x16GetSigningKeysResponse\x12\x31\n\x04keys\x18\x01 \x03(\x0b\x32#.tieline.api.identity.v1.SigningKeyb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n/tieline/api/identity/v1/identity_requests.proto\x12\x17tieline.api.identity.v1\x1a!tieline/api/identity/v1/app.proto\x1a&tieline/api/identity/v1/identity.proto\"\x17\n\x15GetSigningKeysRequest\"K\n\x16GetSigningKeysResponse\x12\x31\n\x04keys\x18\x01 \x03(\x0b\x32#.tieline.api.identity.v1.SigningKey\"7\n\x12GetAppRangeRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x10\n\x08\x61gent_id\x18\x02 \x01(\x05\"O\n\x13GetAppRangeResponse\x12\x38\n\rvisible_range\x18\x01 \x01(\x0b\x32!.tieline.api.identity.v1.AppRangeb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'tieline.api.identity.v1.identity_requests_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_GETSIGNINGKEYSREQUEST']._serialized_start=116
-  _globals['_GETSIGNINGKEYSREQUEST']._serialized_end=139
-  _globals['_GETSIGNINGKEYSRESPONSE']._serialized_start=141
-  _globals['_GETSIGNINGKEYSRESPONSE']._serialized_end=216
+  _globals['_GETSIGNINGKEYSREQUEST']._serialized_start=151
+  _globals['_GETSIGNINGKEYSREQUEST']._serialized_end=174
+  _globals['_GETSIGNINGKEYSRESPONSE']._serialized_start=176
+  _globals['_GETSIGNINGKEYSRESPONSE']._serialized_end=251
+  _globals['_GETAPPRANGEREQUEST']._serialized_start=253
+  _globals['_GETAPPRANGEREQUEST']._serialized_end=308
+  _globals['_GETAPPRANGERESPONSE']._serialized_start=310
+  _globals['_GETAPPRANGERESPONSE']._serialized_end=389
 # @@protoc_insertion_point(module_scope)

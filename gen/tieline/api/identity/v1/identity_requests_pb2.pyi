@@ -7,6 +7,7 @@ from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
+from tieline.api.identity.v1 import app_pb2 as _app_pb2
 from tieline.api.identity.v1 import identity_pb2 as _identity_pb2
 import builtins as _builtins
 import sys
@@ -59,3 +60,55 @@ class GetSigningKeysResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetSigningKeysResponse: _TypeAlias = GetSigningKeysResponse  # noqa: Y015
+
+@_typing.final
+class GetAppRangeRequest(_message.Message):
+    """Request of `get_app_range`: whom an app sees and addresses."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CORP_ID_FIELD_NUMBER: _builtins.int
+    AGENT_ID_FIELD_NUMBER: _builtins.int
+    corp_id: _builtins.str
+    """The app's corp."""
+    agent_id: _builtins.int
+    """The app."""
+    def __init__(
+        self,
+        *,
+        corp_id: _builtins.str = ...,
+        agent_id: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_id", b"agent_id", "corp_id", b"corp_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetAppRangeRequest: _TypeAlias = GetAppRangeRequest  # noqa: Y015
+
+@_typing.final
+class GetAppRangeResponse(_message.Message):
+    """Response of `get_app_range`. Events `app_changed` and `app_deleted` tell when it is another one.
+    Errors: NOT_FOUND APP_NOT_FOUND.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VISIBLE_RANGE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def visible_range(self) -> _app_pb2.AppRange:
+        """The app's range."""
+
+    def __init__(
+        self,
+        *,
+        visible_range: _app_pb2.AppRange | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["visible_range", b"visible_range"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["visible_range", b"visible_range"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetAppRangeResponse: _TypeAlias = GetAppRangeResponse  # noqa: Y015

@@ -24,9 +24,10 @@ _sym_db = _symbol_database.Default()
 
 from tieline.api.common.v1 import access_pb2 as tieline_dot_api_dot_common_dot_v1_dot_access__pb2
 from tieline.api.identity.v1 import identity_pb2 as tieline_dot_api_dot_identity_dot_v1_dot_identity__pb2
+from tieline.api.identity.v1 import session_pb2 as tieline_dot_api_dot_identity_dot_v1_dot_session__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n.tieline/api/identity/v1/identity_service.proto\x12\x17tieline.api.identity.v1\x1a\"tieline/api/common/v1/access.proto\x1a&tieline/api/identity/v1/identity.proto\"\x99\x01\n\x11\x43reateCorpRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12/\n\x04kind\x18\x03 \x01(\x0e\x32!.tieline.api.identity.v1.CorpKind\x12\x15\n\rowner_user_id\x18\x04 \x01(\t\x12\x12\n\nowner_name\x18\x05 \x01(\t\"\x80\x01\n\x12\x43reateCorpResponse\x12+\n\x04\x63orp\x18\x01 \x01(\x0b\x32\x1d.tieline.api.identity.v1.Corp\x12=\n\x10owner_invitation\x18\x02 \x01(\x0b\x32#.tieline.api.identity.v1.Invitation\"6\n\x11VerifyCorpRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x10\n\x08\x65vidence\x18\x02 \x01(\t\"A\n\x12VerifyCorpResponse\x12+\n\x04\x63orp\x18\x01 \x01(\x0b\x32\x1d.tieline.api.identity.v1.Corp\"!\n\x0eGetCorpRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\">\n\x0fGetCorpResponse\x12+\n\x04\x63orp\x18\x01 \x01(\x0b\x32\x1d.tieline.api.identity.v1.Corp\"Q\n\x18\x43reateInvitationsRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0f\n\x07\x63orp_id\x18\x02 \x01(\t\x12\x10\n\x08user_ids\x18\x03 \x03(\t\"U\n\x19\x43reateInvitationsResponse\x12\x38\n\x0binvitations\x18\x01 \x03(\x0b\x32#.tieline.api.identity.v1.Invitation\"[\n\x17\x41\x63\x63\x65ptInvitationRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x0c\n\x04\x63ode\x18\x03 \x01(\t\x12\x10\n\x08password\x18\x04 \x01(\t\"M\n\x18\x41\x63\x63\x65ptInvitationResponse\x12\x31\n\x07session\x18\x01 \x01(\x0b\x32 .tieline.api.identity.v1.Session\"I\n\x13SignInMemberRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x10\n\x08password\x18\x03 \x01(\t\"I\n\x14SignInMemberResponse\x12\x31\n\x07session\x18\x01 \x01(\x0b\x32 .tieline.api.identity.v1.Session\"D\n\"SignInPlatformAdministratorRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08password\x18\x02 \x01(\t\"X\n#SignInPlatformAdministratorResponse\x12\x31\n\x07session\x18\x01 \x01(\x0b\x32 .tieline.api.identity.v1.Session\"*\n\x15SignInCustomerRequest\x12\x11\n\tassertion\x18\x01 \x01(\t\"`\n\x16SignInCustomerResponse\x12\x31\n\x07session\x18\x01 \x01(\x0b\x32 .tieline.api.identity.v1.Session\x12\x13\n\x0b\x63ustomer_id\x18\x02 \x01(\t\".\n\x15RefreshSessionRequest\x12\x15\n\rrefresh_token\x18\x01 \x01(\t\"K\n\x16RefreshSessionResponse\x12\x31\n\x07session\x18\x01 \x01(\x0b\x32 .tieline.api.identity.v1.Session\"T\n\x14\x43reateChannelRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12\x12\n\npublic_key\x18\x03 \x01(\x0c\"J\n\x15\x43reateChannelResponse\x12\x31\n\x07\x63hannel\x18\x01 \x01(\x0b\x32 .tieline.api.identity.v1.Channel2\xe9\t\n\x0fIdentityService\x12n\n\nCreateCorp\x12*.tieline.api.identity.v1.CreateCorpRequest\x1a+.tieline.api.identity.v1.CreateCorpResponse\"\x07\x8a\xb5\x18\x03\x12\x01\x01\x12n\n\nVerifyCorp\x12*.tieline.api.identity.v1.VerifyCorpRequest\x1a+.tieline.api.identity.v1.VerifyCorpResponse\"\x07\x8a\xb5\x18\x03\x12\x01\x01\x12\x66\n\x07GetCorp\x12\'.tieline.api.identity.v1.GetCorpRequest\x1a(.tieline.api.identity.v1.GetCorpResponse\"\x08\x8a\xb5\x18\x04\x12\x02\x01\x02\x12\x85\x01\n\x11\x43reateInvitations\x12\x31.tieline.api.identity.v1.CreateInvitationsRequest\x1a\x32.tieline.api.identity.v1.CreateInvitationsResponse\"\t\x8a\xb5\x18\x05\x12\x01\x02\x18\x01\x12\x7f\n\x10\x41\x63\x63\x65ptInvitation\x12\x30.tieline.api.identity.v1.AcceptInvitationRequest\x1a\x31.tieline.api.identity.v1.AcceptInvitationResponse\"\x06\x8a\xb5\x18\x02\x08\x01\x12s\n\x0cSignInMember\x12,.tieline.api.identity.v1.SignInMemberRequest\x1a-.tieline.api.identity.v1.SignInMemberResponse\"\x06\x8a\xb5\x18\x02\x08\x01\x12\xa0\x01\n\x1bSignInPlatformAdministrator\x12;.tieline.api.identity.v1.SignInPlatformAdministratorRequest\x1a<.tieline.api.identity.v1.SignInPlatformAdministratorResponse\"\x06\x8a\xb5\x18\x02\x08\x01\x12y\n\x0eSignInCustomer\x12..tieline.api.identity.v1.SignInCustomerRequest\x1a/.tieline.api.identity.v1.SignInCustomerResponse\"\x06\x8a\xb5\x18\x02\x08\x01\x12y\n\x0eRefreshSession\x12..tieline.api.identity.v1.RefreshSessionRequest\x1a/.tieline.api.identity.v1.RefreshSessionResponse\"\x06\x8a\xb5\x18\x02\x08\x01\x12w\n\rCreateChannel\x12-.tieline.api.identity.v1.CreateChannelRequest\x1a..tieline.api.identity.v1.CreateChannelResponse\"\x07\x8a\xb5\x18\x03\x12\x01\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n.tieline/api/identity/v1/identity_service.proto\x12\x17tieline.api.identity.v1\x1a\"tieline/api/common/v1/access.proto\x1a&tieline/api/identity/v1/identity.proto\x1a%tieline/api/identity/v1/session.proto\"\x99\x01\n\x11\x43reateCorpRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12/\n\x04kind\x18\x03 \x01(\x0e\x32!.tieline.api.identity.v1.CorpKind\x12\x15\n\rowner_user_id\x18\x04 \x01(\t\x12\x12\n\nowner_name\x18\x05 \x01(\t\"\x80\x01\n\x12\x43reateCorpResponse\x12+\n\x04\x63orp\x18\x01 \x01(\x0b\x32\x1d.tieline.api.identity.v1.Corp\x12=\n\x10owner_invitation\x18\x02 \x01(\x0b\x32#.tieline.api.identity.v1.Invitation\"6\n\x11VerifyCorpRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x10\n\x08\x65vidence\x18\x02 \x01(\t\"A\n\x12VerifyCorpResponse\x12+\n\x04\x63orp\x18\x01 \x01(\x0b\x32\x1d.tieline.api.identity.v1.Corp\"!\n\x0eGetCorpRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\">\n\x0fGetCorpResponse\x12+\n\x04\x63orp\x18\x01 \x01(\x0b\x32\x1d.tieline.api.identity.v1.Corp\"Q\n\x18\x43reateInvitationsRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0f\n\x07\x63orp_id\x18\x02 \x01(\t\x12\x10\n\x08user_ids\x18\x03 \x03(\t\"U\n\x19\x43reateInvitationsResponse\x12\x38\n\x0binvitations\x18\x01 \x03(\x0b\x32#.tieline.api.identity.v1.Invitation\"\x8c\x01\n\x17\x41\x63\x63\x65ptInvitationRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x0c\n\x04\x63ode\x18\x03 \x01(\t\x12\x10\n\x08password\x18\x04 \x01(\t\x12/\n\x06\x64\x65vice\x18\x05 \x01(\x0b\x32\x1f.tieline.api.identity.v1.Device\"M\n\x18\x41\x63\x63\x65ptInvitationResponse\x12\x31\n\x07session\x18\x01 \x01(\x0b\x32 .tieline.api.identity.v1.Session\"z\n\x13SignInMemberRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x10\n\x08password\x18\x03 \x01(\t\x12/\n\x06\x64\x65vice\x18\x04 \x01(\x0b\x32\x1f.tieline.api.identity.v1.Device\"I\n\x14SignInMemberResponse\x12\x31\n\x07session\x18\x01 \x01(\x0b\x32 .tieline.api.identity.v1.Session\"u\n\"SignInPlatformAdministratorRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08password\x18\x02 \x01(\t\x12/\n\x06\x64\x65vice\x18\x03 \x01(\x0b\x32\x1f.tieline.api.identity.v1.Device\"X\n#SignInPlatformAdministratorResponse\x12\x31\n\x07session\x18\x01 \x01(\x0b\x32 .tieline.api.identity.v1.Session\"[\n\x15SignInCustomerRequest\x12\x11\n\tassertion\x18\x01 \x01(\t\x12/\n\x06\x64\x65vice\x18\x02 \x01(\x0b\x32\x1f.tieline.api.identity.v1.Device\"`\n\x16SignInCustomerResponse\x12\x31\n\x07session\x18\x01 \x01(\x0b\x32 .tieline.api.identity.v1.Session\x12\x13\n\x0b\x63ustomer_id\x18\x02 \x01(\t\".\n\x15RefreshSessionRequest\x12\x15\n\rrefresh_token\x18\x01 \x01(\t\"K\n\x16RefreshSessionResponse\x12\x31\n\x07session\x18\x01 \x01(\x0b\x32 .tieline.api.identity.v1.Session\"T\n\x14\x43reateChannelRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12\x12\n\npublic_key\x18\x03 \x01(\x0c\"J\n\x15\x43reateChannelResponse\x12\x31\n\x07\x63hannel\x18\x01 \x01(\x0b\x32 .tieline.api.identity.v1.Channel2\xe9\t\n\x0fIdentityService\x12n\n\nCreateCorp\x12*.tieline.api.identity.v1.CreateCorpRequest\x1a+.tieline.api.identity.v1.CreateCorpResponse\"\x07\x8a\xb5\x18\x03\x12\x01\x01\x12n\n\nVerifyCorp\x12*.tieline.api.identity.v1.VerifyCorpRequest\x1a+.tieline.api.identity.v1.VerifyCorpResponse\"\x07\x8a\xb5\x18\x03\x12\x01\x01\x12\x66\n\x07GetCorp\x12\'.tieline.api.identity.v1.GetCorpRequest\x1a(.tieline.api.identity.v1.GetCorpResponse\"\x08\x8a\xb5\x18\x04\x12\x02\x01\x02\x12\x85\x01\n\x11\x43reateInvitations\x12\x31.tieline.api.identity.v1.CreateInvitationsRequest\x1a\x32.tieline.api.identity.v1.CreateInvitationsResponse\"\t\x8a\xb5\x18\x05\x12\x01\x02\x18\x01\x12\x7f\n\x10\x41\x63\x63\x65ptInvitation\x12\x30.tieline.api.identity.v1.AcceptInvitationRequest\x1a\x31.tieline.api.identity.v1.AcceptInvitationResponse\"\x06\x8a\xb5\x18\x02\x08\x01\x12s\n\x0cSignInMember\x12,.tieline.api.identity.v1.SignInMemberRequest\x1a-.tieline.api.identity.v1.SignInMemberResponse\"\x06\x8a\xb5\x18\x02\x08\x01\x12\xa0\x01\n\x1bSignInPlatformAdministrator\x12;.tieline.api.identity.v1.SignInPlatformAdministratorRequest\x1a<.tieline.api.identity.v1.SignInPlatformAdministratorResponse\"\x06\x8a\xb5\x18\x02\x08\x01\x12y\n\x0eSignInCustomer\x12..tieline.api.identity.v1.SignInCustomerRequest\x1a/.tieline.api.identity.v1.SignInCustomerResponse\"\x06\x8a\xb5\x18\x02\x08\x01\x12y\n\x0eRefreshSession\x12..tieline.api.identity.v1.RefreshSessionRequest\x1a/.tieline.api.identity.v1.RefreshSessionResponse\"\x06\x8a\xb5\x18\x02\x08\x01\x12w\n\rCreateChannel\x12-.tieline.api.identity.v1.CreateChannelRequest\x1a..tieline.api.identity.v1.CreateChannelResponse\"\x07\x8a\xb5\x18\x03\x12\x01\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -53,46 +54,46 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_IDENTITYSERVICE'].methods_by_name['RefreshSession']._serialized_options = b'\212\265\030\002\010\001'
   _globals['_IDENTITYSERVICE'].methods_by_name['CreateChannel']._loaded_options = None
   _globals['_IDENTITYSERVICE'].methods_by_name['CreateChannel']._serialized_options = b'\212\265\030\003\022\001\001'
-  _globals['_CREATECORPREQUEST']._serialized_start=152
-  _globals['_CREATECORPREQUEST']._serialized_end=305
-  _globals['_CREATECORPRESPONSE']._serialized_start=308
-  _globals['_CREATECORPRESPONSE']._serialized_end=436
-  _globals['_VERIFYCORPREQUEST']._serialized_start=438
-  _globals['_VERIFYCORPREQUEST']._serialized_end=492
-  _globals['_VERIFYCORPRESPONSE']._serialized_start=494
-  _globals['_VERIFYCORPRESPONSE']._serialized_end=559
-  _globals['_GETCORPREQUEST']._serialized_start=561
-  _globals['_GETCORPREQUEST']._serialized_end=594
-  _globals['_GETCORPRESPONSE']._serialized_start=596
-  _globals['_GETCORPRESPONSE']._serialized_end=658
-  _globals['_CREATEINVITATIONSREQUEST']._serialized_start=660
-  _globals['_CREATEINVITATIONSREQUEST']._serialized_end=741
-  _globals['_CREATEINVITATIONSRESPONSE']._serialized_start=743
-  _globals['_CREATEINVITATIONSRESPONSE']._serialized_end=828
-  _globals['_ACCEPTINVITATIONREQUEST']._serialized_start=830
-  _globals['_ACCEPTINVITATIONREQUEST']._serialized_end=921
-  _globals['_ACCEPTINVITATIONRESPONSE']._serialized_start=923
-  _globals['_ACCEPTINVITATIONRESPONSE']._serialized_end=1000
-  _globals['_SIGNINMEMBERREQUEST']._serialized_start=1002
-  _globals['_SIGNINMEMBERREQUEST']._serialized_end=1075
-  _globals['_SIGNINMEMBERRESPONSE']._serialized_start=1077
-  _globals['_SIGNINMEMBERRESPONSE']._serialized_end=1150
-  _globals['_SIGNINPLATFORMADMINISTRATORREQUEST']._serialized_start=1152
-  _globals['_SIGNINPLATFORMADMINISTRATORREQUEST']._serialized_end=1220
-  _globals['_SIGNINPLATFORMADMINISTRATORRESPONSE']._serialized_start=1222
-  _globals['_SIGNINPLATFORMADMINISTRATORRESPONSE']._serialized_end=1310
-  _globals['_SIGNINCUSTOMERREQUEST']._serialized_start=1312
-  _globals['_SIGNINCUSTOMERREQUEST']._serialized_end=1354
-  _globals['_SIGNINCUSTOMERRESPONSE']._serialized_start=1356
-  _globals['_SIGNINCUSTOMERRESPONSE']._serialized_end=1452
-  _globals['_REFRESHSESSIONREQUEST']._serialized_start=1454
-  _globals['_REFRESHSESSIONREQUEST']._serialized_end=1500
-  _globals['_REFRESHSESSIONRESPONSE']._serialized_start=1502
-  _globals['_REFRESHSESSIONRESPONSE']._serialized_end=1577
-  _globals['_CREATECHANNELREQUEST']._serialized_start=1579
-  _globals['_CREATECHANNELREQUEST']._serialized_end=1663
-  _globals['_CREATECHANNELRESPONSE']._serialized_start=1665
-  _globals['_CREATECHANNELRESPONSE']._serialized_end=1739
-  _globals['_IDENTITYSERVICE']._serialized_start=1742
-  _globals['_IDENTITYSERVICE']._serialized_end=2999
+  _globals['_CREATECORPREQUEST']._serialized_start=191
+  _globals['_CREATECORPREQUEST']._serialized_end=344
+  _globals['_CREATECORPRESPONSE']._serialized_start=347
+  _globals['_CREATECORPRESPONSE']._serialized_end=475
+  _globals['_VERIFYCORPREQUEST']._serialized_start=477
+  _globals['_VERIFYCORPREQUEST']._serialized_end=531
+  _globals['_VERIFYCORPRESPONSE']._serialized_start=533
+  _globals['_VERIFYCORPRESPONSE']._serialized_end=598
+  _globals['_GETCORPREQUEST']._serialized_start=600
+  _globals['_GETCORPREQUEST']._serialized_end=633
+  _globals['_GETCORPRESPONSE']._serialized_start=635
+  _globals['_GETCORPRESPONSE']._serialized_end=697
+  _globals['_CREATEINVITATIONSREQUEST']._serialized_start=699
+  _globals['_CREATEINVITATIONSREQUEST']._serialized_end=780
+  _globals['_CREATEINVITATIONSRESPONSE']._serialized_start=782
+  _globals['_CREATEINVITATIONSRESPONSE']._serialized_end=867
+  _globals['_ACCEPTINVITATIONREQUEST']._serialized_start=870
+  _globals['_ACCEPTINVITATIONREQUEST']._serialized_end=1010
+  _globals['_ACCEPTINVITATIONRESPONSE']._serialized_start=1012
+  _globals['_ACCEPTINVITATIONRESPONSE']._serialized_end=1089
+  _globals['_SIGNINMEMBERREQUEST']._serialized_start=1091
+  _globals['_SIGNINMEMBERREQUEST']._serialized_end=1213
+  _globals['_SIGNINMEMBERRESPONSE']._serialized_start=1215
+  _globals['_SIGNINMEMBERRESPONSE']._serialized_end=1288
+  _globals['_SIGNINPLATFORMADMINISTRATORREQUEST']._serialized_start=1290
+  _globals['_SIGNINPLATFORMADMINISTRATORREQUEST']._serialized_end=1407
+  _globals['_SIGNINPLATFORMADMINISTRATORRESPONSE']._serialized_start=1409
+  _globals['_SIGNINPLATFORMADMINISTRATORRESPONSE']._serialized_end=1497
+  _globals['_SIGNINCUSTOMERREQUEST']._serialized_start=1499
+  _globals['_SIGNINCUSTOMERREQUEST']._serialized_end=1590
+  _globals['_SIGNINCUSTOMERRESPONSE']._serialized_start=1592
+  _globals['_SIGNINCUSTOMERRESPONSE']._serialized_end=1688
+  _globals['_REFRESHSESSIONREQUEST']._serialized_start=1690
+  _globals['_REFRESHSESSIONREQUEST']._serialized_end=1736
+  _globals['_REFRESHSESSIONRESPONSE']._serialized_start=1738
+  _globals['_REFRESHSESSIONRESPONSE']._serialized_end=1813
+  _globals['_CREATECHANNELREQUEST']._serialized_start=1815
+  _globals['_CREATECHANNELREQUEST']._serialized_end=1899
+  _globals['_CREATECHANNELRESPONSE']._serialized_start=1901
+  _globals['_CREATECHANNELRESPONSE']._serialized_end=1975
+  _globals['_IDENTITYSERVICE']._serialized_start=1978
+  _globals['_IDENTITYSERVICE']._serialized_end=3235
 # @@protoc_insertion_point(module_scope)
