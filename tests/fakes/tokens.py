@@ -41,6 +41,12 @@ class TestTokens:
         """Return the token of a customer."""
         return self.sign({"kind": "customer", "sub": customer_id, "name": name})
 
+    def app(self, corp_id: str, agent_id: int, *, rights: tuple[str, ...] = ()) -> str:
+        """Return the token of a corp's app."""
+        return self.sign(
+            {"kind": "app", "corp": corp_id, "sub": str(agent_id), "rights": list(rights)}
+        )
+
     def platform(self) -> str:
         """Return the token of a platform administrator."""
         return self.sign({"kind": "platform_administrator", "sub": "platform"})

@@ -18,7 +18,14 @@ import grpc
 
 from tieline.api.contacts.v1 import contacts_service_pb2_grpc
 from tieline.api.directory.v1 import directory_service_pb2_grpc
-from tieline.api.identity.v1 import identity_pb2, identity_service_pb2, identity_service_pb2_grpc
+from tieline.api.identity.v1 import (
+    app_service_pb2_grpc,
+    identity_pb2,
+    identity_service_pb2,
+    identity_service_pb2_grpc,
+    session_service_pb2_grpc,
+    signing_key_service_pb2_grpc,
+)
 from tieline.api.messaging.v1 import messaging_service_pb2_grpc
 from tieline.api.payments.v1 import payments_service_pb2_grpc
 from tieline.client.caller import Caller, RetryPlan
@@ -81,6 +88,21 @@ class _Stubs:
     def identity(self) -> identity_service_pb2_grpc.IdentityServiceStub:
         """Corps, sessions, invitations."""
         return identity_service_pb2_grpc.IdentityServiceStub(self._channel("identity"))
+
+    @cached_property
+    def sessions(self) -> session_service_pb2_grpc.SessionServiceStub:
+        """Where somebody is signed in."""
+        return session_service_pb2_grpc.SessionServiceStub(self._channel("identity"))
+
+    @cached_property
+    def apps(self) -> app_service_pb2_grpc.AppServiceStub:
+        """Apps of corps, their secrets and tokens."""
+        return app_service_pb2_grpc.AppServiceStub(self._channel("identity"))
+
+    @cached_property
+    def signing_keys(self) -> signing_key_service_pb2_grpc.SigningKeyServiceStub:
+        """The keys that sign access tokens."""
+        return signing_key_service_pb2_grpc.SigningKeyServiceStub(self._channel("identity"))
 
     @cached_property
     def directory(self) -> directory_service_pb2_grpc.DirectoryServiceStub:

@@ -26,11 +26,16 @@ _READING_VERBS = ("Get", "List", "Search", "BatchGet", "Check")
 _REPEATABLE_METHODS = frozenset(
     {
         "AddContact",
+        "CreateAppToken",
         "JoinCustomerGroup",
         "OpenRedPacket",
         "RefreshSession",
+        "RevokeAllSessions",
+        "RevokeAppSecret",
+        "RevokeSession",
         "SignInMember",
         "SignInPlatformAdministrator",
+        "SignOut",
         "VerifyCorp",
     }
 )

@@ -1,15 +1,18 @@
 """Identity: corps come on board, people sign in, access tokens are signed.
 
 Owns corps and their verification, accounts with passwords, invitations, sessions, customers, the
-channels that vouch for them, and the signing keys. Members' names and departments are the
-directory's; who may see whom is not decided here.
+channels that vouch for them, apps with their secrets, and the signing keys. Members' names and
+departments are the directory's; who may see whom is not decided here.
 
 A request meets the modules in this order: ``servicer`` (administration), ``inviting``, or
 ``sign_in`` (everything that ends in a session); the rules (``corps``, ``invitations``,
 ``passwords``, ``assertions``, ``refresh_tokens``); ``repositories``; ``session_issuer`` and
-``access_tokens``. ``first_start`` makes the signing key and the platform administrator where they
-are missing, ``answers`` gives other services the public keys, ``purge`` deletes what is over.
-``keyring`` derives every symmetric key.
+``access_tokens``. The other gRPC services have servicers of their own: ``session_servicer``
+(devices), ``app_servicer`` (apps: ``apps``, ``app_secrets``, ``app_changes``, ``app_tokens``),
+``signing_key_servicer``. Whatever ends a session or changes what somebody may do voids access
+tokens by ``revocations``. ``key_rotation`` makes and replaces the signing keys, ``first_start`` the
+platform administrator where there is none, ``answers`` gives other services the public keys and the
+apps' ranges, ``purge`` deletes what is over. ``keyring`` derives every symmetric key.
 
 Tables without a corp, and why:
 
@@ -18,6 +21,7 @@ Tables without a corp, and why:
     customers                 outside any corp: the same person for each corp that serves them
     used_assertions           belong to a channel
     signing_keys              tokens of all corps are signed with the same key
+    app_token_failures        counts by address: what was named need not exist
 
 ``sessions`` does begin with ``corp_id``; it is empty for customers and platform administrators, who
 belong to no corp. So there is one form of session and one way to refresh it. With Citus the

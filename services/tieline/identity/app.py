@@ -7,6 +7,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from joserfc.jwk import OKPKey
 
 from tieline.api.identity.v1 import (
+    app_service_pb2,
+    app_service_pb2_grpc,
     identity_service_pb2,
     identity_service_pb2_grpc,
     session_service_pb2,
@@ -21,6 +23,9 @@ from tieline.chassis.requests import answering
 from tieline.chassis.runtime import service_runtime
 from tieline.identity.access_tokens import AccessTokenSigner
 from tieline.identity.answers import build_handlers
+from tieline.identity.app_secrets import AppSecrets
+from tieline.identity.app_servicer import AppServicer
+from tieline.identity.app_tokens import TOKEN_LIFETIME, AppTokens
 from tieline.identity.first_start import prepare_platform_administrator
 from tieline.identity.invitations import InvitationCodes
 from tieline.identity.inviting import Inviting
@@ -79,6 +84,18 @@ async def role(settings: IdentitySettings) -> AsyncIterator[None]:
                     identity_service_pb2_grpc.add_IdentityServiceServicer_to_server,
                     servicer,
                     identity_service_pb2.DESCRIPTOR.services_by_name["IdentityService"],
+                ),
+                Served(
+                    app_service_pb2_grpc.add_AppServiceServicer_to_server,
+                    AppServicer(
+                        runtime.pool,
+                        runtime.page_tokens,
+                        AppSecrets(keyring.app_secrets),
+                        AppTokens(
+                            runtime.pool, AccessTokenSigner(keys.find_key, lifetime=TOKEN_LIFETIME)
+                        ),
+                    ),
+                    app_service_pb2.DESCRIPTOR.services_by_name["AppService"],
                 ),
                 Served(
                     session_service_pb2_grpc.add_SessionServiceServicer_to_server,

@@ -94,11 +94,16 @@ def corp_not_found_error(corp_id: str) -> NotFoundError:
     return NotFoundError("CORP_NOT_FOUND", "no such corp", {"corpId": corp_id})
 
 
+def is_corp_id(value: str) -> bool:
+    """Tell whether a corp may have this id."""
+    return _CORP_ID_PATTERN.fullmatch(value) is not None
+
+
 def find_account_key(corp_id: str, user_id: str) -> tuple[str, str] | None:
     """Return the key under which the member's account would stand, or None where it can't exist.
 
     User ids are one regardless of case and stored in lower case.
     """
-    if not _CORP_ID_PATTERN.fullmatch(corp_id) or not USER_ID_PATTERN.fullmatch(user_id):
+    if not is_corp_id(corp_id) or not USER_ID_PATTERN.fullmatch(user_id):
         return None
     return corp_id, user_id.lower()

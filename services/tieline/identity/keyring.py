@@ -13,6 +13,7 @@ class Keyring:
     invitation_codes: bytes = field(repr=False)
     refresh_tokens: bytes = field(repr=False)
     signing_key_seal: bytes = field(repr=False)
+    app_secrets: bytes = field(repr=False)
 
 
 def build_keyring(secret_key: str) -> Keyring:
@@ -22,4 +23,5 @@ def build_keyring(secret_key: str) -> Keyring:
         invitation_codes=derive_key(secret_key, "identity.invitation-codes"),
         refresh_tokens=derive_key(secret_key, "identity.refresh-tokens"),
         signing_key_seal=derive_key(secret_key, "identity.signing-key-seal"),
+        app_secrets=derive_key(secret_key, "identity.app-secrets"),
     )

@@ -1,4 +1,4 @@
-"""Deletes what no request can ask for any more: used assertions, sessions that are over.
+"""Deletes what no request can ask for any more: used assertions, ended sessions and secrets.
 
 Every replica does; they keep out of each other's way.
 """
@@ -7,10 +7,12 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 from tieline.chassis.errors import ServiceError
 from tieline.chassis.postgres import Pool, transaction
-from tieline.identity.repositories import customers, sessions
+from tieline.identity.app_tokens import FAILURE_WINDOW
+from tieline.identity.repositories import app_token_failures, apps, customers, sessions
 
 # Ten thousand customers signing in a second make 600,000 assertions a minute: 120 batches.
 _INTERVAL_S = 60.0
@@ -32,7 +34,13 @@ async def purging(pool: Pool) -> AsyncIterator[None]:
 
 async def purge(pool: Pool) -> None:
     """Delete everything that is over, in transactions of bounded size."""
-    for delete in (customers.delete_expired_assertions, sessions.delete_over):
+    deletions = (
+        customers.delete_expired_assertions,
+        sessions.delete_over,
+        apps.delete_expired_secrets,
+        partial(app_token_failures.delete_over, window=FAILURE_WINDOW),
+    )
+    for delete in deletions:
         while True:
             async with transaction(pool) as connection:
                 deleted = await delete(connection, maximum_rows=_BATCH_ROWS)

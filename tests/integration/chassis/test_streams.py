@@ -44,6 +44,7 @@ async def test_declaring_again_changes_nothing(declared_nats: EmbeddedNats) -> N
         "MESSAGING",
         "CONTACTS",
         "PAYMENTS",
+        "REVOCATIONS",
     }
 
 
@@ -90,6 +91,9 @@ async def test_service_may_do_its_work(declared_nats: EmbeddedNats, service: str
         "$JS.API.STREAM.MSG.GET.CONTACTS",
         "$JS.API.CONSUMER.MSG.NEXT.CONTACTS.messaging",
         "$JS.API.CONSUMER.CREATE.CONTACTS.mine",
+        "$JS.API.CONSUMER.CREATE.IDENTITY.directory.tieline.identity.v1.tokens_revoked",
+        "$JS.API.CONSUMER.CREATE.REVOCATIONS.mine.tieline.identity.v1.tokens_revoked",
+        "$JS.API.CONSUMER.DELETE.REVOCATIONS.another-replicas",
         "$JS.API.STREAM.CREATE.MINE",
         "$JS.ACK.CONTACTS.messaging.1.1.1.1.1",
     ],

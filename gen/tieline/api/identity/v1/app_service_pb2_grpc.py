@@ -167,7 +167,7 @@ class AppServiceServicer:
         refresh; ask again.
 
         Errors: UNAUTHENTICATED CREDENTIALS_REJECTED for an unknown corp, app or secret and for a
-        disabled app alike; RESOURCE_EXHAUSTED TOO_MANY_FAILURES with RetryInfo for an address with 100
+        disabled app alike; RESOURCE_EXHAUSTED TOO_MANY_FAILURES with RetryInfo for an address with 2,000
         rejected secrets within an hour.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

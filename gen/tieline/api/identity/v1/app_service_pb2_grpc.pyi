@@ -70,7 +70,7 @@ class AppServiceStub:
     refresh; ask again.
 
     Errors: UNAUTHENTICATED CREDENTIALS_REJECTED for an unknown corp, app or secret and for a
-    disabled app alike; RESOURCE_EXHAUSTED TOO_MANY_FAILURES with RetryInfo for an address with 100
+    disabled app alike; RESOURCE_EXHAUSTED TOO_MANY_FAILURES with RetryInfo for an address with 2,000
     rejected secrets within an hour.
     """
 
@@ -178,7 +178,7 @@ class AppServiceServicer(metaclass=_abc_1.ABCMeta):
         refresh; ask again.
 
         Errors: UNAUTHENTICATED CREDENTIALS_REJECTED for an unknown corp, app or secret and for a
-        disabled app alike; RESOURCE_EXHAUSTED TOO_MANY_FAILURES with RetryInfo for an address with 100
+        disabled app alike; RESOURCE_EXHAUSTED TOO_MANY_FAILURES with RetryInfo for an address with 2,000
         rejected secrets within an hour.
         """
 
