@@ -15,6 +15,7 @@ import grpc
 import pytest
 from google.protobuf import descriptor_pool, message_factory
 from google.protobuf.descriptor import MethodDescriptor
+from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import Message
 
 from e2e.platform_process import PlatformProcess
@@ -22,8 +23,11 @@ from fakes.eventually import eventually
 from tieline.api.common.v1 import access_pb2, principal_pb2
 from tieline.api.contacts.v1 import contacts_service_pb2 as contacts
 from tieline.api.directory.v1 import directory_service_pb2 as directory
-from tieline.api.identity.v1 import identity_pb2
+from tieline.api.identity.v1 import app_pb2, identity_pb2
+from tieline.api.identity.v1 import app_service_pb2 as apps
 from tieline.api.identity.v1 import identity_service_pb2 as identity
+from tieline.api.identity.v1 import session_service_pb2 as sessions
+from tieline.api.identity.v1 import signing_key_service_pb2 as signing_keys
 from tieline.api.messaging.v1 import messaging_pb2
 from tieline.api.messaging.v1 import messaging_service_pb2 as messaging
 from tieline.api.payments.v1 import payments_service_pb2 as payments
@@ -31,10 +35,20 @@ from tieline.client import Endpoints, SignedIn, SignedInCustomer, Tieline
 from tieline.client.errors import TielineError
 from tieline.demo.channel import Channel
 
-MODULES = (identity, directory, messaging, contacts, payments)
+MODULES = (
+    identity,
+    sessions,
+    apps,
+    signing_keys,
+    directory,
+    messaging,
+    contacts,
+    payments,
+)
 PLATFORM = principal_pb2.PRINCIPAL_KIND_PLATFORM_ADMINISTRATOR
 MEMBER = principal_pb2.PRINCIPAL_KIND_MEMBER
 CUSTOMER = principal_pb2.PRINCIPAL_KIND_CUSTOMER
+APP = principal_pb2.PRINCIPAL_KIND_APP
 
 NO_RESPONSE = b""
 FIRST_RESPONSE_TIMEOUT_S = 15
@@ -54,6 +68,8 @@ class World:
     contact_code: str
     join_code: str
     red_packet_id: str
+    app: app_pb2.App
+    app_token: str
     other_owner: SignedIn
     other_customer: SignedInCustomer
 
@@ -66,6 +82,9 @@ class World:
             self.contact_code,
             self.join_code,
             self.red_packet_id,
+            self.owner.tokens.session_id,
+            self.app.name,
+            self.app.secrets[0].secret_id,
         ]
 
 
@@ -102,6 +121,41 @@ REQUESTS: dict[str, Request] = {
     "IdentityService.RefreshSession": lambda w: identity.RefreshSessionRequest(),
     "IdentityService.CreateChannel": lambda w: identity.CreateChannelRequest(
         request_id=_new_id(), display_name="Channel", public_key=secrets.token_bytes(32)
+    ),
+    "SessionService.ListSessions": lambda w: sessions.ListSessionsRequest(
+        corp_id=w.corp_id, user_id="owner"
+    ),
+    "SessionService.RevokeSession": lambda w: sessions.RevokeSessionRequest(
+        corp_id=w.corp_id, session_id=w.owner.tokens.session_id
+    ),
+    "SessionService.RevokeAllSessions": lambda w: sessions.RevokeAllSessionsRequest(
+        corp_id=w.corp_id, user_id=w.colleague_id
+    ),
+    "SessionService.SignOut": lambda w: sessions.SignOutRequest(),
+    "AppService.CreateApp": lambda w: apps.CreateAppRequest(
+        request_id=_new_id(), corp_id=w.corp_id, app=app_pb2.App(name="App")
+    ),
+    "AppService.GetApp": lambda w: apps.GetAppRequest(corp_id=w.corp_id, agent_id=w.app.agent_id),
+    "AppService.ListApps": lambda w: apps.ListAppsRequest(corp_id=w.corp_id),
+    "AppService.UpdateApp": lambda w: apps.UpdateAppRequest(
+        request_id=_new_id(),
+        corp_id=w.corp_id,
+        app=app_pb2.App(agent_id=w.app.agent_id, disabled=True),
+        update_mask=FieldMask(paths=["disabled"]),
+    ),
+    "AppService.DeleteApp": lambda w: apps.DeleteAppRequest(
+        request_id=_new_id(), corp_id=w.corp_id, agent_id=w.app.agent_id
+    ),
+    "AppService.RotateAppSecret": lambda w: apps.RotateAppSecretRequest(
+        request_id=_new_id(), corp_id=w.corp_id, agent_id=w.app.agent_id
+    ),
+    "AppService.RevokeAppSecret": lambda w: apps.RevokeAppSecretRequest(
+        corp_id=w.corp_id, agent_id=w.app.agent_id, secret_id=w.app.secrets[0].secret_id
+    ),
+    "AppService.CreateAppToken": lambda w: apps.CreateAppTokenRequest(),
+    "SigningKeyService.GetJwks": lambda w: signing_keys.GetJwksRequest(),
+    "SigningKeyService.RotateSigningKey": lambda w: signing_keys.RotateSigningKeyRequest(
+        request_id=_new_id()
     ),
     "DirectoryService.ImportMembers": lambda w: directory.ImportMembersRequest(
         config=directory.ImportMembersConfig(corp_id=w.corp_id)
@@ -247,6 +301,10 @@ async def world(tieline: Tieline, platform: PlatformProcess) -> World:
             conversation_id=conversation_id, amount_minor=100, currency_code="CNY", share_count=2
         )
     )
+    app = await owner.apps.CreateApp(apps.CreateAppRequest(app=app_pb2.App(name="Attendance")))
+    token = await tieline.apps.CreateAppToken(
+        apps.CreateAppTokenRequest(corp_id=corp_id, secret=app.secret)
+    )
     channel = await Channel.open(administrator, "Channel")
     return World(
         endpoints=Endpoints.read(platform.data.path / "endpoints.json"),
@@ -259,6 +317,8 @@ async def world(tieline: Tieline, platform: PlatformProcess) -> World:
         contact_code=way.contact_way.code,
         join_code=join.join_way.code,
         red_packet_id=packet.red_packet.red_packet_id,
+        app=app.app,
+        app_token=token.access_token,
         other_owner=other_owner,
         other_customer=await channel.sign_in(tieline, "stranger", "Stranger"),
     )
@@ -348,6 +408,8 @@ async def _state(world: World) -> list[bytes]:
         ),
         await owner.directory.ListMembers(directory.ListMembersRequest()),
         await owner.contacts.ListContacts(contacts.ListContactsRequest()),
+        await owner.apps.ListApps(apps.ListAppsRequest()),
+        await owner.sessions.ListSessions(sessions.ListSessionsRequest()),
     ]
     return [response.SerializeToString(deterministic=True) for response in responses]
 
@@ -377,16 +439,17 @@ async def test_nobody_gets_in_with_a_made_up_token(world: World, name: str) -> N
 @pytest.mark.parametrize("name", SIGNED_IN)
 async def test_a_kind_that_the_method_is_not_for_is_refused(world: World, name: str) -> None:
     parties = {
-        PLATFORM: world.administrator,
-        MEMBER: world.owner,
-        CUSTOMER: world.other_customer,
+        PLATFORM: world.administrator.tokens.access_token,
+        MEMBER: world.owner.tokens.access_token,
+        CUSTOMER: world.other_customer.tokens.access_token,
+        APP: world.app_token,
     }
-    wrong = [party for kind, party in parties.items() if kind not in _access(name).kinds]
+    wrong = [token for kind, token in parties.items() if kind not in _access(name).kinds]
     assert wrong, "no method is for everybody"
 
-    for party in wrong:
+    for token in wrong:
         with pytest.raises(grpc.aio.AioRpcError) as raised:
-            await _call(world, name, REQUESTS[name](world), party.tokens.access_token)
+            await _call(world, name, REQUESTS[name](world), token)
 
         assert raised.value.code() is grpc.StatusCode.PERMISSION_DENIED
 

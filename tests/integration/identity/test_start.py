@@ -19,7 +19,6 @@ from integration.identity.world import (
     refusal,
     running_identity,
 )
-from tieline.api.identity.v1 import identity_service_pb2_grpc
 from tieline.chassis.health import Health
 from tieline.chassis.postgres import create_pool
 from tieline.chassis.process import StartError
@@ -95,8 +94,7 @@ async def test_without_a_platform_password_there_is_no_platform_administrator(
     )
     target = f"127.0.0.1:{settings.grpc_port}"
     async with role(settings), grpc.aio.insecure_channel(target) as channel:
-        stub = identity_service_pb2_grpc.IdentityServiceStub(channel)
-        identity = Identity(stub, settings, empty_database, identity_nats, FakeDirectory())
+        identity = Identity.build(channel, settings, empty_database, identity_nats, FakeDirectory())
         error = await refusal(identity.sign_in_platform())
 
     assert error.reason == "CREDENTIALS_REJECTED"
