@@ -4,8 +4,8 @@
 -- The last agent id of each corp: an id is never used again, for others may remember it. The row is
 -- also what creating an app locks, so that the count of a corp's apps holds.
 CREATE TABLE identity.app_numbers (
-    corp_id       text    NOT NULL,
-    last_agent_id integer NOT NULL,
+    corp_id       text   NOT NULL,
+    last_agent_id bigint NOT NULL,
 
     CONSTRAINT app_numbers_pkey PRIMARY KEY (corp_id),
     CONSTRAINT app_numbers_corp FOREIGN KEY (corp_id) REFERENCES identity.corps (corp_id)
@@ -13,7 +13,7 @@ CREATE TABLE identity.app_numbers (
 
 CREATE TABLE identity.apps (
     corp_id        text        NOT NULL,
-    agent_id       integer     NOT NULL,
+    agent_id       bigint      NOT NULL,
     name           text        NOT NULL,
     description    text        NOT NULL,
     rights         text[]      NOT NULL,
@@ -37,7 +37,7 @@ COMMENT ON COLUMN identity.apps.change_number IS 'The etag: one more with each c
 CREATE TABLE identity.app_secrets (
     corp_id     text        NOT NULL,
     secret_id   uuid        NOT NULL,
-    agent_id    integer     NOT NULL,
+    agent_id    bigint      NOT NULL,
     secret_hash bytea       NOT NULL,
     create_time timestamptz NOT NULL DEFAULT now(),
     expire_time timestamptz,
@@ -64,7 +64,7 @@ CREATE INDEX app_secrets_by_expire_time ON identity.app_secrets (expire_time)
 -- was named need not exist.
 CREATE TABLE identity.app_token_failures (
     address    text        NOT NULL,
-    failures   integer     NOT NULL,
+    failures   bigint      NOT NULL,
     begin_time timestamptz NOT NULL,
 
     CONSTRAINT app_token_failures_pkey PRIMARY KEY (address)

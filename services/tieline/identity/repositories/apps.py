@@ -170,7 +170,7 @@ async def list_secrets(
         """
         SELECT agent_id, secret_id, create_time, expire_time
           FROM identity.app_secrets
-         WHERE corp_id = $1 AND agent_id = ANY($2::int[])
+         WHERE corp_id = $1 AND agent_id = ANY($2::bigint[])
            AND (expire_time IS NULL OR expire_time > now())
          ORDER BY expire_time NULLS LAST, secret_id
         """,
