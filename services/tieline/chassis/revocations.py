@@ -84,12 +84,13 @@ class _Follower:
         self._revocations = revocations
         self._subscription: JetStreamContext.PullSubscription | None = None
         self._reconnects = 0
+        self._is_behind = False
 
     async def begin(self) -> None:
         """Make a consumer and read what the stream holds."""
         await self.end()
         # Before the consumer is made: a reconnect while it is being made counts as a new one.
-        self._reconnects = self._broker.stats["reconnects"]
+        reconnects = self._broker.stats["reconnects"]
         jetstream = self._broker.jetstream()
         consumer = await jetstream.add_consumer(
             REVOCATIONS_STREAM,
@@ -106,8 +107,10 @@ class _Follower:
             consumer=consumer.name, stream=REVOCATIONS_STREAM
         )
         left = consumer.num_pending or 0
-        while left > 0:
-            left -= await self._take()
+        # Nothing within the wait means that the rest was too old meanwhile.
+        while left > 0 and (taken := await self._take()):
+            left -= taken
+        self._reconnects = reconnects
 
     async def run(self) -> None:
         """Take revocations for ever."""
@@ -115,15 +118,15 @@ class _Follower:
             try:
                 if self._broker.stats["reconnects"] != self._reconnects:
                     await self.begin()
+                if self._is_behind:
+                    logger.info("revocations are followed again")
+                    self._is_behind = False
                 await self._take()
-            except TimeoutError:
-                continue
-            except (OSError, nats.errors.Error) as error:
-                logger.info("following revocations pauses: %s", error)
-                await self._begin_again()
-            except Exception:
-                logger.exception("following revocations failed and begins again")
-                await self._begin_again()
+            except (TimeoutError, OSError, nats.errors.Error) as error:
+                await self._begin_again(str(error) or "no answer in time")
+            except Exception as error:
+                logger.exception("following revocations failed")
+                await self._begin_again(str(error))
 
     async def end(self) -> None:
         """Leave the consumer to the server, which forgets it."""
@@ -134,14 +137,21 @@ class _Follower:
             except nats.errors.Error:
                 logger.debug("the broker's connection was closed before the revocations")
 
-    async def _begin_again(self) -> None:
-        # Not -1 for "never": any other number than the present one makes `run` begin again.
+    async def _begin_again(self, why: str) -> None:
+        if not self._is_behind:
+            logger.warning("revocations can't be followed now and tokens stay good: %s", why)
+            self._is_behind = True
+        # No connection was made again so often: `run` begins anew.
         self._reconnects = -1
         await asyncio.sleep(_PAUSE_S)
 
     async def _take(self) -> int:
+        """Take what is there, or wait for it for a second; return how many."""
         assert self._subscription is not None, "begin made it"
-        messages = await self._subscription.fetch(_BATCH, timeout=_FETCH_WAIT_S)
+        try:
+            messages = await self._subscription.fetch(_BATCH, timeout=_FETCH_WAIT_S)
+        except TimeoutError:
+            return 0
         for message in messages:
             revocation = read_revocation(message.data)
             if revocation is None:

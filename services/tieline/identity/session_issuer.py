@@ -26,6 +26,8 @@ from tieline.identity.repositories import SCHEMA, accounts, customers, revocatio
 from tieline.identity.repositories.accounts import Account
 from tieline.identity.repositories.sessions import Session, SessionLimits
 from tieline.identity.revocations import revoke_session_tokens
+from tieline.identity.session_audit import build_session_audit
+from tieline.identity.session_owners import SessionOwner
 
 
 class SessionIssuer:
@@ -72,7 +74,8 @@ class SessionIssuer:
             return None
         decision = decide_refresh(token, session.refresh)
         if decision is Refresh.END:
-            await end_session(connection, token.corp_id, token.session_id)
+            owner = SessionOwner(token.corp_id, session.principal_kind, session.principal_id)
+            await end_session(connection, owner, token.session_id, "end_for_reuse")
         if decision in (Refresh.END, Refresh.REJECT):
             return None
         expire_time = session.refresh.expire_time
@@ -88,8 +91,12 @@ class SessionIssuer:
     async def sign_out(self, connection: Connection, refresh_token: str) -> None:
         """End the session of a refresh token, whichever of its generations this is."""
         token = self._refresh_tokens.decode(refresh_token)
-        if token is not None:
-            await end_session(connection, token.corp_id, token.session_id)
+        if token is None:
+            return
+        owner = await sessions.find_owner(connection, token.corp_id, token.session_id)
+        if owner is not None:
+            party = SessionOwner(token.corp_id, *owner)
+            await end_session(connection, party, token.session_id, "sign_out")
 
     async def _build(
         self,
@@ -108,13 +115,15 @@ class SessionIssuer:
         )
 
 
-async def end_session(connection: Connection, corp_id: str, session_id: uuid.UUID) -> bool:
-    """End the session and void its access tokens; False, and nothing told, if it was over."""
-    if not await sessions.end_session(connection, corp_id, session_id):
-        return False
-    events = await revoke_session_tokens(connection, corp_id, str(session_id))
-    await insert_events(connection, SCHEMA, events)
-    return True
+async def end_session(
+    connection: Connection, owner: SessionOwner, session_id: uuid.UUID, verb: str
+) -> None:
+    """End the session, void its access tokens and record why; nothing of it if it was over."""
+    if await sessions.end_session(connection, owner.corp_id, session_id):
+        events = await revoke_session_tokens(connection, owner.corp_id, str(session_id))
+        details = {"sessionId": str(session_id)}
+        events.append(await build_session_audit(connection, verb, owner, details))
+        await insert_events(connection, SCHEMA, events)
 
 
 def find_address() -> str:

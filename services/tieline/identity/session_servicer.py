@@ -4,7 +4,6 @@ import uuid
 from typing import Protocol
 
 from tieline.api.identity.v1 import session_pb2, session_service_pb2, session_service_pb2_grpc
-from tieline.chassis.audit import build_audit_event
 from tieline.chassis.calls import current_principal
 from tieline.chassis.errors import NotFoundError
 from tieline.chassis.fields import is_uuid, to_timestamp
@@ -17,6 +16,7 @@ from tieline.identity.devices import UNKNOWN_DEVICE, Device, check_device
 from tieline.identity.repositories import SCHEMA, sessions
 from tieline.identity.repositories.sessions import SignedInSession
 from tieline.identity.revocations import end_sessions
+from tieline.identity.session_audit import build_session_audit
 from tieline.identity.session_issuer import SessionIssuer, end_session
 from tieline.identity.session_owners import (
     SessionOwner,
@@ -79,8 +79,7 @@ class SessionServicer(session_service_pb2_grpc.SessionServiceServicer):
                 raise NotFoundError(
                     "SESSION_NOT_FOUND", "no such session", {"sessionId": request.session_id}
                 )
-            if await end_session(connection, corp_id, uuid.UUID(request.session_id)):
-                await _record(connection, "revoke", owner, {"sessionId": request.session_id})
+            await end_session(connection, owner, uuid.UUID(request.session_id), "revoke")
         return session_service_pb2.RevokeSessionResponse()
 
     async def RevokeAllSessions(
@@ -100,8 +99,9 @@ class SessionServicer(session_service_pb2_grpc.SessionServiceServicer):
                 keep=uuid.UUID(caller.session_id) if request.keep_current else None,
             )
             if ended:
+                details = {"ended": str(ended)}
+                events.append(await build_session_audit(connection, "revoke_all", owner, details))
                 await insert_events(connection, SCHEMA, events)
-                await _record(connection, "revoke_all", owner, {"ended": str(ended)})
         return session_service_pb2.RevokeAllSessionsResponse(ended_count=ended)
 
     async def SignOut(
@@ -147,17 +147,3 @@ async def _find_owner(connection: Connection, corp_id: str, session_id: str) -> 
         return None
     owner = await sessions.find_owner(connection, corp_id, uuid.UUID(session_id))
     return None if owner is None else SessionOwner(corp_id, *owner)
-
-
-async def _record(
-    connection: Connection, verb: str, owner: SessionOwner, details: dict[str, str]
-) -> None:
-    event = await build_audit_event(
-        connection,
-        SCHEMA,
-        corp_id=owner.corp_id,
-        action=f"identity.session.{verb}",
-        resource=f"{owner.kind}s/{owner.principal_id}",
-        details=details,
-    )
-    await insert_events(connection, SCHEMA, [event])

@@ -155,8 +155,13 @@ async def test_a_stolen_refresh_token_voids_the_access_tokens_too(identity: Iden
     third = await identity.refresh(second.refresh_token)
 
     await refusal(identity.refresh(first))
+    await refusal(identity.refresh(first))
 
     await eventually(is_refused(identity, third), timeout_s=2)
+    [(_, payload)] = await published_events(identity.nats, "IDENTITY", f"audit/{corp.corp_id}", 1)
+    entry = audit_pb2.AuditEntry.FromString(payload)
+    assert (entry.action, entry.resource) == ("identity.session.end_for_reuse", "members/boss")
+    assert not entry.HasField("actor")
 
 
 async def test_everywhere_else_is_signed_out_and_the_current_session_goes_on(

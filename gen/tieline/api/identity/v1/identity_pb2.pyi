@@ -296,7 +296,7 @@ class TokensRevoked(_message.Message):
     """One session's; of an app those given for one secret."""
     @_builtins.property
     def principal(self) -> _principal_pb2.PrincipalRef:
-        """One party's: all of its sessions."""
+        """One party's, of any kind: all of its sessions."""
 
     @_builtins.property
     def issue_time_limit(self) -> _timestamp_pb2.Timestamp:
