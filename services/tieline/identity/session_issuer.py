@@ -46,7 +46,11 @@ class SessionIssuer:
     async def open(
         self, connection: Connection, principal: Principal, device: Device = UNKNOWN_DEVICE
     ) -> identity_pb2.Session:
-        """Open a session for a principal that has none yet, in the caller's transaction."""
+        """Open a session for a principal that has none yet, in the caller's transaction.
+
+        The caller read what a member may do under the account's lock, so that no role is revoked
+        between then and the time of the token's issue.
+        """
         if principal.kind is PrincipalKind.MEMBER:
             await revocations.lock_issuing(connection, principal.corp_id, principal.id)
         principal = replace(principal, session_id=new_uuid7())
