@@ -8,7 +8,14 @@ import time
 
 from rich.console import Console
 
-from bench import chassis_call, demo_import, limits, platform_up
+from bench import (
+    chassis_call,
+    demo_import,
+    directory_changes,
+    directory_get_member,
+    limits,
+    platform_up,
+)
 from bench.harness import Benchmark, Figure, print_table, write_json
 
 BENCHMARKS: tuple[Benchmark, ...] = (
@@ -16,6 +23,8 @@ BENCHMARKS: tuple[Benchmark, ...] = (
     *chassis_call.BENCHMARKS,
     *platform_up.BENCHMARKS,
     *demo_import.BENCHMARKS,
+    *directory_get_member.BENCHMARKS,
+    *directory_changes.BENCHMARKS,
 )
 
 

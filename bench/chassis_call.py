@@ -44,7 +44,7 @@ _BARE = "limits.grpc_unary_call"
 _AUTHENTICATED = "chassis.authenticated_call"
 _UNIT = "calls/server CPU s"
 
-_MODULE = "bench.chassis_call"
+MODULE = "bench.chassis_call"
 
 # An access token with 15 minutes, as identity gives them, is no token for a long benchmark.
 _TOKEN_LIFE_S = 3600
@@ -58,10 +58,10 @@ async def measure() -> Sequence[Figure]:
     """
     bare_rates, guarded_rates = [], []
     async with (
-        server_process(_MODULE, "bare") as bare_server,
-        server_process(_MODULE, "authenticated") as guarded_server,
-        Load(bare_server, _calls(bare_server)) as bare,
-        Load(guarded_server, _calls(guarded_server)) as guarded,
+        server_process(MODULE, "bare") as bare_server,
+        server_process(MODULE, "authenticated") as guarded_server,
+        Load(bare_server, calls(bare_server)) as bare,
+        Load(guarded_server, calls(guarded_server)) as guarded,
     ):
         for _ in range(_RUNS):
             bare_rates.append((await bare.measure(_WINDOW_S)).per_cpu_second)
@@ -79,7 +79,8 @@ async def measure() -> Sequence[Figure]:
     ]
 
 
-def _calls(server: ServerProcess) -> Work:
+def calls(server: ServerProcess) -> Work:
+    """Return endless empty calls."""
     metadata = [("authorization", f"Bearer {server.token}")] if server.token else []
 
     async def work(channel: grpc.aio.Channel) -> AsyncGenerator[None, None]:

@@ -123,7 +123,11 @@ def events_page() -> Iterator[str]:
 def _event_section(
     subject: str, package: str, message: DescriptorProto, comments: dict[int, str]
 ) -> Iterator[str]:
-    consumers = [durable.service for durable in streams.DURABLES if subject in durable.subjects]
+    # An event that every service publishes stands here once.
+    subjects = {subject.replace("<service>", service) for service in streams.SERVICES}
+    consumers = dict.fromkeys(
+        durable.service for durable in streams.DURABLES if subjects & set(durable.subjects)
+    )
     yield ""
     yield f"## `{subject}`"
     yield ""

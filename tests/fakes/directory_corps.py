@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import grpc
 from nats.aio.client import Client
@@ -141,8 +142,13 @@ async def publish_corp_created(
         ),
         owner_name="Zhao Min",
     )
+    await publish_event(broker, CORP_CREATED, corp_id, event)
+
+
+async def publish_event(broker: Client, subject: str, corp_id: str, event: Any) -> None:
+    """Publish an event as its service's relay would."""
     headers = {EVENT_ID_HEADER: event.event_id, CORP_ID_HEADER: corp_id, KEY_HEADER: corp_id}
-    await broker.jetstream().publish(CORP_CREATED, event.SerializeToString(), headers=headers)
+    await broker.jetstream().publish(subject, event.SerializeToString(), headers=headers)
 
 
 def table(*rows: Sequence[str], header: str = "user_id,name,department") -> bytes:

@@ -1,7 +1,7 @@
 """Access tokens as identity would sign them, with a key of the test's own."""
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -37,15 +37,33 @@ class TestTokens:
         """Return the token of a corp's owner."""
         return self.member(corp_id, user_id, roles=("owner",))
 
+    def limited_administrator(
+        self,
+        corp_id: str,
+        *,
+        departments: Sequence[int] = (),
+        rights: Sequence[str] = ("manage_directory",),
+        user_id: str = "limited",
+    ) -> str:
+        """Return the token of an administrator with these rights in these departments."""
+        return self.sign(
+            {
+                "kind": "member",
+                "corp": corp_id,
+                "sub": user_id,
+                "roles": ["administrator"],
+                "rights": list(rights),
+                "departments": list(departments),
+            }
+        )
+
+    def app(self, corp_id: str, agent_id: str, *, rights: Sequence[str]) -> str:
+        """Return the token of a corp's own program."""
+        return self.sign({"kind": "app", "corp": corp_id, "sub": agent_id, "rights": list(rights)})
+
     def customer(self, customer_id: str, *, name: str = "Customer") -> str:
         """Return the token of a customer."""
         return self.sign({"kind": "customer", "sub": customer_id, "name": name})
-
-    def app(self, corp_id: str, agent_id: int, *, rights: tuple[str, ...] = ()) -> str:
-        """Return the token of a corp's app."""
-        return self.sign(
-            {"kind": "app", "corp": corp_id, "sub": str(agent_id), "rights": list(rights)}
-        )
 
     def platform(self) -> str:
         """Return the token of a platform administrator."""

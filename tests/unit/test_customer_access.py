@@ -10,6 +10,7 @@ from tieline.api.common.v1 import access_pb2, principal_pb2
 from tieline.chassis.streams import SERVICES
 
 OPEN_TO_CUSTOMERS = {
+    "IdentityService.GetCorpProfile": "what outsiders see of a corp",
     "SessionService.ListSessions": "the customer's own",
     "SessionService.RevokeSession": "the customer's own",
     "SessionService.RevokeAllSessions": "the customer's own",

@@ -18,6 +18,10 @@ USER_ID_PATTERN = re.compile(r"[0-9A-Za-z][0-9A-Za-z_\-@.]{0,63}")
 # Control characters have no place in names: they forge log lines and terminal output.
 CONTROL_CHARACTER_PATTERN = re.compile(r"[\x00-\x1f\x7f]")
 
+_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+_DAY_S = 24 * 60 * 60
+_MICROSECOND_NS = 1000
+
 _UUID_PATTERN = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
@@ -54,6 +58,8 @@ def raise_violations(violations: Mapping[str, str]) -> None:
 
 def to_timestamp(time: dt.datetime) -> Timestamp:
     """Return an aware time as a protobuf Timestamp."""
-    timestamp = Timestamp()
-    timestamp.FromDatetime(time)
-    return timestamp
+    # By hand: protobuf's own FromDatetime takes three times as long, and lists are full of times.
+    since = time - _EPOCH
+    return Timestamp(
+        seconds=since.days * _DAY_S + since.seconds, nanos=since.microseconds * _MICROSECOND_NS
+    )

@@ -62,7 +62,21 @@ class Durable:
 
 
 DURABLES = (
-    Durable("directory", "IDENTITY", ("tieline.identity.v1.corp_created",)),
+    # What every service writes down of acts, for the audit log.
+    Durable("identity", "IDENTITY", ("tieline.identity.v1.audit_recorded",)),
+    Durable("identity", "DIRECTORY", ("tieline.directory.v1.audit_recorded",)),
+    Durable("identity", "MESSAGING", ("tieline.messaging.v1.audit_recorded",)),
+    Durable("identity", "CONTACTS", ("tieline.contacts.v1.audit_recorded",)),
+    Durable("identity", "PAYMENTS", ("tieline.payments.v1.audit_recorded",)),
+    Durable(
+        "directory",
+        "IDENTITY",
+        (
+            "tieline.identity.v1.corp_created",
+            "tieline.identity.v1.corp_link_changed",
+            "tieline.identity.v1.member_activated",
+        ),
+    ),
     Durable(
         "messaging",
         "CONTACTS",
@@ -115,6 +129,8 @@ def permissions_of(service: str) -> Permissions:
         f"_INBOX.{service}.>",
         f"requests.{service}.v1.*",
         f"wake.{service}",
+        # Its own events, as they pass: each replica hears of what the others changed.
+        f"tieline.{service}.v1.*",
         # Discovery of the NATS service API: everybody's, this service's, this replica's.
         "$SRV.*",
         f"$SRV.*.{service}",

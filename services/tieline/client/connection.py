@@ -1,7 +1,7 @@
 """The way in: connect, sign in, call.
 
     Tieline       what nobody needs to be signed in for, and the ways to sign in
-    └── SignedIn  the same five stubs, called by one party
+    └── SignedIn  the same stubs, called by one party
 
 All parties of one connection share its channels.
 """
@@ -17,12 +17,24 @@ from typing import TypeVar
 import grpc
 
 from tieline.api.contacts.v1 import contacts_service_pb2_grpc
-from tieline.api.directory.v1 import directory_service_pb2_grpc
+from tieline.api.directory.v1 import (
+    attribute_service_pb2_grpc,
+    change_service_pb2_grpc,
+    department_service_pb2_grpc,
+    directory_service_pb2_grpc,
+    linked_corp_service_pb2_grpc,
+    member_service_pb2_grpc,
+    school_service_pb2_grpc,
+    tag_service_pb2_grpc,
+)
 from tieline.api.identity.v1 import (
     app_service_pb2_grpc,
+    audit_service_pb2_grpc,
+    corp_link_service_pb2_grpc,
     identity_pb2,
     identity_service_pb2,
     identity_service_pb2_grpc,
+    role_service_pb2_grpc,
     session_service_pb2_grpc,
     signing_key_service_pb2_grpc,
 )
@@ -78,7 +90,7 @@ class _Lines:
 
 
 class _Stubs:
-    """Stubs of the five services, made when they are first used."""
+    """Stubs of the gRPC services, made when they are first used."""
 
     def __init__(self, lines: _Lines, credentials: Credentials | None) -> None:
         self._lines = lines
@@ -105,9 +117,59 @@ class _Stubs:
         return signing_key_service_pb2_grpc.SigningKeyServiceStub(self._channel("identity"))
 
     @cached_property
+    def corp_links(self) -> corp_link_service_pb2_grpc.CorpLinkServiceStub:
+        """Links between corps and what each side shares."""
+        return corp_link_service_pb2_grpc.CorpLinkServiceStub(self._channel("identity"))
+
+    @cached_property
+    def roles(self) -> role_service_pb2_grpc.RoleServiceStub:
+        """Owners, administrators and auditors of a corp."""
+        return role_service_pb2_grpc.RoleServiceStub(self._channel("identity"))
+
+    @cached_property
+    def audit(self) -> audit_service_pb2_grpc.AuditServiceStub:
+        """The audit log."""
+        return audit_service_pb2_grpc.AuditServiceStub(self._channel("identity"))
+
+    @cached_property
     def directory(self) -> directory_service_pb2_grpc.DirectoryServiceStub:
-        """Departments and members."""
+        """Departments and members: finding, listing and importing them."""
         return directory_service_pb2_grpc.DirectoryServiceStub(self._channel("directory"))
+
+    @cached_property
+    def directory_changes(self) -> change_service_pb2_grpc.ChangeServiceStub:
+        """What changed in the directory since a cursor."""
+        return change_service_pb2_grpc.ChangeServiceStub(self._channel("directory"))
+
+    @cached_property
+    def schools(self) -> school_service_pb2_grpc.SchoolServiceStub:
+        """Classes, students and parents."""
+        return school_service_pb2_grpc.SchoolServiceStub(self._channel("directory"))
+
+    @cached_property
+    def linked_corps(self) -> linked_corp_service_pb2_grpc.LinkedCorpServiceStub:
+        """What corps that the own one is linked with share."""
+        return linked_corp_service_pb2_grpc.LinkedCorpServiceStub(self._channel("directory"))
+
+    @cached_property
+    def departments(self) -> department_service_pb2_grpc.DepartmentServiceStub:
+        """The tree of departments, one by one."""
+        return department_service_pb2_grpc.DepartmentServiceStub(self._channel("directory"))
+
+    @cached_property
+    def members(self) -> member_service_pb2_grpc.MemberServiceStub:
+        """Members, one by one and in batches."""
+        return member_service_pb2_grpc.MemberServiceStub(self._channel("directory"))
+
+    @cached_property
+    def attributes(self) -> attribute_service_pb2_grpc.AttributeServiceStub:
+        """What a corp knows of its members beyond the fields that all have."""
+        return attribute_service_pb2_grpc.AttributeServiceStub(self._channel("directory"))
+
+    @cached_property
+    def tags(self) -> tag_service_pb2_grpc.TagServiceStub:
+        """Tags of members and departments."""
+        return tag_service_pb2_grpc.TagServiceStub(self._channel("directory"))
 
     @cached_property
     def messaging(self) -> messaging_service_pb2_grpc.MessagingServiceStub:

@@ -25,9 +25,13 @@ _READING_VERBS = ("Get", "List", "Search", "BatchGet", "Check")
 # Their comments in the protos say that a repeat changes nothing more, or that it does no harm.
 _REPEATABLE_METHODS = frozenset(
     {
+        "AcceptCorpLink",
         "AddContact",
         "CreateAppToken",
+        "DeclineCorpLink",
+        "DeleteAttribute",
         "JoinCustomerGroup",
+        "LeaveCorpLink",
         "OpenRedPacket",
         "RefreshSession",
         "RevokeAllSessions",
@@ -36,6 +40,7 @@ _REPEATABLE_METHODS = frozenset(
         "SignInMember",
         "SignInPlatformAdministrator",
         "SignOut",
+        "UpdateCorpLinkShare",
         "VerifyCorp",
     }
 )

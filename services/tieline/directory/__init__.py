@@ -1,10 +1,23 @@
-"""Directory: each corp's departments and members; who works where, and finding people.
+"""Directory: each corp's departments, members and tags; who works where, and finding people.
 
-Owns departments and members, and its own picture of which corps exist, kept from identity's events.
-Who may sign in is identity's; here belongs everybody whom the corp lists, invited or not.
+Owns departments, members, attributes and tags, and its own picture of which corps exist, kept from
+identity's events. Who may sign in is identity's; here belongs everybody whom the corp lists,
+invited or not, and the names of those who left.
 
-A read meets the modules in this order: ``servicer``, ``repository``. An import meets ``servicer``,
-``upload`` (the caller's messages), ``import_stream`` (the flow), ``csv_rows`` (bytes to records),
-``member_rows`` (records to rows), ``import_batches`` (what of them to write), ``departments``,
-``repository``. ``consumer`` hears of new corps; ``answers`` is what the other services ask.
+    a read     ``…_servicer``, ``repositories``; members one by one: ``member_reader``
+    a write    ``…_servicer`` and its fields (``…_messages``, ``member_fields``), ``corp_writes``
+               (lock, numbers of changes, events, audit), ``…_changes`` (what is done), the rules
+               (``department_tree``, ``members``, ``attributes``, ``tags``, ``limits``),
+               ``repositories``
+    an import  ``servicer``, ``upload`` (the caller's messages), ``import_stream`` (the flow),
+               ``csv_rows`` (bytes to records), ``member_rows`` (records to rows),
+               ``import_batches`` (what of them to write), ``departments``, ``repositories``
+
+``consumer`` hears of new corps and of members who accept an invitation; ``answers`` is what the
+other services ask.
+
+Beside them: the feed of changes (``changes`` the rules, ``changes_feed`` a page, ``changes_hub``
+who waits for more, ``changes_purge`` what is forgotten), schools (``schools`` and ``students`` the
+rules, ``schools_writing`` and ``students_writing`` the changes), and what linked corps share
+(``linked_corps``).
 """

@@ -8,7 +8,7 @@ from tieline.chassis.fields import USER_ID_PATTERN
 from tieline.chassis.postgres import Pool
 from tieline.chassis.requests import RequestHandler
 from tieline.directory.members import member_key
-from tieline.directory.repository import DirectoryRepository
+from tieline.directory.repositories import members
 
 # As many as the largest group chat has members.
 MAX_USER_IDS = 2000
@@ -27,7 +27,7 @@ def build_handlers(pool: Pool) -> dict[str, RequestHandler[Any, Any]]:
         # What can't be a user id is not asked about: some of it PostgreSQL refuses as text.
         askable = [key for key in keys.values() if USER_ID_PATTERN.fullmatch(key)]
         async with pool.acquire() as connection:
-            present = await DirectoryRepository(connection).find_present(request.corp_id, askable)
+            present = await members.find_present(connection, request.corp_id, askable)
         return directory_requests_pb2.FindMissingMembersResponse(
             missing_user_ids=[
                 user_id for user_id in request.user_ids if keys[user_id] not in present

@@ -1,19 +1,48 @@
 """Composition root of the directory: the only module that knows every class."""
 
+import datetime as dt
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
 
-from tieline.api.directory.v1 import directory_service_pb2, directory_service_pb2_grpc
+from tieline.api.directory.v1 import (
+    attribute_service_pb2,
+    attribute_service_pb2_grpc,
+    change_service_pb2,
+    change_service_pb2_grpc,
+    department_service_pb2,
+    department_service_pb2_grpc,
+    directory_service_pb2,
+    directory_service_pb2_grpc,
+    linked_corp_service_pb2,
+    linked_corp_service_pb2_grpc,
+    member_service_pb2,
+    member_service_pb2_grpc,
+    school_service_pb2,
+    school_service_pb2_grpc,
+    tag_service_pb2,
+    tag_service_pb2_grpc,
+)
 from tieline.chassis.events import consuming
 from tieline.chassis.grpc_server import Served
 from tieline.chassis.requests import answering
-from tieline.chassis.runtime import service_runtime
+from tieline.chassis.runtime import ServiceRuntime, service_runtime
 from tieline.chassis.streams import durables_of
 from tieline.directory.answers import build_handlers
+from tieline.directory.attribute_servicer import AttributeServicer
+from tieline.directory.changes_feed import ChangesFeed
+from tieline.directory.changes_hub import ChangesHub
+from tieline.directory.changes_purge import purging
+from tieline.directory.changes_servicer import ChangeServicer
 from tieline.directory.consumer import HANDLERS
-from tieline.directory.repository import SCHEMA
+from tieline.directory.department_servicer import DepartmentServicer
+from tieline.directory.linked_corps_servicer import LinkedCorpServicer
+from tieline.directory.member_servicer import MemberServicer
+from tieline.directory.repositories import SCHEMA
+from tieline.directory.schools_servicer import SchoolServicer
 from tieline.directory.servicer import DirectoryServicer
 from tieline.directory.settings import DirectorySettings
+from tieline.directory.tag_servicer import TagServicer
 
 SETTINGS = DirectorySettings
 
@@ -29,12 +58,62 @@ async def role(settings: DirectorySettings) -> AsyncIterator[None]:
             await stack.enter_async_context(
                 consuming(runtime.broker, runtime.pool, SCHEMA, durable, HANDLERS)
             )
-        servicer = DirectoryServicer(runtime.pool, runtime.page_tokens)
+        retention = dt.timedelta(days=settings.removal_retention_days)
+        await stack.enter_async_context(purging(runtime.pool, retention))
+        feed = ChangesFeed(runtime.pool, runtime.page_tokens)
+        hub = await stack.enter_async_context(ChangesHub(runtime.broker, feed))
         async with runtime.serving(
-            Served(
-                directory_service_pb2_grpc.add_DirectoryServiceServicer_to_server,
-                servicer,
-                directory_service_pb2.DESCRIPTOR.services_by_name["DirectoryService"],
-            )
+            *_services(runtime), *_feed_schools_and_links(runtime, ChangeServicer(feed, hub))
         ):
             yield
+
+
+def _services(runtime: ServiceRuntime) -> list[Served[Any]]:
+    pool, page_tokens = runtime.pool, runtime.page_tokens
+    return [
+        Served(
+            directory_service_pb2_grpc.add_DirectoryServiceServicer_to_server,
+            DirectoryServicer(pool, page_tokens),
+            directory_service_pb2.DESCRIPTOR.services_by_name["DirectoryService"],
+        ),
+        Served(
+            department_service_pb2_grpc.add_DepartmentServiceServicer_to_server,
+            DepartmentServicer(pool),
+            department_service_pb2.DESCRIPTOR.services_by_name["DepartmentService"],
+        ),
+        Served(
+            member_service_pb2_grpc.add_MemberServiceServicer_to_server,
+            MemberServicer(pool, page_tokens),
+            member_service_pb2.DESCRIPTOR.services_by_name["MemberService"],
+        ),
+        Served(
+            attribute_service_pb2_grpc.add_AttributeServiceServicer_to_server,
+            AttributeServicer(pool, page_tokens),
+            attribute_service_pb2.DESCRIPTOR.services_by_name["AttributeService"],
+        ),
+        Served(
+            tag_service_pb2_grpc.add_TagServiceServicer_to_server,
+            TagServicer(pool, page_tokens),
+            tag_service_pb2.DESCRIPTOR.services_by_name["TagService"],
+        ),
+    ]
+
+
+def _feed_schools_and_links(runtime: ServiceRuntime, changes: ChangeServicer) -> list[Served[Any]]:
+    return [
+        Served(
+            change_service_pb2_grpc.add_ChangeServiceServicer_to_server,
+            changes,
+            change_service_pb2.DESCRIPTOR.services_by_name["ChangeService"],
+        ),
+        Served(
+            school_service_pb2_grpc.add_SchoolServiceServicer_to_server,
+            SchoolServicer(runtime.pool, runtime.broker, runtime.page_tokens),
+            school_service_pb2.DESCRIPTOR.services_by_name["SchoolService"],
+        ),
+        Served(
+            linked_corp_service_pb2_grpc.add_LinkedCorpServiceServicer_to_server,
+            LinkedCorpServicer(runtime.pool, runtime.page_tokens),
+            linked_corp_service_pb2.DESCRIPTOR.services_by_name["LinkedCorpService"],
+        ),
+    ]

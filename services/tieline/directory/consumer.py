@@ -1,10 +1,14 @@
 """Other services' events, as the directory takes them in."""
 
-from tieline.api.identity.v1 import identity_pb2
+from tieline.api.identity.v1 import corp_link_pb2, identity_pb2
 from tieline.chassis.events import EventHandler, ReceivedEvent
 from tieline.chassis.postgres import Connection
+from tieline.directory.corp_writes import CorpWrite
+from tieline.directory.departments import ROOT_DEPARTMENT_ID
+from tieline.directory.linked_corps_messages import read_sides
+from tieline.directory.member_changes import activate_member
 from tieline.directory.members import member_key
-from tieline.directory.repository import DirectoryRepository
+from tieline.directory.repositories import corps, linked_corps, member_writes
 
 
 async def add_corp(connection: Connection, received: ReceivedEvent) -> None:
@@ -13,10 +17,38 @@ async def add_corp(connection: Connection, received: ReceivedEvent) -> None:
     A repeat changes nothing, even under another event id.
     """
     event = received.decode(identity_pb2.CorpCreated)
-    corp = event.corp
-    repository = DirectoryRepository(connection)
-    await repository.insert_corp(corp.corp_id, corp.display_name)
-    await repository.insert_owner(corp.corp_id, member_key(corp.owner_user_id), event.owner_name)
+    corp_id, owner = event.corp.corp_id, member_key(event.corp.owner_user_id)
+    if not await corps.insert_corp(connection, corp_id, event.corp.display_name, owner):
+        return
+    await member_writes.insert_owner(connection, corp_id, owner, event.owner_name)
+    write = await CorpWrite.begin(connection, corp_id)
+    write.note_departments([ROOT_DEPARTMENT_ID])
+    write.note_members([owner])
+    await write.finish()
 
 
-HANDLERS: dict[str, EventHandler] = {"tieline.identity.v1.corp_created": add_corp}
+async def note_activation(connection: Connection, received: ReceivedEvent) -> None:
+    """Have a member who accepted an invitation be active; a repeat changes nothing.
+
+    Nor does an event of a corp that is not here any more.
+    """
+    event = received.decode(identity_pb2.MemberActivated)
+    if not await corps.has_corp(connection, event.corp_id):
+        return
+    write = await CorpWrite.begin(connection, event.corp_id)
+    await activate_member(write, member_key(event.user_id))
+    await write.finish()
+
+
+async def note_link(connection: Connection, received: ReceivedEvent) -> None:
+    """Keep both sides of a link as they are now; an older event that comes late changes nothing."""
+    event = received.decode(corp_link_pb2.CorpLinkChanged)
+    for corp_id, side in read_sides(event):
+        await linked_corps.upsert_link(connection, corp_id, side)
+
+
+HANDLERS: dict[str, EventHandler] = {
+    "tieline.identity.v1.corp_created": add_corp,
+    "tieline.identity.v1.corp_link_changed": note_link,
+    "tieline.identity.v1.member_activated": note_activation,
+}

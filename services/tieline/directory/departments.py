@@ -1,16 +1,30 @@
-"""The rules of departments: what a path may be, and which ones to make. Pure.
+"""Departments: their names and paths, and which ones an import makes. Pure.
 
 A path names a department from the root's child down, joined by ``/``; the root's is empty.
 """
 
+import datetime as dt
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+
+from tieline.chassis.errors import NotFoundError
 
 ROOT_DEPARTMENT_ID = 1
 ROOT_PATH = ""
 
 MAX_NAME_CHARACTERS = 64
+
+# The open API's.
+MAX_DEPARTMENTS = 30_000
+MAX_NODES = 30_000
+MAX_ORDER = 2**32 - 1
+
+# An id beyond 32 bits is nothing that the open API's clients can read.
+MAX_DEPARTMENT_ID = 2**31 - 1
+
+# A leader is one of the department's members, and everybody is told of each.
+MAX_LEADERS = 100
 
 # The open API's limit on the depth of the tree.
 MAX_LEVELS = 15
@@ -32,7 +46,17 @@ class Department:
 
     path: str
     member_count: int
-    """Members of this department itself, those below not counted."""
+    """Members whose main department this is, those below not counted."""
+
+    name_en: str
+    order: int
+    leader_user_ids: tuple[str, ...]
+    ancestor_ids: tuple[int, ...]
+    """From the root down to the department itself."""
+
+    change_number: int
+    create_time: dt.datetime
+    update_time: dt.datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +67,21 @@ class NewDepartment:
     parent_department_id: int
     name: str
     path: str
+
+
+def check_name(value: str, field: str, violations: dict[str, str], *, minimum: int = 1) -> None:
+    """Refuse what can't be a department's name; ``value`` is without spaces around it."""
+    if not minimum <= len(value) <= MAX_NAME_CHARACTERS:
+        violations[field] = f"must have {minimum} to {MAX_NAME_CHARACTERS} characters"
+    elif "/" in value or _FORBIDDEN_IN_NAME.search(value):
+        violations[field] = 'must not contain any of \\ : * ? " < > | / or control characters'
+
+
+def department_not_found_error(department_id: int) -> NotFoundError:
+    """Return the error of a department that the corp does not have."""
+    return NotFoundError(
+        "DEPARTMENT_NOT_FOUND", "no such department", {"departmentId": str(department_id)}
+    )
 
 
 def normalise_path(text: str) -> str:

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from tieline.api.directory.v1 import directory_pb2, directory_service_pb2
 from tieline.chassis.ids import new_uuid7
 from tieline.chassis.outbox import Event, build_event, insert_events
-from tieline.chassis.postgres import Pool, transaction
+from tieline.chassis.postgres import Connection, Pool, transaction
 from tieline.directory.csv_rows import CsvReader
 from tieline.directory.departments import list_with_ancestors, plan_departments
 from tieline.directory.import_batches import Batch, BatchBuilder, BatchPlan, plan_batch
 from tieline.directory.member_rows import RowError
-from tieline.directory.repository import SCHEMA, DirectoryRepository
+from tieline.directory.repositories import SCHEMA, corps, imports
 
 MEMBERS_IMPORTED = "tieline.directory.v1.members_imported"
 
@@ -112,41 +112,40 @@ class MemberImport:
 
     async def _write(self, batch: Batch) -> BatchPlan:
         async with transaction(self._pool) as connection:
-            repository = DirectoryRepository(connection)
-            next_department_id = await repository.lock_corp(self._corp_id)
-            await self._find_departments(repository, {row.department_path for row in batch.rows})
+            corp = await corps.lock_corp(connection, self._corp_id)
+            await self._find_departments(connection, {row.department_path for row in batch.rows})
             plan = plan_batch(
                 batch,
-                await repository.list_stored_members(self._corp_id, batch.rows),
+                await imports.list_stored_members(connection, self._corp_id, batch.rows),
                 import_id=self._import_id,
                 columns=self._builder.columns,
                 department_ids=self._department_ids,
             )
-            await self._make_departments(repository, plan, next_department_id)
-            await repository.upsert_members(
-                self._corp_id, self._import_id, plan.rows, self._department_ids
+            await self._make_departments(connection, plan, corp.next_department_id)
+            await imports.upsert_members(
+                connection, self._corp_id, self._import_id, plan.rows, self._department_ids
             )
             await insert_events(connection, SCHEMA, self._build_events(plan.changed_user_ids))
         return plan
 
-    async def _find_departments(
-        self, repository: DirectoryRepository, paths: Collection[str]
-    ) -> None:
+    async def _find_departments(self, connection: Connection, paths: Collection[str]) -> None:
         """Learn which of the paths, and of those above them, exist."""
         if len(self._department_ids) > _MAX_KNOWN_DEPARTMENTS:
             self._department_ids.clear()
         unknown = list_with_ancestors(paths) - self._department_ids.keys()
         if unknown:
-            self._department_ids |= await repository.find_department_ids(self._corp_id, unknown)
+            self._department_ids |= await imports.find_department_ids(
+                connection, self._corp_id, unknown
+            )
 
     async def _make_departments(
-        self, repository: DirectoryRepository, plan: BatchPlan, next_department_id: int
+        self, connection: Connection, plan: BatchPlan, next_department_id: int
     ) -> None:
         departments = plan_departments(
             {row.department_path for row in plan.rows}, self._department_ids, next_department_id
         )
         if departments:
-            await repository.insert_departments(self._corp_id, departments)
+            await imports.insert_departments(connection, self._corp_id, departments)
             self._department_ids |= {new.path: new.department_id for new in departments}
             self._totals.departments_added += len(departments)
 

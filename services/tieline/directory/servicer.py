@@ -11,30 +11,31 @@ from tieline.api.directory.v1 import (
 from tieline.chassis.calls import current_principal
 from tieline.chassis.errors import (
     InvalidArgumentError,
-    NotFoundError,
-    UnavailableError,
 )
-from tieline.chassis.fields import check_text, check_user_id, raise_violations, to_timestamp
+from tieline.chassis.fields import check_text, check_user_id, raise_violations
 from tieline.chassis.grpc_context import Context
 from tieline.chassis.page_tokens import PageTokens, page_size
-from tieline.chassis.postgres import Pool
-from tieline.directory.departments import Department
+from tieline.chassis.postgres import Connection, Pool
+from tieline.directory.department_messages import to_department
+from tieline.directory.departments import department_not_found_error
 from tieline.directory.import_stream import MemberImport
+from tieline.directory.member_messages import STATES, count_fitting, to_member
+from tieline.directory.member_reader import MemberReader
 from tieline.directory.members import (
     BEFORE_ALL_RESULTS,
+    LISTED_STATES,
     MAX_QUERY_CHARACTERS,
     Member,
+    MemberState,
     SearchPosition,
     fold,
     member_key,
+    user_not_found_error,
 )
-from tieline.directory.repository import DirectoryRepository
+from tieline.directory.repositories import corps, departments, members
 from tieline.directory.upload import read_chunks, read_config
 
 MAX_BATCH_USER_IDS = 1000
-
-# The event of a corp's creation takes milliseconds to get here.
-_CORP_RETRY_AFTER_S = 0.5
 
 
 class DirectoryServicer(directory_service_pb2_grpc.DirectoryServiceServicer):
@@ -43,6 +44,7 @@ class DirectoryServicer(directory_service_pb2_grpc.DirectoryServiceServicer):
     def __init__(self, pool: Pool, page_tokens: PageTokens) -> None:
         self._pool = pool
         self._page_tokens = page_tokens
+        self._reader = MemberReader(pool)
 
     async def ImportMembers(
         self,
@@ -60,12 +62,8 @@ class DirectoryServicer(directory_service_pb2_grpc.DirectoryServiceServicer):
 
     async def _check_corp_ready(self, corp_id: str) -> None:
         async with self._pool.acquire() as connection:
-            if not await DirectoryRepository(connection).has_corp(corp_id):
-                raise UnavailableError(
-                    "CORP_NOT_READY",
-                    "the directory has not heard of the corp yet",
-                    retry_after_s=_CORP_RETRY_AFTER_S,
-                )
+            if not await corps.has_corp(connection, corp_id):
+                raise corps.corp_not_ready_error()
 
     async def GetMember(
         self,
@@ -77,8 +75,10 @@ class DirectoryServicer(directory_service_pb2_grpc.DirectoryServiceServicer):
         violations: dict[str, str] = {}
         check_user_id(request.user_id, "user_id", violations)
         raise_violations(violations)
-        [member] = await self._get_members(corp_id, [request.user_id])
-        return directory_service_pb2.GetMemberResponse(member=_member_to_proto(member))
+        member = await self._reader.find(corp_id, member_key(request.user_id))
+        if member is None:
+            raise user_not_found_error(request.user_id)
+        return directory_service_pb2.GetMemberResponse(member=to_member(member))
 
     async def BatchGetMembers(
         self,
@@ -93,18 +93,21 @@ class DirectoryServicer(directory_service_pb2_grpc.DirectoryServiceServicer):
         for index, user_id in enumerate(request.user_ids):
             check_user_id(user_id, f"user_ids[{index}]", violations)
         raise_violations(violations)
-        members = await self._get_members(corp_id, request.user_ids)
-        return directory_service_pb2.BatchGetMembersResponse(
-            members=[_member_to_proto(member) for member in members]
-        )
+        found = [to_member(each) for each in await self._get_members(corp_id, request.user_ids)]
+        fitting = count_fitting(found)
+        if fitting < len(found):
+            raise InvalidArgumentError(
+                {"user_ids": f"must be fewer, {fitting} of these: an answer can't hold them all"}
+            )
+        return directory_service_pb2.BatchGetMembersResponse(members=found)
 
     async def _get_members(self, corp_id: str, user_ids: Sequence[str]) -> list[Member]:
         keys = [member_key(user_id) for user_id in user_ids]
         async with self._pool.acquire() as connection:
-            found = await DirectoryRepository(connection).find_members(corp_id, keys)
+            found = await members.find_members(connection, corp_id, keys)
         for user_id, key in zip(user_ids, keys, strict=True):
             if key not in found:
-                raise NotFoundError("USER_NOT_FOUND", "no such member", {"userId": user_id})
+                raise user_not_found_error(user_id)
         return [found[key] for key in keys]
 
     async def SearchMembers(
@@ -121,14 +124,15 @@ class DirectoryServicer(directory_service_pb2_grpc.DirectoryServiceServicer):
         position = self._page_tokens.decode(request.page_token, request)
         after = BEFORE_ALL_RESULTS if position is None else _to_search_position(*position)
         async with self._pool.acquire() as connection:
-            repository = DirectoryRepository(connection)
-            found = await repository.search_members(
-                corp_id, fold(request.query.strip()), after=after, limit=size + 1
+            found = await members.search_members(
+                connection, corp_id, fold(request.query.strip()), after=after, limit=size + 1
             )
             page, next_page_token = self._page_tokens.cut(found, size, request, lambda at: at)
-            members = await repository.find_members(corp_id, [at.user_id for at in page])
+            by_user_id = await members.find_members(
+                connection, corp_id, [at.user_id for at in page]
+            )
         return directory_service_pb2.SearchMembersResponse(
-            members=[_member_to_proto(members[at.user_id]) for at in page],
+            members=[to_member(by_user_id[at.user_id]) for at in page],
             next_page_token=next_page_token,
         )
 
@@ -140,22 +144,36 @@ class DirectoryServicer(directory_service_pb2_grpc.DirectoryServiceServicer):
         """List members by user id, of the corp or of one department."""
         corp_id = current_principal().require_corp(request.corp_id)
         size = page_size(request.page_size, default=100, maximum=1000)
+        states = _read_states(request.states)
         position = self._page_tokens.decode(request.page_token, request)
+        after_user_id = "" if position is None else str(position[0])
         async with self._pool.acquire() as connection:
-            repository = DirectoryRepository(connection)
-            await _check_department(repository, corp_id, request.department_id)
-            members = await repository.list_members(
-                corp_id,
-                department_id=request.department_id,
-                after_user_id="" if position is None else str(position[0]),
-                limit=size + 1,
-            )
-        page, next_page_token = self._page_tokens.cut(
-            members, size, request, lambda member: [member.user_id]
+            if request.department_id:
+                listed = await members.list_members_of(
+                    connection,
+                    corp_id,
+                    await _find_departments(
+                        connection, corp_id, request.department_id, request.fetch_children
+                    ),
+                    states=states,
+                    after_user_id=after_user_id,
+                    limit=size + 1,
+                )
+            else:
+                listed = await members.list_members(
+                    connection,
+                    corp_id,
+                    states=states,
+                    after_user_id=after_user_id,
+                    limit=size + 1,
+                )
+        messages = [to_member(member) for member in listed[:size]]
+        fitting = count_fitting(messages)
+        _, next_page_token = self._page_tokens.cut(
+            listed, fitting, request, lambda member: [member.user_id]
         )
         return directory_service_pb2.ListMembersResponse(
-            members=[_member_to_proto(member) for member in page],
-            next_page_token=next_page_token,
+            members=messages[:fitting], next_page_token=next_page_token
         )
 
     async def ListDepartments(
@@ -168,53 +186,43 @@ class DirectoryServicer(directory_service_pb2_grpc.DirectoryServiceServicer):
         size = page_size(request.page_size, default=100, maximum=1000)
         position = self._page_tokens.decode(request.page_token, request)
         async with self._pool.acquire() as connection:
-            departments = await DirectoryRepository(connection).list_departments(
+            listed = await departments.list_departments(
+                connection,
                 corp_id,
                 after_department_id=0 if position is None else int(position[0]),
                 limit=size + 1,
             )
         page, next_page_token = self._page_tokens.cut(
-            departments, size, request, lambda department: [department.department_id]
+            listed, size, request, lambda department: [department.department_id]
         )
         return directory_service_pb2.ListDepartmentsResponse(
-            departments=[_department_to_proto(department) for department in page],
+            departments=[to_department(department) for department in page],
             next_page_token=next_page_token,
         )
 
 
-async def _check_department(
-    repository: DirectoryRepository, corp_id: str, department_id: int
-) -> None:
-    if department_id and not await repository.has_department(corp_id, department_id):
-        raise NotFoundError(
-            "DEPARTMENT_NOT_FOUND", "no such department", {"departmentId": str(department_id)}
-        )
+async def _find_departments(
+    connection: Connection, corp_id: str, department_id: int, fetch_children: bool
+) -> list[int]:
+    """Return the department and, if asked for, those below it."""
+    if not await departments.has_department(connection, corp_id, department_id):
+        raise department_not_found_error(department_id)
+    if not fetch_children:
+        return [department_id]
+    return [department_id, *await departments.list_below(connection, corp_id, department_id)]
+
+
+def _read_states(
+    states: Sequence["directory_pb2.MemberState.ValueType"],
+) -> frozenset[MemberState]:
+    """Return the states to list; all of those who have not left where none is named."""
+    known = {number: state for state, number in STATES.items()}
+    if not set(states) <= known.keys():
+        raise InvalidArgumentError({"states": "must be values of MemberState"})
+    return frozenset(known[number] for number in states) or LISTED_STATES
 
 
 def _to_search_position(
     closeness: str | int, name_folded: str | int, user_id: str | int
 ) -> SearchPosition:
     return SearchPosition(int(closeness), str(name_folded), str(user_id))
-
-
-def _member_to_proto(member: Member) -> directory_pb2.Member:
-    return directory_pb2.Member(
-        user_id=member.user_id,
-        name=member.name,
-        department_id=member.department_id,
-        position=member.position,
-        mobile=member.mobile,
-        email=member.email,
-        create_time=to_timestamp(member.create_time),
-        update_time=to_timestamp(member.update_time),
-    )
-
-
-def _department_to_proto(department: Department) -> directory_pb2.Department:
-    return directory_pb2.Department(
-        department_id=department.department_id,
-        name=department.name,
-        parent_department_id=department.parent_department_id,
-        path=department.path,
-        member_count=department.member_count,
-    )

@@ -1,4 +1,4 @@
-"""The directory's settings: those that every service has, with its own port."""
+"""The directory's settings."""
 
 from pydantic import Field
 
@@ -10,3 +10,7 @@ class DirectorySettings(ServiceSettings):
 
     grpc_port: int = Field(default=7102, ge=1, le=65535)
     """TCP port of the gRPC server."""
+
+    removal_retention_days: int = Field(default=30, ge=7)
+    """Days for which the feed of changes still knows what was removed. A client that was away for
+    longer has to take a snapshot."""

@@ -1,18 +1,22 @@
 """Identity: corps come on board, people sign in, access tokens are signed.
 
-Owns corps and their verification, accounts with passwords, invitations, sessions, customers, the
-channels that vouch for them, apps with their secrets, and the signing keys. Members' names and
-departments are the directory's; who may see whom is not decided here.
+Owns corps with their verification, links and roles, accounts with passwords, invitations, sessions,
+customers, the channels that vouch for them, apps, the signing keys, and the audit log of all
+services. Members' names and departments are the directory's; who may see whom is not decided here.
 
-A request meets the modules in this order: ``servicer`` (administration), ``inviting``, or
-``sign_in`` (everything that ends in a session); the rules (``corps``, ``invitations``,
-``passwords``, ``assertions``, ``refresh_tokens``); ``repositories``; ``session_issuer`` and
-``access_tokens``. The other gRPC services have servicers of their own: ``session_servicer``
-(devices), ``app_servicer`` (apps: ``apps``, ``app_secrets``, ``app_changes``, ``app_tokens``),
-``signing_key_servicer``. Whatever ends a session or changes what somebody may do voids access
-tokens by ``revocations``. ``key_rotation`` makes and replaces the signing keys, ``first_start`` the
+A request meets the modules in this order: ``servicer``, which passes it on to ``rpcs`` (corps and
+their administration), ``inviting``, or ``sign_in`` (everything that ends in a session); the rules
+(``corps``, ``corp_life``, ``verifications``, ``corp_links``, ``roles``, ``audit_log``,
+``invitations``, ``passwords``, ``assertions``, ``refresh_tokens``); ``repositories``;
+``session_issuer`` and ``access_tokens``. ``acts`` writes down what was done, ``consumer`` puts
+every service's entries into the audit log. Sessions (``session_servicer``), apps (``app_servicer``:
+``apps``, ``app_secrets``, ``app_changes``, ``app_tokens``) and ``signing_key_servicer`` are gRPC
+services of their own. Whatever ends a session or changes what somebody may do voids access tokens
+by ``revocations``. ``key_rotation`` makes and replaces the signing keys, ``first_start`` the
 platform administrator where there is none, ``answers`` gives other services the public keys and the
 apps' ranges, ``purge`` deletes what is over. ``keyring`` derives every symmetric key.
+
+``audit_entries`` begins with ``corp_id`` too; it is empty for the platform's own log.
 
 Tables without a corp, and why:
 

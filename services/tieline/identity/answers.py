@@ -7,7 +7,7 @@ from tieline.chassis.postgres import Pool
 from tieline.chassis.requests import RequestHandler
 from tieline.identity.app_messages import range_to_proto
 from tieline.identity.apps import app_not_found_error
-from tieline.identity.repositories import apps, signing_keys
+from tieline.identity.repositories import apps, corps, signing_keys
 
 
 def build_handlers(pool: Pool) -> dict[str, RequestHandler[Any, Any]]:
@@ -38,8 +38,21 @@ def build_handlers(pool: Pool) -> dict[str, RequestHandler[Any, Any]]:
             visible_range=range_to_proto(app.fields.visible_range)
         )
 
+    async def find_corp(
+        request: identity_requests_pb2.FindCorpRequest,
+    ) -> identity_requests_pb2.FindCorpResponse:
+        async with pool.acquire() as connection:
+            corp = await corps.find_corp(connection, request.corp_id)
+        if corp is None:
+            return identity_requests_pb2.FindCorpResponse()
+        return identity_requests_pb2.FindCorpResponse(
+            kind=identity_pb2.CorpKind.Value(f"CORP_KIND_{corp.kind.name}"),
+            verified=corp.verify_time is not None,
+        )
+
     return {
         "get_app_range": RequestHandler(identity_requests_pb2.GetAppRangeRequest, get_app_range),
+        "find_corp": RequestHandler(identity_requests_pb2.FindCorpRequest, find_corp),
         "get_signing_keys": RequestHandler(
             identity_requests_pb2.GetSigningKeysRequest, get_signing_keys
         ),

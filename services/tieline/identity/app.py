@@ -3,39 +3,55 @@
 import datetime as dt
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
 
 from joserfc.jwk import OKPKey
 
 from tieline.api.identity.v1 import (
     app_service_pb2,
     app_service_pb2_grpc,
+    audit_service_pb2,
+    audit_service_pb2_grpc,
+    corp_link_service_pb2,
+    corp_link_service_pb2_grpc,
     identity_service_pb2,
     identity_service_pb2_grpc,
+    role_service_pb2,
+    role_service_pb2_grpc,
     session_service_pb2,
     session_service_pb2_grpc,
     signing_key_service_pb2,
     signing_key_service_pb2_grpc,
 )
 from tieline.chassis.authentication import FetchKeys
+from tieline.chassis.events import consuming
 from tieline.chassis.grpc_server import Served
 from tieline.chassis.postgres import Pool
 from tieline.chassis.requests import answering
-from tieline.chassis.runtime import service_runtime
+from tieline.chassis.runtime import ServiceRuntime, service_runtime
+from tieline.chassis.streams import durables_of
 from tieline.identity.access_tokens import AccessTokenSigner
 from tieline.identity.answers import build_handlers
 from tieline.identity.app_secrets import AppSecrets
 from tieline.identity.app_servicer import AppServicer
 from tieline.identity.app_tokens import TOKEN_LIFETIME, AppTokens
+from tieline.identity.consumer import HANDLERS
 from tieline.identity.first_start import prepare_platform_administrator
 from tieline.identity.invitations import InvitationCodes
 from tieline.identity.inviting import Inviting
 from tieline.identity.key_rotation import SigningKeys, rotating
 from tieline.identity.keyring import Keyring, build_keyring
 from tieline.identity.passwords import PasswordHasher, PasswordPool
-from tieline.identity.purge import purging
+from tieline.identity.purge import keep_audit_log, purging
 from tieline.identity.refresh_tokens import RefreshTokens
 from tieline.identity.repositories import SCHEMA, signing_keys
 from tieline.identity.repositories.sessions import SessionLimits
+from tieline.identity.rpcs.audit_log import AuditServicer
+from tieline.identity.rpcs.corp_life import CorpLifeCalls
+from tieline.identity.rpcs.corp_links import CorpLinkServicer
+from tieline.identity.rpcs.corps import CorpCalls
+from tieline.identity.rpcs.roles import RoleServicer
+from tieline.identity.rpcs.verification import VerificationCalls
 from tieline.identity.servicer import IdentityServicer
 from tieline.identity.session_issuer import SessionIssuer
 from tieline.identity.session_servicer import SessionServicer
@@ -72,12 +88,22 @@ async def role(settings: IdentitySettings) -> AsyncIterator[None]:
             runtime.pool,
             SignIn(runtime.pool, passwords, issuer),
             Inviting(runtime.pool, runtime.broker, codes),
-            codes,
+            CorpCalls(runtime.pool, codes, runtime.page_tokens),
+            CorpLifeCalls(
+                runtime.pool, deletion_grace=dt.timedelta(days=settings.corp_deletion_grace_days)
+            ),
+            VerificationCalls(runtime.pool, runtime.page_tokens),
         )
-        await stack.enter_async_context(purging(runtime.pool))
+        audit_retention = dt.timedelta(days=settings.audit_retention_days)
+        await keep_audit_log(runtime.pool, audit_retention)
+        await stack.enter_async_context(purging(runtime.pool, audit_retention=audit_retention))
         await stack.enter_async_context(
             answering(runtime.broker, SCHEMA, build_handlers(runtime.pool))
         )
+        for durable in durables_of(SCHEMA):
+            await stack.enter_async_context(
+                consuming(runtime.broker, runtime.pool, SCHEMA, durable, HANDLERS)
+            )
         await stack.enter_async_context(
             runtime.serving(
                 Served(
@@ -85,31 +111,55 @@ async def role(settings: IdentitySettings) -> AsyncIterator[None]:
                     servicer,
                     identity_service_pb2.DESCRIPTOR.services_by_name["IdentityService"],
                 ),
-                Served(
-                    app_service_pb2_grpc.add_AppServiceServicer_to_server,
-                    AppServicer(
-                        runtime.pool,
-                        runtime.page_tokens,
-                        AppSecrets(keyring.app_secrets),
-                        AppTokens(
-                            runtime.pool, AccessTokenSigner(keys.find_key, lifetime=TOKEN_LIFETIME)
-                        ),
-                    ),
-                    app_service_pb2.DESCRIPTOR.services_by_name["AppService"],
-                ),
-                Served(
-                    session_service_pb2_grpc.add_SessionServiceServicer_to_server,
-                    SessionServicer(runtime.pool, runtime.page_tokens, issuer),
-                    session_service_pb2.DESCRIPTOR.services_by_name["SessionService"],
-                ),
-                Served(
-                    signing_key_service_pb2_grpc.add_SigningKeyServiceServicer_to_server,
-                    SigningKeyServicer(runtime.pool, keys),
-                    signing_key_service_pb2.DESCRIPTOR.services_by_name["SigningKeyService"],
-                ),
+                *_build_principals(runtime, keyring, keys, issuer),
+                *_build_administration(runtime),
             )
         )
         yield
+
+
+def _build_principals(
+    runtime: ServiceRuntime, keyring: Keyring, keys: SigningKeys, issuer: SessionIssuer
+) -> list[Served[Any]]:
+    app_tokens = AppTokens(runtime.pool, AccessTokenSigner(keys.find_key, lifetime=TOKEN_LIFETIME))
+    app_secrets = AppSecrets(keyring.app_secrets)
+    return [
+        Served(
+            session_service_pb2_grpc.add_SessionServiceServicer_to_server,
+            SessionServicer(runtime.pool, runtime.page_tokens, issuer),
+            session_service_pb2.DESCRIPTOR.services_by_name["SessionService"],
+        ),
+        Served(
+            app_service_pb2_grpc.add_AppServiceServicer_to_server,
+            AppServicer(runtime.pool, runtime.page_tokens, app_secrets, app_tokens),
+            app_service_pb2.DESCRIPTOR.services_by_name["AppService"],
+        ),
+        Served(
+            signing_key_service_pb2_grpc.add_SigningKeyServiceServicer_to_server,
+            SigningKeyServicer(runtime.pool, keys),
+            signing_key_service_pb2.DESCRIPTOR.services_by_name["SigningKeyService"],
+        ),
+    ]
+
+
+def _build_administration(runtime: ServiceRuntime) -> list[Served[Any]]:
+    return [
+        Served(
+            corp_link_service_pb2_grpc.add_CorpLinkServiceServicer_to_server,
+            CorpLinkServicer(runtime.pool, runtime.page_tokens),
+            corp_link_service_pb2.DESCRIPTOR.services_by_name["CorpLinkService"],
+        ),
+        Served(
+            role_service_pb2_grpc.add_RoleServiceServicer_to_server,
+            RoleServicer(runtime.pool, runtime.broker, runtime.page_tokens),
+            role_service_pb2.DESCRIPTOR.services_by_name["RoleService"],
+        ),
+        Served(
+            audit_service_pb2_grpc.add_AuditServiceServicer_to_server,
+            AuditServicer(runtime.pool, runtime.page_tokens),
+            audit_service_pb2.DESCRIPTOR.services_by_name["AuditService"],
+        ),
+    ]
 
 
 def _build_password_pool(settings: IdentitySettings, keyring: Keyring) -> PasswordPool:

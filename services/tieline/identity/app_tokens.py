@@ -8,9 +8,9 @@ from tieline.chassis.principals import Principal, PrincipalKind
 from tieline.identity.access_tokens import AccessToken, AccessTokenSigner
 from tieline.identity.app_secrets import hash_secret
 from tieline.identity.apps import App
-from tieline.identity.corps import is_corp_id
+from tieline.identity.corps import CorpState, is_corp_id
 from tieline.identity.credentials import credentials_rejected_error
-from tieline.identity.repositories import app_token_failures, apps, revocations
+from tieline.identity.repositories import app_token_failures, apps, corps, revocations
 from tieline.identity.session_issuer import find_address
 
 TOKEN_LIFETIME = dt.timedelta(seconds=7200)
@@ -37,10 +37,12 @@ class AppTokens:
         secret_hash = hash_secret(secret)
         if is_corp_id(corp_id) and secret_hash is not None:
             async with transaction(self._pool) as connection:
+                corp = await corps.share_corp(connection, corp_id)
                 grant = await apps.find_grant(connection, corp_id, secret_hash)
                 if grant is not None and agent_id in (None, grant.app.agent_id):
-                    # Whoever has the secret guesses nothing, whatever the app's state.
-                    if grant.app.fields.disabled:
+                    # Whoever has the secret guesses nothing, whatever the state.
+                    is_active = corp is not None and corp.state is CorpState.ACTIVE
+                    if grant.app.fields.disabled or not is_active:
                         raise credentials_rejected_error()
                     now = await revocations.read_time(connection)
                     return grant.app, self._signer.sign(build_app(grant), now)

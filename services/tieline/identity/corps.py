@@ -11,16 +11,24 @@ from tieline.chassis.fields import USER_ID_PATTERN, check_text, check_user_id, r
 MEMBER_ROLE = "member"
 """Role of accounts that administer nothing; it stands in no token."""
 
-NO_CORP = ""
-"""In the place of a corp where there is none: a platform administrator's acts, a customer's
-sessions."""
-
 MAX_NAME_LENGTH = 64
 MAX_EVIDENCE_LENGTH = 1000
 PUBLIC_KEY_BYTES = 32
 
 # What `ids.new_corp_id` makes. Anything else names no corp, and is never sent to the database.
 _CORP_ID_PATTERN = re.compile(r"ww[0-9a-z]{24}")
+
+
+class CorpState(StrEnum):
+    """Whether a corp's people can sign in; the values stand in metadata of errors."""
+
+    ACTIVE = "active"
+    SUSPENDED = "suspended"
+    DELETING = "deleting"
+    """Its deletion was asked for; until its ``purge_time`` that can be called off."""
+
+    DELETED = "deleted"
+    """Only its id is left. To callers it is not there."""
 
 
 class CorpKind(StrEnum):
@@ -55,6 +63,27 @@ class Corp:
     owner_user_id: str
     create_time: dt.datetime
     verify_time: dt.datetime | None = None
+    suspend_time: dt.datetime | None = None
+    suspend_reason: str = ""
+    delete_request_time: dt.datetime | None = None
+    purge_time: dt.datetime | None = None
+    """When the time of grace ends and the purge begins; None unless its deletion was asked for."""
+
+    delete_time: dt.datetime | None = None
+    session_floor_time: dt.datetime | None = None
+    """Sessions opened before it are over; None for all are good."""
+
+    change_number: int = 0
+    """The corp's etag."""
+
+    @property
+    def state(self) -> CorpState:
+        """What the times say."""
+        if self.delete_time is not None:
+            return CorpState.DELETED
+        if self.delete_request_time is not None:
+            return CorpState.DELETING
+        return CorpState.ACTIVE if self.suspend_time is None else CorpState.SUSPENDED
 
     @property
     def verified_label(self) -> str:
@@ -70,6 +99,13 @@ def check_new_corp(corp: NewCorp) -> None:
         violations["kind"] = "must be one of the kinds of corps"
     check_user_id(corp.owner_user_id, "owner_user_id", violations)
     check_text(corp.owner_name, "owner_name", violations, minimum=1, maximum=MAX_NAME_LENGTH)
+    raise_violations(violations)
+
+
+def check_display_name(display_name: str) -> None:
+    """Refuse a corp's new name that could not be one."""
+    violations: dict[str, str] = {}
+    check_text(display_name, "corp.display_name", violations, minimum=1, maximum=MAX_NAME_LENGTH)
     raise_violations(violations)
 
 
@@ -94,9 +130,9 @@ def corp_not_found_error(corp_id: str) -> NotFoundError:
     return NotFoundError("CORP_NOT_FOUND", "no such corp", {"corpId": corp_id})
 
 
-def is_corp_id(value: str) -> bool:
-    """Tell whether a corp may have this id."""
-    return _CORP_ID_PATTERN.fullmatch(value) is not None
+def is_corp_id(corp_id: str) -> bool:
+    """Tell whether this has the form of a corp's id; what has not is never looked up."""
+    return _CORP_ID_PATTERN.fullmatch(corp_id) is not None
 
 
 def find_account_key(corp_id: str, user_id: str) -> tuple[str, str] | None:

@@ -8,8 +8,10 @@ import base64
 import datetime as dt
 import hashlib
 import hmac
+import textwrap
 import uuid
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from tieline.chassis.errors import NotFoundError, PermissionDeniedError
@@ -21,6 +23,10 @@ MAX_INVITATIONS_PER_REQUEST = 1000
 
 # 128 bits in 26 characters of base32: can't be guessed, can be read out over a telephone.
 _CODE_BYTES = 16
+
+# What an audit entry holds: a few of its 20 details are left to who writes it down.
+_MAX_DETAIL_LENGTH = 256
+_MAX_LISTS = 16
 
 # Longest that is looked at; a typed code may have blanks and hyphens in it.
 _MAX_TYPED_CODE_LENGTH = 64
@@ -82,12 +88,17 @@ def check_user_ids(user_ids: Sequence[str]) -> None:
 
 
 def check_may_invite(
-    inviter: Principal, user_ids: Sequence[str], owner_user_id: str, method: str
+    inviter: Principal, user_ids: Sequence[str], in_charge: AbstractSet[str], method: str
 ) -> None:
-    """Let only the owner invite the owner: whoever has the code has the account."""
-    if owner_user_id in user_ids and OWNER_ROLE not in inviter.roles:
+    """Let only the owner invite those in charge, the owner among them.
+
+    Whoever has the code has the account, and with it what the account may do.
+    """
+    if OWNER_ROLE not in inviter.roles and not in_charge.isdisjoint(user_ids):
         raise PermissionDeniedError(
-            "CALLER_NOT_ALLOWED", "only the owner may invite the owner", {"method": method}
+            "CALLER_NOT_ALLOWED",
+            "only the owner may invite the owner, administrators and auditors",
+            {"method": method},
         )
 
 
@@ -99,3 +110,23 @@ def check_nobody_missing(missing_user_ids: Sequence[str]) -> None:
             "no such member in the directory",
             {"userId": missing_user_ids[0]},
         )
+
+
+def describe_invited(user_ids: Sequence[str]) -> list[tuple[str, dict[str, str]]]:
+    """Return what the audit log says of those invited: resources with details.
+
+    One member is a resource. Many share entries, in which each detail lists as many as fit: one
+    entry each would keep the log busy for minutes when a whole staff is invited.
+    """
+    if len(user_ids) == 1:
+        return [(f"members/{user_ids[0]}", {})]
+    lists = textwrap.wrap(
+        " ".join(user_ids), _MAX_DETAIL_LENGTH, break_long_words=False, break_on_hyphens=False
+    )
+    return [
+        (
+            "members",
+            {f"user_ids_{number}": text for number, text in enumerate(lists[at : at + _MAX_LISTS])},
+        )
+        for at in range(0, len(lists), _MAX_LISTS)
+    ]

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from tieline.api.directory.v1 import directory_requests_pb2
 from tieline.api.identity.v1 import identity_pb2, identity_service_pb2
+from tieline.chassis.authorization import Resource, Right, require
 from tieline.chassis.broker import Broker
 from tieline.chassis.calls import current_call, current_principal
 from tieline.chassis.fields import to_timestamp
@@ -11,15 +12,17 @@ from tieline.chassis.idempotency import answered_once
 from tieline.chassis.postgres import Connection, Pool
 from tieline.chassis.principals import Principal
 from tieline.chassis.requests import ask
+from tieline.identity.acts import record_act
 from tieline.identity.corps import corp_not_found_error
 from tieline.identity.invitations import (
     InvitationCodes,
     check_may_invite,
     check_nobody_missing,
     check_user_ids,
+    describe_invited,
     hash_code,
 )
-from tieline.identity.repositories import SCHEMA, corps, invitations
+from tieline.identity.repositories import SCHEMA, corps, invitations, role_grants
 
 
 class Inviting:
@@ -36,6 +39,7 @@ class Inviting:
         """Invite the members; a repeat returns the first answer whatever became of them since."""
         principal = current_principal()
         corp_id = principal.require_corp(request.corp_id)
+        require(principal, Right.MANAGE_SIGN_IN, Resource(corp_id))
         check_user_ids(request.user_ids)
         user_ids = [user_id.lower() for user_id in request.user_ids]
 
@@ -66,9 +70,12 @@ class Inviting:
     ) -> None:
         async with self._pool.acquire() as connection:
             corp = await corps.find_corp(connection, corp_id)
-        if corp is None:
-            raise corp_not_found_error(corp_id)
-        check_may_invite(principal, user_ids, corp.owner_user_id, current_call().method)
+            if corp is None:
+                raise corp_not_found_error(corp_id)
+            in_charge = await role_grants.list_members_with_grants(connection, corp_id, user_ids)
+        check_may_invite(
+            principal, user_ids, {corp.owner_user_id, *in_charge}, current_call().method
+        )
         # The owner has an account from the start, perhaps before the directory has heard of it.
         others = [user_id for user_id in user_ids if user_id != corp.owner_user_id]
         if not others:
@@ -90,6 +97,14 @@ async def _insert_invitations(
     expire_time = to_timestamp(
         await invitations.replace_invitations(connection, corp_id, code_hashes)
     )
+    for resource, details in describe_invited(list(code_hashes)):
+        await record_act(
+            connection,
+            corp_id=corp_id,
+            action="invitation.create",
+            resource=resource,
+            details=details,
+        )
     return identity_service_pb2.CreateInvitationsResponse(
         invitations=[
             identity_pb2.Invitation(user_id=user_id, expire_time=expire_time)

@@ -1,120 +1,118 @@
 """IdentityService: translates between the wire and the rules."""
 
 from tieline.api.identity.v1 import identity_pb2, identity_service_pb2, identity_service_pb2_grpc
-from tieline.chassis.calls import current_principal
 from tieline.chassis.fields import to_timestamp
 from tieline.chassis.grpc_context import Context
 from tieline.chassis.idempotency import answered_once
-from tieline.chassis.ids import new_corp_id, new_uuid7
-from tieline.chassis.outbox import build_event, insert_events
-from tieline.chassis.postgres import Connection, Pool, transaction
-from tieline.chassis.principals import Principal
-from tieline.identity.corps import (
-    NO_CORP,
-    Corp,
-    CorpKind,
-    NewCorp,
-    check_channel,
-    check_evidence,
-    check_new_corp,
-    corp_not_found_error,
-)
-from tieline.identity.invitations import InvitationCodes, hash_code
+from tieline.chassis.ids import new_uuid7
+from tieline.chassis.postgres import Connection, Pool
+from tieline.identity.acts import PLATFORM_LOG, record_act
+from tieline.identity.corps import check_channel
 from tieline.identity.inviting import Inviting
-from tieline.identity.repositories import SCHEMA, corps, customers, invitations
+from tieline.identity.repositories import SCHEMA, customers
+from tieline.identity.rpcs.corp_life import CorpLifeCalls
+from tieline.identity.rpcs.corps import CorpCalls
+from tieline.identity.rpcs.verification import VerificationCalls
 from tieline.identity.session_servicer import read_device
 from tieline.identity.sign_in import SignIn
 
-CORP_CREATED = "tieline.identity.v1.corp_created"
-
-_KINDS = {
-    identity_pb2.CORP_KIND_COMPANY: CorpKind.COMPANY,
-    identity_pb2.CORP_KIND_SCHOOL: CorpKind.SCHOOL,
-    identity_pb2.CORP_KIND_HOSPITAL: CorpKind.HOSPITAL,
-    identity_pb2.CORP_KIND_GOVERNMENT: CorpKind.GOVERNMENT,
-    identity_pb2.CORP_KIND_OTHER: CorpKind.OTHER,
-}
-_PROTO_KINDS = {kind: number for number, kind in _KINDS.items()}
-
 
 class IdentityServicer(identity_service_pb2_grpc.IdentityServiceServicer):
-    """The calls of identity; those that end in a session are ``SignIn``'s."""
+    """The calls of IdentityService; each passes on to what knows its noun."""
 
     def __init__(
-        self, pool: Pool, sign_in: SignIn, inviting: Inviting, codes: InvitationCodes
+        self,
+        pool: Pool,
+        sign_in: SignIn,
+        inviting: Inviting,
+        corps: CorpCalls,
+        corp_life: CorpLifeCalls,
+        verification: VerificationCalls,
     ) -> None:
         self._pool = pool
         self._sign_in = sign_in
         self._inviting = inviting
-        self._codes = codes
+        self._corps = corps
+        self._corp_life = corp_life
+        self._verification = verification
 
     async def CreateCorp(
         self, request: identity_service_pb2.CreateCorpRequest, context: Context
     ) -> identity_service_pb2.CreateCorpResponse:
-        """Create a corp with its owner's account and invitation, at most once per request id."""
-        check_new_corp(_read_new_corp(request))
-        principal = current_principal()
-        response = await answered_once(
-            self._pool,
-            SCHEMA,
-            request,
-            identity_service_pb2.CreateCorpResponse,
-            lambda connection: self._create_corp(connection, principal, request),
-            corp_id=NO_CORP,
-        )
-        invitation = response.owner_invitation
-        invitation.code = self._codes.derive(
-            request.request_id, principal.id, response.corp.corp_id, invitation.user_id
-        )
-        return response
-
-    async def _create_corp(
-        self,
-        connection: Connection,
-        principal: Principal,
-        request: identity_service_pb2.CreateCorpRequest,
-    ) -> identity_service_pb2.CreateCorpResponse:
-        """Do it; the response is stored as the first answer and so is without the code."""
-        new = _read_new_corp(request)
-        corp_id = new_corp_id()
-        corp = _to_proto(await corps.insert_corp(connection, corp_id, new))
-        owner = new.owner_user_id
-        code = self._codes.derive(request.request_id, principal.id, corp_id, owner)
-        expire_time = await invitations.replace_invitations(
-            connection, corp_id, {owner: hash_code(code)}
-        )
-        event = identity_pb2.CorpCreated(corp=corp, owner_name=new.owner_name)
-        await insert_events(
-            connection, SCHEMA, [build_event(CORP_CREATED, corp_id, corp_id, event)]
-        )
-        return identity_service_pb2.CreateCorpResponse(
-            corp=corp,
-            owner_invitation=identity_pb2.Invitation(
-                user_id=owner, expire_time=to_timestamp(expire_time)
-            ),
-        )
-
-    async def VerifyCorp(
-        self, request: identity_service_pb2.VerifyCorpRequest, context: Context
-    ) -> identity_service_pb2.VerifyCorpResponse:
-        """Record that a reviewer confirmed who the corp is; the first review stands."""
-        check_evidence(request.evidence)
-        principal = current_principal()
-        corp_id = principal.require_corp(request.corp_id)
-        async with transaction(self._pool) as connection:
-            await _get_corp(connection, corp_id)
-            await corps.insert_verification(connection, corp_id, request.evidence, principal.id)
-            corp = await _get_corp(connection, corp_id)
-        return identity_service_pb2.VerifyCorpResponse(corp=_to_proto(corp))
+        """Create a corp with its owner's account and invitation."""
+        return await self._corps.create(request)
 
     async def GetCorp(
         self, request: identity_service_pb2.GetCorpRequest, context: Context
     ) -> identity_service_pb2.GetCorpResponse:
         """Return a corp: any to platform administrators, the own one to members."""
-        corp_id = current_principal().require_corp(request.corp_id)
-        async with self._pool.acquire() as connection:
-            corp = await _get_corp(connection, corp_id)
-        return identity_service_pb2.GetCorpResponse(corp=_to_proto(corp))
+        return await self._corps.get(request)
+
+    async def GetCorpProfile(
+        self, request: identity_service_pb2.GetCorpProfileRequest, context: Context
+    ) -> identity_service_pb2.GetCorpProfileResponse:
+        """Return what outsiders see of a corp."""
+        return await self._corps.get_profile(request)
+
+    async def ListCorps(
+        self, request: identity_service_pb2.ListCorpsRequest, context: Context
+    ) -> identity_service_pb2.ListCorpsResponse:
+        """Return a page of the deployment's corps."""
+        return await self._corps.list_corps(request)
+
+    async def UpdateCorp(
+        self, request: identity_service_pb2.UpdateCorpRequest, context: Context
+    ) -> identity_service_pb2.UpdateCorpResponse:
+        """Rename a corp, which drops its verification."""
+        return await self._corps.update(request)
+
+    async def SuspendCorp(
+        self, request: identity_service_pb2.SuspendCorpRequest, context: Context
+    ) -> identity_service_pb2.SuspendCorpResponse:
+        """Stop a corp's people from signing in."""
+        return await self._corp_life.suspend(request)
+
+    async def ResumeCorp(
+        self, request: identity_service_pb2.ResumeCorpRequest, context: Context
+    ) -> identity_service_pb2.ResumeCorpResponse:
+        """Let a suspended corp's people sign in again."""
+        return await self._corp_life.resume(request)
+
+    async def DeleteCorp(
+        self, request: identity_service_pb2.DeleteCorpRequest, context: Context
+    ) -> identity_service_pb2.DeleteCorpResponse:
+        """Ask for a corp's deletion."""
+        return await self._corp_life.delete(request)
+
+    async def UndeleteCorp(
+        self, request: identity_service_pb2.UndeleteCorpRequest, context: Context
+    ) -> identity_service_pb2.UndeleteCorpResponse:
+        """Call a corp's deletion off."""
+        return await self._corp_life.undelete(request)
+
+    async def RequestVerification(
+        self, request: identity_service_pb2.RequestVerificationRequest, context: Context
+    ) -> identity_service_pb2.RequestVerificationResponse:
+        """Ask for a review of who the corp is."""
+        return await self._verification.request(request)
+
+    async def ListVerificationRequests(
+        self, request: identity_service_pb2.ListVerificationRequestsRequest, context: Context
+    ) -> identity_service_pb2.ListVerificationRequestsResponse:
+        """Return a page of requests for verification."""
+        return await self._verification.list_requests(request)
+
+    async def VerifyCorp(
+        self, request: identity_service_pb2.VerifyCorpRequest, context: Context
+    ) -> identity_service_pb2.VerifyCorpResponse:
+        """Record that a reviewer confirmed who the corp is."""
+        return await self._verification.verify(request)
+
+    async def RejectVerification(
+        self, request: identity_service_pb2.RejectVerificationRequest, context: Context
+    ) -> identity_service_pb2.RejectVerificationResponse:
+        """Reject an open request for verification."""
+        return await self._verification.reject(request)
 
     async def CreateInvitations(
         self, request: identity_service_pb2.CreateInvitationsRequest, context: Context
@@ -133,7 +131,7 @@ class IdentityServicer(identity_service_pb2_grpc.IdentityServiceServicer):
             request,
             identity_service_pb2.CreateChannelResponse,
             lambda connection: _create_channel(connection, request),
-            corp_id=NO_CORP,
+            corp_id=PLATFORM_LOG,
         )
 
     async def AcceptInvitation(
@@ -193,6 +191,12 @@ async def _create_channel(
     create_time = await customers.insert_channel(
         connection, channel_id, request.display_name, request.public_key
     )
+    await record_act(
+        connection,
+        corp_id=PLATFORM_LOG,
+        action="channel.create",
+        resource=f"channels/{channel_id}",
+    )
     return identity_service_pb2.CreateChannelResponse(
         channel=identity_pb2.Channel(
             channel_id=channel_id,
@@ -200,32 +204,4 @@ async def _create_channel(
             public_key=request.public_key,
             create_time=to_timestamp(create_time),
         )
-    )
-
-
-async def _get_corp(connection: Connection, corp_id: str) -> Corp:
-    corp = await corps.find_corp(connection, corp_id)
-    if corp is None:
-        raise corp_not_found_error(corp_id)
-    return corp
-
-
-def _read_new_corp(request: identity_service_pb2.CreateCorpRequest) -> NewCorp:
-    return NewCorp(
-        display_name=request.display_name,
-        kind=_KINDS.get(request.kind),
-        owner_user_id=request.owner_user_id.lower(),
-        owner_name=request.owner_name,
-    )
-
-
-def _to_proto(corp: Corp) -> identity_pb2.Corp:
-    return identity_pb2.Corp(
-        corp_id=corp.corp_id,
-        display_name=corp.display_name,
-        kind=_PROTO_KINDS[corp.kind],
-        owner_user_id=corp.owner_user_id,
-        verify_time=None if corp.verify_time is None else to_timestamp(corp.verify_time),
-        verified_label=corp.verified_label,
-        create_time=to_timestamp(corp.create_time),
     )

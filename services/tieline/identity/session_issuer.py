@@ -13,6 +13,7 @@ from tieline.chassis.outbox import insert_events
 from tieline.chassis.postgres import Connection
 from tieline.chassis.principals import Principal, PrincipalKind
 from tieline.identity.access_tokens import AccessTokenSigner
+from tieline.identity.corp_life import check_may_sign_in, lets_session_go_on
 from tieline.identity.corps import MEMBER_ROLE
 from tieline.identity.devices import UNKNOWN_DEVICE, Device
 from tieline.identity.refresh_tokens import (
@@ -22,10 +23,19 @@ from tieline.identity.refresh_tokens import (
     decide_refresh,
     new_seed,
 )
-from tieline.identity.repositories import SCHEMA, accounts, customers, revocations, sessions
+from tieline.identity.repositories import (
+    SCHEMA,
+    accounts,
+    corps,
+    customers,
+    revocations,
+    role_grants,
+    sessions,
+)
 from tieline.identity.repositories.accounts import Account
 from tieline.identity.repositories.sessions import Session, SessionLimits
 from tieline.identity.revocations import revoke_session_tokens
+from tieline.identity.roles import with_grants
 from tieline.identity.session_audit import build_session_audit
 from tieline.identity.session_owners import SessionOwner
 
@@ -48,12 +58,18 @@ class SessionIssuer:
     ) -> identity_pb2.Session:
         """Open a session for a principal that has none yet, in the caller's transaction.
 
-        The caller read what a member may do under the account's lock, so that no role is revoked
-        between then and the time of the token's issue.
+        A member gets what was granted to it; the caller read its role under the account's lock, so
+        that none is revoked between then and the time of the token's issue. Raises
+        PermissionDeniedError CORP_NOT_ACTIVE for one whose corp is suspended or being deleted; it
+        stays as it is until the transaction ends.
         """
+        principal = replace(principal, session_id=new_uuid7())
         if principal.kind is PrincipalKind.MEMBER:
             await revocations.lock_issuing(connection, principal.corp_id, principal.id)
-        principal = replace(principal, session_id=new_uuid7())
+            corp = await corps.share_corp(connection, principal.corp_id)
+            assert corp is not None, "members with accounts have a corp"
+            check_may_sign_in(corp)
+            principal = await _with_grants(connection, principal)
         token = RefreshToken.first(principal.corp_id, principal.session_id, new_seed())
         expire_time = await sessions.insert_session(
             connection, principal, token.seed_hash, self._limits, device, find_address()
@@ -74,7 +90,7 @@ class SessionIssuer:
         session = await sessions.lock_session(
             connection, token.corp_id, token.session_id, self._limits.max_age
         )
-        if session is None:
+        if session is None or not await _may_go_on(connection, token.corp_id, session):
             return None
         decision = decide_refresh(token, session.refresh)
         if decision is Refresh.END:
@@ -178,12 +194,27 @@ async def _find_principal(
     return None if principal is None else replace(principal, session_id=str(token.session_id))
 
 
+async def _with_grants(connection: Connection, member: Principal) -> Principal:
+    grants = await role_grants.list_member_grants(connection, member.corp_id, member.id)
+    return with_grants(member, grants)
+
+
+async def _may_go_on(connection: Connection, corp_id: str, session: Session) -> bool:
+    """Tell whether the session's corp, if it has one, lets it be refreshed."""
+    if session.principal_kind is not PrincipalKind.MEMBER:
+        return True
+    corp = await corps.share_corp(connection, corp_id)
+    return corp is not None and lets_session_go_on(corp, session.create_time)
+
+
 async def _find_owner(connection: Connection, corp_id: str, session: Session) -> Principal | None:
     name = session.principal_id
     match session.principal_kind:
         case PrincipalKind.MEMBER:
             account = await accounts.find_account(connection, corp_id, name)
-            return None if account is None else build_member(corp_id, name, account)
+            if account is None:
+                return None
+            return await _with_grants(connection, build_member(corp_id, name, account))
         case PrincipalKind.CUSTOMER:
             display_name = await customers.find_customer_name(connection, name)
             return None if display_name is None else build_customer(name, display_name)

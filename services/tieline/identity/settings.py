@@ -50,6 +50,13 @@ class IdentitySettings(ServiceSettings):
     """Passwords that may wait to be checked. A further sign-in is told to come back: with the
     default cost and two threads it would wait more than two seconds."""
 
+    corp_deletion_grace_days: int = Field(default=30, ge=1, le=365)
+    """Days between the request to delete a corp and the deletion of its data, during which it can
+    be called off. What was asked for before a change of this keeps its day."""
+
+    audit_retention_days: int = Field(default=3 * 365, ge=180, le=10 * 365)
+    """Days that the audit log goes back at least; months that are older are dropped as a whole."""
+
     platform_administrator_password: SecretStr | None = Field(
         default=None, min_length=MIN_PASSWORD_LENGTH, max_length=MAX_PASSWORD_LENGTH
     )

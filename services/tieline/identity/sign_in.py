@@ -10,7 +10,7 @@ from tieline.chassis.authentication import build_public_key
 from tieline.chassis.errors import UnauthenticatedError
 from tieline.chassis.fields import raise_violations
 from tieline.chassis.ids import new_customer_id
-from tieline.chassis.outbox import insert_events
+from tieline.chassis.outbox import Event, build_event, insert_events
 from tieline.chassis.postgres import Pool, transaction
 from tieline.identity.assertions import Assertion, read_assertion, read_channel_id
 from tieline.identity.corps import find_account_key
@@ -69,6 +69,7 @@ class SignIn:
                 if await invitations.claim_invitation(connection, *key, invitation.code_hash):
                     account = await accounts.set_password(connection, *key, password_hash)
                     events = await end_member_sessions(connection, *key)
+                    events.append(_build_activated_event(*key))
                     await insert_events(connection, SCHEMA, events)
                     return await self._issuer.open(connection, build_member(*key, account), device)
         return await self.sign_in_member(corp_id, user_id, password, device)
@@ -151,3 +152,13 @@ def _check_given(password: str) -> None:
     violations: dict[str, str] = {}
     check_given_password(password, "password", violations)
     raise_violations(violations)
+
+
+def _build_activated_event(corp_id: str, user_id: str) -> Event:
+    # A key of its own: the account's row is locked, the corp's is not.
+    return build_event(
+        "tieline.identity.v1.member_activated",
+        corp_id,
+        f"members/{corp_id}/{user_id}",
+        identity_pb2.MemberActivated(corp_id=corp_id, user_id=user_id),
+    )

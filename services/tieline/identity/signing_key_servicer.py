@@ -14,7 +14,7 @@ from tieline.chassis.grpc_context import Context
 from tieline.chassis.idempotency import answered_once
 from tieline.chassis.outbox import insert_events
 from tieline.chassis.postgres import Connection, Pool
-from tieline.identity.corps import NO_CORP
+from tieline.identity.acts import PLATFORM_LOG
 from tieline.identity.key_rotation import SigningKeys
 from tieline.identity.repositories import SCHEMA
 from tieline.identity.signing_keys import SealedKey
@@ -45,7 +45,7 @@ class SigningKeyServicer(signing_key_service_pb2_grpc.SigningKeyServiceServicer)
             request,
             signing_key_service_pb2.RotateSigningKeyResponse,
             lambda connection: self._rotate(connection, request),
-            corp_id=NO_CORP,
+            corp_id=PLATFORM_LOG,
         )
         await self._keys.refresh()
         return response
@@ -57,7 +57,7 @@ class SigningKeyServicer(signing_key_service_pb2_grpc.SigningKeyServiceServicer)
         event = await build_audit_event(
             connection,
             SCHEMA,
-            corp_id=NO_CORP,
+            corp_id=PLATFORM_LOG,
             action="identity.signing_key.rotate",
             resource=f"signing_keys/{key.key_id}",
             details={"withdraw": str(request.withdraw).lower()},

@@ -6,12 +6,16 @@ import grpc
 import pytest
 from nats.aio.client import Client
 
-from engines import connected
+from engines import Database, connected
 from fakes.directory_corps import Corp, publish_corp_created
+from fakes.directory_writers import Writer
 from fakes.eventually import eventually
+from fakes.identity_corps import FakeIdentityCorps
 from fakes.tokens import TestTokens
 from tieline.api.directory.v1 import directory_service_pb2_grpc
+from tieline.chassis.health import Health
 from tieline.chassis.ids import new_corp_id
+from tieline.chassis.postgres import Pool, create_pool
 from tieline.embedded.nats import EmbeddedNats
 
 
@@ -23,9 +27,25 @@ async def stub(
 
 
 @pytest.fixture(scope="session")
+async def directory_pool(database: Database) -> AsyncIterator[Pool]:
+    """Connections of the test's own, as the directory's role."""
+    dsn = database.dsn("directory")
+    async with create_pool(dsn, service="directory", max_size=4, health=Health()) as pool:
+        yield pool
+
+
+@pytest.fixture(scope="session")
 async def identity_broker(nats: EmbeddedNats) -> AsyncIterator[Client]:
     async with connected(nats, "identity") as client:
         yield client
+
+
+@pytest.fixture(scope="session")
+async def identity_corps(identity_broker: Client) -> AsyncIterator[FakeIdentityCorps]:
+    """Answers in identity's place what sort of corp one is."""
+    fake = FakeIdentityCorps()
+    async with fake.answering(identity_broker):
+        yield fake
 
 
 @pytest.fixture(scope="session")
@@ -65,3 +85,24 @@ async def corp(make_corp: Callable[[], Awaitable[Corp]]) -> Corp:
 @pytest.fixture
 async def other_corp(make_corp: Callable[[], Awaitable[Corp]]) -> Corp:
     return await make_corp()
+
+
+@pytest.fixture(scope="session")
+async def channel(
+    start_service: Callable[[str], Awaitable[grpc.aio.Channel]],
+) -> grpc.aio.Channel:
+    return await start_service("directory")
+
+
+@pytest.fixture
+def owner(corp: Corp, channel: grpc.aio.Channel) -> Writer:
+    """The corp's owner, who may change everything in it."""
+    return Writer(corp.corp_id, channel, corp.tokens.administrator(corp.corp_id, "boss"))
+
+
+@pytest.fixture
+def other_owner(other_corp: Corp, channel: grpc.aio.Channel) -> Writer:
+    """The owner of another corp."""
+    return Writer(
+        other_corp.corp_id, channel, other_corp.tokens.administrator(other_corp.corp_id, "boss")
+    )

@@ -20,7 +20,14 @@ from integration.identity.world import (
     refusal,
     running_identity,
 )
-from tieline.api.identity.v1 import identity_requests_pb2, identity_service_pb2
+from published_events import published_events
+from tieline.api.common.v1 import access_pb2
+from tieline.api.identity.v1 import (
+    identity_pb2,
+    identity_requests_pb2,
+    identity_service_pb2,
+    role_service_pb2,
+)
 from tieline.chassis import streams
 from tieline.chassis.authentication import TokenVerifier, build_public_key
 from tieline.chassis.requests import ask
@@ -37,6 +44,20 @@ async def test_the_session_of_an_accepted_invitation_is_usable_at_once(identity:
 
     assert (await identity.get_corp(bearer(session))).corp == created.corp
     assert session.refresh_expire_time.seconds > session.access_expire_time.seconds
+
+
+async def test_the_first_use_of_an_invitation_is_told_once(identity: Identity) -> None:
+    created = await identity.create_corp()
+    corp_id, code = created.corp.corp_id, created.owner_invitation.code
+    await identity.accept(corp_id, "BOSS", code)
+    await identity.accept(corp_id, "boss", code)
+
+    key = f"members/{corp_id}/boss"
+    [(subject, payload)] = await published_events(identity.nats, "IDENTITY", key, 1)
+
+    event = identity_pb2.MemberActivated.FromString(payload)
+    assert subject == "tieline.identity.v1.member_activated"
+    assert (event.corp_id, event.user_id) == (corp_id, "boss")
 
 
 async def test_other_services_read_the_token_with_the_keys_that_identity_publishes(
@@ -285,22 +306,40 @@ async def test_members_who_administer_nothing_invite_nobody(identity: Identity) 
     assert (error.code, error.reason) == ("PERMISSION_DENIED", "CALLER_NOT_ALLOWED")
 
 
-async def test_an_administrator_can_not_take_the_owners_account(identity: Identity) -> None:
+@pytest.mark.parametrize("target", ["Boss", "auditor"])
+async def test_an_administrator_can_not_take_the_account_of_who_is_in_charge(
+    identity: Identity, target: str
+) -> None:
     corp = await identity.new_corp()
-    await identity.new_member(corp)
-    await identity.execute(
-        "UPDATE identity.accounts SET role = 'administrator' WHERE corp_id = $1 AND user_id = $2",
-        corp.corp_id,
-        "li.wei",
-    )
-    administrator = await identity.sign_in(corp.corp_id, "li.wei")
+    administrator = await identity.new_administrator(corp, access_pb2.RIGHT_MANAGE_SIGN_IN)
+    identity.directory.members |= {(corp.corp_id, "wang"), (corp.corp_id, "auditor")}
+    await identity.grant(corp, "auditor", role=role_service_pb2.CORP_ROLE_AUDITOR)
+
+    async def invite(*user_ids: str) -> object:
+        return await identity.stub.CreateInvitations(
+            identity_service_pb2.CreateInvitationsRequest(
+                request_id=str(uuid.uuid4()), user_ids=user_ids
+            ),
+            metadata=administrator,
+            timeout=TIMEOUT_S,
+        )
+
+    await invite("wang")
+    error = await refusal(invite("wang", target))
+
+    assert error.reason == "CALLER_NOT_ALLOWED"
+
+
+async def test_an_administrator_without_the_right_invites_nobody(identity: Identity) -> None:
+    corp = await identity.new_corp()
+    administrator = await identity.new_administrator(corp, access_pb2.RIGHT_MANAGE_DIRECTORY)
 
     error = await refusal(
         identity.stub.CreateInvitations(
             identity_service_pb2.CreateInvitationsRequest(
-                request_id=str(uuid.uuid4()), user_ids=["li.wei", "Boss"]
+                request_id=str(uuid.uuid4()), user_ids=["li.wei"]
             ),
-            metadata=bearer(administrator),
+            metadata=administrator,
             timeout=TIMEOUT_S,
         )
     )

@@ -17,6 +17,7 @@ from integration.identity.world import (
     describe,
     refusal,
 )
+from tieline.api.common.v1 import access_pb2
 from tieline.api.identity.v1 import identity_pb2, identity_service_pb2
 
 UNKNOWN_CORP_ID = "ww" + "0" * 24
@@ -134,17 +135,14 @@ async def test_a_refreshed_session_is_the_same_with_new_tokens(identity: Identit
 async def test_a_refreshed_token_has_the_roles_of_now(identity: Identity) -> None:
     corp = await identity.new_corp()
     member = await identity.new_member(corp)
-    await identity.execute(
-        "UPDATE identity.accounts SET role = 'administrator' WHERE corp_id = $1 AND user_id = $2",
-        corp.corp_id,
-        "li.wei",
-    )
+    identity.directory.members.add((corp.corp_id, "wang"))
+    await identity.grant(corp, rights=[access_pb2.RIGHT_MANAGE_SIGN_IN])
 
     refreshed = await identity.refresh(member.refresh_token)
 
     response = await identity.stub.CreateInvitations(
         identity_service_pb2.CreateInvitationsRequest(
-            request_id=str(uuid.uuid4()), user_ids=["li.wei"]
+            request_id=str(uuid.uuid4()), user_ids=["wang"]
         ),
         metadata=bearer(refreshed),
         timeout=TIMEOUT_S,

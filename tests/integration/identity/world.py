@@ -2,7 +2,7 @@
 
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,12 +16,17 @@ from joserfc.jwk import OKPKey
 from pydantic import SecretStr
 
 from engines import Database, build_settings
+from tieline.api.common.v1 import access_pb2
 from tieline.api.directory.v1 import directory_requests_pb2
 from tieline.api.identity.v1 import (
     app_service_pb2_grpc,
+    audit_service_pb2_grpc,
+    corp_link_service_pb2_grpc,
     identity_pb2,
     identity_service_pb2,
     identity_service_pb2_grpc,
+    role_service_pb2,
+    role_service_pb2_grpc,
     session_pb2,
     session_service_pb2_grpc,
     signing_key_service_pb2_grpc,
@@ -89,6 +94,7 @@ class Identity:
     database: Database
     nats: EmbeddedNats
     directory: FakeDirectory
+    channel: grpc.aio.Channel
     sessions: session_service_pb2_grpc.SessionServiceStub
     apps: app_service_pb2_grpc.AppServiceStub
     signing_keys: signing_key_service_pb2_grpc.SigningKeyServiceStub
@@ -110,6 +116,7 @@ class Identity:
             database,
             nats,
             directory,
+            channel,
             session_service_pb2_grpc.SessionServiceStub(channel),
             app_service_pb2_grpc.AppServiceStub(channel),
             signing_key_service_pb2_grpc.SigningKeyServiceStub(channel),
@@ -203,6 +210,56 @@ class Identity:
             metadata=metadata,
             timeout=TIMEOUT_S,
         )
+
+    @property
+    def corp_links(self) -> corp_link_service_pb2_grpc.CorpLinkServiceStub:
+        """The calls about links."""
+        return corp_link_service_pb2_grpc.CorpLinkServiceStub(self.channel)
+
+    @property
+    def roles(self) -> role_service_pb2_grpc.RoleServiceStub:
+        """The calls about roles."""
+        return role_service_pb2_grpc.RoleServiceStub(self.channel)
+
+    @property
+    def audit(self) -> audit_service_pb2_grpc.AuditServiceStub:
+        """The calls about the audit log."""
+        return audit_service_pb2_grpc.AuditServiceStub(self.channel)
+
+    async def grant(
+        self,
+        corp: NewCorp,
+        user_id: str = "li.wei",
+        *,
+        role: "role_service_pb2.CorpRole.ValueType" = role_service_pb2.CORP_ROLE_ADMINISTRATOR,
+        rights: Sequence["access_pb2.Right.ValueType"] = (),
+        department_ids: Sequence[int] = (),
+        etag: str = "",
+    ) -> role_service_pb2.RoleGrant:
+        """Grant a role to a member as the owner."""
+        response = await self.roles.GrantRole(
+            role_service_pb2.GrantRoleRequest(
+                request_id=str(uuid.uuid4()),
+                grant=role_service_pb2.RoleGrant(
+                    user_id=user_id,
+                    role=role,
+                    rights=rights,
+                    department_ids=department_ids,
+                    etag=etag,
+                ),
+            ),
+            metadata=corp.owner,
+            timeout=TIMEOUT_S,
+        )
+        return response.grant
+
+    async def new_administrator(
+        self, corp: NewCorp, *rights: "access_pb2.Right.ValueType", user_id: str = "li.wei"
+    ) -> Metadata:
+        """Return the metadata of a member who was granted the rights for the whole corp."""
+        await self.new_member(corp, user_id)
+        await self.grant(corp, user_id, rights=rights)
+        return bearer(await self.sign_in(corp.corp_id, user_id))
 
     async def new_channel(self) -> "Channel":
         """Return a trusted channel and its private key."""

@@ -1,7 +1,18 @@
+import datetime as dt
+
 import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tieline.chassis.errors import InvalidArgumentError
-from tieline.chassis.fields import check_text, check_user_id, is_uuid, raise_violations
+from tieline.chassis.fields import (
+    check_text,
+    check_user_id,
+    is_uuid,
+    raise_violations,
+    to_timestamp,
+)
 
 
 @pytest.mark.parametrize(
@@ -71,3 +82,11 @@ def test_all_violations_are_raised_together() -> None:
 
 def test_no_violation_raises_nothing() -> None:
     raise_violations({})
+
+
+@given(time=st.datetimes(timezones=st.timezones()))
+def test_timestamps_are_those_that_protobuf_makes(time: dt.datetime) -> None:
+    expected = Timestamp()
+    expected.FromDatetime(time)
+
+    assert to_timestamp(time) == expected

@@ -13,6 +13,7 @@ from tieline.identity.invitations import (
     check_may_invite,
     check_nobody_missing,
     check_user_ids,
+    describe_invited,
     hash_code,
     opens,
 )
@@ -105,18 +106,20 @@ def test_a_thousand_members_may_be_invited_at_once() -> None:
         pytest.param({"owner"}, ["boss"], True, id="the owner themselves"),
         pytest.param({"administrator"}, ["li"], True, id="administrator invites a member"),
         pytest.param({"administrator"}, ["li", "boss"], False, id="administrator invites owner"),
+        pytest.param({"administrator"}, ["auditor"], False, id="administrator invites auditor"),
+        pytest.param({"owner"}, ["auditor"], True, id="owner invites auditor"),
     ],
 )
-def test_only_the_owner_invites_the_owner(
+def test_only_the_owner_invites_those_in_charge(
     roles: set[str], user_ids: list[str], is_allowed: bool
 ) -> None:
     inviter = Principal(PrincipalKind.MEMBER, "x", "ww1", "s", roles=frozenset(roles))
 
     if is_allowed:
-        check_may_invite(inviter, user_ids, "boss", "/m")
+        check_may_invite(inviter, user_ids, {"boss", "auditor"}, "/m")
     else:
         with pytest.raises(PermissionDeniedError):
-            check_may_invite(inviter, user_ids, "boss", "/m")
+            check_may_invite(inviter, user_ids, {"boss", "auditor"}, "/m")
 
 
 def test_the_first_missing_member_is_named() -> None:
@@ -125,3 +128,21 @@ def test_the_first_missing_member_is_named() -> None:
     with pytest.raises(NotFoundError) as caught:
         check_nobody_missing(["li", "lo"])
     assert (caught.value.reason, caught.value.metadata) == ("USER_NOT_FOUND", {"userId": "li"})
+
+
+def test_one_invited_member_is_the_entrys_resource() -> None:
+    assert describe_invited(["li.wei"]) == [("members/li.wei", {})]
+
+
+def test_everybody_invited_is_named_in_entries_that_the_log_can_hold() -> None:
+    user_ids = [f"member-{number:04}" for number in range(1000)]
+
+    entries = describe_invited(user_ids)
+
+    named = [
+        user_id for _, details in entries for text in details.values() for user_id in text.split()
+    ]
+    assert named == user_ids
+    assert all(len(details) <= 18 for _, details in entries)
+    assert all(len(text) <= 256 for _, details in entries for text in details.values())
+    assert len(entries) <= 4

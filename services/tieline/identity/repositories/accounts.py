@@ -63,6 +63,26 @@ async def lock_account(connection: Connection, corp_id: str, user_id: str) -> Ac
     return None if row is None else Account(**row)
 
 
+async def lock_account_alone(connection: Connection, corp_id: str, user_id: str) -> None:
+    """Lock the account, if there is one, against whoever signs in, until the transaction ends."""
+    await connection.execute(
+        "SELECT FROM identity.accounts WHERE corp_id = $1 AND user_id = $2 FOR UPDATE",
+        corp_id,
+        user_id,
+    )
+
+
+async def has_account(connection: Connection, corp_id: str, user_id: str) -> bool:
+    """Tell whether the member has signed in once."""
+    return bool(
+        await connection.fetchval(
+            "SELECT true FROM identity.accounts WHERE corp_id = $1 AND user_id = $2",
+            corp_id,
+            user_id,
+        )
+    )
+
+
 async def find_platform_password_hash(connection: Connection, name: str) -> str | None:
     """Return the password's hash of the platform administrator, or None."""
     password_hash: str | None = await connection.fetchval(

@@ -226,10 +226,9 @@ async def find_grant(connection: Connection, corp_id: str, secret_hash: bytes) -
                tag_ids, is_disabled, change_number, apps.create_time, update_time, secret_id
           FROM identity.app_secrets
           JOIN identity.apps USING (corp_id, agent_id)
-          JOIN identity.corps USING (corp_id)
          WHERE corp_id = $1 AND secret_hash = $2
            AND (expire_time IS NULL OR expire_time > now())
-           FOR KEY SHARE OF corps FOR SHARE OF apps, app_secrets
+           FOR SHARE
         """,
         corp_id,
         secret_hash,

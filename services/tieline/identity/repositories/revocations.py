@@ -4,7 +4,7 @@ Whoever issues a token holds the same rows (``lock_issuing``) until its transact
 takes the time of issue under that lock. So a token was either issued before the revocation, or
 for somebody as the revoking transaction left them; none slips through between.
 
-Rows are locked in this order everywhere: corp, account, sessions. A revocation of one session, or
+Rows are locked in this order: account, sessions, corp. A revocation of one session, or
 of what no member holds, needs no more than the row that its reason changes.
 """
 
@@ -29,20 +29,24 @@ async def lock_member(connection: Connection, corp_id: str, user_id: str) -> Non
 
 
 async def lock_corp(connection: Connection, corp_id: str) -> None:
-    """Wait for tokens of everybody in the corp that are being issued; hold back new ones."""
-    await connection.execute("SELECT 1 FROM identity.corps WHERE corp_id = $1 FOR UPDATE", corp_id)
+    """Wait for tokens of everybody in the corp that are being issued; hold back new ones.
+
+    Who issues holds the corp by ``corps.share_corp``. NO KEY: rows that refer to the corp's can
+    still be written.
+    """
+    await connection.execute(
+        "SELECT 1 FROM identity.corps WHERE corp_id = $1 FOR NO KEY UPDATE", corp_id
+    )
 
 
 async def lock_issuing(connection: Connection, corp_id: str, user_id: str) -> None:
     """Hold back revocations of this member's tokens until the transaction ends."""
-    # FOR KEY SHARE is what a foreign key takes: nobody who changes the corp waits for it.
     await connection.execute(
         """
         SELECT 1
-          FROM identity.corps
-          JOIN identity.accounts USING (corp_id)
+          FROM identity.accounts
          WHERE corp_id = $1 AND user_id = $2
-           FOR KEY SHARE OF corps FOR SHARE OF accounts
+           FOR SHARE
         """,
         corp_id,
         user_id,
@@ -56,14 +60,13 @@ async def lock_issuing_in_session(
     await connection.execute(
         """
         SELECT 1
-          FROM identity.corps
-          JOIN identity.accounts USING (corp_id)
+          FROM identity.accounts
          WHERE corp_id = $1
            AND user_id = (
                SELECT principal_id
                  FROM identity.sessions
                 WHERE corp_id = $1 AND session_id = $2 AND principal_kind = 'member')
-           FOR KEY SHARE OF corps FOR SHARE OF accounts
+           FOR SHARE
         """,
         corp_id,
         session_id,

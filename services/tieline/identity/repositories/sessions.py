@@ -17,6 +17,7 @@ class Session:
 
     principal_kind: PrincipalKind
     principal_id: str
+    create_time: dt.datetime
     refresh: RefreshState
 
 
@@ -85,7 +86,7 @@ async def lock_session(
         """
         SELECT principal_kind, principal_id, seed_hash, refresh_generation, refresh_time,
                least(expire_time, create_time + $3::interval) AS expire_time, end_time,
-               clock_timestamp() AS now
+               create_time, clock_timestamp() AS now
           FROM identity.sessions
          WHERE corp_id = $1 AND session_id = $2
            FOR UPDATE
@@ -143,6 +144,8 @@ async def list_sessions(
          WHERE corp_id = $1 AND principal_kind = $2 AND principal_id = $3
            AND end_time IS NULL AND expire_time > now()
            AND ($4::uuid IS NULL OR session_id < $4)
+           AND create_time >= coalesce(
+               (SELECT session_floor_time FROM identity.corps WHERE corp_id = $1), '-infinity')
          ORDER BY session_id DESC
          LIMIT $5
         """,
@@ -245,6 +248,7 @@ def _to_session(row: Record) -> Session:
     return Session(
         principal_kind=PrincipalKind(row["principal_kind"]),
         principal_id=row["principal_id"],
+        create_time=row["create_time"],
         refresh=RefreshState(
             seed_hash=row["seed_hash"],
             generation=row["refresh_generation"],

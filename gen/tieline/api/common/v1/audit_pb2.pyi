@@ -22,8 +22,8 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class AuditEntry(_message.Message):
-    """One line of a corp's audit log, and as event `tieline.<service>.v1.audit_recorded` the way there.
-    Never holds a secret, and of a person's data only ids.
+    """Event `tieline.<service>.v1.audit_recorded`: somebody did something in the service; one line of
+    the audit log of a corp or the platform. Never holds a secret, and of a person's data only ids.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -60,7 +60,9 @@ class AuditEntry(_message.Message):
     event_id: _builtins.str
     """UUIDv7; also the event's id."""
     corp_id: _builtins.str
-    """The corp whose log it is; empty for what the deployment's administrators do to no corp."""
+    """The corp whose log it is; empty for the platform's, where what the deployment's administrators
+    do is written down, also what they do to a corp.
+    """
     action: _builtins.str
     """Service and verb, such as `directory.member.delete`."""
     resource: _builtins.str

@@ -23,19 +23,42 @@ _sym_db = _symbol_database.Default()
 
 
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from tieline.api.directory.v1 import attribute_pb2 as tieline_dot_api_dot_directory_dot_v1_dot_attribute__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(tieline/api/directory/v1/directory.proto\x12\x18tieline.api.directory.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"s\n\nDepartment\x12\x15\n\rdepartment_id\x18\x01 \x01(\x03\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x1c\n\x14parent_department_id\x18\x03 \x01(\x03\x12\x0c\n\x04path\x18\x04 \x01(\t\x12\x14\n\x0cmember_count\x18\x05 \x01(\x05\"\xd1\x01\n\x06Member\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x15\n\rdepartment_id\x18\x03 \x01(\x03\x12\x10\n\x08position\x18\x04 \x01(\t\x12\x0e\n\x06mobile\x18\x05 \x01(\t\x12\r\n\x05\x65mail\x18\x06 \x01(\t\x12/\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"F\n\x0fMembersImported\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12\x0f\n\x07\x63orp_id\x18\x02 \x01(\t\x12\x10\n\x08user_ids\x18\x03 \x03(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(tieline/api/directory/v1/directory.proto\x12\x18tieline.api.directory.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a(tieline/api/directory/v1/attribute.proto\"\xb2\x02\n\nDepartment\x12\x15\n\rdepartment_id\x18\x01 \x01(\x03\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x1c\n\x14parent_department_id\x18\x03 \x01(\x03\x12\x0c\n\x04path\x18\x04 \x01(\t\x12\x14\n\x0cmember_count\x18\x05 \x01(\x05\x12\x0f\n\x07name_en\x18\x06 \x01(\t\x12\r\n\x05order\x18\x07 \x01(\x03\x12\x17\n\x0fleader_user_ids\x18\x08 \x03(\t\x12\x14\n\x0c\x61ncestor_ids\x18\t \x03(\x03\x12\x0c\n\x04\x65tag\x18\n \x01(\t\x12/\n\x0b\x63reate_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"H\n\x10MemberDepartment\x12\x15\n\rdepartment_id\x18\x01 \x01(\x03\x12\r\n\x05order\x18\x02 \x01(\x03\x12\x0e\n\x06leader\x18\x03 \x01(\x08\"|\n\x0f\x45xternalProfile\x12\x11\n\tcorp_name\x18\x01 \x01(\t\x12\x18\n\x10\x63hannel_nickname\x18\x02 \x01(\t\x12<\n\nattributes\x18\x03 \x03(\x0b\x32(.tieline.api.directory.v1.AttributeValue\"\x90\x06\n\x06Member\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x15\n\rdepartment_id\x18\x03 \x01(\x03\x12\x10\n\x08position\x18\x04 \x01(\t\x12\x0e\n\x06mobile\x18\x05 \x01(\t\x12\r\n\x05\x65mail\x18\x06 \x01(\t\x12/\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05\x61lias\x18\t \x01(\t\x12?\n\x0b\x64\x65partments\x18\n \x03(\x0b\x32*.tieline.api.directory.v1.MemberDepartment\x12\x30\n\x06gender\x18\x0b \x01(\x0e\x32 .tieline.api.directory.v1.Gender\x12\x11\n\ttelephone\x18\x0c \x01(\t\x12\x11\n\tbiz_email\x18\r \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x0e \x01(\t\x12\x17\n\x0f\x61vatar_media_id\x18\x0f \x01(\t\x12\x1d\n\x15\x64irect_leader_user_id\x18\x10 \x01(\t\x12\x19\n\x11\x65xternal_position\x18\x11 \x01(\t\x12\x43\n\x10\x65xternal_profile\x18\x12 \x01(\x0b\x32).tieline.api.directory.v1.ExternalProfile\x12\x45\n\x13\x65xtended_attributes\x18\x13 \x03(\x0b\x32(.tieline.api.directory.v1.AttributeValue\x12\x34\n\x05state\x18\x14 \x01(\x0e\x32%.tieline.api.directory.v1.MemberState\x12\x0c\n\x04\x65tag\x18\x15 \x01(\t\x12\x31\n\ractivate_time\x18\x16 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nleave_time\x18\x17 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"r\n\x03Tag\x12\x0e\n\x06tag_id\x18\x01 \x01(\x03\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0e\n\x06\x61pp_id\x18\x03 \x01(\t\x12\x0c\n\x04\x65tag\x18\x04 \x01(\t\x12/\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"F\n\x0fMembersImported\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12\x0f\n\x07\x63orp_id\x18\x02 \x01(\t\x12\x10\n\x08user_ids\x18\x03 \x03(\t\"A\n\nMemberLeft\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12\x0f\n\x07\x63orp_id\x18\x02 \x01(\t\x12\x10\n\x08user_ids\x18\x03 \x03(\t\"E\n\x0eMemberDisabled\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12\x0f\n\x07\x63orp_id\x18\x02 \x01(\t\x12\x10\n\x08user_ids\x18\x03 \x03(\t\"D\n\rMemberEnabled\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12\x0f\n\x07\x63orp_id\x18\x02 \x01(\t\x12\x10\n\x08user_ids\x18\x03 \x03(\t\"E\n\x0eMembersChanged\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12\x0f\n\x07\x63orp_id\x18\x02 \x01(\t\x12\x10\n\x08user_ids\x18\x03 \x03(\t\"O\n\x12\x44\x65partmentsChanged\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12\x0f\n\x07\x63orp_id\x18\x02 \x01(\t\x12\x16\n\x0e\x64\x65partment_ids\x18\x03 \x03(\x03\"A\n\x0bTagsChanged\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12\x0f\n\x07\x63orp_id\x18\x02 \x01(\t\x12\x0f\n\x07tag_ids\x18\x03 \x03(\x03*\x90\x01\n\x0bMemberState\x12\x1c\n\x18MEMBER_STATE_UNSPECIFIED\x10\x00\x12\x18\n\x14MEMBER_STATE_INVITED\x10\x01\x12\x17\n\x13MEMBER_STATE_ACTIVE\x10\x02\x12\x19\n\x15MEMBER_STATE_DISABLED\x10\x03\x12\x15\n\x11MEMBER_STATE_LEFT\x10\x04*D\n\x06Gender\x12\x16\n\x12GENDER_UNSPECIFIED\x10\x00\x12\x0f\n\x0bGENDER_MALE\x10\x01\x12\x11\n\rGENDER_FEMALE\x10\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'tieline.api.directory.v1.directory_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_DEPARTMENT']._serialized_start=103
-  _globals['_DEPARTMENT']._serialized_end=218
-  _globals['_MEMBER']._serialized_start=221
-  _globals['_MEMBER']._serialized_end=430
-  _globals['_MEMBERSIMPORTED']._serialized_start=432
-  _globals['_MEMBERSIMPORTED']._serialized_end=502
+  _globals['_MEMBERSTATE']._serialized_start=2057
+  _globals['_MEMBERSTATE']._serialized_end=2201
+  _globals['_GENDER']._serialized_start=2203
+  _globals['_GENDER']._serialized_end=2271
+  _globals['_DEPARTMENT']._serialized_start=146
+  _globals['_DEPARTMENT']._serialized_end=452
+  _globals['_MEMBERDEPARTMENT']._serialized_start=454
+  _globals['_MEMBERDEPARTMENT']._serialized_end=526
+  _globals['_EXTERNALPROFILE']._serialized_start=528
+  _globals['_EXTERNALPROFILE']._serialized_end=652
+  _globals['_MEMBER']._serialized_start=655
+  _globals['_MEMBER']._serialized_end=1439
+  _globals['_TAG']._serialized_start=1441
+  _globals['_TAG']._serialized_end=1555
+  _globals['_MEMBERSIMPORTED']._serialized_start=1557
+  _globals['_MEMBERSIMPORTED']._serialized_end=1627
+  _globals['_MEMBERLEFT']._serialized_start=1629
+  _globals['_MEMBERLEFT']._serialized_end=1694
+  _globals['_MEMBERDISABLED']._serialized_start=1696
+  _globals['_MEMBERDISABLED']._serialized_end=1765
+  _globals['_MEMBERENABLED']._serialized_start=1767
+  _globals['_MEMBERENABLED']._serialized_end=1835
+  _globals['_MEMBERSCHANGED']._serialized_start=1837
+  _globals['_MEMBERSCHANGED']._serialized_end=1906
+  _globals['_DEPARTMENTSCHANGED']._serialized_start=1908
+  _globals['_DEPARTMENTSCHANGED']._serialized_end=1987
+  _globals['_TAGSCHANGED']._serialized_start=1989
+  _globals['_TAGSCHANGED']._serialized_end=2054
 # @@protoc_insertion_point(module_scope)

@@ -349,14 +349,24 @@ class ListMembersRequest(_message.Message):
     DEPARTMENT_ID_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    FETCH_CHILDREN_FIELD_NUMBER: _builtins.int
+    STATES_FIELD_NUMBER: _builtins.int
     corp_id: _builtins.str
     """The corp; empty for the caller's own."""
     department_id: _builtins.int
-    """Only members of this main department; 0 means all."""
+    """Only members of this department, be it their main one or another; 0 means all."""
     page_size: _builtins.int
-    """At most this many members; 0 means 100, and values above 1,000 are lowered to 1,000."""
+    """At most this many members; 0 means 100, and values above 1,000 are lowered to 1,000. A page of
+    more than 3 MiB ends earlier.
+    """
     page_token: _builtins.str
     """`next_page_token` of the previous page; every other field must stay the same."""
+    fetch_children: _builtins.bool
+    """Whether members of the departments below `department_id` are listed too."""
+    @_builtins.property
+    def states(self) -> _containers.RepeatedScalarFieldContainer[_directory_pb2.MemberState.ValueType]:
+        """Only members in these states; none means all who have not left."""
+
     def __init__(
         self,
         *,
@@ -364,10 +374,12 @@ class ListMembersRequest(_message.Message):
         department_id: _builtins.int = ...,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        fetch_children: _builtins.bool = ...,
+        states: _abc.Iterable[_directory_pb2.MemberState.ValueType] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["corp_id", b"corp_id", "department_id", b"department_id", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["corp_id", b"corp_id", "department_id", b"department_id", "fetch_children", b"fetch_children", "page_size", b"page_size", "page_token", b"page_token", "states", b"states"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -97,7 +97,7 @@ class DirectoryServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetMember(self, request, context):
-        """GetMember returns one member of the caller's corp.
+        """GetMember returns one member of the caller's corp, also one who left.
 
         Errors: NOT_FOUND USER_NOT_FOUND; INVALID_ARGUMENT INVALID_FIELD.
         """
@@ -106,10 +106,11 @@ class DirectoryServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def BatchGetMembers(self, request, context):
-        """BatchGetMembers returns members of the caller's corp, in the order asked for.
+        """BatchGetMembers returns members of the caller's corp, in the order asked for. Those who left
+        are among them.
 
         Errors: NOT_FOUND USER_NOT_FOUND with metadata `userId` if any of them is missing;
-        INVALID_ARGUMENT INVALID_FIELD.
+        INVALID_ARGUMENT INVALID_FIELD, also where they are more than an answer can hold (3 MiB).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -126,7 +127,7 @@ class DirectoryServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListMembers(self, request, context):
-        """ListMembers lists members by user id, of the corp or of one department.
+        """ListMembers lists members by user id, of the corp, of one department, or of all below it too.
 
         Errors: NOT_FOUND DEPARTMENT_NOT_FOUND; INVALID_ARGUMENT INVALID_FIELD, PAGE_TOKEN_INVALID.
         """

@@ -38,15 +38,16 @@ class DirectoryServiceStub:
     UNAVAILABLE CORP_NOT_READY with RetryInfo within moments of the corp's creation.
     """
     GetMember: _aio.UnaryUnaryMultiCallable[_directory_service_pb2.GetMemberRequest, _directory_service_pb2.GetMemberResponse]
-    """GetMember returns one member of the caller's corp.
+    """GetMember returns one member of the caller's corp, also one who left.
 
     Errors: NOT_FOUND USER_NOT_FOUND; INVALID_ARGUMENT INVALID_FIELD.
     """
     BatchGetMembers: _aio.UnaryUnaryMultiCallable[_directory_service_pb2.BatchGetMembersRequest, _directory_service_pb2.BatchGetMembersResponse]
-    """BatchGetMembers returns members of the caller's corp, in the order asked for.
+    """BatchGetMembers returns members of the caller's corp, in the order asked for. Those who left
+    are among them.
 
     Errors: NOT_FOUND USER_NOT_FOUND with metadata `userId` if any of them is missing;
-    INVALID_ARGUMENT INVALID_FIELD.
+    INVALID_ARGUMENT INVALID_FIELD, also where they are more than an answer can hold (3 MiB).
     """
     SearchMembers: _aio.UnaryUnaryMultiCallable[_directory_service_pb2.SearchMembersRequest, _directory_service_pb2.SearchMembersResponse]
     """SearchMembers finds members of the caller's corp by a part of their name or user id: exact
@@ -55,7 +56,7 @@ class DirectoryServiceStub:
     Errors: INVALID_ARGUMENT INVALID_FIELD, PAGE_TOKEN_INVALID.
     """
     ListMembers: _aio.UnaryUnaryMultiCallable[_directory_service_pb2.ListMembersRequest, _directory_service_pb2.ListMembersResponse]
-    """ListMembers lists members by user id, of the corp or of one department.
+    """ListMembers lists members by user id, of the corp, of one department, or of all below it too.
 
     Errors: NOT_FOUND DEPARTMENT_NOT_FOUND; INVALID_ARGUMENT INVALID_FIELD, PAGE_TOKEN_INVALID.
     """
@@ -101,7 +102,7 @@ class DirectoryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _directory_service_pb2.GetMemberRequest,
         context: _aio.ServicerContext[_directory_service_pb2.GetMemberRequest, _abc.Awaitable[_directory_service_pb2.GetMemberResponse]],
     ) -> _abc.Awaitable[_directory_service_pb2.GetMemberResponse]:
-        """GetMember returns one member of the caller's corp.
+        """GetMember returns one member of the caller's corp, also one who left.
 
         Errors: NOT_FOUND USER_NOT_FOUND; INVALID_ARGUMENT INVALID_FIELD.
         """
@@ -112,10 +113,11 @@ class DirectoryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _directory_service_pb2.BatchGetMembersRequest,
         context: _aio.ServicerContext[_directory_service_pb2.BatchGetMembersRequest, _abc.Awaitable[_directory_service_pb2.BatchGetMembersResponse]],
     ) -> _abc.Awaitable[_directory_service_pb2.BatchGetMembersResponse]:
-        """BatchGetMembers returns members of the caller's corp, in the order asked for.
+        """BatchGetMembers returns members of the caller's corp, in the order asked for. Those who left
+        are among them.
 
         Errors: NOT_FOUND USER_NOT_FOUND with metadata `userId` if any of them is missing;
-        INVALID_ARGUMENT INVALID_FIELD.
+        INVALID_ARGUMENT INVALID_FIELD, also where they are more than an answer can hold (3 MiB).
         """
 
     @_abc_1.abstractmethod
@@ -136,7 +138,7 @@ class DirectoryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _directory_service_pb2.ListMembersRequest,
         context: _aio.ServicerContext[_directory_service_pb2.ListMembersRequest, _abc.Awaitable[_directory_service_pb2.ListMembersResponse]],
     ) -> _abc.Awaitable[_directory_service_pb2.ListMembersResponse]:
-        """ListMembers lists members by user id, of the corp or of one department.
+        """ListMembers lists members by user id, of the corp, of one department, or of all below it too.
 
         Errors: NOT_FOUND DEPARTMENT_NOT_FOUND; INVALID_ARGUMENT INVALID_FIELD, PAGE_TOKEN_INVALID.
         """

@@ -32,6 +32,102 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """INVALID_ARGUMENT: the file can't be read as CSV from here on. Metadata: `line`."""
     ERROR_REASON_CORP_NOT_READY: _ErrorReason.ValueType  # 4
     """UNAVAILABLE with RetryInfo: the directory has not heard of the new corp yet."""
+    ERROR_REASON_DEPARTMENT_EXISTS: _ErrorReason.ValueType  # 10
+    """ALREADY_EXISTS: a sibling has the name. Metadata: `departmentId` of the sibling."""
+    ERROR_REASON_DEPARTMENT_ID_TAKEN: _ErrorReason.ValueType  # 11
+    """ALREADY_EXISTS: the corp has a department of this id. Metadata: `departmentId`."""
+    ERROR_REASON_DEPARTMENT_TOO_DEEP: _ErrorReason.ValueType  # 12
+    """FAILED_PRECONDITION: the department, or one below it, would be at more than 15 levels below the
+    root, or its path longer than 512 characters. Metadata: `maximum`.
+    """
+    ERROR_REASON_DEPARTMENT_CYCLE: _ErrorReason.ValueType  # 13
+    """FAILED_PRECONDITION: a department can be neither under itself nor under one below it."""
+    ERROR_REASON_DEPARTMENT_HAS_CHILDREN: _ErrorReason.ValueType  # 14
+    """FAILED_PRECONDITION: delete or move the departments below it first."""
+    ERROR_REASON_DEPARTMENT_HAS_MEMBERS: _ErrorReason.ValueType  # 15
+    """FAILED_PRECONDITION: move its members first."""
+    ERROR_REASON_ROOT_DEPARTMENT: _ErrorReason.ValueType  # 16
+    """FAILED_PRECONDITION: the root can be neither moved nor ordered nor deleted."""
+    ERROR_REASON_LIMIT_REACHED: _ErrorReason.ValueType  # 17
+    """FAILED_PRECONDITION: there are as many as there may be. Metadata: `limit`, which one, and
+    `maximum`.
+    """
+    ERROR_REASON_USER_EXISTS: _ErrorReason.ValueType  # 18
+    """ALREADY_EXISTS: the corp has a member of this user id, in whatever case. Metadata: `userId`."""
+    ERROR_REASON_FIELD_TAKEN: _ErrorReason.ValueType  # 19
+    """ALREADY_EXISTS: another member has this number or address. Metadata: `field` and, where the
+    value was given for one of several members, `userId` of that one.
+    """
+    ERROR_REASON_LEADER_CYCLE: _ErrorReason.ValueType  # 20
+    """FAILED_PRECONDITION: the member would report to himself or herself, directly or through others.
+    Metadata: `userId`.
+    """
+    ERROR_REASON_MEMBER_LEFT: _ErrorReason.ValueType  # 21
+    """FAILED_PRECONDITION: the member left; CreateMember brings him or her back. Metadata: `userId`."""
+    ERROR_REASON_OWNER_STAYS: _ErrorReason.ValueType  # 22
+    """FAILED_PRECONDITION: the corp's owner can be neither disabled nor deleted. Metadata: `userId`."""
+    ERROR_REASON_ATTRIBUTE_NOT_FOUND: _ErrorReason.ValueType  # 23
+    """NOT_FOUND: no such attribute in the corp. Metadata: `name`."""
+    ERROR_REASON_ATTRIBUTE_EXISTS: _ErrorReason.ValueType  # 24
+    """ALREADY_EXISTS: the corp has an attribute of this name. Metadata: `name`."""
+    ERROR_REASON_TAG_NOT_FOUND: _ErrorReason.ValueType  # 25
+    """NOT_FOUND: no such tag in the corp. Metadata: `tagId`."""
+    ERROR_REASON_TAG_EXISTS: _ErrorReason.ValueType  # 26
+    """ALREADY_EXISTS: the corp has a tag of this name or id. Metadata: `tagId` of that tag."""
+    ERROR_REASON_TAG_OF_OTHER_APP: _ErrorReason.ValueType  # 27
+    """PERMISSION_DENIED: the app that made the tag alone may change it. Metadata: `tagId`."""
+    ERROR_REASON_LOOKUPS_BLOCKED: _ErrorReason.ValueType  # 28
+    """RESOURCE_EXHAUSTED with RetryInfo: the caller asked too often for numbers and addresses that
+    nobody has; see GetMemberIdByMobile.
+    """
+    ERROR_REASON_TAG_NODES_INVALID: _ErrorReason.ValueType  # 29
+    """INVALID_ARGUMENT: none of the members and departments is of the corp."""
+    ERROR_REASON_CURSOR_INVALID: _ErrorReason.ValueType  # 50
+    """INVALID_ARGUMENT: the cursor was not made by this service for this corp."""
+    ERROR_REASON_CURSOR_TOO_OLD: _ErrorReason.ValueType  # 51
+    """FAILED_PRECONDITION: what was removed since the cursor is no longer known; take a snapshot, by
+    an empty cursor.
+    """
+    ERROR_REASON_TOO_MANY_WATCHES: _ErrorReason.ValueType  # 52
+    """RESOURCE_EXHAUSTED: too many WatchChanges streams of the caller are open."""
+    ERROR_REASON_SCHOOL_NOT_ALLOWED: _ErrorReason.ValueType  # 53
+    """FAILED_PRECONDITION: the corp is neither a school nor a public body."""
+    ERROR_REASON_SCHOOL_DEPARTMENT_NOT_FOUND: _ErrorReason.ValueType  # 54
+    """NOT_FOUND: no such department in the corp's school. Metadata: `departmentId`."""
+    ERROR_REASON_SCHOOL_DEPARTMENT_MISPLACED: _ErrorReason.ValueType  # 55
+    """FAILED_PRECONDITION: a department of this kind can't be under that parent."""
+    ERROR_REASON_SCHOOL_DEPARTMENT_EXISTS: _ErrorReason.ValueType  # 56
+    """ALREADY_EXISTS: a sibling has the name."""
+    ERROR_REASON_SCHOOL_DEPARTMENT_NOT_EMPTY: _ErrorReason.ValueType  # 57
+    """FAILED_PRECONDITION: delete the departments below it and move its students first."""
+    ERROR_REASON_SCHOOL_DEPARTMENT_LIMIT: _ErrorReason.ValueType  # 58
+    """FAILED_PRECONDITION: a school has as many departments as it may. Metadata: `maximum`."""
+    ERROR_REASON_STUDENT_EXISTS: _ErrorReason.ValueType  # 59
+    """The corp has a student of this id. In results of batches only."""
+    ERROR_REASON_STUDENT_NOT_FOUND: _ErrorReason.ValueType  # 60
+    """NOT_FOUND: no such student, or none that the caller may know of. Metadata: `studentId`. Also in
+    results of batches.
+    """
+    ERROR_REASON_CLASS_NOT_FOUND: _ErrorReason.ValueType  # 61
+    """NOT_FOUND: no such class, or none that the caller may know of. Metadata: `classId`. Also in
+    results of batches.
+    """
+    ERROR_REASON_PARENT_EXISTS: _ErrorReason.ValueType  # 62
+    """The corp has a parent of this id. In results of batches only."""
+    ERROR_REASON_PARENT_NOT_FOUND: _ErrorReason.ValueType  # 63
+    """NOT_FOUND: no such parent, or none that the caller may know of. Metadata: `parentId`. Also in
+    results of batches.
+    """
+    ERROR_REASON_PARENT_MOBILE_TAKEN: _ErrorReason.ValueType  # 64
+    """Another parent has the mobile number. In results of batches only."""
+    ERROR_REASON_CUSTOMER_TAKEN: _ErrorReason.ValueType  # 65
+    """Another parent is linked to the customer. In results of batches only."""
+    ERROR_REASON_PARENT_LIMIT: _ErrorReason.ValueType  # 66
+    """The corp has as many parents as it may: 2,000, once it is verified 20,000. In results of
+    batches only.
+    """
+    ERROR_REASON_LINK_NOT_FOUND: _ErrorReason.ValueType  # 67
+    """NOT_FOUND: the corp has no such link, or it does not hold. Metadata: `linkId`."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Machine-readable reasons. ErrorInfo.reason is the value's name without `ERROR_REASON_`."""
@@ -46,4 +142,100 @@ ERROR_REASON_CSV_MALFORMED: ErrorReason.ValueType  # 3
 """INVALID_ARGUMENT: the file can't be read as CSV from here on. Metadata: `line`."""
 ERROR_REASON_CORP_NOT_READY: ErrorReason.ValueType  # 4
 """UNAVAILABLE with RetryInfo: the directory has not heard of the new corp yet."""
+ERROR_REASON_DEPARTMENT_EXISTS: ErrorReason.ValueType  # 10
+"""ALREADY_EXISTS: a sibling has the name. Metadata: `departmentId` of the sibling."""
+ERROR_REASON_DEPARTMENT_ID_TAKEN: ErrorReason.ValueType  # 11
+"""ALREADY_EXISTS: the corp has a department of this id. Metadata: `departmentId`."""
+ERROR_REASON_DEPARTMENT_TOO_DEEP: ErrorReason.ValueType  # 12
+"""FAILED_PRECONDITION: the department, or one below it, would be at more than 15 levels below the
+root, or its path longer than 512 characters. Metadata: `maximum`.
+"""
+ERROR_REASON_DEPARTMENT_CYCLE: ErrorReason.ValueType  # 13
+"""FAILED_PRECONDITION: a department can be neither under itself nor under one below it."""
+ERROR_REASON_DEPARTMENT_HAS_CHILDREN: ErrorReason.ValueType  # 14
+"""FAILED_PRECONDITION: delete or move the departments below it first."""
+ERROR_REASON_DEPARTMENT_HAS_MEMBERS: ErrorReason.ValueType  # 15
+"""FAILED_PRECONDITION: move its members first."""
+ERROR_REASON_ROOT_DEPARTMENT: ErrorReason.ValueType  # 16
+"""FAILED_PRECONDITION: the root can be neither moved nor ordered nor deleted."""
+ERROR_REASON_LIMIT_REACHED: ErrorReason.ValueType  # 17
+"""FAILED_PRECONDITION: there are as many as there may be. Metadata: `limit`, which one, and
+`maximum`.
+"""
+ERROR_REASON_USER_EXISTS: ErrorReason.ValueType  # 18
+"""ALREADY_EXISTS: the corp has a member of this user id, in whatever case. Metadata: `userId`."""
+ERROR_REASON_FIELD_TAKEN: ErrorReason.ValueType  # 19
+"""ALREADY_EXISTS: another member has this number or address. Metadata: `field` and, where the
+value was given for one of several members, `userId` of that one.
+"""
+ERROR_REASON_LEADER_CYCLE: ErrorReason.ValueType  # 20
+"""FAILED_PRECONDITION: the member would report to himself or herself, directly or through others.
+Metadata: `userId`.
+"""
+ERROR_REASON_MEMBER_LEFT: ErrorReason.ValueType  # 21
+"""FAILED_PRECONDITION: the member left; CreateMember brings him or her back. Metadata: `userId`."""
+ERROR_REASON_OWNER_STAYS: ErrorReason.ValueType  # 22
+"""FAILED_PRECONDITION: the corp's owner can be neither disabled nor deleted. Metadata: `userId`."""
+ERROR_REASON_ATTRIBUTE_NOT_FOUND: ErrorReason.ValueType  # 23
+"""NOT_FOUND: no such attribute in the corp. Metadata: `name`."""
+ERROR_REASON_ATTRIBUTE_EXISTS: ErrorReason.ValueType  # 24
+"""ALREADY_EXISTS: the corp has an attribute of this name. Metadata: `name`."""
+ERROR_REASON_TAG_NOT_FOUND: ErrorReason.ValueType  # 25
+"""NOT_FOUND: no such tag in the corp. Metadata: `tagId`."""
+ERROR_REASON_TAG_EXISTS: ErrorReason.ValueType  # 26
+"""ALREADY_EXISTS: the corp has a tag of this name or id. Metadata: `tagId` of that tag."""
+ERROR_REASON_TAG_OF_OTHER_APP: ErrorReason.ValueType  # 27
+"""PERMISSION_DENIED: the app that made the tag alone may change it. Metadata: `tagId`."""
+ERROR_REASON_LOOKUPS_BLOCKED: ErrorReason.ValueType  # 28
+"""RESOURCE_EXHAUSTED with RetryInfo: the caller asked too often for numbers and addresses that
+nobody has; see GetMemberIdByMobile.
+"""
+ERROR_REASON_TAG_NODES_INVALID: ErrorReason.ValueType  # 29
+"""INVALID_ARGUMENT: none of the members and departments is of the corp."""
+ERROR_REASON_CURSOR_INVALID: ErrorReason.ValueType  # 50
+"""INVALID_ARGUMENT: the cursor was not made by this service for this corp."""
+ERROR_REASON_CURSOR_TOO_OLD: ErrorReason.ValueType  # 51
+"""FAILED_PRECONDITION: what was removed since the cursor is no longer known; take a snapshot, by
+an empty cursor.
+"""
+ERROR_REASON_TOO_MANY_WATCHES: ErrorReason.ValueType  # 52
+"""RESOURCE_EXHAUSTED: too many WatchChanges streams of the caller are open."""
+ERROR_REASON_SCHOOL_NOT_ALLOWED: ErrorReason.ValueType  # 53
+"""FAILED_PRECONDITION: the corp is neither a school nor a public body."""
+ERROR_REASON_SCHOOL_DEPARTMENT_NOT_FOUND: ErrorReason.ValueType  # 54
+"""NOT_FOUND: no such department in the corp's school. Metadata: `departmentId`."""
+ERROR_REASON_SCHOOL_DEPARTMENT_MISPLACED: ErrorReason.ValueType  # 55
+"""FAILED_PRECONDITION: a department of this kind can't be under that parent."""
+ERROR_REASON_SCHOOL_DEPARTMENT_EXISTS: ErrorReason.ValueType  # 56
+"""ALREADY_EXISTS: a sibling has the name."""
+ERROR_REASON_SCHOOL_DEPARTMENT_NOT_EMPTY: ErrorReason.ValueType  # 57
+"""FAILED_PRECONDITION: delete the departments below it and move its students first."""
+ERROR_REASON_SCHOOL_DEPARTMENT_LIMIT: ErrorReason.ValueType  # 58
+"""FAILED_PRECONDITION: a school has as many departments as it may. Metadata: `maximum`."""
+ERROR_REASON_STUDENT_EXISTS: ErrorReason.ValueType  # 59
+"""The corp has a student of this id. In results of batches only."""
+ERROR_REASON_STUDENT_NOT_FOUND: ErrorReason.ValueType  # 60
+"""NOT_FOUND: no such student, or none that the caller may know of. Metadata: `studentId`. Also in
+results of batches.
+"""
+ERROR_REASON_CLASS_NOT_FOUND: ErrorReason.ValueType  # 61
+"""NOT_FOUND: no such class, or none that the caller may know of. Metadata: `classId`. Also in
+results of batches.
+"""
+ERROR_REASON_PARENT_EXISTS: ErrorReason.ValueType  # 62
+"""The corp has a parent of this id. In results of batches only."""
+ERROR_REASON_PARENT_NOT_FOUND: ErrorReason.ValueType  # 63
+"""NOT_FOUND: no such parent, or none that the caller may know of. Metadata: `parentId`. Also in
+results of batches.
+"""
+ERROR_REASON_PARENT_MOBILE_TAKEN: ErrorReason.ValueType  # 64
+"""Another parent has the mobile number. In results of batches only."""
+ERROR_REASON_CUSTOMER_TAKEN: ErrorReason.ValueType  # 65
+"""Another parent is linked to the customer. In results of batches only."""
+ERROR_REASON_PARENT_LIMIT: ErrorReason.ValueType  # 66
+"""The corp has as many parents as it may: 2,000, once it is verified 20,000. In results of
+batches only.
+"""
+ERROR_REASON_LINK_NOT_FOUND: ErrorReason.ValueType  # 67
+"""NOT_FOUND: the corp has no such link, or it does not hold. Metadata: `linkId`."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -166,8 +166,8 @@ class AppServiceServicer:
         it ends: each call makes another one, and the earlier ones stay good. There is nothing to
         refresh; ask again.
 
-        Errors: UNAUTHENTICATED CREDENTIALS_REJECTED for an unknown corp, app or secret and for a
-        disabled app alike; RESOURCE_EXHAUSTED TOO_MANY_FAILURES with RetryInfo for an address with 2,000
+        Errors: UNAUTHENTICATED CREDENTIALS_REJECTED for an unknown corp, app or secret, for a disabled
+        app and for a corp that is not active alike; RESOURCE_EXHAUSTED TOO_MANY_FAILURES with RetryInfo for an address with 2,000
         rejected secrets within an hour.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

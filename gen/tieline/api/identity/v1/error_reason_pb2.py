@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*tieline/api/identity/v1/error_reason.proto\x12\x17tieline.api.identity.v1*\xc1\x02\n\x0b\x45rrorReason\x12\x1c\n\x18\x45RROR_REASON_UNSPECIFIED\x10\x00\x12%\n!ERROR_REASON_CREDENTIALS_REJECTED\x10\x01\x12\x1e\n\x1a\x45RROR_REASON_SESSION_ENDED\x10\x02\x12\x1f\n\x1b\x45RROR_REASON_USER_NOT_FOUND\x10\x03\x12#\n\x1f\x45RROR_REASON_SIGN_INS_EXHAUSTED\x10\x04\x12\"\n\x1e\x45RROR_REASON_SESSION_NOT_FOUND\x10\x32\x12\x1e\n\x1a\x45RROR_REASON_APP_NOT_FOUND\x10\x33\x12\x1f\n\x1b\x45RROR_REASON_APPS_EXHAUSTED\x10\x34\x12\"\n\x1e\x45RROR_REASON_TOO_MANY_FAILURES\x10\x35\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*tieline/api/identity/v1/error_reason.proto\x12\x17tieline.api.identity.v1*\x84\x06\n\x0b\x45rrorReason\x12\x1c\n\x18\x45RROR_REASON_UNSPECIFIED\x10\x00\x12%\n!ERROR_REASON_CREDENTIALS_REJECTED\x10\x01\x12\x1e\n\x1a\x45RROR_REASON_SESSION_ENDED\x10\x02\x12\x1f\n\x1b\x45RROR_REASON_USER_NOT_FOUND\x10\x03\x12#\n\x1f\x45RROR_REASON_SIGN_INS_EXHAUSTED\x10\x04\x12\"\n\x1e\x45RROR_REASON_SESSION_NOT_FOUND\x10\x32\x12\x1e\n\x1a\x45RROR_REASON_APP_NOT_FOUND\x10\x33\x12\x1f\n\x1b\x45RROR_REASON_APPS_EXHAUSTED\x10\x34\x12\"\n\x1e\x45RROR_REASON_TOO_MANY_FAILURES\x10\x35\x12 \n\x1c\x45RROR_REASON_CORP_NOT_ACTIVE\x10\n\x12!\n\x1d\x45RROR_REASON_CORP_PURGE_BEGUN\x10\x0b\x12\x1e\n\x1a\x45RROR_REASON_CORP_VERIFIED\x10\x0c\x12/\n+ERROR_REASON_VERIFICATION_REQUEST_NOT_FOUND\x10\r\x12%\n!ERROR_REASON_VERIFICATION_DECIDED\x10\x0e\x12#\n\x1f\x45RROR_REASON_CORPS_NOT_LINKABLE\x10\x0f\x12!\n\x1d\x45RROR_REASON_CORP_LINK_EXISTS\x10\x10\x12$\n ERROR_REASON_CORP_LINK_NOT_FOUND\x10\x11\x12 \n\x1c\x45RROR_REASON_CORP_LINK_STATE\x10\x12\x12%\n!ERROR_REASON_CORP_LINKS_EXHAUSTED\x10\x13\x12%\n!ERROR_REASON_ROLE_GRANT_NOT_FOUND\x10\x14\x12&\n\"ERROR_REASON_ROLE_GRANTS_EXHAUSTED\x10\x15\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,5 +32,5 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'tieline.api.identity.v1.err
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_ERRORREASON']._serialized_start=72
-  _globals['_ERRORREASON']._serialized_end=393
+  _globals['_ERRORREASON']._serialized_end=844
 # @@protoc_insertion_point(module_scope)

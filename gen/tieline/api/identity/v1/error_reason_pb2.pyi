@@ -40,6 +40,38 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """RESOURCE_EXHAUSTED: the corp has 300 apps."""
     ERROR_REASON_TOO_MANY_FAILURES: _ErrorReason.ValueType  # 53
     """RESOURCE_EXHAUSTED with RetryInfo: too many wrong secrets came from this address."""
+    ERROR_REASON_CORP_NOT_ACTIVE: _ErrorReason.ValueType  # 10
+    """PERMISSION_DENIED: the corp is suspended or is being deleted; nobody of it can sign in.
+    Metadata: `corpId`, `state`.
+    """
+    ERROR_REASON_CORP_PURGE_BEGUN: _ErrorReason.ValueType  # 11
+    """FAILED_PRECONDITION: the corp's time of grace is over; its deletion can't be called off."""
+    ERROR_REASON_CORP_VERIFIED: _ErrorReason.ValueType  # 12
+    """FAILED_PRECONDITION: the corp is verified; there is nothing to ask for."""
+    ERROR_REASON_VERIFICATION_REQUEST_NOT_FOUND: _ErrorReason.ValueType  # 13
+    """NOT_FOUND: the corp has no such request for verification."""
+    ERROR_REASON_VERIFICATION_DECIDED: _ErrorReason.ValueType  # 14
+    """FAILED_PRECONDITION: the request for verification is not open any more. Metadata: `state`."""
+    ERROR_REASON_CORPS_NOT_LINKABLE: _ErrorReason.ValueType  # 15
+    """FAILED_PRECONDITION: corps of these kinds can't be linked in this way. Metadata: `kind`."""
+    ERROR_REASON_CORP_LINK_EXISTS: _ErrorReason.ValueType  # 16
+    """ALREADY_EXISTS: the two corps have an open invitation or a link of this kind.
+    Metadata: `linkId`.
+    """
+    ERROR_REASON_CORP_LINK_NOT_FOUND: _ErrorReason.ValueType  # 17
+    """NOT_FOUND: the corp has no such link."""
+    ERROR_REASON_CORP_LINK_STATE: _ErrorReason.ValueType  # 18
+    """FAILED_PRECONDITION: the link's state, or whose turn it is, does not allow this.
+    Metadata: `state`.
+    """
+    ERROR_REASON_CORP_LINKS_EXHAUSTED: _ErrorReason.ValueType  # 19
+    """FAILED_PRECONDITION: one of the corps has as many links as a corp may have. Metadata: `limit`."""
+    ERROR_REASON_ROLE_GRANT_NOT_FOUND: _ErrorReason.ValueType  # 20
+    """NOT_FOUND: the member has no such role."""
+    ERROR_REASON_ROLE_GRANTS_EXHAUSTED: _ErrorReason.ValueType  # 21
+    """FAILED_PRECONDITION: the corp has as many administrators and auditors as it may have.
+    Metadata: `limit`.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Machine-readable reasons. ErrorInfo.reason is the value's name without `ERROR_REASON_`."""
@@ -62,4 +94,36 @@ ERROR_REASON_APPS_EXHAUSTED: ErrorReason.ValueType  # 52
 """RESOURCE_EXHAUSTED: the corp has 300 apps."""
 ERROR_REASON_TOO_MANY_FAILURES: ErrorReason.ValueType  # 53
 """RESOURCE_EXHAUSTED with RetryInfo: too many wrong secrets came from this address."""
+ERROR_REASON_CORP_NOT_ACTIVE: ErrorReason.ValueType  # 10
+"""PERMISSION_DENIED: the corp is suspended or is being deleted; nobody of it can sign in.
+Metadata: `corpId`, `state`.
+"""
+ERROR_REASON_CORP_PURGE_BEGUN: ErrorReason.ValueType  # 11
+"""FAILED_PRECONDITION: the corp's time of grace is over; its deletion can't be called off."""
+ERROR_REASON_CORP_VERIFIED: ErrorReason.ValueType  # 12
+"""FAILED_PRECONDITION: the corp is verified; there is nothing to ask for."""
+ERROR_REASON_VERIFICATION_REQUEST_NOT_FOUND: ErrorReason.ValueType  # 13
+"""NOT_FOUND: the corp has no such request for verification."""
+ERROR_REASON_VERIFICATION_DECIDED: ErrorReason.ValueType  # 14
+"""FAILED_PRECONDITION: the request for verification is not open any more. Metadata: `state`."""
+ERROR_REASON_CORPS_NOT_LINKABLE: ErrorReason.ValueType  # 15
+"""FAILED_PRECONDITION: corps of these kinds can't be linked in this way. Metadata: `kind`."""
+ERROR_REASON_CORP_LINK_EXISTS: ErrorReason.ValueType  # 16
+"""ALREADY_EXISTS: the two corps have an open invitation or a link of this kind.
+Metadata: `linkId`.
+"""
+ERROR_REASON_CORP_LINK_NOT_FOUND: ErrorReason.ValueType  # 17
+"""NOT_FOUND: the corp has no such link."""
+ERROR_REASON_CORP_LINK_STATE: ErrorReason.ValueType  # 18
+"""FAILED_PRECONDITION: the link's state, or whose turn it is, does not allow this.
+Metadata: `state`.
+"""
+ERROR_REASON_CORP_LINKS_EXHAUSTED: ErrorReason.ValueType  # 19
+"""FAILED_PRECONDITION: one of the corps has as many links as a corp may have. Metadata: `limit`."""
+ERROR_REASON_ROLE_GRANT_NOT_FOUND: ErrorReason.ValueType  # 20
+"""NOT_FOUND: the member has no such role."""
+ERROR_REASON_ROLE_GRANTS_EXHAUSTED: ErrorReason.ValueType  # 21
+"""FAILED_PRECONDITION: the corp has as many administrators and auditors as it may have.
+Metadata: `limit`.
+"""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

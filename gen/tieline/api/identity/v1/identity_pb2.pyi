@@ -3,9 +3,11 @@
 isort:skip_file
 Resources and events of identity: corps, sessions, channels."""
 
+from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from tieline.api.common.v1 import principal_pb2 as _principal_pb2
 import builtins as _builtins
@@ -55,6 +57,66 @@ CORP_KIND_OTHER: CorpKind.ValueType  # 5
 """Any other organisation."""
 Global___CorpKind: _TypeAlias = CorpKind  # noqa: Y015
 
+class _CorpState:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _CorpStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CorpState.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    CORP_STATE_UNSPECIFIED: _CorpState.ValueType  # 0
+    """Not given; in filters: every state."""
+    CORP_STATE_ACTIVE: _CorpState.ValueType  # 1
+    """Its people sign in and work."""
+    CORP_STATE_SUSPENDED: _CorpState.ValueType  # 2
+    """The platform stopped it: nobody of it can sign in, nothing is lost."""
+    CORP_STATE_DELETING: _CorpState.ValueType  # 3
+    """Its deletion was asked for: nobody of it can sign in, and on `purge_time` its data is deleted."""
+
+class CorpState(_CorpState, metaclass=_CorpStateEnumTypeWrapper):
+    """Whether a corp's people can sign in, and whether the corp is on its way out."""
+
+CORP_STATE_UNSPECIFIED: CorpState.ValueType  # 0
+"""Not given; in filters: every state."""
+CORP_STATE_ACTIVE: CorpState.ValueType  # 1
+"""Its people sign in and work."""
+CORP_STATE_SUSPENDED: CorpState.ValueType  # 2
+"""The platform stopped it: nobody of it can sign in, nothing is lost."""
+CORP_STATE_DELETING: CorpState.ValueType  # 3
+"""Its deletion was asked for: nobody of it can sign in, and on `purge_time` its data is deleted."""
+Global___CorpState: _TypeAlias = CorpState  # noqa: Y015
+
+class _VerificationState:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _VerificationStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_VerificationState.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    VERIFICATION_STATE_UNSPECIFIED: _VerificationState.ValueType  # 0
+    """Not given; in filters: every state."""
+    VERIFICATION_STATE_OPEN: _VerificationState.ValueType  # 1
+    """A reviewer has to look at it."""
+    VERIFICATION_STATE_APPROVED: _VerificationState.ValueType  # 2
+    """A reviewer confirmed who the corp is."""
+    VERIFICATION_STATE_REJECTED: _VerificationState.ValueType  # 3
+    """A reviewer did not; `reject_reason` says why."""
+    VERIFICATION_STATE_WITHDRAWN: _VerificationState.ValueType  # 4
+    """The corp asked again, or took another name, before a reviewer looked at it."""
+
+class VerificationState(_VerificationState, metaclass=_VerificationStateEnumTypeWrapper):
+    """What became of a request for verification."""
+
+VERIFICATION_STATE_UNSPECIFIED: VerificationState.ValueType  # 0
+"""Not given; in filters: every state."""
+VERIFICATION_STATE_OPEN: VerificationState.ValueType  # 1
+"""A reviewer has to look at it."""
+VERIFICATION_STATE_APPROVED: VerificationState.ValueType  # 2
+"""A reviewer confirmed who the corp is."""
+VERIFICATION_STATE_REJECTED: VerificationState.ValueType  # 3
+"""A reviewer did not; `reject_reason` says why."""
+VERIFICATION_STATE_WITHDRAWN: VerificationState.ValueType  # 4
+"""The corp asked again, or took another name, before a reviewer looked at it."""
+Global___VerificationState: _TypeAlias = VerificationState  # noqa: Y015
+
 @_typing.final
 class Corp(_message.Message):
     """A tenant: a company, school, hospital or public body with its own people and data."""
@@ -68,6 +130,10 @@ class Corp(_message.Message):
     VERIFY_TIME_FIELD_NUMBER: _builtins.int
     VERIFIED_LABEL_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    SUSPEND_REASON_FIELD_NUMBER: _builtins.int
+    PURGE_TIME_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
     corp_id: _builtins.str
     """Made by the platform: `ww` and 24 lower-case letters and digits."""
     display_name: _builtins.str
@@ -80,6 +146,12 @@ class Corp(_message.Message):
     """What outsiders see beside a verified corp's people, such as
     `Jinyu Jewellery · company · verified`; empty until it is verified.
     """
+    state: Global___CorpState.ValueType
+    """Whether its people can sign in."""
+    suspend_reason: _builtins.str
+    """Why the platform suspended it, as the suspender wrote it; empty while it is not suspended."""
+    etag: _builtins.str
+    """Changes with every change of the corp; to be given back by whoever changes what they read."""
     @_builtins.property
     def verify_time(self) -> _timestamp_pb2.Timestamp:
         """When a reviewer confirmed who the corp is; absent until then."""
@@ -87,6 +159,10 @@ class Corp(_message.Message):
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When the corp was created."""
+
+    @_builtins.property
+    def purge_time(self) -> _timestamp_pb2.Timestamp:
+        """When its data is deleted; absent unless its deletion was asked for."""
 
     def __init__(
         self,
@@ -98,14 +174,146 @@ class Corp(_message.Message):
         verify_time: _timestamp_pb2.Timestamp | None = ...,
         verified_label: _builtins.str = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
+        state: Global___CorpState.ValueType = ...,
+        suspend_reason: _builtins.str = ...,
+        purge_time: _timestamp_pb2.Timestamp | None = ...,
+        etag: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "verify_time", b"verify_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "purge_time", b"purge_time", "verify_time", b"verify_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["corp_id", b"corp_id", "create_time", b"create_time", "display_name", b"display_name", "kind", b"kind", "owner_user_id", b"owner_user_id", "verified_label", b"verified_label", "verify_time", b"verify_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["corp_id", b"corp_id", "create_time", b"create_time", "display_name", b"display_name", "etag", b"etag", "kind", b"kind", "owner_user_id", b"owner_user_id", "purge_time", b"purge_time", "state", b"state", "suspend_reason", b"suspend_reason", "verified_label", b"verified_label", "verify_time", b"verify_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Corp: _TypeAlias = Corp  # noqa: Y015
+
+@_typing.final
+class CorpProfile(_message.Message):
+    """What people outside a corp see of it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CORP_ID_FIELD_NUMBER: _builtins.int
+    DISPLAY_NAME_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    VERIFIED_LABEL_FIELD_NUMBER: _builtins.int
+    corp_id: _builtins.str
+    """The corp."""
+    display_name: _builtins.str
+    """Its name."""
+    kind: Global___CorpKind.ValueType
+    """What sort of body it is."""
+    verified_label: _builtins.str
+    """As Corp.verified_label; empty for a corp that nobody verified."""
+    def __init__(
+        self,
+        *,
+        corp_id: _builtins.str = ...,
+        display_name: _builtins.str = ...,
+        kind: Global___CorpKind.ValueType = ...,
+        verified_label: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["corp_id", b"corp_id", "display_name", b"display_name", "kind", b"kind", "verified_label", b"verified_label"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CorpProfile: _TypeAlias = CorpProfile  # noqa: Y015
+
+@_typing.final
+class VerificationEvidence(_message.Message):
+    """What a corp shows to be verified by."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TEXT_FIELD_NUMBER: _builtins.int
+    REGISTRATION_NUMBER_FIELD_NUMBER: _builtins.int
+    MEDIA_IDS_FIELD_NUMBER: _builtins.int
+    text: _builtins.str
+    """What speaks for it, in one line of 1 to 1,000 characters."""
+    registration_number: _builtins.str
+    """Number of the licence or registration, such as a unified social credit code; at most 64
+    characters, empty for none.
+    """
+    @_builtins.property
+    def media_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Ids of uploaded scans; at most 10 of 1 to 128 characters."""
+
+    def __init__(
+        self,
+        *,
+        text: _builtins.str = ...,
+        registration_number: _builtins.str = ...,
+        media_ids: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["media_ids", b"media_ids", "registration_number", b"registration_number", "text", b"text"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___VerificationEvidence: _TypeAlias = VerificationEvidence  # noqa: Y015
+
+@_typing.final
+class VerificationRequest(_message.Message):
+    """A corp's request to be verified. A corp has one open at most."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VERIFICATION_REQUEST_ID_FIELD_NUMBER: _builtins.int
+    CORP_ID_FIELD_NUMBER: _builtins.int
+    DISPLAY_NAME_FIELD_NUMBER: _builtins.int
+    EVIDENCE_FIELD_NUMBER: _builtins.int
+    REQUESTER_USER_ID_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    CREATE_TIME_FIELD_NUMBER: _builtins.int
+    DECIDE_TIME_FIELD_NUMBER: _builtins.int
+    REJECT_REASON_FIELD_NUMBER: _builtins.int
+    verification_request_id: _builtins.str
+    """Made by the platform."""
+    corp_id: _builtins.str
+    """The corp."""
+    display_name: _builtins.str
+    """The corp's name when it asked, which is what gets verified."""
+    requester_user_id: _builtins.str
+    """User id of the member who asked."""
+    state: Global___VerificationState.ValueType
+    """What became of it."""
+    reject_reason: _builtins.str
+    """Why it was rejected; empty otherwise."""
+    @_builtins.property
+    def evidence(self) -> Global___VerificationEvidence:
+        """What it shows."""
+
+    @_builtins.property
+    def create_time(self) -> _timestamp_pb2.Timestamp:
+        """When the corp asked."""
+
+    @_builtins.property
+    def decide_time(self) -> _timestamp_pb2.Timestamp:
+        """When it stopped being open; absent until then."""
+
+    def __init__(
+        self,
+        *,
+        verification_request_id: _builtins.str = ...,
+        corp_id: _builtins.str = ...,
+        display_name: _builtins.str = ...,
+        evidence: Global___VerificationEvidence | None = ...,
+        requester_user_id: _builtins.str = ...,
+        state: Global___VerificationState.ValueType = ...,
+        create_time: _timestamp_pb2.Timestamp | None = ...,
+        decide_time: _timestamp_pb2.Timestamp | None = ...,
+        reject_reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "decide_time", b"decide_time", "evidence", b"evidence"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["corp_id", b"corp_id", "create_time", b"create_time", "decide_time", b"decide_time", "display_name", b"display_name", "evidence", b"evidence", "reject_reason", b"reject_reason", "requester_user_id", b"requester_user_id", "state", b"state", "verification_request_id", b"verification_request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___VerificationRequest: _TypeAlias = VerificationRequest  # noqa: Y015
 
 @_typing.final
 class Session(_message.Message):
@@ -320,3 +528,177 @@ class TokensRevoked(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType_holder) -> _WhichOneofReturnType_holder | None: ...
 
 Global___TokensRevoked: _TypeAlias = TokensRevoked  # noqa: Y015
+
+@_typing.final
+class CorpUpdated(_message.Message):
+    """Event `tieline.identity.v1.corp_updated`: a corp has another name, owner or verification, or its
+    deletion was called off.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVENT_ID_FIELD_NUMBER: _builtins.int
+    CORP_FIELD_NUMBER: _builtins.int
+    event_id: _builtins.str
+    """UUIDv7; the same when the event is delivered again."""
+    @_builtins.property
+    def corp(self) -> Global___Corp:
+        """The corp as it is now."""
+
+    def __init__(
+        self,
+        *,
+        event_id: _builtins.str = ...,
+        corp: Global___Corp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["corp", b"corp"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["corp", b"corp", "event_id", b"event_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CorpUpdated: _TypeAlias = CorpUpdated  # noqa: Y015
+
+@_typing.final
+class CorpSuspended(_message.Message):
+    """Event `tieline.identity.v1.corp_suspended`: nobody of the corp can sign in."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVENT_ID_FIELD_NUMBER: _builtins.int
+    CORP_FIELD_NUMBER: _builtins.int
+    event_id: _builtins.str
+    """UUIDv7; the same when the event is delivered again."""
+    @_builtins.property
+    def corp(self) -> Global___Corp:
+        """The corp as it is now."""
+
+    def __init__(
+        self,
+        *,
+        event_id: _builtins.str = ...,
+        corp: Global___Corp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["corp", b"corp"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["corp", b"corp", "event_id", b"event_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CorpSuspended: _TypeAlias = CorpSuspended  # noqa: Y015
+
+@_typing.final
+class CorpResumed(_message.Message):
+    """Event `tieline.identity.v1.corp_resumed`: a suspended corp's people can sign in again."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVENT_ID_FIELD_NUMBER: _builtins.int
+    CORP_FIELD_NUMBER: _builtins.int
+    event_id: _builtins.str
+    """UUIDv7; the same when the event is delivered again."""
+    @_builtins.property
+    def corp(self) -> Global___Corp:
+        """The corp as it is now."""
+
+    def __init__(
+        self,
+        *,
+        event_id: _builtins.str = ...,
+        corp: Global___Corp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["corp", b"corp"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["corp", b"corp", "event_id", b"event_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CorpResumed: _TypeAlias = CorpResumed  # noqa: Y015
+
+@_typing.final
+class CorpDeletionRequested(_message.Message):
+    """Event `tieline.identity.v1.corp_deletion_requested`: nobody of the corp can sign in, and on its
+    `purge_time` its data is deleted. Nothing is to be deleted yet.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVENT_ID_FIELD_NUMBER: _builtins.int
+    CORP_FIELD_NUMBER: _builtins.int
+    event_id: _builtins.str
+    """UUIDv7; the same when the event is delivered again."""
+    @_builtins.property
+    def corp(self) -> Global___Corp:
+        """The corp as it is now."""
+
+    def __init__(
+        self,
+        *,
+        event_id: _builtins.str = ...,
+        corp: Global___Corp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["corp", b"corp"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["corp", b"corp", "event_id", b"event_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CorpDeletionRequested: _TypeAlias = CorpDeletionRequested  # noqa: Y015
+
+@_typing.final
+class CorpDeleted(_message.Message):
+    """Event `tieline.identity.v1.corp_deleted`: the corp is gone for good. Whoever hears it deletes
+    what it keeps of the corp.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVENT_ID_FIELD_NUMBER: _builtins.int
+    CORP_ID_FIELD_NUMBER: _builtins.int
+    event_id: _builtins.str
+    """UUIDv7; the same when the event is delivered again."""
+    corp_id: _builtins.str
+    """The corp."""
+    def __init__(
+        self,
+        *,
+        event_id: _builtins.str = ...,
+        corp_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["corp_id", b"corp_id", "event_id", b"event_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CorpDeleted: _TypeAlias = CorpDeleted  # noqa: Y015
+
+@_typing.final
+class MemberActivated(_message.Message):
+    """Event `tieline.identity.v1.member_activated`: a member accepted an invitation and may sign in."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVENT_ID_FIELD_NUMBER: _builtins.int
+    CORP_ID_FIELD_NUMBER: _builtins.int
+    USER_ID_FIELD_NUMBER: _builtins.int
+    event_id: _builtins.str
+    """UUIDv7; the same when the event is delivered again."""
+    corp_id: _builtins.str
+    """The member's corp."""
+    user_id: _builtins.str
+    """The member, in lower case."""
+    def __init__(
+        self,
+        *,
+        event_id: _builtins.str = ...,
+        corp_id: _builtins.str = ...,
+        user_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["corp_id", b"corp_id", "event_id", b"event_id", "user_id", b"user_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MemberActivated: _TypeAlias = MemberActivated  # noqa: Y015

@@ -112,3 +112,51 @@ class GetAppRangeResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetAppRangeResponse: _TypeAlias = GetAppRangeResponse  # noqa: Y015
+
+@_typing.final
+class FindCorpRequest(_message.Message):
+    """Request of `find_corp`: what sort of corp this is."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CORP_ID_FIELD_NUMBER: _builtins.int
+    corp_id: _builtins.str
+    """The corp."""
+    def __init__(
+        self,
+        *,
+        corp_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["corp_id", b"corp_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FindCorpRequest: _TypeAlias = FindCorpRequest  # noqa: Y015
+
+@_typing.final
+class FindCorpResponse(_message.Message):
+    """Response of `find_corp`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    VERIFIED_FIELD_NUMBER: _builtins.int
+    kind: _identity_pb2.CorpKind.ValueType
+    """What sort of body it is; unspecified where there is no such corp."""
+    verified: _builtins.bool
+    """Whether a reviewer confirmed who it is."""
+    def __init__(
+        self,
+        *,
+        kind: _identity_pb2.CorpKind.ValueType = ...,
+        verified: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "verified", b"verified"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FindCorpResponse: _TypeAlias = FindCorpResponse  # noqa: Y015

@@ -5,6 +5,7 @@ Identity's calls: corps come on board, people sign in."""
 
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import field_mask_pb2 as _field_mask_pb2
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 from tieline.api.identity.v1 import identity_pb2 as _identity_pb2
@@ -98,19 +99,25 @@ class VerifyCorpRequest(_message.Message):
 
     CORP_ID_FIELD_NUMBER: _builtins.int
     EVIDENCE_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
     corp_id: _builtins.str
     """The corp."""
     evidence: _builtins.str
     """What the reviewer relied on, such as the number of a licence; 1 to 1,000 characters."""
+    etag: _builtins.str
+    """Corp.etag as the reviewer read it, so that no name is verified that the reviewer did not see;
+    empty to verify the corp whatever it is called now.
+    """
     def __init__(
         self,
         *,
         corp_id: _builtins.str = ...,
         evidence: _builtins.str = ...,
+        etag: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["corp_id", b"corp_id", "evidence", b"evidence"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["corp_id", b"corp_id", "etag", b"etag", "evidence", b"evidence"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -185,6 +192,558 @@ class GetCorpResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetCorpResponse: _TypeAlias = GetCorpResponse  # noqa: Y015
+
+@_typing.final
+class GetCorpProfileRequest(_message.Message):
+    """Request of IdentityService.GetCorpProfile."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CORP_ID_FIELD_NUMBER: _builtins.int
+    corp_id: _builtins.str
+    """Any corp; members and apps may leave it empty for their own."""
+    def __init__(
+        self,
+        *,
+        corp_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["corp_id", b"corp_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetCorpProfileRequest: _TypeAlias = GetCorpProfileRequest  # noqa: Y015
+
+@_typing.final
+class GetCorpProfileResponse(_message.Message):
+    """Response of IdentityService.GetCorpProfile."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROFILE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def profile(self) -> _identity_pb2.CorpProfile:
+        """What outsiders see of it."""
+
+    def __init__(
+        self,
+        *,
+        profile: _identity_pb2.CorpProfile | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["profile", b"profile"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["profile", b"profile"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetCorpProfileResponse: _TypeAlias = GetCorpProfileResponse  # noqa: Y015
+
+@_typing.final
+class ListCorpsRequest(_message.Message):
+    """Request of IdentityService.ListCorps."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    kind: _identity_pb2.CorpKind.ValueType
+    """Only corps of this kind; unspecified for all."""
+    state: _identity_pb2.CorpState.ValueType
+    """Only corps in this state; unspecified for all."""
+    page_size: _builtins.int
+    """0 means 50, more than 200 means 200."""
+    page_token: _builtins.str
+    """`next_page_token` of the previous page; empty for the first one."""
+    def __init__(
+        self,
+        *,
+        kind: _identity_pb2.CorpKind.ValueType = ...,
+        state: _identity_pb2.CorpState.ValueType = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "page_size", b"page_size", "page_token", b"page_token", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListCorpsRequest: _TypeAlias = ListCorpsRequest  # noqa: Y015
+
+@_typing.final
+class ListCorpsResponse(_message.Message):
+    """Response of IdentityService.ListCorps."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CORPS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """For the next page; empty after the last one."""
+    @_builtins.property
+    def corps(self) -> _containers.RepeatedCompositeFieldContainer[_identity_pb2.Corp]:
+        """The newest first."""
+
+    def __init__(
+        self,
+        *,
+        corps: _abc.Iterable[_identity_pb2.Corp] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["corps", b"corps", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListCorpsResponse: _TypeAlias = ListCorpsResponse  # noqa: Y015
+
+@_typing.final
+class UpdateCorpRequest(_message.Message):
+    """Request of IdentityService.UpdateCorp."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    CORP_FIELD_NUMBER: _builtins.int
+    UPDATE_MASK_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Client-chosen UUID."""
+    @_builtins.property
+    def corp(self) -> _identity_pb2.Corp:
+        """The new values: `corp_id` (empty for the caller's own), the fields that `update_mask` names, and
+        `etag`, which may be empty to change the corp whatever became of it meanwhile.
+        """
+
+    @_builtins.property
+    def update_mask(self) -> _field_mask_pb2.FieldMask:
+        """Names what changes: `display_name`."""
+
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        corp: _identity_pb2.Corp | None = ...,
+        update_mask: _field_mask_pb2.FieldMask | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["corp", b"corp", "update_mask", b"update_mask"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["corp", b"corp", "request_id", b"request_id", "update_mask", b"update_mask"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpdateCorpRequest: _TypeAlias = UpdateCorpRequest  # noqa: Y015
+
+@_typing.final
+class UpdateCorpResponse(_message.Message):
+    """Response of IdentityService.UpdateCorp."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CORP_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def corp(self) -> _identity_pb2.Corp:
+        """The corp as it is now."""
+
+    def __init__(
+        self,
+        *,
+        corp: _identity_pb2.Corp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["corp", b"corp"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["corp", b"corp"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpdateCorpResponse: _TypeAlias = UpdateCorpResponse  # noqa: Y015
+
+@_typing.final
+class SuspendCorpRequest(_message.Message):
+    """Request of IdentityService.SuspendCorp."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    CORP_ID_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Client-chosen UUID."""
+    corp_id: _builtins.str
+    """The corp."""
+    reason: _builtins.str
+    """Why; the corp's owner reads it. 1 to 200 characters."""
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        corp_id: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["corp_id", b"corp_id", "reason", b"reason", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SuspendCorpRequest: _TypeAlias = SuspendCorpRequest  # noqa: Y015
+
+@_typing.final
+class SuspendCorpResponse(_message.Message):
+    """Response of IdentityService.SuspendCorp."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CORP_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def corp(self) -> _identity_pb2.Corp:
+        """The corp as it is now."""
+
+    def __init__(
+        self,
+        *,
+        corp: _identity_pb2.Corp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["corp", b"corp"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["corp", b"corp"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SuspendCorpResponse: _TypeAlias = SuspendCorpResponse  # noqa: Y015
+
+@_typing.final
+class ResumeCorpRequest(_message.Message):
+    """Request of IdentityService.ResumeCorp."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    CORP_ID_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Client-chosen UUID."""
+    corp_id: _builtins.str
+    """The corp."""
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        corp_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["corp_id", b"corp_id", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResumeCorpRequest: _TypeAlias = ResumeCorpRequest  # noqa: Y015
+
+@_typing.final
+class ResumeCorpResponse(_message.Message):
+    """Response of IdentityService.ResumeCorp."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CORP_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def corp(self) -> _identity_pb2.Corp:
+        """The corp as it is now."""
+
+    def __init__(
+        self,
+        *,
+        corp: _identity_pb2.Corp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["corp", b"corp"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["corp", b"corp"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResumeCorpResponse: _TypeAlias = ResumeCorpResponse  # noqa: Y015
+
+@_typing.final
+class DeleteCorpRequest(_message.Message):
+    """Request of IdentityService.DeleteCorp."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    CORP_ID_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Client-chosen UUID."""
+    corp_id: _builtins.str
+    """The corp; never empty, so that no field left out deletes anything."""
+    etag: _builtins.str
+    """Corp.etag as the caller read it; empty to delete the corp whatever became of it meanwhile."""
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        corp_id: _builtins.str = ...,
+        etag: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["corp_id", b"corp_id", "etag", b"etag", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteCorpRequest: _TypeAlias = DeleteCorpRequest  # noqa: Y015
+
+@_typing.final
+class DeleteCorpResponse(_message.Message):
+    """Response of IdentityService.DeleteCorp."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CORP_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def corp(self) -> _identity_pb2.Corp:
+        """The corp, with the time at which its data is deleted."""
+
+    def __init__(
+        self,
+        *,
+        corp: _identity_pb2.Corp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["corp", b"corp"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["corp", b"corp"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteCorpResponse: _TypeAlias = DeleteCorpResponse  # noqa: Y015
+
+@_typing.final
+class UndeleteCorpRequest(_message.Message):
+    """Request of IdentityService.UndeleteCorp."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    CORP_ID_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Client-chosen UUID."""
+    corp_id: _builtins.str
+    """The corp."""
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        corp_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["corp_id", b"corp_id", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UndeleteCorpRequest: _TypeAlias = UndeleteCorpRequest  # noqa: Y015
+
+@_typing.final
+class UndeleteCorpResponse(_message.Message):
+    """Response of IdentityService.UndeleteCorp."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CORP_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def corp(self) -> _identity_pb2.Corp:
+        """The corp as it is now."""
+
+    def __init__(
+        self,
+        *,
+        corp: _identity_pb2.Corp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["corp", b"corp"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["corp", b"corp"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UndeleteCorpResponse: _TypeAlias = UndeleteCorpResponse  # noqa: Y015
+
+@_typing.final
+class RequestVerificationRequest(_message.Message):
+    """Request of IdentityService.RequestVerification."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    CORP_ID_FIELD_NUMBER: _builtins.int
+    EVIDENCE_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Client-chosen UUID."""
+    corp_id: _builtins.str
+    """The corp; empty for the caller's own."""
+    @_builtins.property
+    def evidence(self) -> _identity_pb2.VerificationEvidence:
+        """What the corp shows."""
+
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        corp_id: _builtins.str = ...,
+        evidence: _identity_pb2.VerificationEvidence | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["evidence", b"evidence"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["corp_id", b"corp_id", "evidence", b"evidence", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RequestVerificationRequest: _TypeAlias = RequestVerificationRequest  # noqa: Y015
+
+@_typing.final
+class RequestVerificationResponse(_message.Message):
+    """Response of IdentityService.RequestVerification."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VERIFICATION_REQUEST_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def verification_request(self) -> _identity_pb2.VerificationRequest:
+        """The open request."""
+
+    def __init__(
+        self,
+        *,
+        verification_request: _identity_pb2.VerificationRequest | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["verification_request", b"verification_request"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["verification_request", b"verification_request"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RequestVerificationResponse: _TypeAlias = RequestVerificationResponse  # noqa: Y015
+
+@_typing.final
+class ListVerificationRequestsRequest(_message.Message):
+    """Request of IdentityService.ListVerificationRequests."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CORP_ID_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    corp_id: _builtins.str
+    """Only this corp's. Empty for the caller's own, or for all corps' if a platform administrator asks."""
+    state: _identity_pb2.VerificationState.ValueType
+    """Only requests in this state; unspecified for all."""
+    page_size: _builtins.int
+    """0 means 50, more than 200 means 200."""
+    page_token: _builtins.str
+    """`next_page_token` of the previous page; empty for the first one."""
+    def __init__(
+        self,
+        *,
+        corp_id: _builtins.str = ...,
+        state: _identity_pb2.VerificationState.ValueType = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["corp_id", b"corp_id", "page_size", b"page_size", "page_token", b"page_token", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListVerificationRequestsRequest: _TypeAlias = ListVerificationRequestsRequest  # noqa: Y015
+
+@_typing.final
+class ListVerificationRequestsResponse(_message.Message):
+    """Response of IdentityService.ListVerificationRequests."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VERIFICATION_REQUESTS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """For the next page; empty after the last one."""
+    @_builtins.property
+    def verification_requests(self) -> _containers.RepeatedCompositeFieldContainer[_identity_pb2.VerificationRequest]:
+        """The oldest first."""
+
+    def __init__(
+        self,
+        *,
+        verification_requests: _abc.Iterable[_identity_pb2.VerificationRequest] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "verification_requests", b"verification_requests"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListVerificationRequestsResponse: _TypeAlias = ListVerificationRequestsResponse  # noqa: Y015
+
+@_typing.final
+class RejectVerificationRequest(_message.Message):
+    """Request of IdentityService.RejectVerification."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    CORP_ID_FIELD_NUMBER: _builtins.int
+    VERIFICATION_REQUEST_ID_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Client-chosen UUID."""
+    corp_id: _builtins.str
+    """The corp."""
+    verification_request_id: _builtins.str
+    """The open request."""
+    reason: _builtins.str
+    """Why; the corp reads it. 1 to 200 characters."""
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        corp_id: _builtins.str = ...,
+        verification_request_id: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["corp_id", b"corp_id", "reason", b"reason", "request_id", b"request_id", "verification_request_id", b"verification_request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RejectVerificationRequest: _TypeAlias = RejectVerificationRequest  # noqa: Y015
+
+@_typing.final
+class RejectVerificationResponse(_message.Message):
+    """Response of IdentityService.RejectVerification."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VERIFICATION_REQUEST_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def verification_request(self) -> _identity_pb2.VerificationRequest:
+        """The request as it is now."""
+
+    def __init__(
+        self,
+        *,
+        verification_request: _identity_pb2.VerificationRequest | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["verification_request", b"verification_request"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["verification_request", b"verification_request"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RejectVerificationResponse: _TypeAlias = RejectVerificationResponse  # noqa: Y015
 
 @_typing.final
 class CreateInvitationsRequest(_message.Message):

@@ -50,6 +50,56 @@ class IdentityServiceStub:
                 request_serializer=tieline_dot_api_dot_identity_dot_v1_dot_identity__service__pb2.GetCorpRequest.SerializeToString,
                 response_deserializer=tieline_dot_api_dot_identity_dot_v1_dot_identity__service__pb2.GetCorpResponse.FromString,
                 _registered_method=True)
+        self.GetCorpProfile = channel.unary_unary(
+                '/tieline.api.identity.v1.IdentityService/GetCorpProfile',
+                request_serializer=tieline_dot_api_dot_identity_dot_v1_dot_identity__service__pb2.GetCorpProfileRequest.SerializeToString,
+                response_deserializer=tieline_dot_api_dot_identity_dot_v1_dot_identity__service__pb2.GetCorpProfileResponse.FromString,
+                _registered_method=True)
+        self.ListCorps = channel.unary_unary(
+                '/tieline.api.identity.v1.IdentityService/ListCorps',
+                request_serializer=tieline_dot_api_dot_identity_dot_v1_dot_identity__service__pb2.ListCorpsRequest.SerializeToString,
+                response_deserializer=tieline_dot_api_dot_identity_dot_v1_dot_identity__service__pb2.ListCorpsResponse.FromString,
+                _registered_method=True)
+        self.UpdateCorp = channel.unary_unary(
+                '/tieline.api.identity.v1.IdentityService/UpdateCorp',
+                request_serializer=tieline_dot_api_dot_identity_dot_v1_dot_identity__service__pb2.UpdateCorpRequest.SerializeToString,
+                response_deserializer=tieline_dot_api_dot_identity_dot_v1_dot_identity__service__pb2.UpdateCorpResponse.FromString,
+                _registered_method=True)
+        self.SuspendCorp = channel.unary_unary(
+                '/tieline.api.identity.v1.IdentityService/SuspendCorp',
+                request_serializer=tieline_dot_api_dot_identity_dot_v1_dot_identity__service__pb2.SuspendCorpRequest.SerializeToString,
+                response_deserializer=tieline_dot_api_dot_identity_dot_v1_dot_identity__service__pb2.SuspendCorpResponse.FromString,
+                _registered_method=True)
+        self.ResumeCorp = channel.unary_unary(
+                '/tieline.api.identity.v1.IdentityService/ResumeCorp',
+                request_serializer=tieline_dot_api_dot_identity_dot_v1_dot_identity__service__pb2.ResumeCorpRequest.SerializeToString,
+                response_deserializer=tieline_dot_api_dot_identity_dot_v1_dot_identity__service__pb2.ResumeCorpResponse.FromString,
+                _registered_method=True)
+        self.DeleteCorp = channel.unary_unary(
+                '/tieline.api.identity.v1.IdentityService/DeleteCorp',
+                request_serializer=tieline_dot_api_dot_identity_dot_v1_dot_identity__service__pb2.DeleteCorpRequest.SerializeToString,
+                response_deserializer=tieline_dot_api_dot_identity_dot_v1_dot_identity__service__pb2.DeleteCorpResponse.FromString,
+                _registered_method=True)
+        self.UndeleteCorp = channel.unary_unary(
+                '/tieline.api.identity.v1.IdentityService/UndeleteCorp',
+                request_serializer=tieline_dot_api_dot_identity_dot_v1_dot_identity__service__pb2.UndeleteCorpRequest.SerializeToString,
+                response_deserializer=tieline_dot_api_dot_identity_dot_v1_dot_identity__service__pb2.UndeleteCorpResponse.FromString,
+                _registered_method=True)
+        self.RequestVerification = channel.unary_unary(
+                '/tieline.api.identity.v1.IdentityService/RequestVerification',
+                request_serializer=tieline_dot_api_dot_identity_dot_v1_dot_identity__service__pb2.RequestVerificationRequest.SerializeToString,
+                response_deserializer=tieline_dot_api_dot_identity_dot_v1_dot_identity__service__pb2.RequestVerificationResponse.FromString,
+                _registered_method=True)
+        self.ListVerificationRequests = channel.unary_unary(
+                '/tieline.api.identity.v1.IdentityService/ListVerificationRequests',
+                request_serializer=tieline_dot_api_dot_identity_dot_v1_dot_identity__service__pb2.ListVerificationRequestsRequest.SerializeToString,
+                response_deserializer=tieline_dot_api_dot_identity_dot_v1_dot_identity__service__pb2.ListVerificationRequestsResponse.FromString,
+                _registered_method=True)
+        self.RejectVerification = channel.unary_unary(
+                '/tieline.api.identity.v1.IdentityService/RejectVerification',
+                request_serializer=tieline_dot_api_dot_identity_dot_v1_dot_identity__service__pb2.RejectVerificationRequest.SerializeToString,
+                response_deserializer=tieline_dot_api_dot_identity_dot_v1_dot_identity__service__pb2.RejectVerificationResponse.FromString,
+                _registered_method=True)
         self.CreateInvitations = channel.unary_unary(
                 '/tieline.api.identity.v1.IdentityService/CreateInvitations',
                 request_serializer=tieline_dot_api_dot_identity_dot_v1_dot_identity__service__pb2.CreateInvitationsRequest.SerializeToString,
@@ -101,10 +151,10 @@ class IdentityServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def VerifyCorp(self, request, context):
-        """VerifyCorp records that a reviewer confirmed who the corp is. Verifying again changes nothing
-        and returns the corp as it is.
+        """VerifyCorp records that a reviewer confirmed who the corp is, and approves the request for it
+        that is open, if there is one. Verifying again changes nothing and returns the corp as it is.
 
-        Errors: NOT_FOUND CORP_NOT_FOUND; INVALID_ARGUMENT INVALID_FIELD.
+        Errors: NOT_FOUND CORP_NOT_FOUND; INVALID_ARGUMENT INVALID_FIELD; ABORTED ETAG_MISMATCH.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -119,14 +169,126 @@ class IdentityServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetCorpProfile(self, request, context):
+        """GetCorpProfile returns what outsiders see of any corp whose people can sign in, the own one if
+        `corp_id` is empty.
+
+        Errors: NOT_FOUND CORP_NOT_FOUND, also for suspended corps and those that are being deleted.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListCorps(self, request, context):
+        """ListCorps pages through the corps of the deployment, the newest first.
+
+        Errors: INVALID_ARGUMENT INVALID_FIELD, PAGE_TOKEN_INVALID.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateCorp(self, request, context):
+        """UpdateCorp changes the corp's own data, at most once per `request_id`. Another name drops the
+        corp's verification and withdraws an open request for it: the label that outsiders see is never
+        put on a name that nobody checked. What a corp is (`kind`) does not change.
+
+        Errors: NOT_FOUND CORP_NOT_FOUND; INVALID_ARGUMENT INVALID_FIELD; ABORTED ETAG_MISMATCH;
+        FAILED_PRECONDITION REQUEST_ID_REUSED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SuspendCorp(self, request, context):
+        """SuspendCorp stops the corp's people from signing in and ends their sessions, at most once per
+        `request_id`; within 2 s no token of theirs is good. A corp that is suspended stays as it is,
+        with the first reason.
+
+        Errors: NOT_FOUND CORP_NOT_FOUND; INVALID_ARGUMENT INVALID_FIELD; FAILED_PRECONDITION
+        REQUEST_ID_REUSED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ResumeCorp(self, request, context):
+        """ResumeCorp lets the people of a suspended corp sign in again, at most once per `request_id`.
+        One that is not suspended stays as it is.
+
+        Errors: NOT_FOUND CORP_NOT_FOUND; INVALID_ARGUMENT INVALID_FIELD; FAILED_PRECONDITION
+        REQUEST_ID_REUSED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteCorp(self, request, context):
+        """DeleteCorp asks for the deletion of a corp, at most once per `request_id`: its people are signed
+        out at once and can't sign in, its data is deleted after a time of grace, on `purge_time`. Until
+        then UndeleteCorp calls it off. Of the corp's members only the owner may. A corp whose deletion
+        was asked for before keeps its `purge_time`.
+
+        Errors: NOT_FOUND CORP_NOT_FOUND; PERMISSION_DENIED CALLER_NOT_ALLOWED; INVALID_ARGUMENT
+        INVALID_FIELD; ABORTED ETAG_MISMATCH; FAILED_PRECONDITION REQUEST_ID_REUSED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UndeleteCorp(self, request, context):
+        """UndeleteCorp calls the deletion of a corp off, at most once per `request_id`. The corp is what it
+        was before, suspended if it was; its people sign in anew. One whose deletion was not asked for
+        stays as it is.
+
+        Errors: NOT_FOUND CORP_NOT_FOUND; FAILED_PRECONDITION CORP_PURGE_BEGUN once the time of grace is
+        over, REQUEST_ID_REUSED; INVALID_ARGUMENT INVALID_FIELD.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RequestVerification(self, request, context):
+        """RequestVerification asks the platform to confirm who the corp is, at most once per `request_id`.
+        It takes the place of a request that is still open.
+
+        Errors: NOT_FOUND CORP_NOT_FOUND; INVALID_ARGUMENT INVALID_FIELD; FAILED_PRECONDITION
+        CORP_VERIFIED for one that is verified, REQUEST_ID_REUSED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListVerificationRequests(self, request, context):
+        """ListVerificationRequests pages through requests for verification, the oldest first: of all corps
+        for platform administrators, of the own one for its members with the right MANAGE_CORP.
+
+        Errors: NOT_FOUND CORP_NOT_FOUND; PERMISSION_DENIED CALLER_NOT_ALLOWED, OUT_OF_RANGE;
+        INVALID_ARGUMENT INVALID_FIELD, PAGE_TOKEN_INVALID.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RejectVerification(self, request, context):
+        """RejectVerification tells a corp why its request was not approved, at most once per `request_id`.
+
+        Errors: NOT_FOUND CORP_NOT_FOUND, VERIFICATION_REQUEST_NOT_FOUND; INVALID_ARGUMENT INVALID_FIELD;
+        FAILED_PRECONDITION VERIFICATION_DECIDED for a request that is not open, REQUEST_ID_REUSED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def CreateInvitations(self, request, context):
         """CreateInvitations makes a new code for each member, who must be in the directory; an earlier
         code of the same member ends. At most once per `request_id`: a repeat returns
         the same codes, which may have been used or have ended since. The owner may be invited before
-        the directory knows of them, and by nobody but the owner: a code gives the account away.
+        the directory knows of them. A code gives the account away, so that nobody but the owner invites
+        the owner, administrators and auditors.
 
         Errors: NOT_FOUND USER_NOT_FOUND with metadata `userId`, and nobody is invited;
-        PERMISSION_DENIED CALLER_NOT_ALLOWED for the owner; INVALID_ARGUMENT INVALID_FIELD;
+        PERMISSION_DENIED CALLER_NOT_ALLOWED, OUT_OF_RANGE; INVALID_ARGUMENT INVALID_FIELD;
         FAILED_PRECONDITION REQUEST_ID_REUSED; UNAVAILABLE SERVICE_UNAVAILABLE while the directory
         does not answer.
         """
@@ -140,8 +302,9 @@ class IdentityServiceServicer:
         because the answer was lost, signs the member in as SignInMember would.
 
         Errors: UNAUTHENTICATED CREDENTIALS_REJECTED for a wrong or ended code, one that was used with
-        another password, and unknown corps and members alike; INVALID_ARGUMENT INVALID_FIELD for a
-        weak password; RESOURCE_EXHAUSTED SIGN_INS_EXHAUSTED.
+        another password, and unknown corps and members alike; PERMISSION_DENIED CORP_NOT_ACTIVE, and the
+        code stays good; INVALID_ARGUMENT INVALID_FIELD for a weak password; RESOURCE_EXHAUSTED
+        SIGN_INS_EXHAUSTED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -151,8 +314,9 @@ class IdentityServiceServicer:
         """SignInMember opens a session by password.
 
         Errors: UNAUTHENTICATED CREDENTIALS_REJECTED for an unknown corp, an unknown member and a wrong
-        password alike, after the same time; INVALID_ARGUMENT INVALID_FIELD for a password that is too
-        long; RESOURCE_EXHAUSTED SIGN_INS_EXHAUSTED.
+        password alike, after the same time; PERMISSION_DENIED CORP_NOT_ACTIVE for the right password of
+        a member whose corp is suspended or being deleted; INVALID_ARGUMENT INVALID_FIELD for a password
+        that is too long; RESOURCE_EXHAUSTED SIGN_INS_EXHAUSTED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -215,6 +379,56 @@ def add_IdentityServiceServicer_to_server(servicer, server):
                     servicer.GetCorp,
                     request_deserializer=tieline_dot_api_dot_identity_dot_v1_dot_identity__service__pb2.GetCorpRequest.FromString,
                     response_serializer=tieline_dot_api_dot_identity_dot_v1_dot_identity__service__pb2.GetCorpResponse.SerializeToString,
+            ),
+            'GetCorpProfile': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetCorpProfile,
+                    request_deserializer=tieline_dot_api_dot_identity_dot_v1_dot_identity__service__pb2.GetCorpProfileRequest.FromString,
+                    response_serializer=tieline_dot_api_dot_identity_dot_v1_dot_identity__service__pb2.GetCorpProfileResponse.SerializeToString,
+            ),
+            'ListCorps': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListCorps,
+                    request_deserializer=tieline_dot_api_dot_identity_dot_v1_dot_identity__service__pb2.ListCorpsRequest.FromString,
+                    response_serializer=tieline_dot_api_dot_identity_dot_v1_dot_identity__service__pb2.ListCorpsResponse.SerializeToString,
+            ),
+            'UpdateCorp': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateCorp,
+                    request_deserializer=tieline_dot_api_dot_identity_dot_v1_dot_identity__service__pb2.UpdateCorpRequest.FromString,
+                    response_serializer=tieline_dot_api_dot_identity_dot_v1_dot_identity__service__pb2.UpdateCorpResponse.SerializeToString,
+            ),
+            'SuspendCorp': grpc.unary_unary_rpc_method_handler(
+                    servicer.SuspendCorp,
+                    request_deserializer=tieline_dot_api_dot_identity_dot_v1_dot_identity__service__pb2.SuspendCorpRequest.FromString,
+                    response_serializer=tieline_dot_api_dot_identity_dot_v1_dot_identity__service__pb2.SuspendCorpResponse.SerializeToString,
+            ),
+            'ResumeCorp': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResumeCorp,
+                    request_deserializer=tieline_dot_api_dot_identity_dot_v1_dot_identity__service__pb2.ResumeCorpRequest.FromString,
+                    response_serializer=tieline_dot_api_dot_identity_dot_v1_dot_identity__service__pb2.ResumeCorpResponse.SerializeToString,
+            ),
+            'DeleteCorp': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteCorp,
+                    request_deserializer=tieline_dot_api_dot_identity_dot_v1_dot_identity__service__pb2.DeleteCorpRequest.FromString,
+                    response_serializer=tieline_dot_api_dot_identity_dot_v1_dot_identity__service__pb2.DeleteCorpResponse.SerializeToString,
+            ),
+            'UndeleteCorp': grpc.unary_unary_rpc_method_handler(
+                    servicer.UndeleteCorp,
+                    request_deserializer=tieline_dot_api_dot_identity_dot_v1_dot_identity__service__pb2.UndeleteCorpRequest.FromString,
+                    response_serializer=tieline_dot_api_dot_identity_dot_v1_dot_identity__service__pb2.UndeleteCorpResponse.SerializeToString,
+            ),
+            'RequestVerification': grpc.unary_unary_rpc_method_handler(
+                    servicer.RequestVerification,
+                    request_deserializer=tieline_dot_api_dot_identity_dot_v1_dot_identity__service__pb2.RequestVerificationRequest.FromString,
+                    response_serializer=tieline_dot_api_dot_identity_dot_v1_dot_identity__service__pb2.RequestVerificationResponse.SerializeToString,
+            ),
+            'ListVerificationRequests': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListVerificationRequests,
+                    request_deserializer=tieline_dot_api_dot_identity_dot_v1_dot_identity__service__pb2.ListVerificationRequestsRequest.FromString,
+                    response_serializer=tieline_dot_api_dot_identity_dot_v1_dot_identity__service__pb2.ListVerificationRequestsResponse.SerializeToString,
+            ),
+            'RejectVerification': grpc.unary_unary_rpc_method_handler(
+                    servicer.RejectVerification,
+                    request_deserializer=tieline_dot_api_dot_identity_dot_v1_dot_identity__service__pb2.RejectVerificationRequest.FromString,
+                    response_serializer=tieline_dot_api_dot_identity_dot_v1_dot_identity__service__pb2.RejectVerificationResponse.SerializeToString,
             ),
             'CreateInvitations': grpc.unary_unary_rpc_method_handler(
                     servicer.CreateInvitations,
@@ -334,6 +548,276 @@ class IdentityService:
             '/tieline.api.identity.v1.IdentityService/GetCorp',
             tieline_dot_api_dot_identity_dot_v1_dot_identity__service__pb2.GetCorpRequest.SerializeToString,
             tieline_dot_api_dot_identity_dot_v1_dot_identity__service__pb2.GetCorpResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetCorpProfile(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tieline.api.identity.v1.IdentityService/GetCorpProfile',
+            tieline_dot_api_dot_identity_dot_v1_dot_identity__service__pb2.GetCorpProfileRequest.SerializeToString,
+            tieline_dot_api_dot_identity_dot_v1_dot_identity__service__pb2.GetCorpProfileResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListCorps(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tieline.api.identity.v1.IdentityService/ListCorps',
+            tieline_dot_api_dot_identity_dot_v1_dot_identity__service__pb2.ListCorpsRequest.SerializeToString,
+            tieline_dot_api_dot_identity_dot_v1_dot_identity__service__pb2.ListCorpsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateCorp(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tieline.api.identity.v1.IdentityService/UpdateCorp',
+            tieline_dot_api_dot_identity_dot_v1_dot_identity__service__pb2.UpdateCorpRequest.SerializeToString,
+            tieline_dot_api_dot_identity_dot_v1_dot_identity__service__pb2.UpdateCorpResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SuspendCorp(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tieline.api.identity.v1.IdentityService/SuspendCorp',
+            tieline_dot_api_dot_identity_dot_v1_dot_identity__service__pb2.SuspendCorpRequest.SerializeToString,
+            tieline_dot_api_dot_identity_dot_v1_dot_identity__service__pb2.SuspendCorpResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResumeCorp(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tieline.api.identity.v1.IdentityService/ResumeCorp',
+            tieline_dot_api_dot_identity_dot_v1_dot_identity__service__pb2.ResumeCorpRequest.SerializeToString,
+            tieline_dot_api_dot_identity_dot_v1_dot_identity__service__pb2.ResumeCorpResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteCorp(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tieline.api.identity.v1.IdentityService/DeleteCorp',
+            tieline_dot_api_dot_identity_dot_v1_dot_identity__service__pb2.DeleteCorpRequest.SerializeToString,
+            tieline_dot_api_dot_identity_dot_v1_dot_identity__service__pb2.DeleteCorpResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UndeleteCorp(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tieline.api.identity.v1.IdentityService/UndeleteCorp',
+            tieline_dot_api_dot_identity_dot_v1_dot_identity__service__pb2.UndeleteCorpRequest.SerializeToString,
+            tieline_dot_api_dot_identity_dot_v1_dot_identity__service__pb2.UndeleteCorpResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RequestVerification(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tieline.api.identity.v1.IdentityService/RequestVerification',
+            tieline_dot_api_dot_identity_dot_v1_dot_identity__service__pb2.RequestVerificationRequest.SerializeToString,
+            tieline_dot_api_dot_identity_dot_v1_dot_identity__service__pb2.RequestVerificationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListVerificationRequests(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tieline.api.identity.v1.IdentityService/ListVerificationRequests',
+            tieline_dot_api_dot_identity_dot_v1_dot_identity__service__pb2.ListVerificationRequestsRequest.SerializeToString,
+            tieline_dot_api_dot_identity_dot_v1_dot_identity__service__pb2.ListVerificationRequestsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RejectVerification(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tieline.api.identity.v1.IdentityService/RejectVerification',
+            tieline_dot_api_dot_identity_dot_v1_dot_identity__service__pb2.RejectVerificationRequest.SerializeToString,
+            tieline_dot_api_dot_identity_dot_v1_dot_identity__service__pb2.RejectVerificationResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -22,24 +22,96 @@ class IdentityServiceStub:
     Errors: INVALID_ARGUMENT INVALID_FIELD; FAILED_PRECONDITION REQUEST_ID_REUSED.
     """
     VerifyCorp: _aio.UnaryUnaryMultiCallable[_identity_service_pb2.VerifyCorpRequest, _identity_service_pb2.VerifyCorpResponse]
-    """VerifyCorp records that a reviewer confirmed who the corp is. Verifying again changes nothing
-    and returns the corp as it is.
+    """VerifyCorp records that a reviewer confirmed who the corp is, and approves the request for it
+    that is open, if there is one. Verifying again changes nothing and returns the corp as it is.
 
-    Errors: NOT_FOUND CORP_NOT_FOUND; INVALID_ARGUMENT INVALID_FIELD.
+    Errors: NOT_FOUND CORP_NOT_FOUND; INVALID_ARGUMENT INVALID_FIELD; ABORTED ETAG_MISMATCH.
     """
     GetCorp: _aio.UnaryUnaryMultiCallable[_identity_service_pb2.GetCorpRequest, _identity_service_pb2.GetCorpResponse]
     """GetCorp returns a corp: any to platform administrators, the own one to members.
 
     Errors: NOT_FOUND CORP_NOT_FOUND.
     """
+    GetCorpProfile: _aio.UnaryUnaryMultiCallable[_identity_service_pb2.GetCorpProfileRequest, _identity_service_pb2.GetCorpProfileResponse]
+    """GetCorpProfile returns what outsiders see of any corp whose people can sign in, the own one if
+    `corp_id` is empty.
+
+    Errors: NOT_FOUND CORP_NOT_FOUND, also for suspended corps and those that are being deleted.
+    """
+    ListCorps: _aio.UnaryUnaryMultiCallable[_identity_service_pb2.ListCorpsRequest, _identity_service_pb2.ListCorpsResponse]
+    """ListCorps pages through the corps of the deployment, the newest first.
+
+    Errors: INVALID_ARGUMENT INVALID_FIELD, PAGE_TOKEN_INVALID.
+    """
+    UpdateCorp: _aio.UnaryUnaryMultiCallable[_identity_service_pb2.UpdateCorpRequest, _identity_service_pb2.UpdateCorpResponse]
+    """UpdateCorp changes the corp's own data, at most once per `request_id`. Another name drops the
+    corp's verification and withdraws an open request for it: the label that outsiders see is never
+    put on a name that nobody checked. What a corp is (`kind`) does not change.
+
+    Errors: NOT_FOUND CORP_NOT_FOUND; INVALID_ARGUMENT INVALID_FIELD; ABORTED ETAG_MISMATCH;
+    FAILED_PRECONDITION REQUEST_ID_REUSED.
+    """
+    SuspendCorp: _aio.UnaryUnaryMultiCallable[_identity_service_pb2.SuspendCorpRequest, _identity_service_pb2.SuspendCorpResponse]
+    """SuspendCorp stops the corp's people from signing in and ends their sessions, at most once per
+    `request_id`; within 2 s no token of theirs is good. A corp that is suspended stays as it is,
+    with the first reason.
+
+    Errors: NOT_FOUND CORP_NOT_FOUND; INVALID_ARGUMENT INVALID_FIELD; FAILED_PRECONDITION
+    REQUEST_ID_REUSED.
+    """
+    ResumeCorp: _aio.UnaryUnaryMultiCallable[_identity_service_pb2.ResumeCorpRequest, _identity_service_pb2.ResumeCorpResponse]
+    """ResumeCorp lets the people of a suspended corp sign in again, at most once per `request_id`.
+    One that is not suspended stays as it is.
+
+    Errors: NOT_FOUND CORP_NOT_FOUND; INVALID_ARGUMENT INVALID_FIELD; FAILED_PRECONDITION
+    REQUEST_ID_REUSED.
+    """
+    DeleteCorp: _aio.UnaryUnaryMultiCallable[_identity_service_pb2.DeleteCorpRequest, _identity_service_pb2.DeleteCorpResponse]
+    """DeleteCorp asks for the deletion of a corp, at most once per `request_id`: its people are signed
+    out at once and can't sign in, its data is deleted after a time of grace, on `purge_time`. Until
+    then UndeleteCorp calls it off. Of the corp's members only the owner may. A corp whose deletion
+    was asked for before keeps its `purge_time`.
+
+    Errors: NOT_FOUND CORP_NOT_FOUND; PERMISSION_DENIED CALLER_NOT_ALLOWED; INVALID_ARGUMENT
+    INVALID_FIELD; ABORTED ETAG_MISMATCH; FAILED_PRECONDITION REQUEST_ID_REUSED.
+    """
+    UndeleteCorp: _aio.UnaryUnaryMultiCallable[_identity_service_pb2.UndeleteCorpRequest, _identity_service_pb2.UndeleteCorpResponse]
+    """UndeleteCorp calls the deletion of a corp off, at most once per `request_id`. The corp is what it
+    was before, suspended if it was; its people sign in anew. One whose deletion was not asked for
+    stays as it is.
+
+    Errors: NOT_FOUND CORP_NOT_FOUND; FAILED_PRECONDITION CORP_PURGE_BEGUN once the time of grace is
+    over, REQUEST_ID_REUSED; INVALID_ARGUMENT INVALID_FIELD.
+    """
+    RequestVerification: _aio.UnaryUnaryMultiCallable[_identity_service_pb2.RequestVerificationRequest, _identity_service_pb2.RequestVerificationResponse]
+    """RequestVerification asks the platform to confirm who the corp is, at most once per `request_id`.
+    It takes the place of a request that is still open.
+
+    Errors: NOT_FOUND CORP_NOT_FOUND; INVALID_ARGUMENT INVALID_FIELD; FAILED_PRECONDITION
+    CORP_VERIFIED for one that is verified, REQUEST_ID_REUSED.
+    """
+    ListVerificationRequests: _aio.UnaryUnaryMultiCallable[_identity_service_pb2.ListVerificationRequestsRequest, _identity_service_pb2.ListVerificationRequestsResponse]
+    """ListVerificationRequests pages through requests for verification, the oldest first: of all corps
+    for platform administrators, of the own one for its members with the right MANAGE_CORP.
+
+    Errors: NOT_FOUND CORP_NOT_FOUND; PERMISSION_DENIED CALLER_NOT_ALLOWED, OUT_OF_RANGE;
+    INVALID_ARGUMENT INVALID_FIELD, PAGE_TOKEN_INVALID.
+    """
+    RejectVerification: _aio.UnaryUnaryMultiCallable[_identity_service_pb2.RejectVerificationRequest, _identity_service_pb2.RejectVerificationResponse]
+    """RejectVerification tells a corp why its request was not approved, at most once per `request_id`.
+
+    Errors: NOT_FOUND CORP_NOT_FOUND, VERIFICATION_REQUEST_NOT_FOUND; INVALID_ARGUMENT INVALID_FIELD;
+    FAILED_PRECONDITION VERIFICATION_DECIDED for a request that is not open, REQUEST_ID_REUSED.
+    """
     CreateInvitations: _aio.UnaryUnaryMultiCallable[_identity_service_pb2.CreateInvitationsRequest, _identity_service_pb2.CreateInvitationsResponse]
     """CreateInvitations makes a new code for each member, who must be in the directory; an earlier
     code of the same member ends. At most once per `request_id`: a repeat returns
     the same codes, which may have been used or have ended since. The owner may be invited before
-    the directory knows of them, and by nobody but the owner: a code gives the account away.
+    the directory knows of them. A code gives the account away, so that nobody but the owner invites
+    the owner, administrators and auditors.
 
     Errors: NOT_FOUND USER_NOT_FOUND with metadata `userId`, and nobody is invited;
-    PERMISSION_DENIED CALLER_NOT_ALLOWED for the owner; INVALID_ARGUMENT INVALID_FIELD;
+    PERMISSION_DENIED CALLER_NOT_ALLOWED, OUT_OF_RANGE; INVALID_ARGUMENT INVALID_FIELD;
     FAILED_PRECONDITION REQUEST_ID_REUSED; UNAVAILABLE SERVICE_UNAVAILABLE while the directory
     does not answer.
     """
@@ -49,15 +121,17 @@ class IdentityServiceStub:
     because the answer was lost, signs the member in as SignInMember would.
 
     Errors: UNAUTHENTICATED CREDENTIALS_REJECTED for a wrong or ended code, one that was used with
-    another password, and unknown corps and members alike; INVALID_ARGUMENT INVALID_FIELD for a
-    weak password; RESOURCE_EXHAUSTED SIGN_INS_EXHAUSTED.
+    another password, and unknown corps and members alike; PERMISSION_DENIED CORP_NOT_ACTIVE, and the
+    code stays good; INVALID_ARGUMENT INVALID_FIELD for a weak password; RESOURCE_EXHAUSTED
+    SIGN_INS_EXHAUSTED.
     """
     SignInMember: _aio.UnaryUnaryMultiCallable[_identity_service_pb2.SignInMemberRequest, _identity_service_pb2.SignInMemberResponse]
     """SignInMember opens a session by password.
 
     Errors: UNAUTHENTICATED CREDENTIALS_REJECTED for an unknown corp, an unknown member and a wrong
-    password alike, after the same time; INVALID_ARGUMENT INVALID_FIELD for a password that is too
-    long; RESOURCE_EXHAUSTED SIGN_INS_EXHAUSTED.
+    password alike, after the same time; PERMISSION_DENIED CORP_NOT_ACTIVE for the right password of
+    a member whose corp is suspended or being deleted; INVALID_ARGUMENT INVALID_FIELD for a password
+    that is too long; RESOURCE_EXHAUSTED SIGN_INS_EXHAUSTED.
     """
     SignInPlatformAdministrator: _aio.UnaryUnaryMultiCallable[_identity_service_pb2.SignInPlatformAdministratorRequest, _identity_service_pb2.SignInPlatformAdministratorResponse]
     """SignInPlatformAdministrator opens a session for somebody who runs the deployment.
@@ -104,10 +178,10 @@ class IdentityServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _identity_service_pb2.VerifyCorpRequest,
         context: _aio.ServicerContext[_identity_service_pb2.VerifyCorpRequest, _abc.Awaitable[_identity_service_pb2.VerifyCorpResponse]],
     ) -> _abc.Awaitable[_identity_service_pb2.VerifyCorpResponse]:
-        """VerifyCorp records that a reviewer confirmed who the corp is. Verifying again changes nothing
-        and returns the corp as it is.
+        """VerifyCorp records that a reviewer confirmed who the corp is, and approves the request for it
+        that is open, if there is one. Verifying again changes nothing and returns the corp as it is.
 
-        Errors: NOT_FOUND CORP_NOT_FOUND; INVALID_ARGUMENT INVALID_FIELD.
+        Errors: NOT_FOUND CORP_NOT_FOUND; INVALID_ARGUMENT INVALID_FIELD; ABORTED ETAG_MISMATCH.
         """
 
     @_abc_1.abstractmethod
@@ -122,6 +196,137 @@ class IdentityServiceServicer(metaclass=_abc_1.ABCMeta):
         """
 
     @_abc_1.abstractmethod
+    def GetCorpProfile(
+        self,
+        request: _identity_service_pb2.GetCorpProfileRequest,
+        context: _aio.ServicerContext[_identity_service_pb2.GetCorpProfileRequest, _abc.Awaitable[_identity_service_pb2.GetCorpProfileResponse]],
+    ) -> _abc.Awaitable[_identity_service_pb2.GetCorpProfileResponse]:
+        """GetCorpProfile returns what outsiders see of any corp whose people can sign in, the own one if
+        `corp_id` is empty.
+
+        Errors: NOT_FOUND CORP_NOT_FOUND, also for suspended corps and those that are being deleted.
+        """
+
+    @_abc_1.abstractmethod
+    def ListCorps(
+        self,
+        request: _identity_service_pb2.ListCorpsRequest,
+        context: _aio.ServicerContext[_identity_service_pb2.ListCorpsRequest, _abc.Awaitable[_identity_service_pb2.ListCorpsResponse]],
+    ) -> _abc.Awaitable[_identity_service_pb2.ListCorpsResponse]:
+        """ListCorps pages through the corps of the deployment, the newest first.
+
+        Errors: INVALID_ARGUMENT INVALID_FIELD, PAGE_TOKEN_INVALID.
+        """
+
+    @_abc_1.abstractmethod
+    def UpdateCorp(
+        self,
+        request: _identity_service_pb2.UpdateCorpRequest,
+        context: _aio.ServicerContext[_identity_service_pb2.UpdateCorpRequest, _abc.Awaitable[_identity_service_pb2.UpdateCorpResponse]],
+    ) -> _abc.Awaitable[_identity_service_pb2.UpdateCorpResponse]:
+        """UpdateCorp changes the corp's own data, at most once per `request_id`. Another name drops the
+        corp's verification and withdraws an open request for it: the label that outsiders see is never
+        put on a name that nobody checked. What a corp is (`kind`) does not change.
+
+        Errors: NOT_FOUND CORP_NOT_FOUND; INVALID_ARGUMENT INVALID_FIELD; ABORTED ETAG_MISMATCH;
+        FAILED_PRECONDITION REQUEST_ID_REUSED.
+        """
+
+    @_abc_1.abstractmethod
+    def SuspendCorp(
+        self,
+        request: _identity_service_pb2.SuspendCorpRequest,
+        context: _aio.ServicerContext[_identity_service_pb2.SuspendCorpRequest, _abc.Awaitable[_identity_service_pb2.SuspendCorpResponse]],
+    ) -> _abc.Awaitable[_identity_service_pb2.SuspendCorpResponse]:
+        """SuspendCorp stops the corp's people from signing in and ends their sessions, at most once per
+        `request_id`; within 2 s no token of theirs is good. A corp that is suspended stays as it is,
+        with the first reason.
+
+        Errors: NOT_FOUND CORP_NOT_FOUND; INVALID_ARGUMENT INVALID_FIELD; FAILED_PRECONDITION
+        REQUEST_ID_REUSED.
+        """
+
+    @_abc_1.abstractmethod
+    def ResumeCorp(
+        self,
+        request: _identity_service_pb2.ResumeCorpRequest,
+        context: _aio.ServicerContext[_identity_service_pb2.ResumeCorpRequest, _abc.Awaitable[_identity_service_pb2.ResumeCorpResponse]],
+    ) -> _abc.Awaitable[_identity_service_pb2.ResumeCorpResponse]:
+        """ResumeCorp lets the people of a suspended corp sign in again, at most once per `request_id`.
+        One that is not suspended stays as it is.
+
+        Errors: NOT_FOUND CORP_NOT_FOUND; INVALID_ARGUMENT INVALID_FIELD; FAILED_PRECONDITION
+        REQUEST_ID_REUSED.
+        """
+
+    @_abc_1.abstractmethod
+    def DeleteCorp(
+        self,
+        request: _identity_service_pb2.DeleteCorpRequest,
+        context: _aio.ServicerContext[_identity_service_pb2.DeleteCorpRequest, _abc.Awaitable[_identity_service_pb2.DeleteCorpResponse]],
+    ) -> _abc.Awaitable[_identity_service_pb2.DeleteCorpResponse]:
+        """DeleteCorp asks for the deletion of a corp, at most once per `request_id`: its people are signed
+        out at once and can't sign in, its data is deleted after a time of grace, on `purge_time`. Until
+        then UndeleteCorp calls it off. Of the corp's members only the owner may. A corp whose deletion
+        was asked for before keeps its `purge_time`.
+
+        Errors: NOT_FOUND CORP_NOT_FOUND; PERMISSION_DENIED CALLER_NOT_ALLOWED; INVALID_ARGUMENT
+        INVALID_FIELD; ABORTED ETAG_MISMATCH; FAILED_PRECONDITION REQUEST_ID_REUSED.
+        """
+
+    @_abc_1.abstractmethod
+    def UndeleteCorp(
+        self,
+        request: _identity_service_pb2.UndeleteCorpRequest,
+        context: _aio.ServicerContext[_identity_service_pb2.UndeleteCorpRequest, _abc.Awaitable[_identity_service_pb2.UndeleteCorpResponse]],
+    ) -> _abc.Awaitable[_identity_service_pb2.UndeleteCorpResponse]:
+        """UndeleteCorp calls the deletion of a corp off, at most once per `request_id`. The corp is what it
+        was before, suspended if it was; its people sign in anew. One whose deletion was not asked for
+        stays as it is.
+
+        Errors: NOT_FOUND CORP_NOT_FOUND; FAILED_PRECONDITION CORP_PURGE_BEGUN once the time of grace is
+        over, REQUEST_ID_REUSED; INVALID_ARGUMENT INVALID_FIELD.
+        """
+
+    @_abc_1.abstractmethod
+    def RequestVerification(
+        self,
+        request: _identity_service_pb2.RequestVerificationRequest,
+        context: _aio.ServicerContext[_identity_service_pb2.RequestVerificationRequest, _abc.Awaitable[_identity_service_pb2.RequestVerificationResponse]],
+    ) -> _abc.Awaitable[_identity_service_pb2.RequestVerificationResponse]:
+        """RequestVerification asks the platform to confirm who the corp is, at most once per `request_id`.
+        It takes the place of a request that is still open.
+
+        Errors: NOT_FOUND CORP_NOT_FOUND; INVALID_ARGUMENT INVALID_FIELD; FAILED_PRECONDITION
+        CORP_VERIFIED for one that is verified, REQUEST_ID_REUSED.
+        """
+
+    @_abc_1.abstractmethod
+    def ListVerificationRequests(
+        self,
+        request: _identity_service_pb2.ListVerificationRequestsRequest,
+        context: _aio.ServicerContext[_identity_service_pb2.ListVerificationRequestsRequest, _abc.Awaitable[_identity_service_pb2.ListVerificationRequestsResponse]],
+    ) -> _abc.Awaitable[_identity_service_pb2.ListVerificationRequestsResponse]:
+        """ListVerificationRequests pages through requests for verification, the oldest first: of all corps
+        for platform administrators, of the own one for its members with the right MANAGE_CORP.
+
+        Errors: NOT_FOUND CORP_NOT_FOUND; PERMISSION_DENIED CALLER_NOT_ALLOWED, OUT_OF_RANGE;
+        INVALID_ARGUMENT INVALID_FIELD, PAGE_TOKEN_INVALID.
+        """
+
+    @_abc_1.abstractmethod
+    def RejectVerification(
+        self,
+        request: _identity_service_pb2.RejectVerificationRequest,
+        context: _aio.ServicerContext[_identity_service_pb2.RejectVerificationRequest, _abc.Awaitable[_identity_service_pb2.RejectVerificationResponse]],
+    ) -> _abc.Awaitable[_identity_service_pb2.RejectVerificationResponse]:
+        """RejectVerification tells a corp why its request was not approved, at most once per `request_id`.
+
+        Errors: NOT_FOUND CORP_NOT_FOUND, VERIFICATION_REQUEST_NOT_FOUND; INVALID_ARGUMENT INVALID_FIELD;
+        FAILED_PRECONDITION VERIFICATION_DECIDED for a request that is not open, REQUEST_ID_REUSED.
+        """
+
+    @_abc_1.abstractmethod
     def CreateInvitations(
         self,
         request: _identity_service_pb2.CreateInvitationsRequest,
@@ -130,10 +335,11 @@ class IdentityServiceServicer(metaclass=_abc_1.ABCMeta):
         """CreateInvitations makes a new code for each member, who must be in the directory; an earlier
         code of the same member ends. At most once per `request_id`: a repeat returns
         the same codes, which may have been used or have ended since. The owner may be invited before
-        the directory knows of them, and by nobody but the owner: a code gives the account away.
+        the directory knows of them. A code gives the account away, so that nobody but the owner invites
+        the owner, administrators and auditors.
 
         Errors: NOT_FOUND USER_NOT_FOUND with metadata `userId`, and nobody is invited;
-        PERMISSION_DENIED CALLER_NOT_ALLOWED for the owner; INVALID_ARGUMENT INVALID_FIELD;
+        PERMISSION_DENIED CALLER_NOT_ALLOWED, OUT_OF_RANGE; INVALID_ARGUMENT INVALID_FIELD;
         FAILED_PRECONDITION REQUEST_ID_REUSED; UNAVAILABLE SERVICE_UNAVAILABLE while the directory
         does not answer.
         """
@@ -149,8 +355,9 @@ class IdentityServiceServicer(metaclass=_abc_1.ABCMeta):
         because the answer was lost, signs the member in as SignInMember would.
 
         Errors: UNAUTHENTICATED CREDENTIALS_REJECTED for a wrong or ended code, one that was used with
-        another password, and unknown corps and members alike; INVALID_ARGUMENT INVALID_FIELD for a
-        weak password; RESOURCE_EXHAUSTED SIGN_INS_EXHAUSTED.
+        another password, and unknown corps and members alike; PERMISSION_DENIED CORP_NOT_ACTIVE, and the
+        code stays good; INVALID_ARGUMENT INVALID_FIELD for a weak password; RESOURCE_EXHAUSTED
+        SIGN_INS_EXHAUSTED.
         """
 
     @_abc_1.abstractmethod
@@ -162,8 +369,9 @@ class IdentityServiceServicer(metaclass=_abc_1.ABCMeta):
         """SignInMember opens a session by password.
 
         Errors: UNAUTHENTICATED CREDENTIALS_REJECTED for an unknown corp, an unknown member and a wrong
-        password alike, after the same time; INVALID_ARGUMENT INVALID_FIELD for a password that is too
-        long; RESOURCE_EXHAUSTED SIGN_INS_EXHAUSTED.
+        password alike, after the same time; PERMISSION_DENIED CORP_NOT_ACTIVE for the right password of
+        a member whose corp is suspended or being deleted; INVALID_ARGUMENT INVALID_FIELD for a password
+        that is too long; RESOURCE_EXHAUSTED SIGN_INS_EXHAUSTED.
         """
 
     @_abc_1.abstractmethod

@@ -1,0 +1,324 @@
+"""What linked corps see of each other: nothing beyond what is shared."""
+
+import uuid
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import grpc
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from nats.aio.client import Client
+
+from calls import call, refusal
+from fakes.directory_corps import Corp, publish_event
+from fakes.directory_writes import Writer
+from fakes.eventually import eventually
+from tieline.api.directory.v1 import linked_corp_service_pb2, linked_corp_service_pb2_grpc
+from tieline.api.identity.v1 import corp_link_pb2, identity_pb2
+from tieline.chassis.ids import new_corp_id, new_uuid7
+from tieline.chassis.postgres import Pool
+from tieline.directory.linked_corps import Share, ShareScope
+from tieline.directory.repositories import linked_corps
+
+Stub = linked_corp_service_pb2_grpc.LinkedCorpServiceStub
+ACTIVE = corp_link_pb2.CORP_LINK_STATE_ACTIVE
+LEFT = corp_link_pb2.CORP_LINK_STATE_LEFT
+CORP_LINK_CHANGED = "tieline.identity.v1.corp_link_changed"
+
+WHOLE = corp_link_pb2.CorpLinkShare(scope=corp_link_pb2.CORP_LINK_SHARE_SCOPE_WHOLE_DIRECTORY)
+NOTHING = corp_link_pb2.CorpLinkShare(scope=corp_link_pb2.CORP_LINK_SHARE_SCOPE_NOTHING)
+
+
+def departments(*ids: int, mobile: bool = False, email: bool = False) -> Any:
+    return corp_link_pb2.CorpLinkShare(
+        scope=corp_link_pb2.CORP_LINK_SHARE_SCOPE_DEPARTMENTS,
+        department_ids=ids,
+        mobile_shared=mobile,
+        email_shared=email,
+    )
+
+
+@dataclass
+class Link:
+    """A link of two corps, told to the directory by events as identity would."""
+
+    stub: Stub
+    broker: Client
+    upper: Corp
+    lower: Corp
+    link_id: str = field(default_factory=lambda: str(uuid.uuid4()))
+    change_number: int = 0
+
+    @property
+    def token(self) -> str:
+        """Of a member of the lower corp, who looks at the upper one."""
+        return self.lower.tokens.member(self.lower.corp_id, "reader")
+
+    async def publish(
+        self,
+        share: corp_link_pb2.CorpLinkShare,
+        state: corp_link_pb2.CorpLinkState.ValueType = ACTIVE,
+        *,
+        change_number: int = 0,
+    ) -> None:
+        """Tell what the upper corp shares; the lower one shares nothing."""
+        self.change_number += 1
+        profiles = [identity_pb2.CorpProfile(corp_id=each.corp_id) for each in self.corps]
+        event = corp_link_pb2.CorpLinkChanged(
+            event_id=new_uuid7(),
+            link=corp_link_pb2.CorpLink(
+                link_id=self.link_id,
+                kind=corp_link_pb2.CORP_LINK_KIND_GROUP,
+                state=state,
+                upper=corp_link_pb2.CorpLinkSide(corp=profiles[0], share=share),
+                lower=corp_link_pb2.CorpLinkSide(corp=profiles[1], share=NOTHING),
+            ),
+            change_number=change_number or self.change_number,
+        )
+        await publish_event(self.broker, CORP_LINK_CHANGED, self.upper.corp_id, event)
+
+    @property
+    def corps(self) -> tuple[Corp, Corp]:
+        return self.upper, self.lower
+
+    async def list_links(self, corp: Corp) -> list[linked_corp_service_pb2.LinkedCorp]:
+        response = await call(
+            self.stub.ListLinkedCorps,
+            linked_corp_service_pb2.ListLinkedCorpsRequest(),
+            corp.tokens.member(corp.corp_id, "reader"),
+        )
+        return list(response.linked_corps)
+
+    async def has_share(self, share: corp_link_pb2.CorpLinkShare) -> bool:
+        return [link.share for link in await self.list_links(self.lower)] == [share]
+
+    async def share(self, share: corp_link_pb2.CorpLinkShare) -> None:
+        """Have the upper corp share this; return when the directory knows."""
+        await self.publish(share)
+        await eventually(lambda: self.has_share(share))
+
+    async def list_members(
+        self, department_id: int = 0
+    ) -> list[linked_corp_service_pb2.LinkedMember]:
+        request = linked_corp_service_pb2.ListLinkedMembersRequest(
+            link_id=self.link_id, department_id=department_id
+        )
+        response = await call(self.stub.ListLinkedMembers, request, self.token)
+        return list(response.members)
+
+    async def list_departments(self) -> dict[int, int]:
+        """Return the parents of the shared departments."""
+        request = linked_corp_service_pb2.ListLinkedDepartmentsRequest(link_id=self.link_id)
+        response = await call(self.stub.ListLinkedDepartments, request, self.token)
+        return {each.department_id: each.parent_department_id for each in response.departments}
+
+
+@pytest.fixture(scope="session")
+async def linked_stub(start_service: Callable[[str], Awaitable[grpc.aio.Channel]]) -> Stub:
+    return Stub(await start_service("directory"))
+
+
+@pytest.fixture
+async def link(
+    linked_stub: Stub, identity_broker: Client, corp: Corp, other_corp: Corp, directory_pool: Pool
+) -> Link:
+    """``corp`` is the upper one: departments 2 and 3 below it, an in 2, bo in 3, chen in both."""
+    writer = Writer(directory_pool, corp.corp_id)
+    await writer.put_department(2, "East")
+    await writer.put_department(3, "Sub", 2)
+    await writer.put_department(4, "West")
+    for user_id, *ids in (("an", 2), ("bo", 3), ("chen", 3, 4), ("du", 4), ("gone", 2)):
+        await writer.put_member(str(user_id), str(user_id).upper(), int(ids[0]))
+        await writer.place_member(str(user_id), [int(each) for each in ids])
+    await writer.leave("gone")
+    return Link(linked_stub, identity_broker, corp, other_corp)
+
+
+async def test_members_and_departments_below_a_shared_department_are_seen(link: Link) -> None:
+    await link.share(departments(2))
+
+    members = await link.list_members()
+
+    assert await link.list_departments() == {2: 0, 3: 2}
+    assert [(each.user_id, list(each.department_ids)) for each in members] == [
+        ("an", [2]),
+        ("bo", [3]),
+        ("chen", [3]),
+    ]
+    assert [each.user_id for each in await link.list_members(2)] == ["an"]
+
+
+async def test_each_side_sees_what_the_other_one_shares(link: Link) -> None:
+    await link.share(WHOLE)
+
+    [of_lower] = await link.list_links(link.lower)
+    [of_upper] = await link.list_links(link.upper)
+
+    assert (of_lower.linked_corp_id, of_lower.upper) == (link.upper.corp_id, True)
+    assert (of_upper.linked_corp_id, of_upper.upper) == (link.lower.corp_id, False)
+    assert of_upper.share == NOTHING
+    assert len(await link.list_departments()) == 4
+    assert [each.user_id for each in await link.list_members()] == [
+        *("an", "bo", "boss", "chen", "du")
+    ]
+
+
+@pytest.mark.parametrize(("mobile", "email"), [(False, False), (True, False), (False, True)])
+async def test_numbers_and_addresses_are_seen_where_they_are_shared(
+    link: Link, directory_pool: Pool, mobile: bool, email: bool
+) -> None:
+    async with directory_pool.acquire() as connection:
+        await connection.execute(
+            """
+            UPDATE directory.members SET mobile = '13800000001', email = 'an@example.com'
+             WHERE corp_id = $1 AND user_id = 'an'
+            """,
+            link.upper.corp_id,
+        )
+    await link.share(departments(2, mobile=mobile, email=email))
+
+    one = await call(
+        link.stub.GetLinkedMember,
+        linked_corp_service_pb2.GetLinkedMemberRequest(link_id=link.link_id, user_id="AN"),
+        link.token,
+    )
+    [listed] = await link.list_members(2)
+
+    assert one.member == listed
+    assert (bool(listed.mobile), bool(listed.email)) == (mobile, email)
+
+
+async def test_what_is_not_shared_is_not_found(link: Link) -> None:
+    await link.share(departments(2))
+
+    for user_id in ("du", "gone", "boss", "nobody"):
+        error = await refusal(
+            link.stub.GetLinkedMember,
+            linked_corp_service_pb2.GetLinkedMemberRequest(link_id=link.link_id, user_id=user_id),
+            link.token,
+        )
+        assert (error.code.name, error.reason) == ("NOT_FOUND", "USER_NOT_FOUND")
+    for department_id in (1, 4, 99):
+        error = await refusal(
+            link.stub.ListLinkedMembers,
+            linked_corp_service_pb2.ListLinkedMembersRequest(
+                link_id=link.link_id, department_id=department_id
+            ),
+            link.token,
+        )
+        assert (error.code.name, error.reason) == ("NOT_FOUND", "DEPARTMENT_NOT_FOUND")
+
+
+async def test_link_that_was_left_shows_nothing_any_more(link: Link) -> None:
+    await link.share(WHOLE)
+
+    await link.publish(WHOLE, LEFT)
+
+    async def is_gone() -> bool:
+        return not await link.list_links(link.lower)
+
+    await eventually(is_gone)
+    error = await refusal(
+        link.stub.ListLinkedMembers,
+        linked_corp_service_pb2.ListLinkedMembersRequest(link_id=link.link_id),
+        link.token,
+    )
+    assert (error.code.name, error.reason) == ("NOT_FOUND", "LINK_NOT_FOUND")
+
+
+async def test_older_event_that_comes_late_brings_no_share_back(link: Link) -> None:
+    await link.share(WHOLE)
+    await link.share(departments(2))
+
+    await link.publish(WHOLE, change_number=1)
+    other = Link(link.stub, link.broker, link.upper, link.lower)
+    await other.publish(NOTHING)
+
+    async def has_both() -> bool:
+        return len(await link.list_links(link.lower)) == 2
+
+    await eventually(has_both)
+    assert await link.list_departments() == {2: 0, 3: 2}
+
+
+async def test_link_of_other_corps_is_not_found(
+    link: Link, make_corp: Callable[[], Awaitable[Corp]]
+) -> None:
+    await link.share(WHOLE)
+    stranger = await make_corp()
+
+    error = await refusal(
+        link.stub.ListLinkedDepartments,
+        linked_corp_service_pb2.ListLinkedDepartmentsRequest(link_id=link.link_id),
+        stranger.tokens.administrator(stranger.corp_id),
+    )
+
+    assert (error.code.name, error.reason) == ("NOT_FOUND", "LINK_NOT_FOUND")
+    assert await link.list_links(stranger) == []
+
+
+async def test_shared_members_are_listed_page_by_page(link: Link) -> None:
+    await link.share(WHOLE)
+    request = linked_corp_service_pb2.ListLinkedMembersRequest(link_id=link.link_id, page_size=2)
+    found = []
+
+    while True:
+        page = await call(link.stub.ListLinkedMembers, request, link.token)
+        found.append([each.user_id for each in page.members])
+        request.page_token = page.next_page_token
+        if not page.next_page_token:
+            break
+
+    assert found == [["an", "bo"], ["boss", "chen"], ["du"]]
+
+
+# Departments 2 to 6, each with the parent that it has; the departments that each member is in.
+trees = st.lists(st.integers(0, 3), min_size=5, max_size=5)
+placements = st.lists(st.sets(st.integers(1, 6), min_size=1, max_size=3), max_size=5)
+shares = st.builds(
+    Share,
+    st.sampled_from(ShareScope),
+    st.frozensets(st.integers(1, 7), max_size=3),
+)
+
+
+@settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(tree=trees, places=placements, share=shares)
+async def test_no_query_shows_anything_beyond_the_share(
+    tree: list[int], places: list[set[int]], share: Share, directory_pool: Pool
+) -> None:
+    writer = Writer(directory_pool, new_corp_id())
+    await writer.create_corp()
+    ways = {1: frozenset({1})}
+    for department_id, choice in enumerate(tree, start=2):
+        parent = 1 + choice % len(ways)
+        await writer.put_department(department_id, "D", parent)
+        ways[department_id] = ways[parent] | {department_id}
+    for number, ids in enumerate(places):
+        await writer.put_member(f"m{number}", "M", min(ids))
+        await writer.place_member(f"m{number}", sorted(ids))
+
+    async with directory_pool.acquire() as connection:
+        seen = await linked_corps.list_shared_department_ids(connection, writer.corp_id, share)
+        listed = await linked_corps.list_departments(
+            connection, writer.corp_id, seen, after=0, limit=100
+        )
+        member_ids = await linked_corps.list_member_ids(
+            connection, writer.corp_id, seen, after="", limit=100
+        )
+        found = await linked_corps.find_members(
+            connection, writer.corp_id, seen, [f"m{number}" for number in range(5)]
+        )
+
+    shared = {department_id for department_id, way in ways.items() if share.covers(way)}
+    assert {each.department_id for each in listed} == shared == set(seen)
+    assert {each.parent_department_id for each in listed} <= shared | {0}
+    expected = {
+        f"m{number}": sorted(ids & shared) for number, ids in enumerate(places) if ids & shared
+    }
+    assert {user_id: list(each.department_ids) for user_id, each in found.items()} == expected
+    assert member_ids == sorted(expected)

@@ -1,0 +1,40 @@
+"""Statements that are asked often look rows up, however large the tables become."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from plans import explain, new_database, reads_by_index_alone
+from tieline.chassis.postgres import Connection
+from tieline.directory.repositories import departments, departures, lookups, members, tags
+
+
+@pytest.fixture(scope="module")
+async def connection(postgres_admin_dsn: str, worker_id: str) -> AsyncIterator[Connection]:
+    name = f"directory_plans_{worker_id}"
+    async with new_database(postgres_admin_dsn, name, "directory") as within:
+        yield within
+
+
+ASKED: dict[str, Callable[[Any], Awaitable[object]]] = {
+    "members": lambda c: members.find_members(c, "ww", ["li"]),
+    "a page of ids": lambda c: members.list_member_ids(c, "ww", after=("", 0), limit=9),
+    "who is in a department": lambda c: members.find_in_department(c, "ww", 1, ["li"]),
+    "who has a number": lambda c: lookups.find_by_mobile(c, "ww", "138"),
+    "who has an address": lambda c: lookups.find_by_email(c, "ww", "li@example.com"),
+    "who reports to whom": lambda c: departures.find_reports(c, "ww", ["li"]),
+    "a department's children": lambda c: departments.has_children(c, "ww", 1),
+    "a department's members": lambda c: departments.has_members(c, "ww", 1),
+    "a path": lambda c: departments.find_sibling_by_name(c, "ww", "East"),
+    "a page of tags": lambda c: tags.list_tags(c, "ww", after_tag_id=0, limit=9),
+    "a tag's departments": lambda c: tags.list_tagged_departments(c, "ww", 1, after=0, limit=9),
+    "a tag's members": lambda c: tags.list_tagged_members(c, "ww", 1, after="", limit=9),
+}
+
+
+@pytest.mark.parametrize("asked", ASKED)
+async def test_rows_are_looked_up(connection: Connection, asked: str) -> None:
+    plan = await explain(connection, ASKED[asked])
+
+    assert reads_by_index_alone(plan), plan

@@ -1,0 +1,118 @@
+"""Members asked for one by one are read together, each as it is after it was asked for."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from tieline.chassis.errors import UnavailableError
+from tieline.directory.member_reader import MemberReader
+from tieline.directory.members import Member
+
+
+class FakePool:
+    """Stands in for the pool, the connection and the table of one corp."""
+
+    def __init__(self) -> None:
+        self.names = {"li": "Li", "wang": "Wang"}
+        self.queries: list[tuple[str, set[str]]] = []
+        self.error: Exception | None = None
+        self.is_open = asyncio.Event()
+        self.is_open.set()
+
+    @asynccontextmanager
+    async def acquire(self) -> AsyncIterator["FakePool"]:
+        yield self
+
+    async def fetch(self, _: str, corp_id: str, user_ids: list[str]) -> list[Any]:
+        self.queries.append((corp_id, set(user_ids)))
+        if self.error is not None:
+            raise self.error
+        found = [
+            FakeRecord(user_id, self.names[user_id])
+            for user_id in user_ids
+            if user_id in self.names
+        ]
+        await self.is_open.wait()
+        return found
+
+
+class FakeRecord(dict[str, Any]):
+    """A row of the members' query."""
+
+    def __init__(self, user_id: str, name: str) -> None:
+        member = Member(user_id, name)
+        fields = [field for field in Member.__slots__ if field != "departments"]
+        super().__init__({field: getattr(member, field) for field in fields})
+        self.update(department_ids=None, orders=None, are_leader=None)
+
+
+@pytest.fixture
+def pool() -> FakePool:
+    return FakePool()
+
+
+@pytest.fixture
+def reader(pool: FakePool) -> MemberReader:
+    return MemberReader(pool)  # type: ignore[arg-type]  # has what the reader uses
+
+
+async def name_of(reader: MemberReader, user_id: str, corp_id: str = "ww1") -> str | None:
+    member = await reader.find(corp_id, user_id)
+    return None if member is None else member.name
+
+
+async def test_what_arrives_while_a_query_runs_is_read_by_the_next(
+    pool: FakePool, reader: MemberReader
+) -> None:
+    pool.is_open.clear()
+    first = asyncio.create_task(name_of(reader, "li"))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    pool.names["li"] = "Li Na"
+    others = [asyncio.create_task(name_of(reader, user_id)) for user_id in ("li", "wang", "no")]
+    await asyncio.sleep(0)
+
+    pool.is_open.set()
+
+    # The first one was read before the change; nobody who asked after it gets what was before.
+    assert await first == "Li"
+    assert await asyncio.gather(*others) == ["Li Na", "Wang", None]
+    assert pool.queries == [("ww1", {"li"}), ("ww1", {"li", "wang", "no"})]
+
+
+async def test_corps_do_not_wait_for_each_other(pool: FakePool, reader: MemberReader) -> None:
+    names = await asyncio.gather(name_of(reader, "li", "ww1"), name_of(reader, "li", "ww2"))
+
+    assert set(names) == {"Li"}
+    assert pool.queries == [("ww1", {"li"}), ("ww2", {"li"})]
+
+
+async def test_error_reaches_all_who_waited_and_nobody_after_them(
+    pool: FakePool, reader: MemberReader
+) -> None:
+    pool.error = UnavailableError("DATABASE_UNAVAILABLE", "away")
+    outcomes = await asyncio.gather(
+        name_of(reader, "li"), name_of(reader, "wang"), return_exceptions=True
+    )
+    pool.error = None
+
+    assert all(isinstance(outcome, UnavailableError) for outcome in outcomes)
+    assert await name_of(reader, "li") == "Li"
+
+
+async def test_who_gives_up_keeps_nobody_else_from_an_answer(
+    pool: FakePool, reader: MemberReader
+) -> None:
+    pool.is_open.clear()
+    tasks = [asyncio.create_task(name_of(reader, user_id)) for user_id in ("li", "wang")]
+    await asyncio.sleep(0)
+    tasks[0].cancel()
+
+    pool.is_open.set()
+
+    assert await tasks[1] == "Wang"
+    assert await name_of(reader, "li") == "Li"
+    assert tasks[0].cancelled()
