@@ -13,6 +13,7 @@ from bench import (
     demo_import,
     directory_changes,
     directory_get_member,
+    directory_search,
     limits,
     platform_up,
 )
@@ -24,6 +25,7 @@ BENCHMARKS: tuple[Benchmark, ...] = (
     *platform_up.BENCHMARKS,
     *demo_import.BENCHMARKS,
     *directory_get_member.BENCHMARKS,
+    *directory_search.BENCHMARKS,
     *directory_changes.BENCHMARKS,
 )
 

@@ -26,6 +26,7 @@ from tieline.api.directory.v1 import (
     attribute_pb2,
     directory_pb2,
     school_pb2,
+    visibility_pb2,
 )
 from tieline.api.directory.v1 import attribute_service_pb2 as attributes
 from tieline.api.directory.v1 import change_service_pb2 as directory_changes
@@ -35,6 +36,7 @@ from tieline.api.directory.v1 import linked_corp_service_pb2 as linked
 from tieline.api.directory.v1 import member_service_pb2 as members
 from tieline.api.directory.v1 import school_service_pb2 as school
 from tieline.api.directory.v1 import tag_service_pb2 as tags
+from tieline.api.directory.v1 import visibility_service_pb2 as visibility
 from tieline.api.identity.v1 import app_pb2, corp_link_pb2, identity_pb2
 from tieline.api.identity.v1 import app_service_pb2 as apps
 from tieline.api.identity.v1 import audit_service_pb2 as audit
@@ -52,7 +54,17 @@ from tieline.demo.channel import Channel
 
 MODULES = (
     *(identity, corp_link, role, audit, sessions, apps, signing_keys),
-    *(directory, departments, members, attributes, tags, directory_changes, school, linked),
+    *(
+        directory,
+        departments,
+        members,
+        attributes,
+        tags,
+        directory_changes,
+        school,
+        linked,
+        visibility,
+    ),
     *(messaging, contacts, payments),
 )
 PLATFORM = principal_pb2.PRINCIPAL_KIND_PLATFORM_ADMINISTRATOR
@@ -81,6 +93,7 @@ class World:
     colleague_id: str
     department_id: int
     tag_id: int
+    rule_id: str
     conversation_id: str
     group_id: str
     contact_code: str
@@ -107,6 +120,7 @@ class World:
             self.owner.tokens.session_id,
             self.app.name,
             self.app.secrets[0].secret_id,
+            self.rule_id,
             STUDENT_NAME,
             PARENT_MOBILE,
             self.link_id,
@@ -435,6 +449,33 @@ REQUESTS: dict[str, Request] = {
     "TagService.ListTagMembers": lambda w: tags.ListTagMembersRequest(
         corp_id=w.corp_id, tag_id=w.tag_id
     ),
+    "VisibilityService.CreateVisibilityRule": lambda w: visibility.CreateVisibilityRuleRequest(
+        request_id=_new_id(),
+        corp_id=w.corp_id,
+        rule=visibility_pb2.VisibilityRule(
+            display_name="Theirs",
+            kind=visibility_pb2.VISIBILITY_RULE_KIND_HIDDEN,
+            targets=visibility_pb2.VisibilityScope(user_ids=[w.colleague_id]),
+        ),
+    ),
+    "VisibilityService.GetVisibilityRule": lambda w: visibility.GetVisibilityRuleRequest(
+        corp_id=w.corp_id, rule_id=w.rule_id
+    ),
+    "VisibilityService.ListVisibilityRules": lambda w: visibility.ListVisibilityRulesRequest(
+        corp_id=w.corp_id
+    ),
+    "VisibilityService.UpdateVisibilityRule": lambda w: visibility.UpdateVisibilityRuleRequest(
+        request_id=_new_id(),
+        corp_id=w.corp_id,
+        rule=visibility_pb2.VisibilityRule(rule_id=w.rule_id, display_name="Theirs"),
+        update_mask=FieldMask(paths=["display_name"]),
+    ),
+    "VisibilityService.DeleteVisibilityRule": lambda w: visibility.DeleteVisibilityRuleRequest(
+        request_id=_new_id(), corp_id=w.corp_id, rule_id=w.rule_id
+    ),
+    "VisibilityService.CheckVisibility": lambda w: visibility.CheckVisibilityRequest(
+        corp_id=w.corp_id, viewer_user_id="owner", user_id=w.colleague_id
+    ),
     "MessagingService.CreateConversation": lambda w: messaging.CreateConversationRequest(
         request_id=_new_id(),
         corp_id=w.corp_id,
@@ -590,6 +631,17 @@ async def world(tieline: Tieline, platform: PlatformProcess) -> World:
         )
     )
     channel = await Channel.open(administrator, "Channel")
+    rule = await owner.visibility.CreateVisibilityRule(
+        visibility.CreateVisibilityRuleRequest(
+            rule=visibility_pb2.VisibilityRule(
+                display_name="Ours",
+                kind=visibility_pb2.VISIBILITY_RULE_KIND_HIDES_FIELDS,
+                subjects=visibility_pb2.VisibilityScope(everybody=True),
+                targets=visibility_pb2.VisibilityScope(user_ids=["wang.fang"]),
+                fields=[visibility_pb2.HIDEABLE_FIELD_MOBILE],
+            )
+        )
+    )
     return World(
         endpoints=Endpoints.read(platform.data.path / "endpoints.json"),
         administrator=administrator,
@@ -597,6 +649,7 @@ async def world(tieline: Tieline, platform: PlatformProcess) -> World:
         corp_id=corp_id,
         colleague_id="wang.fang",
         department_id=_CHOSEN_ID,
+        rule_id=rule.rule.rule_id,
         tag_id=_CHOSEN_ID,
         conversation_id=conversation_id,
         group_id=group_id,

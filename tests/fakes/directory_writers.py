@@ -19,6 +19,7 @@ from tieline.api.directory.v1 import (
     member_service_pb2_grpc,
     tag_service_pb2,
     tag_service_pb2_grpc,
+    visibility_service_pb2_grpc,
 )
 from tieline.chassis.ids import new_uuid7
 from tieline.client.errors import TielineError
@@ -37,6 +38,7 @@ class Writer:
             member_service_pb2_grpc.MemberServiceStub(channel),
             attribute_service_pb2_grpc.AttributeServiceStub(channel),
             tag_service_pb2_grpc.TagServiceStub(channel),
+            visibility_service_pb2_grpc.VisibilityServiceStub(channel),
         )
 
     def signed_in_as(self, token: str) -> "Writer":

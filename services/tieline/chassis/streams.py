@@ -72,6 +72,8 @@ DURABLES = (
         "directory",
         "IDENTITY",
         (
+            "tieline.identity.v1.app_changed",
+            "tieline.identity.v1.app_deleted",
             "tieline.identity.v1.corp_created",
             "tieline.identity.v1.corp_link_changed",
             "tieline.identity.v1.member_activated",

@@ -26,6 +26,7 @@ from tieline.api.directory.v1 import (
     member_service_pb2_grpc,
     school_service_pb2_grpc,
     tag_service_pb2_grpc,
+    visibility_service_pb2_grpc,
 )
 from tieline.api.identity.v1 import (
     app_service_pb2_grpc,
@@ -170,6 +171,11 @@ class _Stubs:
     def tags(self) -> tag_service_pb2_grpc.TagServiceStub:
         """Tags of members and departments."""
         return tag_service_pb2_grpc.TagServiceStub(self._channel("directory"))
+
+    @cached_property
+    def visibility(self) -> visibility_service_pb2_grpc.VisibilityServiceStub:
+        """Who sees whom."""
+        return visibility_service_pb2_grpc.VisibilityServiceStub(self._channel("directory"))
 
     @cached_property
     def messaging(self) -> messaging_service_pb2_grpc.MessagingServiceStub:

@@ -4,7 +4,11 @@ Owns departments, members, attributes and tags, and its own picture of which cor
 identity's events. Who may sign in is identity's; here belongs everybody whom the corp lists,
 invited or not, and the names of those who left.
 
-    a read     ``…_servicer``, ``repositories``; members one by one: ``member_reader``
+    a read     ``…_servicer``, ``viewers`` (what the caller sees, by the rules of ``visibility``),
+               ``repositories``, ``reads`` and ``disclosure`` (what of it the caller gets): no
+               result leaves by another way; members one by one: ``member_reader``
+    a search   ``member_search``, ``search`` (the closest matches first), ``search_terms``;
+               ``search_index`` makes members searchable behind whoever changes them
     a write    ``…_servicer`` and its fields (``…_messages``, ``member_fields``), ``corp_writes``
                (lock, numbers of changes, events, audit), ``…_changes`` (what is done), the rules
                (``department_tree``, ``members``, ``attributes``, ``tags``, ``limits``),
@@ -13,8 +17,8 @@ invited or not, and the names of those who left.
                ``csv_rows`` (bytes to records), ``member_rows`` (records to rows),
                ``import_batches`` (what of them to write), ``departments``, ``repositories``
 
-``consumer`` hears of new corps and of members who accept an invitation; ``answers`` is what the
-other services ask.
+``consumer`` hears of new corps, of changed apps and of members who accept an invitation;
+``answers`` is what the other services ask.
 
 Beside them: the feed of changes (``changes`` the rules, ``changes_feed`` a page, ``changes_hub``
 who waits for more, ``changes_purge`` what is forgotten), schools (``schools`` and ``students`` the

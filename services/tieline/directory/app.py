@@ -22,6 +22,8 @@ from tieline.api.directory.v1 import (
     school_service_pb2_grpc,
     tag_service_pb2,
     tag_service_pb2_grpc,
+    visibility_service_pb2,
+    visibility_service_pb2_grpc,
 )
 from tieline.chassis.events import consuming
 from tieline.chassis.grpc_server import Served
@@ -29,6 +31,7 @@ from tieline.chassis.requests import answering
 from tieline.chassis.runtime import ServiceRuntime, service_runtime
 from tieline.chassis.streams import durables_of
 from tieline.directory.answers import build_handlers
+from tieline.directory.app_ranges import IdentityAppRanges
 from tieline.directory.attribute_servicer import AttributeServicer
 from tieline.directory.changes_feed import ChangesFeed
 from tieline.directory.changes_hub import ChangesHub
@@ -40,9 +43,12 @@ from tieline.directory.linked_corps_servicer import LinkedCorpServicer
 from tieline.directory.member_servicer import MemberServicer
 from tieline.directory.repositories import SCHEMA
 from tieline.directory.schools_servicer import SchoolServicer
+from tieline.directory.search_index import indexing
 from tieline.directory.servicer import DirectoryServicer
 from tieline.directory.settings import DirectorySettings
 from tieline.directory.tag_servicer import TagServicer
+from tieline.directory.viewers import Viewers
+from tieline.directory.visibility_servicer import VisibilityServicer
 
 SETTINGS = DirectorySettings
 
@@ -58,6 +64,7 @@ async def role(settings: DirectorySettings) -> AsyncIterator[None]:
             await stack.enter_async_context(
                 consuming(runtime.broker, runtime.pool, SCHEMA, durable, HANDLERS)
             )
+        await stack.enter_async_context(indexing(runtime.pool))
         retention = dt.timedelta(days=settings.removal_retention_days)
         await stack.enter_async_context(purging(runtime.pool, retention))
         feed = ChangesFeed(runtime.pool, runtime.page_tokens)
@@ -70,20 +77,21 @@ async def role(settings: DirectorySettings) -> AsyncIterator[None]:
 
 def _services(runtime: ServiceRuntime) -> list[Served[Any]]:
     pool, page_tokens = runtime.pool, runtime.page_tokens
+    viewers = Viewers(pool, IdentityAppRanges(runtime.broker))
     return [
         Served(
             directory_service_pb2_grpc.add_DirectoryServiceServicer_to_server,
-            DirectoryServicer(pool, page_tokens),
+            DirectoryServicer(pool, page_tokens, viewers),
             directory_service_pb2.DESCRIPTOR.services_by_name["DirectoryService"],
         ),
         Served(
             department_service_pb2_grpc.add_DepartmentServiceServicer_to_server,
-            DepartmentServicer(pool),
+            DepartmentServicer(pool, viewers),
             department_service_pb2.DESCRIPTOR.services_by_name["DepartmentService"],
         ),
         Served(
             member_service_pb2_grpc.add_MemberServiceServicer_to_server,
-            MemberServicer(pool, page_tokens),
+            MemberServicer(pool, page_tokens, viewers),
             member_service_pb2.DESCRIPTOR.services_by_name["MemberService"],
         ),
         Served(
@@ -93,8 +101,13 @@ def _services(runtime: ServiceRuntime) -> list[Served[Any]]:
         ),
         Served(
             tag_service_pb2_grpc.add_TagServiceServicer_to_server,
-            TagServicer(pool, page_tokens),
+            TagServicer(pool, page_tokens, viewers),
             tag_service_pb2.DESCRIPTOR.services_by_name["TagService"],
+        ),
+        Served(
+            visibility_service_pb2_grpc.add_VisibilityServiceServicer_to_server,
+            VisibilityServicer(pool, page_tokens, viewers),
+            visibility_service_pb2.DESCRIPTOR.services_by_name["VisibilityService"],
         ),
     ]
 

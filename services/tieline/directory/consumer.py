@@ -1,6 +1,6 @@
 """Other services' events, as the directory takes them in."""
 
-from tieline.api.identity.v1 import corp_link_pb2, identity_pb2
+from tieline.api.identity.v1 import app_pb2, corp_link_pb2, identity_pb2
 from tieline.chassis.events import EventHandler, ReceivedEvent
 from tieline.chassis.postgres import Connection
 from tieline.directory.corp_writes import CorpWrite
@@ -8,7 +8,7 @@ from tieline.directory.departments import ROOT_DEPARTMENT_ID
 from tieline.directory.linked_corps_messages import read_sides
 from tieline.directory.member_changes import activate_member
 from tieline.directory.members import member_key
-from tieline.directory.repositories import corps, linked_corps, member_writes
+from tieline.directory.repositories import app_ranges, corps, linked_corps, member_writes
 
 
 async def add_corp(connection: Connection, received: ReceivedEvent) -> None:
@@ -40,6 +40,18 @@ async def note_activation(connection: Connection, received: ReceivedEvent) -> No
     await write.finish()
 
 
+async def forget_changed_app(connection: Connection, received: ReceivedEvent) -> None:
+    """Have identity asked anew what the app may see; a repeat has it asked once more."""
+    app = received.decode(app_pb2.AppChanged).app
+    await app_ranges.forget(connection, app.corp_id, str(app.agent_id))
+
+
+async def forget_deleted_app(connection: Connection, received: ReceivedEvent) -> None:
+    """As ``forget_changed_app``: identity answers that the app is not there."""
+    event = received.decode(app_pb2.AppDeleted)
+    await app_ranges.forget(connection, event.corp_id, str(event.agent_id))
+
+
 async def note_link(connection: Connection, received: ReceivedEvent) -> None:
     """Keep both sides of a link as they are now; an older event that comes late changes nothing."""
     event = received.decode(corp_link_pb2.CorpLinkChanged)
@@ -48,6 +60,8 @@ async def note_link(connection: Connection, received: ReceivedEvent) -> None:
 
 
 HANDLERS: dict[str, EventHandler] = {
+    "tieline.identity.v1.app_changed": forget_changed_app,
+    "tieline.identity.v1.app_deleted": forget_deleted_app,
     "tieline.identity.v1.corp_created": add_corp,
     "tieline.identity.v1.corp_link_changed": note_link,
     "tieline.identity.v1.member_activated": note_activation,

@@ -1,6 +1,6 @@
 """DepartmentService: translates between protobuf and the rules, nothing else."""
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator
 
 from tieline.api.directory.v1 import (
     department_service_pb2,
@@ -20,10 +20,11 @@ from tieline.directory.department_messages import (
 )
 from tieline.directory.departments import (
     ROOT_DEPARTMENT_ID,
-    Department,
     department_not_found_error,
 )
+from tieline.directory.reads import get_departments, show_departments
 from tieline.directory.repositories import departments
+from tieline.directory.viewers import Viewers
 
 MAX_BATCH_DEPARTMENT_IDS = 1000
 
@@ -34,8 +35,9 @@ _SUBTREE_PAGE = 1000
 class DepartmentServicer(department_service_pb2_grpc.DepartmentServiceServicer):
     """Keeps the departments of its callers' corps."""
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: Pool, viewers: Viewers) -> None:
         self._pool = pool
+        self._viewers = viewers
 
     async def CreateDepartment(
         self, request: department_service_pb2.CreateDepartmentRequest, context: Context
@@ -69,7 +71,7 @@ class DepartmentServicer(department_service_pb2_grpc.DepartmentServiceServicer):
     ) -> department_service_pb2.GetDepartmentResponse:
         """Return one department."""
         corp_id = current_principal().require_corp(request.corp_id)
-        [department] = await self._get_departments(corp_id, [request.department_id])
+        [department] = await get_departments(self._viewers, corp_id, [request.department_id])
         return department_service_pb2.GetDepartmentResponse(department=to_department(department))
 
     async def BatchGetDepartments(
@@ -81,20 +83,10 @@ class DepartmentServicer(department_service_pb2_grpc.DepartmentServiceServicer):
             raise InvalidArgumentError(
                 {"department_ids": f"must be 1 to {MAX_BATCH_DEPARTMENT_IDS}"}
             )
-        found = await self._get_departments(corp_id, request.department_ids)
+        found = await get_departments(self._viewers, corp_id, request.department_ids)
         return department_service_pb2.BatchGetDepartmentsResponse(
             departments=map(to_department, found)
         )
-
-    async def _get_departments(
-        self, corp_id: str, department_ids: Sequence[int]
-    ) -> list[Department]:
-        async with self._pool.acquire() as connection:
-            found = await departments.find_departments(connection, corp_id, department_ids)
-        for department_id in department_ids:
-            if department_id not in found:
-                raise department_not_found_error(department_id)
-        return [found[department_id] for department_id in department_ids]
 
     async def GetSubtree(
         self, request: department_service_pb2.GetSubtreeRequest, context: Context
@@ -103,8 +95,9 @@ class DepartmentServicer(department_service_pb2_grpc.DepartmentServiceServicer):
         corp_id = current_principal().require_corp(request.corp_id)
         department_id = request.department_id or ROOT_DEPARTMENT_ID
         # Read whole: no connection waits for a caller who reads slowly.
-        async with self._pool.acquire() as connection:
-            found = await departments.list_subtree(connection, corp_id, department_id)
+        async with self._viewers.reading(current_principal(), corp_id) as (connection, viewer):
+            listed = await departments.list_subtree(connection, corp_id, department_id)
+            found = await show_departments(connection, viewer, listed)
         if not found:
             raise department_not_found_error(department_id)
         for start in range(0, len(found), _SUBTREE_PAGE):

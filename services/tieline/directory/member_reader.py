@@ -20,7 +20,7 @@ _MAX_BATCH = 200
 @dataclass(slots=True, eq=False)
 class _Waiting:
     user_id: str
-    answer: asyncio.Future[Member | None]
+    answer: asyncio.Future[tuple[Member | None, bool]]
 
 
 class MemberReader:
@@ -33,8 +33,11 @@ class MemberReader:
         # The loop holds its tasks weakly.
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def find(self, corp_id: str, user_id: str) -> Member | None:
-        """Return the member as it is at some moment between now and the answer, or None."""
+    async def find(self, corp_id: str, user_id: str) -> tuple[Member | None, bool]:
+        """Return the member as it is at some moment between now and the answer, or None.
+
+        And whether the corp had no visibility rules at that moment.
+        """
         waiting = _Waiting(user_id, asyncio.get_running_loop().create_future())
         queue = self._waiting.get(corp_id)
         if queue is None:
@@ -58,7 +61,7 @@ class MemberReader:
             return
         try:
             async with self._pool.acquire() as connection:
-                found = await members.find_members(
+                found, is_open = await members.find_members_openly(
                     connection, corp_id, {each.user_id for each in batch}
                 )
         except Exception as error:
@@ -69,4 +72,4 @@ class MemberReader:
         for each in batch:
             # Who is cancelled meanwhile is answered no more.
             if not each.answer.done():
-                each.answer.set_result(found.get(each.user_id))
+                each.answer.set_result((found.get(each.user_id), is_open))

@@ -14,7 +14,7 @@ from tieline.directory.corp_writes import CorpWrite, written_once
 from tieline.directory.masks import check_mask
 from tieline.directory.member_changes import MemberChange
 from tieline.directory.member_fields import RULES, read_member, read_values
-from tieline.directory.member_lookup import look_up
+from tieline.directory.member_lookup import BY_EMAIL, BY_MOBILE, look_up
 from tieline.directory.member_messages import to_member
 from tieline.directory.members import (
     EMAIL_PATTERN,
@@ -23,7 +23,8 @@ from tieline.directory.members import (
     MOBILE_RULE,
     member_key,
 )
-from tieline.directory.repositories import lookups, members
+from tieline.directory.repositories import members
+from tieline.directory.viewers import Viewers
 
 # The open API's.
 MAX_DELETIONS = 200
@@ -35,9 +36,10 @@ MAX_UPDATES = 100
 class MemberServicer(member_service_pb2_grpc.MemberServiceServicer):
     """Changes the members of its callers' corps."""
 
-    def __init__(self, pool: Pool, page_tokens: PageTokens) -> None:
+    def __init__(self, pool: Pool, page_tokens: PageTokens, viewers: Viewers) -> None:
         self._pool = pool
         self._page_tokens = page_tokens
+        self._viewers = viewers
 
     async def CreateMember(
         self, request: member_service_pb2.CreateMemberRequest, context: Context
@@ -157,10 +159,11 @@ class MemberServicer(member_service_pb2_grpc.MemberServiceServicer):
         corp_id = current_principal().require_corp(request.corp_id)
         size = page_size(request.page_size, default=1000, maximum=10_000)
         position = self._page_tokens.decode(request.page_token, request) or ["", 0]
-        async with self._pool.acquire() as connection:
+        async with self._viewers.reading(current_principal(), corp_id) as (connection, viewer):
             listed = await members.list_member_ids(
                 connection,
                 corp_id,
+                viewer=viewer,
                 after=(str(position[0]), int(position[1])),
                 limit=size + 1,
             )
@@ -169,6 +172,7 @@ class MemberServicer(member_service_pb2_grpc.MemberServiceServicer):
             member_ids=[
                 member_service_pb2.MemberId(user_id=user_id, department_id=department_id)
                 for user_id, department_id in page
+                if viewer.can_see_department(department_id)
             ],
             next_page_token=next_page_token,
         )
@@ -180,7 +184,7 @@ class MemberServicer(member_service_pb2_grpc.MemberServiceServicer):
         corp_id = current_principal().require_corp(request.corp_id)
         if not MOBILE_PATTERN.fullmatch(request.mobile):
             raise InvalidArgumentError({"mobile": MOBILE_RULE})
-        user_id = await look_up(self._pool, corp_id, lookups.find_by_mobile, request.mobile)
+        user_id = await look_up(self._pool, self._viewers, corp_id, BY_MOBILE, request.mobile)
         return member_service_pb2.GetMemberIdByMobileResponse(user_id=user_id)
 
     async def GetMemberIdByEmail(
@@ -190,7 +194,7 @@ class MemberServicer(member_service_pb2_grpc.MemberServiceServicer):
         corp_id = current_principal().require_corp(request.corp_id)
         if not EMAIL_PATTERN.fullmatch(request.email):
             raise InvalidArgumentError({"email": EMAIL_RULE})
-        user_id = await look_up(self._pool, corp_id, lookups.find_by_email, request.email)
+        user_id = await look_up(self._pool, self._viewers, corp_id, BY_EMAIL, request.email)
         return member_service_pb2.GetMemberIdByEmailResponse(user_id=user_id)
 
 

@@ -125,9 +125,12 @@ class SearchPosition(NamedTuple):
     """Where a member stands among a search's results."""
 
     closeness: int
-    """0 for an exact match, 1 for a prefix, 2 for the rest."""
+    """0 where a field begins with the query, 1 a later part of one, 2 where one holds it, 3 where
+    the path of a department does."""
 
-    name_folded: str
+    key: str
+    """What the order is by among those who are as close."""
+
     user_id: str
 
 

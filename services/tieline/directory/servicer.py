@@ -12,7 +12,7 @@ from tieline.chassis.calls import current_principal
 from tieline.chassis.errors import (
     InvalidArgumentError,
 )
-from tieline.chassis.fields import check_text, check_user_id, raise_violations
+from tieline.chassis.fields import check_user_id, raise_violations
 from tieline.chassis.grpc_context import Context
 from tieline.chassis.page_tokens import PageTokens, page_size
 from tieline.chassis.postgres import Connection, Pool
@@ -21,19 +21,16 @@ from tieline.directory.departments import department_not_found_error
 from tieline.directory.import_stream import MemberImport
 from tieline.directory.member_messages import STATES, count_fitting, to_member
 from tieline.directory.member_reader import MemberReader
+from tieline.directory.member_search import MemberSearch
 from tieline.directory.members import (
-    BEFORE_ALL_RESULTS,
     LISTED_STATES,
-    MAX_QUERY_CHARACTERS,
-    Member,
     MemberState,
-    SearchPosition,
-    fold,
-    member_key,
-    user_not_found_error,
 )
+from tieline.directory.reads import get_member, get_members, show_departments, show_members
 from tieline.directory.repositories import corps, departments, members
 from tieline.directory.upload import read_chunks, read_config
+from tieline.directory.viewers import Viewers
+from tieline.directory.visibility import Viewer
 
 MAX_BATCH_USER_IDS = 1000
 
@@ -41,10 +38,12 @@ MAX_BATCH_USER_IDS = 1000
 class DirectoryServicer(directory_service_pb2_grpc.DirectoryServiceServicer):
     """Answers for the corps of its callers."""
 
-    def __init__(self, pool: Pool, page_tokens: PageTokens) -> None:
+    def __init__(self, pool: Pool, page_tokens: PageTokens, viewers: Viewers) -> None:
         self._pool = pool
         self._page_tokens = page_tokens
+        self._viewers = viewers
         self._reader = MemberReader(pool)
+        self._search = MemberSearch(pool, page_tokens, viewers)
 
     async def ImportMembers(
         self,
@@ -75,9 +74,7 @@ class DirectoryServicer(directory_service_pb2_grpc.DirectoryServiceServicer):
         violations: dict[str, str] = {}
         check_user_id(request.user_id, "user_id", violations)
         raise_violations(violations)
-        member = await self._reader.find(corp_id, member_key(request.user_id))
-        if member is None:
-            raise user_not_found_error(request.user_id)
+        member = await get_member(self._reader, self._viewers, corp_id, request.user_id)
         return directory_service_pb2.GetMemberResponse(member=to_member(member))
 
     async def BatchGetMembers(
@@ -93,7 +90,8 @@ class DirectoryServicer(directory_service_pb2_grpc.DirectoryServiceServicer):
         for index, user_id in enumerate(request.user_ids):
             check_user_id(user_id, f"user_ids[{index}]", violations)
         raise_violations(violations)
-        found = [to_member(each) for each in await self._get_members(corp_id, request.user_ids)]
+        shown = await get_members(self._viewers, corp_id, request.user_ids)
+        found = [to_member(member) for member in shown]
         fitting = count_fitting(found)
         if fitting < len(found):
             raise InvalidArgumentError(
@@ -101,40 +99,13 @@ class DirectoryServicer(directory_service_pb2_grpc.DirectoryServiceServicer):
             )
         return directory_service_pb2.BatchGetMembersResponse(members=found)
 
-    async def _get_members(self, corp_id: str, user_ids: Sequence[str]) -> list[Member]:
-        keys = [member_key(user_id) for user_id in user_ids]
-        async with self._pool.acquire() as connection:
-            found = await members.find_members(connection, corp_id, keys)
-        for user_id, key in zip(user_ids, keys, strict=True):
-            if key not in found:
-                raise user_not_found_error(user_id)
-        return [found[key] for key in keys]
-
     async def SearchMembers(
         self,
         request: directory_service_pb2.SearchMembersRequest,
         context: Context,
     ) -> directory_service_pb2.SearchMembersResponse:
-        """Find members by a part of their name or user id, the closest first."""
-        corp_id = current_principal().require_corp(request.corp_id)
-        violations: dict[str, str] = {}
-        check_text(request.query, "query", violations, minimum=1, maximum=MAX_QUERY_CHARACTERS)
-        raise_violations(violations)
-        size = page_size(request.page_size, default=20, maximum=100)
-        position = self._page_tokens.decode(request.page_token, request)
-        after = BEFORE_ALL_RESULTS if position is None else _to_search_position(*position)
-        async with self._pool.acquire() as connection:
-            found = await members.search_members(
-                connection, corp_id, fold(request.query.strip()), after=after, limit=size + 1
-            )
-            page, next_page_token = self._page_tokens.cut(found, size, request, lambda at: at)
-            by_user_id = await members.find_members(
-                connection, corp_id, [at.user_id for at in page]
-            )
-        return directory_service_pb2.SearchMembersResponse(
-            members=[to_member(by_user_id[at.user_id]) for at in page],
-            next_page_token=next_page_token,
-        )
+        """Find members, the closest matches first."""
+        return await self._search.answer(request)
 
     async def ListMembers(
         self,
@@ -147,14 +118,15 @@ class DirectoryServicer(directory_service_pb2_grpc.DirectoryServiceServicer):
         states = _read_states(request.states)
         position = self._page_tokens.decode(request.page_token, request)
         after_user_id = "" if position is None else str(position[0])
-        async with self._pool.acquire() as connection:
+        async with self._viewers.reading(current_principal(), corp_id) as (connection, viewer):
             if request.department_id:
                 listed = await members.list_members_of(
                     connection,
                     corp_id,
                     await _find_departments(
-                        connection, corp_id, request.department_id, request.fetch_children
+                        connection, viewer, request.department_id, request.fetch_children
                     ),
+                    viewer=viewer,
                     states=states,
                     after_user_id=after_user_id,
                     limit=size + 1,
@@ -163,12 +135,15 @@ class DirectoryServicer(directory_service_pb2_grpc.DirectoryServiceServicer):
                 listed = await members.list_members(
                     connection,
                     corp_id,
+                    viewer=viewer,
                     states=states,
                     after_user_id=after_user_id,
                     limit=size + 1,
                 )
-        messages = [to_member(member) for member in listed[:size]]
+            shown = await show_members(connection, viewer, listed[:size])
+        messages = [to_member(member) for member in shown]
         fitting = count_fitting(messages)
+        # Every listed member is shown: who is not seen has been left out by the query.
         _, next_page_token = self._page_tokens.cut(
             listed, fitting, request, lambda member: [member.user_id]
         )
@@ -185,31 +160,36 @@ class DirectoryServicer(directory_service_pb2_grpc.DirectoryServiceServicer):
         corp_id = current_principal().require_corp(request.corp_id)
         size = page_size(request.page_size, default=100, maximum=1000)
         position = self._page_tokens.decode(request.page_token, request)
-        async with self._pool.acquire() as connection:
+        async with self._viewers.reading(current_principal(), corp_id) as (connection, viewer):
             listed = await departments.list_departments(
                 connection,
                 corp_id,
+                viewer=viewer,
                 after_department_id=0 if position is None else int(position[0]),
                 limit=size + 1,
             )
-        page, next_page_token = self._page_tokens.cut(
-            listed, size, request, lambda department: [department.department_id]
-        )
+            page, next_page_token = self._page_tokens.cut(
+                listed, size, request, lambda department: [department.department_id]
+            )
+            shown = await show_departments(connection, viewer, page)
         return directory_service_pb2.ListDepartmentsResponse(
-            departments=[to_department(department) for department in page],
+            departments=map(to_department, shown),
             next_page_token=next_page_token,
         )
 
 
 async def _find_departments(
-    connection: Connection, corp_id: str, department_id: int, fetch_children: bool
+    connection: Connection, viewer: Viewer, department_id: int, fetch_children: bool
 ) -> list[int]:
-    """Return the department and, if asked for, those below it."""
-    if not await departments.has_department(connection, corp_id, department_id):
+    """Return the department and, if asked for, those below it; only what is shown is there."""
+    corp_id = viewer.corp_id
+    is_shown = viewer.can_see_department(department_id)
+    if not is_shown or not await departments.has_department(connection, corp_id, department_id):
         raise department_not_found_error(department_id)
     if not fetch_children:
         return [department_id]
-    return [department_id, *await departments.list_below(connection, corp_id, department_id)]
+    below = await departments.list_below(connection, corp_id, department_id)
+    return [department_id, *filter(viewer.can_see_department, below)]
 
 
 def _read_states(
@@ -220,9 +200,3 @@ def _read_states(
     if not set(states) <= known.keys():
         raise InvalidArgumentError({"states": "must be values of MemberState"})
     return frozenset(known[number] for number in states) or LISTED_STATES
-
-
-def _to_search_position(
-    closeness: str | int, name_folded: str | int, user_id: str | int
-) -> SearchPosition:
-    return SearchPosition(int(closeness), str(name_folded), str(user_id))

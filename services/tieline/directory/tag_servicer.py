@@ -9,6 +9,7 @@ from tieline.chassis.postgres import Pool
 from tieline.directory import tag_changes
 from tieline.directory.corp_writes import CorpWrite, written_once
 from tieline.directory.masks import check_mask
+from tieline.directory.reads import find_seen
 from tieline.directory.repositories import tags
 from tieline.directory.tag_messages import to_tag
 from tieline.directory.tags import (
@@ -17,6 +18,7 @@ from tieline.directory.tags import (
     read_name,
     tag_not_found_error,
 )
+from tieline.directory.viewers import Viewers
 
 # Where a page token stands that goes on among the members.
 _BEHIND_ALL_DEPARTMENTS = 2**63 - 1
@@ -25,9 +27,10 @@ _BEHIND_ALL_DEPARTMENTS = 2**63 - 1
 class TagServicer(tag_service_pb2_grpc.TagServiceServicer):
     """Keeps the tags of its callers' corps."""
 
-    def __init__(self, pool: Pool, page_tokens: PageTokens) -> None:
+    def __init__(self, pool: Pool, page_tokens: PageTokens, viewers: Viewers) -> None:
         self._pool = pool
         self._page_tokens = page_tokens
+        self._viewers = viewers
 
     async def CreateTag(
         self, request: tag_service_pb2.CreateTagRequest, context: Context
@@ -147,7 +150,7 @@ class TagServicer(tag_service_pb2_grpc.TagServiceServicer):
         after = self._page_tokens.decode(request.page_token, request) or [0, ""]
         after_department_id, after_user_id = int(after[0]), str(after[1])
         nodes: list[tuple[int, str]] = []
-        async with self._pool.acquire() as connection:
+        async with self._viewers.reading(current_principal(), corp_id) as (connection, viewer):
             if await tags.find_tag(connection, corp_id, request.tag_id) is None:
                 raise tag_not_found_error(request.tag_id)
             if not after_user_id:
@@ -165,9 +168,14 @@ class TagServicer(tag_service_pb2_grpc.TagServiceServicer):
                 )
                 # Behind every department: a page that ends here goes on with members.
                 nodes += [(_BEHIND_ALL_DEPARTMENTS, user_id) for user_id in user_ids]
-        page, next_page_token = self._page_tokens.cut(nodes, size, request, lambda node: node)
+            page, next_page_token = self._page_tokens.cut(nodes, size, request, lambda node: node)
+            seen = await find_seen(connection, viewer, {user_id for _, user_id in page if user_id})
         return tag_service_pb2.ListTagMembersResponse(
-            department_ids=[department_id for department_id, user_id in page if not user_id],
-            user_ids=[user_id for _, user_id in page if user_id],
+            department_ids=[
+                department_id
+                for department_id, user_id in page
+                if not user_id and viewer.can_see_department(department_id)
+            ],
+            user_ids=[user_id for _, user_id in page if user_id in seen],
             next_page_token=next_page_token,
         )

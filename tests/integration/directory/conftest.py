@@ -7,6 +7,7 @@ import pytest
 from nats.aio.client import Client
 
 from engines import Database, connected
+from fakes.app_ranges import FakeAppRanges
 from fakes.directory_corps import Corp, publish_corp_created
 from fakes.directory_writers import Writer
 from fakes.eventually import eventually
@@ -60,7 +61,15 @@ async def admin_broker(nats: EmbeddedNats) -> AsyncIterator[Client]:
         yield client
 
 
-@pytest.fixture
+@pytest.fixture(scope="session", autouse=True)
+async def app_ranges(identity_broker: Client) -> AsyncIterator[FakeAppRanges]:
+    """What identity says of apps."""
+    ranges = FakeAppRanges()
+    async with ranges.answering(identity_broker):
+        yield ranges
+
+
+@pytest.fixture(scope="session")
 def make_corp(
     stub: directory_service_pb2_grpc.DirectoryServiceStub,
     tokens: TestTokens,

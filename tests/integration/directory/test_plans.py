@@ -8,6 +8,7 @@ import pytest
 from plans import explain, new_database, reads_by_index_alone
 from tieline.chassis.postgres import Connection
 from tieline.directory.repositories import departments, departures, lookups, members, tags
+from tieline.directory.visibility import Viewer
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +20,9 @@ async def connection(postgres_admin_dsn: str, worker_id: str) -> AsyncIterator[C
 
 ASKED: dict[str, Callable[[Any], Awaitable[object]]] = {
     "members": lambda c: members.find_members(c, "ww", ["li"]),
-    "a page of ids": lambda c: members.list_member_ids(c, "ww", after=("", 0), limit=9),
+    "a page of ids": lambda c: members.list_member_ids(
+        c, "ww", viewer=Viewer("ww", is_unlimited=True), after=("", 0), limit=9
+    ),
     "who is in a department": lambda c: members.find_in_department(c, "ww", 1, ["li"]),
     "who has a number": lambda c: lookups.find_by_mobile(c, "ww", "138"),
     "who has an address": lambda c: lookups.find_by_email(c, "ww", "li@example.com"),

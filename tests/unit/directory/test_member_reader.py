@@ -45,7 +45,8 @@ class FakeRecord(dict[str, Any]):
     def __init__(self, user_id: str, name: str) -> None:
         member = Member(user_id, name)
         fields = [field for field in Member.__slots__ if field != "departments"]
-        super().__init__({field: getattr(member, field) for field in fields})
+        super().__init__(visibility_number=0)
+        self.update({field: getattr(member, field) for field in fields})
         self.update(department_ids=None, orders=None, are_leader=None)
 
 
@@ -60,7 +61,8 @@ def reader(pool: FakePool) -> MemberReader:
 
 
 async def name_of(reader: MemberReader, user_id: str, corp_id: str = "ww1") -> str | None:
-    member = await reader.find(corp_id, user_id)
+    member, is_open = await reader.find(corp_id, user_id)
+    assert is_open
     return None if member is None else member.name
 
 

@@ -5,6 +5,7 @@ from collections.abc import Collection
 from tieline.chassis.postgres import Connection, Record
 from tieline.directory.department_tree import Extent, Place
 from tieline.directory.departments import Department
+from tieline.directory.visibility import Viewer
 
 _SELECT = """
     SELECT department_id, name, coalesce(parent_department_id, 0) AS parent_department_id, path,
@@ -64,14 +65,27 @@ async def find_ancestors(
 
 
 async def list_departments(
-    connection: Connection, corp_id: str, *, after_department_id: int, limit: int
+    connection: Connection,
+    corp_id: str,
+    *,
+    viewer: Viewer,
+    after_department_id: int,
+    limit: int,
 ) -> list[Department]:
-    """Return departments by id, from behind ``after_department_id`` on."""
+    """Return departments that are shown by id, from behind ``after_department_id`` on."""
+    shown = viewer.department_ids
     records = await connection.fetch(
-        _SELECT + "WHERE corp_id = $1 AND department_id > $2 ORDER BY department_id LIMIT $3",
+        _SELECT
+        + """
+        WHERE corp_id = $1 AND department_id > $2
+          AND ($4::bigint[] IS NULL OR department_id = ANY($4::bigint[]))
+        ORDER BY department_id
+        LIMIT $3
+        """,
         corp_id,
         after_department_id,
         limit,
+        None if shown is None else sorted(shown),
     )
     return [_to_department(record) for record in records]
 

@@ -1,16 +1,18 @@
 """The people of each corp: reading them."""
 
 from collections.abc import Collection, Sequence
+from typing import Any
 
-from tieline.chassis.postgres import Connection, Record
+from tieline.chassis.postgres import Connection
 from tieline.directory.members import (
     LISTED_STATES,
     PRESENT_STATES,
     Member,
     MemberDepartment,
     MemberState,
-    SearchPosition,
 )
+from tieline.directory.repositories.viewers import member_filter
+from tieline.directory.visibility import Viewer
 
 _SELECT = """
     SELECT user_id, name, department_id, position, mobile, email, alias, gender, telephone,
@@ -29,6 +31,8 @@ _SELECT = """
       ) AS joined ON true
 """
 
+_VISIBILITY_NUMBER = "(SELECT visibility_number FROM directory.corps WHERE corp_id = $1)"
+
 
 async def find_members(
     connection: Connection, corp_id: str, user_ids: Collection[str]
@@ -39,7 +43,22 @@ async def find_members(
         corp_id,
         list(user_ids),
     )
-    return {record["user_id"]: _to_member(record) for record in records}
+    return {record["user_id"]: _to_member(*record.values()) for record in records}
+
+
+async def find_members_openly(
+    connection: Connection, corp_id: str, user_ids: Collection[str]
+) -> tuple[dict[str, Member], bool]:
+    """Return what ``find_members`` does, and whether the corp had no visibility rules then."""
+    records = await connection.fetch(
+        # In one statement with the members: what it tells is of the same moment.
+        _SELECT.replace("SELECT", f"SELECT {_VISIBILITY_NUMBER},", 1)
+        + "WHERE corp_id = $1 AND user_id = ANY($2::text[])",
+        corp_id,
+        list(user_ids),
+    )
+    found = {record["user_id"]: _to_member(*list(record.values())[1:]) for record in records}
+    return found, all(record["visibility_number"] == 0 for record in records)
 
 
 async def find_present(connection: Connection, corp_id: str, user_ids: Collection[str]) -> set[str]:
@@ -92,15 +111,17 @@ async def list_members(
     connection: Connection,
     corp_id: str,
     *,
+    viewer: Viewer,
     states: Collection[MemberState],
     after_user_id: str,
     limit: int,
 ) -> list[Member]:
-    """Return the corp's members by user id, from behind ``after_user_id`` on."""
+    """Return the members that the viewer sees by user id, from behind ``after_user_id`` on."""
+    condition, parameters = member_filter(viewer, 5, "members")
     records = await connection.fetch(
         _SELECT
-        + """
-        WHERE corp_id = $1 AND user_id > $2 AND state = ANY($3::text[])
+        + f"""
+        WHERE corp_id = $1 AND user_id > $2 AND state = ANY($3::text[]) AND {condition}
         ORDER BY user_id
         LIMIT $4
         """,
@@ -108,8 +129,9 @@ async def list_members(
         after_user_id,
         list(states),
         limit,
+        *parameters,
     )
-    return [_to_member(record) for record in records]
+    return [_to_member(*record.values()) for record in records]
 
 
 async def list_members_of(
@@ -117,84 +139,54 @@ async def list_members_of(
     corp_id: str,
     department_ids: Sequence[int],
     *,
+    viewer: Viewer,
     states: Collection[MemberState],
     after_user_id: str,
     limit: int,
 ) -> list[Member]:
     """Return the members of any of the departments, as ``list_members`` does."""
+    condition, parameters = member_filter(viewer, 6, "members")
     records = await connection.fetch(
-        _SELECT  # noqa: S608 -- a constant of this module
-        + """
+        f"""
+        {_SELECT}
         WHERE corp_id = $1 AND user_id > $2 AND state = ANY($3::text[])
           AND user_id IN (SELECT user_id
                             FROM directory.member_departments
                            WHERE corp_id = $1 AND department_id = ANY($5::bigint[])
                              AND user_id > $2)
+          AND {condition}
         ORDER BY user_id
         LIMIT $4
-        """,
+        """,  # noqa: S608 -- constants of the code
         corp_id,
         after_user_id,
         list(states),
         limit,
         list(department_ids),
+        *parameters,
     )
-    return [_to_member(record) for record in records]
+    return [_to_member(*record.values()) for record in records]
 
 
 async def list_member_ids(
-    connection: Connection, corp_id: str, *, after: tuple[str, int], limit: int
+    connection: Connection, corp_id: str, *, viewer: Viewer, after: tuple[str, int], limit: int
 ) -> list[tuple[str, int]]:
-    """Return user ids with one department each, by both, from behind ``after`` on."""
+    """Return user ids that the viewer sees with one department each, from behind ``after`` on."""
+    condition, parameters = member_filter(viewer, 5, "listed")
     records = await connection.fetch(
-        """
+        f"""
         SELECT user_id, department_id
-          FROM directory.member_departments
-         WHERE corp_id = $1 AND (user_id, department_id) > ($2, $3)
+          FROM directory.member_departments AS listed
+         WHERE corp_id = $1 AND (user_id, department_id) > ($2, $3) AND {condition}
          ORDER BY user_id, department_id
          LIMIT $4
-        """,
+        """,  # noqa: S608 -- constants of the code
         corp_id,
         *after,
         limit,
+        *parameters,
     )
     return [(record["user_id"], record["department_id"]) for record in records]
-
-
-async def search_members(
-    connection: Connection, corp_id: str, folded_query: str, *, after: SearchPosition, limit: int
-) -> list[SearchPosition]:
-    """Return where the members stand whose name or user id holds the query, behind ``after``.
-
-    Reads the primary key's index of the whole corp, some 10 ms for 36,000 members: an index
-    for parts of words, from one Chinese character on, is a search engine's.
-    """
-    records = await connection.fetch(
-        """
-        SELECT closeness, name_folded, user_id
-          FROM directory.members
-         CROSS JOIN LATERAL (
-               SELECT CASE
-                   WHEN name_folded = $2 OR user_id = $2 THEN 0
-                   WHEN starts_with(name_folded, $2) OR starts_with(user_id, $2) THEN 1
-                   ELSE 2
-               END AS closeness
-         ) AS match
-         WHERE corp_id = $1
-           -- True of all, and says which index: of a corp that is newer than the statistics
-           -- the planner expects one row and takes any.
-           AND user_id > ''
-           AND (strpos(name_folded, $2) > 0 OR strpos(user_id, $2) > 0)
-           AND (closeness, name_folded, user_id) > ($3, $4::text COLLATE "C", $5)
-         ORDER BY closeness, name_folded, user_id
-         LIMIT $6
-        """,
-        corp_id,
-        folded_query,
-        *after,
-        limit,
-    )
-    return [SearchPosition(*record) for record in records]
 
 
 async def find_taken(
@@ -261,8 +253,8 @@ async def find_leader_cycle(
     return user_id
 
 
-def _to_member(record: Record) -> Member:
-    *values, department_ids, orders, are_leader = record.values()
+def _to_member(*columns: Any) -> Member:
+    *values, department_ids, orders, are_leader = columns
     values[16] = MemberState(values[16])
     if not department_ids:
         return Member(*values)

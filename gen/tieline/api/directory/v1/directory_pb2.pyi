@@ -113,7 +113,8 @@ class Department(_message.Message):
     """
     member_count: _builtins.int
     """Members whose main department this is, those below and those who left not counted. Given by
-    the server.
+    the server; 0 for
+    callers who do not see everybody of the corp.
     """
     name_en: _builtins.str
     """Name in English, 0 to 64 characters by the rules of `name`; need not be unique."""
@@ -227,7 +228,9 @@ Global___ExternalProfile: _TypeAlias = ExternalProfile  # noqa: Y015
 
 @_typing.final
 class Member(_message.Message):
-    """One person of a corp."""
+    """One person of a corp. What is hidden from the caller is empty, departments that are not shown
+    among it.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 

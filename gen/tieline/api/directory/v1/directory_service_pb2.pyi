@@ -290,7 +290,7 @@ class SearchMembersRequest(_message.Message):
     corp_id: _builtins.str
     """The corp; empty for the caller's own."""
     query: _builtins.str
-    """Part of a name or user id, 1 to 64 characters, compared without regard to case."""
+    """What to look for, 1 to 64 characters, compared without regard to case."""
     page_size: _builtins.int
     """At most this many members; 0 means 20, and values above 100 are lowered to 100."""
     page_token: _builtins.str
@@ -319,21 +319,25 @@ class SearchMembersResponse(_message.Message):
 
     MEMBERS_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    INCOMPLETE_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
     """Gets the next page; empty after the last one."""
+    incomplete: _builtins.bool
+    """True while members that were just brought in are still being made searchable."""
     @_builtins.property
     def members(self) -> _containers.RepeatedCompositeFieldContainer[_directory_pb2.Member]:
-        """Members found."""
+        """Members found. May be fewer than the page has room for although more follow."""
 
     def __init__(
         self,
         *,
         members: _abc.Iterable[_directory_pb2.Member] | None = ...,
         next_page_token: _builtins.str = ...,
+        incomplete: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["members", b"members", "next_page_token", b"next_page_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["incomplete", b"incomplete", "members", b"members", "next_page_token", b"next_page_token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

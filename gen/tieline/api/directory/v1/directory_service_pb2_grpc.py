@@ -117,8 +117,19 @@ class DirectoryServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def SearchMembers(self, request, context):
-        """SearchMembers finds members of the caller's corp by a part of their name or user id: exact
-        matches first, then prefixes, then the rest, each by name and user id.
+        """SearchMembers finds members of the caller's corp, the closest matches first:
+
+        1. name, alias, their pinyin (`wangfang`; of polyphones each likely reading) or initials
+        (`wf`), user id, mobile or e-mail address begins with the query; exact matches first, then
+        in the order of what was found;
+        2. a later part of a name, alias, their pinyin or a user id begins with it: a given name;
+        3. name, alias, user id, mobile, position or the part of the e-mail address before `@` holds
+        it somewhere; Chinese from one character on, letters and digits from three on;
+        4. the path of a department of theirs holds it.
+
+        Members who left are not found, nor those whom the caller does not see, nor anybody by a field
+        that is hidden from the caller. What was acknowledged before the call is found, save within
+        seconds of an import of thousands of members: `incomplete` tells.
 
         Errors: INVALID_ARGUMENT INVALID_FIELD, PAGE_TOKEN_INVALID.
         """

@@ -82,6 +82,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     ERROR_REASON_TAG_NODES_INVALID: _ErrorReason.ValueType  # 29
     """INVALID_ARGUMENT: none of the members and departments is of the corp."""
+    ERROR_REASON_VISIBILITY_RULE_NOT_FOUND: _ErrorReason.ValueType  # 30
+    """NOT_FOUND: no such visibility rule in the corp. Metadata: `ruleId`."""
+    ERROR_REASON_TOO_MANY_VISIBILITY_RULES: _ErrorReason.ValueType  # 31
+    """RESOURCE_EXHAUSTED: the corp has as many visibility rules as it may have. Metadata: `limit`."""
     ERROR_REASON_CURSOR_INVALID: _ErrorReason.ValueType  # 50
     """INVALID_ARGUMENT: the cursor was not made by this service for this corp."""
     ERROR_REASON_CURSOR_TOO_OLD: _ErrorReason.ValueType  # 51
@@ -192,6 +196,10 @@ nobody has; see GetMemberIdByMobile.
 """
 ERROR_REASON_TAG_NODES_INVALID: ErrorReason.ValueType  # 29
 """INVALID_ARGUMENT: none of the members and departments is of the corp."""
+ERROR_REASON_VISIBILITY_RULE_NOT_FOUND: ErrorReason.ValueType  # 30
+"""NOT_FOUND: no such visibility rule in the corp. Metadata: `ruleId`."""
+ERROR_REASON_TOO_MANY_VISIBILITY_RULES: ErrorReason.ValueType  # 31
+"""RESOURCE_EXHAUSTED: the corp has as many visibility rules as it may have. Metadata: `limit`."""
 ERROR_REASON_CURSOR_INVALID: ErrorReason.ValueType  # 50
 """INVALID_ARGUMENT: the cursor was not made by this service for this corp."""
 ERROR_REASON_CURSOR_TOO_OLD: ErrorReason.ValueType  # 51

@@ -1,0 +1,82 @@
+"""SearchMembers: from the caller's query to the members as the caller gets them."""
+
+from dataclasses import dataclass
+
+from tieline.api.directory.v1 import directory_service_pb2
+from tieline.chassis.calls import current_principal
+from tieline.chassis.fields import check_text, raise_violations
+from tieline.chassis.page_tokens import PageTokens, Position, page_size
+from tieline.chassis.postgres import Pool
+from tieline.directory.member_messages import to_member
+from tieline.directory.members import (
+    BEFORE_ALL_RESULTS,
+    LISTED_STATES,
+    MAX_QUERY_CHARACTERS,
+    Member,
+    SearchPosition,
+    fold,
+)
+from tieline.directory.reads import show_members
+from tieline.directory.repositories.members import find_members
+from tieline.directory.repositories.search import IN_DEPARTMENT, SearchQuery
+from tieline.directory.search import search
+from tieline.directory.search_index import catch_up
+from tieline.directory.search_terms import SearchedMember, matches
+from tieline.directory.viewers import Viewers
+
+
+@dataclass(frozen=True, slots=True)
+class MemberSearch:
+    """Answers SearchMembers."""
+
+    pool: Pool
+    page_tokens: PageTokens
+    viewers: Viewers
+
+    async def answer(
+        self, request: directory_service_pb2.SearchMembersRequest
+    ) -> directory_service_pb2.SearchMembersResponse:
+        """Return a page of the members whom the query finds for the caller."""
+        principal = current_principal()
+        corp_id = principal.require_corp(request.corp_id)
+        violations: dict[str, str] = {}
+        check_text(request.query, "query", violations, minimum=1, maximum=MAX_QUERY_CHARACTERS)
+        raise_violations(violations)
+        size = page_size(request.page_size, default=20, maximum=100)
+        after = _read_position(self.page_tokens.decode(request.page_token, request))
+        is_whole = await catch_up(self.pool, corp_id)
+        text = fold(request.query.strip())
+        async with self.viewers.reading(principal, corp_id) as (connection, viewer):
+            found = await search(connection, SearchQuery(viewer, text), after=after, limit=size + 1)
+            page, next_page_token = self.page_tokens.cut(found, size, request, lambda at: at)
+            stored = await find_members(connection, corp_id, [at.user_id for at in page])
+            shown = await show_members(connection, viewer, stored.values())
+        by_user_id = {member.user_id: member for member in shown if member.state in LISTED_STATES}
+        members = (
+            by_user_id[at.user_id]
+            for at in page
+            # By what the caller gets of the member, too: a hidden field must not be found out.
+            if at.user_id in by_user_id
+            and (viewer.is_unlimited or _is_found(by_user_id[at.user_id], at, text))
+        )
+        return directory_service_pb2.SearchMembersResponse(
+            members=map(to_member, members),
+            next_page_token=next_page_token,
+            incomplete=not is_whole,
+        )
+
+
+def _is_found(member: Member, position: SearchPosition, text: str) -> bool:
+    if position.closeness == IN_DEPARTMENT:
+        return True
+    searched = SearchedMember(
+        member.user_id, member.name, member.alias, member.position, member.mobile, member.email
+    )
+    return matches(searched, text)
+
+
+def _read_position(position: Position | None) -> SearchPosition:
+    if position is None:
+        return BEFORE_ALL_RESULTS
+    closeness, key, user_id = position
+    return SearchPosition(int(closeness), str(key), str(user_id))

@@ -1,0 +1,339 @@
+"""The statements of a search, each bounded by what a page needs, not by what matches.
+
+Each returns where members stand among the results, from behind a position on, and leaves out those
+who stand further ahead. `SearchPosition.key` is the term of the closest two, the place of the
+third, the department of the last.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tieline.chassis.postgres import Connection, Record
+from tieline.directory.members import SearchPosition
+from tieline.directory.repositories.viewers import parameters_of, visible
+from tieline.directory.search_terms import BEGINNING, LATER_PART, list_grams, range_of
+from tieline.directory.visibility import Viewer
+
+# Places are 32-bit numbers; as keys they are counted from 0 and padded, to be in order as texts.
+_PLACE_OFFSET = 2**31
+_KEY_DIGITS = 20
+
+_PARTS = (BEGINNING, LATER_PART)
+
+BEGINS, BEGINS_LATER, HOLDS, IN_DEPARTMENT = range(4)
+
+
+# Of a table that has grown since its statistics the planner expects a handful of rows: reading and
+# sorting them all seems as good to it as reading in the order of an index, which ends with the
+# page. The pool resets what is set here when the connection comes back.
+_READ_IN_ORDER = """
+    SET enable_bitmapscan = off;
+    SET enable_sort = off;
+    SET enable_hashjoin = off;
+    SET enable_mergejoin = off;
+    SET enable_seqscan = off
+"""
+_READ_AS_FOUND = "SET enable_bitmapscan = on; SET enable_sort = on"
+
+
+async def read_in_order(connection: Connection) -> None:
+    """Have the statements that follow read in the order of indexes: all but those by grams."""
+    await connection.execute(_READ_IN_ORDER)
+
+
+async def read_as_found(connection: Connection) -> None:
+    """Have the statements that follow find first and sort what they found: those by grams."""
+    await connection.execute(_READ_AS_FOUND)
+
+
+@dataclass(frozen=True, slots=True)
+class SearchQuery:
+    """What is looked for by whom."""
+
+    viewer: Viewer
+    text: str
+    """Folded."""
+
+    @property
+    def corp_id(self) -> str:
+        """The viewer's corp."""
+        return self.viewer.corp_id
+
+    @property
+    def held(self) -> str | None:
+        """What texts may hold anywhere; None for what is looked for at beginnings alone."""
+        return self.text if list_grams(self.corp_id, self.text) else None
+
+    def condition(self, first: int, entry: str = "entry") -> tuple[str, Sequence[object]]:
+        """Return the condition that the viewer sees an entry, and its parameters."""
+        if self.viewer.is_unlimited:
+            return "true", ()
+        sql = visible(first, user_id=f"{entry}.user_id", department_ids=f"{entry}.department_ids")
+        return sql, parameters_of(self.viewer)
+
+
+# That no term makes the entry stand further ahead, and none of the later parts; $2 and $3 are the
+# bounds of beginnings, $4 and $5 of later parts.
+_NO_TERM = """
+    NOT EXISTS (
+        SELECT
+          FROM unnest(entry.terms) AS ahead (term)
+         WHERE ahead.term >= $2 AND ahead.term < $3 OR ahead.term >= $4 AND ahead.term < $5
+    )
+"""
+
+
+async def list_by_term(
+    connection: Connection, query: SearchQuery, closeness: int, *, after: SearchPosition, limit: int
+) -> list[SearchPosition]:
+    """Return members with a term of this closeness that begins with the query, by term."""
+    begin, end = range_of(_PARTS[closeness], query.text)
+    ahead_begin, _ = range_of(BEGINNING, query.text)
+    is_later = after.closeness == closeness
+    condition, parameters = query.condition(8)
+    rows = await connection.fetch(
+        f"""
+        SELECT found.term, found.user_id
+          FROM directory.search_terms AS found
+          JOIN directory.search_entries AS entry
+            ON entry.corp_id = found.corp_id AND entry.user_id = found.user_id
+         WHERE found.corp_id = $1
+           -- The position is at the range's beginning or in it: one bound, where the scan begins.
+           AND (found.term, found.user_id) > ($2::text COLLATE "C", $3::text COLLATE "C")
+           AND found.term < $4
+           AND NOT EXISTS (
+               SELECT
+                 FROM unnest(entry.terms) AS ahead (term)
+                WHERE ahead.term >= $5 AND ahead.term < $6
+                   OR ahead.term >= $7 AND ahead.term < found.term
+           )
+           AND {condition}
+         ORDER BY found.term, found.user_id
+         LIMIT {limit:d}
+        """,  # noqa: S608 -- parameters are numbered, the limit is a number
+        query.corp_id,
+        after.key if is_later else begin,
+        after.user_id if is_later else "",
+        end,
+        ahead_begin,
+        # Of beginnings those that come first in the order alone, of later parts all beginnings.
+        range_of(BEGINNING, query.text)[1] if closeness else ahead_begin,
+        begin,
+        *parameters,
+    )
+    return [SearchPosition(closeness, row["term"], row["user_id"]) for row in rows]
+
+
+async def list_sample(
+    connection: Connection, query: SearchQuery, *, after: SearchPosition, size: int
+) -> tuple[list[SearchPosition], SearchPosition | None]:
+    """Look through the next entries by place for the query, whatever they hold.
+
+    Returns whom it found, and how far it came; None at the end of the corp.
+    """
+    condition, parameters = query.condition(9)
+    rows = await connection.fetch(
+        f"""
+        SELECT place, user_id, is_last,
+               strpos(body, $8) > 0 AND {_NO_TERM} AND {condition} AS is_found
+          FROM (SELECT user_id, place, body, terms, department_ids,
+                       row_number() OVER (ORDER BY place, user_id) = {size:d} AS is_last
+                  FROM directory.search_entries
+                 WHERE corp_id = $1 AND (place, user_id) > ($6, $7::text COLLATE "C")
+                 ORDER BY place, user_id
+                 LIMIT {size:d}) AS entry
+         WHERE is_last OR strpos(body, $8) > 0 AND {_NO_TERM} AND {condition}
+         ORDER BY place, user_id
+        """,  # noqa: S608 -- parameters are numbered, the size is a number
+        query.corp_id,
+        *_bounds(query),
+        *_place_of(after),
+        query.text,
+        *parameters,
+    )
+    found = [_at_place(row) for row in rows if row["is_found"]]
+    is_end = not rows or not rows[-1]["is_last"]
+    return found, None if is_end else _at_place(rows[-1])
+
+
+async def list_by_gram(
+    connection: Connection, query: SearchQuery, *, after: SearchPosition, limit: int
+) -> list[SearchPosition]:
+    """Return members whose texts hold the query, by place; reads all of them."""
+    grams = list_grams(query.corp_id, query.text)
+    condition, parameters = query.condition(10)
+    rows = await connection.fetch(
+        f"""
+        SELECT place, user_id
+          FROM directory.search_entries AS entry
+         -- Under another collation no index of corps serves: before statistics tell better the
+         -- planner would read the whole corp.
+         WHERE corp_id COLLATE "POSIX" = $1
+           AND grams @> $9::integer[]
+           AND strpos(body, $8) > 0
+           AND (place, user_id) > ($6, $7::text COLLATE "C")
+           AND {_NO_TERM}
+           AND {condition}
+         ORDER BY place, user_id
+         LIMIT {limit:d}
+        """,  # noqa: S608 -- parameters are numbered, the limit is a number
+        query.corp_id,
+        *_bounds(query),
+        *_place_of(after),
+        query.text,
+        grams,
+        *parameters,
+    )
+    return [_at_place(row) for row in rows]
+
+
+async def list_departments_by_path(connection: Connection, query: SearchQuery) -> list[int]:
+    """Return the departments whose path holds the query, by id. Reads all paths of the corp."""
+    rows = await connection.fetch(
+        """
+        SELECT department_id
+          FROM directory.departments
+         WHERE corp_id = $1 AND strpos(lower(path), $2) > 0
+         ORDER BY department_id
+        """,
+        query.corp_id,
+        query.text,
+    )
+    return [row["department_id"] for row in rows]
+
+
+async def list_by_department(
+    connection: Connection,
+    query: SearchQuery,
+    department_ids: Sequence[int],
+    *,
+    after: SearchPosition,
+    limit: int,
+) -> list[SearchPosition]:
+    """Return members of these departments, which are in order, by department."""
+    if not department_ids:
+        return []
+    is_later = after.closeness == IN_DEPARTMENT
+    condition, parameters = query.condition(10)
+    rows = await connection.fetch(
+        f"""
+        SELECT found.department_id, found.user_id
+          FROM unnest($9::bigint[]) AS department (department_id)
+         CROSS JOIN LATERAL (
+               SELECT place.department_id, place.user_id
+                 FROM directory.member_departments AS place
+                 JOIN directory.search_entries AS entry
+                   ON entry.corp_id = place.corp_id AND entry.user_id = place.user_id
+                WHERE place.corp_id = $1
+                  AND place.department_id = department.department_id
+                  AND (place.department_id, place.user_id) > ($6, $7::text COLLATE "C")
+                  AND coalesce(strpos(entry.body, $8), 0) = 0
+                  AND {_NO_TERM}
+                  AND NOT EXISTS (
+                      SELECT
+                        FROM unnest(entry.department_ids) AS ahead (department_id)
+                       WHERE ahead.department_id = ANY($9::bigint[])
+                         AND ahead.department_id < place.department_id
+                  )
+                  AND {condition}
+                ORDER BY place.user_id
+                LIMIT {limit:d}
+         ) AS found
+         WHERE department.department_id >= $6
+         LIMIT {limit:d}
+        """,  # noqa: S608 -- parameters are numbered, the limit is a number
+        query.corp_id,
+        *_bounds(query),
+        int(after.key) if is_later else 0,
+        after.user_id if is_later else "",
+        query.held,
+        department_ids,
+        *parameters,
+    )
+    return [
+        SearchPosition(IN_DEPARTMENT, _write_number(row["department_id"]), row["user_id"])
+        for row in rows
+    ]
+
+
+async def list_among_few(
+    connection: Connection,
+    query: SearchQuery,
+    department_ids: Sequence[int],
+    *,
+    after: SearchPosition,
+    limit: int,
+) -> list[SearchPosition]:
+    """Return what the others together return, by looking at everybody whom a viewer may see.
+
+    ``department_ids`` are those whose path holds the query.
+    """
+    people = query.viewer.list_candidates()
+    condition, parameters = query.condition(13)
+    rows = await connection.fetch(
+        f"""
+        SELECT closeness, key, user_id
+          FROM (SELECT entry.user_id, match.*
+                  FROM (SELECT place.user_id
+                          FROM directory.member_departments AS place
+                         WHERE place.corp_id = $1 AND place.department_id = ANY($6::bigint[])
+                         UNION
+                        SELECT unnest($7::text[])) AS candidate (user_id)
+                  JOIN directory.search_entries AS entry
+                    ON entry.corp_id = $1 AND entry.user_id = candidate.user_id
+                 CROSS JOIN LATERAL (
+                       SELECT min(term) FILTER (WHERE term >= $2 AND term < $3) AS beginning,
+                              min(term) FILTER (WHERE term >= $4 AND term < $5) AS later
+                         FROM unnest(entry.terms) AS terms (term)
+                 ) AS by_term
+                 CROSS JOIN LATERAL (
+                       SELECT CASE WHEN by_term.beginning IS NOT NULL THEN {BEGINS}
+                                   WHEN by_term.later IS NOT NULL THEN {BEGINS_LATER}
+                                   WHEN strpos(entry.body, $8) > 0 THEN {HOLDS}
+                                   ELSE {IN_DEPARTMENT} END AS closeness,
+                              coalesce(
+                                  by_term.beginning,
+                                  by_term.later,
+                                  CASE WHEN strpos(entry.body, $8) > 0
+                                       THEN lpad((place + {_PLACE_OFFSET})::text,
+                                                 {_KEY_DIGITS}, '0')
+                                       ELSE (SELECT lpad(min(each)::text, {_KEY_DIGITS}, '0')
+                                               FROM unnest(entry.department_ids) AS each
+                                              WHERE each = ANY($9::bigint[]))
+                                  END
+                              ) COLLATE "C" AS key
+                 ) AS match
+                 WHERE {condition}) AS found
+         WHERE key IS NOT NULL
+           AND (closeness, key, user_id) > ($10, $11::text COLLATE "C", $12::text COLLATE "C")
+         ORDER BY closeness, key, user_id
+         LIMIT {limit:d}
+        """,  # noqa: S608 -- parameters are numbered, the rest are numbers
+        query.corp_id,
+        *_bounds(query),
+        sorted(people.department_ids),
+        sorted(people.user_ids),
+        query.held,
+        department_ids,
+        *after,
+        *parameters,
+    )
+    return [SearchPosition(*row) for row in rows]
+
+
+def _bounds(query: SearchQuery) -> tuple[str, str, str, str]:
+    return (*range_of(BEGINNING, query.text), *range_of(LATER_PART, query.text))
+
+
+def _place_of(position: SearchPosition) -> tuple[int, str]:
+    if position.closeness != HOLDS:
+        return -_PLACE_OFFSET, ""
+    return int(position.key) - _PLACE_OFFSET, position.user_id
+
+
+def _at_place(row: Record) -> SearchPosition:
+    return SearchPosition(HOLDS, _write_number(row["place"] + _PLACE_OFFSET), row["user_id"])
+
+
+def _write_number(number: int) -> str:
+    return f"{number:0{_KEY_DIGITS}d}"

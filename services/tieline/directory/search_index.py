@@ -1,0 +1,97 @@
+"""The indexer: makes members searchable, in the order in which they changed.
+
+Whoever writes members writes nothing for searches. Each change has its number, and what finds a
+member is made from the member afterwards: a few by the next search itself, which so finds what was
+acknowledged before it; the thousands of an import in the background, by whichever replica gets the
+corp's row in ``search_progress``. A batch that is lost with its process is made again.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from tieline.chassis.errors import ServiceError
+from tieline.chassis.postgres import Connection, Pool, transaction
+from tieline.directory.repositories import search_index as repository
+from tieline.directory.repositories.search_index import ChangedMember
+from tieline.directory.search_terms import SearchEntry, build_entry
+
+# Some 100 ms: a search that comes at the same time waits no longer than that.
+_BATCH_MEMBERS = 500
+
+# Between two looks for corps that are behind. Searches don't wait for it.
+_INTERVAL_S = 1.0
+
+# Of one look; the others' turn comes with the next.
+_MAX_CORPS = 100
+
+logger = logging.getLogger(__name__)
+
+
+async def catch_up(pool: Pool, corp_id: str) -> bool:
+    """Index what changed in the corp, one batch at most; tell whether that was all."""
+    async with pool.acquire() as connection:
+        progress = await repository.find_progress(connection, corp_id)
+    if progress.indexed >= progress.last:
+        return True
+    async with transaction(pool) as connection:
+        return await _index_batch(connection, corp_id)
+
+
+@asynccontextmanager
+async def indexing(pool: Pool) -> AsyncIterator[None]:
+    """Index what changes in any corp until the block is left."""
+    task = asyncio.create_task(_index_forever(pool), name="search-indexer")
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def _index_forever(pool: Pool) -> None:
+    while True:
+        try:
+            async with pool.acquire() as connection:
+                corp_ids = await repository.list_corps_behind(connection, _MAX_CORPS)
+            for corp_id in corp_ids:
+                while not await catch_up(pool, corp_id):
+                    pass
+        except ServiceError as error:
+            logger.info("the search indexer tries again: %s", error)
+        except Exception:
+            logger.exception("the search indexer failed and goes on")
+        await asyncio.sleep(_INTERVAL_S)
+
+
+async def _index_batch(connection: Connection, corp_id: str) -> bool:
+    progress = await repository.lock_progress(connection, corp_id)
+    changed = await repository.list_changed(connection, corp_id, progress, _BATCH_MEMBERS)
+    is_all = len(changed) < _BATCH_MEMBERS
+    await _write(connection, corp_id, changed)
+    indexed = progress.last if is_all else changed[-1].change_number
+    await repository.store_progress(connection, corp_id, indexed)
+    return is_all
+
+
+async def _write(connection: Connection, corp_id: str, changed: list[ChangedMember]) -> None:
+    removed: list[tuple[str, str]] = []
+    added: list[tuple[str, str]] = []
+    entries: list[tuple[str, tuple[int, ...], SearchEntry]] = []
+    for each in changed:
+        user_id = each.member.user_id
+        terms = set[str]()
+        if not each.has_left:
+            entry = build_entry(corp_id, each.member)
+            entries.append((user_id, each.department_ids, entry))
+            terms.update(entry.terms)
+        removed += [(term, user_id) for term in set(each.terms) - terms]
+        added += [(term, user_id) for term in terms - set(each.terms)]
+    await repository.delete_terms(connection, corp_id, removed)
+    await repository.insert_terms(connection, corp_id, added)
+    left = [each.member.user_id for each in changed if each.has_left]
+    if left:
+        await repository.delete_entries(connection, corp_id, left)
+    if entries:
+        await repository.upsert_entries(connection, corp_id, entries)

@@ -1,0 +1,211 @@
+"""Viewers: what the caller of a read sees, found out at the beginning of each read.
+
+One statement tells at what the corp's rules, departments and tags are, and where the caller stands
+in them. What that comes to is kept, and holds for as long as those numbers do: a change that was
+acknowledged before a read began is never missed. In a corp without rules there is nothing to find.
+
+    async with viewers.reading(principal, corp_id) as (connection, viewer): ...
+    viewer.can_see(user_id, department_ids)            # one member
+    repositories.viewers.visible(...)                  # a condition for SQL
+    viewer.list_hidden_fields(user_id, department_ids) # what to leave out of one who is seen
+"""
+
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+
+from tieline.chassis.authorization import Right, holds, is_limited
+from tieline.chassis.errors import AbortedError
+from tieline.chassis.postgres import Connection, Pool
+from tieline.chassis.principals import AUDITOR_ROLE, OWNER_ROLE, Principal, PrincipalKind
+from tieline.directory.app_ranges import AppRanges
+from tieline.directory.repositories import app_ranges, visibility_rules
+from tieline.directory.repositories import viewers as repository
+from tieline.directory.repositories.corps import corp_not_ready_error
+from tieline.directory.visibility import (
+    EVERYBODY,
+    NOBODY,
+    Reach,
+    Rule,
+    Scope,
+    Viewer,
+    build_viewer,
+    plan_reach,
+)
+
+# Looking at each of so many members takes a few milliseconds.
+NARROW_MEMBERS = 5000
+
+# Some 64 bytes an id: 30 MB.
+_MAX_KEPT_IDS = 500_000
+
+# Corps whose rules are kept as they are read.
+_MAX_KEPT_CORPS = 1000
+
+
+class Viewers:
+    """Finds out what callers see, and keeps what is costly of it."""
+
+    def __init__(self, pool: Pool, app_ranges: AppRanges) -> None:
+        self._pool = pool
+        self._app_ranges = app_ranges
+        self._kept = _Kept()
+        self._rules: OrderedDict[str, tuple[int, Sequence[Rule]]] = OrderedDict()
+
+    @asynccontextmanager
+    async def reading(
+        self, principal: Principal, corp_id: str
+    ) -> AsyncIterator[tuple[Connection, Viewer]]:
+        """Lend a connection for one read, with what the caller sees of the corp."""
+        await self.learn(principal, corp_id)
+        async with self._pool.acquire() as connection:
+            yield connection, await self.of(principal, corp_id, connection)
+
+    async def learn(self, principal: Principal, corp_id: str) -> None:
+        """Ask identity for what `of` needs of it, while no connection waits for the answer."""
+        if principal.kind is not PrincipalKind.APP:
+            return
+        async with self._pool.acquire() as connection:
+            stored = await app_ranges.find(connection, corp_id, principal.id)
+        if stored.scope is None:
+            scope = await self._app_ranges.fetch(corp_id, principal.id)
+            async with self._pool.acquire() as connection:
+                await app_ranges.keep(
+                    connection, corp_id, principal.id, scope, generation=stored.generation
+                )
+
+    async def of(self, principal: Principal, corp_id: str, connection: Connection) -> Viewer:
+        """Return what the caller sees of the corp; of apps `learn` comes first.
+
+        Takes one round trip to the database where nothing has changed since the last time.
+        """
+        if principal.kind is PrincipalKind.APP:
+            return await self._of_app(principal.id, corp_id, connection)
+        full = _list_administered(principal)
+        if full.everybody:
+            return Viewer(corp_id, is_unlimited=True)
+        return await self._of_member(principal.id, full, corp_id, connection)
+
+    async def of_member(self, user_id: str, corp_id: str, connection: Connection) -> Viewer:
+        """Return what a member without any role sees, whoever asks."""
+        return await self._of_member(user_id, NOBODY, corp_id, connection)
+
+    async def _of_member(
+        self, user_id: str, full: Scope, corp_id: str, connection: Connection
+    ) -> Viewer:
+        found = await repository.find_versions(connection, corp_id, user_id)
+        if found is None:
+            raise corp_not_ready_error()
+        versions, person = found
+        if not versions.visibility_number:
+            return Viewer(corp_id, is_unlimited=True)
+        rules = await self._read_rules(corp_id, versions.visibility_number, connection)
+        reach = plan_reach(person, rules, full=full)
+        return await self._spell_out(corp_id, reach, versions.structure_number, connection)
+
+    async def _of_app(self, agent_id: str, corp_id: str, connection: Connection) -> Viewer:
+        number = await repository.find_structure_number(connection, corp_id)
+        stored = await app_ranges.find(connection, corp_id, agent_id)
+        if stored.scope is None:
+            # The app was changed since `learn` looked.
+            raise AbortedError("CONCURRENT_CHANGE", "the app was changed; send the request again")
+        # Rules are for people; an app's range is what it was given.
+        reach = Reach(user_id="", allowed=stored.scope)
+        return await self._spell_out(corp_id, reach, number, connection)
+
+    async def _read_rules(
+        self, corp_id: str, number: int, connection: Connection
+    ) -> Sequence[Rule]:
+        kept = self._rules.get(corp_id)
+        if kept is None or kept[0] != number:
+            # May already be later ones than the number says; they are read again then.
+            kept = (number, await visibility_rules.list_all(connection, corp_id))
+            self._rules[corp_id] = kept
+            if len(self._rules) > _MAX_KEPT_CORPS:
+                self._rules.popitem(last=False)
+        return kept[1]
+
+    async def _spell_out(
+        self, corp_id: str, reach: Reach, number: int, connection: Connection
+    ) -> Viewer:
+        if reach.is_unlimited:
+            return Viewer(corp_id, is_unlimited=True)
+        viewer = self._kept.find(corp_id, reach, number)
+        if viewer is None:
+            tree = await repository.read_tree(connection, corp_id, _list_tags(reach))
+            viewer = build_viewer(corp_id, reach, tree)
+            viewer = await _measure(viewer, connection)
+            self._kept.put(corp_id, reach, number, viewer)
+        return viewer
+
+
+@dataclass(frozen=True, slots=True)
+class _KeptViewer:
+    number: int
+    viewer: Viewer
+
+
+class _Kept:
+    """The viewers used last, as many as hold `_MAX_KEPT_IDS` together."""
+
+    def __init__(self) -> None:
+        self._viewers: OrderedDict[tuple[str, Reach], _KeptViewer] = OrderedDict()
+        self._ids = 0
+
+    def find(self, corp_id: str, reach: Reach, number: int) -> Viewer | None:
+        """Return the viewer if it was made at this number."""
+        kept = self._viewers.get((corp_id, reach))
+        if kept is None or kept.number != number:
+            return None
+        self._viewers.move_to_end((corp_id, reach))
+        return kept.viewer
+
+    def put(self, corp_id: str, reach: Reach, number: int, viewer: Viewer) -> None:
+        """Keep it, in place of what was made at another number."""
+        earlier = self._viewers.pop((corp_id, reach), None)
+        if earlier is not None:
+            self._ids -= _weigh(earlier.viewer)
+        self._viewers[corp_id, reach] = _KeptViewer(number, viewer)
+        self._ids += _weigh(viewer)
+        while self._ids > _MAX_KEPT_IDS:
+            _, dropped = self._viewers.popitem(last=False)
+            self._ids -= _weigh(dropped.viewer)
+
+
+def _weigh(viewer: Viewer) -> int:
+    """Return what keeping it costs, with a few for itself."""
+    return viewer.size + 20
+
+
+def _list_administered(principal: Principal) -> Scope:
+    """Return whom the caller sees by a role, whatever the rules say."""
+    if principal.roles & {OWNER_ROLE, AUDITOR_ROLE}:
+        return EVERYBODY
+    if not holds(principal, Right.MANAGE_DIRECTORY):
+        return NOBODY
+    if is_limited(principal, Right.MANAGE_DIRECTORY):
+        return Scope(department_ids=principal.department_ids)
+    return EVERYBODY
+
+
+def _list_tags(reach: Reach) -> frozenset[int]:
+    scopes = [
+        reach.full,
+        reach.allowed,
+        reach.denied,
+        *(hidden.of for hidden in reach.hidden_fields),
+    ]
+    return frozenset().union(*(scope.tag_ids for scope in scopes))
+
+
+async def _measure(viewer: Viewer, connection: Connection) -> Viewer:
+    """Find out whether the viewer sees so few that each of them can be looked at."""
+    candidates = viewer.list_candidates()
+    left = NARROW_MEMBERS - len(candidates.user_ids)
+    if candidates.everybody or left <= 0:
+        return viewer
+    is_narrow = await repository.has_fewer_members(
+        connection, viewer.corp_id, candidates.department_ids, left
+    )
+    return replace(viewer, is_narrow=is_narrow)

@@ -1,0 +1,75 @@
+"""What finds a member."""
+
+import dataclasses
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tieline.directory.members import fold
+from tieline.directory.search_terms import (
+    SearchedMember,
+    build_entry,
+    list_grams,
+    matches,
+    range_of,
+)
+
+FANG = SearchedMember(
+    user_id="wang.fang7",
+    name="王芳",
+    alias="Stella Wang",
+    position="高级珠宝顾问",
+    mobile="13812345678",
+    email="fang.w@jinyu.example",
+)
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        *("王", "王芳", "芳", "wang", "wangf", "wangfang", "fang", "wf"),
+        *("stella", "STELLA w", "wang.f", "fang7", "1381", "345678", "5678"),
+        *("fang.w@jin", "珠宝", "宝", "顾问", "ang.w"),
+    ],
+)
+def test_member_is_found_by(query: str) -> None:
+    assert matches(FANG, fold(query))
+
+
+@pytest.mark.parametrize("query", ["芳王", "fangwang", "wz", "example", "9999", "%", "\x1f"])
+def test_member_is_not_found_by(query: str) -> None:
+    # A control character never gets here: the request is refused.
+    assert matches(FANG, fold(query)) is (query == "\x1f")
+
+
+def test_polyphone_is_found_by_each_reading_and_its_initials() -> None:
+    member = dataclasses.replace(FANG, name="单田芳", alias="")
+
+    for query in ("shantian", "dantian", "stf", "dtf"):
+        assert matches(member, query)
+
+
+TEXTS = st.text(alphabet="ab1.- 王芳é", max_size=8)
+
+
+@given(st.builds(SearchedMember, TEXTS, TEXTS, TEXTS, TEXTS, TEXTS, TEXTS), TEXTS, st.data())
+def test_grams_of_whatever_a_text_holds_are_among_its_grams(
+    member: SearchedMember, corp_id: str, data: st.DataObject
+) -> None:
+    entry = build_entry(corp_id, member)
+    start = data.draw(st.integers(0, len(entry.text)))
+    query = entry.text[start : data.draw(st.integers(start, len(entry.text)))]
+
+    assert set(list_grams(corp_id, query)) <= set(entry.grams)
+
+
+@given(TEXTS, TEXTS)
+def test_range_of_terms_holds_those_that_begin_with_the_query(term: str, query: str) -> None:
+    first, end = range_of("0", query)
+
+    assert (first <= "0" + term < end) is term.startswith(query)
+
+
+def test_one_text_has_other_grams_in_another_corp() -> None:
+    assert not set(list_grams("ww1", "珠宝顾问")) & set(list_grams("ww2", "珠宝顾问"))
