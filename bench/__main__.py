@@ -13,8 +13,12 @@ from bench import (
     demo_import,
     directory_changes,
     directory_get_member,
+    directory_import,
     directory_search,
     limits,
+    messaging_delivery,
+    messaging_send,
+    messaging_subscribers,
     platform_up,
 )
 from bench.harness import Benchmark, Figure, print_table, write_json
@@ -27,6 +31,10 @@ BENCHMARKS: tuple[Benchmark, ...] = (
     *directory_get_member.BENCHMARKS,
     *directory_search.BENCHMARKS,
     *directory_changes.BENCHMARKS,
+    *messaging_send.BENCHMARKS,
+    *messaging_delivery.BENCHMARKS,
+    *messaging_subscribers.BENCHMARKS,
+    *directory_import.BENCHMARKS,
 )
 
 

@@ -27,7 +27,8 @@ _GET_MEMBER = "directory.get_member"
 _EMPTY = "directory.empty_call"
 _UNIT = "calls/server CPU s"
 _RUNS = 11
-_WINDOW_S = 0.5
+# Long enough for the 10 ms in which Linux tells CPU time to be a small part of it.
+_WINDOW_S = 1.0
 _DEADLINE_S = 20.0
 _MEMBERS = 5000
 _NEW_CORP_DELAY_S = 0.1

@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Self
+from typing import Protocol, Self
 
 import grpc
 import psutil
@@ -34,6 +34,17 @@ class Rate:
     per_second: float
     per_cpu_second: float
     """Per second of the server's utime + stime."""
+
+
+class Server(Protocol):
+    """What load is put on."""
+
+    @property
+    def target(self) -> str:
+        """``host:port``."""
+
+    def cpu_s(self) -> float:
+        """Return the CPU time that it has used, in seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,11 +93,12 @@ async def announce(server: grpc.aio.Server, token: str = "") -> None:
 
 
 class Load:
-    """Keeps ``IN_FLIGHT`` loops of work on a server going, within an ``async with`` block."""
+    """Keeps ``loops`` loops of work on a server going, within an ``async with`` block."""
 
-    def __init__(self, server: ServerProcess, work: Work) -> None:
+    def __init__(self, server: Server, work: Work, *, loops: int = IN_FLIGHT) -> None:
         self._server = server
         self._work = work
+        self._loop_count = loops
         self._channels: list[grpc.aio.Channel] = []
         self._loops: list[asyncio.Task[None]] = []
         self._is_on = asyncio.Event()
@@ -101,7 +113,7 @@ class Load:
         ]
         self._loops = [
             asyncio.create_task(self._loop(self._channels[index % CHANNELS]))
-            for index in range(IN_FLIGHT)
+            for index in range(self._loop_count)
         ]
         return self
 

@@ -16,7 +16,7 @@ from google.protobuf.wrappers_pb2 import BytesValue
 from bench.grpc_load import Load, Rate, Work, announce, server_process
 
 _SERVICE = "tieline.bench.v1.Echo"
-_METHOD = f"/{_SERVICE}/Echo"
+METHOD = f"/{_SERVICE}/Echo"
 _MODULE = "bench.limits_grpc"
 
 # A chat line with its ids.
@@ -25,15 +25,16 @@ _PAYLOAD_BYTES = 200
 
 async def measure_stream_echo(seconds: float) -> Rate:
     """Return the rate of messages sent and echoed one by one on 64 open streams."""
-    async with server_process(_MODULE, "echo") as server, Load(server, _echoes()) as load:
+    async with server_process(_MODULE, "echo") as server, Load(server, build_echoes()) as load:
         return await load.measure(seconds)
 
 
-def _echoes() -> Work:
+def build_echoes() -> Work:
+    """Return the work of sending messages to the echo server, one by one on an open stream."""
     message = BytesValue(value=bytes(_PAYLOAD_BYTES))
 
     async def work(channel: grpc.aio.Channel) -> AsyncGenerator[None, None]:
-        method = channel.stream_stream(_METHOD, BytesValue.SerializeToString, BytesValue.FromString)
+        method = channel.stream_stream(METHOD, BytesValue.SerializeToString, BytesValue.FromString)
         stream = method()
         try:
             while True:

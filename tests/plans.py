@@ -32,6 +32,9 @@ class RecordedStatement:
     async def fetchval(self, sql: str, *parameters: object) -> None:
         await self.fetch(sql, *parameters)
 
+    async def execute(self, sql: str, *parameters: object) -> None:
+        await self.fetch(sql, *parameters)
+
 
 @asynccontextmanager
 async def new_database(admin_dsn: str, name: str, service: str) -> AsyncIterator[Connection]:

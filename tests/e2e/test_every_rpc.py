@@ -32,6 +32,8 @@ from tieline.api.directory.v1 import attribute_service_pb2 as attributes
 from tieline.api.directory.v1 import change_service_pb2 as directory_changes
 from tieline.api.directory.v1 import department_service_pb2 as departments
 from tieline.api.directory.v1 import directory_service_pb2 as directory
+from tieline.api.directory.v1 import export_service_pb2 as exports
+from tieline.api.directory.v1 import import_service_pb2 as imports
 from tieline.api.directory.v1 import linked_corp_service_pb2 as linked
 from tieline.api.directory.v1 import member_service_pb2 as members
 from tieline.api.directory.v1 import school_service_pb2 as school
@@ -56,6 +58,8 @@ MODULES = (
     *(identity, corp_link, role, audit, sessions, apps, signing_keys),
     *(
         directory,
+        exports,
+        imports,
         departments,
         members,
         attributes,
@@ -132,6 +136,14 @@ Request = Callable[[World], Message]
 
 def _new_id() -> str:
     return str(uuid.uuid4())
+
+
+def _hello(world: World) -> messaging_pb2.OutgoingMessage:
+    return messaging_pb2.OutgoingMessage(
+        conversation_id=world.conversation_id,
+        client_message_id=_new_id(),
+        content=messaging_pb2.MessageContent(text=messaging_pb2.TextContent(text="hello")),
+    )
 
 
 def _parent(world: World) -> school_pb2.Parent:
@@ -276,6 +288,26 @@ REQUESTS: dict[str, Request] = {
     ),
     "DirectoryService.ImportMembers": lambda w: directory.ImportMembersRequest(
         config=directory.ImportMembersConfig(corp_id=w.corp_id)
+    ),
+    "ImportService.CreateImportJob": lambda w: imports.CreateImportJobRequest(
+        config=imports.CreateImportJobConfig(request_id=_new_id(), corp_id=w.corp_id)
+    ),
+    "ImportService.GetImportJob": lambda w: imports.GetImportJobRequest(
+        corp_id=w.corp_id, job_id=_new_id()
+    ),
+    "ImportService.ListImportJobs": lambda w: imports.ListImportJobsRequest(corp_id=w.corp_id),
+    "ImportService.WatchImportJob": lambda w: imports.WatchImportJobRequest(
+        corp_id=w.corp_id, job_id=_new_id()
+    ),
+    "ImportService.CancelImportJob": lambda w: imports.CancelImportJobRequest(
+        corp_id=w.corp_id, job_id=_new_id()
+    ),
+    "ImportService.ListImportJobErrors": lambda w: imports.ListImportJobErrorsRequest(
+        corp_id=w.corp_id, job_id=_new_id()
+    ),
+    "ExportService.ExportMembers": lambda w: exports.ExportMembersRequest(corp_id=w.corp_id),
+    "ExportService.ExportDepartments": lambda w: exports.ExportDepartmentsRequest(
+        corp_id=w.corp_id
     ),
     "DirectoryService.GetMember": lambda w: directory.GetMemberRequest(
         corp_id=w.corp_id, user_id=w.colleague_id
@@ -497,6 +529,12 @@ REQUESTS: dict[str, Request] = {
         client_message_id=_new_id(),
         content=messaging_pb2.MessageContent(text=messaging_pb2.TextContent(text="hello")),
     ),
+    "MessagingService.BatchSendMessages": lambda w: messaging.BatchSendMessagesRequest(
+        corp_id=w.corp_id, messages=[_hello(w)]
+    ),
+    "MessagingService.SendMessages": lambda w: messaging.SendMessagesRequest(
+        corp_id=w.corp_id, messages=[_hello(w)]
+    ),
     "MessagingService.ListMessages": lambda w: messaging.ListMessagesRequest(
         corp_id=w.corp_id, conversation_id=w.conversation_id
     ),
@@ -550,6 +588,8 @@ FOLLOWING: dict[str, list[Message]] = {
     "DirectoryService.ImportMembers": [
         directory.ImportMembersRequest(chunk=b"user_id,name,department\nli.na,Li Na,Sales\n")
     ],
+    "MessagingService.SendMessages": [],
+    "ImportService.CreateImportJob": [imports.CreateImportJobRequest(chunk=b"user_id\n")],
 }
 
 
@@ -751,6 +791,9 @@ async def _call(world: World, name: str, request: Message, token: str | None) ->
 def _without_corp(request: Message) -> Message:
     if isinstance(request, directory.ImportMembersRequest):
         return directory.ImportMembersRequest(config=directory.ImportMembersConfig())
+    if isinstance(request, imports.CreateImportJobRequest):
+        config = imports.CreateImportJobConfig(request_id=request.config.request_id)
+        return imports.CreateImportJobRequest(config=config)
     bare = type(request).FromString(request.SerializeToString())
     if isinstance(bare, identity.UpdateCorpRequest):
         bare.corp.ClearField("corp_id")

@@ -14,12 +14,16 @@ from google.rpc import error_details_pb2, status_pb2
 
 # Importing a service's stubs is what makes its methods known.
 from tieline.api.contacts.v1 import contacts_service_pb2  # noqa: F401
-from tieline.api.directory.v1 import directory_service_pb2  # noqa: F401
-from tieline.api.identity.v1 import (  # noqa: F401
-    app_service_pb2,
-    identity_service_pb2,
-    session_service_pb2,
-    signing_key_service_pb2,
+from tieline.api.directory.v1 import (
+    directory_service_pb2,  # noqa: F401
+    export_service_pb2,  # noqa: F401
+    import_service_pb2,  # noqa: F401
+)
+from tieline.api.identity.v1 import (
+    app_service_pb2,  # noqa: F401
+    identity_service_pb2,  # noqa: F401
+    session_service_pb2,  # noqa: F401
+    signing_key_service_pb2,  # noqa: F401
 )
 from tieline.api.messaging.v1 import messaging_service_pb2  # noqa: F401
 from tieline.api.payments.v1 import payments_service_pb2  # noqa: F401

@@ -88,6 +88,14 @@ class CommitBatcher(Generic[Item, Outcome]):
         A caller that is cancelled, or whose deadline passes, before the item's transaction begins
         leaves nothing behind; after that the item is committed without anybody hearing of it.
         """
+        return await self.begin(item)
+
+    def begin(self, item: Item) -> "asyncio.Future[Outcome]":
+        """Hand an item in; the future gets what :meth:`submit` returns or raises.
+
+        For who hands in many: a future costs less than a task. Cancelling it is what cancelling the
+        caller of ``submit`` is.
+        """
         if self._is_closed:
             raise UnavailableError(
                 "SHUTTING_DOWN", "this replica is shutting down", retry_after_s=RETRY_AFTER_S
@@ -99,7 +107,7 @@ class CommitBatcher(Generic[Item, Outcome]):
             None if call is None else call.deadline,
         )
         self._lane(item).put(waiting)
-        return await waiting.outcome
+        return waiting.outcome
 
     def _lane(self, item: Item) -> "_Lane[Item, Outcome]":
         if self._lane_of is None or len(self._lanes) == 1:
@@ -175,7 +183,7 @@ class _Lane(Generic[Item, Outcome]):
                 await self._settle([waiting])
 
     async def _commit_together(self, items: Sequence[Item]) -> Sequence[Outcome | ServiceError]:
-        async with transaction(self._pool) as connection:
+        async with transaction(self._pool, spares_reset=True) as connection:
             outcomes = await self._commit(connection, items)
             assert len(outcomes) == len(items), "the commit function gives one outcome per item"
             return outcomes

@@ -16,6 +16,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
+from time import monotonic
 from types import TracebackType
 from typing import Self
 
@@ -43,6 +44,11 @@ _BATCH_BYTES = 4 * 1024 * 1024
 # Wakes come as core NATS messages, which may be lost; nobody waits longer than this for an event.
 _POLL_INTERVAL_S = 1.0
 
+# The first event after a pause goes out at once, those behind it in rounds: what a round costs
+# beside its events (two statements, the wake-up of three processes) is then a few percent of a core
+# at most, however small the transactions are.
+_ROUND_INTERVAL_S = 0.02
+
 # How soon another replica's relay takes over when the active one is gone.
 _LOCK_POLL_INTERVAL_S = 0.5
 
@@ -67,8 +73,9 @@ class Event:
     """Empty for events of no corp."""
 
     key: str
-    """Events of one key are delivered in order. Whoever inserts one holds the lock of the row that
-    the key names."""
+    """Events of one key are delivered in order if whoever inserts one holds the lock of the row
+    that the key names. One about several rows, all locked, is in order with every other event about
+    any of them."""
 
     event_id: str
     payload: bytes
@@ -93,13 +100,39 @@ async def insert_events(connection: Connection, schema: str, events: Sequence[Ev
     """Put the events into the outbox, in this order, in the caller's transaction."""
     if not events:
         return
+    await connection.execute(build_insert(schema, first_parameter=1), *insert_parameters(events))
+    wake_after_commit(schema)
+
+
+@cache
+def build_insert(schema: str, *, first_parameter: int) -> str:
+    """Return the statement that inserts events, for a hot path's own statement to have as a part.
+
+    Its parameters are those of :func:`insert_parameters`, from ``$first_parameter`` on. Whoever
+    runs it calls ``wake_after_commit(schema)``.
+    """
+    corp_ids, event_ids, keys, subjects, payloads, headers = (
+        f"${first_parameter + index}" for index in range(6)
+    )
+    return f"""
+        INSERT INTO {schema}.outbox (corp_id, event_id, key, subject, payload, headers)
+        SELECT corp_id, event_id, key, subject, payload, {headers}::jsonb
+          FROM unnest({corp_ids}::text[], {event_ids}::text[], {keys}::text[], {subjects}::text[],
+                      {payloads}::bytea[])
+               WITH ORDINALITY
+               AS event (corp_id, event_id, key, subject, payload, position)
+         ORDER BY position
+    """  # noqa: S608 -- schemas are named by the code
+
+
+def insert_parameters(events: Sequence[Event]) -> tuple[object, ...]:
+    """Return the parameters of :func:`build_insert`, the call's trace and request id among them."""
     headers: dict[str, str] = {}
     inject_headers(headers)
     call = find_call()
     if call is not None:
         headers[REQUEST_ID_HEADER] = call.request_id
-    await connection.execute(
-        _sql(schema).insert,
+    return (
         [event.corp_id for event in events],
         [event.event_id for event in events],
         [event.key for event in events],
@@ -107,7 +140,6 @@ async def insert_events(connection: Connection, schema: str, events: Sequence[Ev
         [event.payload for event in events],
         json.dumps(headers),
     )
-    wake_after_commit(schema)
 
 
 class OutboxRelay:
@@ -222,6 +254,7 @@ class OutboxRelay:
         publisher = EventPublisher(self._broker, self._schema.upper(), max_pending=_BATCH_ROWS)
         back_off_s = _FIRST_BACK_OFF_S
         while True:
+            next_round_at = monotonic() + _ROUND_INTERVAL_S
             self._has_events.clear()
             rows = await connection.fetch(_sql(self._schema).fetch, _BATCH_ROWS)
             batch = _within_bytes(rows)
@@ -239,6 +272,7 @@ class OutboxRelay:
                 self._is_empty.set()
             if len(rows) == len(batch) < _BATCH_ROWS:
                 await self._wait_for_events()
+                await asyncio.sleep(max(0.0, next_round_at - monotonic()))
 
     async def _wait_for_events(self) -> None:
         try:
@@ -276,14 +310,6 @@ class _Statements:
     """The statements for one schema."""
 
     def __init__(self, schema: str) -> None:
-        self.insert = f"""
-            INSERT INTO {schema}.outbox (corp_id, event_id, key, subject, payload, headers)
-            SELECT corp_id, event_id, key, subject, payload, $6::jsonb
-              FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bytea[])
-                   WITH ORDINALITY
-                   AS event (corp_id, event_id, key, subject, payload, position)
-             ORDER BY position
-        """  # noqa: S608 -- schemas are named by the code
         self.fetch = f"""
             SELECT corp_id, outbox_id, event_id, key, subject, payload, headers
               FROM {schema}.outbox

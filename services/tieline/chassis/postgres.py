@@ -100,6 +100,7 @@ _SHARD_SUFFIX = re.compile(r"_\d{6,}$")
 logger = logging.getLogger(__name__)
 
 _wakes: ContextVar[set[str] | None] = ContextVar("tieline_outbox_wakes", default=None)
+_spares_reset: ContextVar[bool] = ContextVar("tieline_spares_reset", default=False)
 
 
 class Pool:
@@ -322,6 +323,7 @@ async def _open_driver_pool(options: Mapping[str, Any], max_size: int) -> _Drive
             min_size=0,
             max_size=max_size,
             command_timeout=_COMMAND_TIMEOUT_S,
+            reset=_reset_session,
         )
         async with driver_pool.acquire() as connection:
             await connection.execute("SELECT 1")
@@ -334,15 +336,26 @@ async def _open_driver_pool(options: Mapping[str, Any], max_size: int) -> _Drive
         ) from None
 
 
+async def _reset_session(connection: "asyncpg.Connection[Record]") -> None:
+    """Do to a returned connection what the driver does, unless the transaction spared it that."""
+    if not _spares_reset.get():
+        await connection.execute(connection.get_reset_query())
+
+
 @asynccontextmanager
-async def transaction(pool: Pool) -> AsyncIterator[Connection]:
+async def transaction(pool: Pool, *, spares_reset: bool = False) -> AsyncIterator[Connection]:
     """Run the block in one transaction; after its commit, wake the relay if events were inserted.
+
+    ``spares_reset`` is for who commits one transaction after the other and changes no setting of
+    the session: the driver's reset costs as much as a COMMIT. It also finds connections that fell
+    silent since; spared, the next transaction finds them.
 
     A lost connection during COMMIT raises UnavailableError although the server may have committed:
     what is sent again must be recognised, by its request id or key.
     """
     wakes: set[str] = set()
     token = _wakes.set(wakes)
+    reset_token = _spares_reset.set(spares_reset)
     try:
         async with pool.acquire() as connection, connection.transaction():
             try:
@@ -353,6 +366,7 @@ async def transaction(pool: Pool) -> AsyncIterator[Connection]:
                 raise
     finally:
         _wakes.reset(token)
+        _spares_reset.reset(reset_token)
     for schema in wakes:
         pool.wake(schema)
 

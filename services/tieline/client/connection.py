@@ -22,6 +22,8 @@ from tieline.api.directory.v1 import (
     change_service_pb2_grpc,
     department_service_pb2_grpc,
     directory_service_pb2_grpc,
+    export_service_pb2_grpc,
+    import_service_pb2_grpc,
     linked_corp_service_pb2_grpc,
     member_service_pb2_grpc,
     school_service_pb2_grpc,
@@ -48,6 +50,7 @@ from tieline.client.endpoints import Endpoints, is_loopback
 from tieline.client.errors import TielineError
 from tieline.client.feed import MessageFeed
 from tieline.client.retries import RetryBudget, RetryPolicy
+from tieline.client.sender import MessageSender
 
 # Of a call with all its retries, where the call gives no `timeout`.
 CALL_TIMEOUT_S = 10.0
@@ -173,6 +176,16 @@ class _Stubs:
         return tag_service_pb2_grpc.TagServiceStub(self._channel("directory"))
 
     @cached_property
+    def imports(self) -> import_service_pb2_grpc.ImportServiceStub:
+        """Imports of members and departments that run in the background."""
+        return import_service_pb2_grpc.ImportServiceStub(self._channel("directory"))
+
+    @cached_property
+    def exports(self) -> export_service_pb2_grpc.ExportServiceStub:
+        """Members and departments as files."""
+        return export_service_pb2_grpc.ExportServiceStub(self._channel("directory"))
+
+    @cached_property
     def visibility(self) -> visibility_service_pb2_grpc.VisibilityServiceStub:
         """Who sees whom."""
         return visibility_service_pb2_grpc.VisibilityServiceStub(self._channel("directory"))
@@ -221,6 +234,13 @@ class SignedIn(_Stubs):
         last message that the party has.
         """
         return MessageFeed(self.messaging, corp_id=corp_id, held=held)
+
+    def message_sender(self, *, corp_id: str = "") -> MessageSender:
+        """Return a sender of many messages in one corp, to be entered with ``async with``.
+
+        Members may leave ``corp_id`` empty.
+        """
+        return MessageSender(self.messaging, corp_id=corp_id)
 
 
 class SignedInCustomer(SignedIn):

@@ -19,7 +19,8 @@ from tieline.api.messaging.v1 import (
     messaging_service_pb2,
     messaging_service_pb2_grpc,
 )
-from tieline.client.errors import TOKEN_EXPIRED, TielineError
+from tieline.client.errors import TielineError
+from tieline.client.interruptions import is_passing
 from tieline.client.merging import MessageMerge
 from tieline.client.pages import message_range, pages
 
@@ -31,22 +32,6 @@ QUEUE_SIZE = 1000
 
 FIRST_DELAY_S = 0.1
 MAX_DELAY_S = 5.0
-
-# What a restart, a slow reader or the network causes. Everything else stays wrong when repeated.
-_PASSING = frozenset(
-    {
-        grpc.StatusCode.UNAVAILABLE,
-        grpc.StatusCode.ABORTED,
-        grpc.StatusCode.CANCELLED,
-        grpc.StatusCode.DEADLINE_EXCEEDED,
-        grpc.StatusCode.INTERNAL,
-        grpc.StatusCode.RESOURCE_EXHAUSTED,
-        grpc.StatusCode.UNKNOWN,
-    }
-)
-
-# Of the codes above, what another try can't help: the party's other feeds stay open.
-_TOO_MANY_SUBSCRIPTIONS = "TOO_MANY_SUBSCRIPTIONS"
 
 logger = logging.getLogger(__name__)
 
@@ -148,7 +133,7 @@ class MessageFeed:
             try:
                 await self._follow_one_subscription()
             except TielineError as error:
-                if not _is_passing(error):
+                if not is_passing(error):
                     raise
                 logger.info("subscription ended: %s", error)
             if self._live.is_set():
@@ -212,12 +197,6 @@ class MessageFeed:
     async def _put(self, message: messaging_pb2.Message) -> None:
         if self._merge.accept(message):
             await self._messages.put(message)
-
-
-def _is_passing(error: TielineError) -> bool:
-    if error.reason == TOKEN_EXPIRED:
-        return True
-    return error.code in _PASSING and error.reason != _TOO_MANY_SUBSCRIPTIONS
 
 
 async def _read(

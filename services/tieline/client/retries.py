@@ -27,6 +27,8 @@ _REPEATABLE_METHODS = frozenset(
     {
         "AcceptCorpLink",
         "AddContact",
+        "BatchSendMessages",
+        "CancelImportJob",
         "CreateAppToken",
         "DeclineCorpLink",
         "DeleteAttribute",

@@ -13,11 +13,14 @@ invited or not, and the names of those who left.
                (lock, numbers of changes, events, audit), ``…_changes`` (what is done), the rules
                (``department_tree``, ``members``, ``attributes``, ``tags``, ``limits``),
                ``repositories``
-    an import  ``servicer``, ``upload`` (the caller's messages), ``import_stream`` (the flow),
-               ``csv_rows`` (bytes to records), ``member_rows`` (records to rows),
-               ``import_batches`` (what of them to write), ``departments``, ``repositories``
+    an import  ``import_call`` (its caller waits) or ``import_worker`` (a job of
+               ``import_servicer``); ``import_stream`` (a file while it arrives) or ``import_files``
+               (a whole one); ``csv_rows`` and ``xlsx_rows`` (bytes to records), ``member_rows``
+               (records to rows), ``import_batches`` (what of them to write), ``import_writes``;
+               in a dry run ``import_preview``; of departments ``department_import``
+    an export  ``export_servicer``, ``export_files``, ``exports``
 
-``consumer`` hears of new corps, of changed apps and of members who accept an invitation;
+``consumer`` hears of corps, of changed apps and of members who accept an invitation;
 ``answers`` is what the other services ask.
 
 Beside them: the feed of changes (``changes`` the rules, ``changes_feed`` a page, ``changes_hub``

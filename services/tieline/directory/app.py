@@ -14,6 +14,10 @@ from tieline.api.directory.v1 import (
     department_service_pb2_grpc,
     directory_service_pb2,
     directory_service_pb2_grpc,
+    export_service_pb2,
+    export_service_pb2_grpc,
+    import_service_pb2,
+    import_service_pb2_grpc,
     linked_corp_service_pb2,
     linked_corp_service_pb2_grpc,
     member_service_pb2,
@@ -38,10 +42,15 @@ from tieline.directory.changes_hub import ChangesHub
 from tieline.directory.changes_purge import purging
 from tieline.directory.changes_servicer import ChangeServicer
 from tieline.directory.consumer import HANDLERS
+from tieline.directory.corps_purge import purging_corps
 from tieline.directory.department_servicer import DepartmentServicer
+from tieline.directory.export_servicer import ExportServicer
+from tieline.directory.import_servicer import ImportServicer
+from tieline.directory.import_worker import ImportWorker
 from tieline.directory.linked_corps_servicer import LinkedCorpServicer
 from tieline.directory.member_servicer import MemberServicer
 from tieline.directory.repositories import SCHEMA
+from tieline.directory.repositories.import_jobs import CONSTRAINT_ERRORS
 from tieline.directory.schools_servicer import SchoolServicer
 from tieline.directory.search_index import indexing
 from tieline.directory.servicer import DirectoryServicer
@@ -56,7 +65,10 @@ SETTINGS = DirectorySettings
 @asynccontextmanager
 async def role(settings: DirectorySettings) -> AsyncIterator[None]:
     """Run the directory within the block."""
-    async with service_runtime(settings, SCHEMA) as runtime, AsyncExitStack() as stack:
+    async with (
+        service_runtime(settings, SCHEMA, constraint_errors=CONSTRAINT_ERRORS) as runtime,
+        AsyncExitStack() as stack,
+    ):
         await stack.enter_async_context(
             answering(runtime.broker, SCHEMA, build_handlers(runtime.pool))
         )
@@ -64,24 +76,47 @@ async def role(settings: DirectorySettings) -> AsyncIterator[None]:
             await stack.enter_async_context(
                 consuming(runtime.broker, runtime.pool, SCHEMA, durable, HANDLERS)
             )
+        worker = ImportWorker(runtime.pool)
+        await stack.enter_async_context(worker.running())
         await stack.enter_async_context(indexing(runtime.pool))
         retention = dt.timedelta(days=settings.removal_retention_days)
         await stack.enter_async_context(purging(runtime.pool, retention))
+        await stack.enter_async_context(purging_corps(runtime.pool))
         feed = ChangesFeed(runtime.pool, runtime.page_tokens)
         hub = await stack.enter_async_context(ChangesHub(runtime.broker, feed))
         async with runtime.serving(
-            *_services(runtime), *_feed_schools_and_links(runtime, ChangeServicer(feed, hub))
+            *_services(runtime, settings),
+            *_feed_schools_and_links(runtime, ChangeServicer(feed, hub)),
+            *_file_services(runtime, settings, worker),
         ):
             yield
 
 
-def _services(runtime: ServiceRuntime) -> list[Served[Any]]:
+def _file_services(
+    runtime: ServiceRuntime, settings: DirectorySettings, worker: ImportWorker
+) -> list[Served[Any]]:
+    pool, page_tokens = runtime.pool, runtime.page_tokens
+    return [
+        Served(
+            import_service_pb2_grpc.add_ImportServiceServicer_to_server,
+            ImportServicer(pool, page_tokens, worker, settings.import_max_bytes),
+            import_service_pb2.DESCRIPTOR.services_by_name["ImportService"],
+        ),
+        Served(
+            export_service_pb2_grpc.add_ExportServiceServicer_to_server,
+            ExportServicer(pool),
+            export_service_pb2.DESCRIPTOR.services_by_name["ExportService"],
+        ),
+    ]
+
+
+def _services(runtime: ServiceRuntime, settings: DirectorySettings) -> list[Served[Any]]:
     pool, page_tokens = runtime.pool, runtime.page_tokens
     viewers = Viewers(pool, IdentityAppRanges(runtime.broker))
     return [
         Served(
             directory_service_pb2_grpc.add_DirectoryServiceServicer_to_server,
-            DirectoryServicer(pool, page_tokens, viewers),
+            DirectoryServicer(pool, page_tokens, viewers, settings.import_max_bytes),
             directory_service_pb2.DESCRIPTOR.services_by_name["DirectoryService"],
         ),
         Served(

@@ -27,6 +27,18 @@ async def add_corp(connection: Connection, received: ReceivedEvent) -> None:
     await write.finish()
 
 
+async def note_owner(connection: Connection, received: ReceivedEvent) -> None:
+    """Know who owns the corp now."""
+    corp = received.decode(identity_pb2.CorpUpdated).corp
+    await corps.set_owner(connection, corp.corp_id, member_key(corp.owner_user_id))
+
+
+async def delete_corp(connection: Connection, received: ReceivedEvent) -> None:
+    """Let nobody write the corp any more; its rows are deleted afterwards, little by little."""
+    event = received.decode(identity_pb2.CorpDeleted)
+    await corps.mark_deleted(connection, event.corp_id)
+
+
 async def note_activation(connection: Connection, received: ReceivedEvent) -> None:
     """Have a member who accepted an invitation be active; a repeat changes nothing.
 
@@ -63,6 +75,8 @@ HANDLERS: dict[str, EventHandler] = {
     "tieline.identity.v1.app_changed": forget_changed_app,
     "tieline.identity.v1.app_deleted": forget_deleted_app,
     "tieline.identity.v1.corp_created": add_corp,
+    "tieline.identity.v1.corp_deleted": delete_corp,
     "tieline.identity.v1.corp_link_changed": note_link,
+    "tieline.identity.v1.corp_updated": note_owner,
     "tieline.identity.v1.member_activated": note_activation,
 }

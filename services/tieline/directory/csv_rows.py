@@ -1,12 +1,17 @@
-"""CSV (RFC 4180, UTF-8) from bytes that arrive in chunks cut anywhere. Pure.
+"""CSV (RFC 4180, in UTF-8 or GB 18030) from bytes that arrive in chunks cut anywhere. Pure.
 
 A record is one line, or several when a quoted field holds line breaks. Records end where Python's
 ``csv`` module ends them; those without a quote, nearly all, are split without it. The same bytes
 give the same records however they are cut. At most one record and one chunk are in memory.
+
+A spreadsheet takes a value that begins with ``=``, ``+``, ``-`` or ``@`` for a formula. Exports put
+an apostrophe before it (``guard_formula``), reading takes it off: values go round unchanged.
 """
 
 import csv
+import re
 from collections.abc import Iterator
+from enum import StrEnum
 from typing import NamedTuple
 
 from tieline.chassis.errors import ServiceError
@@ -14,7 +19,20 @@ from tieline.chassis.errors import ServiceError
 # A record of six columns, each at its longest and every character quoted, takes a tenth of this.
 MAX_RECORD_BYTES = 64 * 1024
 
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+# With apostrophes before it counted in: one is added to each of them and one taken off again.
+_FORMULA = re.compile(r"'*[=+\-@\t\r]")
+_GUARDED_FORMULA = re.compile(r"'+[=+\-@\t\r]")
+
+
+class Encoding(StrEnum):
+    """How a file's characters are written; the values are Python's names of the codecs."""
+
+    UTF_8 = "utf-8"
+    GB18030 = "gb18030"
+    AUTO = "auto"
+    """By the byte order mark, or else by the first line that is not ASCII."""
 
 
 class CsvMalformedError(ServiceError):
@@ -42,10 +60,16 @@ class CsvRecord(NamedTuple):
     """Why its fields can't be told apart."""
 
 
+def guard_formula(value: str) -> str:
+    """Return the value as it is written, so that nobody's spreadsheet runs it."""
+    return f"'{value}" if _FORMULA.match(value) else value
+
+
 class CsvReader:
     """Cuts chunks into records. Empty lines are no records."""
 
-    def __init__(self) -> None:
+    def __init__(self, encoding: Encoding = Encoding.UTF_8) -> None:
+        self._encoding = encoding
         self._tail = b""
         self._line = 0
         self._end_byte = 0
@@ -83,7 +107,10 @@ class CsvReader:
             if not line:
                 return None
             if '"' not in line:
-                return CsvRecord(self._line, self._end_byte, line.split(","))
+                values = line.split(",")
+                if "'" in line:
+                    values = _without_guards(values)
+                return CsvRecord(self._line, self._end_byte, values)
             self._first_line = self._line
         # A line break within a quote is part of the field.
         self._open_lines.append(line)
@@ -98,12 +125,23 @@ class CsvReader:
             raise self._too_long_error()
         self._line += 1
         self._end_byte += size
-        if self._line == 1:
-            raw = raw.removeprefix(_BYTE_ORDER_MARK)
+        if self._line == 1 and raw.startswith(BYTE_ORDER_MARK):
+            raw = self._without_mark(raw)
+        if self._encoding is Encoding.AUTO:
+            if raw.isascii():
+                return raw.decode()
+            self._encoding = _guess_encoding(raw)
         try:
-            return raw.decode()
+            return raw.decode(self._encoding)
         except UnicodeDecodeError:
-            raise CsvMalformedError(self._line, "must be UTF-8") from None
+            wanted = "UTF-8" if self._encoding is Encoding.UTF_8 else "GB 18030"
+            raise CsvMalformedError(self._line, f"must be {wanted}") from None
+
+    def _without_mark(self, raw: bytes) -> bytes:
+        if self._encoding is Encoding.GB18030:
+            raise CsvMalformedError(1, "begins with the byte order mark of UTF-8, not of GB 18030")
+        self._encoding = Encoding.UTF_8
+        return raw.removeprefix(BYTE_ORDER_MARK)
 
     def _close_record(self) -> CsvRecord:
         lines, self._open_lines, self._open_bytes = self._open_lines, [], 0
@@ -116,7 +154,7 @@ class CsvReader:
                 [],
                 "a quoted field must be quoted whole, and a quote within it doubled",
             )
-        return CsvRecord(self._first_line, self._end_byte, values)
+        return CsvRecord(self._first_line, self._end_byte, _without_guards(values))
 
     def _too_long_error(self) -> CsvMalformedError:
         line = self._first_line if self._open_lines else self._line + 1
@@ -124,6 +162,18 @@ class CsvReader:
         if self._open_lines:
             text += "; a quote that begins here is not closed"
         return CsvMalformedError(line, text)
+
+
+def _guess_encoding(raw: bytes) -> Encoding:
+    try:
+        raw.decode()
+    except UnicodeDecodeError:
+        return Encoding.GB18030
+    return Encoding.UTF_8
+
+
+def _without_guards(values: list[str]) -> list[str]:
+    return [value[1:] if _GUARDED_FORMULA.match(value) else value for value in values]
 
 
 def _ends_within_quote(line: str, *, is_within: bool) -> bool:

@@ -67,6 +67,8 @@ class NewDepartment:
     parent_department_id: int
     name: str
     path: str
+    ancestor_ids: tuple[int, ...]
+    """From the root down to the department itself."""
 
 
 def check_name(value: str, field: str, violations: dict[str, str], *, minimum: int = 1) -> None:
@@ -120,11 +122,24 @@ def plan_departments(
     ``known`` has the ids of those that exist among ``paths`` and above them, the root's included.
     """
     planned: dict[str, NewDepartment] = {}
+    ids = dict(known)
     # A parent's path is the beginning of its child's, and so sorts before it.
     for path in sorted(list_with_ancestors(paths) - known.keys()):
         parent_path, _, name = path.rpartition("/")
-        parent = planned.get(parent_path)
-        parent_id = known[parent_path] if parent is None else parent.department_id
-        planned[path] = NewDepartment(next_department_id, parent_id, name, path)
+        ids[path] = next_department_id
+        planned[path] = NewDepartment(
+            next_department_id,
+            ids[parent_path],
+            name,
+            path,
+            tuple(ids[above] for above in _list_from_root(path)),
+        )
         next_department_id += 1
     return list(planned.values())
+
+
+def _list_from_root(path: str) -> list[str]:
+    above = [path]
+    while above[-1]:
+        above.append(above[-1].rpartition("/")[0])
+    return above[::-1]

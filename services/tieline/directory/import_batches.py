@@ -5,81 +5,95 @@ a later one. Within one import each member is written once; the import's id at t
 tells, however long ago in the file that was, and costs no memory here.
 """
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import NamedTuple
 
 from tieline.directory.csv_rows import CsvMalformedError, CsvRecord
-from tieline.directory.member_rows import OPTIONAL_COLUMNS, MemberRow, RowError, RowReader
+from tieline.directory.import_columns import FIELD_COLUMNS
+from tieline.directory.member_rows import MemberRow, ReadRows, RowError, RowReader
 
-# About 40 ms of PostgreSQL's time, so that nobody else waits long for the corp's lock, and far
+# About 60 ms of PostgreSQL's time, so that nobody else waits long for the corp's lock, and far
 # above the milliseconds that a commit costs.
 BATCH_RECORDS = 2000
+
+LEFT = "left"
+"""State of a member who is in the corp no more; a row brings such a member back."""
+
+# What one member alone may have, and where it stands in the fields.
+UNIQUE_COLUMNS = ("mobile", "email", "biz_email")
+UNIQUE_PLACES = tuple(FIELD_COLUMNS.index(name) for name in UNIQUE_COLUMNS)
+LEADER_PLACE = FIELD_COLUMNS.index("direct_leader")
+
+# Of a column that a new member's row leaves out.
+_NEW_FIELDS = tuple("unknown" if name == "gender" else "" for name in FIELD_COLUMNS)
+
+_NO_LEADER = "is no member yet: import that row first"
+_LEADER_CYCLE = "reports, over others or not, to this member"
+_OUT_OF_RANGE = "must lie in the departments that you administer"
+_MEMBER_OUT_OF_RANGE = "is in none of the departments that you administer"
+
+Place = tuple[int, int, bool]
+"""Department id, place in its list, whether the member leads it."""
+
+Attributes = Mapping[str, Mapping[str, object]]
+"""As they are stored: by name, an object with the kind of the value and the value."""
 
 
 @dataclass(slots=True)
 class Batch:
     """Records that are committed together."""
 
-    rows: list[MemberRow] = field(default_factory=list)
-    errors: list[RowError] = field(default_factory=list)
-    refused: int = 0
+    read: ReadRows = field(default_factory=ReadRows)
     end_byte: int = 0
 
     @property
     def record_count(self) -> int:
         """Good and bad rows together."""
-        return len(self.rows) + self.refused
+        return len(self.read.rows) + self.read.refused
 
 
 class BatchBuilder:
     """Collects a file's records into batches; the first record is the header."""
 
-    def __init__(self) -> None:
+    def __init__(self, attribute_names: Collection[str] = ()) -> None:
+        self._attribute_names = attribute_names
         self._reader: RowReader | None = None
-        self._batch = Batch()
-
-    @property
-    def columns(self) -> frozenset[str]:
-        """The columns that the file has; known when there is a batch."""
-        assert self._reader is not None, "the header comes before any batch"
-        return self._reader.columns
+        self._records: list[CsvRecord] = []
 
     def add(self, record: CsvRecord) -> Batch | None:
         """Return the batch that this record fills, if it does."""
         if self._reader is None:
-            self._reader = RowReader(record)
+            self._reader = RowReader(record, self._attribute_names)
             return None
-        batch = self._batch
-        row = self._reader.read(record)
-        if isinstance(row, MemberRow):
-            batch.rows.append(row)
-        else:
-            batch.errors += row
-            batch.refused += 1
-        batch.end_byte = record.end_byte
-        if batch.record_count < BATCH_RECORDS:
-            return None
-        self._batch = Batch()
-        return batch
+        self._records.append(record)
+        return self._build() if len(self._records) == BATCH_RECORDS else None
 
     def finish(self) -> Batch | None:
         """Return what is left at the end of the file, if anything is."""
         if self._reader is None:
             raise CsvMalformedError(1, "the file is empty; it must begin with a header")
-        return self._batch if self._batch.record_count else None
+        return self._build() if self._records else None
+
+    def _build(self) -> Batch:
+        assert self._reader is not None, "the header comes before any batch"
+        records, self._records = self._records, []
+        return Batch(self._reader.read(records), records[-1].end_byte)
 
 
 class StoredMember(NamedTuple):
     """What a batch must know of a member that is already there."""
 
     user_id: str
-    name: str
-    department_id: int
-    position: str
-    mobile: str
-    email: str
+    fields: tuple[str, ...]
+    """In the order of FIELD_COLUMNS."""
+
+    places: tuple[Place, ...]
+    """The main department's first, the others by id."""
+
+    attributes: Attributes
+    state: str
     import_id: str
     """The import that wrote the member last."""
 
@@ -87,42 +101,76 @@ class StoredMember(NamedTuple):
     """And the line of its file."""
 
 
-# Of StoredMember: all but which import wrote it.
-_COMPARED_FIELDS = 6
+class PlannedMember(NamedTuple):
+    """A member as the batch leaves it."""
+
+    line: int
+    user_id: str
+    fields: tuple[str, ...]
+    departments: tuple[str, ...]
+    """Paths, the main one first; some may still have to be made."""
+
+    orders: tuple[int, ...]
+    leaders: tuple[bool, ...]
+    attributes: Attributes
+    before: StoredMember | None
+    """None for one whom the corp never had."""
+
+    is_changed: bool
+    """Whether anything differs from ``before``."""
+
+    @property
+    def is_added(self) -> bool:
+        """Whether the member was not of the corp."""
+        return self.before is None or self.before.state == LEFT
 
 
 @dataclass(slots=True)
 class BatchPlan:
     """What to write of a batch, and what to say of the rest."""
 
-    rows: list[MemberRow]
-    """In the order of the file; columns that it leaves out have the values that stay."""
+    members: list[PlannedMember] = field(default_factory=list)
+    """In the order of the file."""
 
-    changed_user_ids: list[str]
-    """Those of ``rows`` that are new or differ from what is stored."""
+    errors: list[RowError] = field(default_factory=list)
+    refused: int = 0
 
-    added: int
-    errors: list[RowError]
-    refused: int
+    @property
+    def added(self) -> int:
+        """How many were not of the corp."""
+        return sum(member.is_added for member in self.members)
+
+    @property
+    def unchanged(self) -> int:
+        """How many were as the file has them."""
+        return sum(not member.is_changed for member in self.members)
 
 
-def plan_batch(
-    batch: Batch,
-    stored: Sequence[StoredMember],
-    *,
-    import_id: str,
-    columns: Container[str],
-    department_ids: Mapping[str, int],
-) -> BatchPlan:
-    """Decide each row against what is stored and against the rows before it.
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What the rows of a batch are decided against."""
 
-    ``stored`` are the members that any row names or whose mobile or email any row gives;
-    ``department_ids`` has the departments that exist, by path.
-    """
-    plan = BatchPlan([], [], 0, list(batch.errors), batch.refused)
-    planner = _Planner(plan, stored, import_id, columns, department_ids)
-    for row in batch.rows:
+    stored: Sequence[StoredMember]
+    """The members that any row names or whose number or address any row gives."""
+
+    department_ids: Mapping[str, int]
+    """The departments that exist, by path."""
+
+    leaders: Mapping[str, str] = field(default_factory=dict)
+    """Who reports to whom (empty for nobody): all those above whoever a row names as leader."""
+
+    can_manage_path: Callable[[str], bool] = lambda path: True
+    can_manage_member: Callable[[StoredMember], bool] = lambda member: True
+
+
+def plan_batch(batch: Batch, surroundings: Surroundings, *, import_id: str) -> BatchPlan:
+    """Decide each row against what is stored and against the rows before it."""
+    plan = BatchPlan([], list(batch.read.errors), batch.read.refused)
+    named_user_ids = {row.user_id for row in batch.read.rows}
+    planner = _Planner(plan, surroundings, import_id, named_user_ids, batch.read.column_names)
+    for row in batch.read.rows:
         planner.decide(row)
+    planner.drop_those_under_nobody()
     # Stable: the faults of one row stay in the order of the columns.
     plan.errors.sort(key=attrgetter("line"))
     return plan
@@ -134,20 +182,28 @@ class _Planner:
     def __init__(
         self,
         plan: BatchPlan,
-        stored: Sequence[StoredMember],
+        surroundings: Surroundings,
         import_id: str,
-        columns: Container[str],
-        department_ids: Mapping[str, int],
+        named_user_ids: Collection[str],
+        column_names: Mapping[str, str],
     ) -> None:
         self._plan = plan
         self._import_id = import_id
-        self._left_out = [name for name in OPTIONAL_COLUMNS if name not in columns]
-        self._department_ids = department_ids
-        self._members = {member.user_id: member for member in stored}
-        self._mobile_owners = {member.mobile: member.user_id for member in stored if member.mobile}
-        self._email_owners = {
-            member.email.lower(): member.user_id for member in stored if member.email
-        }
+        self._column_names = column_names
+        self._around = surroundings
+        self._named_user_ids = named_user_ids
+        self._leaders = dict(surroundings.leaders)
+        self._members = {member.user_id: member for member in surroundings.stored}
+        self._lines: dict[str, int] = {}
+        # Whose each number and address is, a mapping for each of UNIQUE_PLACES.
+        self._owners: tuple[dict[str, str], ...] = tuple(
+            {
+                member.fields[place].lower(): member.user_id
+                for member in surroundings.stored
+                if member.fields[place]
+            }
+            for place in UNIQUE_PLACES
+        )
 
     def decide(self, row: MemberRow) -> None:
         """Accept or refuse the next row."""
@@ -157,43 +213,128 @@ class _Planner:
             self._plan.errors += errors
             self._plan.refused += 1
             return
-        if member is None:
-            self._plan.added += 1
-        else:
-            self._mobile_owners.pop(member.mobile, None)
-            self._email_owners.pop(member.email.lower(), None)
-            if self._left_out:
-                row = row._replace(**{name: getattr(member, name) for name in self._left_out})
-        self._accept(row, member)
+        self._lines[row.user_id] = row.line
+        if member is not None:
+            self._give_up(row, member)
+        for place, owners in zip(UNIQUE_PLACES, self._owners, strict=True):
+            value = row.fields[place]
+            if value:
+                owners[value.lower()] = row.user_id
+        leader = row.fields[LEADER_PLACE]
+        if leader is not None:
+            self._leaders[row.user_id] = leader
+        self._plan.members.append(self._merge(row, member))
 
-    def _accept(self, row: MemberRow, member: StoredMember | None) -> None:
-        line, user_id, name, path, position, mobile, email = row
+    def drop_those_under_nobody(self) -> None:
+        """Refuse whom the file puts under a member of a later row that was refused itself."""
+        plan = self._plan
+        while True:
+            accepted = {member.user_id for member in plan.members}
+            lost = [
+                member
+                for member in plan.members
+                if (leader := member.fields[LEADER_PLACE])
+                and leader in self._named_user_ids
+                and leader not in accepted
+                and leader not in self._around.leaders
+            ]
+            if not lost:
+                return
+            lines = {member.line for member in lost}
+            plan.members = [member for member in plan.members if member.line not in lines]
+            plan.refused += len(lost)
+            plan.errors += [
+                self._error(member.line, "direct_leader", _NO_LEADER) for member in lost
+            ]
+
+    def _give_up(self, row: MemberRow, member: StoredMember) -> None:
+        for place, owners in zip(UNIQUE_PLACES, self._owners, strict=True):
+            # What the file leaves out the member keeps.
+            if row.fields[place] is not None and member.fields[place]:
+                owners.pop(member.fields[place].lower(), None)
+
+    def _merge(self, row: MemberRow, before: StoredMember | None) -> PlannedMember:
+        if before is None or before.state == LEFT:
+            fields = _fill(row.fields, _NEW_FIELDS)
+            orders = row.orders or (0,) * len(row.departments)
+            leaders = row.leaders or (False,) * len(row.departments)
+            attributes = {name: {"text": value} for name, value in row.attributes if value}
+            return PlannedMember(
+                row.line, row.user_id, fields, row.departments, orders, leaders, attributes,
+                before, True,
+            )  # fmt: skip
+        return self._merge_with_stored(row, before)
+
+    def _merge_with_stored(self, row: MemberRow, before: StoredMember) -> PlannedMember:
+        ids = self._around.department_ids
         # 0 is no department's id: one that is still to be made makes a difference.
-        department_id = self._department_ids.get(path, 0)
-        written = StoredMember(
-            user_id, name, department_id, position, mobile, email, self._import_id, line
+        department_ids = [ids.get(path, 0) for path in row.departments]
+        known = {place[0]: place for place in before.places}
+        orders = row.orders or tuple(known.get(each, (0, 0))[1] for each in department_ids)
+        leaders = row.leaders or tuple(
+            known[each][2] if each in known else False for each in department_ids
         )
-        if member is None or written[:_COMPARED_FIELDS] != member[:_COMPARED_FIELDS]:
-            self._plan.changed_user_ids.append(user_id)
-        self._members[user_id] = written
-        if mobile:
-            self._mobile_owners[mobile] = user_id
-        if email:
-            self._email_owners[email.lower()] = user_id
-        self._plan.rows.append(row)
+        fields = _fill(row.fields, before.fields)
+        attributes = dict(before.attributes)
+        for name, value in row.attributes:
+            attributes[name] = {"text": value}
+            if not value:
+                del attributes[name]
+        places = list(zip(department_ids, orders, leaders, strict=True))
+        is_changed = (
+            fields != before.fields
+            or (places[0],) != before.places[:1]
+            or set(places) != set(before.places)
+            or attributes != before.attributes
+        )
+        return PlannedMember(
+            row.line, row.user_id, fields, row.departments, orders, leaders, attributes,
+            before, is_changed,
+        )  # fmt: skip
 
     def _find_errors(self, row: MemberRow, member: StoredMember | None) -> list[RowError]:
         user_id = row.user_id
-        if member is not None and member.import_id == self._import_id:
-            reason = f"is already on line {member.import_line} of this file"
-            return [RowError(row.line, "user_id", reason)]
-        mobile_owner = self._mobile_owners.get(row.mobile, user_id)
-        email_owner = self._email_owners.get(row.email.lower(), user_id)
-        if mobile_owner == user_id == email_owner:
-            return []
-        owners = (("mobile", mobile_owner), ("email", email_owner))
-        return [
-            RowError(row.line, column, f"belongs to {owner}")
-            for column, owner in owners
-            if owner != user_id
-        ]
+        line = self._lines.get(user_id)
+        if line is None and member is not None and member.import_id == self._import_id:
+            line = member.import_line
+        if line is not None:
+            return [self._error(row.line, "user_id", f"is already on line {line} of this file")]
+        errors = self._find_range_errors(row, member)
+        for name, place, owners in zip(UNIQUE_COLUMNS, UNIQUE_PLACES, self._owners, strict=True):
+            value = row.fields[place]
+            if value and (owner := owners.get(value.lower(), user_id)) != user_id:
+                errors.append(self._error(row.line, name, f"belongs to {owner}"))
+        leader = row.fields[LEADER_PLACE]
+        if leader:
+            errors += self._find_leader_errors(row, leader)
+        return errors
+
+    def _find_range_errors(self, row: MemberRow, member: StoredMember | None) -> list[RowError]:
+        around = self._around
+        if not all(map(around.can_manage_path, row.departments)):
+            return [self._error(row.line, "department", _OUT_OF_RANGE)]
+        if member is not None and member.state != LEFT and not around.can_manage_member(member):
+            return [self._error(row.line, "user_id", _MEMBER_OUT_OF_RANGE)]
+        return []
+
+    def _find_leader_errors(self, row: MemberRow, leader: str) -> list[RowError]:
+        if leader not in self._leaders and leader not in self._named_user_ids:
+            return [self._error(row.line, "direct_leader", _NO_LEADER)]
+        above: str | None = leader
+        seen = set()
+        while above and above not in seen:
+            if above == row.user_id:
+                return [self._error(row.line, "direct_leader", _LEADER_CYCLE)]
+            seen.add(above)
+            above = self._leaders.get(above)
+        return []
+
+    def _error(self, line: int, column: str, reason: str) -> RowError:
+        return RowError(line, self._column_names.get(column, column), reason)
+
+
+def _fill(fields: tuple[str | None, ...], kept: tuple[str, ...]) -> tuple[str, ...]:
+    if None not in fields:
+        return fields  # type: ignore[return-value]  # mypy does not narrow by membership
+    # From a list: a generator costs twice as much, and this runs for every row.
+    return tuple([old if new is None else new for new, old in zip(fields, kept, strict=True)])

@@ -9,12 +9,16 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tieline.chassis.postgres import Pool
+from tieline.chassis.postgres import Connection, Pool
 from tieline.directory.members import Member
 from tieline.directory.repositories import members
 
 # About 3 ms of PostgreSQL's time: what arrives meanwhile waits no longer than that.
 _MAX_BATCH = 200
+
+# Giving a connection back costs as much as a query. A busy corp keeps one for some queries and then
+# lets others have it.
+_BATCHES_A_LOAN = 16
 
 
 @dataclass(slots=True, eq=False)
@@ -51,25 +55,33 @@ class MemberReader:
 
     async def _read(self, corp_id: str) -> None:
         """Read for the corp until nobody waits."""
-        while queue := self._waiting[corp_id]:
-            batch, self._waiting[corp_id] = queue[:_MAX_BATCH], queue[_MAX_BATCH:]
-            await self._answer(corp_id, [each for each in batch if not each.answer.done()])
+        while self._waiting[corp_id]:
+            batch: list[_Waiting] = []
+            try:
+                async with self._pool.acquire() as connection:
+                    for _ in range(_BATCHES_A_LOAN):
+                        batch = self._take(corp_id)
+                        if not batch:
+                            break
+                        await _answer(connection, corp_id, batch)
+            except Exception as error:
+                for each in batch or self._take(corp_id):
+                    if not each.answer.done():
+                        each.answer.set_exception(error)
         del self._waiting[corp_id]
 
-    async def _answer(self, corp_id: str, batch: Sequence[_Waiting]) -> None:
-        if not batch:
-            return
-        try:
-            async with self._pool.acquire() as connection:
-                found, is_open = await members.find_members_openly(
-                    connection, corp_id, {each.user_id for each in batch}
-                )
-        except Exception as error:
-            for each in batch:
-                if not each.answer.done():
-                    each.answer.set_exception(error)
-            return
-        for each in batch:
-            # Who is cancelled meanwhile is answered no more.
-            if not each.answer.done():
-                each.answer.set_result((found.get(each.user_id), is_open))
+    def _take(self, corp_id: str) -> list[_Waiting]:
+        """Return whom the next query answers; who has given up is not among them."""
+        queue = self._waiting[corp_id]
+        self._waiting[corp_id] = queue[_MAX_BATCH:]
+        return [each for each in queue[:_MAX_BATCH] if not each.answer.done()]
+
+
+async def _answer(connection: Connection, corp_id: str, batch: Sequence[_Waiting]) -> None:
+    found, is_open = await members.find_members_openly(
+        connection, corp_id, {each.user_id for each in batch}
+    )
+    for each in batch:
+        # Some may have given up meanwhile.
+        if not each.answer.done():
+            each.answer.set_result((found.get(each.user_id), is_open))

@@ -1,11 +1,28 @@
-"""From CSV records to members: the header's columns and each column's rule. Pure."""
+"""From records to members: each column's rule. Pure.
 
-from collections.abc import Callable, Sequence
+A batch is checked a column at a time, by one expression over all its values; only where that finds
+something wrong is the batch read row by row, to tell which.
+"""
+
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import repeat
 from typing import NamedTuple
 
 from tieline.chassis.fields import CONTROL_CHARACTER_PATTERN, USER_ID_PATTERN
-from tieline.directory.csv_rows import CsvMalformedError, CsvRecord
-from tieline.directory.departments import normalise_path
+from tieline.directory.csv_rows import CsvRecord
+from tieline.directory.department_lists import DepartmentLists
+from tieline.directory.import_columns import (
+    DEPARTMENT,
+    DEPARTMENT_ORDER,
+    FIELD_COLUMNS,
+    IS_LEADER,
+    MEMBER_HEADERS,
+    REQUIRED_MEMBER_COLUMNS,
+    USER_ID,
+    Header,
+)
 from tieline.directory.members import (
     EMAIL_PATTERN,
     EMAIL_RULE,
@@ -15,17 +32,21 @@ from tieline.directory.members import (
     MOBILE_RULE,
 )
 
-REQUIRED_COLUMNS = ("user_id", "name", "department")
-OPTIONAL_COLUMNS = ("position", "mobile", "email")
-COLUMNS = REQUIRED_COLUMNS + OPTIONAL_COLUMNS
-
-# Far more than there are columns to know: beyond it the file is something else.
-MAX_COLUMNS = 64
+MAX_ALIAS_CHARACTERS = 64
+MAX_ADDRESS_CHARACTERS = 128
+MAX_EXTERNAL_POSITION_CHARACTERS = 12
+MAX_ATTRIBUTE_CHARACTERS = 512
 
 USER_ID_RULE = "must be 1 to 64 of 0-9 A-Z a-z _ - @ . and begin with a letter or digit"
+TELEPHONE_RULE = "must be at most 32 of digits - + , and spaces"
+GENDER_RULE = "must be male, female or empty"
 
-# Every member of a corp of 30,000 departments, the open API's limit, finds its path here.
-_MAX_CACHED_PATHS = 30_000
+# A value -> what is stored.
+_GENDERS: Mapping[str, str] = {
+    **dict.fromkeys(("", "0", "unknown", "未知"), "unknown"),
+    **dict.fromkeys(("1", "m", "male", "男"), "male"),
+    **dict.fromkeys(("2", "f", "female", "女"), "female"),
+}
 
 
 class RowError(NamedTuple):
@@ -39,123 +60,232 @@ class RowError(NamedTuple):
 
 
 class MemberRow(NamedTuple):
-    """A row that keeps every rule that concerns it alone. Left-out columns are empty."""
+    """A row that keeps every rule that concerns it alone."""
 
     line: int
     user_id: str
-    name: str
-    department_path: str
-    position: str
-    mobile: str
-    email: str
+    fields: tuple[str | None, ...]
+    """In the order of FIELD_COLUMNS; None for columns that the file leaves out."""
+
+    departments: tuple[str, ...]
+    """Paths, the main one first."""
+
+    orders: tuple[int, ...] | None = None
+    """In the order of ``departments``; None if the file leaves the column out."""
+
+    leaders: tuple[bool, ...] | None = None
+    """In the order of ``departments``; None if the file leaves the column out."""
+
+    attributes: tuple[tuple[str, str], ...] = ()
+    """Names and values of the attributes that the file has columns for."""
+
+
+@dataclass(slots=True)
+class ReadRows:
+    """What a batch of records says."""
+
+    rows: list[MemberRow] = field(default_factory=list)
+    errors: list[RowError] = field(default_factory=list)
+    refused: int = 0
+    refused_user_ids: set[str] = field(default_factory=set)
+    """Of the refused rows, where they can be read: these members are named by the file."""
+
+    column_names: Mapping[str, str] = field(default_factory=dict)
+    """What this file's header calls the columns."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Rule:
+    """What a column's values must be."""
+
+    column: re.Pattern[str]
+    """Matches all values of a column, each with a line break behind it."""
+
+    is_right: Callable[[str], object]
+    text: str
+
+
+def _text_rule(minimum: int, maximum: int) -> _Rule:
+    return _Rule(
+        re.compile(rf"(?:[^\x00-\x1f\x7f]{{{minimum},{maximum}}}\n)*"),
+        lambda value: (
+            minimum <= len(value) <= maximum and not CONTROL_CHARACTER_PATTERN.search(value)
+        ),
+        f"must have {f'{minimum} to' if minimum else 'at most'} {maximum} characters, "
+        "no control characters",
+    )
+
+
+def _pattern_rule(one: str, text: str) -> _Rule:
+    return _Rule(re.compile(rf"(?:{one}\n)*"), re.compile(one).fullmatch, text)
+
+
+_USER_ID = _pattern_rule(USER_ID_PATTERN.pattern, USER_ID_RULE)
+_EMAIL = _Rule(
+    re.compile(r"(?:(?:(?=[^\n]{6,64}\n)[!-?A-~]+@[0-9A-Za-z.-]+)?\n)*"),
+    lambda value: not value or EMAIL_PATTERN.fullmatch(value),
+    EMAIL_RULE,
+)
+_RULES: Mapping[str, _Rule] = {
+    USER_ID: _USER_ID,
+    "name": _text_rule(1, MAX_NAME_CHARACTERS),
+    "alias": _text_rule(0, MAX_ALIAS_CHARACTERS),
+    "gender": _Rule(
+        re.compile(rf"(?i:(?:{'|'.join(_GENDERS)})\n)*"),
+        lambda value: value.lower() in _GENDERS,
+        GENDER_RULE,
+    ),
+    "position": _text_rule(0, MAX_POSITION_CHARACTERS),
+    "mobile": _Rule(
+        re.compile(r"(?:(?:\+[0-9]{4,19}|[0-9]{5,20})?\n)*"),
+        lambda value: not value or MOBILE_PATTERN.fullmatch(value),
+        MOBILE_RULE,
+    ),
+    "telephone": _pattern_rule(r"[0-9+, -]{0,32}", TELEPHONE_RULE),
+    "email": _EMAIL,
+    "biz_email": _EMAIL,
+    "address": _text_rule(0, MAX_ADDRESS_CHARACTERS),
+    "direct_leader": _pattern_rule(
+        rf"(?:{USER_ID_PATTERN.pattern})?", f"{USER_ID_RULE}; or be empty"
+    ),
+    "external_position": _text_rule(0, MAX_EXTERNAL_POSITION_CHARACTERS),
+}
+_ATTRIBUTE_RULE = _text_rule(0, MAX_ATTRIBUTE_CHARACTERS)
+
+# What is stored differs from what is written.
+_NORMALISE: Mapping[str, Callable[[str], str]] = {
+    "gender": lambda value: _GENDERS[value.lower()],
+    "direct_leader": str.lower,
+}
 
 
 class RowReader:
     """Reads the records below one header."""
 
-    def __init__(self, header: CsvRecord) -> None:
+    def __init__(self, header: CsvRecord, attribute_names: Collection[str] = ()) -> None:
         """Take the columns from the header, or raise CsvMalformedError."""
-        names = [value.strip() for value in header.values]
-        _check_header(header, names)
-        self.columns = frozenset(names)
-        self._width = len(names)
-        # A row gets one empty value after its last, where left-out columns point.
-        self._places = [names.index(name) if name in names else len(names) for name in COLUMNS]
-        self._paths: dict[str, str] = {}
+        self._header = Header(header, MEMBER_HEADERS, REQUIRED_MEMBER_COLUMNS, attribute_names)
+        places = self._header.places
+        self._checks = [(places[name], rule) for name, rule in _RULES.items() if name in places]
+        self._checks += [(at, _ATTRIBUTE_RULE) for at in self._header.attribute_places.values()]
+        self._column_names = {column: self._header.names[at] for column, at in places.items()}
+        self._lists = DepartmentLists()
 
-    def read(self, record: CsvRecord) -> MemberRow | list[RowError]:
-        """Return the record's member, or everything that is wrong with it."""
-        line, _, values, problem = record
-        if len(values) != self._width:
-            problem = problem or f"has {len(values)} columns; the header has {self._width}"
-            return [RowError(line, "", problem)]
-        fields = [value.strip() for value in values]
-        fields.append("")
-        user_id, name, department, position, mobile, email = [fields[at] for at in self._places]
-        path = self._paths.get(department)
-        if (
-            path is None
-            or not USER_ID_PATTERN.fullmatch(user_id)
-            or not _is_text(name, 1, MAX_NAME_CHARACTERS)
-            or not _is_text(position, 0, MAX_POSITION_CHARACTERS)
-            or (mobile and not MOBILE_PATTERN.fullmatch(mobile))
-            or (email and not EMAIL_PATTERN.fullmatch(email))
-        ):
-            errors = self._find_errors(line, user_id, name, department, position, mobile, email)
-            if errors:
-                return errors
-            path = self._paths[department]
-        return MemberRow(line, user_id.lower(), name, path, position, mobile, email)
+    def read(self, records: Sequence[CsvRecord]) -> ReadRows:
+        """Return the records' members, and everything that is wrong with the others."""
+        width = self._header.width
+        if records and all(len(record.values) == width for record in records):
+            table = [[value.strip() for value in record.values] for record in records]
+            columns = list(zip(*table, strict=True))
+            if all(_matches(rule, columns[at]) for at, rule in self._checks):
+                departments = self._read_departments(columns)
+                if departments is not None:
+                    lines = [record.line for record in records]
+                    rows = list(self._build_rows(lines, columns, departments))
+                    return ReadRows(rows, column_names=self._column_names)
+        return self._read_one_by_one(records)
 
-    def _find_errors(self, line: int, *values: str) -> list[RowError]:
-        checks: Sequence[Callable[[str], str]] = (
-            _check_user_id,
-            _check_name,
-            self._check_department,
-            _check_position,
-            _check_mobile,
-            _check_email,
+    def _read_departments(
+        self, columns: Sequence[Sequence[str]]
+    ) -> Sequence[Iterable[object]] | None:
+        """Return paths, orders and leaders of all rows; None if any is wrong."""
+        places = self._header.places
+        paths = [self._lists.find_paths(value) for value in columns[places[DEPARTMENT]]]
+        if None in paths:
+            return None
+        orders: Iterable[object] | None = repeat(None)
+        leaders: Iterable[object] | None = repeat(None)
+        if DEPARTMENT_ORDER in places:
+            orders = self._lists.read_orders(columns[places[DEPARTMENT_ORDER]], paths)
+        if IS_LEADER in places:
+            leaders = self._lists.read_leaders(columns[places[IS_LEADER]], paths)
+        return None if orders is None or leaders is None else (paths, orders, leaders)
+
+    def _build_rows(
+        self,
+        lines: Sequence[int],
+        columns: Sequence[Sequence[str]],
+        departments: Sequence[Iterable[object]],
+    ) -> Iterable[MemberRow]:
+        places = self._header.places
+        fields = zip(
+            *(
+                self._normalised(name, columns[places[name]]) if name in places else repeat(None)
+                for name in FIELD_COLUMNS
+            ),
+            strict=False,
         )
-        return [
-            RowError(line, column, reason)
-            for column, check, value in zip(COLUMNS, checks, values, strict=True)
-            if (reason := check(value))
+        user_ids = [value.lower() for value in columns[places[USER_ID]]]
+        attributes: Iterable[object] = repeat(())
+        if self._header.attribute_places:
+            named = self._header.attribute_places.items()
+            attributes = zip(
+                *([(name, value) for value in columns[at]] for name, at in named), strict=True
+            )
+        return map(MemberRow, lines, user_ids, fields, *departments, attributes)
+
+    def _normalised(self, name: str, values: Sequence[str]) -> Iterable[str]:
+        normalise = _NORMALISE.get(name)
+        return values if normalise is None else map(normalise, values)
+
+    def _read_one_by_one(self, records: Sequence[CsvRecord]) -> ReadRows:
+        read = ReadRows(column_names=self._column_names)
+        for record in records:
+            values = [value.strip() for value in record.values]
+            errors = self._find_errors(record, values)
+            if errors:
+                read.errors += errors
+                read.refused += 1
+                self._note_refused(values, read)
+                continue
+            columns = [(value,) for value in values]
+            departments = self._read_departments(columns)
+            assert departments is not None, "nothing is wrong with this row's departments"
+            read.rows += self._build_rows([record.line], columns, departments)
+        return read
+
+    def _note_refused(self, values: Sequence[str], read: ReadRows) -> None:
+        at = self._header.places[USER_ID]
+        if at < len(values) and USER_ID_PATTERN.fullmatch(values[at]):
+            read.refused_user_ids.add(values[at].lower())
+
+    def _find_errors(self, record: CsvRecord, values: Sequence[str]) -> list[RowError]:
+        line, header = record.line, self._header
+        if len(values) != header.width:
+            problem = record.problem or (
+                f"has {len(values)} columns; the header has {header.width}"
+            )
+            return [RowError(line, "", problem)]
+        errors = [
+            RowError(line, header.names[at], rule.text)
+            for at, rule in self._checks
+            if not rule.is_right(values[at])
         ]
+        # In the order in which a reader of the file meets them.
+        errors += self._find_department_errors(line, values)
+        errors.sort(key=lambda error: header.names.index(error.column))
+        return errors
 
-    def _check_department(self, value: str) -> str:
-        try:
-            path = normalise_path(value)
-        except ValueError as error:
-            return str(error)
-        if len(self._paths) >= _MAX_CACHED_PATHS:
-            self._paths.clear()
-        self._paths[value] = path
-        return ""
-
-
-def _check_header(header: CsvRecord, names: Sequence[str]) -> None:
-    problem = header.problem
-    if not problem and len(names) > MAX_COLUMNS:
-        problem = f"must have at most {MAX_COLUMNS} columns"
-    unknown = [name for name in names if name not in COLUMNS]
-    missing = [name for name in REQUIRED_COLUMNS if name not in names]
-    if not problem and missing:
-        problem = f"lacks {', '.join(missing)}"
-    if not problem and unknown:
-        # Of something that is no header, not more than tells what it is.
-        problem = f"has the unknown column {unknown[0][:64]!r}; known are {', '.join(COLUMNS)}"
-    if not problem and len(set(names)) < len(names):
-        problem = "has a column twice"
-    if problem:
-        raise CsvMalformedError(header.line, f"the header {problem}")
+    def _find_department_errors(self, line: int, values: Sequence[str]) -> list[RowError]:
+        places, lists = self._header.places, self._lists
+        text = values[places[DEPARTMENT]]
+        paths = lists.find_paths(text)
+        if paths is None:
+            return [RowError(line, self._header.name_of(DEPARTMENT), lists.explain(text))]
+        errors = []
+        if DEPARTMENT_ORDER in places:
+            one = (values[places[DEPARTMENT_ORDER]],)
+            if lists.read_orders(one, (paths,)) is None:
+                name = self._header.name_of(DEPARTMENT_ORDER)
+                errors.append(RowError(line, name, lists.ORDER_RULE))
+        if IS_LEADER in places:
+            one = (values[places[IS_LEADER]],)
+            if lists.read_leaders(one, (paths,)) is None:
+                errors.append(RowError(line, self._header.name_of(IS_LEADER), lists.LEADER_RULE))
+        return errors
 
 
-def _is_text(value: str, minimum: int, maximum: int) -> bool:
-    # isprintable is quick and refuses some spaces that the expression lets pass.
-    return minimum <= len(value) <= maximum and (
-        value.isprintable() or not CONTROL_CHARACTER_PATTERN.search(value)
-    )
-
-
-def _check_user_id(value: str) -> str:
-    return "" if USER_ID_PATTERN.fullmatch(value) else USER_ID_RULE
-
-
-def _check_name(value: str) -> str:
-    if _is_text(value, 1, MAX_NAME_CHARACTERS):
-        return ""
-    return f"must have 1 to {MAX_NAME_CHARACTERS} characters, no control characters"
-
-
-def _check_position(value: str) -> str:
-    if _is_text(value, 0, MAX_POSITION_CHARACTERS):
-        return ""
-    return f"must have at most {MAX_POSITION_CHARACTERS} characters, no control characters"
-
-
-def _check_mobile(value: str) -> str:
-    return "" if not value or MOBILE_PATTERN.fullmatch(value) else MOBILE_RULE
-
-
-def _check_email(value: str) -> str:
-    return "" if not value or EMAIL_PATTERN.fullmatch(value) else EMAIL_RULE
+def _matches(rule: _Rule, values: Sequence[str]) -> bool:
+    joined = "\n".join(values) + "\n"
+    # A line break within a value would make two of it.
+    return joined.count("\n") == len(values) and rule.column.fullmatch(joined) is not None

@@ -18,7 +18,8 @@ from tieline.chassis.page_tokens import PageTokens, page_size
 from tieline.chassis.postgres import Connection, Pool
 from tieline.directory.department_messages import to_department
 from tieline.directory.departments import department_not_found_error
-from tieline.directory.import_stream import MemberImport
+from tieline.directory.import_call import ImportCall
+from tieline.directory.import_messages import progress_to_proto
 from tieline.directory.member_messages import STATES, count_fitting, to_member
 from tieline.directory.member_reader import MemberReader
 from tieline.directory.member_search import MemberSearch
@@ -27,8 +28,8 @@ from tieline.directory.members import (
     MemberState,
 )
 from tieline.directory.reads import get_member, get_members, show_departments, show_members
-from tieline.directory.repositories import corps, departments, members
-from tieline.directory.upload import read_chunks, read_config
+from tieline.directory.repositories import departments, members
+from tieline.directory.upload import read_chunks, read_first
 from tieline.directory.viewers import Viewers
 from tieline.directory.visibility import Viewer
 
@@ -38,10 +39,13 @@ MAX_BATCH_USER_IDS = 1000
 class DirectoryServicer(directory_service_pb2_grpc.DirectoryServiceServicer):
     """Answers for the corps of its callers."""
 
-    def __init__(self, pool: Pool, page_tokens: PageTokens, viewers: Viewers) -> None:
+    def __init__(
+        self, pool: Pool, page_tokens: PageTokens, viewers: Viewers, import_max_bytes: int
+    ) -> None:
         self._pool = pool
         self._page_tokens = page_tokens
         self._viewers = viewers
+        self._import_max_bytes = import_max_bytes
         self._reader = MemberReader(pool)
         self._search = MemberSearch(pool, page_tokens, viewers)
 
@@ -51,18 +55,11 @@ class DirectoryServicer(directory_service_pb2_grpc.DirectoryServiceServicer):
         context: Context,
     ) -> AsyncGenerator[directory_service_pb2.ImportMembersResponse, None]:
         """Commit the file's good rows batch by batch and tell how far it is."""
-        config = await read_config(request_iterator)
-        corp_id = current_principal().require_corp(config.corp_id)
-        await self._check_corp_ready(corp_id)
-        file_import = MemberImport(self._pool, corp_id)
-        async with aclosing(file_import.run(read_chunks(request_iterator))) as responses:
-            async for response in responses:
-                yield response
-
-    async def _check_corp_ready(self, corp_id: str) -> None:
-        async with self._pool.acquire() as connection:
-            if not await corps.has_corp(connection, corp_id):
-                raise corps.corp_not_ready_error()
+        first = await read_first(request_iterator)
+        called = ImportCall(self._pool, first.config, self._import_max_bytes)
+        async with aclosing(called.run(read_chunks(request_iterator))) as steps:
+            async for progress in steps:
+                yield progress_to_proto(progress)
 
     async def GetMember(
         self,

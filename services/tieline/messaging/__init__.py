@@ -2,9 +2,11 @@
 
 Owns the schema ``messaging``. Asks directory who is a member; learns of customers from contacts.
 
-To send: ``servicer`` checks the request (``messages``), the batcher hands what waited together to
-``sending``, which locks, numbers (``numbering``) and writes through ``repositories``. After the
-commit ``announcer`` publishes each message once on its conversation's subject (``subjects``).
+To send: ``servicer`` checks the request (``messages``), one, a batch of them or a stream
+(``send_stream``, ``send_results``); the batcher hands what waited together to ``sending``, which
+locks, numbers (``numbering``) and writes through ``repositories``. After the commit ``announcer``
+publishes each message once on its conversation's subject (``subjects``). ``upkeep`` makes the
+tables of the months to come and forgets which ids were sent long ago.
 
 To receive: ``live`` keeps this replica's subscribers; ``feeds`` has one NATS subscription for each
 conversation that any of them is in, puts what arrives in order (``delivery``), fetches what is

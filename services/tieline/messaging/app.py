@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from types import MappingProxyType
 
 from tieline.api.messaging.v1 import (
     messaging_pb2,
@@ -11,6 +12,7 @@ from tieline.api.messaging.v1 import (
 from tieline.chassis.commit_batch import CommitBatcher
 from tieline.chassis.events import consuming
 from tieline.chassis.grpc_server import Served
+from tieline.chassis.postgres import ConstraintErrors
 from tieline.chassis.requests import answering
 from tieline.chassis.runtime import service_runtime
 from tieline.chassis.streams import durables_of
@@ -18,20 +20,30 @@ from tieline.messaging.announcer import Announcer
 from tieline.messaging.answers import build_handlers
 from tieline.messaging.consumer import ContactsEvents
 from tieline.messaging.live import LiveHub
-from tieline.messaging.messages import Send
+from tieline.messaging.messages import Send, client_message_id_used_error
 from tieline.messaging.repositories import SCHEMA
 from tieline.messaging.sending import Sender
 from tieline.messaging.servicer import MessagingServicer
 from tieline.messaging.settings import MessagingSettings
+from tieline.messaging.upkeep import keeping_up
 
 SETTINGS = MessagingSettings
+
+# Only of messages stored before there were tables by month, and until the first of those begins.
+CONSTRAINT_ERRORS: ConstraintErrors = MappingProxyType(
+    {"messages_client_message_id_unique": client_message_id_used_error}
+)
 
 
 @asynccontextmanager
 async def role(settings: MessagingSettings) -> AsyncIterator[None]:
     """Run messaging. What is entered last is left first: no request outlives what it needs."""
-    async with service_runtime(settings, SCHEMA) as runtime, AsyncExitStack() as stack:
+    async with (
+        service_runtime(settings, SCHEMA, constraint_errors=CONSTRAINT_ERRORS) as runtime,
+        AsyncExitStack() as stack,
+    ):
         pool, broker = runtime.pool, runtime.broker
+        await stack.enter_async_context(keeping_up(pool))
         announcer = await stack.enter_async_context(Announcer(pool, broker))
         batcher: CommitBatcher[Send, messaging_pb2.Message] = CommitBatcher(
             pool, Sender(announcer).commit

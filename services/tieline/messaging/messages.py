@@ -3,9 +3,21 @@
 import datetime as dt
 from dataclasses import dataclass
 
+from google.protobuf.timestamp_pb2 import Timestamp
+
 from tieline.api.messaging.v1 import messaging_pb2
-from tieline.chassis.fields import CONTROL_CHARACTER_PATTERN, is_uuid, to_timestamp
-from tieline.messaging.conversations import Participant, participant_to_proto
+from tieline.chassis.errors import FailedPreconditionError
+from tieline.chassis.fields import (
+    CONTROL_CHARACTER_PATTERN,
+    is_uuid,
+    raise_violations,
+    to_timestamp,
+)
+from tieline.messaging.conversations import (
+    Participant,
+    check_conversation_id,
+    participant_to_proto,
+)
 
 # The open API's limit of a text message.
 MAX_TEXT_BYTES = 2048
@@ -38,6 +50,35 @@ class StoredMessage:
     client_message_id: str
     content: bytes
     create_time: dt.datetime
+
+
+def client_message_id_used_error() -> FailedPreconditionError:
+    """Return the error for an id that was used before the time in which repeats are recognised."""
+    return FailedPreconditionError(
+        "CLIENT_MESSAGE_ID_REUSED", "client_message_id was used long ago; choose another"
+    )
+
+
+def build_send(
+    user: tuple[str, Participant],
+    conversation_id: str,
+    client_message_id: str,
+    content: messaging_pb2.MessageContent,
+) -> Send:
+    """Return what the user of that corp sends, or refuse it with all that is wrong."""
+    check_conversation_id(conversation_id)
+    violations: dict[str, str] = {}
+    check_client_message_id(client_message_id, violations)
+    check_content(content, violations)
+    raise_violations(violations)
+    corp_id, sender = user
+    return Send(
+        corp_id,
+        conversation_id,
+        sender,
+        client_message_id,
+        content.SerializeToString(deterministic=True),
+    )
 
 
 def check_client_message_id(value: str, violations: dict[str, str]) -> None:
@@ -82,13 +123,18 @@ def _check_red_packet(content: messaging_pb2.RedPacketContent, violations: dict[
 
 def message_to_proto(message: StoredMessage) -> messaging_pb2.Message:
     """Return the message as the API shows it."""
+    return build_proto(message, to_timestamp(message.create_time))
+
+
+def build_proto(message: StoredMessage, create_time: Timestamp) -> messaging_pb2.Message:
+    """Return the message as the API shows it; one conversion of the time serves a whole batch."""
     proto = messaging_pb2.Message(
         corp_id=message.corp_id,
         conversation_id=message.conversation_id,
         sequence=message.sequence,
         sender=participant_to_proto(message.sender),
         client_message_id=message.client_message_id,
-        create_time=to_timestamp(message.create_time),
+        create_time=create_time,
     )
     proto.content.ParseFromString(message.content)
     return proto

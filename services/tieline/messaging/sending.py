@@ -5,12 +5,12 @@ from itertools import groupby
 
 from tieline.api.messaging.v1 import messaging_pb2
 from tieline.chassis.errors import ServiceError
-from tieline.chassis.outbox import Event, build_event, insert_events
+from tieline.chassis.fields import to_timestamp
+from tieline.chassis.outbox import Event, build_event
 from tieline.chassis.postgres import Connection
 from tieline.messaging.announcer import Announcer
-from tieline.messaging.messages import Send, StoredMessage, message_to_proto
-from tieline.messaging.numbering import ConversationKey, number_batch
-from tieline.messaging.repositories import SCHEMA
+from tieline.messaging.messages import Send, StoredMessage, build_proto, message_to_proto
+from tieline.messaging.numbering import number_batch
 from tieline.messaging.repositories.messages import MessageRepository
 from tieline.messaging.subjects import build_conversation_subject
 
@@ -29,19 +29,16 @@ class Sender:
     async def commit(
         self, connection: Connection, sends: Sequence[Send]
     ) -> Sequence[messaging_pb2.Message | ServiceError]:
-        """Store what is new of the batch in four statements; return one outcome for each send."""
+        """Store what is new of the batch in two statements; return one outcome for each send."""
         repository = MessageRepository(connection)
-        keys = sorted({(send.corp_id, send.conversation_id) for send in sends})
-        last_sequences = await repository.lock_counters(keys)
-        # After the locks, not with them: a repeat, or a participant who left, of a transaction
-        # that these waited for is to be seen.
-        facts, now = await repository.list_send_facts(sends)
-        batch = number_batch(sends, facts, last_sequences, now)
-        protos = {id(message): message_to_proto(message) for message in batch.new}
+        known = await repository.lock_and_look_up(sends)
+        batch = number_batch(sends, known.facts, known.last_sequences, known.now)
+        create_time = to_timestamp(known.now)
+        protos = {id(message): build_proto(message, create_time) for message in batch.new}
         if batch.new:
-            await repository.insert_messages(batch.new, batch.last_sequences, now)
             stored = list(protos.values())
-            await insert_events(connection, SCHEMA, list(build_events(stored)))
+            events = list(build_events(stored))
+            await repository.insert_messages(batch.new, known.now, events)
             self._announcer.announce_after_commit(
                 [
                     (
@@ -55,13 +52,16 @@ class Sender:
 
 
 def build_events(messages: Sequence[messaging_pb2.Message]) -> Iterator[Event]:
-    """Yield one event per conversation, more only where a batch is too large for one."""
+    """Yield one event per corp, more only where a batch is too large for one.
+
+    Of each conversation the events are in order, since the caller holds the locks of all of them.
+    """
     # Sorting is stable: within a conversation the order of the numbers stays.
-    for (corp_id, conversation_id), group in groupby(sorted(messages, key=_key_of), _key_of):
+    for corp_id, group in groupby(sorted(messages, key=_corp_of), _corp_of):
         of_one = list(group)
         for begin in range(0, len(of_one), MAX_EVENT_MESSAGES):
             sent = messaging_pb2.MessagesSent(messages=of_one[begin : begin + MAX_EVENT_MESSAGES])
-            yield build_event(MESSAGES_SENT, corp_id, conversation_id, sent)
+            yield build_event(MESSAGES_SENT, corp_id, corp_id, sent)
 
 
 def _to_outcome(
@@ -72,5 +72,5 @@ def _to_outcome(
     return protos.get(id(outcome)) or message_to_proto(outcome)
 
 
-def _key_of(message: messaging_pb2.Message) -> ConversationKey:
-    return message.corp_id, message.conversation_id
+def _corp_of(message: messaging_pb2.Message) -> str:
+    return message.corp_id

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing
 
 from tieline.api.directory.v1 import directory_requests_pb2
@@ -15,8 +16,7 @@ from tieline.api.messaging.v1 import (
 from tieline.chassis.broker import Broker
 from tieline.chassis.calls import current_principal
 from tieline.chassis.commit_batch import CommitBatcher
-from tieline.chassis.errors import InvalidArgumentError, NotFoundError
-from tieline.chassis.fields import raise_violations
+from tieline.chassis.errors import InvalidArgumentError, NotFoundError, ServiceError
 from tieline.chassis.grpc_context import Context
 from tieline.chassis.idempotency import answered_once
 from tieline.chassis.ids import new_uuid7
@@ -36,17 +36,22 @@ from tieline.messaging.conversations import (
     participant_to_proto,
 )
 from tieline.messaging.live import LiveHub
-from tieline.messaging.messages import (
-    Send,
-    check_client_message_id,
-    check_content,
-    message_to_proto,
-)
+from tieline.messaging.messages import Send, build_send, message_to_proto
 from tieline.messaging.numbering import ConversationKey
 from tieline.messaging.opening import Opening
 from tieline.messaging.repositories import SCHEMA
 from tieline.messaging.repositories.conversations import ConversationRepository, UserKey
 from tieline.messaging.repositories.messages import MessageRepository
+from tieline.messaging.send_results import build_result
+from tieline.messaging.send_stream import (
+    MAX_REQUEST_MESSAGES,
+    OpenStreams,
+    SendStream,
+    report_fault,
+)
+
+# A batch of the committer has room for it.
+MAX_BATCH_MESSAGES = 200
 
 SendBatcher = CommitBatcher[Send, messaging_pb2.Message]
 
@@ -73,6 +78,7 @@ class MessagingServicer(messaging_service_pb2_grpc.MessagingServiceServicer):
         self._batcher = batcher
         self._announcer = announcer
         self._hub = hub
+        self._send_streams = OpenStreams()
 
     async def CreateConversation(
         self, request: messaging_service_pb2.CreateConversationRequest, context: Context
@@ -149,22 +155,60 @@ class MessagingServicer(messaging_service_pb2_grpc.MessagingServiceServicer):
         self, request: messaging_service_pb2.SendMessageRequest, context: Context
     ) -> messaging_service_pb2.SendMessageResponse:
         """Store a message under the next number, at most once per ``client_message_id``."""
-        (corp_id, conversation_id), caller = _require_conversation(
-            request.corp_id, request.conversation_id
-        )
-        violations: dict[str, str] = {}
-        check_client_message_id(request.client_message_id, violations)
-        check_content(request.content, violations)
-        raise_violations(violations)
-        send = Send(
-            corp_id,
-            conversation_id,
-            caller,
-            request.client_message_id,
-            request.content.SerializeToString(deterministic=True),
-        )
+        user = _require_user(request.corp_id)
+        send = build_send(user, request.conversation_id, request.client_message_id, request.content)
         message = await self._batcher.submit(send)
         return messaging_service_pb2.SendMessageResponse(message=message)
+
+    async def BatchSendMessages(
+        self, request: messaging_service_pb2.BatchSendMessagesRequest, context: Context
+    ) -> messaging_service_pb2.BatchSendMessagesResponse:
+        """Store each of the messages as SendMessage would; each has a result of its own."""
+        user = _require_user(request.corp_id)
+        if not 1 <= len(request.messages) <= MAX_BATCH_MESSAGES:
+            raise InvalidArgumentError({"messages": f"must be 1 to {MAX_BATCH_MESSAGES} messages"})
+        outcomes = await asyncio.gather(
+            *(self._begin(user, message) for message in request.messages), return_exceptions=True
+        )
+        return messaging_service_pb2.BatchSendMessagesResponse(
+            results=[build_result(outcome, report_fault) for outcome in outcomes]
+        )
+
+    async def SendMessages(
+        self,
+        request_iterator: AsyncIterator[messaging_service_pb2.SendMessagesRequest],
+        context: Context,
+    ) -> AsyncIterator[messaging_service_pb2.SendMessagesResponse]:
+        """Store messages as they come; results follow in their order."""
+        stream = SendStream(request_iterator, self._begin_each)
+        with self._send_streams.entered(current_principal()):
+            async with aclosing(stream.run()) as responses:
+                async for response in responses:
+                    yield response
+
+    def _begin_each(
+        self, request: messaging_service_pb2.SendMessagesRequest
+    ) -> Iterator[asyncio.Future[messaging_pb2.Message]]:
+        user = _require_user(request.corp_id)
+        if not 1 <= len(request.messages) <= MAX_REQUEST_MESSAGES:
+            raise InvalidArgumentError(
+                {"messages": f"must be 1 to {MAX_REQUEST_MESSAGES} messages"}
+            )
+        return (self._begin(user, message) for message in request.messages)
+
+    def _begin(
+        self, user: UserKey, message: messaging_pb2.OutgoingMessage
+    ) -> asyncio.Future[messaging_pb2.Message]:
+        """Hand a message in; what is wrong with it is the future's error."""
+        try:
+            send = build_send(
+                user, message.conversation_id, message.client_message_id, message.content
+            )
+            return self._batcher.begin(send)
+        except ServiceError as error:
+            failed = asyncio.get_running_loop().create_future()
+            failed.set_exception(error)
+            return failed
 
     async def ListMessages(
         self, request: messaging_service_pb2.ListMessagesRequest, context: Context

@@ -200,6 +200,20 @@ async def test_connection_that_falls_silent_when_its_work_is_done_fails_nobody(
             await run(pool, "SELECT 1")
 
 
+@pytest.mark.parametrize("spares_reset", [False, True])
+async def test_session_is_reset_unless_the_transaction_spares_it(
+    empty_database: str, health: Health, spares_reset: bool
+) -> None:
+    async with create_pool(empty_database, service="test", max_size=1, health=health) as pool:
+        async with transaction(pool, spares_reset=spares_reset) as connection:
+            await connection.execute("SET application_name = 'changed'")
+
+        async with pool.acquire() as connection:
+            name = await connection.fetchval("SHOW application_name")
+
+    assert name == ("changed" if spares_reset else "tieline-test")
+
+
 @pytest.mark.parametrize("is_wait_for", [True, False], ids=["wait_for", "timeout"])
 async def test_own_timeout_of_a_block_is_no_outage(
     accounts: Pool, health: Health, is_wait_for: bool

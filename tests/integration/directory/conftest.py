@@ -9,6 +9,7 @@ from nats.aio.client import Client
 from engines import Database, connected
 from fakes.app_ranges import FakeAppRanges
 from fakes.directory_corps import Corp, publish_corp_created
+from fakes.directory_files import Files
 from fakes.directory_writers import Writer
 from fakes.eventually import eventually
 from fakes.identity_corps import FakeIdentityCorps
@@ -115,3 +116,9 @@ def other_owner(other_corp: Corp, channel: grpc.aio.Channel) -> Writer:
     return Writer(
         other_corp.corp_id, channel, other_corp.tokens.administrator(other_corp.corp_id, "boss")
     )
+
+
+@pytest.fixture
+def files(corp: Corp, channel: grpc.aio.Channel) -> Files:
+    """The corp's imports and exports."""
+    return Files(corp, channel)

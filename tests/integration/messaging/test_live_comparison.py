@@ -65,7 +65,7 @@ async def store(
     time = dt.datetime.now(dt.UTC) - age
     message = StoredMessage(*key, sequence, member("li.wei"), new_id(), b"", time)
     async with pool.acquire() as connection:
-        await MessageRepository(connection).insert_messages([message], {key: sequence}, time)
+        await MessageRepository(connection).insert_messages([message], time, [])
     return message
 
 

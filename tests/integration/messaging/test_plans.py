@@ -1,6 +1,8 @@
 """Statements about lists of rows keep looking them up when the tables have grown."""
 
+import datetime as dt
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -8,10 +10,12 @@ import pytest
 from plans import explain, new_database, reads_by_index_alone
 from tieline.chassis.postgres import Connection
 from tieline.messaging.conversations import member
+from tieline.messaging.messages import Send
 from tieline.messaging.repositories.conversations import ConversationRepository
 from tieline.messaging.repositories.messages import MessageRepository
 
 KEY = ("ww0", "conversation")
+NOW = dt.datetime(2026, 2, 17, 9, 0, tzinfo=dt.UTC)
 
 
 @pytest.fixture(scope="module")
@@ -32,8 +36,21 @@ async def empty(postgres_admin_dsn: str, worker_id: str) -> AsyncIterator[Connec
         lambda connection: ConversationRepository(connection).list_positions(
             [(KEY[0], member("li.wei"))]
         ),
+        lambda connection: _look_up(connection),
+        lambda connection: MessageRepository(connection).insert_messages([], NOW, []),
+        lambda connection: MessageRepository(connection).list_messages(
+            KEY, after=0, up_to=100, limit=100
+        ),
     ],
-    ids=["lock_counters", "list_conversations", "filter_participants", "list_positions"],
+    ids=[
+        "lock_counters",
+        "list_conversations",
+        "filter_participants",
+        "list_positions",
+        "lock_and_look_up",
+        "insert_messages",
+        "list_messages",
+    ],
 )
 async def test_plan_made_on_small_tables_reads_by_index(
     empty: Connection, ask: Callable[[Any], Awaitable[object]]
@@ -41,3 +58,10 @@ async def test_plan_made_on_small_tables_reads_by_index(
     plan = await explain(empty, ask)
 
     assert reads_by_index_alone(plan), plan
+
+
+async def _look_up(connection: Any) -> None:
+    send = Send(*KEY, member("li.wei"), "m1", b"")
+    # The recorded statement finds no row, where the real one has a row for each send.
+    with suppress(ValueError):
+        await MessageRepository(connection).lock_and_look_up([send])

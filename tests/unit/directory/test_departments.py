@@ -16,15 +16,15 @@ def test_missing_departments_are_made_with_those_above_them() -> None:
     plan = plan_departments(["East/Shanghai", "East"], {"": 1}, 2)
 
     assert plan == [
-        NewDepartment(2, 1, "East", "East"),
-        NewDepartment(3, 2, "Shanghai", "East/Shanghai"),
+        NewDepartment(2, 1, "East", "East", (1, 2)),
+        NewDepartment(3, 2, "Shanghai", "East/Shanghai", (1, 2, 3)),
     ]
 
 
 def test_departments_that_exist_are_not_made_again() -> None:
     plan = plan_departments(["East", "East/Shanghai", ""], {"": 1, "East": 9}, 10)
 
-    assert plan == [NewDepartment(10, 9, "Shanghai", "East/Shanghai")]
+    assert plan == [NewDepartment(10, 9, "Shanghai", "East/Shanghai", (1, 9, 10))]
 
 
 @given(first=PATHS, second=PATHS)

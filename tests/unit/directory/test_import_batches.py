@@ -8,39 +8,72 @@ from tieline.directory.import_batches import (
     Batch,
     BatchBuilder,
     BatchPlan,
+    Place,
     StoredMember,
+    Surroundings,
     plan_batch,
 )
-from tieline.directory.member_rows import COLUMNS, MemberRow, RowError
+from tieline.directory.import_columns import FIELD_COLUMNS
+from tieline.directory.member_rows import MemberRow, ReadRows, RowError
 
 HEADER = CsvRecord(1, 30, ["user_id", "name", "department"])
 
 
+def fields(**values: str | None) -> tuple[str | None, ...]:
+    """Return a row's fields; those that are not named are left out of the file."""
+    return tuple(values.get(name) for name in FIELD_COLUMNS)
+
+
 def row(
-    line: int, user_id: str, *, mobile: str = "", email: str = "", name: str = "Wang"
+    line: int,
+    user_id: str,
+    *,
+    mobile: str | None = "",
+    email: str | None = "",
+    name: str = "Wang",
+    department: str = "East",
+    **others: str | None,
 ) -> MemberRow:
-    return MemberRow(line, user_id, name, "East", "Clerk", mobile, email)
+    given = fields(name=name, position="Clerk", mobile=mobile, email=email, **others)
+    return MemberRow(line, user_id, given, (department,))
 
 
 def stored(
-    user_id: str, *, mobile: str = "", email: str = "", import_id: str = "old"
+    user_id: str,
+    *,
+    mobile: str = "",
+    email: str = "",
+    import_id: str = "old",
+    state: str = "active",
+    places: tuple[Place, ...] = ((2, 7, True),),
 ) -> StoredMember:
-    return StoredMember(user_id, "Wang", 2, "Clerk", mobile, email, import_id, 5)
+    known = {"name": "Wang", "position": "Clerk", "gender": "unknown"}
+    values = known | {"mobile": mobile, "email": email}
+    texts = tuple(values.get(name, "") for name in FIELD_COLUMNS)
+    return StoredMember(user_id, texts, places, {}, state, import_id, 5)
 
 
 def plan(
     *rows: MemberRow,
     members: tuple[StoredMember, ...] = (),
-    columns: tuple[str, ...] = COLUMNS,
     department_id: int = 2,
+    leaders: dict[str, str] | None = None,
 ) -> BatchPlan:
-    return plan_batch(
-        Batch(rows=list(rows)),
-        members,
-        import_id="this",
-        columns=columns,
-        department_ids={"": 1, "East": department_id},
-    )
+    around = Surroundings(members, {"": 1, "East": department_id}, leaders or {})
+    return plan_batch(Batch(ReadRows(list(rows))), around, import_id="this")
+
+
+def accepted(decided: BatchPlan) -> list[str]:
+    return [member.user_id for member in decided.members]
+
+
+def changed(decided: BatchPlan) -> list[str]:
+    return [member.user_id for member in decided.members if member.is_changed]
+
+
+def value(decided: BatchPlan, column: str) -> str:
+    [member] = decided.members
+    return member.fields[FIELD_COLUMNS.index(column)]
 
 
 def test_new_members_are_added_in_the_order_of_the_file() -> None:
@@ -48,31 +81,31 @@ def test_new_members_are_added_in_the_order_of_the_file() -> None:
 
     decided = plan(*rows)
 
-    assert (decided.rows, decided.added, decided.changed_user_ids) == (rows, 2, ["b", "a"])
+    assert (accepted(decided), decided.added, changed(decided)) == (["b", "a"], 2, ["b", "a"])
 
 
 def test_member_as_stored_is_written_without_counting_as_changed() -> None:
     decided = plan(row(2, "a"), members=(stored("a"),))
 
-    assert (len(decided.rows), decided.added, decided.changed_user_ids) == (1, 0, [])
+    assert (accepted(decided), decided.added, decided.unchanged) == (["a"], 0, 1)
 
 
 @pytest.mark.parametrize(
-    "changed",
+    "given",
     [row(2, "a", name="Li"), row(2, "a", mobile="12345"), row(2, "a", email="a@b.cn")],
 )
-def test_member_that_differs_from_the_stored_one_counts_as_changed(changed: MemberRow) -> None:
-    assert plan(changed, members=(stored("a"),)).changed_user_ids == ["a"]
+def test_member_that_differs_from_the_stored_one_counts_as_changed(given: MemberRow) -> None:
+    assert changed(plan(given, members=(stored("a"),))) == ["a"]
 
 
 def test_member_in_another_department_counts_as_changed() -> None:
-    assert plan(row(2, "a"), members=(stored("a"),), department_id=3).changed_user_ids == ["a"]
+    assert changed(plan(row(2, "a"), members=(stored("a"),), department_id=3)) == ["a"]
 
 
 def test_second_row_of_a_user_id_is_refused() -> None:
     decided = plan(row(2, "a"), row(3, "a", name="Li"))
 
-    assert [accepted.line for accepted in decided.rows] == [2]
+    assert [member.line for member in decided.members] == [2]
     assert decided.errors == [RowError(3, "user_id", "is already on line 2 of this file")]
     assert decided.refused == 1
 
@@ -88,7 +121,7 @@ def test_number_and_address_of_another_member_are_refused_by_column() -> None:
 
     decided = plan(row(2, "a", mobile="12345", email="own@ER.cn"), members=(owner,))
 
-    assert decided.rows == []
+    assert decided.members == []
     assert decided.errors == [
         RowError(2, "mobile", "belongs to owner"),
         RowError(2, "email", "belongs to owner"),
@@ -109,7 +142,7 @@ def test_number_that_an_earlier_row_gave_up_is_free() -> None:
         members=(stored("a", mobile="12345", email="a@b.cn"),),
     )
 
-    assert [accepted.user_id for accepted in decided.rows] == ["a", "b"]
+    assert accepted(decided) == ["a", "b"]
 
 
 def test_number_that_a_later_row_gives_up_is_not_free_yet() -> None:
@@ -119,7 +152,7 @@ def test_number_that_a_later_row_gives_up_is_not_free_yet() -> None:
         members=(stored("a", mobile="12345"),),
     )
 
-    assert [accepted.user_id for accepted in decided.rows] == ["a"]
+    assert accepted(decided) == ["a"]
 
 
 def test_refused_row_takes_nothing_from_those_behind_it() -> None:
@@ -129,38 +162,128 @@ def test_refused_row_takes_nothing_from_those_behind_it() -> None:
         members=(stored("owner", email="o@w.cn"),),
     )
 
-    assert [accepted.user_id for accepted in decided.rows] == ["b"]
+    assert accepted(decided) == ["b"]
 
 
-def test_left_out_columns_keep_what_is_stored() -> None:
-    bare = MemberRow(2, "a", "Wang", "East", "", "", "")
-
+def test_left_out_columns_keep_what_is_stored_and_what_it_takes() -> None:
     decided = plan(
-        bare,
+        row(2, "a", mobile=None, email=None),
         row(3, "b", mobile="12345"),
         members=(stored("a", mobile="12345", email="a@b.cn"),),
-        columns=("user_id", "name", "department"),
     )
 
-    assert decided.rows == [row(2, "a", mobile="12345", email="a@b.cn")]
-    assert decided.changed_user_ids == []
+    assert (accepted(decided), changed(decided)) == (["a"], [])
+    assert decided.errors == [RowError(3, "mobile", "belongs to a")]
 
 
 def test_empty_value_of_a_column_that_is_there_clears_what_is_stored() -> None:
     decided = plan(row(2, "a"), members=(stored("a", mobile="12345"),))
 
-    assert (decided.rows[0].mobile, decided.changed_user_ids) == ("", ["a"])
+    assert (value(decided, "mobile"), changed(decided)) == ("", ["a"])
+
+
+def test_left_out_order_and_leadership_stay_where_the_department_stays() -> None:
+    decided = plan(row(2, "a"), members=(stored("a", places=((2, 7, True), (9, 1, False))),))
+
+    [member] = decided.members
+    assert (member.orders, member.leaders, member.is_changed) == ((7,), (True,), True)
+
+
+def test_member_who_left_is_added_again_with_what_the_file_says_alone() -> None:
+    decided = plan(row(2, "a", mobile=None), members=(stored("a", state="left", mobile="12345"),))
+
+    assert (decided.added, changed(decided), value(decided, "mobile")) == (1, ["a"], "")
+
+
+def test_number_of_a_member_who_left_is_nobodys() -> None:
+    decided = plan(row(2, "b", mobile="12345"), members=(stored("a", state="left"),))
+
+    assert accepted(decided) == ["b"]
+
+
+@pytest.mark.parametrize(
+    ("leaders", "is_accepted"),
+    [
+        pytest.param({"boss": ""}, True, id="a member"),
+        pytest.param({}, False, id="nobody"),
+        pytest.param({"boss": "a"}, False, id="reports to the member"),
+        pytest.param({"boss": "x", "x": "a"}, False, id="reports to the member over another"),
+        pytest.param({"boss": "x", "x": "boss"}, True, id="a circle without the member"),
+    ],
+)
+def test_leader_is_a_member_who_does_not_report_to_this_one(
+    leaders: dict[str, str], is_accepted: bool
+) -> None:
+    decided = plan(row(2, "a", direct_leader="boss"), leaders=leaders)
+
+    assert accepted(decided) == (["a"] if is_accepted else [])
+
+
+def test_leader_may_stand_on_a_later_line() -> None:
+    assert accepted(plan(row(2, "a", direct_leader="b"), row(3, "b"))) == ["a", "b"]
+
+
+def test_those_under_a_later_row_that_is_refused_are_refused_too() -> None:
+    decided = plan(
+        row(2, "a", direct_leader="b"),
+        row(3, "b", direct_leader="c"),
+        row(4, "c", mobile="12345"),
+        members=(stored("other", mobile="12345"),),
+    )
+
+    assert accepted(decided) == []
+    assert [(error.line, error.column) for error in decided.errors] == [
+        (2, "direct_leader"),
+        (3, "direct_leader"),
+        (4, "mobile"),
+    ]
+
+
+def test_attributes_are_merged_by_name_and_cleared_by_an_empty_value() -> None:
+    before = stored("a")._replace(attributes={"Badge": {"text": "1"}, "Blog": {"web": {}}})
+    given = row(2, "a")._replace(attributes=(("Badge", ""), ("Desk", "7")))
+
+    [member] = plan(given, members=(before,)).members
+
+    assert member.attributes == {"Blog": {"web": {}}, "Desk": {"text": "7"}}
+    assert member.is_changed
+
+
+def test_rows_outside_of_the_callers_departments_are_refused() -> None:
+    around = Surroundings(
+        (stored("other", places=((9, 0, False),)),),
+        {"": 1, "East": 2},
+        can_manage_path=lambda path: path == "East",
+        can_manage_member=lambda member: member.places[0][0] == 2,
+    )
+    rows = [row(2, "a"), row(3, "b", department=""), row(4, "other")]
+
+    decided = plan_batch(Batch(ReadRows(rows)), around, import_id="this")
+
+    assert accepted(decided) == ["a"]
+    assert [(error.line, error.column) for error in decided.errors] == [
+        (3, "department"),
+        (4, "user_id"),
+    ]
 
 
 def test_errors_are_given_in_the_order_of_the_file() -> None:
-    batch = Batch(
-        rows=[row(2, "a"), row(3, "a"), row(9, "a")], errors=[RowError(5, "name", "bad")], refused=1
+    read = ReadRows(
+        [row(2, "a"), row(3, "a"), row(9, "a")], [RowError(5, "name", "bad")], refused=1
     )
 
-    decided = plan_batch(batch, (), import_id="this", columns=COLUMNS, department_ids={"": 1})
+    decided = plan_batch(Batch(read), Surroundings((), {"": 1}), import_id="this")
 
     assert [error.line for error in decided.errors] == [3, 5, 9]
     assert decided.refused == 3
+
+
+def test_columns_are_called_what_the_header_calls_them() -> None:
+    read = ReadRows([row(2, "a"), row(3, "a")], column_names={"user_id": "账号"})
+
+    decided = plan_batch(Batch(read), Surroundings((), {}), import_id="this")
+
+    assert [error.column for error in decided.errors] == ["账号"]
 
 
 def test_batch_is_full_with_its_last_record_good_or_bad() -> None:
@@ -176,12 +299,12 @@ def test_batch_is_full_with_its_last_record_good_or_bad() -> None:
     full = batches[-2]
     assert full is not None
     assert batches.count(None) == BATCH_RECORDS
-    assert (len(full.rows), full.refused) == (BATCH_RECORDS // 2, BATCH_RECORDS // 2)
+    assert (len(full.read.rows), full.read.refused) == (BATCH_RECORDS // 2, BATCH_RECORDS // 2)
     assert full.end_byte == records[-2].end_byte
     rest = builder.finish()
     assert rest is not None
-    assert [row.line for row in rest.rows] == []
-    assert rest.refused == 1
+    assert rest.read.rows == []
+    assert rest.read.refused == 1
 
 
 def test_file_of_a_header_alone_has_no_batch() -> None:

@@ -1,11 +1,17 @@
 """Each column's rule, and what a header may be."""
 
+from collections.abc import Sequence
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tieline.directory.csv_rows import CsvMalformedError, CsvRecord
 from tieline.directory.departments import MAX_PATH_CHARACTERS
-from tieline.directory.member_rows import COLUMNS, MemberRow, RowError, RowReader
+from tieline.directory.import_columns import FIELD_COLUMNS, MEMBER_COLUMNS
+from tieline.directory.member_rows import MemberRow, ReadRows, RowError, RowReader
 
+COLUMNS = ("user_id", "name", "department", "position", "mobile", "email")
 GOOD = {
     "user_id": "Wang.Wei",
     "name": "王伟",
@@ -14,18 +20,119 @@ GOOD = {
     "mobile": "+8613800000000",
     "email": "Wang.Wei@example.com",
 }
+EVERYTHING = GOOD | {
+    "department": "East;West",
+    "department_order": "1;2",
+    "is_leader": "0;1",
+    "alias": "Wei",
+    "gender": "男",
+    "telephone": "021-5555 +1,2",
+    "biz_email": "wei@work.cn",
+    "address": "1 Main Street",
+    "direct_leader": "Boss",
+    "external_position": "顾问",
+}
 
 
 def read(**changes: str) -> MemberRow | list[RowError]:
-    reader = RowReader(CsvRecord(1, 0, list(COLUMNS)))
-    values = GOOD | changes
-    return reader.read(CsvRecord(7, 0, [values[name] for name in COLUMNS]))
+    """Return what a row of these columns is, the good row's values in the others."""
+    values = GOOD | {name: EVERYTHING[name] for name in changes} | changes
+    if changes.keys() & {"department_order", "is_leader"}:
+        values["department"] = EVERYTHING["department"]
+    return only(RowReader(CsvRecord(1, 0, list(values))), list(values.values()))
+
+
+def only(reader: RowReader, values: Sequence[str], line: int = 7) -> MemberRow | list[RowError]:
+    outcome = reader.read([CsvRecord(line, 0, list(values))])
+    assert outcome.refused == (1 if outcome.errors else 0)
+    return outcome.errors or outcome.rows[0]
+
+
+def fields(**values: str) -> tuple[str | None, ...]:
+    return tuple(values.get(name) for name in FIELD_COLUMNS)
 
 
 def test_good_row_gives_the_member_with_the_user_id_in_lower_case() -> None:
     assert read() == MemberRow(
-        7, "wang.wei", "王伟", "East/Shanghai", "Clerk", "+8613800000000", "Wang.Wei@example.com"
+        7,
+        "wang.wei",
+        fields(
+            name="王伟", position="Clerk", mobile="+8613800000000", email="Wang.Wei@example.com"
+        ),
+        ("East/Shanghai",),
     )
+
+
+def test_row_of_all_columns_gives_everything() -> None:
+    row = read(**EVERYTHING)
+
+    assert isinstance(row, MemberRow)
+    assert (row.departments, row.orders, row.leaders) == (("East", "West"), (1, 2), (False, True))
+    known = dict(zip(FIELD_COLUMNS, row.fields, strict=True))
+    assert (known["gender"], known["direct_leader"]) == ("male", "boss")
+    assert known["telephone"] == EVERYTHING["telephone"]
+
+
+def test_header_may_be_in_chinese_and_errors_call_the_columns_so() -> None:
+    reader = RowReader(CsvRecord(1, 0, ["账号", "姓名", "部门", "手机"]))
+
+    assert only(reader, ["w", "王伟", "东", "x"]) == [
+        RowError(7, "手机", "must be 5 to 20 characters: digits, with or without a leading +")
+    ]
+
+
+def test_columns_of_attributes_are_read_by_their_names() -> None:
+    reader = RowReader(CsvRecord(1, 0, ["user_id", "name", "department", "工牌"]), ["工牌"])
+
+    row = only(reader, ["w", "W", "", " A-17 "])
+
+    assert isinstance(row, MemberRow)
+    assert row.attributes == (("工牌", "A-17"),)
+
+
+def test_semicolon_behind_a_backslash_is_part_of_a_departments_name() -> None:
+    row = read(department=r"A\;B/C;D")
+
+    assert isinstance(row, MemberRow)
+    assert row.departments == ("A;B/C", "D")
+
+
+def test_refused_rows_still_name_their_members() -> None:
+    reader = RowReader(CsvRecord(1, 0, list(COLUMNS)))
+    good = [GOOD[name] for name in COLUMNS]
+    bad = [GOOD | {"user_id": "B", "name": ""}, GOOD | {"user_id": "!", "name": ""}]
+    records = [good, *([each[name] for name in COLUMNS] for each in bad), ["C"]]
+
+    outcome = reader.read([CsvRecord(2 + at, 0, values) for at, values in enumerate(records)])
+
+    assert [row.user_id for row in outcome.rows] == ["wang.wei"]
+    assert (outcome.refused, outcome.refused_user_ids) == (3, {"b", "c"})
+
+
+@given(
+    rows=st.lists(
+        st.fixed_dictionaries(
+            {
+                name: st.sampled_from([EVERYTHING[name], "", "x", "a\nb", "1", ";", "🙂", "a@b.cn"])
+                for name in MEMBER_COLUMNS
+            }
+        ),
+        max_size=6,
+    )
+)
+def test_rows_of_a_batch_are_judged_as_each_is_by_itself(rows: list[dict[str, str]]) -> None:
+    def read_all(*batches: list[CsvRecord]) -> ReadRows:
+        reader, together = RowReader(CsvRecord(1, 0, list(MEMBER_COLUMNS))), ReadRows()
+        for batch in batches:
+            outcome = reader.read(batch)
+            together.rows += outcome.rows
+            together.errors += outcome.errors
+            together.refused += outcome.refused
+        return together
+
+    records = [CsvRecord(2 + at, 0, list(row.values())) for at, row in enumerate(rows)]
+
+    assert read_all(records) == read_all(*([record] for record in records))
 
 
 def test_spaces_around_values_are_dropped() -> None:
@@ -50,6 +157,17 @@ def test_spaces_around_values_are_dropped() -> None:
         pytest.param("email", "", id="no email"),
         pytest.param("email", "a@b.cn", id="shortest email"),
         pytest.param("email", "a" * 52 + "@example.com", id="longest email"),
+        pytest.param("department", ";".join(map(str, range(100))), id="100 departments"),
+        pytest.param("department", ";East", id="the root and another department"),
+        pytest.param("department_order", "4294967295;0", id="highest order"),
+        pytest.param("department_order", "", id="no order"),
+        pytest.param("is_leader", "是;否", id="leader in Chinese"),
+        pytest.param("gender", "Female", id="gender in capitals"),
+        pytest.param("telephone", "1" * 32, id="longest telephone"),
+        pytest.param("biz_email", "", id="no work email"),
+        pytest.param("address", "x" * 128, id="longest address"),
+        pytest.param("direct_leader", "", id="no leader"),
+        pytest.param("external_position", "顾" * 12, id="longest external position"),
     ],
 )
 def test_value_within_its_rule_is_accepted(column: str, value: str) -> None:
@@ -91,6 +209,21 @@ def test_value_within_its_rule_is_accepted(column: str, value: str) -> None:
         pytest.param("email", "example.com", id="email without an at"),
         pytest.param("email", "a b@example.com", id="email with a space"),
         pytest.param("email", "王@example.com", id="email beyond ASCII"),
+        pytest.param("email", "a@example.com\nb@example.com", id="two emails"),
+        pytest.param("department", ";".join(map(str, range(101))), id="101 departments"),
+        pytest.param("department", "East;East", id="department twice"),
+        pytest.param("department_order", "1", id="one order for two departments"),
+        pytest.param("department_order", "4294967296;0", id="order too high"),
+        pytest.param("department_order", "-1;0", id="negative order"),
+        pytest.param("department_order", "1_0;0", id="order that only Python reads"),
+        pytest.param("is_leader", "1;2", id="neither 0 nor 1"),
+        pytest.param("gender", "other", id="unknown gender"),
+        pytest.param("telephone", "1" * 33, id="telephone too long"),
+        pytest.param("telephone", "call me", id="telephone of letters"),
+        pytest.param("biz_email", "work", id="work email without an at"),
+        pytest.param("address", "x" * 129, id="address too long"),
+        pytest.param("direct_leader", "王", id="leader who is no user id"),
+        pytest.param("external_position", "顾" * 13, id="external position too long"),
     ],
 )
 def test_value_that_breaks_its_rule_is_refused_by_line_and_column(column: str, value: str) -> None:
@@ -118,25 +251,22 @@ def test_row_with_several_faults_names_all_of_them() -> None:
 def test_columns_may_stand_in_any_order_and_optional_ones_be_left_out() -> None:
     reader = RowReader(CsvRecord(1, 0, ["department", " name ", "user_id"]))
 
-    row = reader.read(CsvRecord(2, 0, ["East", "王伟", "w"]))
-
-    assert row == MemberRow(2, "w", "王伟", "East", "", "", "")
-    assert reader.columns == {"department", "name", "user_id"}
+    assert only(reader, ["East", "王伟", "w"]) == MemberRow(7, "w", fields(name="王伟"), ("East",))
 
 
 @pytest.mark.parametrize("width", [5, 7, 1])
 def test_row_of_another_width_than_the_header_is_refused_as_a_whole(width: int) -> None:
     reader = RowReader(CsvRecord(1, 0, list(COLUMNS)))
 
-    errors = reader.read(CsvRecord(2, 0, ["x"] * width))
-
-    assert errors == [RowError(2, "", f"has {width} columns; the header has 6")]
+    assert only(reader, ["x"] * width) == [
+        RowError(7, "", f"has {width} columns; the header has 6")
+    ]
 
 
 def test_record_that_is_no_csv_is_refused_with_its_problem() -> None:
     reader = RowReader(CsvRecord(1, 0, list(COLUMNS)))
 
-    assert reader.read(CsvRecord(2, 0, [], "is odd")) == [RowError(2, "", "is odd")]
+    assert reader.read([CsvRecord(2, 0, [], "is odd")]).errors == [RowError(2, "", "is odd")]
 
 
 @pytest.mark.parametrize(
@@ -145,7 +275,7 @@ def test_record_that_is_no_csv_is_refused_with_its_problem() -> None:
         pytest.param(["user_id", "name"], "lacks department", id="required column missing"),
         pytest.param([*COLUMNS, "e-mail"], "unknown column 'e-mail'", id="unknown column"),
         pytest.param([*COLUMNS, "name"], "twice", id="column twice"),
-        pytest.param([*COLUMNS, *(f"x{i}" for i in range(59))], "at most 64", id="65 columns"),
+        pytest.param([*COLUMNS, *(f"x{i}" for i in range(1994))], "at most 64", id="2,000 columns"),
         pytest.param([*COLUMNS, ""], "unknown column ''", id="column without a name"),
     ],
 )

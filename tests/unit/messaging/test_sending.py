@@ -21,14 +21,20 @@ def message(
     return proto
 
 
-def test_messages_of_one_conversation_are_one_event_in_order() -> None:
+def test_messages_of_one_corp_are_one_event_in_order_of_each_conversation() -> None:
     messages = [message(1), message(1, conversation_id="c2"), message(2)]
+    other = message(1)
+    other.corp_id = "other"
 
-    events = list(build_events(messages))
+    events = list(build_events([*messages[:2], other, *messages[2:]]))
 
     told = [messaging_pb2.MessagesSent.FromString(event.payload) for event in events]
-    assert [event.key for event in events] == ["c1", "c2"]
-    assert [m.sequence for m in told[0].messages] == [1, 2]
+    assert [event.corp_id for event in events] == ["other", "w" * 64]
+    assert [(m.conversation_id, m.sequence) for m in told[1].messages] == [
+        ("c1", 1),
+        ("c2", 1),
+        ("c1", 2),
+    ]
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ dropped.
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Any, Self
+from typing import Any, NoReturn, Self
 
 # A caller that writes leaves smaller gaps; one that waits for an answer shall not wait long.
 _DRAIN_GAP_S = 0.1
@@ -20,27 +20,42 @@ class RequestStream:
     """The messages of one call, as an iterator.
 
     gRPC allows one read at a time and can't take one back: who is cancelled while waiting for a
-    message leaves it to the next.
+    message leaves it to the next. So one task reads for as long as the stream is open, a message
+    ahead of whoever iterates: a task for each message would cost as much as the message.
     """
 
     def __init__(self, requests: AsyncIterator[Any]) -> None:
         self._requests = requests
-        self._reading: asyncio.Task[Any] | None = None
+        self._reading: asyncio.Task[None] | None = None
+        self._next: Any = None
+        self._error: BaseException | None = None
+        self._is_filled = asyncio.Event()
+        self._is_taken = asyncio.Event()
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> Any:
         if self._reading is None:
-            self._reading = asyncio.create_task(_next(self._requests))
-        try:
-            message = await asyncio.shield(self._reading)
-        finally:
-            if self._reading.done():
-                self._reading = None
+            self._reading = asyncio.create_task(self._read(), name="request-stream")
+        if self._next is None:
+            await self._is_filled.wait()
+        message = self._next
         if message is None:
-            raise StopAsyncIteration
+            self._raise_end()
+        self._next = None
+        self._is_filled.clear()
+        self._is_taken.set()
         return message
+
+    def _raise_end(self) -> NoReturn:
+        error, self._error = self._error, None
+        if error is None:
+            raise StopAsyncIteration
+        # A message that could not be decoded is not the last one: whoever asks again reads on.
+        self._reading = None
+        self._is_filled.clear()
+        raise error
 
     async def drain(self) -> None:
         """Drop what is still arriving, to its end, to the first gap, or for 5 seconds."""
@@ -57,6 +72,18 @@ class RequestStream:
             self._reading.cancel()
             await asyncio.gather(self._reading, return_exceptions=True)
 
-
-async def _next(requests: AsyncIterator[Any]) -> Any:
-    return await anext(requests, None)
+    async def _read(self) -> None:
+        try:
+            async for message in self._requests:
+                self._next = message
+                self._is_filled.set()
+                self._is_taken.clear()
+                await self._is_taken.wait()
+        except Exception as error:
+            self._error = error
+        except asyncio.CancelledError as error:
+            self._error = error
+            raise
+        finally:
+            # There is nothing more to wait for.
+            self._is_filled.set()

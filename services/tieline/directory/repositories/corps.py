@@ -63,7 +63,7 @@ async def insert_corp(
 
 
 async def has_corp(connection: Connection, corp_id: str) -> bool:
-    """Tell whether the corp has arrived here."""
+    """Tell whether the corp has arrived here and is not gone."""
     return bool(
         await connection.fetchval("SELECT true FROM directory.corps WHERE corp_id = $1", corp_id)
     )
@@ -79,7 +79,7 @@ async def lock_corp(connection: Connection, corp_id: str) -> LockedCorp:
         """
         SELECT next_department_id, last_change_number, owner_user_id, next_tag_id
           FROM directory.corps
-         WHERE corp_id = $1
+         WHERE corp_id = $1 AND delete_time IS NULL
            FOR NO KEY UPDATE
         """,
         corp_id,
@@ -148,4 +148,24 @@ async def insert_removals(
         kind,
         list(resource_ids),
         first_change_number,
+    )
+
+
+async def set_owner(connection: Connection, corp_id: str, user_id: str) -> None:
+    """Keep who owns the corp; one that is not here is not made."""
+    await connection.execute(
+        "UPDATE directory.corps SET owner_user_id = $2 WHERE corp_id = $1", corp_id, user_id
+    )
+
+
+async def mark_deleted(connection: Connection, corp_id: str) -> None:
+    """Have the corp be gone; one that is not here stays unknown when its creation comes late."""
+    await connection.execute(
+        """
+        INSERT INTO directory.corps (corp_id, delete_time)
+        VALUES ($1, now())
+        ON CONFLICT ON CONSTRAINT corps_pkey
+        DO UPDATE SET delete_time = coalesce(corps.delete_time, now())
+        """,
+        corp_id,
     )

@@ -1,12 +1,87 @@
-"""What an import reads and writes, batch by batch."""
+"""What an import of members reads and writes, batch by batch."""
 
+import json
 from collections.abc import Collection, Mapping, Sequence
 
-from tieline.chassis.postgres import Connection
+from tieline.chassis.postgres import Connection, Record
 from tieline.directory.departments import NewDepartment
-from tieline.directory.import_batches import StoredMember
+from tieline.directory.import_batches import UNIQUE_PLACES, Attributes, PlannedMember, StoredMember
+from tieline.directory.import_columns import FIELD_COLUMNS
 from tieline.directory.member_rows import MemberRow
 from tieline.directory.members import fold
+
+# Written as they stand: the names are the code's.
+_FIELDS = ", ".join(FIELD_COLUMNS)
+STORED_COLUMNS = f"""
+    user_id, {_FIELDS}, department_id, state, import_id, import_line, extended_attributes,
+    ARRAY(SELECT ARRAY[place.department_id, place.member_order, place.is_leader::int]
+            FROM directory.member_departments AS place
+           WHERE place.corp_id = members.corp_id AND place.user_id = members.user_id
+           ORDER BY place.department_id <> members.department_id, place.department_id)
+"""  # noqa: S608 -- columns are named by the code
+_LIST_STORED = f"""
+    SELECT {STORED_COLUMNS}
+      FROM directory.members
+     WHERE corp_id = $1
+       AND user_id IN (
+           SELECT user_id FROM directory.members
+            WHERE corp_id = $1 AND user_id = ANY($2::text[])
+            UNION
+           SELECT user_id FROM directory.members
+            WHERE corp_id = $1 AND mobile <> '' AND mobile = ANY($3::text[])
+            UNION
+           SELECT user_id FROM directory.members
+            WHERE corp_id = $1 AND email <> '' AND lower(email) = ANY($4::text[])
+            UNION
+           SELECT user_id FROM directory.members
+            WHERE corp_id = $1 AND biz_email <> '' AND lower(biz_email) = ANY($5::text[]))
+"""  # noqa: S608 -- columns are named by the code
+
+_COPIED_COLUMNS = (
+    "corp_id",
+    "user_id",
+    *FIELD_COLUMNS,
+    "name_folded",
+    "department_id",
+    "extended_attributes",
+    "import_id",
+    "import_line",
+    "change_number",
+)
+
+_UPDATE = f"""
+    UPDATE directory.members
+       SET ({_FIELDS}) = ROW({", ".join(f"changed.{name}" for name in FIELD_COLUMNS)}),
+           name_folded = changed.name_folded,
+           department_id = changed.department_id,
+           extended_attributes = changed.extended_attributes::jsonb,
+           import_id = $2,
+           import_line = changed.import_line,
+           change_number = changed.change_number,
+           state = CASE state WHEN 'left' THEN 'invited' ELSE state END,
+           create_time = CASE state WHEN 'left' THEN now() ELSE create_time END,
+           leave_time = NULL,
+           update_time = now()
+      FROM unnest($3::text[], $4::text[], $5::bigint[], $6::text[], $7::bigint[], $8::bigint[],
+                  {", ".join(f"${number}::text[]" for number in range(9, 9 + len(FIELD_COLUMNS)))})
+           AS changed (user_id, name_folded, department_id, extended_attributes, import_line,
+                       change_number, {_FIELDS})
+     WHERE members.corp_id = $1 AND members.user_id = changed.user_id
+"""  # noqa: S608 -- columns are named by the code
+
+
+async def list_text_attributes(connection: Connection, corp_id: str) -> list[str]:
+    """Return the names of the corp's attributes that a cell can hold."""
+    rows = await connection.fetch(
+        """
+        SELECT name
+          FROM directory.attributes
+         WHERE corp_id = $1 AND kind = 'text'
+         ORDER BY attribute_order DESC, name
+        """,
+        corp_id,
+    )
+    return [row["name"] for row in rows]
 
 
 async def find_department_ids(
@@ -25,47 +100,46 @@ async def find_department_ids(
     return {row["path"]: row["department_id"] for row in rows}
 
 
-async def insert_departments(
-    connection: Connection, corp_id: str, departments: Sequence[NewDepartment]
-) -> None:
-    """Add departments, parents first. The caller holds the corp's lock."""
-    await connection.execute(
+async def list_departments_within(
+    connection: Connection, corp_id: str, department_ids: Collection[int]
+) -> dict[int, str]:
+    """Return the paths of these departments and of all below them, by id."""
+    rows = await connection.fetch(
         """
-        INSERT INTO directory.departments
-               (corp_id, department_id, parent_department_id, name, path)
-        SELECT $1, department_id, parent_department_id, name, path
-          FROM unnest($2::bigint[], $3::bigint[], $4::text[], $5::text[])
-               AS department (department_id, parent_department_id, name, path)
+        SELECT department_id, path
+          FROM directory.departments
+         WHERE corp_id = $1 AND ancestor_ids && $2::bigint[]
         """,
         corp_id,
-        [department.department_id for department in departments],
-        [department.parent_department_id for department in departments],
-        [department.name for department in departments],
-        [department.path for department in departments],
+        list(department_ids),
     )
-    await connection.execute(
-        """
-        WITH RECURSIVE tree AS (
-            SELECT department_id, ancestor_ids || department_id AS ancestor_ids
-              FROM (SELECT new.department_id, above.ancestor_ids
-                      FROM directory.departments AS new
-                      JOIN directory.departments AS above
-                        ON above.corp_id = $1 AND above.department_id = new.parent_department_id
-                     WHERE new.corp_id = $1 AND new.department_id = ANY($2::bigint[])
-                       AND above.ancestor_ids <> '{}') AS top
-             UNION ALL
-            SELECT below.department_id, tree.ancestor_ids || below.department_id
-              FROM directory.departments AS below
-              JOIN tree ON below.parent_department_id = tree.department_id
-             WHERE below.corp_id = $1
-        )
-        UPDATE directory.departments
-           SET ancestor_ids = tree.ancestor_ids
-          FROM tree
-         WHERE departments.corp_id = $1 AND departments.department_id = tree.department_id
-        """,
-        corp_id,
-        [department.department_id for department in departments],
+    return {row["department_id"]: row["path"] for row in rows}
+
+
+async def insert_departments(
+    connection: Connection,
+    corp_id: str,
+    departments: Sequence[NewDepartment],
+    first_change_number: int,
+) -> None:
+    """Add departments, parents first. The caller holds the corp's lock.
+
+    Their orders are 0; ``ancestor_ids`` are the parent's and their own.
+    """
+    await connection.copy_records_to_table(
+        "departments",
+        schema_name="directory",
+        columns=(
+            *("corp_id", "department_id", "parent_department_id", "name", "path"),
+            *("ancestor_ids", "change_number"),
+        ),
+        records=[
+            (
+                *(corp_id, new.department_id, new.parent_department_id, new.name, new.path),
+                *(list(new.ancestor_ids), change_number),
+            )
+            for change_number, new in enumerate(departments, start=first_change_number)
+        ],
     )
     await connection.execute(
         "UPDATE directory.corps SET next_department_id = $2 WHERE corp_id = $1",
@@ -77,103 +151,219 @@ async def insert_departments(
 async def list_stored_members(
     connection: Connection, corp_id: str, rows: Sequence[MemberRow]
 ) -> list[StoredMember]:
-    """Return the members that the rows name, or whose mobile or email the rows give."""
+    """Return the members that the rows name, or whose number or address the rows give."""
+    unique_values = [
+        [row.fields[place].lower() for row in rows if row.fields[place]]  # type: ignore[union-attr]  # not None where it is true
+        for place in UNIQUE_PLACES
+    ]
     records = await connection.fetch(
+        _LIST_STORED, corp_id, [row.user_id for row in rows], *unique_values
+    )
+    return [to_stored(record) for record in records]
+
+
+async def list_leaders(
+    connection: Connection, corp_id: str, user_ids: Collection[str]
+) -> dict[str, str]:
+    """Return who these members, and all those above them, report to; empty for nobody.
+
+    Those who left are none: nobody can be put under them.
+    """
+    rows = await connection.fetch(
         """
-        SELECT user_id, name, department_id, position, mobile, email, import_id, import_line
-          FROM directory.members
-         WHERE corp_id = $1 AND user_id = ANY($2::text[])
-         UNION
-        SELECT user_id, name, department_id, position, mobile, email, import_id, import_line
-          FROM directory.members
-         WHERE corp_id = $1 AND mobile <> '' AND mobile = ANY($3::text[])
-         UNION
-        SELECT user_id, name, department_id, position, mobile, email, import_id, import_line
-          FROM directory.members
-         WHERE corp_id = $1 AND email <> '' AND lower(email) = ANY($4::text[])
+        WITH RECURSIVE chain AS (
+            SELECT user_id, direct_leader
+              FROM directory.members
+             WHERE corp_id = $1 AND user_id = ANY($2::text[]) AND state <> 'left'
+             UNION
+            SELECT members.user_id, members.direct_leader
+              FROM chain
+              JOIN directory.members ON members.corp_id = $1
+               AND members.user_id = chain.direct_leader
+        )
+        SELECT user_id, direct_leader FROM chain
         """,
         corp_id,
-        [row.user_id for row in rows],
-        [row.mobile for row in rows if row.mobile],
-        [row.email.lower() for row in rows if row.email],
+        list(user_ids),
     )
-    return [StoredMember(*record) for record in records]
+    return {row["user_id"]: row["direct_leader"] for row in rows}
 
 
-async def upsert_members(
+async def write_members(
     connection: Connection,
     corp_id: str,
     import_id: str,
-    rows: Sequence[MemberRow],
+    members: Sequence[PlannedMember],
     department_ids: Mapping[str, int],
+    first_change_number: int,
 ) -> None:
-    """Add or change members in the order of the rows. The caller holds the corp's lock.
+    """Store a batch: new members, changed ones, and which import found the others as they are.
 
-    ``update_time`` stays where a row is as stored.
+    Those that are new or changed have consecutive change numbers, in the order of ``members``. The
+    caller holds the corp's lock.
     """
+    numbered = list(
+        enumerate((each for each in members if each.is_changed), start=first_change_number)
+    )
+    changed = [(number, each) for number, each in numbered if each.before is not None]
+    new = [(number, each) for number, each in numbered if each.before is None]
+    unchanged = [each for each in members if not each.is_changed]
+    if unchanged:
+        await _stamp(connection, corp_id, import_id, unchanged)
+    if changed:
+        await _release(connection, corp_id, changed)
+        await _update(connection, corp_id, import_id, changed, department_ids)
+    if new:
+        await connection.copy_records_to_table(
+            "members",
+            schema_name="directory",
+            columns=_COPIED_COLUMNS,
+            records=[
+                (
+                    *(corp_id, each.user_id, *each.fields, fold(each.fields[0])),
+                    *(department_ids[each.departments[0]], _to_json(each.attributes)),
+                    *(import_id, each.line, number),
+                )
+                for number, each in new
+            ],
+        )
+    placed = [each for _, each in new]
+    placed += await _take_places_away(
+        connection, corp_id, [each for _, each in changed], department_ids
+    )
+    if placed:
+        await _insert_places(connection, corp_id, placed, department_ids)
+
+
+async def _stamp(
+    connection: Connection, corp_id: str, import_id: str, members: Sequence[PlannedMember]
+) -> None:
     await connection.execute(
         """
-        INSERT INTO directory.members
-               (corp_id, user_id, name, name_folded, department_id, position, mobile, email,
-                import_id, import_line)
-        SELECT $1, user_id, name, name_folded, department_id, position, mobile, email,
-               $2, import_line
-          FROM unnest($3::text[], $4::text[], $5::text[], $6::bigint[], $7::text[],
-                      $8::text[], $9::text[], $10::bigint[])
-               WITH ORDINALITY
-               AS member (user_id, name, name_folded, department_id, position, mobile, email,
-                          import_line, row_number)
-         ORDER BY row_number
-        ON CONFLICT ON CONSTRAINT members_pkey
-        DO UPDATE SET
-               name = excluded.name,
-               name_folded = excluded.name_folded,
-               department_id = excluded.department_id,
-               position = excluded.position,
-               mobile = excluded.mobile,
-               email = excluded.email,
-               import_id = excluded.import_id,
-               import_line = excluded.import_line,
-               update_time = CASE
-                   WHEN (members.name, members.department_id, members.position,
-                         members.mobile, members.email)
-                        IS DISTINCT FROM
-                        (excluded.name, excluded.department_id, excluded.position,
-                         excluded.mobile, excluded.email)
-                   THEN now()
-                   ELSE members.update_time
-               END
+        UPDATE directory.members
+           SET import_id = $2, import_line = found.import_line
+          FROM unnest($3::text[], $4::bigint[]) AS found (user_id, import_line)
+         WHERE members.corp_id = $1 AND members.user_id = found.user_id
         """,
         corp_id,
         import_id,
-        [row.user_id for row in rows],
-        [row.name for row in rows],
-        [fold(row.name) for row in rows],
-        [department_ids[row.department_path] for row in rows],
-        [row.position for row in rows],
-        [row.mobile for row in rows],
-        [row.email for row in rows],
-        [row.line for row in rows],
+        [each.user_id for each in members],
+        [each.line for each in members],
     )
+
+
+async def _release(
+    connection: Connection, corp_id: str, changed: Sequence[tuple[int, PlannedMember]]
+) -> None:
+    """Take numbers and addresses from members who give them up.
+
+    The unique indexes look at one row at a time, in whatever order a statement writes them.
+    """
+    giving = [
+        each.user_id
+        for _, each in changed
+        if each.before is not None
+        and any(
+            each.before.fields[place] and each.before.fields[place] != each.fields[place]
+            for place in UNIQUE_PLACES
+        )
+    ]
+    if giving:
+        await connection.execute(
+            """
+            UPDATE directory.members
+               SET mobile = '', email = '', biz_email = ''
+             WHERE corp_id = $1 AND user_id = ANY($2::text[])
+            """,
+            corp_id,
+            giving,
+        )
+
+
+async def _update(
+    connection: Connection,
+    corp_id: str,
+    import_id: str,
+    changed: Sequence[tuple[int, PlannedMember]],
+    department_ids: Mapping[str, int],
+) -> None:
+    members = [each for _, each in changed]
     await connection.execute(
-        """
-        DELETE FROM directory.member_departments
-         USING directory.members AS member
-         WHERE member_departments.corp_id = $1 AND member_departments.user_id = ANY($2::text[])
-           AND member.corp_id = $1 AND member.user_id = member_departments.user_id
-           AND member.department_id <> member_departments.department_id
-        """,
+        _UPDATE,
         corp_id,
-        [row.user_id for row in rows],
+        import_id,
+        [each.user_id for each in members],
+        [fold(each.fields[0]) for each in members],
+        [department_ids[each.departments[0]] for each in members],
+        [_to_json(each.attributes) for each in members],
+        [each.line for each in members],
+        [number for number, _ in changed],
+        *([each.fields[at] for each in members] for at in range(len(FIELD_COLUMNS))),
     )
-    await connection.execute(
-        """
-        INSERT INTO directory.member_departments (corp_id, user_id, department_id)
-        SELECT corp_id, user_id, department_id
-          FROM directory.members
-         WHERE corp_id = $1 AND user_id = ANY($2::text[])
-        ON CONFLICT DO NOTHING
-        """,
-        corp_id,
-        [row.user_id for row in rows],
+
+
+async def _take_places_away(
+    connection: Connection,
+    corp_id: str,
+    changed: Sequence[PlannedMember],
+    department_ids: Mapping[str, int],
+) -> list[PlannedMember]:
+    """Delete the places of members that have others now; return those members."""
+    moved = [
+        each
+        for each in changed
+        if each.before is None or set(each.before.places) != set(_places(each, department_ids))
+    ]
+    if moved:
+        await connection.execute(
+            """
+            DELETE FROM directory.member_departments
+             WHERE corp_id = $1 AND user_id = ANY($2::text[])
+            """,
+            corp_id,
+            [each.user_id for each in moved],
+        )
+    return moved
+
+
+async def _insert_places(
+    connection: Connection,
+    corp_id: str,
+    members: Sequence[PlannedMember],
+    department_ids: Mapping[str, int],
+) -> None:
+    await connection.copy_records_to_table(
+        "member_departments",
+        schema_name="directory",
+        columns=("corp_id", "user_id", "department_id", "member_order", "is_leader"),
+        records=[
+            (corp_id, each.user_id, *place)
+            for each in members
+            for place in _places(each, department_ids)
+        ],
+    )
+
+
+def _places(
+    member: PlannedMember, department_ids: Mapping[str, int]
+) -> list[tuple[int, int, bool]]:
+    ids = [department_ids[path] for path in member.departments]
+    return list(zip(ids, member.orders, member.leaders, strict=True))
+
+
+def _to_json(attributes: Attributes) -> str:
+    return json.dumps(attributes, ensure_ascii=False) if attributes else "{}"
+
+
+def to_stored(record: Record) -> StoredMember:
+    """Return the member of a record of STORED_COLUMNS."""
+    user_id, *fields, _, state, import_id, line, attributes, places = record
+    return StoredMember(
+        user_id,
+        tuple(fields),
+        tuple((place[0], place[1], bool(place[2])) for place in places),
+        json.loads(attributes),
+        state,
+        import_id,
+        line,
     )

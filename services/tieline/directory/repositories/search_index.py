@@ -55,8 +55,9 @@ async def list_corps_behind(connection: Connection, limit: int) -> list[str]:
         SELECT corps.corp_id
           FROM directory.corps
           LEFT JOIN directory.search_progress AS progress ON progress.corp_id = corps.corp_id
-         WHERE progress.form IS DISTINCT FROM greatest(progress.form, $1)
-            OR progress.change_number < corps.last_change_number
+         WHERE corps.delete_time IS NULL
+           AND (progress.form IS DISTINCT FROM greatest(progress.form, $1)
+                OR progress.change_number < corps.last_change_number)
          LIMIT $2
         """,
         FORM,

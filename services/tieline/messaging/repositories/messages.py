@@ -2,11 +2,29 @@
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
-from tieline.chassis.postgres import Connection, Record
+from tieline.chassis.outbox import Event, build_insert, insert_parameters
+from tieline.chassis.postgres import Connection, Record, wake_after_commit
 from tieline.messaging.conversations import Participant
 from tieline.messaging.messages import Send, StoredMessage
 from tieline.messaging.numbering import ConversationKey, SendFacts
+from tieline.messaging.repositories import SCHEMA
+
+_NOTHING_KNOWN = SendFacts(participating=False, repeated=None)
+
+
+class LookUp(NamedTuple):
+    """What the database knows about a batch, and keeps true while its locks are held."""
+
+    facts: Sequence[SendFacts]
+    """One for each send."""
+
+    last_sequences: Mapping[ConversationKey, int]
+    """Of the conversations that exist."""
+
+    now: dt.datetime
+    """The database's clock."""
 
 
 class MessageRepository:
@@ -44,22 +62,56 @@ class MessageRepository:
         )
         return {(row["corp_id"], row["conversation_id"]): row["last_sequence"] for row in rows}
 
-    async def list_send_facts(
-        self, sends: Sequence[Send]
-    ) -> tuple[Sequence[SendFacts], dt.datetime]:
-        """Return what is known about each send, and the time of the database's clock.
+    async def lock_and_look_up(self, sends: Sequence[Send]) -> LookUp:
+        """Lock the conversations of the sends until the transaction ends; return what is known.
 
-        The LATERAL subqueries keep the planner at one index lookup each: a plan that was made when
-        the tables were small would otherwise read them whole for as long as it is cached.
+        The look is of after the locks: what a transaction that these waited for has changed, a
+        repeat, a participant who left, is seen.
         """
+        look_up, has_waited = await self._lock_and_read(sends)
+        if has_waited:
+            # With all locks held nothing changes any more.
+            look_up, _ = await self._lock_and_read(sends)
+        return look_up
+
+    async def _lock_and_read(self, sends: Sequence[Send]) -> tuple[LookUp, bool]:
+        """Lock and read in one statement; tell whether a row changed between the two.
+
+        A statement reads what was committed when it began, and locks the newest rows.
+        """
+        # In key order, as everybody locks. Why LATERAL and BETWEEN: see `conversations`.
+        order = sorted(range(len(sends)), key=lambda index: _key_of(sends[index]))
         rows = await self._connection.fetch(
             """
-            SELECT participant.id IS NOT NULL AS participating,
-                   message.sequence, message.content, message.create_time,
+            SELECT counter.last_sequence,
+                   (counter.last_sequence, counter.participants_version)
+                   IS DISTINCT FROM (seen.last_sequence, seen.participants_version) AS has_changed,
+                   participant.id IS NOT NULL AS participating,
+                   repeated.sequence AS repeated_sequence,
+                   repeated.create_time AS repeated_time,
                    statement_timestamp() AS now
               FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[])
                    WITH ORDINALITY
                    AS send (corp_id, conversation_id, kind, id, client_message_id, position)
+              LEFT JOIN LATERAL (
+                   SELECT conversations.last_sequence, conversations.participants_version
+                     FROM messaging.conversations
+                    WHERE conversations.corp_id = send.corp_id
+                      AND conversations.conversation_id BETWEEN send.conversation_id
+                                                            AND send.conversation_id
+                    ORDER BY conversations.conversation_id
+                    LIMIT 1
+                      FOR NO KEY UPDATE
+              ) AS counter ON true
+              LEFT JOIN LATERAL (
+                   SELECT conversations.last_sequence, conversations.participants_version
+                     FROM messaging.conversations
+                    WHERE conversations.corp_id = send.corp_id
+                      AND conversations.conversation_id BETWEEN send.conversation_id
+                                                            AND send.conversation_id
+                    ORDER BY conversations.conversation_id
+                    LIMIT 1
+              ) AS seen ON true
               LEFT JOIN LATERAL (
                    SELECT participants.id
                      FROM messaging.participants
@@ -70,61 +122,118 @@ class MessageRepository:
                     LIMIT 1
               ) AS participant ON true
               LEFT JOIN LATERAL (
-                   SELECT messages.sequence, messages.content, messages.create_time
-                     FROM messaging.messages
-                    WHERE messages.corp_id = send.corp_id
-                      AND messages.conversation_id = send.conversation_id
-                      AND messages.sender_kind = send.kind
-                      AND messages.sender_id = send.id
-                      AND messages.client_message_id = send.client_message_id
+                   SELECT recent_sends.sequence, recent_sends.create_time
+                     FROM messaging.recent_sends
+                    WHERE recent_sends.corp_id = send.corp_id
+                      AND recent_sends.conversation_id = send.conversation_id
+                      AND recent_sends.sender_kind = send.kind
+                      AND recent_sends.sender_id = send.id
+                      AND recent_sends.client_message_id = send.client_message_id
                     LIMIT 1
-              ) AS message ON true
+              ) AS repeated ON true
              ORDER BY send.position
             """,
-            [send.corp_id for send in sends],
-            [send.conversation_id for send in sends],
-            [send.sender.kind for send in sends],
-            [send.sender.id for send in sends],
-            [send.client_message_id for send in sends],
+            [sends[index].corp_id for index in order],
+            [sends[index].conversation_id for index in order],
+            [sends[index].sender.kind for index in order],
+            [sends[index].sender.id for index in order],
+            [sends[index].client_message_id for index in order],
         )
-        facts = [
-            SendFacts(row["participating"], _repeated(send, row))
-            for send, row in zip(sends, rows, strict=True)
+        has_changed = any(row["has_changed"] for row in rows)
+        repeats = {} if has_changed else await self._read_repeats(sends, order, rows)
+        facts: list[SendFacts] = [_NOTHING_KNOWN] * len(sends)
+        last_sequences = {}
+        for index, row in zip(order, rows, strict=True):
+            if row["last_sequence"] is not None:
+                last_sequences[_key_of(sends[index])] = row["last_sequence"]
+            facts[index] = SendFacts(row["participating"], repeats.get(index))
+        return LookUp(facts, last_sequences, rows[0]["now"]), has_changed
+
+    async def _read_repeats(
+        self, sends: Sequence[Send], order: Sequence[int], rows: Sequence[Record]
+    ) -> dict[int, StoredMessage]:
+        """Return the first message of each send that is a repeat, by the send's index."""
+        repeats = [
+            (index, row)
+            for index, row in zip(order, rows, strict=True)
+            if row["repeated_sequence"] is not None
         ]
-        now: dt.datetime = rows[0]["now"]
-        return facts, now
+        if not repeats:
+            return {}
+        found = await self._connection.fetch(
+            """
+            SELECT message.content
+              FROM unnest($1::text[], $2::text[], $3::bigint[], $4::timestamptz[])
+                   WITH ORDINALITY
+                   AS repeated (corp_id, conversation_id, sequence, create_time, position)
+             CROSS JOIN LATERAL (
+                   SELECT stored_messages.content
+                     FROM messaging.stored_messages
+                    WHERE stored_messages.corp_id = repeated.corp_id
+                      AND stored_messages.conversation_id = repeated.conversation_id
+                      AND stored_messages.sequence = repeated.sequence
+                      AND stored_messages.create_time = repeated.create_time
+                    LIMIT 1
+             ) AS message
+             ORDER BY repeated.position
+            """,
+            [sends[index].corp_id for index, _ in repeats],
+            [sends[index].conversation_id for index, _ in repeats],
+            [row["repeated_sequence"] for _, row in repeats],
+            [row["repeated_time"] for _, row in repeats],
+        )
+        return {
+            index: _build_repeated(sends[index], row, message["content"])
+            for (index, row), message in zip(repeats, found, strict=True)
+        }
 
     async def insert_messages(
         self,
         messages: Sequence[StoredMessage],
-        last_sequences: Mapping[ConversationKey, int],
         now: dt.datetime,
+        events: Sequence[Event],
     ) -> None:
-        """Store the messages and count their conversations up, in one statement."""
+        """Store the messages, remember their ids, count their conversations up, and tell of it.
+
+        The caller holds the locks of the conversations.
+        """
+        # The upsert always finds its row. As an UPDATE with a join it would leave the planner a
+        # choice, which it makes badly for as long as it takes the table for a small one.
         await self._connection.execute(
-            """
+            f"""
             WITH counted AS (
-                UPDATE messaging.conversations
-                   SET last_sequence = counter.last_sequence, last_activity_time = $4
+                INSERT INTO messaging.conversations
+                       (corp_id, conversation_id, kind, last_sequence, last_activity_time)
+                SELECT corp_id, conversation_id, 'group', max(sequence), $8
                   FROM unnest($1::text[], $2::text[], $3::bigint[])
-                       AS counter (corp_id, conversation_id, last_sequence)
-                 WHERE conversations.corp_id = counter.corp_id
-                   AND conversations.conversation_id = counter.conversation_id
+                       AS new (corp_id, conversation_id, sequence)
+                 GROUP BY corp_id, conversation_id
+                ON CONFLICT ON CONSTRAINT conversations_pkey
+                DO UPDATE SET last_sequence = excluded.last_sequence,
+                              last_activity_time = excluded.last_activity_time
+            ), remembered AS (
+                INSERT INTO messaging.recent_sends
+                       (corp_id, conversation_id, sequence, sender_kind, sender_id,
+                        client_message_id, create_time)
+                SELECT corp_id, conversation_id, sequence, sender_kind, sender_id,
+                       client_message_id, $8
+                  FROM unnest($1::text[], $2::text[], $3::bigint[], $4::text[], $5::text[],
+                              $6::text[])
+                       AS new (corp_id, conversation_id, sequence, sender_kind, sender_id,
+                               client_message_id)
+            ), told AS (
+                {build_insert(SCHEMA, first_parameter=9)}
             )
-            INSERT INTO messaging.messages
+            INSERT INTO messaging.stored_messages
                    (corp_id, conversation_id, sequence, sender_kind, sender_id, client_message_id,
                     content, create_time)
             SELECT corp_id, conversation_id, sequence, sender_kind, sender_id, client_message_id,
-                   content, $4
-              FROM unnest($5::text[], $6::text[], $7::bigint[], $8::text[], $9::text[],
-                          $10::text[], $11::bytea[])
+                   content, $8
+              FROM unnest($1::text[], $2::text[], $3::bigint[], $4::text[], $5::text[],
+                          $6::text[], $7::bytea[])
                    AS new (corp_id, conversation_id, sequence, sender_kind, sender_id,
                            client_message_id, content)
-            """,
-            [corp_id for corp_id, _ in last_sequences],
-            [conversation_id for _, conversation_id in last_sequences],
-            list(last_sequences.values()),
-            now,
+            """,  # noqa: S608 -- a part of it is the outbox's
             [message.corp_id for message in messages],
             [message.conversation_id for message in messages],
             [message.sequence for message in messages],
@@ -132,7 +241,10 @@ class MessageRepository:
             [message.sender.id for message in messages],
             [message.client_message_id for message in messages],
             [message.content for message in messages],
+            now,
+            *insert_parameters(events),
         )
+        wake_after_commit(SCHEMA)
 
     async def list_messages(
         self, key: ConversationKey, *, after: int, up_to: int, limit: int
@@ -141,7 +253,7 @@ class MessageRepository:
         rows = await self._connection.fetch(
             """
             SELECT sequence, sender_kind, sender_id, client_message_id, content, create_time
-              FROM messaging.messages
+              FROM messaging.stored_messages
              WHERE corp_id = $1 AND conversation_id = $2 AND sequence > $3 AND sequence <= $4
              ORDER BY sequence
              LIMIT $5
@@ -164,15 +276,17 @@ class MessageRepository:
         ]
 
 
-def _repeated(send: Send, row: Record) -> StoredMessage | None:
-    if row["sequence"] is None:
-        return None
+def _key_of(send: Send) -> ConversationKey:
+    return send.corp_id, send.conversation_id
+
+
+def _build_repeated(send: Send, row: Record, content: bytes) -> StoredMessage:
     return StoredMessage(
         send.corp_id,
         send.conversation_id,
-        row["sequence"],
+        row["repeated_sequence"],
         send.sender,
         send.client_message_id,
-        row["content"],
-        row["create_time"],
+        content,
+        row["repeated_time"],
     )

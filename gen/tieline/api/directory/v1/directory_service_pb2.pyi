@@ -8,6 +8,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 from tieline.api.directory.v1 import directory_pb2 as _directory_pb2
+from tieline.api.directory.v1 import import_options_pb2 as _import_options_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -56,16 +57,22 @@ class ImportMembersConfig(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     CORP_ID_FIELD_NUMBER: _builtins.int
+    OPTIONS_FIELD_NUMBER: _builtins.int
     corp_id: _builtins.str
     """The corp; empty for the caller's own."""
+    @_builtins.property
+    def options(self) -> _import_options_pb2.ImportOptions:
+        """What the file is and what it is to do; left out, it is UTF-8 CSV that adds and changes members."""
+
     def __init__(
         self,
         *,
         corp_id: _builtins.str = ...,
+        options: _import_options_pb2.ImportOptions | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["options", b"options"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["corp_id", b"corp_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["corp_id", b"corp_id", "options", b"options"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -151,6 +158,10 @@ class ImportMembersSummary(_message.Message):
     UPDATED_FIELD_NUMBER: _builtins.int
     REFUSED_FIELD_NUMBER: _builtins.int
     DEPARTMENTS_ADDED_FIELD_NUMBER: _builtins.int
+    UNCHANGED_FIELD_NUMBER: _builtins.int
+    REMOVED_FIELD_NUMBER: _builtins.int
+    DEPARTMENTS_UPDATED_FIELD_NUMBER: _builtins.int
+    CONFIRMATION_NEEDED_FIELD_NUMBER: _builtins.int
     added: _builtins.int
     """Members added."""
     updated: _builtins.int
@@ -159,6 +170,16 @@ class ImportMembersSummary(_message.Message):
     """Rows refused."""
     departments_added: _builtins.int
     """Departments made."""
+    unchanged: _builtins.int
+    """Of `updated`, those that were as the file has them."""
+    removed: _builtins.int
+    """Members (mode REPLACE_MEMBERS) or departments (mode REPLACE_DEPARTMENTS) that the file does not
+    name and that were removed for it; in a dry run, that would be.
+    """
+    departments_updated: _builtins.int
+    """Departments that were renamed, moved or reordered."""
+    confirmation_needed: _builtins.bool
+    """In a dry run: whether the import will need `confirmed_removals`."""
     def __init__(
         self,
         *,
@@ -166,10 +187,14 @@ class ImportMembersSummary(_message.Message):
         updated: _builtins.int = ...,
         refused: _builtins.int = ...,
         departments_added: _builtins.int = ...,
+        unchanged: _builtins.int = ...,
+        removed: _builtins.int = ...,
+        departments_updated: _builtins.int = ...,
+        confirmation_needed: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["added", b"added", "departments_added", b"departments_added", "refused", b"refused", "updated", b"updated"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["added", b"added", "confirmation_needed", b"confirmation_needed", "departments_added", b"departments_added", "departments_updated", b"departments_updated", "refused", b"refused", "removed", b"removed", "unchanged", b"unchanged", "updated", b"updated"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -17,24 +17,36 @@ class DirectoryServiceStub:
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     ImportMembers: _aio.StreamStreamMultiCallable[_directory_service_pb2.ImportMembersRequest, _directory_service_pb2.ImportMembersResponse]
-    """ImportMembers adds and changes members from a CSV file, which the caller sends in chunks.
+    """ImportMembers adds and changes members from a file, which the caller sends in chunks.
 
-    The file is UTF-8 (a byte order mark is allowed), has a header line and the columns `user_id`,
-    `name` and `department`; `position`, `mobile` and `email` may be there, all in any order, and
-    no others. `department` is a path such as `East/Shanghai/Nanjing Road store`, empty for the
-    root; missing departments are made. A row whose `user_id` exists changes that member (columns
-    that the file leaves out stay as they are, empty values clear what is stored), every other row
-    adds one, so the same file may be imported again. Of rows with the same `user_id` the first
-    good one counts, the others are refused.
+    The file's first line names its columns. `user_id`, `name` and `department` must be there; the
+    others may be, in any order: `alias`, `gender` (male, female, empty), `position`, `mobile`,
+    `telephone`, `email`, `biz_email`, `address`, `direct_leader` (a user id),
+    `external_position`, `department_order`, `is_leader` (0 or 1), and the names of the corp's
+    extended attributes of kind text. Each also has a Chinese name: docs/import.md lists them.
+    `department` is a path such as `East/Shanghai/Nanjing Road store`, empty for the root; several
+    are separated by `;` (one in a name has a backslash before it), the first is the main one, and
+    `department_order` and `is_leader` then have as many values. Missing departments are made. A
+    row whose `user_id` exists changes that member (columns that the file leaves out stay as they
+    are, empty values clear what is stored), every other row adds one, so the same file may be
+    imported again. Of rows with the same `user_id` the first good one counts, the others are
+    refused. In CSV, an apostrophe before `=`, `+`, `-` or `@` is taken off: exports put it there,
+    so that no spreadsheet reads a formula.
 
     Good rows are stored, about 2,000 in a transaction, in the order of the file; a bad row is
     reported with line, column and reason and stops nothing. Progress is sent after each
     transaction; what it counts is committed. The last response has `summary`. An import that
     ended early is run again with the whole file; what it had committed is found and kept.
 
+    UTF-8 CSV in mode UPSERT is imported while it arrives and may have any size. Every other import
+    begins when the whole file is here; it may have 20 MB and 500,000 rows. An administrator of
+    some departments may upsert rows of those alone, and replace nothing.
+
     Errors: INVALID_ARGUMENT INVALID_FIELD (first message without config, chunk over 1 MiB);
-    INVALID_ARGUMENT CSV_MALFORMED with metadata `line` (header wrong, quote never closed, not
-    UTF-8, row over 64 KiB): rows of earlier transactions stay;
+    INVALID_ARGUMENT CSV_MALFORMED with metadata `line` (header wrong, quote never closed, wrong
+    encoding, row over 64 KiB): rows of earlier transactions stay;
+    INVALID_ARGUMENT FILE_MALFORMED (no XLSX, or one that is not safe to open), FILE_TOO_LARGE;
+    FAILED_PRECONDITION MASS_DELETE_REFUSED; PERMISSION_DENIED OUT_OF_RANGE;
     UNAVAILABLE CORP_NOT_READY with RetryInfo within moments of the corp's creation.
     """
     GetMember: _aio.UnaryUnaryMultiCallable[_directory_service_pb2.GetMemberRequest, _directory_service_pb2.GetMemberResponse]
@@ -86,24 +98,36 @@ class DirectoryServiceServicer(metaclass=_abc_1.ABCMeta):
         request_iterator: _abc.AsyncIterator[_directory_service_pb2.ImportMembersRequest],
         context: _aio.ServicerContext[_abc.AsyncIterator[_directory_service_pb2.ImportMembersRequest], _abc.AsyncIterator[_directory_service_pb2.ImportMembersResponse]],
     ) -> _abc.AsyncIterator[_directory_service_pb2.ImportMembersResponse]:
-        """ImportMembers adds and changes members from a CSV file, which the caller sends in chunks.
+        """ImportMembers adds and changes members from a file, which the caller sends in chunks.
 
-        The file is UTF-8 (a byte order mark is allowed), has a header line and the columns `user_id`,
-        `name` and `department`; `position`, `mobile` and `email` may be there, all in any order, and
-        no others. `department` is a path such as `East/Shanghai/Nanjing Road store`, empty for the
-        root; missing departments are made. A row whose `user_id` exists changes that member (columns
-        that the file leaves out stay as they are, empty values clear what is stored), every other row
-        adds one, so the same file may be imported again. Of rows with the same `user_id` the first
-        good one counts, the others are refused.
+        The file's first line names its columns. `user_id`, `name` and `department` must be there; the
+        others may be, in any order: `alias`, `gender` (male, female, empty), `position`, `mobile`,
+        `telephone`, `email`, `biz_email`, `address`, `direct_leader` (a user id),
+        `external_position`, `department_order`, `is_leader` (0 or 1), and the names of the corp's
+        extended attributes of kind text. Each also has a Chinese name: docs/import.md lists them.
+        `department` is a path such as `East/Shanghai/Nanjing Road store`, empty for the root; several
+        are separated by `;` (one in a name has a backslash before it), the first is the main one, and
+        `department_order` and `is_leader` then have as many values. Missing departments are made. A
+        row whose `user_id` exists changes that member (columns that the file leaves out stay as they
+        are, empty values clear what is stored), every other row adds one, so the same file may be
+        imported again. Of rows with the same `user_id` the first good one counts, the others are
+        refused. In CSV, an apostrophe before `=`, `+`, `-` or `@` is taken off: exports put it there,
+        so that no spreadsheet reads a formula.
 
         Good rows are stored, about 2,000 in a transaction, in the order of the file; a bad row is
         reported with line, column and reason and stops nothing. Progress is sent after each
         transaction; what it counts is committed. The last response has `summary`. An import that
         ended early is run again with the whole file; what it had committed is found and kept.
 
+        UTF-8 CSV in mode UPSERT is imported while it arrives and may have any size. Every other import
+        begins when the whole file is here; it may have 20 MB and 500,000 rows. An administrator of
+        some departments may upsert rows of those alone, and replace nothing.
+
         Errors: INVALID_ARGUMENT INVALID_FIELD (first message without config, chunk over 1 MiB);
-        INVALID_ARGUMENT CSV_MALFORMED with metadata `line` (header wrong, quote never closed, not
-        UTF-8, row over 64 KiB): rows of earlier transactions stay;
+        INVALID_ARGUMENT CSV_MALFORMED with metadata `line` (header wrong, quote never closed, wrong
+        encoding, row over 64 KiB): rows of earlier transactions stay;
+        INVALID_ARGUMENT FILE_MALFORMED (no XLSX, or one that is not safe to open), FILE_TOO_LARGE;
+        FAILED_PRECONDITION MASS_DELETE_REFUSED; PERMISSION_DENIED OUT_OF_RANGE;
         UNAVAILABLE CORP_NOT_READY with RetryInfo within moments of the corp's creation.
         """
 

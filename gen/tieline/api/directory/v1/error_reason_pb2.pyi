@@ -86,6 +86,20 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """NOT_FOUND: no such visibility rule in the corp. Metadata: `ruleId`."""
     ERROR_REASON_TOO_MANY_VISIBILITY_RULES: _ErrorReason.ValueType  # 31
     """RESOURCE_EXHAUSTED: the corp has as many visibility rules as it may have. Metadata: `limit`."""
+    ERROR_REASON_MASS_DELETE_REFUSED: _ErrorReason.ValueType  # 40
+    """FAILED_PRECONDITION: the file would remove more members or departments than goes unasked; see
+    ImportOptions.confirmed_removals. Metadata: `removals`, `total`.
+    """
+    ERROR_REASON_IMPORT_JOB_NOT_FOUND: _ErrorReason.ValueType  # 41
+    """NOT_FOUND: no such import job in the corp, or its result is no longer kept. Metadata: `jobId`."""
+    ERROR_REASON_FILE_MALFORMED: _ErrorReason.ValueType  # 42
+    """INVALID_ARGUMENT: the file can't be read in the format that it is said to have. Metadata:
+    `line`, absent where no line can be named.
+    """
+    ERROR_REASON_FILE_TOO_LARGE: _ErrorReason.ValueType  # 43
+    """INVALID_ARGUMENT: the file has more bytes or rows than are taken. Metadata: `limit`."""
+    ERROR_REASON_IMPORT_JOBS_WAITING: _ErrorReason.ValueType  # 44
+    """RESOURCE_EXHAUSTED with RetryInfo: as many jobs of the corp as may wait are waiting."""
     ERROR_REASON_CURSOR_INVALID: _ErrorReason.ValueType  # 50
     """INVALID_ARGUMENT: the cursor was not made by this service for this corp."""
     ERROR_REASON_CURSOR_TOO_OLD: _ErrorReason.ValueType  # 51
@@ -200,6 +214,20 @@ ERROR_REASON_VISIBILITY_RULE_NOT_FOUND: ErrorReason.ValueType  # 30
 """NOT_FOUND: no such visibility rule in the corp. Metadata: `ruleId`."""
 ERROR_REASON_TOO_MANY_VISIBILITY_RULES: ErrorReason.ValueType  # 31
 """RESOURCE_EXHAUSTED: the corp has as many visibility rules as it may have. Metadata: `limit`."""
+ERROR_REASON_MASS_DELETE_REFUSED: ErrorReason.ValueType  # 40
+"""FAILED_PRECONDITION: the file would remove more members or departments than goes unasked; see
+ImportOptions.confirmed_removals. Metadata: `removals`, `total`.
+"""
+ERROR_REASON_IMPORT_JOB_NOT_FOUND: ErrorReason.ValueType  # 41
+"""NOT_FOUND: no such import job in the corp, or its result is no longer kept. Metadata: `jobId`."""
+ERROR_REASON_FILE_MALFORMED: ErrorReason.ValueType  # 42
+"""INVALID_ARGUMENT: the file can't be read in the format that it is said to have. Metadata:
+`line`, absent where no line can be named.
+"""
+ERROR_REASON_FILE_TOO_LARGE: ErrorReason.ValueType  # 43
+"""INVALID_ARGUMENT: the file has more bytes or rows than are taken. Metadata: `limit`."""
+ERROR_REASON_IMPORT_JOBS_WAITING: ErrorReason.ValueType  # 44
+"""RESOURCE_EXHAUSTED with RetryInfo: as many jobs of the corp as may wait are waiting."""
 ERROR_REASON_CURSOR_INVALID: ErrorReason.ValueType  # 50
 """INVALID_ARGUMENT: the cursor was not made by this service for this corp."""
 ERROR_REASON_CURSOR_TOO_OLD: ErrorReason.ValueType  # 51

@@ -28,7 +28,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """NOT_FOUND: no such conversation, or the caller is not in it. Metadata: `conversationId`."""
     ERROR_REASON_CLIENT_MESSAGE_ID_REUSED: _ErrorReason.ValueType  # 2
     """FAILED_PRECONDITION: the client message id was used for other contents.
-    Metadata: `clientMessageId`, `sequence` of the first message.
+    Metadata: `clientMessageId`, `sequence` of the first message; neither where that was long ago.
     """
     ERROR_REASON_USER_NOT_FOUND: _ErrorReason.ValueType  # 3
     """NOT_FOUND: a user id is not in the directory. Metadata: `userId`."""
@@ -36,6 +36,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """RESOURCE_EXHAUSTED: the subscriber did not read for too long; subscribe again and catch up."""
     ERROR_REASON_TOO_MANY_SUBSCRIPTIONS: _ErrorReason.ValueType  # 5
     """RESOURCE_EXHAUSTED: the caller has 20 subscriptions open at this replica; end one first."""
+    ERROR_REASON_TOO_MANY_SEND_STREAMS: _ErrorReason.ValueType  # 6
+    """RESOURCE_EXHAUSTED: the caller has 20 send streams open at this replica; end one first."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Machine-readable reasons. ErrorInfo.reason is the value's name without `ERROR_REASON_`."""
@@ -46,7 +48,7 @@ ERROR_REASON_CONVERSATION_NOT_FOUND: ErrorReason.ValueType  # 1
 """NOT_FOUND: no such conversation, or the caller is not in it. Metadata: `conversationId`."""
 ERROR_REASON_CLIENT_MESSAGE_ID_REUSED: ErrorReason.ValueType  # 2
 """FAILED_PRECONDITION: the client message id was used for other contents.
-Metadata: `clientMessageId`, `sequence` of the first message.
+Metadata: `clientMessageId`, `sequence` of the first message; neither where that was long ago.
 """
 ERROR_REASON_USER_NOT_FOUND: ErrorReason.ValueType  # 3
 """NOT_FOUND: a user id is not in the directory. Metadata: `userId`."""
@@ -54,4 +56,6 @@ ERROR_REASON_SUBSCRIBER_TOO_SLOW: ErrorReason.ValueType  # 4
 """RESOURCE_EXHAUSTED: the subscriber did not read for too long; subscribe again and catch up."""
 ERROR_REASON_TOO_MANY_SUBSCRIPTIONS: ErrorReason.ValueType  # 5
 """RESOURCE_EXHAUSTED: the caller has 20 subscriptions open at this replica; end one first."""
+ERROR_REASON_TOO_MANY_SEND_STREAMS: ErrorReason.ValueType  # 6
+"""RESOURCE_EXHAUSTED: the caller has 20 send streams open at this replica; end one first."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

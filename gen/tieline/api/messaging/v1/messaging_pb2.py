@@ -22,31 +22,46 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from tieline.api.common.v1 import principal_pb2 as tieline_dot_api_dot_common_dot_v1_dot_principal__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(tieline/api/messaging/v1/messaging.proto\x12\x18tieline.api.messaging.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a%tieline/api/common/v1/principal.proto\"\x9b\x02\n\x0c\x43onversation\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x17\n\x0f\x63onversation_id\x18\x02 \x01(\t\x12\x38\n\x04kind\x18\x03 \x01(\x0e\x32*.tieline.api.messaging.v1.ConversationKind\x12\x0c\n\x04name\x18\x04 \x01(\t\x12\x15\n\rlast_sequence\x18\x05 \x01(\x03\x12\x36\n\x12last_activity_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x19\n\x11participant_count\x18\x07 \x01(\x05\x12/\n\x0b\x63reate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x81\x02\n\x07Message\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x17\n\x0f\x63onversation_id\x18\x02 \x01(\t\x12\x10\n\x08sequence\x18\x03 \x01(\x03\x12\x33\n\x06sender\x18\x04 \x01(\x0b\x32#.tieline.api.common.v1.PrincipalRef\x12\x19\n\x11\x63lient_message_id\x18\x05 \x01(\t\x12\x39\n\x07\x63ontent\x18\x06 \x01(\x0b\x32(.tieline.api.messaging.v1.MessageContent\x12/\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x91\x01\n\x0eMessageContent\x12\x35\n\x04text\x18\x01 \x01(\x0b\x32%.tieline.api.messaging.v1.TextContentH\x00\x12@\n\nred_packet\x18\x02 \x01(\x0b\x32*.tieline.api.messaging.v1.RedPacketContentH\x00\x42\x06\n\x04kind\"\x1b\n\x0bTextContent\x12\x0c\n\x04text\x18\x01 \x01(\t\";\n\x10RedPacketContent\x12\x15\n\rred_packet_id\x18\x01 \x01(\t\x12\x10\n\x08greeting\x18\x02 \x01(\t\"U\n\x0cMessagesSent\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12\x33\n\x08messages\x18\x02 \x03(\x0b\x32!.tieline.api.messaging.v1.Message\"\x86\x01\n\x13ParticipantsChanged\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12\x0f\n\x07\x63orp_id\x18\x02 \x01(\t\x12\x17\n\x0f\x63onversation_id\x18\x03 \x01(\t\x12\x33\n\x06joined\x18\x04 \x03(\x0b\x32#.tieline.api.common.v1.PrincipalRef*\x96\x01\n\x10\x43onversationKind\x12!\n\x1d\x43ONVERSATION_KIND_UNSPECIFIED\x10\x00\x12\x1c\n\x18\x43ONVERSATION_KIND_DIRECT\x10\x01\x12\x1b\n\x17\x43ONVERSATION_KIND_GROUP\x10\x02\x12$\n CONVERSATION_KIND_CUSTOMER_GROUP\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(tieline/api/messaging/v1/messaging.proto\x12\x18tieline.api.messaging.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a%tieline/api/common/v1/principal.proto\"\x9b\x02\n\x0c\x43onversation\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x17\n\x0f\x63onversation_id\x18\x02 \x01(\t\x12\x38\n\x04kind\x18\x03 \x01(\x0e\x32*.tieline.api.messaging.v1.ConversationKind\x12\x0c\n\x04name\x18\x04 \x01(\t\x12\x15\n\rlast_sequence\x18\x05 \x01(\x03\x12\x36\n\x12last_activity_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x19\n\x11participant_count\x18\x07 \x01(\x05\x12/\n\x0b\x63reate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x81\x02\n\x07Message\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x17\n\x0f\x63onversation_id\x18\x02 \x01(\t\x12\x10\n\x08sequence\x18\x03 \x01(\x03\x12\x33\n\x06sender\x18\x04 \x01(\x0b\x32#.tieline.api.common.v1.PrincipalRef\x12\x19\n\x11\x63lient_message_id\x18\x05 \x01(\t\x12\x39\n\x07\x63ontent\x18\x06 \x01(\x0b\x32(.tieline.api.messaging.v1.MessageContent\x12/\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x91\x01\n\x0eMessageContent\x12\x35\n\x04text\x18\x01 \x01(\x0b\x32%.tieline.api.messaging.v1.TextContentH\x00\x12@\n\nred_packet\x18\x02 \x01(\x0b\x32*.tieline.api.messaging.v1.RedPacketContentH\x00\x42\x06\n\x04kind\"\x1b\n\x0bTextContent\x12\x0c\n\x04text\x18\x01 \x01(\t\";\n\x10RedPacketContent\x12\x15\n\rred_packet_id\x18\x01 \x01(\t\x12\x10\n\x08greeting\x18\x02 \x01(\t\"\x80\x01\n\x0fOutgoingMessage\x12\x17\n\x0f\x63onversation_id\x18\x01 \x01(\t\x12\x19\n\x11\x63lient_message_id\x18\x02 \x01(\t\x12\x39\n\x07\x63ontent\x18\x03 \x01(\x0b\x32(.tieline.api.messaging.v1.MessageContent\"\x82\x01\n\nSendResult\x12\x34\n\x07message\x18\x01 \x01(\x0b\x32!.tieline.api.messaging.v1.MessageH\x00\x12\x34\n\x05\x65rror\x18\x02 \x01(\x0b\x32#.tieline.api.messaging.v1.SendErrorH\x00\x42\x08\n\x06result\"\xd9\x02\n\tSendError\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0c\n\x04text\x18\x03 \x01(\t\x12\x43\n\x08metadata\x18\x04 \x03(\x0b\x32\x31.tieline.api.messaging.v1.SendError.MetadataEntry\x12G\n\nviolations\x18\x05 \x03(\x0b\x32\x33.tieline.api.messaging.v1.SendError.ViolationsEntry\x12.\n\x0bretry_delay\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a\x31\n\x0fViolationsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"U\n\x0cMessagesSent\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12\x33\n\x08messages\x18\x02 \x03(\x0b\x32!.tieline.api.messaging.v1.Message\"\x86\x01\n\x13ParticipantsChanged\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12\x0f\n\x07\x63orp_id\x18\x02 \x01(\t\x12\x17\n\x0f\x63onversation_id\x18\x03 \x01(\t\x12\x33\n\x06joined\x18\x04 \x03(\x0b\x32#.tieline.api.common.v1.PrincipalRef*\x96\x01\n\x10\x43onversationKind\x12!\n\x1d\x43ONVERSATION_KIND_UNSPECIFIED\x10\x00\x12\x1c\n\x18\x43ONVERSATION_KIND_DIRECT\x10\x01\x12\x1b\n\x17\x43ONVERSATION_KIND_GROUP\x10\x02\x12$\n CONVERSATION_KIND_CUSTOMER_GROUP\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'tieline.api.messaging.v1.messaging_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_CONVERSATIONKIND']._serialized_start=1151
-  _globals['_CONVERSATIONKIND']._serialized_end=1301
-  _globals['_CONVERSATION']._serialized_start=143
-  _globals['_CONVERSATION']._serialized_end=426
-  _globals['_MESSAGE']._serialized_start=429
-  _globals['_MESSAGE']._serialized_end=686
-  _globals['_MESSAGECONTENT']._serialized_start=689
-  _globals['_MESSAGECONTENT']._serialized_end=834
-  _globals['_TEXTCONTENT']._serialized_start=836
-  _globals['_TEXTCONTENT']._serialized_end=863
-  _globals['_REDPACKETCONTENT']._serialized_start=865
-  _globals['_REDPACKETCONTENT']._serialized_end=924
-  _globals['_MESSAGESSENT']._serialized_start=926
-  _globals['_MESSAGESSENT']._serialized_end=1011
-  _globals['_PARTICIPANTSCHANGED']._serialized_start=1014
-  _globals['_PARTICIPANTSCHANGED']._serialized_end=1148
+  _globals['_SENDERROR_METADATAENTRY']._loaded_options = None
+  _globals['_SENDERROR_METADATAENTRY']._serialized_options = b'8\001'
+  _globals['_SENDERROR_VIOLATIONSENTRY']._loaded_options = None
+  _globals['_SENDERROR_VIOLATIONSENTRY']._serialized_options = b'8\001'
+  _globals['_CONVERSATIONKIND']._serialized_start=1795
+  _globals['_CONVERSATIONKIND']._serialized_end=1945
+  _globals['_CONVERSATION']._serialized_start=175
+  _globals['_CONVERSATION']._serialized_end=458
+  _globals['_MESSAGE']._serialized_start=461
+  _globals['_MESSAGE']._serialized_end=718
+  _globals['_MESSAGECONTENT']._serialized_start=721
+  _globals['_MESSAGECONTENT']._serialized_end=866
+  _globals['_TEXTCONTENT']._serialized_start=868
+  _globals['_TEXTCONTENT']._serialized_end=895
+  _globals['_REDPACKETCONTENT']._serialized_start=897
+  _globals['_REDPACKETCONTENT']._serialized_end=956
+  _globals['_OUTGOINGMESSAGE']._serialized_start=959
+  _globals['_OUTGOINGMESSAGE']._serialized_end=1087
+  _globals['_SENDRESULT']._serialized_start=1090
+  _globals['_SENDRESULT']._serialized_end=1220
+  _globals['_SENDERROR']._serialized_start=1223
+  _globals['_SENDERROR']._serialized_end=1568
+  _globals['_SENDERROR_METADATAENTRY']._serialized_start=1470
+  _globals['_SENDERROR_METADATAENTRY']._serialized_end=1517
+  _globals['_SENDERROR_VIOLATIONSENTRY']._serialized_start=1519
+  _globals['_SENDERROR_VIOLATIONSENTRY']._serialized_end=1568
+  _globals['_MESSAGESSENT']._serialized_start=1570
+  _globals['_MESSAGESSENT']._serialized_end=1655
+  _globals['_PARTICIPANTSCHANGED']._serialized_start=1658
+  _globals['_PARTICIPANTSCHANGED']._serialized_end=1792
 # @@protoc_insertion_point(module_scope)

@@ -61,6 +61,16 @@ class MessagingServiceStub:
                 request_serializer=tieline_dot_api_dot_messaging_dot_v1_dot_messaging__service__pb2.SendMessageRequest.SerializeToString,
                 response_deserializer=tieline_dot_api_dot_messaging_dot_v1_dot_messaging__service__pb2.SendMessageResponse.FromString,
                 _registered_method=True)
+        self.BatchSendMessages = channel.unary_unary(
+                '/tieline.api.messaging.v1.MessagingService/BatchSendMessages',
+                request_serializer=tieline_dot_api_dot_messaging_dot_v1_dot_messaging__service__pb2.BatchSendMessagesRequest.SerializeToString,
+                response_deserializer=tieline_dot_api_dot_messaging_dot_v1_dot_messaging__service__pb2.BatchSendMessagesResponse.FromString,
+                _registered_method=True)
+        self.SendMessages = channel.stream_stream(
+                '/tieline.api.messaging.v1.MessagingService/SendMessages',
+                request_serializer=tieline_dot_api_dot_messaging_dot_v1_dot_messaging__service__pb2.SendMessagesRequest.SerializeToString,
+                response_deserializer=tieline_dot_api_dot_messaging_dot_v1_dot_messaging__service__pb2.SendMessagesResponse.FromString,
+                _registered_method=True)
         self.ListMessages = channel.unary_unary(
                 '/tieline.api.messaging.v1.MessagingService/ListMessages',
                 request_serializer=tieline_dot_api_dot_messaging_dot_v1_dot_messaging__service__pb2.ListMessagesRequest.SerializeToString,
@@ -119,10 +129,39 @@ class MessagingServiceServicer:
 
     def SendMessage(self, request, context):
         """SendMessage stores a message and gives it the next number of its conversation, at most once
-        per sender, conversation and `client_message_id`, however late a repeat comes.
+        per sender, conversation and `client_message_id`. A repeat is recognised for at least 7 days
+        after the message was stored; what is sent again later may be stored again.
 
         Errors: NOT_FOUND CONVERSATION_NOT_FOUND; INVALID_ARGUMENT INVALID_FIELD;
         FAILED_PRECONDITION CLIENT_MESSAGE_ID_REUSED if it was used for other contents.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def BatchSendMessages(self, request, context):
+        """BatchSendMessages stores up to 200 messages of the caller's in one corp, each as SendMessage
+        would. Messages of one conversation get their numbers in the order given. Each has a result of
+        its own: the others are stored all the same. The whole call may be repeated as it is.
+
+        Errors: INVALID_ARGUMENT INVALID_FIELD for a batch that is empty or too large.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SendMessages(self, request_iterator, context):
+        """SendMessages is for who has much to say: messages go one way on an open stream, results come
+        the other way in the same order, one for each message. Messages of one conversation get their
+        numbers in the order sent. 256 messages may be without a result; the service reads no further
+        until some have been written, so a client that reads no results is held up by flow control.
+        When the client ends its side, the remaining results follow and the stream ends with OK. When
+        it ends otherwise, send what has no result again, with the same client message ids.
+
+        Errors, behind the results of what came before: NOT_FOUND CORP_NOT_FOUND; INVALID_ARGUMENT
+        INVALID_FIELD for a request of no message, or of more than 64; RESOURCE_EXHAUSTED
+        TOO_MANY_SEND_STREAMS when the caller has 20 open at the replica; UNAVAILABLE SHUTTING_DOWN;
+        UNAUTHENTICATED TOKEN_EXPIRED. All others are results.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -180,6 +219,16 @@ def add_MessagingServiceServicer_to_server(servicer, server):
                     servicer.SendMessage,
                     request_deserializer=tieline_dot_api_dot_messaging_dot_v1_dot_messaging__service__pb2.SendMessageRequest.FromString,
                     response_serializer=tieline_dot_api_dot_messaging_dot_v1_dot_messaging__service__pb2.SendMessageResponse.SerializeToString,
+            ),
+            'BatchSendMessages': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchSendMessages,
+                    request_deserializer=tieline_dot_api_dot_messaging_dot_v1_dot_messaging__service__pb2.BatchSendMessagesRequest.FromString,
+                    response_serializer=tieline_dot_api_dot_messaging_dot_v1_dot_messaging__service__pb2.BatchSendMessagesResponse.SerializeToString,
+            ),
+            'SendMessages': grpc.stream_stream_rpc_method_handler(
+                    servicer.SendMessages,
+                    request_deserializer=tieline_dot_api_dot_messaging_dot_v1_dot_messaging__service__pb2.SendMessagesRequest.FromString,
+                    response_serializer=tieline_dot_api_dot_messaging_dot_v1_dot_messaging__service__pb2.SendMessagesResponse.SerializeToString,
             ),
             'ListMessages': grpc.unary_unary_rpc_method_handler(
                     servicer.ListMessages,
@@ -329,6 +378,60 @@ class MessagingService:
             '/tieline.api.messaging.v1.MessagingService/SendMessage',
             tieline_dot_api_dot_messaging_dot_v1_dot_messaging__service__pb2.SendMessageRequest.SerializeToString,
             tieline_dot_api_dot_messaging_dot_v1_dot_messaging__service__pb2.SendMessageResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchSendMessages(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tieline.api.messaging.v1.MessagingService/BatchSendMessages',
+            tieline_dot_api_dot_messaging_dot_v1_dot_messaging__service__pb2.BatchSendMessagesRequest.SerializeToString,
+            tieline_dot_api_dot_messaging_dot_v1_dot_messaging__service__pb2.BatchSendMessagesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SendMessages(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/tieline.api.messaging.v1.MessagingService/SendMessages',
+            tieline_dot_api_dot_messaging_dot_v1_dot_messaging__service__pb2.SendMessagesRequest.SerializeToString,
+            tieline_dot_api_dot_messaging_dot_v1_dot_messaging__service__pb2.SendMessagesResponse.FromString,
             options,
             channel_credentials,
             insecure,

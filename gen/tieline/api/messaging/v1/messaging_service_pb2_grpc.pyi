@@ -43,10 +43,31 @@ class MessagingServiceStub:
     """
     SendMessage: _aio.UnaryUnaryMultiCallable[_messaging_service_pb2.SendMessageRequest, _messaging_service_pb2.SendMessageResponse]
     """SendMessage stores a message and gives it the next number of its conversation, at most once
-    per sender, conversation and `client_message_id`, however late a repeat comes.
+    per sender, conversation and `client_message_id`. A repeat is recognised for at least 7 days
+    after the message was stored; what is sent again later may be stored again.
 
     Errors: NOT_FOUND CONVERSATION_NOT_FOUND; INVALID_ARGUMENT INVALID_FIELD;
     FAILED_PRECONDITION CLIENT_MESSAGE_ID_REUSED if it was used for other contents.
+    """
+    BatchSendMessages: _aio.UnaryUnaryMultiCallable[_messaging_service_pb2.BatchSendMessagesRequest, _messaging_service_pb2.BatchSendMessagesResponse]
+    """BatchSendMessages stores up to 200 messages of the caller's in one corp, each as SendMessage
+    would. Messages of one conversation get their numbers in the order given. Each has a result of
+    its own: the others are stored all the same. The whole call may be repeated as it is.
+
+    Errors: INVALID_ARGUMENT INVALID_FIELD for a batch that is empty or too large.
+    """
+    SendMessages: _aio.StreamStreamMultiCallable[_messaging_service_pb2.SendMessagesRequest, _messaging_service_pb2.SendMessagesResponse]
+    """SendMessages is for who has much to say: messages go one way on an open stream, results come
+    the other way in the same order, one for each message. Messages of one conversation get their
+    numbers in the order sent. 256 messages may be without a result; the service reads no further
+    until some have been written, so a client that reads no results is held up by flow control.
+    When the client ends its side, the remaining results follow and the stream ends with OK. When
+    it ends otherwise, send what has no result again, with the same client message ids.
+
+    Errors, behind the results of what came before: NOT_FOUND CORP_NOT_FOUND; INVALID_ARGUMENT
+    INVALID_FIELD for a request of no message, or of more than 64; RESOURCE_EXHAUSTED
+    TOO_MANY_SEND_STREAMS when the caller has 20 open at the replica; UNAVAILABLE SHUTTING_DOWN;
+    UNAUTHENTICATED TOKEN_EXPIRED. All others are results.
     """
     ListMessages: _aio.UnaryUnaryMultiCallable[_messaging_service_pb2.ListMessagesRequest, _messaging_service_pb2.ListMessagesResponse]
     """ListMessages returns a range of a conversation's messages in order of their numbers.
@@ -125,10 +146,43 @@ class MessagingServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_messaging_service_pb2.SendMessageRequest, _abc.Awaitable[_messaging_service_pb2.SendMessageResponse]],
     ) -> _abc.Awaitable[_messaging_service_pb2.SendMessageResponse]:
         """SendMessage stores a message and gives it the next number of its conversation, at most once
-        per sender, conversation and `client_message_id`, however late a repeat comes.
+        per sender, conversation and `client_message_id`. A repeat is recognised for at least 7 days
+        after the message was stored; what is sent again later may be stored again.
 
         Errors: NOT_FOUND CONVERSATION_NOT_FOUND; INVALID_ARGUMENT INVALID_FIELD;
         FAILED_PRECONDITION CLIENT_MESSAGE_ID_REUSED if it was used for other contents.
+        """
+
+    @_abc_1.abstractmethod
+    def BatchSendMessages(
+        self,
+        request: _messaging_service_pb2.BatchSendMessagesRequest,
+        context: _aio.ServicerContext[_messaging_service_pb2.BatchSendMessagesRequest, _abc.Awaitable[_messaging_service_pb2.BatchSendMessagesResponse]],
+    ) -> _abc.Awaitable[_messaging_service_pb2.BatchSendMessagesResponse]:
+        """BatchSendMessages stores up to 200 messages of the caller's in one corp, each as SendMessage
+        would. Messages of one conversation get their numbers in the order given. Each has a result of
+        its own: the others are stored all the same. The whole call may be repeated as it is.
+
+        Errors: INVALID_ARGUMENT INVALID_FIELD for a batch that is empty or too large.
+        """
+
+    @_abc_1.abstractmethod
+    def SendMessages(
+        self,
+        request_iterator: _abc.AsyncIterator[_messaging_service_pb2.SendMessagesRequest],
+        context: _aio.ServicerContext[_abc.AsyncIterator[_messaging_service_pb2.SendMessagesRequest], _abc.AsyncIterator[_messaging_service_pb2.SendMessagesResponse]],
+    ) -> _abc.AsyncIterator[_messaging_service_pb2.SendMessagesResponse]:
+        """SendMessages is for who has much to say: messages go one way on an open stream, results come
+        the other way in the same order, one for each message. Messages of one conversation get their
+        numbers in the order sent. 256 messages may be without a result; the service reads no further
+        until some have been written, so a client that reads no results is held up by flow control.
+        When the client ends its side, the remaining results follow and the stream ends with OK. When
+        it ends otherwise, send what has no result again, with the same client message ids.
+
+        Errors, behind the results of what came before: NOT_FOUND CORP_NOT_FOUND; INVALID_ARGUMENT
+        INVALID_FIELD for a request of no message, or of more than 64; RESOURCE_EXHAUSTED
+        TOO_MANY_SEND_STREAMS when the caller has 20 open at the replica; UNAVAILABLE SHUTTING_DOWN;
+        UNAUTHENTICATED TOKEN_EXPIRED. All others are results.
         """
 
     @_abc_1.abstractmethod

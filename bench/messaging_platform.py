@@ -1,0 +1,210 @@
+"""One messaging service as its own process, on durable engines of its own, and people to talk.
+
+PostgreSQL has fsync on and 512 MB of buffers, as messengers are compared with; NATS has the users,
+permissions and streams of a real platform. Identity is played by this process: it answers for the
+key that signs the people's tokens. Conversations are put into the tables, since making them is not
+what is measured.
+"""
+
+import asyncio
+import os
+import secrets
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import asyncpg
+import grpc
+from joserfc import jwt
+from joserfc.jwk import OKPKey
+
+from bench import process_trees
+from tieline.api.identity.v1 import identity_requests_pb2
+from tieline.api.messaging.v1 import messaging_pb2
+from tieline.chassis import migrations, streams
+from tieline.chassis.authentication import ALGORITHM, AUDIENCE, ISSUER, TOKEN_ALGORITHMS
+from tieline.chassis.broker import connect_broker
+from tieline.chassis.health import Health
+from tieline.chassis.principals import PrincipalKind
+from tieline.chassis.requests import RequestHandler, answering
+from tieline.chassis.streams import SERVICES
+from tieline.embedded.nats import EmbeddedNats, User
+from tieline.embedded.ports import find_free_port
+from tieline.embedded.postgres import EmbeddedPostgres
+
+CORP_ID = "ww0123456789abcdefghijklmn"
+
+_KEY_ID = "bench"
+_TOKEN_LIFE_S = 3600
+_START_TIMEOUT_S = 60.0
+
+# The same for every messenger that is compared.
+POSTGRES_SETTINGS = {"shared_buffers": "512MB", "max_wal_size": "4GB"}
+
+TEXT_BYTES = 200
+
+
+@dataclass(frozen=True, slots=True)
+class MessagingPlatform:
+    """A running service and what it stands on."""
+
+    target: str
+    """``host:port`` of the gRPC server."""
+
+    service_pid: int
+    postgres_pid: int
+    nats_pid: int
+    admin_dsn: str
+    key: OKPKey
+
+    def cpu_s(self) -> float:
+        """Return the CPU time of service, PostgreSQL and NATS together, in seconds."""
+        return process_trees.cpu_s([self.service_pid, self.postgres_pid, self.nats_pid])
+
+    def metadata(self, user_id: str) -> tuple[tuple[str, str], ...]:
+        """Return what a member's calls carry."""
+        claims = {
+            "iss": ISSUER,
+            "aud": AUDIENCE,
+            "sub": user_id,
+            "kind": PrincipalKind.MEMBER,
+            "corp": CORP_ID,
+            "roles": [],
+            "name": user_id,
+            "sid": "bench",
+            "exp": int(time.time()) + _TOKEN_LIFE_S,
+        }
+        header = {"alg": ALGORITHM, "kid": _KEY_ID}
+        token = jwt.encode(header, claims, self.key, registry=TOKEN_ALGORITHMS)
+        return (("authorization", f"Bearer {token}"),)
+
+    async def open_conversations(self, groups: Sequence[Sequence[str]]) -> list[str]:
+        """Put in a conversation for each list of members; return their ids."""
+        ids = [str(uuid.uuid4()) for _ in groups]
+        connection = await asyncpg.connect(self.admin_dsn)
+        try:
+            await connection.execute(
+                "INSERT INTO messaging.conversations (corp_id, conversation_id, kind, name) "
+                "SELECT $1, unnest($2::text[]), 'group', 'Bench'",
+                CORP_ID,
+                ids,
+            )
+            rows = [
+                (CORP_ID, id_, "member", user, 0)
+                for id_, of in zip(ids, groups, strict=True)
+                for user in of
+            ]
+            await connection.copy_records_to_table(
+                "participants",
+                schema_name="messaging",
+                records=rows,
+                columns=["corp_id", "conversation_id", "kind", "id", "joined_sequence"],
+            )
+        finally:
+            await connection.close()
+        return ids
+
+    async def count_messages(self) -> int:
+        """Return how many messages are stored: what is durable, whoever acknowledged it."""
+        connection = await asyncpg.connect(self.admin_dsn)
+        try:
+            return int(await connection.fetchval("SELECT count(*) FROM messaging.stored_messages"))
+        finally:
+            await connection.close()
+
+
+@asynccontextmanager
+async def messaging_platform() -> AsyncIterator[MessagingPlatform]:
+    """Run PostgreSQL, NATS and messaging in a temporary folder until the block is left."""
+    password = secrets.token_hex(8)
+    async with AsyncExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tieline-bench-")))
+        os.chmod(folder, 0o755)  # noqa: S103 -- PostgreSQL's account must be able to pass it
+        postgres = EmbeddedPostgres(
+            folder / "postgres",
+            find_free_port(),
+            superuser_password=password,
+            settings=POSTGRES_SETTINGS,
+        )
+        postgres_pid = stack.enter_context(postgres.running())
+        users = [User("admin", password)]
+        users += [User(name, password, streams.permissions_of(name)) for name in SERVICES]
+        nats = EmbeddedNats(folder / "nats", find_free_port(), users)
+        nats_pid = stack.enter_context(nats.running())
+        await streams.declare(nats.url("admin"))
+        await _prepare_database(postgres.dsn(), password)
+        key = OKPKey.generate_key("Ed25519", private=True)
+        await stack.enter_async_context(_playing_identity(nats.url("identity"), key))
+        port = find_free_port()
+        environment = {
+            "TIELINE_DATABASE_DSN": postgres.dsn("tieline_messaging", password),
+            "TIELINE_NATS_URL": nats.url("messaging"),
+            "TIELINE_SECRET_KEY": secrets.token_hex(32),
+            "TIELINE_GRPC_PORT": str(port),
+            "TIELINE_LOG_FORMAT": "json",
+            "TIELINE_SHUTDOWN_GRACE_S": "2",
+        }
+        service_pid = await stack.enter_async_context(_serving(environment, folder, port))
+        yield MessagingPlatform(
+            f"127.0.0.1:{port}", service_pid, postgres_pid, nats_pid, postgres.dsn(), key
+        )
+
+
+async def _prepare_database(admin_dsn: str, password: str) -> None:
+    await migrations.migrate(admin_dsn, ["messaging"])
+    connection = await asyncpg.connect(admin_dsn)
+    try:
+        await connection.execute(f"ALTER ROLE tieline_messaging PASSWORD '{password}'")
+    finally:
+        await connection.close()
+
+
+@asynccontextmanager
+async def _playing_identity(url: str, key: OKPKey) -> AsyncIterator[None]:
+    async def get_signing_keys(
+        _: identity_requests_pb2.GetSigningKeysRequest,
+    ) -> identity_requests_pb2.GetSigningKeysResponse:
+        response = identity_requests_pb2.GetSigningKeysResponse()
+        response.keys.add(key_id=_KEY_ID, public_key=key.public_key.public_bytes_raw())
+        return response
+
+    handler = RequestHandler(identity_requests_pb2.GetSigningKeysRequest, get_signing_keys)
+    async with (
+        connect_broker(url, name="identity", health=Health()) as broker,
+        answering(broker, "identity", {"get_signing_keys": handler}),
+    ):
+        yield
+
+
+@asynccontextmanager
+async def _serving(environment: dict[str, str], folder: Path, port: int) -> AsyncIterator[int]:
+    with (folder / "messaging.log").open("w") as log:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "tieline.cli.main", "serve", "messaging"),
+            env={**os.environ, **environment},
+            stderr=log,
+            stdout=log,
+        )
+    try:
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+            await asyncio.wait_for(channel.channel_ready(), _START_TIMEOUT_S)
+        yield process.pid
+    finally:
+        if process.returncode is None:
+            process.terminate()
+        await process.wait()
+
+
+def build_outgoing(conversation_id: str) -> messaging_pb2.OutgoingMessage:
+    """Return a text of 200 bytes that nobody has sent before."""
+    said = secrets.token_hex(TEXT_BYTES // 2)
+    return messaging_pb2.OutgoingMessage(
+        conversation_id=conversation_id,
+        client_message_id=str(uuid.uuid4()),
+        content=messaging_pb2.MessageContent(text=messaging_pb2.TextContent(text=said)),
+    )

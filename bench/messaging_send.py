@@ -1,0 +1,212 @@
+"""Durable messages per CPU second, sent one by one and on streams, beside gRPC's own limits.
+
+Measures ``messaging.durable_per_cpu_second.unary``, ``….stream`` and
+``messaging.unary_vs_bare_call``. The CPU is that of service, PostgreSQL and NATS together; the
+generator's is left out. Windows of a second alternate with windows of the empty unary call and of
+the echo stream, ``messaging.bare_…``: what else happens on the machine meets both. Afterwards the
+rows are counted, and must be as many as were acknowledged.
+
+A messenger with an archive in PostgreSQL for comparison: ejabberd 23.01 with ``mod_mam`` stored
+1,566 to 1,998 messages per CPU second (its own and PostgreSQL's), two rows each, on two cores with
+other work on them. That is a figure of another day, shown as ``messaging.reference_…`` and measured
+by no run of this.
+"""
+
+from collections.abc import AsyncGenerator, Sequence
+
+import grpc
+
+from bench.chassis_call import calls
+from bench.grpc_load import IN_FLIGHT, Load, Rate, Work, server_process
+from bench.harness import Benchmark, Figure, Target, summarise
+from bench.limits_grpc import build_echoes
+from bench.messaging_platform import MessagingPlatform, build_outgoing, messaging_platform
+from tieline.api.messaging.v1 import messaging_pb2, messaging_service_pb2
+
+_UNARY = "messaging.durable_per_cpu_second.unary"
+_STREAM = "messaging.durable_per_cpu_second.stream"
+_VERSUS = "messaging.unary_vs_bare_call"
+_BARE = "messaging.bare_call_per_cpu_second"
+_BARE_RATE = "messaging.bare_call_rate"
+_ECHO = "messaging.bare_echo_per_cpu_second"
+_REFERENCE = "messaging.reference_ejabberd_per_cpu_second"
+_UNIT = "messages/CPU s"
+
+_SERVICE = "/tieline.api.messaging.v1.MessagingService"
+_DEADLINE_S = 20.0
+_WINDOW_S = 1.0
+_RUNS = 11
+
+# 64 in flight, as with unary calls: eight clients with eight messages each on their way.
+_STREAMS = 8
+_STREAM_WINDOW = IN_FLIGHT // _STREAMS
+
+# Many conversations, as people have: hardly any batch has two messages of one conversation.
+_CONVERSATIONS_OF_EACH = 16
+
+_EJABBERD_PER_CPU_SECOND = (1566.0, 1998.0)
+
+
+class _People:
+    """Who sends, where, and how many of their messages were acknowledged."""
+
+    def __init__(self, platform: MessagingPlatform) -> None:
+        self._platform = platform
+        self._users = [f"user{number}" for number in range(IN_FLIGHT)]
+        self._conversations: dict[str, list[str]] = {}
+        self.acknowledged = 0
+
+    async def open_conversations(self) -> None:
+        for user in self._users:
+            pairs = [(user, f"{user}.peer{n}") for n in range(_CONVERSATIONS_OF_EACH)]
+            self._conversations[user] = await self._platform.open_conversations(pairs)
+
+    def unary(self) -> Work:
+        waiting = list(self._users)
+
+        async def work(channel: grpc.aio.Channel) -> AsyncGenerator[None, None]:
+            user = waiting.pop()
+            metadata = self._platform.metadata(user)
+            call = channel.unary_unary(
+                f"{_SERVICE}/SendMessage",
+                messaging_service_pb2.SendMessageRequest.SerializeToString,
+                messaging_service_pb2.SendMessageResponse.FromString,
+            )
+            while True:
+                for conversation_id in self._conversations[user]:
+                    request = messaging_service_pb2.SendMessageRequest()
+                    # The two have the same fields under other numbers.
+                    outgoing = build_outgoing(conversation_id)
+                    request.conversation_id = outgoing.conversation_id
+                    request.client_message_id = outgoing.client_message_id
+                    request.content.CopyFrom(outgoing.content)
+                    await call(request, timeout=_DEADLINE_S, metadata=metadata)
+                    self.acknowledged += 1
+                    yield
+
+        return work
+
+    def streams(self) -> Work:
+        waiting = self._users[:_STREAMS]
+
+        async def work(channel: grpc.aio.Channel) -> AsyncGenerator[None, None]:
+            user = waiting.pop()
+            begin = channel.stream_stream(
+                f"{_SERVICE}/SendMessages",
+                messaging_service_pb2.SendMessagesRequest.SerializeToString,
+                messaging_service_pb2.SendMessagesResponse.FromString,
+            )
+            stream = begin(metadata=self._platform.metadata(user))
+            own = self._conversations[user]
+            sent = answered = 0
+            try:
+                while True:
+                    request = messaging_service_pb2.SendMessagesRequest()
+                    while sent < answered + _STREAM_WINDOW:
+                        request.messages.append(build_outgoing(own[sent % len(own)]))
+                        sent += 1
+                    await stream.write(request)
+                    results = _read_results(await stream.read())
+                    answered += len(results)
+                    self.acknowledged += len(results)
+                    for _ in results:
+                        yield
+            finally:
+                await stream.done_writing()
+                while (response := await stream.read()) is not grpc.aio.EOF:
+                    self.acknowledged += len(_read_results(response))
+
+        return work
+
+
+def _read_results(response: object) -> Sequence[messaging_pb2.SendResult]:
+    assert isinstance(response, messaging_service_pb2.SendMessagesResponse), "the stream goes on"
+    assert all(result.HasField("message") for result in response.results), "all are stored"
+    return response.results
+
+
+async def measure_unary() -> Sequence[Figure]:
+    """Send one by one and call the bare server in turns."""
+    sent: list[Rate] = []
+    bare: list[Rate] = []
+    async with (
+        messaging_platform() as platform,
+        server_process("bench.chassis_call", "bare") as bare_server,
+    ):
+        people = _People(platform)
+        await people.open_conversations()
+        async with (
+            Load(platform, people.unary()) as load,
+            Load(bare_server, calls(bare_server)) as bare_load,
+        ):
+            await load.measure(_WINDOW_S)
+            for _ in range(_RUNS):
+                sent.append(await load.measure(_WINDOW_S))
+                bare.append(await bare_load.measure(_WINDOW_S / 2))
+        await _check_all_stored(platform, people)
+    bare_cpu, bare_rates = [rate.per_cpu_second for rate in bare], [r.per_second for r in bare]
+    return [
+        summarise(_REFERENCE, _EJABBERD_PER_CPU_SECOND, f"{_UNIT}, of another day"),
+        summarise(_BARE, bare_cpu, "calls/server CPU s"),
+        summarise(
+            _UNARY,
+            [rate.per_cpu_second for rate in sent],
+            _UNIT,
+            against=_BARE,
+            against_values=bare_cpu,
+            target=Target("value", "at least", 2500),
+        ),
+        summarise(_BARE_RATE, bare_rates, "calls/s"),
+        summarise(
+            _VERSUS,
+            [rate.per_second for rate in sent],
+            "messages/s",
+            against=_BARE_RATE,
+            against_values=bare_rates,
+            target=Target("ratio", "at least", 0.4),
+        ),
+    ]
+
+
+async def measure_streams() -> Sequence[Figure]:
+    """Send on streams and have messages echoed in turns."""
+    sent: list[float] = []
+    echoed: list[float] = []
+    async with (
+        messaging_platform() as platform,
+        server_process("bench.limits_grpc", "echo") as echo_server,
+    ):
+        people = _People(platform)
+        await people.open_conversations()
+        async with (
+            Load(platform, people.streams(), loops=_STREAMS) as load,
+            Load(echo_server, build_echoes()) as echo_load,
+        ):
+            await load.measure(_WINDOW_S)
+            for _ in range(_RUNS):
+                sent.append((await load.measure(_WINDOW_S)).per_cpu_second)
+                echoed.append((await echo_load.measure(_WINDOW_S / 2)).per_cpu_second)
+        await _check_all_stored(platform, people)
+    return [
+        summarise(_ECHO, echoed, "echoes/server CPU s"),
+        summarise(
+            _STREAM,
+            sent,
+            _UNIT,
+            against=_ECHO,
+            against_values=echoed,
+            target=Target("value", "at least", 7500),
+        ),
+    ]
+
+
+async def _check_all_stored(platform: MessagingPlatform, people: _People) -> None:
+    stored = await platform.count_messages()
+    if stored != people.acknowledged:
+        raise RuntimeError(f"{people.acknowledged} were acknowledged and {stored} are stored")
+
+
+BENCHMARKS = (
+    Benchmark((_UNARY, _VERSUS, _BARE, _BARE_RATE, _REFERENCE), measure_unary),
+    Benchmark((_STREAM, _ECHO), measure_streams),
+)

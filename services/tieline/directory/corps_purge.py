@@ -1,0 +1,56 @@
+"""Deleting what is kept of corps that are gone, some thousand rows at a time."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from tieline.chassis.errors import ServiceError
+from tieline.chassis.postgres import Pool, transaction
+from tieline.directory.repositories import corp_purge
+
+_PURGE_INTERVAL_S = 60.0
+
+# About 50 ms of PostgreSQL's time.
+_PURGE_ROWS = 5000
+
+logger = logging.getLogger(__name__)
+
+
+@asynccontextmanager
+async def purging_corps(pool: Pool) -> AsyncIterator[None]:
+    """Delete the rows of corps that are gone, now and then, within the block.
+
+    Every replica does; they keep out of each other's way.
+    """
+    task = asyncio.create_task(_purge_forever(pool), name="corps-purge")
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def _purge_forever(pool: Pool) -> None:
+    while True:
+        try:
+            while await purge(pool, maximum_rows=_PURGE_ROWS):
+                pass
+        except ServiceError as error:
+            logger.info("the purge of deleted corps waits: %s", error.text)
+        except Exception:
+            logger.exception("the purge of deleted corps failed")
+        await asyncio.sleep(_PURGE_INTERVAL_S)
+
+
+async def purge(pool: Pool, *, maximum_rows: int) -> bool:
+    """Delete so many rows of one corp at most; tell whether there was such a corp."""
+    async with transaction(pool) as connection:
+        corp_id = await corp_purge.lock_deleted_corp(connection)
+        if corp_id is None:
+            return False
+        deleted = await corp_purge.delete_rows(connection, corp_id, maximum_rows=maximum_rows)
+        if deleted < maximum_rows:
+            await corp_purge.mark_purged(connection, corp_id)
+            logger.info("nothing is left of corp %s", corp_id)
+        return True

@@ -1,0 +1,85 @@
+"""The replacement of all departments by a file's, in one transaction.
+
+In one, and not in batches: on the way from one tree to another there are trees that nobody meant.
+The corp's lock is held for some 2 s where all of 30,000 departments change.
+"""
+
+from contextlib import aclosing
+from typing import BinaryIO
+
+from tieline.chassis.postgres import Pool, transaction
+from tieline.directory.corp_writes import CorpWrite
+from tieline.directory.csv_rows import CsvRecord
+from tieline.directory.department_replacement import Replacement, plan_replacement
+from tieline.directory.department_rows import DepartmentFile, read_departments
+from tieline.directory.departments import MAX_DEPARTMENTS
+from tieline.directory.import_options import Options, check_removals, is_mass_delete
+from tieline.directory.import_progress import Keeper, Progress
+from tieline.directory.import_totals import Totals
+from tieline.directory.member_rows import RowError
+from tieline.directory.record_files import FileTooLargeError, read_records
+from tieline.directory.repositories import department_replacement as repository
+from tieline.directory.repositories import tags
+
+
+async def read_file(file: BinaryIO, options: Options) -> DepartmentFile:
+    """Return what the file says; it is held in memory."""
+    records: list[CsvRecord] = []
+    async with aclosing(read_records(file, options)) as slices:
+        async for piece in slices:
+            records += piece
+            if len(records) > MAX_DEPARTMENTS + 1:
+                raise FileTooLargeError(f"{MAX_DEPARTMENTS} departments")
+    return read_departments(records)
+
+
+async def replace_departments(
+    pool: Pool, corp_id: str, file: DepartmentFile, options: Options, keeper: Keeper, totals: Totals
+) -> Progress:
+    """Carry the file out, or tell what it would do."""
+    if options.is_dry_run:
+        async with pool.acquire() as connection:
+            stored = await repository.list_stored(connection, corp_id)
+        plan = plan_replacement(file, stored)
+        totals.confirmation_needed = is_mass_delete(len(plan.removed_ids), len(stored))
+        return Progress(totals, _count(plan, totals))
+    async with transaction(pool) as connection:
+        write = await CorpWrite.begin(connection, corp_id)
+        stored = await repository.list_stored(connection, corp_id)
+        plan = plan_replacement(file, stored)
+        check_removals(len(plan.removed_ids), len(stored), options.confirmed_removals)
+        await _write(write, plan)
+        await write.finish()
+        errors = _count(plan, totals)
+        await keeper.keep(connection, totals, errors)
+    return Progress(totals, errors)
+
+
+def _count(plan: Replacement, totals: Totals) -> list[RowError]:
+    totals.departments_added = len(plan.added)
+    totals.departments_updated = len(plan.updated)
+    totals.removed = len(plan.removed_ids)
+    totals.refused = plan.refused
+    totals.unchanged = plan.unchanged
+    return totals.take_errors(plan.errors)
+
+
+async def _write(write: CorpWrite, plan: Replacement) -> None:
+    connection, corp_id = write.connection, write.corp_id
+    await repository.take_paths_away(
+        connection, corp_id, [each.department_id for each in plan.updated]
+    )
+    if plan.removed_ids:
+        untagged = await tags.untag_departments(connection, corp_id, plan.removed_ids)
+        await write.record_removals("tag_department", [f"{tag}/{id_}" for tag, id_ in untagged])
+        write.note_tags(tag for tag, _ in untagged)
+        await repository.delete_departments(connection, corp_id, plan.removed_ids)
+        await write.record_removals("department", [str(each) for each in plan.removed_ids])
+    if plan.added:
+        number = await write.take_numbers(len(plan.added))
+        await repository.insert_placed(connection, corp_id, plan.added, number)
+    if plan.updated:
+        number = await write.take_numbers(len(plan.updated))
+        await repository.update_placed(connection, corp_id, plan.updated, number)
+    write.note_departments(each.department_id for each in (*plan.added, *plan.updated))
+    write.note_departments(plan.removed_ids)

@@ -1,0 +1,176 @@
+"""One transaction of an import: what a batch of rows makes of a corp, and what is told of it."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from tieline.api.directory.v1 import directory_pb2
+from tieline.chassis.postgres import Connection
+from tieline.directory.corp_writes import CorpWrite
+from tieline.directory.departments import (
+    MAX_DEPARTMENTS,
+    NewDepartment,
+    list_with_ancestors,
+    plan_departments,
+)
+from tieline.directory.import_batches import (
+    LEADER_PLACE,
+    Batch,
+    BatchPlan,
+    PlannedMember,
+    StoredMember,
+    Surroundings,
+    plan_batch,
+)
+from tieline.directory.import_preview import Preview
+from tieline.directory.limits import check_limit
+from tieline.directory.members import Member, MemberDepartment
+from tieline.directory.repositories import (
+    department_writes,
+    departments,
+    imports,
+    member_writes,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class BatchOutcome:
+    """What became, or in a dry run would become, of a batch."""
+
+    plan: BatchPlan
+    departments_added: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    batch: BatchPlan
+    department_ids: Mapping[str, int]
+    new_departments: list[NewDepartment]
+
+
+class MemberWriter:
+    """Writes the batches of one import into one corp."""
+
+    def __init__(self, corp_id: str, import_id: str, range_ids: Collection[int]) -> None:
+        """``range_ids`` are the departments that the caller administers; none for all."""
+        self._corp_id = corp_id
+        self._import_id = import_id
+        self._range_ids = range_ids
+
+    async def write(self, connection: Connection, batch: Batch) -> BatchOutcome:
+        """Store the good rows, in the caller's transaction."""
+        if not batch.read.rows:
+            return self.refuse(batch)
+        write = await CorpWrite.begin(connection, self._corp_id)
+        plan = await self._plan(connection, batch, write.corp.next_department_id, None)
+        changed = [member for member in plan.batch.members if member.is_changed]
+        await self._make_departments(write, plan.new_departments)
+        await imports.write_members(
+            connection,
+            self._corp_id,
+            self._import_id,
+            plan.batch.members,
+            plan.department_ids,
+            await write.take_numbers(len(changed)) if changed else 0,
+        )
+        await _write_leadership(write, changed, plan.department_ids)
+        user_ids = [member.user_id for member in changed]
+        write.tell_of_members("members_imported", directory_pb2.MembersImported, user_ids)
+        write.note_members(user_ids)
+        await write.finish()
+        return BatchOutcome(plan.batch, len(plan.new_departments))
+
+    async def _make_departments(self, write: CorpWrite, new: list[NewDepartment]) -> None:
+        if not new:
+            return
+        connection, corp_id = write.connection, write.corp_id
+        count = await departments.count_departments(connection, corp_id)
+        check_limit(count + len(new), "departments", MAX_DEPARTMENTS)
+        number = await write.take_numbers(len(new))
+        await imports.insert_departments(connection, corp_id, new, number)
+        write.note_departments(department.department_id for department in new)
+
+    @staticmethod
+    def refuse(batch: Batch) -> BatchOutcome:
+        """Tell of a batch that has no good row; nothing is to be written."""
+        return BatchOutcome(BatchPlan([], batch.read.errors, batch.read.refused), 0)
+
+    async def preview(self, connection: Connection, batch: Batch, preview: Preview) -> BatchOutcome:
+        """Tell what ``write`` would do after the batches that ``preview`` has seen."""
+        plan = await self._plan(connection, batch, preview.next_department_id, preview)
+        preview.note(plan.batch.members, plan.department_ids, self._import_id)
+        preview.note_departments(plan.new_departments)
+        return BatchOutcome(plan.batch, len(plan.new_departments))
+
+    async def _plan(
+        self,
+        connection: Connection,
+        batch: Batch,
+        next_department_id: int,
+        preview: Preview | None,
+    ) -> _Plan:
+        rows = batch.read.rows
+        paths = list_with_ancestors({path for row in rows for path in row.departments})
+        ids = await imports.find_department_ids(connection, self._corp_id, paths)
+        stored = await imports.list_stored_members(connection, self._corp_id, rows)
+        leaders = await self._find_leaders(connection, batch)
+        if preview is not None:
+            ids |= preview.find_department_ids(paths)
+            stored = preview.change(stored, rows)
+            leaders |= preview.leaders
+        around = await self._surround(connection, stored, ids, leaders)
+        planned = plan_batch(batch, around, import_id=self._import_id)
+        needed = {path for member in planned.members for path in member.departments}
+        new = plan_departments(needed, ids, next_department_id)
+        return _Plan(planned, ids | {each.path: each.department_id for each in new}, new)
+
+    async def _find_leaders(self, connection: Connection, batch: Batch) -> dict[str, str]:
+        named = {leader for row in batch.read.rows if (leader := row.fields[LEADER_PLACE])}
+        if not named:
+            return {}
+        return await imports.list_leaders(connection, self._corp_id, named)
+
+    async def _surround(
+        self,
+        connection: Connection,
+        stored: list[StoredMember],
+        department_ids: Mapping[str, int],
+        leaders: Mapping[str, str],
+    ) -> Surroundings:
+        if not self._range_ids:
+            return Surroundings(stored, department_ids, leaders)
+        within = await imports.list_departments_within(connection, self._corp_id, self._range_ids)
+        within_paths = set(within.values())
+        return Surroundings(
+            stored,
+            department_ids,
+            leaders,
+            can_manage_path=lambda path: not within_paths.isdisjoint(list_with_ancestors([path])),
+            can_manage_member=lambda member: any(place[0] in within for place in member.places),
+        )
+
+
+async def _write_leadership(
+    write: CorpWrite, changed: Sequence[PlannedMember], department_ids: Mapping[str, int]
+) -> None:
+    """Have the lists of departments' leaders be what the members' rows say."""
+    leading = [
+        Member(
+            member.user_id,
+            departments=tuple(
+                MemberDepartment(department_ids[path], order, is_leader)
+                for path, order, is_leader in zip(
+                    member.departments, member.orders, member.leaders, strict=True
+                )
+            ),
+        )
+        for member in changed
+        if any(member.leaders)
+        or (member.before is not None and any(place[2] for place in member.before.places))
+    ]
+    if not leading:
+        return
+    led = await member_writes.replace_leadership(write.connection, write.corp_id, leading)
+    if led:
+        number = await write.take_numbers(len(led))
+        await department_writes.touch_departments(write.connection, write.corp_id, led, number)
+        write.note_departments(led)

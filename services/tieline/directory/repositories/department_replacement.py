@@ -1,0 +1,124 @@
+"""What the replacement of all departments reads and writes. The caller holds the corp's lock."""
+
+from collections.abc import Sequence
+
+from tieline.chassis.postgres import Connection
+from tieline.directory.department_replacement import PlacedDepartment, StoredDepartment
+
+
+async def list_stored(connection: Connection, corp_id: str) -> dict[int, StoredDepartment]:
+    """Return all departments by id."""
+    records = await connection.fetch(
+        """
+        SELECT department_id, name, coalesce(parent_department_id, 0), department_order, path,
+               EXISTS (SELECT
+                         FROM directory.member_departments AS place
+                        WHERE place.corp_id = departments.corp_id
+                          AND place.department_id = departments.department_id)
+            OR EXISTS (SELECT
+                         FROM directory.members
+                        WHERE members.corp_id = departments.corp_id
+                          AND members.department_id = departments.department_id)
+          FROM directory.departments
+         WHERE corp_id = $1
+        """,
+        corp_id,
+    )
+    return {record[0]: StoredDepartment(*record) for record in records}
+
+
+async def take_paths_away(
+    connection: Connection, corp_id: str, department_ids: Sequence[int]
+) -> None:
+    """Give the departments paths that no other has, so that they may swap theirs."""
+    await connection.execute(
+        """
+        UPDATE directory.departments
+           SET path = '/' || department_id
+         WHERE corp_id = $1 AND department_id = ANY($2::bigint[]) AND department_id <> 1
+        """,
+        corp_id,
+        list(department_ids),
+    )
+
+
+async def delete_departments(
+    connection: Connection, corp_id: str, department_ids: Sequence[int]
+) -> None:
+    """Delete departments in which nothing is left."""
+    await connection.execute(
+        """
+        DELETE FROM directory.departments
+         WHERE corp_id = $1 AND department_id = ANY($2::bigint[])
+        """,
+        corp_id,
+        list(department_ids),
+    )
+
+
+async def insert_placed(
+    connection: Connection,
+    corp_id: str,
+    departments: Sequence[PlacedDepartment],
+    first_change_number: int,
+) -> None:
+    """Add departments under the ids that they have."""
+    await connection.copy_records_to_table(
+        "departments",
+        schema_name="directory",
+        columns=(
+            *("corp_id", "department_id", "parent_department_id", "name", "path"),
+            *("ancestor_ids", "department_order", "change_number"),
+        ),
+        records=[
+            (
+                *(corp_id, new.department_id, new.parent_department_id, new.name, new.path),
+                *(list(new.ancestor_ids), new.order, change_number),
+            )
+            for change_number, new in enumerate(departments, start=first_change_number)
+        ],
+    )
+    await connection.execute(
+        """
+        UPDATE directory.corps
+           SET next_department_id = greatest(next_department_id, $2)
+         WHERE corp_id = $1
+        """,
+        corp_id,
+        max(new.department_id for new in departments) + 1,
+    )
+
+
+async def update_placed(
+    connection: Connection,
+    corp_id: str,
+    departments: Sequence[PlacedDepartment],
+    first_change_number: int,
+) -> None:
+    """Have departments be where and what they are now."""
+    await connection.execute(
+        """
+        UPDATE directory.departments
+           SET name = placed.name,
+               parent_department_id = nullif(placed.parent_department_id, 0),
+               path = placed.path,
+               ancestor_ids = placed.ancestor_ids::bigint[],
+               department_order = placed.department_order,
+               change_number = $2 + placed.row_number - 1,
+               update_time = now()
+          FROM unnest($3::bigint[], $4::text[], $5::bigint[], $6::text[], $7::text[], $8::bigint[])
+               WITH ORDINALITY
+               AS placed (department_id, name, parent_department_id, path, ancestor_ids,
+                          department_order, row_number)
+         WHERE departments.corp_id = $1 AND departments.department_id = placed.department_id
+        """,
+        corp_id,
+        first_change_number,
+        [each.department_id for each in departments],
+        [each.name for each in departments],
+        [each.parent_department_id for each in departments],
+        [each.path for each in departments],
+        # An array of arrays must be rectangular: each goes as text.
+        ["{" + ",".join(map(str, each.ancestor_ids)) + "}" for each in departments],
+        [each.order for each in departments],
+    )

@@ -1,0 +1,68 @@
+"""Keeps the tables of messages in shape: parts for the months to come, no sends of long ago.
+
+Every replica does; they keep out of each other's way.
+"""
+
+import asyncio
+import datetime as dt
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from tieline.chassis.errors import ServiceError
+from tieline.chassis.postgres import Pool, transaction
+from tieline.messaging.repositories.upkeep import UpkeepRepository
+
+REPEAT_WINDOW = dt.timedelta(days=7)
+"""How long a repeated client message id is recognised, as the API promises."""
+
+# So many months may pass in which no replica could make a part.
+MONTHS_AHEAD = 3
+
+# A thousand messages a second are 60,000 sends to forget a minute: twelve batches.
+_INTERVAL_S = 60.0
+_BATCH_ROWS = 5000
+
+logger = logging.getLogger(__name__)
+
+
+@asynccontextmanager
+async def keeping_up(pool: Pool) -> AsyncIterator[None]:
+    """Do it now and then within the block; first before anything is sent."""
+    await _keep_up(pool)
+    task = asyncio.create_task(_keep_up_forever(pool), name="messaging-upkeep")
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def keep_up(pool: Pool) -> None:
+    """Make the parts that are missing; forget what need not be recognised any more."""
+    async with transaction(pool) as connection:
+        made = await UpkeepRepository(connection).create_parts(months_ahead=MONTHS_AHEAD)
+    if made:
+        logger.info("made parts for %d months of messages", made)
+    deleted = _BATCH_ROWS
+    while deleted == _BATCH_ROWS:
+        async with transaction(pool) as connection:
+            deleted = await UpkeepRepository(connection).delete_old_sends(
+                age=REPEAT_WINDOW, maximum_rows=_BATCH_ROWS
+            )
+
+
+async def _keep_up_forever(pool: Pool) -> None:
+    while True:
+        await asyncio.sleep(_INTERVAL_S)
+        await _keep_up(pool)
+
+
+async def _keep_up(pool: Pool) -> None:
+    try:
+        await keep_up(pool)
+    except ServiceError as error:
+        logger.warning("the upkeep failed and is tried again in a minute: %s", error)
+    except Exception:
+        # A fault here must not end the upkeep for the life of the process.
+        logger.exception("the upkeep failed and is tried again in a minute")

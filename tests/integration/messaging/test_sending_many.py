@@ -1,0 +1,123 @@
+"""Batches and streams through the public API."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+
+import grpc
+import pytest
+
+from integration.messaging.chat import TIMEOUT_S, Corp, Person, new_id, text
+from tieline.api.messaging.v1 import messaging_pb2, messaging_service_pb2
+
+
+def outgoing(
+    conversation_id: str, said: str = "hello", *, client_message_id: str = ""
+) -> messaging_pb2.OutgoingMessage:
+    return messaging_pb2.OutgoingMessage(
+        conversation_id=conversation_id,
+        client_message_id=client_message_id or new_id(),
+        content=text(said),
+    )
+
+
+async def send_batch(
+    person: Person, messages: Sequence[messaging_pb2.OutgoingMessage]
+) -> list[messaging_pb2.SendResult]:
+    response = await person.stub.BatchSendMessages(
+        messaging_service_pb2.BatchSendMessagesRequest(corp_id=person.corp_id, messages=messages),
+        metadata=person.metadata,
+        timeout=TIMEOUT_S,
+    )
+    return list(response.results)
+
+
+async def send_stream(
+    person: Person, *requests: Sequence[messaging_pb2.OutgoingMessage]
+) -> list[messaging_pb2.SendResult]:
+    async def feed() -> AsyncIterator[messaging_service_pb2.SendMessagesRequest]:
+        for messages in requests:
+            yield messaging_service_pb2.SendMessagesRequest(messages=messages)
+
+    call = person.stub.SendMessages(feed(), metadata=person.metadata, timeout=TIMEOUT_S)
+    return [result async for response in call for result in response.results]
+
+
+SendMany = Callable[
+    [Person, Sequence[messaging_pb2.OutgoingMessage]],
+    "asyncio.Future[list[messaging_pb2.SendResult]]",
+]
+
+
+@pytest.mark.parametrize("send_many", [send_batch, send_stream], ids=["batch", "stream"])
+async def test_each_message_is_stored_or_has_its_own_error(corp: Corp, send_many: SendMany) -> None:
+    li_wei = corp.member("li.wei")
+    group, other = await li_wei.create_group("zhang.san"), await li_wei.create_group("zhang.san")
+    foreign = await corp.member("zhang.san").create_group("wang.fang")
+    first = outgoing(group, "one")
+    reused = outgoing(group, "other", client_message_id=first.client_message_id)
+
+    results = await send_many(
+        li_wei,
+        [first, outgoing(foreign), outgoing(other), outgoing(group, ""), first, reused,
+         outgoing(group)],
+    )  # fmt: skip
+
+    assert [result.message.sequence for result in results] == [1, 0, 1, 0, 1, 0, 2]
+    assert results[4].message == results[0].message
+    assert [
+        (result.error.code, result.error.reason) for result in results if result.error.code
+    ] == [
+        (5, "CONVERSATION_NOT_FOUND"),
+        (3, "INVALID_FIELD"),
+        (9, "CLIENT_MESSAGE_ID_REUSED"),
+    ]
+    assert list(results[3].error.violations) == ["content.text.text"]
+    assert dict(results[5].error.metadata) == {"sequence": "1"}
+    listed = await li_wei.list_messages(group)
+    assert [message.sequence for message in listed.messages] == [1, 2]
+
+
+async def test_repeated_batch_gives_the_first_results(corp: Corp) -> None:
+    li_wei = corp.member("li.wei")
+    group = await li_wei.create_group("zhang.san")
+    batch = [outgoing(group) for _ in range(200)]
+
+    first, again = await send_batch(li_wei, batch), await send_batch(li_wei, batch)
+
+    assert again == first
+    assert [result.message.sequence for result in first] == list(range(1, 201))
+
+
+@pytest.mark.parametrize("count", [0, 201])
+async def test_batch_of_none_or_too_many_is_refused_as_a_whole(corp: Corp, count: int) -> None:
+    li_wei = corp.member("li.wei")
+    group = await li_wei.create_group("zhang.san")
+
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await send_batch(li_wei, [outgoing(group)] * count)
+
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert (await li_wei.list_messages(group)).last_sequence == 0
+
+
+async def test_streams_at_two_replicas_store_what_both_send_once_and_in_order(corp: Corp) -> None:
+    here, there = (corp.member("li.wei", replica=replica) for replica in (0, 1))
+    group = await here.create_group("zhang.san")
+    requests = [[outgoing(group) for _ in range(10)] for _ in range(20)]
+
+    one, other = await asyncio.gather(send_stream(here, *requests), send_stream(there, *requests))
+
+    assert one == other
+    assert sorted(result.message.sequence for result in one) == list(range(1, 201))
+    assert (await here.list_messages(group)).last_sequence == 200
+
+
+async def test_request_of_no_message_ends_the_stream_behind_its_results(corp: Corp) -> None:
+    li_wei = corp.member("li.wei")
+    group = await li_wei.create_group("zhang.san")
+
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await send_stream(li_wei, [outgoing(group)], [])
+
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert (await li_wei.list_messages(group)).last_sequence == 1

@@ -1,0 +1,132 @@
+"""The tree that comes of a file of departments: right, and the file's where that can be."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tieline.directory.csv_rows import CsvRecord
+from tieline.directory.department_replacement import (
+    PlacedDepartment,
+    Replacement,
+    StoredDepartment,
+    plan_replacement,
+)
+from tieline.directory.department_rows import read_departments
+from tieline.directory.departments import MAX_LEVELS
+
+IDS = st.integers(2, 9)
+ROWS = st.lists(
+    st.tuples(st.sampled_from("ABC:"), IDS, st.one_of(st.just(1), IDS), st.sampled_from("0 1")),
+    max_size=8,
+)
+
+
+@st.composite
+def trees(draw: st.DrawFn) -> dict[int, StoredDepartment]:
+    """A tree that is right."""
+    stored = {1: StoredDepartment(1, "Corp", 0, 0, "", False)}
+    for department_id in draw(st.lists(IDS, unique=True)):
+        parent = stored[draw(st.sampled_from(sorted(stored)))]
+        name = draw(st.sampled_from("ABCD"))
+        path = f"{parent.path}/{name}" if parent.path else name
+        if all(each.path != path for each in stored.values()):
+            stored[department_id] = StoredDepartment(
+                department_id, name, parent.department_id, 0, path, draw(st.booleans())
+            )
+    return stored
+
+
+def plan(rows: list[tuple[str, int, int, str]], stored: dict[int, StoredDepartment]) -> Replacement:
+    values = [["name", "id", "parent_id", "order"]]
+    values += [[name, str(each), str(parent), order.strip()] for name, each, parent, order in rows]
+    records = [CsvRecord(line, 0, row) for line, row in enumerate(values, start=1)]
+    return plan_replacement(read_departments(records), stored)
+
+
+def carry_out(
+    decided: Replacement, stored: dict[int, StoredDepartment]
+) -> dict[int, PlacedDepartment | StoredDepartment]:
+    after: dict[int, PlacedDepartment | StoredDepartment] = dict(stored)
+    for department_id in decided.removed_ids:
+        below = [each for each in after.values() if each.parent_department_id == department_id]
+        left = {each.department_id for each in decided.updated}
+        assert all(each.department_id in left for each in below), "what has children is deleted"
+        del after[department_id]
+    for department in decided.added:
+        assert department.department_id not in after
+        after[department.department_id] = department
+    for department in decided.updated:
+        after[department.department_id] = department
+    return after
+
+
+@given(rows=ROWS, stored=trees())
+def test_whatever_the_file_has_the_tree_is_right(
+    rows: list[tuple[str, int, int, str]], stored: dict[int, StoredDepartment]
+) -> None:
+    decided = plan(rows, stored)
+
+    after = carry_out(decided, stored)
+    for department in after.values():
+        if department.department_id == 1:
+            assert department.path == ""
+            continue
+        parent = after[department.parent_department_id]
+        prefix = f"{parent.path}/" if parent.path else ""
+        assert department.path == prefix + department.name
+        assert len(department.path.split("/")) <= MAX_LEVELS
+    assert len({department.path for department in after.values()}) == len(after)
+    kept = {each for each, department in stored.items() if department.has_members}
+    assert kept <= after.keys()
+
+
+@given(rows=ROWS, stored=trees())
+def test_every_row_is_carried_out_or_refused(
+    rows: list[tuple[str, int, int, str]], stored: dict[int, StoredDepartment]
+) -> None:
+    decided = plan(rows, stored)
+
+    refused_lines = {error.line for error in decided.errors}
+    after = carry_out(decided, stored)
+    assert decided.refused == len(refused_lines)
+    for line, (name, department_id, parent_id, _) in enumerate(rows, start=2):
+        if line not in refused_lines:
+            department = after[department_id]
+            assert (department.name, department.parent_department_id) == (name, parent_id)
+
+
+@given(stored=trees())
+def test_file_of_the_tree_as_it_is_changes_nothing(stored: dict[int, StoredDepartment]) -> None:
+    rows = [
+        (each.name, each.department_id, each.parent_department_id, "")
+        for each in stored.values()
+        if each.department_id != 1
+    ]
+
+    decided = plan(rows, stored)
+
+    assert (decided.added, decided.updated, decided.removed_ids, decided.errors) == ([], [], [], [])
+    assert decided.unchanged == len(rows)
+
+
+@given(rows=ROWS, stored=trees())
+def test_same_file_again_changes_nothing_more(
+    rows: list[tuple[str, int, int, str]], stored: dict[int, StoredDepartment]
+) -> None:
+    first = plan(rows, stored)
+    if first.errors:
+        return
+    after = {
+        each: StoredDepartment(
+            each,
+            department.name,
+            department.parent_department_id,
+            department.order,
+            department.path,
+            each in stored and stored[each].has_members,
+        )
+        for each, department in carry_out(first, stored).items()
+    }
+
+    again = plan(rows, after)
+
+    assert (again.added, again.updated, again.errors) == ([], [], [])
