@@ -8,6 +8,7 @@ from tieline.chassis.streams import SERVICES
 
 # Tables that belong to no corp, each with its reason.
 GLOBAL_TABLES = {
+    "identity.app_token_failures": "counts by address: what was named need not exist",
     "identity.channels": "a channel vouches for customers of every corp",
     "identity.customers": "a customer is one person, whichever corps he or she deals with",
     "identity.platform_administrators": "they run the deployment and belong to no corp",

@@ -31,6 +31,7 @@ from tieline.api.directory.v1 import (
     visibility_service_pb2_grpc,
 )
 from tieline.api.identity.v1 import (
+    app_service_pb2_grpc,
     audit_service_pb2_grpc,
     corp_link_service_pb2_grpc,
     customer_sign_in_service_pb2_grpc,
@@ -41,8 +42,10 @@ from tieline.api.identity.v1 import (
     role_service_pb2_grpc,
     second_factor_service_pb2,
     second_factor_service_pb2_grpc,
+    session_service_pb2_grpc,
     sign_in_pb2,
     sign_in_provider_service_pb2_grpc,
+    signing_key_service_pb2_grpc,
 )
 from tieline.api.messaging.v1 import messaging_service_pb2_grpc
 from tieline.api.payments.v1 import payments_service_pb2_grpc
@@ -118,6 +121,21 @@ class _Stubs:
     def identity(self) -> identity_service_pb2_grpc.IdentityServiceStub:
         """Corps, sessions, invitations."""
         return identity_service_pb2_grpc.IdentityServiceStub(self._channel("identity"))
+
+    @cached_property
+    def sessions(self) -> session_service_pb2_grpc.SessionServiceStub:
+        """Where somebody is signed in."""
+        return session_service_pb2_grpc.SessionServiceStub(self._channel("identity"))
+
+    @cached_property
+    def apps(self) -> app_service_pb2_grpc.AppServiceStub:
+        """Apps of corps, their secrets and tokens."""
+        return app_service_pb2_grpc.AppServiceStub(self._channel("identity"))
+
+    @cached_property
+    def signing_keys(self) -> signing_key_service_pb2_grpc.SigningKeyServiceStub:
+        """The keys that sign access tokens."""
+        return signing_key_service_pb2_grpc.SigningKeyServiceStub(self._channel("identity"))
 
     @cached_property
     def corp_links(self) -> corp_link_service_pb2_grpc.CorpLinkServiceStub:

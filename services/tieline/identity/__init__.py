@@ -1,8 +1,8 @@
 """Identity: corps come on board, people sign in, access tokens are signed.
 
 Owns corps with their verification, links and roles, accounts with passwords, invitations, sessions,
-customers, the channels that vouch for them, the signing keys, and the audit log of all services.
-Members' names and departments are the directory's; who may see whom is not decided here.
+customers, the channels that vouch for them, apps, the signing keys, and the audit log of all
+services. Members' names and departments are the directory's; who may see whom is not decided here.
 
 A request meets the modules in this order: a servicer (``servicer``, which passes administration on
 to ``rpcs``, ``member_sign_in_servicer``, ``customer_sign_in_servicer``,
@@ -15,9 +15,14 @@ to ``rpcs``, ``member_sign_in_servicer``, ``customer_sign_in_servicer``,
 ``attempts`` holds guessers back; ``session_issuer`` and ``access_tokens`` make what they get.
 ``ways_in`` puts this together.
 
+Sessions (``session_servicer``), apps (``app_servicer``: ``apps``, ``app_secrets``, ``app_changes``,
+``app_tokens``) and ``signing_key_servicer`` are gRPC services of their own. Whatever ends a session
+or changes what somebody may do voids access tokens by ``revocations``; ``key_rotation`` makes and
+replaces the signing keys.
+
 ``acts`` writes down what was done; ``consumer`` puts every service's entries into the audit log and
-takes in who left or is disabled. ``first_start`` makes the signing key and the platform
-administrator where they are missing, ``answers`` gives other services the public keys,
+takes in who left or is disabled. ``first_start`` makes the platform
+administrator where there is none, ``answers`` gives other services the public keys,
 ``delivery`` sends one-time codes, ``purge`` deletes what is over. ``keyring`` derives every
 symmetric key.
 
@@ -29,6 +34,7 @@ Tables without a corp, and why:
     used_assertions           belong to a channel
     qr_sign_ins               whose a waiting device will be is known by whoever scans its code
     signing_keys              tokens of all corps are signed with the same key
+    app_token_failures        counts by address: what was named need not exist
 
 ``sessions`` does begin with ``corp_id``; it is empty for customers and platform administrators, who
 belong to no corp. So there is one form of session and one way to refresh it. With Citus the

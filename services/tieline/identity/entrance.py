@@ -15,6 +15,7 @@ from tieline.chassis.postgres import Connection
 from tieline.chassis.principals import OWNER_ROLE, Principal
 from tieline.identity.challenges import LIFETIME, Challenge, Challenges, fingerprint
 from tieline.identity.credentials import credentials_rejected_error
+from tieline.identity.devices import UNKNOWN_DEVICE, Device
 from tieline.identity.repositories import SCHEMA, second_factors
 from tieline.identity.repositories.accounts import Account
 from tieline.identity.session_issuer import SessionIssuer, build_member, with_stored_grants
@@ -36,13 +37,18 @@ class Entrance:
         self._challenges = challenges
 
     async def admit(
-        self, connection: Connection, key: tuple[str, str], account: Account, method: str
+        self,
+        connection: Connection,
+        key: tuple[str, str],
+        account: Account,
+        method: str,
+        device: Device = UNKNOWN_DEVICE,
     ) -> Entered:
         """Open a session, or ask for the second factor. The account is locked."""
         member = await with_stored_grants(connection, _check_active(key, account))
         is_enrolled, policy = await second_factors.find_demands(connection, *key)
         if not is_enrolled and not policy.requires_second_factor(member):
-            return Entered(session=await self._open(connection, member, method))
+            return Entered(session=await self._open(connection, member, method, device))
         challenge = self._build_challenge(key, account, method, is_enrolled=is_enrolled)
         return Entered(challenge=challenge)
 
@@ -60,13 +66,18 @@ class Entrance:
             raise credentials_rejected_error()
 
     async def open(
-        self, connection: Connection, key: tuple[str, str], account: Account, method: str
+        self,
+        connection: Connection,
+        key: tuple[str, str],
+        account: Account,
+        method: str,
+        device: Device = UNKNOWN_DEVICE,
     ) -> identity_pb2.Session:
         """Open a session for whom no second factor is to be asked. The account is locked."""
-        return await self._open(connection, _check_active(key, account), method)
+        return await self._open(connection, _check_active(key, account), method, device)
 
     async def _open(
-        self, connection: Connection, member: Principal, method: str
+        self, connection: Connection, member: Principal, method: str, device: Device
     ) -> identity_pb2.Session:
         event = await build_audit_event(
             connection,
@@ -78,7 +89,7 @@ class Entrance:
             actor=member,
         )
         await insert_events(connection, SCHEMA, [event])
-        return await self._issuer.open(connection, member)
+        return await self._issuer.open(connection, member, device)
 
     def _build_challenge(
         self, key: tuple[str, str], account: Account, method: str, *, is_enrolled: bool

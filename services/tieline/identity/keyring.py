@@ -19,6 +19,7 @@ class Keyring:
     second_factor_seal: bytes = field(repr=False)
     recovery_codes: bytes = field(repr=False)
     provider_seal: bytes = field(repr=False)
+    app_secrets: bytes = field(repr=False)
 
 
 def build_keyring(secret_key: str) -> Keyring:
@@ -34,4 +35,5 @@ def build_keyring(secret_key: str) -> Keyring:
         second_factor_seal=derive_key(secret_key, "identity.second-factor-seal"),
         recovery_codes=derive_key(secret_key, "identity.recovery-codes"),
         provider_seal=derive_key(secret_key, "identity.provider-seal"),
+        app_secrets=derive_key(secret_key, "identity.app-secrets"),
     )

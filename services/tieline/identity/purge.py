@@ -1,4 +1,4 @@
-"""Deletes what no request can ask for any more: used assertions, sessions that are over, corps
+"""Deletes what no request can ask for any more: used assertions, ended sessions and secrets, corps
 whose time of grace is over, months of the audit log that are past its retention, old codes.
 
 Every replica does; they keep out of each other's way.
@@ -9,14 +9,18 @@ import datetime as dt
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 from tieline.api.identity.v1 import identity_pb2
 from tieline.chassis.errors import ServiceError
 from tieline.chassis.outbox import build_event
 from tieline.chassis.postgres import Connection, Pool, transaction
 from tieline.identity.acts import PLATFORM_LOG, record_act
+from tieline.identity.app_tokens import FAILURE_WINDOW
 from tieline.identity.link_changes import leave_links
 from tieline.identity.repositories import (
+    app_token_failures,
+    apps,
     audit_entries,
     corp_purge,
     customers,
@@ -39,6 +43,8 @@ CORP_DELETED = "tieline.identity.v1.corp_deleted"
 _DELETIONS = (
     customers.delete_expired_assertions,
     sessions.delete_over,
+    apps.delete_expired_secrets,
+    partial(app_token_failures.delete_over, window=FAILURE_WINDOW),
     one_time_codes.delete_ended,
     providers.delete_ended_flows,
     qr_sign_ins.delete_ended,

@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
+from tieline.chassis.revocation_list import MAX_TOKEN_LIFETIME_S
 from tieline.chassis.settings import ServiceSettings
 from tieline.identity.addresses import read_networks
 from tieline.identity.passwords import MAX_PASSWORD_LENGTH, MIN_PASSWORD_LENGTH
@@ -23,12 +24,19 @@ class IdentitySettings(ServiceSettings):
     grpc_port: int = Field(default=7101, ge=1, le=65535)
     """TCP port of the gRPC server."""
 
-    access_token_lifetime_s: int = Field(default=15 * 60, ge=60, le=DAY_S)
-    """Seconds that an access token is good for. It can't be taken back: this is how long somebody
-    whose session was ended keeps access."""
+    access_token_lifetime_s: int = Field(default=15 * 60, ge=60, le=MAX_TOKEN_LIFETIME_S)
+    """Seconds that an access token is good for. Services hear of an ended session within two
+    seconds; while NATS is away, somebody whose session was ended keeps access for this long."""
 
     refresh_token_lifetime_s: int = Field(default=30 * DAY_S, ge=60, le=365 * DAY_S)
     """Seconds after which a device that was not used must sign in again."""
+
+    session_max_age_s: int = Field(default=365 * DAY_S, ge=60, le=10 * 365 * DAY_S)
+    """Seconds after a sign-in at which the device must sign in again, however much it was used."""
+
+    signing_key_lifetime_s: int = Field(default=30 * DAY_S, ge=60 * 60, le=365 * DAY_S)
+    """Seconds that a key signs access tokens before the next one takes its place. The next one is
+    published ten minutes before, the last one for as long as tokens of it may be good."""
 
     password_time_cost: int = Field(default=2, ge=1, le=100)
     """Passes of Argon2id over its memory (OWASP: 2 with 19 MiB)."""

@@ -25,6 +25,7 @@ from tieline.identity.attempts import (
 )
 from tieline.identity.corps import find_account_key
 from tieline.identity.credentials import credentials_rejected_error
+from tieline.identity.devices import UNKNOWN_DEVICE, Device
 from tieline.identity.entrance import Entered, Entrance
 from tieline.identity.invitations import opens
 from tieline.identity.passwords import PasswordPool, check_given_password, check_new_password
@@ -64,7 +65,12 @@ class SignIn:
         self._refusals = refusals
 
     async def accept_invitation(
-        self, corp_id: str, user_id: str, code: str, password: str
+        self,
+        corp_id: str,
+        user_id: str,
+        code: str,
+        password: str,
+        device: Device = UNKNOWN_DEVICE,
     ) -> Entered:
         """Use the code up, set the password, end older sessions and let the member in.
 
@@ -89,23 +95,27 @@ class SignIn:
                     account = await accounts.set_password(connection, *key, password_hash)
                     events = await end_member_sessions(connection, *key)
                     await insert_events(connection, SCHEMA, [*events, build_activated_event(*key)])
-                    return await self._entrance.admit(connection, key, account, "invitation")
-        return await self.sign_in_member(corp_id, user_id, password)
+                    return await self._entrance.admit(
+                        connection, key, account, "invitation", device
+                    )
+        return await self.sign_in_member(corp_id, user_id, password, device)
 
-    async def sign_in_member(self, corp_id: str, user_id: str, password: str) -> Entered:
+    async def sign_in_member(
+        self, corp_id: str, user_id: str, password: str, device: Device = UNKNOWN_DEVICE
+    ) -> Entered:
         """Let the member in whose password this is."""
         _check_given(password)
         key = find_account_key(corp_id, user_id)
         attempt = self._attempts.at_account("member", corp_id, user_id, is_possible=key is not None)
         await begin_attempt(self._pool, attempt)
         for _ in range(_VERIFICATIONS):
-            entered = await self._try_password(key, password, attempt)
+            entered = await self._try_password(key, password, attempt, device)
             if entered is not None:
                 return entered
         raise credentials_rejected_error()
 
     async def _try_password(
-        self, key: tuple[str, str] | None, password: str, attempt: Attempt
+        self, key: tuple[str, str] | None, password: str, attempt: Attempt, device: Device
     ) -> Entered | None:
         """Let the member in; None where the hash was replaced while it was compared."""
         account = None
@@ -123,14 +133,14 @@ class SignIn:
             account = await accounts.lock_account(connection, *key)
             if account is None or account.password_hash != verified_hash:
                 return None
-            entered = await self._entrance.admit(connection, key, account, "password")
+            entered = await self._entrance.admit(connection, key, account, "password", device)
         if new_hash is not None and verified_hash is not None:
             async with transaction(self._pool) as connection:
                 await accounts.replace_password_hash(connection, *key, verified_hash, new_hash)
         return entered
 
     async def sign_in_platform_administrator(
-        self, name: str, password: str
+        self, name: str, password: str, device: Device = UNKNOWN_DEVICE
     ) -> identity_pb2.Session:
         """Open a session for the platform administrator whose password this is."""
         _check_given(password)
@@ -155,7 +165,7 @@ class SignIn:
                 actor=principal,
             )
             await insert_events(connection, SCHEMA, [event])
-            return await self._issuer.open(connection, principal)
+            return await self._issuer.open(connection, principal, device)
 
     async def _refuse(self, key: tuple[str, str] | None, attempt: Attempt) -> NoReturn:
         async with transaction(self._pool) as connection:
@@ -164,7 +174,9 @@ class SignIn:
             self._refusals.note(*key, "password")
         raise credentials_rejected_error()
 
-    async def sign_in_customer(self, text: str) -> tuple[identity_pb2.Session, str]:
+    async def sign_in_customer(
+        self, text: str, device: Device = UNKNOWN_DEVICE
+    ) -> tuple[identity_pb2.Session, str]:
         """Open a session for whom the assertion vouches; return it with the customer's id."""
         assertion = await self._read_assertion(text)
         async with transaction(self._pool) as connection:
@@ -181,7 +193,7 @@ class SignIn:
                 assertion.display_name,
             )
             principal = build_customer(customer_id, assertion.display_name)
-            return await self._issuer.open(connection, principal), customer_id
+            return await self._issuer.open(connection, principal, device), customer_id
 
     async def refresh(self, refresh_token: str) -> identity_pb2.Session:
         """Exchange the refresh token for a new pair."""

@@ -19,6 +19,7 @@ from engines import Database, build_settings
 from tieline.api.common.v1 import access_pb2
 from tieline.api.directory.v1 import directory_requests_pb2
 from tieline.api.identity.v1 import (
+    app_service_pb2_grpc,
     audit_service_pb2_grpc,
     corp_link_service_pb2_grpc,
     customer_sign_in_service_pb2_grpc,
@@ -29,7 +30,10 @@ from tieline.api.identity.v1 import (
     role_service_pb2,
     role_service_pb2_grpc,
     second_factor_service_pb2_grpc,
+    session_pb2,
+    session_service_pb2_grpc,
     sign_in_provider_service_pb2_grpc,
+    signing_key_service_pb2_grpc,
 )
 from tieline.chassis import migrations
 from tieline.chassis.authentication import TOKEN_ALGORITHMS
@@ -112,6 +116,9 @@ class Identity:
     nats: EmbeddedNats
     directory: FakeDirectory
     channel: grpc.aio.Channel
+    sessions: session_service_pb2_grpc.SessionServiceStub
+    apps: app_service_pb2_grpc.AppServiceStub
+    signing_keys: signing_key_service_pb2_grpc.SigningKeyServiceStub
     platform: Metadata = ()
 
     @property
@@ -133,6 +140,28 @@ class Identity:
     def customer_sign_ins(self) -> customer_sign_in_service_pb2_grpc.CustomerSignInServiceStub:
         """Customers' one-time codes."""
         return customer_sign_in_service_pb2_grpc.CustomerSignInServiceStub(self.channel)
+
+    @classmethod
+    def build(
+        cls,
+        channel: grpc.aio.Channel,
+        settings: IdentitySettings,
+        database: Database,
+        nats: EmbeddedNats,
+        directory: FakeDirectory,
+    ) -> "Identity":
+        """Return what calls identity over the channel, nobody signed in."""
+        return cls(
+            identity_service_pb2_grpc.IdentityServiceStub(channel),
+            settings,
+            database,
+            nats,
+            directory,
+            channel,
+            session_service_pb2_grpc.SessionServiceStub(channel),
+            app_service_pb2_grpc.AppServiceStub(channel),
+            signing_key_service_pb2_grpc.SigningKeyServiceStub(channel),
+        )
 
     async def sign_in_platform(self) -> identity_pb2.Session:
         """Sign in as the platform administrator."""
@@ -190,12 +219,16 @@ class Identity:
         return await self.accept(corp.corp_id, user_id, invitation.code)
 
     async def sign_in(
-        self, corp_id: str, user_id: str = "boss", password: str = PASSWORD
+        self,
+        corp_id: str,
+        user_id: str = "boss",
+        password: str = PASSWORD,
+        device: session_pb2.Device | None = None,
     ) -> identity_pb2.Session:
         """Sign a member in."""
         response = await self.stub.SignInMember(
             identity_service_pb2.SignInMemberRequest(
-                corp_id=corp_id, user_id=user_id, password=password
+                corp_id=corp_id, user_id=user_id, password=password, device=device
             ),
             timeout=TIMEOUT_S,
         )
@@ -395,7 +428,6 @@ async def running_identity(
         role(settings),
         grpc.aio.insecure_channel(f"127.0.0.1:{settings.grpc_port}") as channel,
     ):
-        stub = identity_service_pb2_grpc.IdentityServiceStub(channel)
-        identity = Identity(stub, settings, database, nats, directory, channel)
+        identity = Identity.build(channel, settings, database, nats, directory)
         identity.platform = bearer(await identity.sign_in_platform())
         yield identity

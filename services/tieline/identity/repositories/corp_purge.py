@@ -6,6 +6,21 @@ from tieline.chassis.postgres import Connection
 # the id, `audit_entries` are kept as long as every other corp's, events and dead letters are on
 # their way to others. A test compares the list with the catalog.
 _DELETE = {
+    "app_secrets": """
+        DELETE FROM identity.app_secrets
+         WHERE (corp_id, secret_id) IN (
+               SELECT corp_id, secret_id FROM identity.app_secrets WHERE corp_id = $1 LIMIT $2)
+    """,
+    "apps": """
+        DELETE FROM identity.apps
+         WHERE (corp_id, agent_id) IN (
+               SELECT corp_id, agent_id FROM identity.apps WHERE corp_id = $1 LIMIT $2)
+    """,
+    "app_numbers": """
+        DELETE FROM identity.app_numbers
+         WHERE corp_id IN (
+               SELECT corp_id FROM identity.app_numbers WHERE corp_id = $1 LIMIT $2)
+    """,
     "sessions": """
         DELETE FROM identity.sessions
          WHERE (corp_id, session_id) IN (

@@ -32,6 +32,14 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """NOT_FOUND: a user id is not in the directory. Metadata: `userId`."""
     ERROR_REASON_SIGN_INS_EXHAUSTED: _ErrorReason.ValueType  # 4
     """RESOURCE_EXHAUSTED with RetryInfo: too many passwords are waiting to be checked."""
+    ERROR_REASON_SESSION_NOT_FOUND: _ErrorReason.ValueType  # 50
+    """NOT_FOUND: there is no such session, or it is somebody else's. Metadata: `sessionId`."""
+    ERROR_REASON_APP_NOT_FOUND: _ErrorReason.ValueType  # 51
+    """NOT_FOUND: the corp has no such app. Metadata: `agentId`."""
+    ERROR_REASON_APPS_EXHAUSTED: _ErrorReason.ValueType  # 52
+    """RESOURCE_EXHAUSTED: the corp has 300 apps."""
+    ERROR_REASON_TOO_MANY_FAILURES: _ErrorReason.ValueType  # 53
+    """RESOURCE_EXHAUSTED with RetryInfo: too many wrong secrets came from this address."""
     ERROR_REASON_CORP_NOT_ACTIVE: _ErrorReason.ValueType  # 10
     """PERMISSION_DENIED: the corp is suspended or is being deleted; nobody of it can sign in.
     Metadata: `corpId`, `state`.
@@ -114,6 +122,14 @@ ERROR_REASON_USER_NOT_FOUND: ErrorReason.ValueType  # 3
 """NOT_FOUND: a user id is not in the directory. Metadata: `userId`."""
 ERROR_REASON_SIGN_INS_EXHAUSTED: ErrorReason.ValueType  # 4
 """RESOURCE_EXHAUSTED with RetryInfo: too many passwords are waiting to be checked."""
+ERROR_REASON_SESSION_NOT_FOUND: ErrorReason.ValueType  # 50
+"""NOT_FOUND: there is no such session, or it is somebody else's. Metadata: `sessionId`."""
+ERROR_REASON_APP_NOT_FOUND: ErrorReason.ValueType  # 51
+"""NOT_FOUND: the corp has no such app. Metadata: `agentId`."""
+ERROR_REASON_APPS_EXHAUSTED: ErrorReason.ValueType  # 52
+"""RESOURCE_EXHAUSTED: the corp has 300 apps."""
+ERROR_REASON_TOO_MANY_FAILURES: ErrorReason.ValueType  # 53
+"""RESOURCE_EXHAUSTED with RetryInfo: too many wrong secrets came from this address."""
 ERROR_REASON_CORP_NOT_ACTIVE: ErrorReason.ValueType  # 10
 """PERMISSION_DENIED: the corp is suspended or is being deleted; nobody of it can sign in.
 Metadata: `corpId`, `state`.
