@@ -64,7 +64,16 @@ class Durable:
 DURABLES = (
     # What every service writes down of acts, for the audit log.
     Durable("identity", "IDENTITY", ("tieline.identity.v1.audit_recorded",)),
-    Durable("identity", "DIRECTORY", ("tieline.directory.v1.audit_recorded",)),
+    Durable(
+        "identity",
+        "DIRECTORY",
+        (
+            "tieline.directory.v1.audit_recorded",
+            "tieline.directory.v1.member_disabled",
+            "tieline.directory.v1.member_enabled",
+            "tieline.directory.v1.member_left",
+        ),
+    ),
     Durable("identity", "MESSAGING", ("tieline.messaging.v1.audit_recorded",)),
     Durable("identity", "CONTACTS", ("tieline.contacts.v1.audit_recorded",)),
     Durable("identity", "PAYMENTS", ("tieline.payments.v1.audit_recorded",)),

@@ -29,6 +29,8 @@ _REPEATABLE_METHODS = frozenset(
         "AddContact",
         "BatchSendMessages",
         "CancelImportJob",
+        "ChangePassword",
+        "DecideQrSignIn",
         "CreateAppToken",
         "DeclineCorpLink",
         "DeleteAttribute",
@@ -36,6 +38,8 @@ _REPEATABLE_METHODS = frozenset(
         "LeaveCorpLink",
         "OpenRedPacket",
         "RefreshSession",
+        "ResetSecondFactor",
+        "ScanQrSignIn",
         "RevokeAllSessions",
         "RevokeAppSecret",
         "RevokeSession",
@@ -43,6 +47,8 @@ _REPEATABLE_METHODS = frozenset(
         "SignInPlatformAdministrator",
         "SignOut",
         "UpdateCorpLinkShare",
+        "UpdateSignInPolicy",
+        "UpdateSignInProvider",
         "VerifyCorp",
     }
 )

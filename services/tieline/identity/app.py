@@ -56,9 +56,9 @@ from tieline.identity.servicer import IdentityServicer
 from tieline.identity.session_issuer import SessionIssuer
 from tieline.identity.session_servicer import SessionServicer
 from tieline.identity.settings import IdentitySettings
-from tieline.identity.sign_in import SignIn
 from tieline.identity.signing_key_servicer import SigningKeyServicer
 from tieline.identity.signing_keys import read_public_keys
+from tieline.identity.ways_in import ways_in
 
 SETTINGS = IdentitySettings
 
@@ -84,9 +84,12 @@ async def role(settings: IdentitySettings) -> AsyncIterator[None]:
             runtime.pool, passwords, None if password is None else password.get_secret_value()
         )
         codes = InvitationCodes(keyring.invitation_codes)
+        ways = await stack.enter_async_context(
+            ways_in(settings, runtime, keyring, passwords, issuer)
+        )
         servicer = IdentityServicer(
             runtime.pool,
-            SignIn(runtime.pool, passwords, issuer),
+            ways.sign_in,
             Inviting(runtime.pool, runtime.broker, codes),
             CorpCalls(runtime.pool, codes, runtime.page_tokens),
             CorpLifeCalls(
@@ -113,6 +116,7 @@ async def role(settings: IdentitySettings) -> AsyncIterator[None]:
                 ),
                 *_build_principals(runtime, keyring, keys, issuer),
                 *_build_administration(runtime),
+                *ways.services,
             )
         )
         yield

@@ -138,23 +138,27 @@ class IdentityServicer(identity_service_pb2_grpc.IdentityServiceServicer):
         self, request: identity_service_pb2.AcceptInvitationRequest, context: Context
     ) -> identity_service_pb2.AcceptInvitationResponse:
         """Set the member's password by a code and sign the member in."""
-        session = await self._sign_in.accept_invitation(
+        entered = await self._sign_in.accept_invitation(
             request.corp_id,
             request.user_id,
             request.code,
             request.password,
             read_device(request),
         )
-        return identity_service_pb2.AcceptInvitationResponse(session=session)
+        return identity_service_pb2.AcceptInvitationResponse(
+            session=entered.session, second_factor_challenge=entered.challenge
+        )
 
     async def SignInMember(
         self, request: identity_service_pb2.SignInMemberRequest, context: Context
     ) -> identity_service_pb2.SignInMemberResponse:
-        """Open a session by password."""
-        session = await self._sign_in.sign_in_member(
+        """Open a session by password, or ask for the second factor."""
+        entered = await self._sign_in.sign_in_member(
             request.corp_id, request.user_id, request.password, read_device(request)
         )
-        return identity_service_pb2.SignInMemberResponse(session=session)
+        return identity_service_pb2.SignInMemberResponse(
+            session=entered.session, second_factor_challenge=entered.challenge
+        )
 
     async def SignInPlatformAdministrator(
         self,

@@ -69,7 +69,7 @@ class SessionIssuer:
             corp = await corps.share_corp(connection, principal.corp_id)
             assert corp is not None, "members with accounts have a corp"
             check_may_sign_in(corp)
-            principal = await _with_grants(connection, principal)
+            principal = await with_stored_grants(connection, principal)
         token = RefreshToken.first(principal.corp_id, principal.session_id, new_seed())
         expire_time = await sessions.insert_session(
             connection, principal, token.seed_hash, self._limits, device, find_address()
@@ -164,6 +164,12 @@ def build_member(corp_id: str, user_id: str, account: Account) -> Principal:
     )
 
 
+async def with_stored_grants(connection: Connection, member: Principal) -> Principal:
+    """Return the member with what was granted to it."""
+    grants = await role_grants.list_member_grants(connection, member.corp_id, member.id)
+    return with_grants(member, grants)
+
+
 def build_customer(customer_id: str, display_name: str) -> Principal:
     """Return the customer as a principal; the session is still to be opened."""
     return Principal(
@@ -194,11 +200,6 @@ async def _find_principal(
     return None if principal is None else replace(principal, session_id=str(token.session_id))
 
 
-async def _with_grants(connection: Connection, member: Principal) -> Principal:
-    grants = await role_grants.list_member_grants(connection, member.corp_id, member.id)
-    return with_grants(member, grants)
-
-
 async def _may_go_on(connection: Connection, corp_id: str, session: Session) -> bool:
     """Tell whether the session's corp, if it has one, lets it be refreshed."""
     if session.principal_kind is not PrincipalKind.MEMBER:
@@ -212,9 +213,9 @@ async def _find_owner(connection: Connection, corp_id: str, session: Session) ->
     match session.principal_kind:
         case PrincipalKind.MEMBER:
             account = await accounts.find_account(connection, corp_id, name)
-            if account is None:
+            if account is None or not account.is_active:
                 return None
-            return await _with_grants(connection, build_member(corp_id, name, account))
+            return await with_stored_grants(connection, build_member(corp_id, name, account))
         case PrincipalKind.CUSTOMER:
             display_name = await customers.find_customer_name(connection, name)
             return None if display_name is None else build_customer(name, display_name)

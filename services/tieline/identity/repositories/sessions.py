@@ -224,6 +224,41 @@ async def end_sessions_of(
     return int(status.rpartition(" ")[2])
 
 
+async def end_other_member_sessions(
+    connection: Connection, corp_id: str, user_id: str, session_id: uuid.UUID
+) -> None:
+    """End every session of the member but one."""
+    await connection.execute(
+        """
+        UPDATE identity.sessions
+           SET end_time = now()
+         WHERE corp_id = $1 AND principal_kind = 'member' AND principal_id = $2
+           AND session_id <> $3 AND end_time IS NULL
+        """,
+        corp_id,
+        user_id,
+        session_id,
+    )
+
+
+async def is_younger(
+    connection: Connection, corp_id: str, session_id: uuid.UUID, age: dt.timedelta
+) -> bool:
+    """Tell whether the session is open and began less than ``age`` ago."""
+    younger = await connection.fetchval(
+        """
+        SELECT true
+          FROM identity.sessions
+         WHERE corp_id = $1 AND session_id = $2 AND end_time IS NULL
+           AND create_time > now() - $3::interval
+        """,
+        corp_id,
+        session_id,
+        age,
+    )
+    return younger is True
+
+
 async def delete_over(connection: Connection, *, maximum_rows: int) -> int:
     """Delete sessions that nobody can refresh any more; return how many rows.
 
