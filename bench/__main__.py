@@ -15,6 +15,7 @@ from bench import (
     directory_get_member,
     directory_import,
     directory_search,
+    identity_sign_ins,
     limits,
     messaging_delivery,
     messaging_send,
@@ -35,6 +36,7 @@ BENCHMARKS: tuple[Benchmark, ...] = (
     *messaging_delivery.BENCHMARKS,
     *messaging_subscribers.BENCHMARKS,
     *directory_import.BENCHMARKS,
+    *identity_sign_ins.BENCHMARKS,
 )
 
 

@@ -39,11 +39,18 @@ from tieline.api.directory.v1 import member_service_pb2 as members
 from tieline.api.directory.v1 import school_service_pb2 as school
 from tieline.api.directory.v1 import tag_service_pb2 as tags
 from tieline.api.directory.v1 import visibility_service_pb2 as visibility
+from tieline.api.identity.v1 import app_pb2, corp_link_pb2, identity_pb2, sign_in_pb2
+from tieline.api.identity.v1 import app_service_pb2 as apps
 from tieline.api.identity.v1 import audit_service_pb2 as audit
-from tieline.api.identity.v1 import corp_link_pb2, identity_pb2
 from tieline.api.identity.v1 import corp_link_service_pb2 as corp_link
+from tieline.api.identity.v1 import customer_sign_in_service_pb2 as customer_sign_in
 from tieline.api.identity.v1 import identity_service_pb2 as identity
+from tieline.api.identity.v1 import member_sign_in_service_pb2 as member_sign_in
 from tieline.api.identity.v1 import role_service_pb2 as role
+from tieline.api.identity.v1 import second_factor_service_pb2 as second_factor
+from tieline.api.identity.v1 import session_service_pb2 as sessions
+from tieline.api.identity.v1 import sign_in_provider_service_pb2 as sign_in_provider
+from tieline.api.identity.v1 import signing_key_service_pb2 as signing_keys
 from tieline.api.messaging.v1 import messaging_pb2
 from tieline.api.messaging.v1 import messaging_service_pb2 as messaging
 from tieline.api.payments.v1 import payments_service_pb2 as payments
@@ -52,7 +59,8 @@ from tieline.client.errors import TielineError
 from tieline.demo.channel import Channel
 
 MODULES = (
-    *(identity, corp_link, role, audit),
+    *(identity, corp_link, role, audit, sessions, apps, signing_keys),
+    *(member_sign_in, customer_sign_in, second_factor, sign_in_provider),
     *(
         directory,
         exports,
@@ -71,10 +79,12 @@ MODULES = (
 PLATFORM = principal_pb2.PRINCIPAL_KIND_PLATFORM_ADMINISTRATOR
 MEMBER = principal_pb2.PRINCIPAL_KIND_MEMBER
 CUSTOMER = principal_pb2.PRINCIPAL_KIND_CUSTOMER
+APP = principal_pb2.PRINCIPAL_KIND_APP
 
 # Of a department and a tag: those that corps make themselves are the same in each.
 _CHOSEN_ID = 900
 
+PASSWORD = "a long password"
 NO_RESPONSE = b""
 STUDENT_NAME = "Xiao Ming"
 PARENT_MOBILE = "13911112222"
@@ -99,6 +109,9 @@ class World:
     contact_code: str
     join_code: str
     red_packet_id: str
+    sign_in_provider_id: str
+    app: app_pb2.App
+    app_token: str
     class_id: int
     student_id: str
     parent_id: str
@@ -115,6 +128,10 @@ class World:
             self.contact_code,
             self.join_code,
             self.red_packet_id,
+            self.sign_in_provider_id,
+            self.owner.tokens.session_id,
+            self.app.name,
+            self.app.secrets[0].secret_id,
             self.rule_id,
             STUDENT_NAME,
             PARENT_MOBILE,
@@ -134,6 +151,17 @@ def _hello(world: World) -> messaging_pb2.OutgoingMessage:
         conversation_id=world.conversation_id,
         client_message_id=_new_id(),
         content=messaging_pb2.MessageContent(text=messaging_pb2.TextContent(text="hello")),
+    )
+
+
+def _provider() -> sign_in_pb2.SignInProvider:
+    return sign_in_pb2.SignInProvider(
+        display_name="Company",
+        issuer="https://login.example.org",
+        client_id="tieline",
+        user_claim=sign_in_pb2.PROVIDER_USER_CLAIM_EMAIL,
+        redirect_uris=["https://app.example.org/back"],
+        enabled=True,
     )
 
 
@@ -241,6 +269,137 @@ REQUESTS: dict[str, Request] = {
     "IdentityService.RefreshSession": lambda w: identity.RefreshSessionRequest(),
     "IdentityService.CreateChannel": lambda w: identity.CreateChannelRequest(
         request_id=_new_id(), display_name="Channel", public_key=secrets.token_bytes(32)
+    ),
+    "MemberSignInService.RequestSignInCode": lambda w: member_sign_in.RequestSignInCodeRequest(),
+    "MemberSignInService.SignInByCode": lambda w: member_sign_in.SignInByCodeRequest(),
+    "MemberSignInService.ResetPassword": lambda w: member_sign_in.ResetPasswordRequest(),
+    "MemberSignInService.ChangePassword": lambda w: member_sign_in.ChangePasswordRequest(
+        corp_id=w.corp_id, old_password=PASSWORD, new_password="another long password"
+    ),
+    "MemberSignInService.BeginProviderSignIn": (
+        lambda w: member_sign_in.BeginProviderSignInRequest()
+    ),
+    "MemberSignInService.CompleteProviderSignIn": (
+        lambda w: member_sign_in.CompleteProviderSignInRequest()
+    ),
+    "MemberSignInService.LinkProviderAccount": (
+        lambda w: member_sign_in.LinkProviderAccountRequest(corp_id=w.corp_id)
+    ),
+    "MemberSignInService.BeginQrSignIn": lambda w: member_sign_in.BeginQrSignInRequest(),
+    "MemberSignInService.WatchQrSignIn": lambda w: member_sign_in.WatchQrSignInRequest(),
+    "MemberSignInService.ScanQrSignIn": lambda w: member_sign_in.ScanQrSignInRequest(
+        corp_id=w.corp_id, qr_id=_new_id()
+    ),
+    "MemberSignInService.DecideQrSignIn": lambda w: member_sign_in.DecideQrSignInRequest(
+        corp_id=w.corp_id, qr_id=_new_id(), approved=True
+    ),
+    "CustomerSignInService.RequestCustomerSignInCode": (
+        lambda w: customer_sign_in.RequestCustomerSignInCodeRequest()
+    ),
+    "CustomerSignInService.SignInCustomerByCode": (
+        lambda w: customer_sign_in.SignInCustomerByCodeRequest()
+    ),
+    "SecondFactorService.CompleteSecondFactor": (
+        lambda w: second_factor.CompleteSecondFactorRequest()
+    ),
+    "SecondFactorService.BeginTotpEnrolmentAtSignIn": (
+        lambda w: second_factor.BeginTotpEnrolmentAtSignInRequest()
+    ),
+    "SecondFactorService.GetSecondFactor": (
+        lambda w: second_factor.GetSecondFactorRequest(corp_id=w.corp_id)
+    ),
+    "SecondFactorService.BeginTotpEnrolment": (
+        lambda w: second_factor.BeginTotpEnrolmentRequest(corp_id=w.corp_id)
+    ),
+    "SecondFactorService.ConfirmTotpEnrolment": (
+        lambda w: second_factor.ConfirmTotpEnrolmentRequest(
+            request_id=_new_id(), corp_id=w.corp_id, code="000000"
+        )
+    ),
+    "SecondFactorService.RegenerateRecoveryCodes": (
+        lambda w: second_factor.RegenerateRecoveryCodesRequest(
+            request_id=_new_id(), corp_id=w.corp_id, code="000000"
+        )
+    ),
+    "SecondFactorService.DisableTotp": lambda w: second_factor.DisableTotpRequest(
+        corp_id=w.corp_id, code="000000"
+    ),
+    "SecondFactorService.ResetSecondFactor": lambda w: second_factor.ResetSecondFactorRequest(
+        corp_id=w.corp_id, user_id=w.colleague_id
+    ),
+    "SecondFactorService.GetSignInPolicy": lambda w: second_factor.GetSignInPolicyRequest(
+        corp_id=w.corp_id
+    ),
+    "SecondFactorService.UpdateSignInPolicy": lambda w: second_factor.UpdateSignInPolicyRequest(
+        corp_id=w.corp_id,
+        policy=sign_in_pb2.SignInPolicy(
+            second_factor_requirement=sign_in_pb2.SECOND_FACTOR_REQUIREMENT_NONE
+        ),
+    ),
+    "SignInProviderService.CreateSignInProvider": (
+        lambda w: sign_in_provider.CreateSignInProviderRequest(
+            request_id=_new_id(),
+            corp_id=w.corp_id,
+            provider=_provider(),
+            client_secret="secret",
+        )
+    ),
+    "SignInProviderService.GetSignInProvider": (
+        lambda w: sign_in_provider.GetSignInProviderRequest(
+            corp_id=w.corp_id, provider_id=w.sign_in_provider_id
+        )
+    ),
+    "SignInProviderService.ListSignInProviders": (
+        lambda w: sign_in_provider.ListSignInProvidersRequest(corp_id=w.corp_id)
+    ),
+    "SignInProviderService.UpdateSignInProvider": (
+        lambda w: sign_in_provider.UpdateSignInProviderRequest(
+            corp_id=w.corp_id,
+            provider=sign_in_pb2.SignInProvider(
+                provider_id=w.sign_in_provider_id, display_name="Other"
+            ),
+            update_mask=FieldMask(paths=["display_name"]),
+        )
+    ),
+    "SignInProviderService.DeleteSignInProvider": (
+        lambda w: sign_in_provider.DeleteSignInProviderRequest(
+            corp_id=w.corp_id, provider_id=w.sign_in_provider_id
+        )
+    ),
+    "SessionService.ListSessions": lambda w: sessions.ListSessionsRequest(
+        corp_id=w.corp_id, user_id="owner"
+    ),
+    "SessionService.RevokeSession": lambda w: sessions.RevokeSessionRequest(
+        corp_id=w.corp_id, session_id=w.owner.tokens.session_id
+    ),
+    "SessionService.RevokeAllSessions": lambda w: sessions.RevokeAllSessionsRequest(
+        corp_id=w.corp_id, user_id=w.colleague_id
+    ),
+    "SessionService.SignOut": lambda w: sessions.SignOutRequest(),
+    "AppService.CreateApp": lambda w: apps.CreateAppRequest(
+        request_id=_new_id(), corp_id=w.corp_id, app=app_pb2.App(name="App")
+    ),
+    "AppService.GetApp": lambda w: apps.GetAppRequest(corp_id=w.corp_id, agent_id=w.app.agent_id),
+    "AppService.ListApps": lambda w: apps.ListAppsRequest(corp_id=w.corp_id),
+    "AppService.UpdateApp": lambda w: apps.UpdateAppRequest(
+        request_id=_new_id(),
+        corp_id=w.corp_id,
+        app=app_pb2.App(agent_id=w.app.agent_id, disabled=True),
+        update_mask=FieldMask(paths=["disabled"]),
+    ),
+    "AppService.DeleteApp": lambda w: apps.DeleteAppRequest(
+        request_id=_new_id(), corp_id=w.corp_id, agent_id=w.app.agent_id
+    ),
+    "AppService.RotateAppSecret": lambda w: apps.RotateAppSecretRequest(
+        request_id=_new_id(), corp_id=w.corp_id, agent_id=w.app.agent_id
+    ),
+    "AppService.RevokeAppSecret": lambda w: apps.RevokeAppSecretRequest(
+        corp_id=w.corp_id, agent_id=w.app.agent_id, secret_id=w.app.secrets[0].secret_id
+    ),
+    "AppService.CreateAppToken": lambda w: apps.CreateAppTokenRequest(),
+    "SigningKeyService.GetJwks": lambda w: signing_keys.GetJwksRequest(),
+    "SigningKeyService.RotateSigningKey": lambda w: signing_keys.RotateSigningKeyRequest(
+        request_id=_new_id()
     ),
     "DirectoryService.ImportMembers": lambda w: directory.ImportMembersRequest(
         config=directory.ImportMembersConfig(corp_id=w.corp_id)
@@ -617,9 +776,19 @@ async def world(tieline: Tieline, platform: PlatformProcess) -> World:
             conversation_id=conversation_id, amount_minor=100, currency_code="CNY", share_count=2
         )
     )
+    app = await owner.apps.CreateApp(apps.CreateAppRequest(app=app_pb2.App(name="Attendance")))
+    token = await tieline.apps.CreateAppToken(
+        apps.CreateAppTokenRequest(corp_id=corp_id, secret=app.secret)
+    )
     link = await owner.corp_links.InviteCorpLink(
         corp_link.InviteCorpLinkRequest(
             invited_corp_id=partner_corp_id, kind=corp_link_pb2.CORP_LINK_KIND_GROUP
+        )
+    )
+    provider = await owner.sign_in_providers.CreateSignInProvider(
+        sign_in_provider.CreateSignInProviderRequest(
+            provider=_provider(),
+            client_secret="secret",
         )
     )
     channel = await Channel.open(administrator, "Channel")
@@ -648,6 +817,9 @@ async def world(tieline: Tieline, platform: PlatformProcess) -> World:
         contact_code=way.contact_way.code,
         join_code=join.join_way.code,
         red_packet_id=packet.red_packet.red_packet_id,
+        sign_in_provider_id=provider.provider.provider_id,
+        app=app.app,
+        app_token=token.access_token,
         class_id=await _add_class(owner),
         student_id="xiao.ming",
         parent_id="parent.of.xiao.ming",
@@ -688,7 +860,7 @@ async def _found_corp(tieline: Tieline, administrator: SignedIn) -> tuple[str, S
         )
     )
     owner = await tieline.accept_invitation(
-        created.corp.corp_id, "owner", created.owner_invitation.code, "a long password"
+        created.corp.corp_id, "owner", created.owner_invitation.code, PASSWORD
     )
     return created.corp.corp_id, owner
 
@@ -773,6 +945,12 @@ async def _state(world: World) -> list[bytes]:
         await owner.tags.ListTagMembers(tags.ListTagMembersRequest(tag_id=world.tag_id)),
         await owner.attributes.ListAttributes(attributes.ListAttributesRequest()),
         await owner.contacts.ListContacts(contacts.ListContactsRequest()),
+        await owner.sign_in_providers.ListSignInProviders(
+            sign_in_provider.ListSignInProvidersRequest()
+        ),
+        await owner.second_factors.GetSignInPolicy(second_factor.GetSignInPolicyRequest()),
+        await owner.apps.ListApps(apps.ListAppsRequest()),
+        await owner.sessions.ListSessions(sessions.ListSessionsRequest()),
         await owner.identity.GetCorp(identity.GetCorpRequest()),
         await owner.corp_links.ListCorpLinks(corp_link.ListCorpLinksRequest()),
         await owner.roles.ListRoleGrants(role.ListRoleGrantsRequest()),
@@ -805,16 +983,17 @@ async def test_nobody_gets_in_with_a_made_up_token(world: World, name: str) -> N
 @pytest.mark.parametrize("name", SIGNED_IN)
 async def test_a_kind_that_the_method_is_not_for_is_refused(world: World, name: str) -> None:
     parties = {
-        PLATFORM: world.administrator,
-        MEMBER: world.owner,
-        CUSTOMER: world.other_customer,
+        PLATFORM: world.administrator.tokens.access_token,
+        MEMBER: world.owner.tokens.access_token,
+        CUSTOMER: world.other_customer.tokens.access_token,
+        APP: world.app_token,
     }
-    wrong = [party for kind, party in parties.items() if kind not in _access(name).kinds]
+    wrong = [token for kind, token in parties.items() if kind not in _access(name).kinds]
     assert wrong, "no method is for everybody"
 
-    for party in wrong:
+    for token in wrong:
         with pytest.raises(grpc.aio.AioRpcError) as raised:
-            await _call(world, name, REQUESTS[name](world), party.tokens.access_token)
+            await _call(world, name, REQUESTS[name](world), token)
 
         assert raised.value.code() is grpc.StatusCode.PERMISSION_DENIED
 
@@ -859,6 +1038,7 @@ async def _call_or_not_found(world: World, name: str, request: Message, party: S
     try:
         return await _call(world, name, request, party.tokens.access_token)
     except grpc.aio.AioRpcError as error:
-        if error.code() is grpc.StatusCode.NOT_FOUND:
+        # Unauthenticated: proofs of who one is that are wrong, whosever they are.
+        if error.code() in (grpc.StatusCode.NOT_FOUND, grpc.StatusCode.UNAUTHENTICATED):
             return NO_RESPONSE
         raise

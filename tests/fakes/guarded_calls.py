@@ -23,6 +23,7 @@ from tieline.chassis.health_servicer import HealthServicer
 from tieline.chassis.interceptors.access import AccessRule
 from tieline.chassis.interceptors.guarded_method import CallLimits
 from tieline.chassis.principals import PrincipalKind
+from tieline.chassis.revocation_list import RevocationList
 from tieline.chassis.telemetry import telemetry
 
 SERVICE = "tieline.test.v1.Sample"
@@ -46,6 +47,7 @@ class Caller:
     tokens: TestTokens
     spans: InMemorySpanExporter
     port: int
+    revocations: RevocationList
     trailers: dict[str, str | bytes] = field(default_factory=dict)
     """Trailing metadata of the last unary call."""
 
@@ -102,11 +104,12 @@ async def guarded_server(
     async def fetch_keys() -> Mapping[str, OKPKey]:
         return {KEY_ID: build_public_key(tokens.public_key)}
 
+    revocations = RevocationList()
     rule = access or AccessRule(kinds=frozenset({PrincipalKind.MEMBER}))
     with telemetry("test", span_exporter=spans) as measured:
         guarded = build_guarded_server(
             {f"/{SERVICE}/{method}": rule for method in behaviours.keys() - undeclared},
-            verifier=TokenVerifier(fetch_keys),
+            verifier=TokenVerifier(fetch_keys, revocations),
             health=health,
             telemetry=measured,
             limits=limits or CallLimits(trace_sample_ratio=0),
@@ -122,7 +125,7 @@ async def guarded_server(
         await guarded.server.start()
         health.mark_serving()
         async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-            yield Caller(guarded, channel, tokens, spans, port)
+            yield Caller(guarded, channel, tokens, spans, port, revocations)
         await guarded.server.stop(None)
 
 

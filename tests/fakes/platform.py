@@ -19,7 +19,12 @@ from tieline.api.directory.v1 import (
     export_service_pb2,  # noqa: F401
     import_service_pb2,  # noqa: F401
 )
-from tieline.api.identity.v1 import identity_service_pb2  # noqa: F401
+from tieline.api.identity.v1 import (
+    app_service_pb2,  # noqa: F401
+    identity_service_pb2,  # noqa: F401
+    session_service_pb2,  # noqa: F401
+    signing_key_service_pb2,  # noqa: F401
+)
 from tieline.api.messaging.v1 import messaging_service_pb2  # noqa: F401
 from tieline.api.payments.v1 import payments_service_pb2  # noqa: F401
 

@@ -8,9 +8,11 @@ from tieline.chassis.streams import SERVICES
 
 # Tables that belong to no corp, each with its reason.
 GLOBAL_TABLES = {
+    "identity.app_token_failures": "counts by address: what was named need not exist",
     "identity.channels": "a channel vouches for customers of every corp",
     "identity.customers": "a customer is one person, whichever corps he or she deals with",
     "identity.platform_administrators": "they run the deployment and belong to no corp",
+    "identity.qr_sign_ins": "whose a waiting device will be is known by whoever scans its code",
     "identity.signing_keys": "one set of keys signs the tokens of all",
     "identity.used_assertions": "an assertion is a channel's, before any corp is named",
     **{f"{service}.schema_migrations": "describes the schema itself" for service in SERVICES},

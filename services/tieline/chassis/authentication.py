@@ -11,10 +11,14 @@ A token is a JWT signed with EdDSA (Ed25519). Its claims:
     departments  list of ids of the departments where they hold; absent for the whole corp
     name       display name; may be absent
     sid        session id
-    exp        second at which it expires; ``nbf`` and ``iat``, where given, lie in the past
+    exp        second at which it expires, two hours after ``iat`` at most
+    iat        second at which it was issued, with its fraction: what was revoked is told by it.
+               Like ``nbf`` it lies in the past; without it the token counts as the oldest one that
+               could be good still
 
 A verified token is remembered until it expires, so that a second call with it costs no signature
-check and no I/O. What is wrong with a token is never told: the answer would help only a forger.
+check and no I/O. Whether it was revoked is looked up in memory at each call. What is wrong with a
+token is never told: the answer would help only a forger.
 """
 
 import asyncio
@@ -33,6 +37,7 @@ from joserfc.jws import JWSRegistry
 
 from tieline.chassis.errors import ServiceError, UnauthenticatedError, UnavailableError
 from tieline.chassis.principals import CORP_KINDS, Principal, PrincipalKind
+from tieline.chassis.revocation_list import MAX_TOKEN_LIFETIME_S, RevocationList
 
 ISSUER = "tieline"
 AUDIENCE = "tieline"
@@ -55,6 +60,9 @@ KEYS_MIN_AGE_S = 10.0
 
 # While identity is away, the callers of one second share one failed attempt.
 FETCH_RETRY_S = 1.0
+
+# The year 9999. An integer of a thousand digits is no time, and not even a float.
+_LAST_SECOND = 253_402_300_799
 
 Item = TypeVar("Item", str, int)
 
@@ -85,7 +93,16 @@ def build_public_key(raw: bytes) -> OKPKey:
 class TokenVerifier:
     """Turns access tokens into principals."""
 
-    def __init__(self, fetch_keys: FetchKeys, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        fetch_keys: FetchKeys,
+        revocations: RevocationList | None = None,
+        *,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.revocations = RevocationList(clock=clock) if revocations is None else revocations
+        """What is refused although its time is not over."""
+
         self._keys = _Keys(fetch_keys, clock)
         self._clock = clock
         self._verified: OrderedDict[str, tuple[Principal, float]] = OrderedDict()
@@ -96,7 +113,7 @@ class TokenVerifier:
         if known is None:
             return None
         principal, expiry = known
-        if self._clock() >= expiry:
+        if self._clock() >= expiry or self.revocations.is_revoked(principal):
             del self._verified[token]
             return None
         self._verified.move_to_end(token)
@@ -115,6 +132,8 @@ class TokenVerifier:
             return known
         key = await self._keys.get(_read_key_id(token))
         principal, expiry = _read_claims(_verify_signature(token, key), self._clock())
+        if self.revocations.is_revoked(principal):
+            raise token_expired_error()
         # Not longer than its key is trusted: a withdrawn one takes its tokens along.
         self._verified[token] = (principal, min(expiry, self._clock() + KEYS_MAX_AGE_S))
         if len(self._verified) > MAX_REMEMBERED_TOKENS:
@@ -173,7 +192,8 @@ def _read_key_id(token: str) -> str:
         raise _token_invalid_error()
     try:
         header = jws.extract_compact(token.encode("ascii")).headers()
-    except (JoseError, ValueError) as error:
+    # Deeply nested brackets end in a RecursionError.
+    except (JoseError, ValueError, RecursionError) as error:
         raise _token_invalid_error() from error
     key_id = header.get("kid")
     # The algorithm is checked again with the signature; here it spares identity a question.
@@ -194,16 +214,18 @@ def _read_claims(claims: Mapping[str, Any], now: float) -> tuple[Principal, floa
     if claims.get("iss") != ISSUER or claims.get("aud") != AUDIENCE:
         raise _token_invalid_error()
     expiry = _second(claims, "exp", default=None)
-    if max(_second(claims, "nbf", default=0), _second(claims, "iat", default=0)) > (
-        now + CLOCK_SKEW_S
-    ):
+    issued = _second(claims, "iat", default=expiry - MAX_TOKEN_LIFETIME_S)
+    if max(_second(claims, "nbf", default=0), issued) > now + CLOCK_SKEW_S:
+        raise _token_invalid_error()
+    # A longer one would outlive what is remembered of its revocation.
+    if expiry - issued > MAX_TOKEN_LIFETIME_S:
         raise _token_invalid_error()
     if now >= expiry:
-        raise UnauthenticatedError("TOKEN_EXPIRED", "the access token has expired; refresh it")
-    return _read_principal(claims, expiry), expiry
+        raise token_expired_error()
+    return _read_principal(claims, issued, expiry), expiry
 
 
-def _read_principal(claims: Mapping[str, Any], expiry: float) -> Principal:
+def _read_principal(claims: Mapping[str, Any], issued: float, expiry: float) -> Principal:
     try:
         kind = PrincipalKind(_text(claims, "kind", default=None))
     except ValueError as error:
@@ -222,15 +244,23 @@ def _read_principal(claims: Mapping[str, Any], expiry: float) -> Principal:
         rights=_set(claims, "rights", str),
         department_ids=_set(claims, "departments", int),
         expire_time=expiry,
+        issue_time=issued,
     )
+
+
+def token_expired_error() -> UnauthenticatedError:
+    """Return the error for a token that was good once; a new one takes its place."""
+    return UnauthenticatedError("TOKEN_EXPIRED", "the access token has expired; refresh it")
 
 
 def _second(claims: Mapping[str, Any], name: str, *, default: float | None) -> float:
     value = claims.get(name, default)
     # bool is an int to Python, and NaN compares false with every time.
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float):
         raise _token_invalid_error()
-    return value
+    if not abs(value) <= _LAST_SECOND:
+        raise _token_invalid_error()
+    return float(value)
 
 
 def _text(claims: Mapping[str, Any], name: str, *, default: str | None) -> str:

@@ -51,6 +51,10 @@ class Principal:
     expire_time: float = field(default=math.inf, compare=False)
     """Second since the epoch at which the access token ends; streams end with it."""
 
+    issue_time: float = field(default=math.inf, compare=False)
+    """Second since the epoch at which the access token was issued. Infinite for one that no token
+    named: it can't be revoked."""
+
     @property
     def is_corp_administrator(self) -> bool:
         """Whether this is a member who may administer the corp."""

@@ -1,6 +1,7 @@
 """What a service's role has in common with every other: comes up in one order, goes down backwards.
 
-    telemetry, database pool, schema check, broker, relay   entered by ``service_runtime``
+    telemetry, database pool, schema check, broker,
+    revocations, relay                                      entered by ``service_runtime``
     batchers, answers, consumers                            entered by the service
     gRPC server                                             entered last, by ``serving``
 
@@ -33,6 +34,8 @@ from tieline.chassis.page_tokens import PageTokens
 from tieline.chassis.postgres import NO_CONSTRAINT_ERRORS, ConstraintErrors, Pool, create_pool
 from tieline.chassis.process import StartError
 from tieline.chassis.requests import ask
+from tieline.chassis.revocation_list import RevocationList
+from tieline.chassis.revocations import following_revocations
 from tieline.chassis.settings import ServiceSettings
 from tieline.chassis.telemetry import Telemetry, telemetry
 
@@ -117,6 +120,8 @@ async def service_runtime(
         broker = await stack.enter_async_context(
             connect_broker(settings.nats_url.get_secret_value(), name=service, health=health)
         )
+        revocations = RevocationList()
+        await stack.enter_async_context(following_revocations(broker, revocations))
         await stack.enter_async_context(OutboxRelay(pool, broker, service))
         if make_fetch_keys is None:
             fetch_keys = _asking_identity(broker)
@@ -130,7 +135,7 @@ async def service_runtime(
             health=health,
             page_tokens=PageTokens(page_token_key),
             telemetry=measured,
-            verifier=TokenVerifier(fetch_keys),
+            verifier=TokenVerifier(fetch_keys, revocations),
         )
 
 

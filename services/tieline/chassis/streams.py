@@ -16,10 +16,12 @@ from nats.js.api import (
     RetentionPolicy,
     StorageType,
     StreamConfig,
+    StreamSource,
 )
 from nats.js.errors import NotFoundError as StreamNotFoundError
 
 from tieline.chassis.broker import connect_admin
+from tieline.chassis.revocation_list import MAX_TOKEN_LIFETIME_S
 
 SERVICES = ("identity", "directory", "messaging", "contacts", "payments")
 
@@ -38,6 +40,15 @@ _MAX_MESSAGE_BYTES = 1024 * 1024
 ACK_WAIT_S = 30
 """How long an event may be in hand without a sign of life before it is delivered again."""
 
+TOKENS_REVOKED = "tieline.identity.v1.tokens_revoked"
+"""Subject of the one event that every replica of every service follows (``revocations.py``)."""
+
+REVOCATIONS_STREAM = "REVOCATIONS"
+"""A mirror of identity's stream with those events alone."""
+
+# What is older concerns no token that is still good; five minutes more cover clocks and outages.
+_REVOCATIONS_AGE_S = MAX_TOKEN_LIFETIME_S + 5 * 60
+
 
 @dataclass(frozen=True, slots=True)
 class Durable:
@@ -53,7 +64,16 @@ class Durable:
 DURABLES = (
     # What every service writes down of acts, for the audit log.
     Durable("identity", "IDENTITY", ("tieline.identity.v1.audit_recorded",)),
-    Durable("identity", "DIRECTORY", ("tieline.directory.v1.audit_recorded",)),
+    Durable(
+        "identity",
+        "DIRECTORY",
+        (
+            "tieline.directory.v1.audit_recorded",
+            "tieline.directory.v1.member_disabled",
+            "tieline.directory.v1.member_enabled",
+            "tieline.directory.v1.member_left",
+        ),
+    ),
     Durable("identity", "MESSAGING", ("tieline.messaging.v1.audit_recorded",)),
     Durable("identity", "CONTACTS", ("tieline.contacts.v1.audit_recorded",)),
     Durable("identity", "PAYMENTS", ("tieline.payments.v1.audit_recorded",)),
@@ -108,6 +128,9 @@ def permissions_of(service: str) -> Permissions:
         f"tieline.{service}.v1.*",
         f"wake.{service}",
         "requests.*.v1.*",
+        # A consumer of the replica's own, on a stream that holds nothing else.
+        f"$JS.API.CONSUMER.CREATE.{REVOCATIONS_STREAM}.*",
+        f"$JS.API.CONSUMER.MSG.NEXT.{REVOCATIONS_STREAM}.*",
         *live,
     ]
     for durable in durables_of(service):
@@ -139,13 +162,14 @@ async def declare(admin_url: str, *, replicas: int = 1) -> None:
     async with connect_admin(admin_url) as broker:
         jetstream = broker.jetstream()
         for service in SERVICES:
-            await _declare_stream(jetstream, service, replicas)
+            await _declare_stream(jetstream, _build_stream(service, replicas))
+        await _declare_stream(jetstream, _build_revocations(replicas))
         for durable in DURABLES:
             await _declare_durable(jetstream, durable, replicas)
 
 
-async def _declare_stream(jetstream: JetStreamContext, service: str, replicas: int) -> None:
-    config = StreamConfig(
+def _build_stream(service: str, replicas: int) -> StreamConfig:
+    return StreamConfig(
         name=stream_of(service),
         subjects=[f"tieline.{service}.v1.>"],
         retention=RetentionPolicy.LIMITS,
@@ -158,8 +182,24 @@ async def _declare_stream(jetstream: JetStreamContext, service: str, replicas: i
         # Nobody but the age limit removes an event.
         deny_delete=True,
     )
+
+
+def _build_revocations(replicas: int) -> StreamConfig:
+    return StreamConfig(
+        name=REVOCATIONS_STREAM,
+        mirror=StreamSource(name=stream_of("identity"), filter_subject=TOKENS_REVOKED),
+        storage=StorageType.FILE,
+        discard=DiscardPolicy.OLD,
+        max_age=_REVOCATIONS_AGE_S,
+        num_replicas=replicas,
+        deny_delete=True,
+    )
+
+
+async def _declare_stream(jetstream: JetStreamContext, config: StreamConfig) -> None:
+    assert config.name is not None, "every stream here has a name"
     try:
-        await jetstream.stream_info(stream_of(service))
+        await jetstream.stream_info(config.name)
     except StreamNotFoundError:
         await jetstream.add_stream(config)
     else:

@@ -21,6 +21,10 @@ COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "serve": ("tieline.cli.serve", "Run one service."),
         "migrate": ("tieline.cli.migrate", "Bring databases and streams to this version."),
         "dead-letters": ("tieline.cli.dead_letters", "Events that could not be handled."),
+        "calibrate-passwords": (
+            "tieline.cli.calibrate_passwords",
+            "Settings for passwords that suit this machine.",
+        ),
         "version": ("tieline.cli.version", "Print the version."),
     }
 )

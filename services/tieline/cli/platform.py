@@ -134,6 +134,8 @@ class Platform:
             environment["TIELINE_PLATFORM_ADMINISTRATOR_PASSWORD"] = (
                 self._secrets.platform_administrator_password
             )
+            # One-time codes work at once on one's own machine: they stand in the log.
+            environment.setdefault("TIELINE_CODE_SENDER", "development_log")
         return environment
 
     def _nats_users(self) -> list[User]:

@@ -16,7 +16,13 @@ service. Reading order: connection, channel, caller, calls, retries, credentials
 merging, sender.
 """
 
-from tieline.client.connection import SignedIn, SignedInCustomer, Tieline, connect
+from tieline.client.connection import (
+    SecondFactorNeededError,
+    SignedIn,
+    SignedInCustomer,
+    Tieline,
+    connect,
+)
 from tieline.client.credentials import SessionTokens
 from tieline.client.endpoints import Endpoints
 from tieline.client.errors import TielineError
@@ -30,6 +36,7 @@ __all__ = [
     "MessageFeed",
     "MessageSender",
     "RetryPolicy",
+    "SecondFactorNeededError",
     "SessionTokens",
     "SignedIn",
     "SignedInCustomer",

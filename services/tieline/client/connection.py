@@ -31,12 +31,21 @@ from tieline.api.directory.v1 import (
     visibility_service_pb2_grpc,
 )
 from tieline.api.identity.v1 import (
+    app_service_pb2_grpc,
     audit_service_pb2_grpc,
     corp_link_service_pb2_grpc,
+    customer_sign_in_service_pb2_grpc,
     identity_pb2,
     identity_service_pb2,
     identity_service_pb2_grpc,
+    member_sign_in_service_pb2_grpc,
     role_service_pb2_grpc,
+    second_factor_service_pb2,
+    second_factor_service_pb2_grpc,
+    session_service_pb2_grpc,
+    sign_in_pb2,
+    sign_in_provider_service_pb2_grpc,
+    signing_key_service_pb2_grpc,
 )
 from tieline.api.messaging.v1 import messaging_service_pb2_grpc
 from tieline.api.payments.v1 import payments_service_pb2_grpc
@@ -70,7 +79,18 @@ _CHANNEL_OPTIONS = (
     ("grpc.enable_retries", 0),
 )
 
+GetCode = Callable[[], Awaitable[str]]
+"""Asks the member for a code of the authenticator, or a recovery code."""
+
 Result = TypeVar("Result")
+
+
+class SecondFactorNeededError(Exception):
+    """The member must show a second factor, or enrol one: go on with ``Tieline.second_factors``."""
+
+    def __init__(self, challenge: sign_in_pb2.SecondFactorChallenge) -> None:
+        super().__init__("a second factor is needed")
+        self.challenge = challenge
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +123,21 @@ class _Stubs:
         return identity_service_pb2_grpc.IdentityServiceStub(self._channel("identity"))
 
     @cached_property
+    def sessions(self) -> session_service_pb2_grpc.SessionServiceStub:
+        """Where somebody is signed in."""
+        return session_service_pb2_grpc.SessionServiceStub(self._channel("identity"))
+
+    @cached_property
+    def apps(self) -> app_service_pb2_grpc.AppServiceStub:
+        """Apps of corps, their secrets and tokens."""
+        return app_service_pb2_grpc.AppServiceStub(self._channel("identity"))
+
+    @cached_property
+    def signing_keys(self) -> signing_key_service_pb2_grpc.SigningKeyServiceStub:
+        """The keys that sign access tokens."""
+        return signing_key_service_pb2_grpc.SigningKeyServiceStub(self._channel("identity"))
+
+    @cached_property
     def corp_links(self) -> corp_link_service_pb2_grpc.CorpLinkServiceStub:
         """Links between corps and what each side shares."""
         return corp_link_service_pb2_grpc.CorpLinkServiceStub(self._channel("identity"))
@@ -116,6 +151,30 @@ class _Stubs:
     def audit(self) -> audit_service_pb2_grpc.AuditServiceStub:
         """The audit log."""
         return audit_service_pb2_grpc.AuditServiceStub(self._channel("identity"))
+
+    @cached_property
+    def member_sign_in(self) -> member_sign_in_service_pb2_grpc.MemberSignInServiceStub:
+        """One-time codes, sign-in by providers and QR codes, passwords."""
+        return member_sign_in_service_pb2_grpc.MemberSignInServiceStub(self._channel("identity"))
+
+    @cached_property
+    def customer_sign_in(self) -> customer_sign_in_service_pb2_grpc.CustomerSignInServiceStub:
+        """Customers' one-time codes."""
+        return customer_sign_in_service_pb2_grpc.CustomerSignInServiceStub(
+            self._channel("identity")
+        )
+
+    @cached_property
+    def second_factors(self) -> second_factor_service_pb2_grpc.SecondFactorServiceStub:
+        """Authenticators, recovery codes, and whom a corp requires to have them."""
+        return second_factor_service_pb2_grpc.SecondFactorServiceStub(self._channel("identity"))
+
+    @cached_property
+    def sign_in_providers(self) -> sign_in_provider_service_pb2_grpc.SignInProviderServiceStub:
+        """The OpenID Connect providers of a corp."""
+        return sign_in_provider_service_pb2_grpc.SignInProviderServiceStub(
+            self._channel("identity")
+        )
 
     @cached_property
     def directory(self) -> directory_service_pb2_grpc.DirectoryServiceStub:
@@ -245,10 +304,21 @@ class Tieline(_Stubs):
         super().__init__(lines, None)
 
     async def sign_in_member(
-        self, corp_id: str, user_id: str, password: str, *, on_tokens: OnTokens | None = None
+        self,
+        corp_id: str,
+        user_id: str,
+        password: str,
+        *,
+        get_code: GetCode | None = None,
+        on_tokens: OnTokens | None = None,
     ) -> SignedIn:
-        """Open a session by password. Raises TielineError CREDENTIALS_REJECTED."""
-        return self._enter(await self._open_by_password(corp_id, user_id, password), on_tokens)
+        """Open a session by password. Raises TielineError CREDENTIALS_REJECTED.
+
+        ``get_code`` returns a code of the member's authenticator, where one is asked for; without
+        it SecondFactorNeededError is raised, which has the challenge.
+        """
+        session = await self._open_by_password(corp_id, user_id, password, get_code)
+        return self._enter(session, on_tokens)
 
     async def sign_in_platform_administrator(
         self, name: str, password: str, *, on_tokens: OnTokens | None = None
@@ -301,7 +371,8 @@ class Tieline(_Stubs):
                 except TielineError as error:
                     if error.reason != "CREDENTIALS_REJECTED":
                         raise
-            return (await self.identity.AcceptInvitation(request)).session
+            response = await self.identity.AcceptInvitation(request)
+            return await self._complete(response.session, response.second_factor_challenge, None)
 
         return self._enter(await self._repeat(attempt), on_tokens)
 
@@ -310,12 +381,29 @@ class Tieline(_Stubs):
         return SignedIn(self._lines, Credentials(tokens, self._refresh, on_tokens=on_tokens))
 
     async def _open_by_password(
-        self, corp_id: str, user_id: str, password: str
+        self, corp_id: str, user_id: str, password: str, get_code: GetCode | None = None
     ) -> identity_pb2.Session:
         request = identity_service_pb2.SignInMemberRequest(
             corp_id=corp_id, user_id=user_id, password=password
         )
-        return (await self.identity.SignInMember(request)).session
+        response = await self.identity.SignInMember(request)
+        return await self._complete(response.session, response.second_factor_challenge, get_code)
+
+    async def _complete(
+        self,
+        session: identity_pb2.Session,
+        challenge: sign_in_pb2.SecondFactorChallenge,
+        get_code: GetCode | None,
+    ) -> identity_pb2.Session:
+        """Return the session, by the second factor where that is asked for."""
+        if not challenge.challenge:
+            return session
+        if get_code is None or challenge.enrolment_required:
+            raise SecondFactorNeededError(challenge)
+        request = second_factor_service_pb2.CompleteSecondFactorRequest(
+            challenge=challenge.challenge, code=await get_code()
+        )
+        return (await self.second_factors.CompleteSecondFactor(request)).session
 
     def _enter(self, session: identity_pb2.Session, on_tokens: OnTokens | None) -> SignedIn:
         return SignedIn(self._lines, self._credentials_of(session, on_tokens))

@@ -34,8 +34,25 @@ def build_handlers(pool: Pool) -> dict[str, RequestHandler[Any, Any]]:
             ]
         )
 
+    async def find_members_by_contact(
+        request: directory_requests_pb2.FindMembersByContactRequest,
+    ) -> directory_requests_pb2.FindMembersByContactResponse:
+        if bool(request.mobile) == bool(request.email):
+            raise InvalidArgumentError({"mobile": "must be given, or email, and not both"})
+        user_ids: list[str] = []
+        # What PostgreSQL refuses as text is nobody's.
+        if "\0" not in f"{request.corp_id}{request.mobile}{request.email}":
+            async with pool.acquire() as connection:
+                user_ids = await members.find_by_contact(
+                    connection, request.corp_id, mobile=request.mobile, email=request.email
+                )
+        return directory_requests_pb2.FindMembersByContactResponse(user_ids=user_ids)
+
     return {
+        "find_members_by_contact": RequestHandler(
+            directory_requests_pb2.FindMembersByContactRequest, find_members_by_contact
+        ),
         "find_missing_members": RequestHandler(
             directory_requests_pb2.FindMissingMembersRequest, find_missing_members
-        )
+        ),
     }

@@ -148,6 +148,7 @@ def _services(runtime: ServiceRuntime, settings: DirectorySettings) -> list[Serv
 
 
 def _feed_schools_and_links(runtime: ServiceRuntime, changes: ChangeServicer) -> list[Served[Any]]:
+    viewers = Viewers(runtime.pool, IdentityAppRanges(runtime.broker))
     return [
         Served(
             change_service_pb2_grpc.add_ChangeServiceServicer_to_server,
@@ -161,7 +162,7 @@ def _feed_schools_and_links(runtime: ServiceRuntime, changes: ChangeServicer) ->
         ),
         Served(
             linked_corp_service_pb2_grpc.add_LinkedCorpServiceServicer_to_server,
-            LinkedCorpServicer(runtime.pool, runtime.page_tokens),
+            LinkedCorpServicer(runtime.pool, runtime.page_tokens, viewers),
             linked_corp_service_pb2.DESCRIPTOR.services_by_name["LinkedCorpService"],
         ),
     ]

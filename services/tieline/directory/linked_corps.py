@@ -4,11 +4,15 @@ The other side says how much that is: some departments with all below them, or e
 without numbers and addresses. Of a member only the departments within that are told.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import Any
 
 from tieline.chassis.errors import NotFoundError
+
+HIDEABLE_FIELDS = frozenset({"alias", "position", "mobile", "email"})
+"""Of those that a linked member has, what a corp's own rules can hide."""
 
 
 class ShareScope(StrEnum):
@@ -84,13 +88,12 @@ class LinkedMember:
     """Those that are shared."""
 
 
-def hide_fields(member: LinkedMember, share: Share) -> LinkedMember:
-    """Return the member without what is not shared."""
-    return replace(
-        member,
-        mobile=member.mobile if share.is_mobile_shared else "",
-        email=member.email if share.is_email_shared else "",
-    )
+def hide_fields(member: LinkedMember, share: Share, hidden_fields: Collection[str]) -> LinkedMember:
+    """Return the member without what is not shared, and what the corp hides from everybody."""
+    shown = {"mobile": share.is_mobile_shared, "email": share.is_email_shared}
+    hidden = HIDEABLE_FIELDS & set(hidden_fields) | {each for each in shown if not shown[each]}
+    changes: dict[str, Any] = dict.fromkeys(hidden, "")
+    return replace(member, **changes)
 
 
 def link_not_found_error(link_id: str) -> NotFoundError:

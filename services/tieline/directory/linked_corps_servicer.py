@@ -10,7 +10,12 @@ from tieline.chassis.fields import check_text, check_user_id, raise_violations
 from tieline.chassis.grpc_context import Context
 from tieline.chassis.page_tokens import PageTokens, page_size
 from tieline.chassis.postgres import Connection, Pool
-from tieline.directory.linked_corps import LinkedCorp, hide_fields, link_not_found_error
+from tieline.directory.linked_corps import (
+    LinkedCorp,
+    LinkedMember,
+    hide_fields,
+    link_not_found_error,
+)
 from tieline.directory.linked_corps_messages import (
     to_linked_corp,
     to_linked_department,
@@ -18,10 +23,16 @@ from tieline.directory.linked_corps_messages import (
 )
 from tieline.directory.members import member_key
 from tieline.directory.repositories import linked_corps
+from tieline.directory.repositories.viewers import list_departments_of
+from tieline.directory.viewers import Viewers
+from tieline.directory.visibility import Viewer
 
 _PAGE_SIZE = 100
 _MAX_PAGE_SIZE = 1000
 _MAX_LINK_ID_CHARACTERS = 64
+
+# No member's user id: of the rules only those hold that are about everybody.
+_NOBODY = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,14 +41,17 @@ class _Sight:
 
     link: LinkedCorp
     department_ids: Sequence[int]
+    viewer: Viewer
+    """What the linked corp's own rules let somebody see who is nobody there."""
 
 
 class LinkedCorpServicer(linked_corp_service_pb2_grpc.LinkedCorpServiceServicer):
     """Answers for the links of its callers' corps."""
 
-    def __init__(self, pool: Pool, page_tokens: PageTokens) -> None:
+    def __init__(self, pool: Pool, page_tokens: PageTokens, viewers: Viewers) -> None:
         self._pool = pool
         self._page_tokens = page_tokens
+        self._viewers = viewers
 
     async def ListLinkedCorps(
         self, request: linked_corp_service_pb2.ListLinkedCorpsRequest, context: Context
@@ -68,7 +82,7 @@ class LinkedCorpServicer(linked_corp_service_pb2_grpc.LinkedCorpServiceServicer)
         size = page_size(request.page_size, default=_PAGE_SIZE, maximum=_MAX_PAGE_SIZE)
         position = self._page_tokens.decode(request.page_token, request)
         async with self._pool.acquire() as connection:
-            sight = await _look(connection, corp_id, request.link_id)
+            sight = await self._look(connection, corp_id, request.link_id)
             departments = await linked_corps.list_departments(
                 connection,
                 sight.link.linked_corp_id,
@@ -91,25 +105,20 @@ class LinkedCorpServicer(linked_corp_service_pb2_grpc.LinkedCorpServiceServicer)
         size = page_size(request.page_size, default=_PAGE_SIZE, maximum=_MAX_PAGE_SIZE)
         position = self._page_tokens.decode(request.page_token, request)
         async with self._pool.acquire() as connection:
-            sight = await _look(connection, corp_id, request.link_id)
+            sight = await self._look(connection, corp_id, request.link_id)
             user_ids = await linked_corps.list_member_ids(
                 connection,
                 sight.link.linked_corp_id,
                 _narrow(sight, request.department_id),
+                sight.viewer,
                 after="" if position is None else str(position[0]),
                 limit=size + 1,
             )
             page, next_page_token = self._page_tokens.cut(
                 user_ids, size, request, lambda user_id: [user_id]
             )
-            found = await linked_corps.find_members(
-                connection, sight.link.linked_corp_id, sight.department_ids, page
-            )
-        members = [
-            to_linked_member(hide_fields(found[user_id], sight.link.share))
-            for user_id in page
-            if user_id in found
-        ]
+            found = await _find_members(connection, sight, page)
+        members = [to_linked_member(found[user_id]) for user_id in page if user_id in found]
         return linked_corp_service_pb2.ListLinkedMembersResponse(
             members=members, next_page_token=next_page_token
         )
@@ -124,29 +133,44 @@ class LinkedCorpServicer(linked_corp_service_pb2_grpc.LinkedCorpServiceServicer)
         raise_violations(violations)
         key = member_key(request.user_id)
         async with self._pool.acquire() as connection:
-            sight = await _look(connection, corp_id, request.link_id)
-            found = await linked_corps.find_members(
-                connection, sight.link.linked_corp_id, sight.department_ids, [key]
-            )
+            sight = await self._look(connection, corp_id, request.link_id)
+            found = await _find_members(connection, sight, [key])
         if key not in found:
             raise NotFoundError("USER_NOT_FOUND", "no such member", {"userId": request.user_id})
-        return linked_corp_service_pb2.GetLinkedMemberResponse(
-            member=to_linked_member(hide_fields(found[key], sight.link.share))
+        return linked_corp_service_pb2.GetLinkedMemberResponse(member=to_linked_member(found[key]))
+
+    async def _look(self, connection: Connection, corp_id: str, link_id: str) -> _Sight:
+        """Return what the corp sees by the link, or raise NotFoundError LINK_NOT_FOUND."""
+        violations: dict[str, str] = {}
+        check_text(link_id, "link_id", violations, minimum=1, maximum=_MAX_LINK_ID_CHARACTERS)
+        raise_violations(violations)
+        link = await linked_corps.find_link(connection, corp_id, link_id)
+        if link is None:
+            raise link_not_found_error(link_id)
+        viewer = await self._viewers.of_member(_NOBODY, link.linked_corp_id, connection)
+        shared = await linked_corps.list_shared_department_ids(
+            connection, link.linked_corp_id, link.share
         )
+        return _Sight(link, [id_ for id_ in shared if viewer.can_see_department(id_)], viewer)
 
 
-async def _look(connection: Connection, corp_id: str, link_id: str) -> _Sight:
-    """Return what the corp sees by the link, or raise NotFoundError LINK_NOT_FOUND."""
-    violations: dict[str, str] = {}
-    check_text(link_id, "link_id", violations, minimum=1, maximum=_MAX_LINK_ID_CHARACTERS)
-    raise_violations(violations)
-    link = await linked_corps.find_link(connection, corp_id, link_id)
-    if link is None:
-        raise link_not_found_error(link_id)
-    department_ids = await linked_corps.list_shared_department_ids(
-        connection, link.linked_corp_id, link.share
+async def _find_members(
+    connection: Connection, sight: _Sight, user_ids: Sequence[str]
+) -> dict[str, LinkedMember]:
+    """Return those of the members who are seen, with those of their fields that are."""
+    corp_id, viewer = sight.link.linked_corp_id, sight.viewer
+    found = await linked_corps.find_members(
+        connection, corp_id, sight.department_ids, viewer, user_ids
     )
-    return _Sight(link, department_ids)
+    places = await list_departments_of(connection, corp_id, found.keys())
+    return {
+        user_id: hide_fields(
+            member,
+            sight.link.share,
+            viewer.list_hidden_fields(user_id, places.get(user_id, ())),
+        )
+        for user_id, member in found.items()
+    }
 
 
 def _narrow(sight: _Sight, department_id: int) -> Sequence[int]:

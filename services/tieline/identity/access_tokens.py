@@ -1,4 +1,4 @@
-"""Access tokens: what identity says about a caller, signed. Pure but for the clock it is given.
+"""Access tokens: what identity says about a caller, signed. Pure.
 
 The other services read these tokens by ``tieline.chassis.authentication``, where their claims are
 listed; algorithm, issuer and audience come from there, so that the two sides can't differ.
@@ -24,26 +24,22 @@ class AccessToken:
 
 
 class AccessTokenSigner:
-    """Signs access tokens with one key."""
+    """Signs access tokens of one lifetime, each with the key of its time."""
 
     def __init__(
-        self,
-        key_id: str,
-        key: OKPKey,
-        *,
-        lifetime: dt.timedelta,
-        clock: Callable[[], dt.datetime] = lambda: dt.datetime.now(dt.UTC),
+        self, find_key: Callable[[dt.datetime], tuple[str, OKPKey]], *, lifetime: dt.timedelta
     ) -> None:
-        self._header = {"alg": ALGORITHM, "kid": key_id}
-        self._key = key
+        self._find_key = find_key
         self._lifetime = lifetime
-        self._clock = clock
 
-    def sign(self, principal: Principal) -> AccessToken:
-        """Return a token for the principal, good from now on."""
+    def sign(self, principal: Principal, issue_time: dt.datetime) -> AccessToken:
+        """Return a token for the principal, good from the time of issue on.
+
+        The time is the database's, read under the locks that hold revocations back.
+        """
         # JWT times are whole seconds; what the caller is told must not be later than the token's.
-        now = self._clock().replace(microsecond=0)
-        expire_time = now + self._lifetime
+        second = issue_time.replace(microsecond=0)
+        expire_time = second + self._lifetime
         claims: dict[str, object] = {
             "iss": ISSUER,
             "aud": AUDIENCE,
@@ -52,8 +48,9 @@ class AccessTokenSigner:
             "roles": sorted(principal.roles),
             "name": principal.display_name,
             "sid": principal.session_id,
-            "iat": int(now.timestamp()),
-            "nbf": int(now.timestamp()),
+            # With its fraction: a revocation of this very second is told from this token by it.
+            "iat": issue_time.timestamp(),
+            "nbf": int(second.timestamp()),
             "exp": int(expire_time.timestamp()),
         }
         if principal.corp_id:
@@ -62,5 +59,7 @@ class AccessTokenSigner:
             claims["rights"] = sorted(principal.rights)
         if principal.department_ids:
             claims["departments"] = sorted(principal.department_ids)
-        text = jwt.encode(self._header, claims, self._key, registry=TOKEN_ALGORITHMS)
+        key_id, key = self._find_key(issue_time)
+        header = {"alg": ALGORITHM, "kid": key_id}
+        text = jwt.encode(header, claims, key, registry=TOKEN_ALGORITHMS)
         return AccessToken(text, expire_time)

@@ -5,7 +5,9 @@ from typing import Any
 from tieline.api.identity.v1 import identity_pb2, identity_requests_pb2
 from tieline.chassis.postgres import Pool
 from tieline.chassis.requests import RequestHandler
-from tieline.identity.repositories import corps, signing_keys
+from tieline.identity.app_messages import range_to_proto
+from tieline.identity.apps import app_not_found_error
+from tieline.identity.repositories import apps, corps, signing_keys
 
 
 def build_handlers(pool: Pool) -> dict[str, RequestHandler[Any, Any]]:
@@ -25,6 +27,17 @@ def build_handlers(pool: Pool) -> dict[str, RequestHandler[Any, Any]]:
             ]
         )
 
+    async def get_app_range(
+        request: identity_requests_pb2.GetAppRangeRequest,
+    ) -> identity_requests_pb2.GetAppRangeResponse:
+        async with pool.acquire() as connection:
+            app = await apps.find_app(connection, request.corp_id, request.agent_id)
+        if app is None:
+            raise app_not_found_error(request.agent_id)
+        return identity_requests_pb2.GetAppRangeResponse(
+            visible_range=range_to_proto(app.fields.visible_range)
+        )
+
     async def find_corp(
         request: identity_requests_pb2.FindCorpRequest,
     ) -> identity_requests_pb2.FindCorpResponse:
@@ -38,6 +51,7 @@ def build_handlers(pool: Pool) -> dict[str, RequestHandler[Any, Any]]:
         )
 
     return {
+        "get_app_range": RequestHandler(identity_requests_pb2.GetAppRangeRequest, get_app_range),
         "find_corp": RequestHandler(identity_requests_pb2.FindCorpRequest, find_corp),
         "get_signing_keys": RequestHandler(
             identity_requests_pb2.GetSigningKeysRequest, get_signing_keys

@@ -8,6 +8,8 @@ from typing import Any
 from joserfc.jwk import OKPKey
 
 from tieline.api.identity.v1 import (
+    app_service_pb2,
+    app_service_pb2_grpc,
     audit_service_pb2,
     audit_service_pb2_grpc,
     corp_link_service_pb2,
@@ -16,6 +18,10 @@ from tieline.api.identity.v1 import (
     identity_service_pb2_grpc,
     role_service_pb2,
     role_service_pb2_grpc,
+    session_service_pb2,
+    session_service_pb2_grpc,
+    signing_key_service_pb2,
+    signing_key_service_pb2_grpc,
 )
 from tieline.chassis.authentication import FetchKeys
 from tieline.chassis.events import consuming
@@ -26,15 +32,20 @@ from tieline.chassis.runtime import ServiceRuntime, service_runtime
 from tieline.chassis.streams import durables_of
 from tieline.identity.access_tokens import AccessTokenSigner
 from tieline.identity.answers import build_handlers
+from tieline.identity.app_secrets import AppSecrets
+from tieline.identity.app_servicer import AppServicer
+from tieline.identity.app_tokens import TOKEN_LIFETIME, AppTokens
 from tieline.identity.consumer import HANDLERS
-from tieline.identity.first_start import prepare_platform_administrator, prepare_signing_key
+from tieline.identity.first_start import prepare_platform_administrator
 from tieline.identity.invitations import InvitationCodes
 from tieline.identity.inviting import Inviting
+from tieline.identity.key_rotation import SigningKeys, rotating
 from tieline.identity.keyring import Keyring, build_keyring
 from tieline.identity.passwords import PasswordHasher, PasswordPool
 from tieline.identity.purge import keep_audit_log, purging
 from tieline.identity.refresh_tokens import RefreshTokens
 from tieline.identity.repositories import SCHEMA, signing_keys
+from tieline.identity.repositories.sessions import SessionLimits
 from tieline.identity.rpcs.audit_log import AuditServicer
 from tieline.identity.rpcs.corp_life import CorpLifeCalls
 from tieline.identity.rpcs.corp_links import CorpLinkServicer
@@ -43,9 +54,11 @@ from tieline.identity.rpcs.roles import RoleServicer
 from tieline.identity.rpcs.verification import VerificationCalls
 from tieline.identity.servicer import IdentityServicer
 from tieline.identity.session_issuer import SessionIssuer
+from tieline.identity.session_servicer import SessionServicer
 from tieline.identity.settings import IdentitySettings
-from tieline.identity.sign_in import SignIn
+from tieline.identity.signing_key_servicer import SigningKeyServicer
 from tieline.identity.signing_keys import read_public_keys
+from tieline.identity.ways_in import ways_in
 
 SETTINGS = IdentitySettings
 
@@ -59,15 +72,24 @@ async def role(settings: IdentitySettings) -> AsyncIterator[None]:
         AsyncExitStack() as stack,
     ):
         passwords = await stack.enter_async_context(_build_password_pool(settings, keyring))
-        issuer = await _build_issuer(settings, runtime, keyring)
+        keys = SigningKeys(
+            runtime.pool,
+            keyring.signing_key_seal,
+            lifetime=dt.timedelta(seconds=settings.signing_key_lifetime_s),
+        )
+        await stack.enter_async_context(rotating(keys))
+        issuer = _build_issuer(settings, keys, keyring)
         password = settings.platform_administrator_password
         await prepare_platform_administrator(
             runtime.pool, passwords, None if password is None else password.get_secret_value()
         )
         codes = InvitationCodes(keyring.invitation_codes)
+        ways = await stack.enter_async_context(
+            ways_in(settings, runtime, keyring, passwords, issuer)
+        )
         servicer = IdentityServicer(
             runtime.pool,
-            SignIn(runtime.pool, passwords, issuer),
+            ways.sign_in,
             Inviting(runtime.pool, runtime.broker, codes),
             CorpCalls(runtime.pool, codes, runtime.page_tokens),
             CorpLifeCalls(
@@ -92,10 +114,36 @@ async def role(settings: IdentitySettings) -> AsyncIterator[None]:
                     servicer,
                     identity_service_pb2.DESCRIPTOR.services_by_name["IdentityService"],
                 ),
+                *_build_principals(runtime, keyring, keys, issuer),
                 *_build_administration(runtime),
+                *ways.services,
             )
         )
         yield
+
+
+def _build_principals(
+    runtime: ServiceRuntime, keyring: Keyring, keys: SigningKeys, issuer: SessionIssuer
+) -> list[Served[Any]]:
+    app_tokens = AppTokens(runtime.pool, AccessTokenSigner(keys.find_key, lifetime=TOKEN_LIFETIME))
+    app_secrets = AppSecrets(keyring.app_secrets)
+    return [
+        Served(
+            session_service_pb2_grpc.add_SessionServiceServicer_to_server,
+            SessionServicer(runtime.pool, runtime.page_tokens, issuer),
+            session_service_pb2.DESCRIPTOR.services_by_name["SessionService"],
+        ),
+        Served(
+            app_service_pb2_grpc.add_AppServiceServicer_to_server,
+            AppServicer(runtime.pool, runtime.page_tokens, app_secrets, app_tokens),
+            app_service_pb2.DESCRIPTOR.services_by_name["AppService"],
+        ),
+        Served(
+            signing_key_service_pb2_grpc.add_SigningKeyServiceServicer_to_server,
+            SigningKeyServicer(runtime.pool, keys),
+            signing_key_service_pb2.DESCRIPTOR.services_by_name["SigningKeyService"],
+        ),
+    ]
 
 
 def _build_administration(runtime: ServiceRuntime) -> list[Served[Any]]:
@@ -130,18 +178,15 @@ def _build_password_pool(settings: IdentitySettings, keyring: Keyring) -> Passwo
     )
 
 
-async def _build_issuer(
-    settings: IdentitySettings, runtime: ServiceRuntime, keyring: Keyring
-) -> SessionIssuer:
-    key_id, key = await prepare_signing_key(runtime.pool, keyring.signing_key_seal)
+def _build_issuer(settings: IdentitySettings, keys: SigningKeys, keyring: Keyring) -> SessionIssuer:
     signer = AccessTokenSigner(
-        key_id, key, lifetime=dt.timedelta(seconds=settings.access_token_lifetime_s)
+        keys.find_key, lifetime=dt.timedelta(seconds=settings.access_token_lifetime_s)
     )
-    return SessionIssuer(
-        signer,
-        RefreshTokens(keyring.refresh_tokens),
+    limits = SessionLimits(
         refresh_lifetime=dt.timedelta(seconds=settings.refresh_token_lifetime_s),
+        max_age=dt.timedelta(seconds=settings.session_max_age_s),
     )
+    return SessionIssuer(signer, RefreshTokens(keyring.refresh_tokens), limits)
 
 
 async def _make_fetch_keys(pool: Pool) -> FetchKeys:

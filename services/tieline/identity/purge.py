@@ -1,5 +1,5 @@
-"""Deletes what no request can ask for any more: used assertions, sessions that are over, corps
-whose time of grace is over, months of the audit log that are past its retention.
+"""Deletes what no request can ask for any more: used assertions, ended sessions and secrets, corps
+whose time of grace is over, months of the audit log that are past its retention, old codes.
 
 Every replica does; they keep out of each other's way.
 """
@@ -9,14 +9,27 @@ import datetime as dt
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 from tieline.api.identity.v1 import identity_pb2
 from tieline.chassis.errors import ServiceError
 from tieline.chassis.outbox import build_event
 from tieline.chassis.postgres import Connection, Pool, transaction
 from tieline.identity.acts import PLATFORM_LOG, record_act
+from tieline.identity.app_tokens import FAILURE_WINDOW
 from tieline.identity.link_changes import leave_links
-from tieline.identity.repositories import audit_entries, corp_purge, customers, sessions
+from tieline.identity.repositories import (
+    app_token_failures,
+    apps,
+    audit_entries,
+    corp_purge,
+    customers,
+    one_time_codes,
+    providers,
+    qr_sign_ins,
+    sessions,
+    tallies,
+)
 
 # Ten thousand customers signing in a second make 600,000 assertions a minute: 120 batches.
 _INTERVAL_S = 60.0
@@ -26,6 +39,18 @@ _BATCH_ROWS = 5000
 _BATCH_LINKS = 100
 
 CORP_DELETED = "tieline.identity.v1.corp_deleted"
+
+_DELETIONS = (
+    customers.delete_expired_assertions,
+    sessions.delete_over,
+    apps.delete_expired_secrets,
+    partial(app_token_failures.delete_over, window=FAILURE_WINDOW),
+    one_time_codes.delete_ended,
+    providers.delete_ended_flows,
+    qr_sign_ins.delete_ended,
+    tallies.delete_decayed,
+    tallies.delete_forgotten_addresses,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -43,7 +68,7 @@ async def purging(pool: Pool, *, audit_retention: dt.timedelta) -> AsyncIterator
 
 async def purge(pool: Pool) -> None:
     """Delete everything that is over, in transactions of bounded size."""
-    for delete in (customers.delete_expired_assertions, sessions.delete_over):
+    for delete in _DELETIONS:
         while True:
             async with transaction(pool) as connection:
                 deleted = await delete(connection, maximum_rows=_BATCH_ROWS)

@@ -13,6 +13,7 @@ from tieline.identity.repositories import SCHEMA, customers
 from tieline.identity.rpcs.corp_life import CorpLifeCalls
 from tieline.identity.rpcs.corps import CorpCalls
 from tieline.identity.rpcs.verification import VerificationCalls
+from tieline.identity.session_servicer import read_device
 from tieline.identity.sign_in import SignIn
 
 
@@ -137,19 +138,27 @@ class IdentityServicer(identity_service_pb2_grpc.IdentityServiceServicer):
         self, request: identity_service_pb2.AcceptInvitationRequest, context: Context
     ) -> identity_service_pb2.AcceptInvitationResponse:
         """Set the member's password by a code and sign the member in."""
-        session = await self._sign_in.accept_invitation(
-            request.corp_id, request.user_id, request.code, request.password
+        entered = await self._sign_in.accept_invitation(
+            request.corp_id,
+            request.user_id,
+            request.code,
+            request.password,
+            read_device(request),
         )
-        return identity_service_pb2.AcceptInvitationResponse(session=session)
+        return identity_service_pb2.AcceptInvitationResponse(
+            session=entered.session, second_factor_challenge=entered.challenge
+        )
 
     async def SignInMember(
         self, request: identity_service_pb2.SignInMemberRequest, context: Context
     ) -> identity_service_pb2.SignInMemberResponse:
-        """Open a session by password."""
-        session = await self._sign_in.sign_in_member(
-            request.corp_id, request.user_id, request.password
+        """Open a session by password, or ask for the second factor."""
+        entered = await self._sign_in.sign_in_member(
+            request.corp_id, request.user_id, request.password, read_device(request)
         )
-        return identity_service_pb2.SignInMemberResponse(session=session)
+        return identity_service_pb2.SignInMemberResponse(
+            session=entered.session, second_factor_challenge=entered.challenge
+        )
 
     async def SignInPlatformAdministrator(
         self,
@@ -157,14 +166,18 @@ class IdentityServicer(identity_service_pb2_grpc.IdentityServiceServicer):
         context: Context,
     ) -> identity_service_pb2.SignInPlatformAdministratorResponse:
         """Open a session for somebody who runs the deployment."""
-        session = await self._sign_in.sign_in_platform_administrator(request.name, request.password)
+        session = await self._sign_in.sign_in_platform_administrator(
+            request.name, request.password, read_device(request)
+        )
         return identity_service_pb2.SignInPlatformAdministratorResponse(session=session)
 
     async def SignInCustomer(
         self, request: identity_service_pb2.SignInCustomerRequest, context: Context
     ) -> identity_service_pb2.SignInCustomerResponse:
         """Open a session for a person whom a trusted channel vouches for."""
-        session, customer_id = await self._sign_in.sign_in_customer(request.assertion)
+        session, customer_id = await self._sign_in.sign_in_customer(
+            request.assertion, read_device(request)
+        )
         return identity_service_pb2.SignInCustomerResponse(session=session, customer_id=customer_id)
 
     async def RefreshSession(

@@ -1,16 +1,21 @@
 """Opens and refreshes sessions: a row, an access token and a refresh token together."""
 
 import datetime as dt
+import uuid
 from dataclasses import replace
 
 from tieline.api.identity.v1 import identity_pb2
+from tieline.chassis.audit import read_address
+from tieline.chassis.calls import find_call
 from tieline.chassis.fields import to_timestamp
 from tieline.chassis.ids import new_uuid7
+from tieline.chassis.outbox import insert_events
 from tieline.chassis.postgres import Connection
 from tieline.chassis.principals import Principal, PrincipalKind
 from tieline.identity.access_tokens import AccessTokenSigner
 from tieline.identity.corp_life import check_may_sign_in, lets_session_go_on
 from tieline.identity.corps import MEMBER_ROLE
+from tieline.identity.devices import UNKNOWN_DEVICE, Device
 from tieline.identity.refresh_tokens import (
     Refresh,
     RefreshToken,
@@ -18,10 +23,21 @@ from tieline.identity.refresh_tokens import (
     decide_refresh,
     new_seed,
 )
-from tieline.identity.repositories import accounts, corps, customers, role_grants, sessions
+from tieline.identity.repositories import (
+    SCHEMA,
+    accounts,
+    corps,
+    customers,
+    revocations,
+    role_grants,
+    sessions,
+)
 from tieline.identity.repositories.accounts import Account
-from tieline.identity.repositories.sessions import Session
+from tieline.identity.repositories.sessions import Session, SessionLimits
+from tieline.identity.revocations import revoke_session_tokens
 from tieline.identity.roles import with_grants
+from tieline.identity.session_audit import build_session_audit
+from tieline.identity.session_owners import SessionOwner
 
 
 class SessionIssuer:
@@ -31,30 +47,34 @@ class SessionIssuer:
         self,
         signer: AccessTokenSigner,
         refresh_tokens: RefreshTokens,
-        *,
-        refresh_lifetime: dt.timedelta,
+        limits: SessionLimits,
     ) -> None:
         self._signer = signer
         self._refresh_tokens = refresh_tokens
-        self._refresh_lifetime = refresh_lifetime
+        self._limits = limits
 
-    async def open(self, connection: Connection, principal: Principal) -> identity_pb2.Session:
+    async def open(
+        self, connection: Connection, principal: Principal, device: Device = UNKNOWN_DEVICE
+    ) -> identity_pb2.Session:
         """Open a session for a principal that has none yet, in the caller's transaction.
 
-        A member gets what was granted to it. Raises PermissionDeniedError CORP_NOT_ACTIVE for one
-        whose corp is suspended or being deleted; it stays as it is until the transaction ends.
+        A member gets what was granted to it; the caller read its role under the account's lock, so
+        that none is revoked between then and the time of the token's issue. Raises
+        PermissionDeniedError CORP_NOT_ACTIVE for one whose corp is suspended or being deleted; it
+        stays as it is until the transaction ends.
         """
         principal = replace(principal, session_id=new_uuid7())
         if principal.kind is PrincipalKind.MEMBER:
+            await revocations.lock_issuing(connection, principal.corp_id, principal.id)
             corp = await corps.share_corp(connection, principal.corp_id)
             assert corp is not None, "members with accounts have a corp"
             check_may_sign_in(corp)
-            principal = await _with_grants(connection, principal)
+            principal = await with_stored_grants(connection, principal)
         token = RefreshToken.first(principal.corp_id, principal.session_id, new_seed())
         expire_time = await sessions.insert_session(
-            connection, principal, token.seed_hash, self._refresh_lifetime
+            connection, principal, token.seed_hash, self._limits, device, find_address()
         )
-        return self._build(principal, token, expire_time)
+        return await self._build(connection, principal, token, expire_time)
 
     async def refresh(
         self, connection: Connection, refresh_token: str
@@ -66,26 +86,46 @@ class SessionIssuer:
         token = self._refresh_tokens.decode(refresh_token)
         if token is None:
             return None
-        session = await sessions.lock_session(connection, token.corp_id, token.session_id)
+        await revocations.lock_issuing_in_session(connection, token.corp_id, token.session_id)
+        session = await sessions.lock_session(
+            connection, token.corp_id, token.session_id, self._limits.max_age
+        )
         if session is None or not await _may_go_on(connection, token.corp_id, session):
             return None
         decision = decide_refresh(token, session.refresh)
         if decision is Refresh.END:
-            await sessions.end_session(connection, token.corp_id, token.session_id)
+            owner = SessionOwner(token.corp_id, session.principal_kind, session.principal_id)
+            await end_session(connection, owner, token.session_id, "end_for_reuse")
         if decision in (Refresh.END, Refresh.REJECT):
             return None
         expire_time = session.refresh.expire_time
         if decision is Refresh.ROTATE:
             expire_time = await sessions.advance_session(
-                connection, token.corp_id, token.session_id, self._refresh_lifetime
+                connection, token.corp_id, token.session_id, self._limits, find_address()
             )
         principal = await _find_principal(connection, token, session)
-        return None if principal is None else self._build(principal, token.next(), expire_time)
+        if principal is None:
+            return None
+        return await self._build(connection, principal, token.next(), expire_time)
 
-    def _build(
-        self, principal: Principal, token: RefreshToken, refresh_expire_time: dt.datetime
+    async def sign_out(self, connection: Connection, refresh_token: str) -> None:
+        """End the session of a refresh token, whichever of its generations this is."""
+        token = self._refresh_tokens.decode(refresh_token)
+        if token is None:
+            return
+        owner = await sessions.find_owner(connection, token.corp_id, token.session_id)
+        if owner is not None:
+            party = SessionOwner(token.corp_id, *owner)
+            await end_session(connection, party, token.session_id, "sign_out")
+
+    async def _build(
+        self,
+        connection: Connection,
+        principal: Principal,
+        token: RefreshToken,
+        refresh_expire_time: dt.datetime,
     ) -> identity_pb2.Session:
-        access_token = self._signer.sign(principal)
+        access_token = self._signer.sign(principal, await revocations.read_time(connection))
         return identity_pb2.Session(
             session_id=principal.session_id,
             access_token=access_token.text,
@@ -93,6 +133,23 @@ class SessionIssuer:
             refresh_token=self._refresh_tokens.encode(token),
             refresh_expire_time=to_timestamp(refresh_expire_time),
         )
+
+
+async def end_session(
+    connection: Connection, owner: SessionOwner, session_id: uuid.UUID, verb: str
+) -> None:
+    """End the session, void its access tokens and record why; nothing of it if it was over."""
+    if await sessions.end_session(connection, owner.corp_id, session_id):
+        events = await revoke_session_tokens(connection, owner.corp_id, str(session_id))
+        details = {"sessionId": str(session_id)}
+        events.append(await build_session_audit(connection, verb, owner, details))
+        await insert_events(connection, SCHEMA, events)
+
+
+def find_address() -> str:
+    """Return the address that the current call came from, without the port; empty for none."""
+    call = find_call()
+    return "" if call is None else read_address(call.find_peer())
 
 
 def build_member(corp_id: str, user_id: str, account: Account) -> Principal:
@@ -105,6 +162,12 @@ def build_member(corp_id: str, user_id: str, account: Account) -> Principal:
         roles=frozenset() if account.role == MEMBER_ROLE else frozenset({account.role}),
         display_name=account.display_name,
     )
+
+
+async def with_stored_grants(connection: Connection, member: Principal) -> Principal:
+    """Return the member with what was granted to it."""
+    grants = await role_grants.list_member_grants(connection, member.corp_id, member.id)
+    return with_grants(member, grants)
 
 
 def build_customer(customer_id: str, display_name: str) -> Principal:
@@ -137,11 +200,6 @@ async def _find_principal(
     return None if principal is None else replace(principal, session_id=str(token.session_id))
 
 
-async def _with_grants(connection: Connection, member: Principal) -> Principal:
-    grants = await role_grants.list_member_grants(connection, member.corp_id, member.id)
-    return with_grants(member, grants)
-
-
 async def _may_go_on(connection: Connection, corp_id: str, session: Session) -> bool:
     """Tell whether the session's corp, if it has one, lets it be refreshed."""
     if session.principal_kind is not PrincipalKind.MEMBER:
@@ -155,9 +213,9 @@ async def _find_owner(connection: Connection, corp_id: str, session: Session) ->
     match session.principal_kind:
         case PrincipalKind.MEMBER:
             account = await accounts.find_account(connection, corp_id, name)
-            if account is None:
+            if account is None or not account.is_active:
                 return None
-            return await _with_grants(connection, build_member(corp_id, name, account))
+            return await with_stored_grants(connection, build_member(corp_id, name, account))
         case PrincipalKind.CUSTOMER:
             display_name = await customers.find_customer_name(connection, name)
             return None if display_name is None else build_customer(name, display_name)

@@ -1,8 +1,14 @@
 """Identity's settings."""
 
-from pydantic import Field, SecretStr
+import ipaddress
+from typing import Literal, Self
+from urllib.parse import urlsplit
 
+from pydantic import Field, SecretStr, field_validator, model_validator
+
+from tieline.chassis.revocation_list import MAX_TOKEN_LIFETIME_S
 from tieline.chassis.settings import ServiceSettings
+from tieline.identity.addresses import read_networks
 from tieline.identity.passwords import MAX_PASSWORD_LENGTH, MIN_PASSWORD_LENGTH
 
 DAY_S = 24 * 60 * 60
@@ -18,12 +24,19 @@ class IdentitySettings(ServiceSettings):
     grpc_port: int = Field(default=7101, ge=1, le=65535)
     """TCP port of the gRPC server."""
 
-    access_token_lifetime_s: int = Field(default=15 * 60, ge=60, le=DAY_S)
-    """Seconds that an access token is good for. It can't be taken back: this is how long somebody
-    whose session was ended keeps access."""
+    access_token_lifetime_s: int = Field(default=15 * 60, ge=60, le=MAX_TOKEN_LIFETIME_S)
+    """Seconds that an access token is good for. Services hear of an ended session within two
+    seconds; while NATS is away, somebody whose session was ended keeps access for this long."""
 
     refresh_token_lifetime_s: int = Field(default=30 * DAY_S, ge=60, le=365 * DAY_S)
     """Seconds after which a device that was not used must sign in again."""
+
+    session_max_age_s: int = Field(default=365 * DAY_S, ge=60, le=10 * 365 * DAY_S)
+    """Seconds after a sign-in at which the device must sign in again, however much it was used."""
+
+    signing_key_lifetime_s: int = Field(default=30 * DAY_S, ge=60 * 60, le=365 * DAY_S)
+    """Seconds that a key signs access tokens before the next one takes its place. The next one is
+    published ten minutes before, the last one for as long as tokens of it may be good."""
 
     password_time_cost: int = Field(default=2, ge=1, le=100)
     """Passes of Argon2id over its memory (OWASP: 2 with 19 MiB)."""
@@ -48,9 +61,66 @@ class IdentitySettings(ServiceSettings):
 
     audit_retention_days: int = Field(default=3 * 365, ge=180, le=10 * 365)
     """Days that the audit log goes back at least; months that are older are dropped as a whole."""
+    trusted_proxies: str = ""
+    """Networks of the proxies in front, such as ``10.0.0.0/8,fd00::/8``: a call from there is
+    counted under the last other address in its ``x-forwarded-for``. Empty trusts none; behind
+    proxies all callers would then share one limit for failed sign-ins."""
+
+    code_sender: Literal["off", "development_log", "webhook"] = "off"
+    """Who sends one-time codes. ``webhook`` posts each to ``code_webhook_url``; ``development_log``
+    writes them into the log, and is refused unless ``grpc_host`` is a loopback address; ``off``
+    refuses to make any. `tieline up` takes ``development_log`` where nothing is set."""
+
+    code_webhook_url: str = ""
+    """Where codes are posted as JSON: https, or http on a loopback address."""
+
+    code_webhook_secret: SecretStr | None = Field(default=None, min_length=32)
+    """At least 32 characters; signs what is posted (HMAC-SHA-256, header ``Tieline-Signature``)."""
+
+    provider_networks: str = ""
+    """Networks beside the public internet in which sign-in providers may be, such as
+    ``10.20.0.0/16``. A loopback network here also allows plain http there. Corps' administrators
+    choose the providers' addresses: name no network whose hosts trust whoever reaches them."""
 
     platform_administrator_password: SecretStr | None = Field(
         default=None, min_length=MIN_PASSWORD_LENGTH, max_length=MAX_PASSWORD_LENGTH
     )
     """Password of the platform administrator named ``platform``, who is created with it at the
     first start. Once the account exists this setting changes nothing, whatever it says."""
+
+    @field_validator("trusted_proxies", "provider_networks")
+    @classmethod
+    def _check_networks(cls, value: str) -> str:
+        read_networks(value)
+        return value
+
+    @model_validator(mode="after")
+    def _check_code_sender(self) -> Self:
+        if self.code_sender == "development_log" and not _is_loopback(self.grpc_host):
+            raise ValueError(
+                "code_sender development_log is for a service on a loopback address alone: "
+                "set TIELINE_CODE_SENDER to webhook or off"
+            )
+        if self.code_sender == "webhook":
+            self._check_webhook()
+        return self
+
+    def _check_webhook(self) -> None:
+        url = urlsplit(self.code_webhook_url)
+        is_safe = url.scheme == "https" or (
+            url.scheme == "http" and _is_loopback(url.hostname or "")
+        )
+        if not is_safe or not url.hostname:
+            raise ValueError(
+                "code_sender webhook needs TIELINE_CODE_WEBHOOK_URL, an https URL "
+                "or an http one on a loopback address"
+            )
+        if self.code_webhook_secret is None:
+            raise ValueError("code_sender webhook needs TIELINE_CODE_WEBHOOK_SECRET")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

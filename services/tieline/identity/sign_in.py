@@ -1,46 +1,78 @@
-"""Everything that ends in a session: by invitation, password, assertion or refresh token.
+"""Sign-in by invitation, password, assertion or refresh token.
 
 Passwords are hashed and verified while no connection is held: the database serves others meanwhile.
 """
 
 import datetime as dt
+from typing import NoReturn
 
 from tieline.api.identity.v1 import identity_pb2
+from tieline.chassis.audit import build_audit_event
 from tieline.chassis.authentication import build_public_key
 from tieline.chassis.errors import UnauthenticatedError
 from tieline.chassis.fields import raise_violations
 from tieline.chassis.ids import new_customer_id
-from tieline.chassis.outbox import Event, build_event, insert_events
+from tieline.chassis.outbox import insert_events
 from tieline.chassis.postgres import Pool, transaction
+from tieline.identity.activation import build_activated_event
 from tieline.identity.assertions import Assertion, read_assertion, read_channel_id
+from tieline.identity.attempts import (
+    Attempt,
+    Attempts,
+    begin_attempt,
+    record_failure,
+    record_success,
+)
 from tieline.identity.corps import find_account_key
 from tieline.identity.credentials import credentials_rejected_error
+from tieline.identity.devices import UNKNOWN_DEVICE, Device
+from tieline.identity.entrance import Entered, Entrance
 from tieline.identity.invitations import opens
 from tieline.identity.passwords import PasswordPool, check_given_password, check_new_password
-from tieline.identity.repositories import SCHEMA, accounts, customers, invitations, sessions
+from tieline.identity.refusals import Refusals
+from tieline.identity.repositories import SCHEMA, accounts, customers, invitations
+from tieline.identity.revocations import end_member_sessions
 from tieline.identity.session_issuer import (
     SessionIssuer,
     build_customer,
-    build_member,
     build_platform_administrator,
 )
 
 # No administrator has a longer name; the database is not asked about it.
 _MAX_ADMINISTRATOR_NAME_LENGTH = 64
 
+# Another sign-in may replace the hash of the same password, once, by one with newer parameters.
+_VERIFICATIONS = 2
+
 
 class SignIn:
     """The ways in."""
 
-    def __init__(self, pool: Pool, passwords: PasswordPool, issuer: SessionIssuer) -> None:
+    def __init__(
+        self,
+        pool: Pool,
+        passwords: PasswordPool,
+        issuer: SessionIssuer,
+        entrance: Entrance,
+        attempts: Attempts,
+        refusals: Refusals,
+    ) -> None:
         self._pool = pool
         self._passwords = passwords
         self._issuer = issuer
+        self._entrance = entrance
+        self._attempts = attempts
+        self._refusals = refusals
 
     async def accept_invitation(
-        self, corp_id: str, user_id: str, code: str, password: str
-    ) -> identity_pb2.Session:
-        """Use the code up, set the password, end older sessions and open one.
+        self,
+        corp_id: str,
+        user_id: str,
+        code: str,
+        password: str,
+        device: Device = UNKNOWN_DEVICE,
+    ) -> Entered:
+        """Use the code up, set the password, end older sessions and let the member in.
 
         A repeat, because the answer was lost, finds the code used and its own password set: it is
         signed in by that password, as everybody who has it would be.
@@ -61,46 +93,90 @@ class SignIn:
             async with transaction(self._pool) as connection:
                 if await invitations.claim_invitation(connection, *key, invitation.code_hash):
                     account = await accounts.set_password(connection, *key, password_hash)
-                    await sessions.end_member_sessions(connection, *key)
-                    await insert_events(connection, SCHEMA, [_build_activated_event(*key)])
-                    return await self._issuer.open(connection, build_member(*key, account))
-        return await self.sign_in_member(corp_id, user_id, password)
+                    events = await end_member_sessions(connection, *key)
+                    await insert_events(connection, SCHEMA, [*events, build_activated_event(*key)])
+                    return await self._entrance.admit(
+                        connection, key, account, "invitation", device
+                    )
+        return await self.sign_in_member(corp_id, user_id, password, device)
 
     async def sign_in_member(
-        self, corp_id: str, user_id: str, password: str
-    ) -> identity_pb2.Session:
-        """Open a session for the member whose password this is."""
+        self, corp_id: str, user_id: str, password: str, device: Device = UNKNOWN_DEVICE
+    ) -> Entered:
+        """Let the member in whose password this is."""
         _check_given(password)
         key = find_account_key(corp_id, user_id)
+        attempt = self._attempts.at_account("member", corp_id, user_id, is_possible=key is not None)
+        await begin_attempt(self._pool, attempt)
+        for _ in range(_VERIFICATIONS):
+            entered = await self._try_password(key, password, attempt, device)
+            if entered is not None:
+                return entered
+        raise credentials_rejected_error()
+
+    async def _try_password(
+        self, key: tuple[str, str] | None, password: str, attempt: Attempt, device: Device
+    ) -> Entered | None:
+        """Let the member in; None where the hash was replaced while it was compared."""
         account = None
         if key is not None:
             async with self._pool.acquire() as connection:
                 account = await accounts.find_account(connection, *key)
         verified_hash = None if account is None else account.password_hash
         if not await self._passwords.verify(verified_hash, password) or key is None:
-            raise credentials_rejected_error()
+            await self._refuse(key, attempt)
+        assert key is not None, "who has no account is refused"
+        new_hash = await self._passwords.rehash(verified_hash, password)
         async with transaction(self._pool) as connection:
+            await record_success(connection, attempt)
             # A new password ends all sessions; none may be opened by the old one after that.
             account = await accounts.lock_account(connection, *key)
             if account is None or account.password_hash != verified_hash:
-                raise credentials_rejected_error()
-            return await self._issuer.open(connection, build_member(*key, account))
+                return None
+            entered = await self._entrance.admit(connection, key, account, "password", device)
+        if new_hash is not None and verified_hash is not None:
+            async with transaction(self._pool) as connection:
+                await accounts.replace_password_hash(connection, *key, verified_hash, new_hash)
+        return entered
 
     async def sign_in_platform_administrator(
-        self, name: str, password: str
+        self, name: str, password: str, device: Device = UNKNOWN_DEVICE
     ) -> identity_pb2.Session:
         """Open a session for the platform administrator whose password this is."""
         _check_given(password)
+        is_possible = len(name) <= _MAX_ADMINISTRATOR_NAME_LENGTH and name.isprintable()
+        attempt = self._attempts.at_account("platform", "", name, is_possible=is_possible)
+        await begin_attempt(self._pool, attempt)
         password_hash = None
-        if len(name) <= _MAX_ADMINISTRATOR_NAME_LENGTH and name.isprintable():
+        if is_possible:
             async with self._pool.acquire() as connection:
                 password_hash = await accounts.find_platform_password_hash(connection, name)
         if not await self._passwords.verify(password_hash, password):
-            raise credentials_rejected_error()
+            await self._refuse(None, attempt)
+        principal = build_platform_administrator(name)
         async with transaction(self._pool) as connection:
-            return await self._issuer.open(connection, build_platform_administrator(name))
+            await record_success(connection, attempt)
+            event = await build_audit_event(
+                connection,
+                SCHEMA,
+                corp_id="",
+                action="identity.platform_administrator.sign_in",
+                resource=f"platformAdministrators/{name}",
+                actor=principal,
+            )
+            await insert_events(connection, SCHEMA, [event])
+            return await self._issuer.open(connection, principal, device)
 
-    async def sign_in_customer(self, text: str) -> tuple[identity_pb2.Session, str]:
+    async def _refuse(self, key: tuple[str, str] | None, attempt: Attempt) -> NoReturn:
+        async with transaction(self._pool) as connection:
+            await record_failure(connection, attempt)
+        if key is not None:
+            self._refusals.note(*key, "password")
+        raise credentials_rejected_error()
+
+    async def sign_in_customer(
+        self, text: str, device: Device = UNKNOWN_DEVICE
+    ) -> tuple[identity_pb2.Session, str]:
         """Open a session for whom the assertion vouches; return it with the customer's id."""
         assertion = await self._read_assertion(text)
         async with transaction(self._pool) as connection:
@@ -117,7 +193,7 @@ class SignIn:
                 assertion.display_name,
             )
             principal = build_customer(customer_id, assertion.display_name)
-            return await self._issuer.open(connection, principal), customer_id
+            return await self._issuer.open(connection, principal, device), customer_id
 
     async def refresh(self, refresh_token: str) -> identity_pb2.Session:
         """Exchange the refresh token for a new pair."""
@@ -142,13 +218,3 @@ def _check_given(password: str) -> None:
     violations: dict[str, str] = {}
     check_given_password(password, "password", violations)
     raise_violations(violations)
-
-
-def _build_activated_event(corp_id: str, user_id: str) -> Event:
-    # A key of its own: the account's row is locked, the corp's is not.
-    return build_event(
-        "tieline.identity.v1.member_activated",
-        corp_id,
-        f"members/{corp_id}/{user_id}",
-        identity_pb2.MemberActivated(corp_id=corp_id, user_id=user_id),
-    )

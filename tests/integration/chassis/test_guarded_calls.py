@@ -33,6 +33,7 @@ from tieline.chassis.interceptors.access import AccessRule
 from tieline.chassis.interceptors.guarded_method import CallLimits
 from tieline.chassis.interceptors.tracing import CallTracing
 from tieline.chassis.principals import PrincipalKind
+from tieline.chassis.revocation_list import Revocation
 from tieline.chassis.telemetry import inject_headers
 
 TRACE_ID = "0af7651916cd43dd8448eb211c80319c"
@@ -365,6 +366,34 @@ async def test_response_stream_ends_with_the_callers_token() -> None:
 
     assert read_reason(caught.value) == "TOKEN_EXPIRED"
     assert caught.value.code() is grpc.StatusCode.UNAUTHENTICATED
+
+
+async def test_response_stream_of_a_revoked_session_ends_and_those_of_others_go_on() -> None:
+    async def count(_: AsyncIterator[StringValue], __: Any) -> AsyncIterator[StringValue]:
+        while True:
+            yield StringValue(value="tick")
+            await asyncio.sleep(0.01)
+
+    async with guarded_server({"Count": bidirectional(count), "Echo": unary(echo)}) as caller:
+        lost, kept = (
+            caller.stream("Count", token=caller.tokens.member("wwacme", user_id))
+            for user_id in ("li.wei", "li.na")
+        )
+        await lost.read()
+        await kept.read()
+
+        holder = (PrincipalKind.MEMBER, "li.wei")
+        caller.revocations.add(Revocation("wwacme", holder, time.time()))
+
+        async with asyncio.timeout(2):
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await _read_to_the_end(lost)
+        await kept.read()
+        error = await refused(caller, "Echo", token=caller.tokens.member("wwacme", "li.wei"))
+        assert await caller.unary("Echo", "x", token=caller.tokens.member("wwacme", "li.na")) == "x"
+        kept.cancel()
+
+    assert read_reason(caught.value) == read_reason(error) == "TOKEN_EXPIRED"
 
 
 @pytest.mark.parametrize("tracestate", ["a=b\r\nTieline-Principal: {}", "a\0b", "x" * 513])

@@ -13,6 +13,8 @@ from fakes.eventually import eventually
 from tieline.chassis import streams
 from tieline.chassis.broker import connect_admin
 from tieline.chassis.process import StartError
+from tieline.chassis.revocation_list import RevocationList
+from tieline.chassis.revocations import following_revocations
 from tieline.embedded.nats import EmbeddedNats
 
 
@@ -44,6 +46,7 @@ async def test_declaring_again_changes_nothing(declared_nats: EmbeddedNats) -> N
         "MESSAGING",
         "CONTACTS",
         "PAYMENTS",
+        "REVOCATIONS",
     }
 
 
@@ -70,6 +73,8 @@ async def test_service_may_do_its_work(declared_nats: EmbeddedNats, service: str
             )
             with pytest.raises(TimeoutError):
                 await subscription.fetch(1, timeout=0.1)
+        async with following_revocations(client, RevocationList()):
+            pass
         with pytest.raises(NoRespondersError):
             await client.request("requests.identity.v1.nobody_answers_this", timeout=5)
         await client.flush()
@@ -90,6 +95,8 @@ async def test_service_may_do_its_work(declared_nats: EmbeddedNats, service: str
         "$JS.API.STREAM.MSG.GET.CONTACTS",
         "$JS.API.CONSUMER.MSG.NEXT.CONTACTS.messaging",
         "$JS.API.CONSUMER.CREATE.CONTACTS.mine",
+        "$JS.API.CONSUMER.CREATE.IDENTITY.directory.tieline.identity.v1.tokens_revoked",
+        "$JS.API.CONSUMER.DELETE.REVOCATIONS.another-replicas",
         "$JS.API.STREAM.CREATE.MINE",
         "$JS.ACK.CONTACTS.messaging.1.1.1.1.1",
     ],

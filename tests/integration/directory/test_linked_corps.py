@@ -13,14 +13,21 @@ from nats.aio.client import Client
 
 from calls import call, refusal
 from fakes.directory_corps import Corp, publish_event
+from fakes.directory_writers import Writer as DirectoryWriter
 from fakes.directory_writes import Writer
 from fakes.eventually import eventually
-from tieline.api.directory.v1 import linked_corp_service_pb2, linked_corp_service_pb2_grpc
+from tieline.api.directory.v1 import (
+    linked_corp_service_pb2,
+    linked_corp_service_pb2_grpc,
+    visibility_pb2,
+    visibility_service_pb2,
+)
 from tieline.api.identity.v1 import corp_link_pb2, identity_pb2
 from tieline.chassis.ids import new_corp_id, new_uuid7
 from tieline.chassis.postgres import Pool
 from tieline.directory.linked_corps import Share, ShareScope
 from tieline.directory.repositories import linked_corps
+from tieline.directory.visibility import Viewer
 
 Stub = linked_corp_service_pb2_grpc.LinkedCorpServiceStub
 ACTIVE = corp_link_pb2.CORP_LINK_STATE_ACTIVE
@@ -211,6 +218,43 @@ async def test_what_is_not_shared_is_not_found(link: Link) -> None:
         assert (error.code.name, error.reason) == ("NOT_FOUND", "DEPARTMENT_NOT_FOUND")
 
 
+async def test_whom_and_what_a_corp_hides_from_everybody_its_partners_do_not_see_either(
+    link: Link, channel: grpc.aio.Channel
+) -> None:
+    upper = link.upper
+    owner = DirectoryWriter(upper.corp_id, channel, upper.tokens.administrator(upper.corp_id))
+    everybody = visibility_pb2.VisibilityScope(everybody=True)
+    await owner.update_member("an", mobile="13800000001", position="Clerk")
+    await link.share(corp_link_pb2.CorpLinkShare(scope=WHOLE.scope, mobile_shared=True))
+
+    for rule in (
+        visibility_pb2.VisibilityRule(
+            display_name="Hidden department",
+            kind=visibility_pb2.VISIBILITY_RULE_KIND_HIDDEN,
+            targets=visibility_pb2.VisibilityScope(department_ids=[3]),
+        ),
+        visibility_pb2.VisibilityRule(
+            display_name="Hidden numbers",
+            kind=visibility_pb2.VISIBILITY_RULE_KIND_HIDES_FIELDS,
+            subjects=everybody,
+            targets=everybody,
+            fields=[visibility_pb2.HIDEABLE_FIELD_MOBILE],
+        ),
+    ):
+        await owner.send(visibility_service_pb2.CreateVisibilityRuleRequest(rule=rule))
+
+    members = {each.user_id: each for each in await link.list_members()}
+    assert sorted(members) == ["an", "boss", "du"]
+    assert (members["an"].mobile, members["an"].position) == ("", "Clerk")
+    assert sorted(await link.list_departments()) == [1, 2, 4]
+    error = await refusal(
+        link.stub.GetLinkedMember,
+        linked_corp_service_pb2.GetLinkedMemberRequest(link_id=link.link_id, user_id="bo"),
+        link.token,
+    )
+    assert error.reason == "USER_NOT_FOUND"
+
+
 async def test_link_that_was_left_shows_nothing_any_more(link: Link) -> None:
     await link.share(WHOLE)
 
@@ -302,16 +346,17 @@ async def test_no_query_shows_anything_beyond_the_share(
         await writer.put_member(f"m{number}", "M", min(ids))
         await writer.place_member(f"m{number}", sorted(ids))
 
+    viewer = Viewer(writer.corp_id, is_unlimited=True)
     async with directory_pool.acquire() as connection:
         seen = await linked_corps.list_shared_department_ids(connection, writer.corp_id, share)
         listed = await linked_corps.list_departments(
             connection, writer.corp_id, seen, after=0, limit=100
         )
         member_ids = await linked_corps.list_member_ids(
-            connection, writer.corp_id, seen, after="", limit=100
+            connection, writer.corp_id, seen, viewer, after="", limit=100
         )
         found = await linked_corps.find_members(
-            connection, writer.corp_id, seen, [f"m{number}" for number in range(5)]
+            connection, writer.corp_id, seen, viewer, [f"m{number}" for number in range(5)]
         )
 
     shared = {department_id for department_id, way in ways.items() if share.covers(way)}

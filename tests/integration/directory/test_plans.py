@@ -13,7 +13,7 @@ from tieline.directory.visibility import Viewer
 
 @pytest.fixture(scope="module")
 async def connection(postgres_admin_dsn: str, worker_id: str) -> AsyncIterator[Connection]:
-    name = f"directory_plans_{worker_id}"
+    name = f"directory_read_plans_{worker_id}"
     async with new_database(postgres_admin_dsn, name, "directory") as within:
         yield within
 

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from engines import Database, build_nats, connected
+from integration.identity.code_inbox import CodeInbox, with_webhook
 from integration.identity.world import (
     FakeDirectory,
     Identity,
@@ -50,15 +51,24 @@ async def directory(identity_nats: EmbeddedNats) -> AsyncIterator[FakeDirectory]
 
 
 @pytest.fixture(scope="session")
+async def code_inbox() -> AsyncIterator[CodeInbox]:
+    """The operator's service that sends one-time codes."""
+    inbox = CodeInbox()
+    async with inbox.serving():
+        yield inbox
+
+
+@pytest.fixture(scope="session")
 async def identity(
     postgres_admin_dsn: str,
     database: Database,
     worker_id: str,
     identity_nats: EmbeddedNats,
     directory: FakeDirectory,
+    code_inbox: CodeInbox,
 ) -> AsyncIterator[Identity]:
-    """Identity, started once per worker."""
+    """Identity, started once per worker; its one-time codes arrive in the inbox."""
     own = await make_database(postgres_admin_dsn, f"tieline_identity_{worker_id}")
-    settings = fast_settings(own, identity_nats)
+    settings = with_webhook(fast_settings(own, identity_nats), code_inbox)
     async with running_identity(settings, own, identity_nats, directory) as running:
         yield running

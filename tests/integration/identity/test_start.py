@@ -1,6 +1,7 @@
 """Starting on a new database, starting again, and what is purged."""
 
 import asyncio
+import datetime as dt
 from contextlib import AsyncExitStack
 
 import grpc
@@ -18,13 +19,12 @@ from integration.identity.world import (
     refusal,
     running_identity,
 )
-from tieline.api.identity.v1 import identity_service_pb2_grpc
 from tieline.chassis.health import Health
 from tieline.chassis.postgres import create_pool
 from tieline.chassis.process import StartError
 from tieline.embedded.nats import EmbeddedNats
 from tieline.identity.app import role
-from tieline.identity.first_start import prepare_signing_key
+from tieline.identity.key_rotation import SigningKeys
 from tieline.identity.purge import purge
 
 SEAL_KEY = b"k" * 32
@@ -36,8 +36,10 @@ async def test_replicas_that_start_at_once_sign_with_one_key(
     async with create_pool(
         empty_database.dsn("identity"), service="identity", max_size=8, health=Health()
     ) as pool:
-        keys = await asyncio.gather(*(prepare_signing_key(pool, SEAL_KEY) for _ in range(8)))
+        replicas = [SigningKeys(pool, SEAL_KEY, lifetime=dt.timedelta(days=30)) for _ in range(8)]
+        await asyncio.gather(*(replica.refresh() for replica in replicas))
 
+    keys = [replica.find_key(dt.datetime.now(dt.UTC)) for replica in replicas]
     assert len({key_id for key_id, _ in keys}) == 1
     assert len({key.thumbprint() for _, key in keys}) == 1
 
@@ -92,8 +94,7 @@ async def test_without_a_platform_password_there_is_no_platform_administrator(
     )
     target = f"127.0.0.1:{settings.grpc_port}"
     async with role(settings), grpc.aio.insecure_channel(target) as channel:
-        stub = identity_service_pb2_grpc.IdentityServiceStub(channel)
-        identity = Identity(stub, settings, empty_database, identity_nats, FakeDirectory(), channel)
+        identity = Identity.build(channel, settings, empty_database, identity_nats, FakeDirectory())
         error = await refusal(identity.sign_in_platform())
 
     assert error.reason == "CREDENTIALS_REJECTED"

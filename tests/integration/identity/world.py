@@ -19,17 +19,25 @@ from engines import Database, build_settings
 from tieline.api.common.v1 import access_pb2
 from tieline.api.directory.v1 import directory_requests_pb2
 from tieline.api.identity.v1 import (
+    app_service_pb2_grpc,
     audit_service_pb2_grpc,
     corp_link_service_pb2_grpc,
+    customer_sign_in_service_pb2_grpc,
     identity_pb2,
     identity_service_pb2,
     identity_service_pb2_grpc,
+    member_sign_in_service_pb2_grpc,
     role_service_pb2,
     role_service_pb2_grpc,
+    second_factor_service_pb2_grpc,
+    session_pb2,
+    session_service_pb2_grpc,
+    sign_in_provider_service_pb2_grpc,
+    signing_key_service_pb2_grpc,
 )
 from tieline.chassis import migrations
 from tieline.chassis.authentication import TOKEN_ALGORITHMS
-from tieline.chassis.errors import ServiceError
+from tieline.chassis.errors import ServiceError, UnavailableError
 from tieline.chassis.requests import RequestHandler
 from tieline.chassis.statuses import from_status
 from tieline.embedded.nats import EmbeddedNats
@@ -48,7 +56,11 @@ class FakeDirectory:
     """Knows the members that a test puts into it, and counts what it is asked."""
 
     members: set[tuple[str, str]] = field(default_factory=set)
+    contacts: dict[tuple[str, str], str] = field(default_factory=dict)
+    """``(corp_id, mobile or e-mail)`` -> user id."""
+
     questions: int = 0
+    is_away: bool = False
 
     def build_handlers(self) -> dict[str, RequestHandler[Any, Any]]:
         """Return what it answers."""
@@ -65,10 +77,23 @@ class FakeDirectory:
                 ]
             )
 
+        async def find_members_by_contact(
+            request: directory_requests_pb2.FindMembersByContactRequest,
+        ) -> directory_requests_pb2.FindMembersByContactResponse:
+            if self.is_away:
+                raise UnavailableError("SERVICE_UNAVAILABLE", "away", {"service": "directory"})
+            user_id = self.contacts.get((request.corp_id, request.mobile or request.email))
+            return directory_requests_pb2.FindMembersByContactResponse(
+                user_ids=[] if user_id is None else [user_id]
+            )
+
         return {
+            "find_members_by_contact": RequestHandler(
+                directory_requests_pb2.FindMembersByContactRequest, find_members_by_contact
+            ),
             "find_missing_members": RequestHandler(
                 directory_requests_pb2.FindMissingMembersRequest, find_missing_members
-            )
+            ),
         }
 
 
@@ -91,7 +116,52 @@ class Identity:
     nats: EmbeddedNats
     directory: FakeDirectory
     channel: grpc.aio.Channel
+    sessions: session_service_pb2_grpc.SessionServiceStub
+    apps: app_service_pb2_grpc.AppServiceStub
+    signing_keys: signing_key_service_pb2_grpc.SigningKeyServiceStub
     platform: Metadata = ()
+
+    @property
+    def sign_ins(self) -> member_sign_in_service_pb2_grpc.MemberSignInServiceStub:
+        """The ways in beside the password."""
+        return member_sign_in_service_pb2_grpc.MemberSignInServiceStub(self.channel)
+
+    @property
+    def second_factors(self) -> second_factor_service_pb2_grpc.SecondFactorServiceStub:
+        """Authenticators and policies."""
+        return second_factor_service_pb2_grpc.SecondFactorServiceStub(self.channel)
+
+    @property
+    def providers(self) -> sign_in_provider_service_pb2_grpc.SignInProviderServiceStub:
+        """Sign-in providers."""
+        return sign_in_provider_service_pb2_grpc.SignInProviderServiceStub(self.channel)
+
+    @property
+    def customer_sign_ins(self) -> customer_sign_in_service_pb2_grpc.CustomerSignInServiceStub:
+        """Customers' one-time codes."""
+        return customer_sign_in_service_pb2_grpc.CustomerSignInServiceStub(self.channel)
+
+    @classmethod
+    def build(
+        cls,
+        channel: grpc.aio.Channel,
+        settings: IdentitySettings,
+        database: Database,
+        nats: EmbeddedNats,
+        directory: FakeDirectory,
+    ) -> "Identity":
+        """Return what calls identity over the channel, nobody signed in."""
+        return cls(
+            identity_service_pb2_grpc.IdentityServiceStub(channel),
+            settings,
+            database,
+            nats,
+            directory,
+            channel,
+            session_service_pb2_grpc.SessionServiceStub(channel),
+            app_service_pb2_grpc.AppServiceStub(channel),
+            signing_key_service_pb2_grpc.SigningKeyServiceStub(channel),
+        )
 
     async def sign_in_platform(self) -> identity_pb2.Session:
         """Sign in as the platform administrator."""
@@ -149,12 +219,16 @@ class Identity:
         return await self.accept(corp.corp_id, user_id, invitation.code)
 
     async def sign_in(
-        self, corp_id: str, user_id: str = "boss", password: str = PASSWORD
+        self,
+        corp_id: str,
+        user_id: str = "boss",
+        password: str = PASSWORD,
+        device: session_pb2.Device | None = None,
     ) -> identity_pb2.Session:
         """Sign a member in."""
         response = await self.stub.SignInMember(
             identity_service_pb2.SignInMemberRequest(
-                corp_id=corp_id, user_id=user_id, password=password
+                corp_id=corp_id, user_id=user_id, password=password, device=device
             ),
             timeout=TIMEOUT_S,
         )
@@ -296,6 +370,11 @@ def bearer(session: identity_pb2.Session) -> Metadata:
     return (("authorization", f"Bearer {session.access_token}"),)
 
 
+def from_address(address: str) -> Metadata:
+    """Return the metadata of a call that a trusted proxy says comes from there."""
+    return (("x-forwarded-for", address),)
+
+
 async def refusal(call: Awaitable[object]) -> ServiceError:
     """Return the error that a call ends with; fail if it succeeds."""
     with pytest.raises(grpc.aio.AioRpcError) as caught:
@@ -332,6 +411,9 @@ def fast_settings(database: Database, nats: EmbeddedNats) -> IdentitySettings:
         update={
             "password_memory_kib": 64,
             "password_time_cost": 1,
+            # Each test is at an address of its own: see `from_address`.
+            "trusted_proxies": "127.0.0.0/8",
+            "provider_networks": "127.0.0.0/8",
             "platform_administrator_password": SecretStr(PLATFORM_PASSWORD),
         }
     )
@@ -346,7 +428,6 @@ async def running_identity(
         role(settings),
         grpc.aio.insecure_channel(f"127.0.0.1:{settings.grpc_port}") as channel,
     ):
-        stub = identity_service_pb2_grpc.IdentityServiceStub(channel)
-        identity = Identity(stub, settings, database, nats, directory, channel)
+        identity = Identity.build(channel, settings, database, nats, directory)
         identity.platform = bearer(await identity.sign_in_platform())
         yield identity

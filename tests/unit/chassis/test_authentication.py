@@ -18,11 +18,20 @@ from tieline.chassis.authentication import (
 )
 from tieline.chassis.errors import UnauthenticatedError, UnavailableError
 from tieline.chassis.principals import PrincipalKind
+from tieline.chassis.revocation_list import Revocation, RevocationList
 
 NOW = 1_800_000_000
 KEY = OKPKey.generate_key("Ed25519", private=True)
 OTHER_KEY = OKPKey.generate_key("Ed25519", private=True)
 HEADER = {"alg": "EdDSA", "kid": "k1"}
+
+INJECTED_KEY_IDS = {
+    "of a file": "../../../../dev/null",
+    "of SQL": "k1' OR '1'='1",
+    "of an address": "https://example.org/jwks",
+    "with NUL": "k1\x00",
+    "empty": "",
+}
 
 
 class Clock:
@@ -72,7 +81,7 @@ def sign(key: OKPKey = KEY, header: Mapping[str, Any] = HEADER, **changes: Any) 
     return jwt.encode(dict(header), claims(**changes), key, registry=TOKEN_ALGORITHMS)
 
 
-def unsigned(header: Mapping[str, Any]) -> str:
+def unsigned(header: object) -> str:
     return ".".join(_segment(json.dumps(part).encode()) for part in (header, claims())) + "."
 
 
@@ -135,7 +144,28 @@ async def test_valid_token_tells_who_calls() -> None:
         pytest.param(
             sign(header={"alg": "EdDSA", "kid": "k2"}), "TOKEN_INVALID", id="unknown key id"
         ),
+        pytest.param(unsigned(["EdDSA"]), "TOKEN_INVALID", id="header is a list"),
+        pytest.param(unsigned(7), "TOKEN_INVALID", id="header is a number"),
+        pytest.param("W1tb" * 1000 + ".e30.AA", "TOKEN_INVALID", id="header of brackets"),
+        pytest.param("e30.e30." + "A" * 10_000_000, "TOKEN_INVALID", id="ten megabytes"),
+        *(
+            pytest.param(
+                sign(OTHER_KEY, {"alg": "EdDSA", "kid": key_id}), "TOKEN_INVALID", id=f"kid {name}"
+            )
+            for name, key_id in INJECTED_KEY_IDS.items()
+        ),
+        pytest.param(
+            sign(OTHER_KEY, {**HEADER, "jwk": OTHER_KEY.as_dict(private=False)}),
+            "TOKEN_INVALID",
+            id="brings its own key",
+        ),
+        pytest.param(
+            sign(OTHER_KEY, {**HEADER, "jku": "https://example.org/jwks"}),
+            "TOKEN_INVALID",
+            id="says where its key is",
+        ),
         pytest.param(sign(aud="other"), "TOKEN_INVALID", id="wrong audience"),
+        pytest.param(sign(aud=["tieline"]), "TOKEN_INVALID", id="audience is a list"),
         pytest.param(sign(aud=None), "TOKEN_INVALID", id="no audience"),
         pytest.param(sign(iss="other"), "TOKEN_INVALID", id="wrong issuer"),
         pytest.param(sign(exp=NOW), "TOKEN_EXPIRED", id="expires now"),
@@ -143,6 +173,12 @@ async def test_valid_token_tells_who_calls() -> None:
         pytest.param(sign(exp=None), "TOKEN_INVALID", id="never expires"),
         pytest.param(sign(exp=True), "TOKEN_INVALID", id="expiry is no number"),
         pytest.param(sign(exp=float("nan")), "TOKEN_INVALID", id="expiry is NaN"),
+        pytest.param(sign(exp=10**400), "TOKEN_INVALID", id="expiry of 400 digits"),
+        pytest.param(sign(iat="today"), "TOKEN_INVALID", id="time of issue is no number"),
+        pytest.param(sign(exp=NOW + 7201), "TOKEN_INVALID", id="lives for more than two hours"),
+        pytest.param(
+            sign(iat=None, exp=NOW + 7231), "TOKEN_INVALID", id="must have been issued later"
+        ),
         pytest.param(sign(nbf=NOW + 31), "TOKEN_INVALID", id="not valid yet"),
         pytest.param(sign(iat=NOW + 31), "TOKEN_INVALID", id="issued in the future"),
         pytest.param(sign(sub=""), "TOKEN_INVALID", id="no subject"),
@@ -154,6 +190,10 @@ async def test_valid_token_tells_who_calls() -> None:
         pytest.param(sign(kind="customer"), "TOKEN_INVALID", id="customer with a corp"),
         pytest.param(sign(roles="owner"), "TOKEN_INVALID", id="roles are no list"),
         pytest.param(sign(roles=[1]), "TOKEN_INVALID", id="a role is no text"),
+        pytest.param(sign(rights={"a": 1}), "TOKEN_INVALID", id="rights are no list"),
+        pytest.param(sign(departments=["1"]), "TOKEN_INVALID", id="a department is no number"),
+        pytest.param(sign(departments=[True]), "TOKEN_INVALID", id="a department is a boolean"),
+        pytest.param(sign(kind="app", corp=None), "TOKEN_INVALID", id="app without a corp"),
     ],
 )
 async def test_bad_token_is_refused(token: str, reason: str) -> None:
@@ -199,6 +239,32 @@ async def test_remembered_token_expires_on_time() -> None:
     assert verifier.find_verified(token) is not None
     clock.now = NOW + 10
     assert verifier.find_verified(token) is None
+
+
+async def test_revoked_token_is_refused_at_the_next_call_and_a_newer_one_is_not() -> None:
+    revocations = RevocationList(clock=Clock())
+    verifier = TokenVerifier(Identity().fetch_keys, revocations, clock=Clock())
+    remembered, other = sign(iat=NOW + 0.5), sign(iat=NOW + 0.6, name="another token")
+    await verifier.verify(remembered)
+
+    revocations.add(Revocation("wwacme", "session-1", NOW + 0.7))
+
+    for token in (remembered, other):
+        assert verifier.find_verified(token) is None
+        with pytest.raises(UnauthenticatedError) as caught:
+            await verifier.verify(token)
+        assert caught.value.reason == "TOKEN_EXPIRED"
+    assert (await verifier.verify(sign(iat=NOW + 0.8))).session_id == "session-1"
+
+
+async def test_token_without_a_time_of_issue_counts_as_the_oldest_one() -> None:
+    revocations = RevocationList(clock=Clock())
+    verifier = TokenVerifier(Identity().fetch_keys, revocations, clock=Clock())
+    revocations.add(Revocation("wwacme", None, NOW - 7000))
+
+    await verifier.verify(sign(iat=None, exp=NOW + 900))
+    with pytest.raises(UnauthenticatedError):
+        await verifier.verify(sign(iat=None, exp=NOW + 199))
 
 
 async def test_least_recently_used_token_is_forgotten_first(
@@ -294,6 +360,6 @@ async def test_known_key_stays_good_while_identity_is_away() -> None:
     identity.is_away = True
     clock.now += KEYS_MAX_AGE_S + 1
 
-    principal = await verifier.verify(sign(sid="another session", iat=NOW, exp=NOW + 9000))
+    principal = await verifier.verify(sign(sid="another session", iat=NOW, exp=NOW + 7200))
 
     assert principal.session_id == "another session"

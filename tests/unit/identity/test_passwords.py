@@ -1,6 +1,7 @@
 """Passwords: rules, hashes, and the bounded threads."""
 
 import asyncio
+import os
 import threading
 
 import pytest
@@ -153,3 +154,44 @@ async def test_a_caller_who_is_cancelled_leaves_the_queue() -> None:
 
         held.let_go.set()
         assert all(await asyncio.gather(running, instead))
+
+
+def test_a_hash_with_other_parameters_is_outdated() -> None:
+    dearer = PasswordHasher(b"p" * 32, time_cost=2, memory_kib=64, parallelism=1)
+
+    assert hasher().is_outdated(dearer.hash(PASSWORD))
+    assert not hasher().is_outdated(hasher().hash(PASSWORD))
+
+
+async def test_a_password_is_hashed_anew_only_where_that_keeps_nobody_waiting() -> None:
+    dearer = PasswordHasher(b"p" * 32, time_cost=2, memory_kib=64, parallelism=1)
+    held = HeldHasher()
+    async with PasswordPool(held, threads=1, queue_length=0) as pool:
+        assert await pool.rehash(None, PASSWORD) is None
+        assert await pool.rehash(hasher().hash(PASSWORD), PASSWORD) is None
+        new_hash = await pool.rehash(dearer.hash(PASSWORD), PASSWORD)
+        work = asyncio.ensure_future(pool.verify(None, PASSWORD))
+        await asyncio.sleep(0)
+
+        assert await pool.rehash(dearer.hash(PASSWORD), PASSWORD) is None
+
+        held.let_go.set()
+        await work
+    assert new_hash is not None
+    assert hasher().verify(new_hash, PASSWORD)
+
+
+async def test_whoever_waits_for_a_password_waits_longer_than_all_others() -> None:
+    priorities: list[int] = []
+
+    class Asking(PasswordHasher):
+        def verify(self, password_hash: str | None, password: str) -> bool:
+            priorities.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
+            return True
+
+    asking = Asking(b"p" * 32, time_cost=1, memory_kib=64, parallelism=1)
+    async with PasswordPool(asking, threads=1, queue_length=1) as pool:
+        await pool.verify(None, PASSWORD)
+
+    [priority] = priorities
+    assert priority == 10 > os.getpriority(os.PRIO_PROCESS, threading.get_native_id())

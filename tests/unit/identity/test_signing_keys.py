@@ -34,7 +34,7 @@ PRINCIPALS = [
 
 def signer(key: SealedKey) -> AccessTokenSigner:
     private_key = open_sealed_key(key, SEAL_KEY)
-    return AccessTokenSigner(key.key_id, private_key, lifetime=LIFETIME, clock=lambda: NOW)
+    return AccessTokenSigner(lambda _: (key.key_id, private_key), lifetime=LIFETIME)
 
 
 def verifier(key: SealedKey, *, now: dt.datetime) -> TokenVerifier:
@@ -46,17 +46,17 @@ def verifier(key: SealedKey, *, now: dt.datetime) -> TokenVerifier:
 
 @pytest.mark.parametrize("principal", PRINCIPALS, ids=lambda principal: principal.kind.value)
 async def test_services_read_from_a_token_who_it_was_signed_for(principal: Principal) -> None:
-    key = build_sealed_key(SEAL_KEY)
+    key = build_sealed_key(SEAL_KEY, NOW)
 
-    token = signer(key).sign(principal)
+    token = signer(key).sign(principal, NOW)
 
     assert await verifier(key, now=NOW).verify(token.text) == principal
 
 
 async def test_a_token_ends_when_its_caller_was_told() -> None:
-    key = build_sealed_key(SEAL_KEY)
+    key = build_sealed_key(SEAL_KEY, NOW)
 
-    token = signer(key).sign(PRINCIPALS[0])
+    token = signer(key).sign(PRINCIPALS[0], NOW)
 
     assert token.expire_time == NOW.replace(microsecond=0) + LIFETIME
     second = dt.timedelta(seconds=1)
@@ -66,7 +66,7 @@ async def test_a_token_ends_when_its_caller_was_told() -> None:
 
 
 def test_a_stored_key_does_not_show_the_private_key() -> None:
-    key = build_sealed_key(SEAL_KEY)
+    key = build_sealed_key(SEAL_KEY, NOW)
 
     private_key = open_sealed_key(key, SEAL_KEY).private_key
 
@@ -85,14 +85,14 @@ def test_a_stored_key_does_not_show_the_private_key() -> None:
     ],
 )
 def test_a_stored_key_that_was_changed_is_not_opened(change: dict[str, bytes]) -> None:
-    key = replace(build_sealed_key(SEAL_KEY), **change)  # type: ignore[arg-type]
+    key = replace(build_sealed_key(SEAL_KEY, NOW), **change)  # type: ignore[arg-type]
 
     with pytest.raises(SealBrokenError):
         open_sealed_key(key, SEAL_KEY)
 
 
 def test_another_secret_does_not_open_a_stored_key() -> None:
-    key = build_sealed_key(SEAL_KEY)
+    key = build_sealed_key(SEAL_KEY, NOW)
 
     with pytest.raises(SealBrokenError):
         open_sealed_key(key, b"o" * 32)

@@ -20,6 +20,7 @@ from tieline.chassis.interceptors.guarded_method import (
     SharedParts,
     arrived_metadata,
 )
+from tieline.chassis.interceptors.response_streams import ResponseStreams
 from tieline.chassis.interceptors.tracing import CallTracing
 
 # A method that the table forgot is closed to everybody.
@@ -40,7 +41,8 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         limits: CallLimits,
     ) -> None:
         self._access = access
-        self._parts = SharedParts(verifier, health, metrics, tracing, limits)
+        streams = ResponseStreams(verifier.revocations)
+        self._parts = SharedParts(verifier, health, metrics, tracing, limits, streams)
         self._guarded: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
 
     async def intercept_service(
@@ -72,6 +74,4 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
     def end_response_streams(self) -> None:
         """End the open response streams with SHUTTING_DOWN: subscribers go to another replica."""
-        self._parts.is_ending_streams = True
-        for task in list(self._parts.response_streams):
-            task.cancel()
+        self._parts.response_streams.end_all()

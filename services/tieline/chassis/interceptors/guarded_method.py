@@ -12,8 +12,8 @@ import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import aclosing
 from contextvars import ContextVar
-from dataclasses import dataclass, field
-from time import monotonic, perf_counter, time
+from dataclasses import dataclass
+from time import monotonic, perf_counter
 from typing import Any
 
 import grpc
@@ -25,11 +25,9 @@ from tieline.chassis.errors import (
     DeadlineExceededError,
     InvalidArgumentError,
     ServiceError,
-    UnauthenticatedError,
-    UnavailableError,
 )
 from tieline.chassis.grpc_context import Context
-from tieline.chassis.health import RETRY_AFTER_S, Health
+from tieline.chassis.health import Health
 from tieline.chassis.interceptors.access import AccessRule
 from tieline.chassis.interceptors.access_log import log_call
 from tieline.chassis.interceptors.call_metrics import CallMetrics
@@ -40,6 +38,7 @@ from tieline.chassis.interceptors.error_mapping import (
 )
 from tieline.chassis.interceptors.request_ids import REQUEST_ID_KEY, accept_request_id
 from tieline.chassis.interceptors.request_stream import RequestStream
+from tieline.chassis.interceptors.response_streams import ResponseStreams
 from tieline.chassis.interceptors.tracing import CallTracing, SampledCall
 
 Metadata = Mapping[str, str | bytes]
@@ -75,11 +74,7 @@ class SharedParts:
     metrics: CallMetrics
     tracing: CallTracing
     limits: CallLimits
-    response_streams: set[asyncio.Task[Any]] = field(default_factory=set)
-    """Tasks of the open response streams."""
-
-    is_ending_streams: bool = False
-    """Whether those tasks are being cancelled because the replica goes away."""
+    response_streams: ResponseStreams
 
 
 class GuardedMethod:
@@ -233,23 +228,10 @@ class GuardedMethod:
         """Send the responses. Closes the handler's generator in this task, whatever happens."""
         if not self._bare.request_streaming:
             request = self._decode(request)
-        task = asyncio.current_task()
-        assert task is not None, "gRPC runs handlers in tasks"
-        streams = self._parts.response_streams
-        streams.add(task)
-        limit = asyncio.timeout(_token_left_s())
-        try:
-            async with limit:
-                await self._send_responses(request, context)
-        except TimeoutError:
-            if not limit.expired():
-                raise
-            # Whoever lost the session would otherwise go on receiving for ever.
-            raise UnauthenticatedError(
-                "TOKEN_EXPIRED", "the access token has expired; refresh it"
-            ) from None
-        finally:
-            streams.discard(task)
+        call = current.get()
+        principal = None if call is None else call.principal
+        async with self._parts.response_streams.open(principal):
+            await self._send_responses(request, context)
 
     async def _send_responses(self, request: Any, context: Context) -> None:
         if not self._is_generator:
@@ -276,32 +258,9 @@ class GuardedMethod:
         """Return what to answer; None where the call has its answer or nobody waits for one."""
         if isinstance(error, ServiceError):
             return describe_service_error(error, call)
-        if isinstance(error, asyncio.CancelledError):
-            return self._describe_cancellation(call)
         if isinstance(error, Exception) and not isinstance(error, grpc.aio.AbortError):
             return describe_fault(error, call)
         return None
-
-    def _describe_cancellation(self, call: Call) -> Failure | None:
-        """Tell the end of a stream by :meth:`CallInterceptor.end_response_streams` from others."""
-        task = asyncio.current_task()
-        if not self._bare.response_streaming or not self._parts.is_ending_streams or task is None:
-            return None
-        task.uncancel()
-        return describe_service_error(
-            UnavailableError(
-                "SHUTTING_DOWN", "this replica is shutting down", retry_after_s=RETRY_AFTER_S
-            ),
-            call,
-        )
-
-
-def _token_left_s() -> float | None:
-    """Return the seconds until the caller's token ends; None for anonymous calls."""
-    call = current.get()
-    if call is None or call.principal is None or math.isinf(call.principal.expire_time):
-        return None
-    return max(0.0, call.principal.expire_time - time())
 
 
 async def _write(response: Any, context: Context) -> None:

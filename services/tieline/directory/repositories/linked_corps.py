@@ -1,7 +1,8 @@
 """Links of corps, and what one side sees of the other's directory.
 
 The queries about departments and members are the only ones that read a corp's rows for somebody of
-another one. Each takes the share that the other one gave, and nothing without it.
+another one. Each takes the departments that the other one shares and the viewer that everybody
+outside of it is to its own rules, and shows nothing beyond both.
 """
 
 from collections.abc import Collection
@@ -14,6 +15,8 @@ from tieline.directory.linked_corps import (
     Share,
     ShareScope,
 )
+from tieline.directory.repositories.viewers import member_filter
+from tieline.directory.visibility import Viewer
 
 
 async def upsert_link(connection: Connection, corp_id: str, link: LinkedCorp) -> None:
@@ -151,13 +154,15 @@ async def list_member_ids(
     connection: Connection,
     linked_corp_id: str,
     department_ids: Collection[int],
+    viewer: Viewer,
     *,
     after: str,
     limit: int,
 ) -> list[str]:
-    """Return who is in any of the departments and has not left, by user id."""
+    """Return who is in any of the departments, has not left and is not hidden, by user id."""
+    condition, parameters = member_filter(viewer, 5, "members")
     records = await connection.fetch(
-        """
+        f"""
         SELECT DISTINCT member_departments.user_id
           FROM directory.member_departments
           JOIN directory.members USING (corp_id, user_id)
@@ -165,13 +170,15 @@ async def list_member_ids(
            AND member_departments.department_id = ANY($2::bigint[])
            AND user_id > $3
            AND members.state <> 'left'
+           AND {condition}
          ORDER BY user_id
          LIMIT $4
-        """,
+        """,  # noqa: S608 -- the condition is the code's
         linked_corp_id,
         list(department_ids),
         after,
         limit,
+        *parameters,
     )
     return [record["user_id"] for record in records]
 
@@ -180,11 +187,13 @@ async def find_members(
     connection: Connection,
     linked_corp_id: str,
     department_ids: Collection[int],
+    viewer: Viewer,
     user_ids: Collection[str],
 ) -> dict[str, LinkedMember]:
-    """Return those of the members who are in any of the departments, by user id."""
+    """Return those of the members who are in any of the departments and seen, by user id."""
+    condition, parameters = member_filter(viewer, 4, "members")
     records = await connection.fetch(
-        """
+        f"""
         SELECT user_id, name, alias, position, avatar_media_id, mobile, email,
                ARRAY(SELECT department_id
                        FROM directory.member_departments AS at
@@ -192,11 +201,12 @@ async def find_members(
                         AND at.department_id = ANY($2::bigint[])
                       ORDER BY department_id) AS department_ids
           FROM directory.members
-         WHERE corp_id = $1 AND user_id = ANY($3::text[]) AND state <> 'left'
-        """,
+         WHERE corp_id = $1 AND user_id = ANY($3::text[]) AND state <> 'left' AND {condition}
+        """,  # noqa: S608 -- the condition is the code's
         linked_corp_id,
         list(department_ids),
         list(user_ids),
+        *parameters,
     )
     members = [LinkedMember(*record) for record in records]
     return {member.user_id: member for member in members if member.department_ids}

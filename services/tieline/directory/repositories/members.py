@@ -261,3 +261,26 @@ def _to_member(*columns: Any) -> Member:
     departments = zip(department_ids, orders, are_leader, strict=True)
     values.append(tuple(MemberDepartment(*at) for at in departments))
     return Member(*values)
+
+
+async def find_by_contact(
+    connection: Connection, corp_id: str, *, mobile: str, email: str
+) -> list[str]:
+    """Return who has the number, or the address, and is neither disabled nor gone."""
+    records = await connection.fetch(
+        """
+        SELECT user_id
+          FROM directory.members
+         WHERE corp_id = $1 AND mobile = $2 AND mobile <> ''
+           AND state IN ('invited', 'active')
+         UNION
+        SELECT user_id
+          FROM directory.members
+         WHERE corp_id = $1 AND lower(email) = lower($3) AND email <> ''
+           AND state IN ('invited', 'active')
+        """,
+        corp_id,
+        mobile,
+        email,
+    )
+    return [record["user_id"] for record in records]

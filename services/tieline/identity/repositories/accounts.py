@@ -1,5 +1,6 @@
 """Who signs in by password: members, and those who run the deployment."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tieline.chassis.postgres import Connection
@@ -12,19 +13,30 @@ class Account:
     role: str
     display_name: str
     password_hash: str | None
+    state: str
+    """``active``, ``disabled`` or ``left``."""
+
+    @property
+    def is_active(self) -> bool:
+        """Whether the member may sign in."""
+        return self.state == "active"
 
 
 async def set_password(
     connection: Connection, corp_id: str, user_id: str, password_hash: str
 ) -> Account:
-    """Give the account a new password and create it where it is missing; return it."""
+    """Give the account a new password and create it where it is missing; return it.
+
+    One whose member had left is active again: only a member of today has a way to a new password.
+    """
     row = await connection.fetchrow(
         """
         INSERT INTO identity.accounts (corp_id, user_id, role, password_hash)
         VALUES ($1, $2, 'member', $3)
         ON CONFLICT ON CONSTRAINT accounts_pkey
-        DO UPDATE SET password_hash = excluded.password_hash
-        RETURNING role, display_name, password_hash
+        DO UPDATE SET password_hash = excluded.password_hash,
+                      state = CASE accounts.state WHEN 'left' THEN 'active' ELSE accounts.state END
+        RETURNING role, display_name, password_hash, state
         """,
         corp_id,
         user_id,
@@ -38,7 +50,7 @@ async def find_account(connection: Connection, corp_id: str, user_id: str) -> Ac
     """Return the member's account, or None."""
     row = await connection.fetchrow(
         """
-        SELECT role, display_name, password_hash
+        SELECT role, display_name, password_hash, state
           FROM identity.accounts
          WHERE corp_id = $1 AND user_id = $2
         """,
@@ -52,7 +64,7 @@ async def lock_account(connection: Connection, corp_id: str, user_id: str) -> Ac
     """Return the account, or None; no password is changed until the transaction ends."""
     row = await connection.fetchrow(
         """
-        SELECT role, display_name, password_hash
+        SELECT role, display_name, password_hash, state
           FROM identity.accounts
          WHERE corp_id = $1 AND user_id = $2
            FOR SHARE
@@ -81,6 +93,84 @@ async def has_account(connection: Connection, corp_id: str, user_id: str) -> boo
             user_id,
         )
     )
+
+
+async def activate_account(
+    connection: Connection, corp_id: str, user_id: str
+) -> tuple[Account, bool]:
+    """Return the account of somebody whom the directory names as a member; lock it as lock does.
+
+    It is made where it is missing, and active again where its member had left: then True.
+    """
+    activated = await connection.fetchval(
+        """
+        INSERT INTO identity.accounts (corp_id, user_id, role)
+        VALUES ($1, $2, 'member')
+        ON CONFLICT ON CONSTRAINT accounts_pkey
+        DO UPDATE SET state = 'active' WHERE accounts.state = 'left'
+        RETURNING true
+        """,
+        corp_id,
+        user_id,
+    )
+    account = await lock_account(connection, corp_id, user_id)
+    assert account is not None, "it was there or has been inserted"
+    return account, activated is True
+
+
+async def replace_password_hash(
+    connection: Connection, corp_id: str, user_id: str, old_hash: str, new_hash: str
+) -> None:
+    """Store another hash of the same password; nothing where the password has changed."""
+    await connection.execute(
+        """
+        UPDATE identity.accounts
+           SET password_hash = $4
+         WHERE corp_id = $1 AND user_id = $2 AND password_hash = $3
+        """,
+        corp_id,
+        user_id,
+        old_hash,
+        new_hash,
+    )
+
+
+async def set_states(
+    connection: Connection, corp_id: str, user_ids: Sequence[str], state: str
+) -> None:
+    """Put the accounts into a state, in the order of their ids; missing ones are made.
+
+    Somebody who is disabled before the first sign-in must not get in by an invitation.
+    """
+    await connection.execute(
+        """
+        INSERT INTO identity.accounts (corp_id, user_id, role, state)
+        SELECT $1, user_id, 'member', $3
+          FROM unnest($2::text[]) AS member (user_id)
+         ORDER BY user_id COLLATE "C"
+        ON CONFLICT ON CONSTRAINT accounts_pkey DO UPDATE SET state = excluded.state
+        """,
+        corp_id,
+        list(user_ids),
+        state,
+    )
+
+
+async def delete_credentials(connection: Connection, corp_id: str, user_ids: Sequence[str]) -> None:
+    """Take away everything that these members could sign in by."""
+    members = (corp_id, list(user_ids))
+    await connection.execute(
+        "UPDATE identity.accounts SET password_hash = NULL"
+        " WHERE corp_id = $1 AND user_id = ANY($2::text[])",
+        *members,
+    )
+    for statement in (
+        "DELETE FROM identity.invitations WHERE corp_id = $1 AND user_id = ANY($2::text[])",
+        "DELETE FROM identity.second_factors WHERE corp_id = $1 AND user_id = ANY($2::text[])",
+        "DELETE FROM identity.provider_links WHERE corp_id = $1 AND user_id = ANY($2::text[])",
+        "DELETE FROM identity.known_addresses WHERE corp_id = $1 AND user_id = ANY($2::text[])",
+    ):
+        await connection.execute(statement, *members)
 
 
 async def find_platform_password_hash(connection: Connection, name: str) -> str | None:

@@ -6,6 +6,21 @@ from tieline.chassis.postgres import Connection
 # the id, `audit_entries` are kept as long as every other corp's, events and dead letters are on
 # their way to others. A test compares the list with the catalog.
 _DELETE = {
+    "app_secrets": """
+        DELETE FROM identity.app_secrets
+         WHERE (corp_id, secret_id) IN (
+               SELECT corp_id, secret_id FROM identity.app_secrets WHERE corp_id = $1 LIMIT $2)
+    """,
+    "apps": """
+        DELETE FROM identity.apps
+         WHERE (corp_id, agent_id) IN (
+               SELECT corp_id, agent_id FROM identity.apps WHERE corp_id = $1 LIMIT $2)
+    """,
+    "app_numbers": """
+        DELETE FROM identity.app_numbers
+         WHERE corp_id IN (
+               SELECT corp_id FROM identity.app_numbers WHERE corp_id = $1 LIMIT $2)
+    """,
     "sessions": """
         DELETE FROM identity.sessions
          WHERE (corp_id, session_id) IN (
@@ -21,6 +36,65 @@ _DELETE = {
          WHERE (corp_id, user_id, role) IN (
                SELECT corp_id, user_id, role FROM identity.role_grants
                 WHERE corp_id = $1 LIMIT $2)
+    """,
+    "provider_links": """
+        DELETE FROM identity.provider_links
+         WHERE (corp_id, provider_id, subject) IN (
+               SELECT corp_id, provider_id, subject FROM identity.provider_links
+                WHERE corp_id = $1 LIMIT $2)
+    """,
+    "provider_flows": """
+        DELETE FROM identity.provider_flows
+         WHERE (corp_id, state_hash) IN (
+               SELECT corp_id, state_hash FROM identity.provider_flows
+                WHERE corp_id = $1 LIMIT $2)
+    """,
+    "sign_in_providers": """
+        DELETE FROM identity.sign_in_providers
+         WHERE (corp_id, provider_id) IN (
+               SELECT corp_id, provider_id FROM identity.sign_in_providers
+                WHERE corp_id = $1 LIMIT $2)
+    """,
+    "sign_in_policies": """
+        DELETE FROM identity.sign_in_policies
+         WHERE corp_id IN (
+               SELECT corp_id FROM identity.sign_in_policies
+                WHERE corp_id = $1 LIMIT $2)
+    """,
+    "recovery_codes": """
+        DELETE FROM identity.recovery_codes
+         WHERE (corp_id, user_id, code_hash) IN (
+               SELECT corp_id, user_id, code_hash FROM identity.recovery_codes
+                WHERE corp_id = $1 LIMIT $2)
+    """,
+    "second_factors": """
+        DELETE FROM identity.second_factors
+         WHERE (corp_id, user_id) IN (
+               SELECT corp_id, user_id FROM identity.second_factors
+                WHERE corp_id = $1 LIMIT $2)
+    """,
+    "known_addresses": """
+        DELETE FROM identity.known_addresses
+         WHERE (corp_id, user_id, address_key) IN (
+               SELECT corp_id, user_id, address_key FROM identity.known_addresses
+                WHERE corp_id = $1 LIMIT $2)
+    """,
+    "sign_in_tallies": """
+        DELETE FROM identity.sign_in_tallies
+         WHERE (corp_id, tally_key) IN (
+               SELECT corp_id, tally_key FROM identity.sign_in_tallies
+                WHERE corp_id = $1 LIMIT $2)
+    """,
+    "one_time_codes": """
+        DELETE FROM identity.one_time_codes
+         WHERE (corp_id, code_id) IN (
+               SELECT corp_id, code_id FROM identity.one_time_codes
+                WHERE corp_id = $1 LIMIT $2)
+    """,
+    "qr_sign_ins": """
+        DELETE FROM identity.qr_sign_ins
+         WHERE qr_id IN (
+               SELECT qr_id FROM identity.qr_sign_ins WHERE corp_id = $1 LIMIT $2)
     """,
     "accounts": """
         DELETE FROM identity.accounts

@@ -73,6 +73,30 @@ async def upsert_customer(
     return customer_id
 
 
+async def upsert_contact_customer(
+    connection: Connection, new_customer_id: str, contact: str, display_name: str, first_name: str
+) -> tuple[str, str]:
+    """Return id and name of the customer with this number or address, made the first time.
+
+    An empty ``display_name`` keeps the name; a new customer is then called ``first_name``.
+    """
+    row = await connection.fetchrow(
+        """
+        INSERT INTO identity.customers (customer_id, subject, display_name)
+        VALUES ($1, $2, coalesce(nullif($3, ''), $4))
+        ON CONFLICT (subject) WHERE channel_id IS NULL
+        DO UPDATE SET display_name = coalesce(nullif($3, ''), customers.display_name)
+        RETURNING customer_id, display_name
+        """,
+        new_customer_id,
+        contact,
+        display_name,
+        first_name,
+    )
+    assert row is not None, "an upsert gives the row"
+    return row["customer_id"], row["display_name"]
+
+
 async def find_customer_name(connection: Connection, customer_id: str) -> str | None:
     """Return the customer's display name, or None."""
     display_name: str | None = await connection.fetchval(

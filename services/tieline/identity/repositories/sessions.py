@@ -2,10 +2,12 @@
 
 import datetime as dt
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tieline.chassis.postgres import Connection, Record
 from tieline.chassis.principals import Principal, PrincipalKind
+from tieline.identity.devices import Device
 from tieline.identity.refresh_tokens import RefreshState
 
 
@@ -19,15 +21,44 @@ class Session:
     refresh: RefreshState
 
 
+@dataclass(frozen=True, slots=True)
+class SessionLimits:
+    """How long sessions last."""
+
+    refresh_lifetime: dt.timedelta
+    """From each refresh to the next."""
+
+    max_age: dt.timedelta
+    """From the sign-in, however often it is refreshed."""
+
+
+@dataclass(frozen=True, slots=True)
+class SignedInSession:
+    """A session as its owner sees it."""
+
+    session_id: uuid.UUID
+    device: Device
+    address: str
+    create_time: dt.datetime
+    refresh_time: dt.datetime
+    expire_time: dt.datetime
+
+
 async def insert_session(
-    connection: Connection, principal: Principal, seed_hash: bytes, lifetime: dt.timedelta
+    connection: Connection,
+    principal: Principal,
+    seed_hash: bytes,
+    limits: SessionLimits,
+    device: Device,
+    address: str,
 ) -> dt.datetime:
     """Insert the principal's new session; return when its first refresh token ends."""
     expire_time = await connection.fetchval(
         """
         INSERT INTO identity.sessions
-               (corp_id, session_id, principal_kind, principal_id, seed_hash, expire_time)
-        VALUES ($1, $2, $3, $4, $5, now() + $6::interval)
+               (corp_id, session_id, principal_kind, principal_id, seed_hash, expire_time,
+                device_name, device_platform, address)
+        VALUES ($1, $2, $3, $4, $5, now() + $6::interval, $7, $8, $9)
         RETURNING expire_time
         """,
         principal.corp_id,
@@ -35,14 +66,17 @@ async def insert_session(
         principal.kind.value,
         principal.id,
         seed_hash,
-        lifetime,
+        min(limits.refresh_lifetime, limits.max_age),
+        device.name,
+        device.platform,
+        address,
     )
     assert isinstance(expire_time, dt.datetime), "INSERT … RETURNING gives the row"
     return expire_time
 
 
 async def lock_session(
-    connection: Connection, corp_id: str, session_id: uuid.UUID
+    connection: Connection, corp_id: str, session_id: uuid.UUID, max_age: dt.timedelta
 ) -> Session | None:
     """Lock the session until the transaction ends; return it, or None.
 
@@ -51,19 +85,25 @@ async def lock_session(
     row = await connection.fetchrow(
         """
         SELECT principal_kind, principal_id, seed_hash, refresh_generation, refresh_time,
-               expire_time, end_time, create_time, clock_timestamp() AS now
+               least(expire_time, create_time + $3::interval) AS expire_time, end_time,
+               create_time, clock_timestamp() AS now
           FROM identity.sessions
          WHERE corp_id = $1 AND session_id = $2
            FOR UPDATE
         """,
         corp_id,
         session_id,
+        max_age,
     )
     return None if row is None else _to_session(row)
 
 
 async def advance_session(
-    connection: Connection, corp_id: str, session_id: uuid.UUID, lifetime: dt.timedelta
+    connection: Connection,
+    corp_id: str,
+    session_id: uuid.UUID,
+    limits: SessionLimits,
+    address: str,
 ) -> dt.datetime:
     """Issue the session's next refresh token; return when it ends. The session is locked."""
     expire_time = await connection.fetchval(
@@ -71,43 +111,152 @@ async def advance_session(
         UPDATE identity.sessions
            SET refresh_generation = refresh_generation + 1,
                refresh_time = clock_timestamp(),
-               expire_time = clock_timestamp() + $3::interval
+               expire_time = least(clock_timestamp() + $3::interval, create_time + $4::interval),
+               address = $5
          WHERE corp_id = $1 AND session_id = $2
         RETURNING expire_time
         """,
         corp_id,
         session_id,
-        lifetime,
+        limits.refresh_lifetime,
+        limits.max_age,
+        address,
     )
     assert isinstance(expire_time, dt.datetime), "the locked session is there"
     return expire_time
 
 
-async def end_session(connection: Connection, corp_id: str, session_id: uuid.UUID) -> None:
-    """End the session; it can't be refreshed any more."""
-    await connection.execute(
+async def list_sessions(
+    connection: Connection,
+    corp_id: str,
+    kind: PrincipalKind,
+    principal_id: str,
+    *,
+    before: uuid.UUID | None,
+    maximum_rows: int,
+) -> Sequence[SignedInSession]:
+    """Return sessions that are signed in, the latest first: their ids are ordered by time."""
+    rows = await connection.fetch(
         """
-        UPDATE identity.sessions
-           SET end_time = now()
-         WHERE corp_id = $1 AND session_id = $2 AND end_time IS NULL
+        SELECT session_id, device_name, device_platform, address, create_time, refresh_time,
+               expire_time
+          FROM identity.sessions
+         WHERE corp_id = $1 AND principal_kind = $2 AND principal_id = $3
+           AND end_time IS NULL AND expire_time > now()
+           AND ($4::uuid IS NULL OR session_id < $4)
+           AND create_time >= coalesce(
+               (SELECT session_floor_time FROM identity.corps WHERE corp_id = $1), '-infinity')
+         ORDER BY session_id DESC
+         LIMIT $5
+        """,
+        corp_id,
+        kind.value,
+        principal_id,
+        before,
+        maximum_rows,
+    )
+    return [
+        SignedInSession(
+            session_id=row["session_id"],
+            device=Device(row["device_name"], row["device_platform"]),
+            address=row["address"],
+            create_time=row["create_time"],
+            refresh_time=row["refresh_time"],
+            expire_time=row["expire_time"],
+        )
+        for row in rows
+    ]
+
+
+async def find_owner(
+    connection: Connection, corp_id: str, session_id: uuid.UUID
+) -> tuple[PrincipalKind, str] | None:
+    """Return whose session this is, or None."""
+    row = await connection.fetchrow(
+        """
+        SELECT principal_kind, principal_id
+          FROM identity.sessions
+         WHERE corp_id = $1 AND session_id = $2
         """,
         corp_id,
         session_id,
     )
+    return None if row is None else (PrincipalKind(row["principal_kind"]), row["principal_id"])
 
 
-async def end_member_sessions(connection: Connection, corp_id: str, user_id: str) -> None:
-    """End every session of the member."""
+async def end_session(connection: Connection, corp_id: str, session_id: uuid.UUID) -> bool:
+    """End the session; it can't be refreshed any more. False if it was over before."""
+    ended = await connection.fetchval(
+        """
+        UPDATE identity.sessions
+           SET end_time = now()
+         WHERE corp_id = $1 AND session_id = $2 AND end_time IS NULL
+        RETURNING true
+        """,
+        corp_id,
+        session_id,
+    )
+    return ended is True
+
+
+async def end_sessions_of(
+    connection: Connection,
+    corp_id: str,
+    kind: PrincipalKind,
+    principal_id: str,
+    *,
+    keep: uuid.UUID | None = None,
+) -> int:
+    """End every session of the party but the one to keep; return how many were ended."""
+    status = await connection.execute(
+        """
+        UPDATE identity.sessions
+           SET end_time = now()
+         WHERE corp_id = $1 AND principal_kind = $2 AND principal_id = $3
+           AND end_time IS NULL AND expire_time > now()
+           AND ($4::uuid IS NULL OR session_id <> $4)
+        """,
+        corp_id,
+        kind.value,
+        principal_id,
+        keep,
+    )
+    return int(status.rpartition(" ")[2])
+
+
+async def end_other_member_sessions(
+    connection: Connection, corp_id: str, user_id: str, session_id: uuid.UUID
+) -> None:
+    """End every session of the member but one."""
     await connection.execute(
         """
         UPDATE identity.sessions
            SET end_time = now()
          WHERE corp_id = $1 AND principal_kind = 'member' AND principal_id = $2
-           AND end_time IS NULL
+           AND session_id <> $3 AND end_time IS NULL
         """,
         corp_id,
         user_id,
+        session_id,
     )
+
+
+async def is_younger(
+    connection: Connection, corp_id: str, session_id: uuid.UUID, age: dt.timedelta
+) -> bool:
+    """Tell whether the session is open and began less than ``age`` ago."""
+    younger = await connection.fetchval(
+        """
+        SELECT true
+          FROM identity.sessions
+         WHERE corp_id = $1 AND session_id = $2 AND end_time IS NULL
+           AND create_time > now() - $3::interval
+        """,
+        corp_id,
+        session_id,
+        age,
+    )
+    return younger is True
 
 
 async def delete_over(connection: Connection, *, maximum_rows: int) -> int:

@@ -41,7 +41,9 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_TOKEN_INVALID: _ErrorReason.ValueType  # 5
     """UNAUTHENTICATED: the token is malformed, its signature is wrong or its key is unknown."""
     ERROR_REASON_TOKEN_EXPIRED: _ErrorReason.ValueType  # 6
-    """UNAUTHENTICATED: the token's time is over; refresh the session."""
+    """UNAUTHENTICATED: the token's time is over, or it was taken back before: its session ended, or
+    what its holder may do has changed. Refresh the session; an app gets a new token.
+    """
     ERROR_REASON_CALLER_NOT_ALLOWED: _ErrorReason.ValueType  # 7
     """PERMISSION_DENIED: the caller's kind or role may not call this method. Metadata: `method`."""
     ERROR_REASON_CORP_NOT_FOUND: _ErrorReason.ValueType  # 8
@@ -93,7 +95,9 @@ ERROR_REASON_TOKEN_MISSING: ErrorReason.ValueType  # 4
 ERROR_REASON_TOKEN_INVALID: ErrorReason.ValueType  # 5
 """UNAUTHENTICATED: the token is malformed, its signature is wrong or its key is unknown."""
 ERROR_REASON_TOKEN_EXPIRED: ErrorReason.ValueType  # 6
-"""UNAUTHENTICATED: the token's time is over; refresh the session."""
+"""UNAUTHENTICATED: the token's time is over, or it was taken back before: its session ended, or
+what its holder may do has changed. Refresh the session; an app gets a new token.
+"""
 ERROR_REASON_CALLER_NOT_ALLOWED: ErrorReason.ValueType  # 7
 """PERMISSION_DENIED: the caller's kind or role may not call this method. Metadata: `method`."""
 ERROR_REASON_CORP_NOT_FOUND: ErrorReason.ValueType  # 8

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n1tieline/api/directory/v1/directory_requests.proto\x12\x18tieline.api.directory.v1\">\n\x19\x46indMissingMembersRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x10\n\x08user_ids\x18\x02 \x03(\t\"6\n\x1a\x46indMissingMembersResponse\x12\x18\n\x10missing_user_ids\x18\x01 \x03(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n1tieline/api/directory/v1/directory_requests.proto\x12\x18tieline.api.directory.v1\">\n\x19\x46indMissingMembersRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x10\n\x08user_ids\x18\x02 \x03(\t\"6\n\x1a\x46indMissingMembersResponse\x12\x18\n\x10missing_user_ids\x18\x01 \x03(\t\"M\n\x1b\x46indMembersByContactRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x0e\n\x06mobile\x18\x02 \x01(\t\x12\r\n\x05\x65mail\x18\x03 \x01(\t\"0\n\x1c\x46indMembersByContactResponse\x12\x10\n\x08user_ids\x18\x01 \x03(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,4 +35,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_FINDMISSINGMEMBERSREQUEST']._serialized_end=141
   _globals['_FINDMISSINGMEMBERSRESPONSE']._serialized_start=143
   _globals['_FINDMISSINGMEMBERSRESPONSE']._serialized_end=197
+  _globals['_FINDMEMBERSBYCONTACTREQUEST']._serialized_start=199
+  _globals['_FINDMEMBERSBYCONTACTREQUEST']._serialized_end=276
+  _globals['_FINDMEMBERSBYCONTACTRESPONSE']._serialized_start=278
+  _globals['_FINDMEMBERSBYCONTACTRESPONSE']._serialized_end=326
 # @@protoc_insertion_point(module_scope)

@@ -69,3 +69,59 @@ class FindMissingMembersResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___FindMissingMembersResponse: _TypeAlias = FindMissingMembersResponse  # noqa: Y015
+
+@_typing.final
+class FindMembersByContactRequest(_message.Message):
+    """Request of `find_members_by_contact`: who of the corp has this mobile number or e-mail address.
+    Exactly one of the two is given.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CORP_ID_FIELD_NUMBER: _builtins.int
+    MOBILE_FIELD_NUMBER: _builtins.int
+    EMAIL_FIELD_NUMBER: _builtins.int
+    corp_id: _builtins.str
+    """The corp."""
+    mobile: _builtins.str
+    """As in Member.mobile."""
+    email: _builtins.str
+    """As in Member.email; compared without regard to case."""
+    def __init__(
+        self,
+        *,
+        corp_id: _builtins.str = ...,
+        mobile: _builtins.str = ...,
+        email: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["corp_id", b"corp_id", "email", b"email", "mobile", b"mobile"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FindMembersByContactRequest: _TypeAlias = FindMembersByContactRequest  # noqa: Y015
+
+@_typing.final
+class FindMembersByContactResponse(_message.Message):
+    """Response of `find_members_by_contact`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    USER_IDS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def user_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """User ids of the members with it who are neither disabled nor gone: none or one."""
+
+    def __init__(
+        self,
+        *,
+        user_ids: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["user_ids", b"user_ids"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FindMembersByContactResponse: _TypeAlias = FindMembersByContactResponse  # noqa: Y015

@@ -30,8 +30,9 @@ class LinkedCorpServiceStub:
 
     Links are made by identity's CorpLinkService, which also tells the names of the corps; a change
     of one counts here within moments. Everybody of a corp may look, customers may not. Members who
-    left are not shown, nor is what lies outside of the shared departments: where a member is in
-    others too, or what is above a shared department.
+    left are not shown, nor what lies outside of the shared departments (where a member is in others
+    too, what is above a shared department), nor whom and what the linked corp hides from everybody by
+    its visibility rules.
     """
 
     def __init__(self, channel):
@@ -67,8 +68,9 @@ class LinkedCorpServiceServicer:
 
     Links are made by identity's CorpLinkService, which also tells the names of the corps; a change
     of one counts here within moments. Everybody of a corp may look, customers may not. Members who
-    left are not shown, nor is what lies outside of the shared departments: where a member is in
-    others too, or what is above a shared department.
+    left are not shown, nor what lies outside of the shared departments (where a member is in others
+    too, what is above a shared department), nor whom and what the linked corp hides from everybody by
+    its visibility rules.
     """
 
     def ListLinkedCorps(self, request, context):
@@ -145,8 +147,9 @@ class LinkedCorpService:
 
     Links are made by identity's CorpLinkService, which also tells the names of the corps; a change
     of one counts here within moments. Everybody of a corp may look, customers may not. Members who
-    left are not shown, nor is what lies outside of the shared departments: where a member is in
-    others too, or what is above a shared department.
+    left are not shown, nor what lies outside of the shared departments (where a member is in others
+    too, what is above a shared department), nor whom and what the linked corp hides from everybody by
+    its visibility rules.
     """
 
     @staticmethod

@@ -17,8 +17,9 @@ class LinkedCorpServiceStub:
 
     Links are made by identity's CorpLinkService, which also tells the names of the corps; a change
     of one counts here within moments. Everybody of a corp may look, customers may not. Members who
-    left are not shown, nor is what lies outside of the shared departments: where a member is in
-    others too, or what is above a shared department.
+    left are not shown, nor what lies outside of the shared departments (where a member is in others
+    too, what is above a shared department), nor whom and what the linked corp hides from everybody by
+    its visibility rules.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -50,8 +51,9 @@ class LinkedCorpServiceServicer(metaclass=_abc_1.ABCMeta):
 
     Links are made by identity's CorpLinkService, which also tells the names of the corps; a change
     of one counts here within moments. Everybody of a corp may look, customers may not. Members who
-    left are not shown, nor is what lies outside of the shared departments: where a member is in
-    others too, or what is above a shared department.
+    left are not shown, nor what lies outside of the shared departments (where a member is in others
+    too, what is above a shared department), nor whom and what the linked corp hides from everybody by
+    its visibility rules.
     """
 
     @_abc_1.abstractmethod

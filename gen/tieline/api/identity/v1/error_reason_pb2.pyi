@@ -32,6 +32,14 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """NOT_FOUND: a user id is not in the directory. Metadata: `userId`."""
     ERROR_REASON_SIGN_INS_EXHAUSTED: _ErrorReason.ValueType  # 4
     """RESOURCE_EXHAUSTED with RetryInfo: too many passwords are waiting to be checked."""
+    ERROR_REASON_SESSION_NOT_FOUND: _ErrorReason.ValueType  # 50
+    """NOT_FOUND: there is no such session, or it is somebody else's. Metadata: `sessionId`."""
+    ERROR_REASON_APP_NOT_FOUND: _ErrorReason.ValueType  # 51
+    """NOT_FOUND: the corp has no such app. Metadata: `agentId`."""
+    ERROR_REASON_APPS_EXHAUSTED: _ErrorReason.ValueType  # 52
+    """RESOURCE_EXHAUSTED: the corp has 300 apps."""
+    ERROR_REASON_TOO_MANY_FAILURES: _ErrorReason.ValueType  # 53
+    """RESOURCE_EXHAUSTED with RetryInfo: too many wrong secrets came from this address."""
     ERROR_REASON_CORP_NOT_ACTIVE: _ErrorReason.ValueType  # 10
     """PERMISSION_DENIED: the corp is suspended or is being deleted; nobody of it can sign in.
     Metadata: `corpId`, `state`.
@@ -64,6 +72,42 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """FAILED_PRECONDITION: the corp has as many administrators and auditors as it may have.
     Metadata: `limit`.
     """
+    ERROR_REASON_SIGN_IN_LOCKED: _ErrorReason.ValueType  # 30
+    """RESOURCE_EXHAUSTED with RetryInfo: too many failed attempts at this account from this address,
+    from elsewhere, or from this address at others. Said to right and wrong credentials alike.
+    """
+    ERROR_REASON_CODES_EXHAUSTED: _ErrorReason.ValueType  # 31
+    """RESOURCE_EXHAUSTED with RetryInfo: this receiver, or this address, asked for too many one-time
+    codes.
+    """
+    ERROR_REASON_CODE_SENDER_OFF: _ErrorReason.ValueType  # 32
+    """FAILED_PRECONDITION: this deployment sends no one-time codes; its administrators set
+    TIELINE_CODE_SENDER.
+    """
+    ERROR_REASON_CHALLENGE_ENDED: _ErrorReason.ValueType  # 33
+    """UNAUTHENTICATED: the second factor's challenge is over, or was not made here. Sign in again."""
+    ERROR_REASON_SECOND_FACTOR_NOT_FOUND: _ErrorReason.ValueType  # 34
+    """NOT_FOUND: the member has no second factor, or none that waits to be confirmed."""
+    ERROR_REASON_SECOND_FACTOR_EXISTS: _ErrorReason.ValueType  # 35
+    """FAILED_PRECONDITION: there is a second factor already; disable it first."""
+    ERROR_REASON_SECOND_FACTOR_REQUIRED: _ErrorReason.ValueType  # 36
+    """FAILED_PRECONDITION: the corp requires a second factor of this member."""
+    ERROR_REASON_PROVIDER_NOT_FOUND: _ErrorReason.ValueType  # 37
+    """NOT_FOUND: no such sign-in provider in the corp."""
+    ERROR_REASON_PROVIDER_UNAVAILABLE: _ErrorReason.ValueType  # 38
+    """UNAVAILABLE with RetryInfo: the sign-in provider does not answer, or not as OpenID Connect
+    says. Metadata: `issuer`.
+    """
+    ERROR_REASON_QR_NOT_FOUND: _ErrorReason.ValueType  # 39
+    """NOT_FOUND: the QR code is over, was scanned by somebody else, or never was."""
+    ERROR_REASON_QR_SIGN_INS_EXHAUSTED: _ErrorReason.ValueType  # 40
+    """RESOURCE_EXHAUSTED with RetryInfo: too many devices wait for their QR codes to be scanned."""
+    ERROR_REASON_TOO_MANY_PROVIDERS: _ErrorReason.ValueType  # 41
+    """FAILED_PRECONDITION: the corp has as many sign-in providers as it may have. Metadata: `limit`."""
+    ERROR_REASON_SESSION_NOT_FRESH: _ErrorReason.ValueType  # 42
+    """UNAUTHENTICATED: this needs the old password, or a session that began less than 10 minutes
+    ago. Sign in again.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Machine-readable reasons. ErrorInfo.reason is the value's name without `ERROR_REASON_`."""
@@ -78,6 +122,14 @@ ERROR_REASON_USER_NOT_FOUND: ErrorReason.ValueType  # 3
 """NOT_FOUND: a user id is not in the directory. Metadata: `userId`."""
 ERROR_REASON_SIGN_INS_EXHAUSTED: ErrorReason.ValueType  # 4
 """RESOURCE_EXHAUSTED with RetryInfo: too many passwords are waiting to be checked."""
+ERROR_REASON_SESSION_NOT_FOUND: ErrorReason.ValueType  # 50
+"""NOT_FOUND: there is no such session, or it is somebody else's. Metadata: `sessionId`."""
+ERROR_REASON_APP_NOT_FOUND: ErrorReason.ValueType  # 51
+"""NOT_FOUND: the corp has no such app. Metadata: `agentId`."""
+ERROR_REASON_APPS_EXHAUSTED: ErrorReason.ValueType  # 52
+"""RESOURCE_EXHAUSTED: the corp has 300 apps."""
+ERROR_REASON_TOO_MANY_FAILURES: ErrorReason.ValueType  # 53
+"""RESOURCE_EXHAUSTED with RetryInfo: too many wrong secrets came from this address."""
 ERROR_REASON_CORP_NOT_ACTIVE: ErrorReason.ValueType  # 10
 """PERMISSION_DENIED: the corp is suspended or is being deleted; nobody of it can sign in.
 Metadata: `corpId`, `state`.
@@ -109,5 +161,41 @@ ERROR_REASON_ROLE_GRANT_NOT_FOUND: ErrorReason.ValueType  # 20
 ERROR_REASON_ROLE_GRANTS_EXHAUSTED: ErrorReason.ValueType  # 21
 """FAILED_PRECONDITION: the corp has as many administrators and auditors as it may have.
 Metadata: `limit`.
+"""
+ERROR_REASON_SIGN_IN_LOCKED: ErrorReason.ValueType  # 30
+"""RESOURCE_EXHAUSTED with RetryInfo: too many failed attempts at this account from this address,
+from elsewhere, or from this address at others. Said to right and wrong credentials alike.
+"""
+ERROR_REASON_CODES_EXHAUSTED: ErrorReason.ValueType  # 31
+"""RESOURCE_EXHAUSTED with RetryInfo: this receiver, or this address, asked for too many one-time
+codes.
+"""
+ERROR_REASON_CODE_SENDER_OFF: ErrorReason.ValueType  # 32
+"""FAILED_PRECONDITION: this deployment sends no one-time codes; its administrators set
+TIELINE_CODE_SENDER.
+"""
+ERROR_REASON_CHALLENGE_ENDED: ErrorReason.ValueType  # 33
+"""UNAUTHENTICATED: the second factor's challenge is over, or was not made here. Sign in again."""
+ERROR_REASON_SECOND_FACTOR_NOT_FOUND: ErrorReason.ValueType  # 34
+"""NOT_FOUND: the member has no second factor, or none that waits to be confirmed."""
+ERROR_REASON_SECOND_FACTOR_EXISTS: ErrorReason.ValueType  # 35
+"""FAILED_PRECONDITION: there is a second factor already; disable it first."""
+ERROR_REASON_SECOND_FACTOR_REQUIRED: ErrorReason.ValueType  # 36
+"""FAILED_PRECONDITION: the corp requires a second factor of this member."""
+ERROR_REASON_PROVIDER_NOT_FOUND: ErrorReason.ValueType  # 37
+"""NOT_FOUND: no such sign-in provider in the corp."""
+ERROR_REASON_PROVIDER_UNAVAILABLE: ErrorReason.ValueType  # 38
+"""UNAVAILABLE with RetryInfo: the sign-in provider does not answer, or not as OpenID Connect
+says. Metadata: `issuer`.
+"""
+ERROR_REASON_QR_NOT_FOUND: ErrorReason.ValueType  # 39
+"""NOT_FOUND: the QR code is over, was scanned by somebody else, or never was."""
+ERROR_REASON_QR_SIGN_INS_EXHAUSTED: ErrorReason.ValueType  # 40
+"""RESOURCE_EXHAUSTED with RetryInfo: too many devices wait for their QR codes to be scanned."""
+ERROR_REASON_TOO_MANY_PROVIDERS: ErrorReason.ValueType  # 41
+"""FAILED_PRECONDITION: the corp has as many sign-in providers as it may have. Metadata: `limit`."""
+ERROR_REASON_SESSION_NOT_FRESH: ErrorReason.ValueType  # 42
+"""UNAUTHENTICATED: this needs the old password, or a session that began less than 10 minutes
+ago. Sign in again.
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

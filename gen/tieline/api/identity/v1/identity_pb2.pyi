@@ -9,6 +9,7 @@ from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from tieline.api.common.v1 import principal_pb2 as _principal_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -481,6 +482,52 @@ class CorpCreated(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CorpCreated: _TypeAlias = CorpCreated  # noqa: Y015
+
+@_typing.final
+class TokensRevoked(_message.Message):
+    """Event `tieline.identity.v1.tokens_revoked`: access tokens that were issued before a time are void
+    from now on. Their sessions may go on: a refresh gives a token that is good again.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVENT_ID_FIELD_NUMBER: _builtins.int
+    CORP_ID_FIELD_NUMBER: _builtins.int
+    SESSION_ID_FIELD_NUMBER: _builtins.int
+    PRINCIPAL_FIELD_NUMBER: _builtins.int
+    ISSUE_TIME_LIMIT_FIELD_NUMBER: _builtins.int
+    event_id: _builtins.str
+    """UUIDv7; the same when the event is delivered again."""
+    corp_id: _builtins.str
+    """The corp of the tokens; empty for those of customers and platform administrators."""
+    session_id: _builtins.str
+    """One session's; of an app those given for one secret."""
+    @_builtins.property
+    def principal(self) -> _principal_pb2.PrincipalRef:
+        """One party's, of any kind: all of its sessions."""
+
+    @_builtins.property
+    def issue_time_limit(self) -> _timestamp_pb2.Timestamp:
+        """Tokens whose `iat` is this or earlier are void."""
+
+    def __init__(
+        self,
+        *,
+        event_id: _builtins.str = ...,
+        corp_id: _builtins.str = ...,
+        session_id: _builtins.str = ...,
+        principal: _principal_pb2.PrincipalRef | None = ...,
+        issue_time_limit: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["holder", b"holder", "issue_time_limit", b"issue_time_limit", "principal", b"principal", "session_id", b"session_id"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["corp_id", b"corp_id", "event_id", b"event_id", "holder", b"holder", "issue_time_limit", b"issue_time_limit", "principal", b"principal", "session_id", b"session_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_holder: _TypeAlias = _typing.Literal["session_id", "principal"]  # noqa: Y015
+    _WhichOneofArgType_holder: _TypeAlias = _typing.Literal["holder", b"holder"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_holder) -> _WhichOneofReturnType_holder | None: ...
+
+Global___TokensRevoked: _TypeAlias = TokensRevoked  # noqa: Y015
 
 @_typing.final
 class CorpUpdated(_message.Message):

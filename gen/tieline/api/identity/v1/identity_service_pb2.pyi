@@ -9,6 +9,8 @@ from google.protobuf import field_mask_pb2 as _field_mask_pb2
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 from tieline.api.identity.v1 import identity_pb2 as _identity_pb2
+from tieline.api.identity.v1 import session_pb2 as _session_pb2
+from tieline.api.identity.v1 import sign_in_pb2 as _sign_in_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -810,6 +812,7 @@ class AcceptInvitationRequest(_message.Message):
     USER_ID_FIELD_NUMBER: _builtins.int
     CODE_FIELD_NUMBER: _builtins.int
     PASSWORD_FIELD_NUMBER: _builtins.int
+    DEVICE_FIELD_NUMBER: _builtins.int
     corp_id: _builtins.str
     """The member's corp."""
     user_id: _builtins.str
@@ -818,6 +821,10 @@ class AcceptInvitationRequest(_message.Message):
     """The invitation's code."""
     password: _builtins.str
     """The new password: 10 to 128 characters."""
+    @_builtins.property
+    def device(self) -> _session_pb2.Device:
+        """What is signed in with; shown by ListSessions."""
+
     def __init__(
         self,
         *,
@@ -825,10 +832,11 @@ class AcceptInvitationRequest(_message.Message):
         user_id: _builtins.str = ...,
         code: _builtins.str = ...,
         password: _builtins.str = ...,
+        device: _session_pb2.Device | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["device", b"device"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "corp_id", b"corp_id", "password", b"password", "user_id", b"user_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "corp_id", b"corp_id", "device", b"device", "password", b"password", "user_id", b"user_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -841,18 +849,26 @@ class AcceptInvitationResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     SESSION_FIELD_NUMBER: _builtins.int
+    SECOND_FACTOR_CHALLENGE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def session(self) -> _identity_pb2.Session:
-        """The new session."""
+        """The new session; absent where a second factor is asked for."""
+
+    @_builtins.property
+    def second_factor_challenge(self) -> _sign_in_pb2.SecondFactorChallenge:
+        """Present instead of the session where a second factor is asked for: go on with
+        SecondFactorService.CompleteSecondFactor.
+        """
 
     def __init__(
         self,
         *,
         session: _identity_pb2.Session | None = ...,
+        second_factor_challenge: _sign_in_pb2.SecondFactorChallenge | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["session", b"session"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["second_factor_challenge", b"second_factor_challenge", "session", b"session"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["session", b"session"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["second_factor_challenge", b"second_factor_challenge", "session", b"session"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -867,22 +883,28 @@ class SignInMemberRequest(_message.Message):
     CORP_ID_FIELD_NUMBER: _builtins.int
     USER_ID_FIELD_NUMBER: _builtins.int
     PASSWORD_FIELD_NUMBER: _builtins.int
+    DEVICE_FIELD_NUMBER: _builtins.int
     corp_id: _builtins.str
     """The member's corp."""
     user_id: _builtins.str
     """The member."""
     password: _builtins.str
     """At most 128 characters."""
+    @_builtins.property
+    def device(self) -> _session_pb2.Device:
+        """What is signed in with; shown by ListSessions."""
+
     def __init__(
         self,
         *,
         corp_id: _builtins.str = ...,
         user_id: _builtins.str = ...,
         password: _builtins.str = ...,
+        device: _session_pb2.Device | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["device", b"device"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["corp_id", b"corp_id", "password", b"password", "user_id", b"user_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["corp_id", b"corp_id", "device", b"device", "password", b"password", "user_id", b"user_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -895,18 +917,26 @@ class SignInMemberResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     SESSION_FIELD_NUMBER: _builtins.int
+    SECOND_FACTOR_CHALLENGE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def session(self) -> _identity_pb2.Session:
-        """The new session."""
+        """The new session; absent where a second factor is asked for."""
+
+    @_builtins.property
+    def second_factor_challenge(self) -> _sign_in_pb2.SecondFactorChallenge:
+        """Present instead of the session where a second factor is asked for: go on with
+        SecondFactorService.CompleteSecondFactor.
+        """
 
     def __init__(
         self,
         *,
         session: _identity_pb2.Session | None = ...,
+        second_factor_challenge: _sign_in_pb2.SecondFactorChallenge | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["session", b"session"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["second_factor_challenge", b"second_factor_challenge", "session", b"session"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["session", b"session"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["second_factor_challenge", b"second_factor_challenge", "session", b"session"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -920,19 +950,25 @@ class SignInPlatformAdministratorRequest(_message.Message):
 
     NAME_FIELD_NUMBER: _builtins.int
     PASSWORD_FIELD_NUMBER: _builtins.int
+    DEVICE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Name of the account, such as `platform`."""
     password: _builtins.str
     """At most 128 characters."""
+    @_builtins.property
+    def device(self) -> _session_pb2.Device:
+        """What is signed in with; shown by ListSessions."""
+
     def __init__(
         self,
         *,
         name: _builtins.str = ...,
         password: _builtins.str = ...,
+        device: _session_pb2.Device | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["device", b"device"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "password", b"password"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["device", b"device", "name", b"name", "password", b"password"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -969,19 +1005,25 @@ class SignInCustomerRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     ASSERTION_FIELD_NUMBER: _builtins.int
+    DEVICE_FIELD_NUMBER: _builtins.int
     assertion: _builtins.str
     """JWT signed with the channel's key (EdDSA): `iss` the channel id, `aud` `tieline`, `sub` the
     person's id at the channel (1 to 128 bytes), `name` what to call the person (1 to 64
     characters), `jti` unique per assertion, `exp` at most 5 minutes ahead.
     """
+    @_builtins.property
+    def device(self) -> _session_pb2.Device:
+        """What is signed in with; shown by ListSessions."""
+
     def __init__(
         self,
         *,
         assertion: _builtins.str = ...,
+        device: _session_pb2.Device | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["device", b"device"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["assertion", b"assertion"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assertion", b"assertion", "device", b"device"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -302,21 +302,25 @@ class IdentityServiceServicer:
         because the answer was lost, signs the member in as SignInMember would.
 
         Errors: UNAUTHENTICATED CREDENTIALS_REJECTED for a wrong or ended code, one that was used with
-        another password, and unknown corps and members alike; PERMISSION_DENIED CORP_NOT_ACTIVE, and the
-        code stays good; INVALID_ARGUMENT INVALID_FIELD for a weak password; RESOURCE_EXHAUSTED
-        SIGN_INS_EXHAUSTED.
+        another password, disabled, unknown corps and members alike; PERMISSION_DENIED CORP_NOT_ACTIVE,
+        and the code stays good; INVALID_ARGUMENT INVALID_FIELD for a weak password; RESOURCE_EXHAUSTED
+        SIGN_INS_EXHAUSTED or SIGN_IN_LOCKED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def SignInMember(self, request, context):
-        """SignInMember opens a session by password.
+        """SignInMember opens a session by password, or asks for the second factor.
 
-        Errors: UNAUTHENTICATED CREDENTIALS_REJECTED for an unknown corp, an unknown member and a wrong
-        password alike, after the same time; PERMISSION_DENIED CORP_NOT_ACTIVE for the right password of
-        a member whose corp is suspended or being deleted; INVALID_ARGUMENT INVALID_FIELD for a password
-        that is too long; RESOURCE_EXHAUSTED SIGN_INS_EXHAUSTED.
+        After five failures in a row at one account from one address the sixth attempt must wait, and
+        each further one twice as long, up to 15 minutes. A stranger's failures do not lock out the
+        member at an address from which the member has signed in before.
+
+        Errors: UNAUTHENTICATED CREDENTIALS_REJECTED for an unknown corp, an unknown or disabled member
+        and a wrong password alike, after the same time; PERMISSION_DENIED CORP_NOT_ACTIVE for the right
+        password of a member whose corp is suspended or being deleted; INVALID_ARGUMENT INVALID_FIELD
+        for a password that is too long; RESOURCE_EXHAUSTED SIGN_IN_LOCKED or SIGN_INS_EXHAUSTED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

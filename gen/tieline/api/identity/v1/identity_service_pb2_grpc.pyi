@@ -121,17 +121,21 @@ class IdentityServiceStub:
     because the answer was lost, signs the member in as SignInMember would.
 
     Errors: UNAUTHENTICATED CREDENTIALS_REJECTED for a wrong or ended code, one that was used with
-    another password, and unknown corps and members alike; PERMISSION_DENIED CORP_NOT_ACTIVE, and the
-    code stays good; INVALID_ARGUMENT INVALID_FIELD for a weak password; RESOURCE_EXHAUSTED
-    SIGN_INS_EXHAUSTED.
+    another password, disabled, unknown corps and members alike; PERMISSION_DENIED CORP_NOT_ACTIVE,
+    and the code stays good; INVALID_ARGUMENT INVALID_FIELD for a weak password; RESOURCE_EXHAUSTED
+    SIGN_INS_EXHAUSTED or SIGN_IN_LOCKED.
     """
     SignInMember: _aio.UnaryUnaryMultiCallable[_identity_service_pb2.SignInMemberRequest, _identity_service_pb2.SignInMemberResponse]
-    """SignInMember opens a session by password.
+    """SignInMember opens a session by password, or asks for the second factor.
 
-    Errors: UNAUTHENTICATED CREDENTIALS_REJECTED for an unknown corp, an unknown member and a wrong
-    password alike, after the same time; PERMISSION_DENIED CORP_NOT_ACTIVE for the right password of
-    a member whose corp is suspended or being deleted; INVALID_ARGUMENT INVALID_FIELD for a password
-    that is too long; RESOURCE_EXHAUSTED SIGN_INS_EXHAUSTED.
+    After five failures in a row at one account from one address the sixth attempt must wait, and
+    each further one twice as long, up to 15 minutes. A stranger's failures do not lock out the
+    member at an address from which the member has signed in before.
+
+    Errors: UNAUTHENTICATED CREDENTIALS_REJECTED for an unknown corp, an unknown or disabled member
+    and a wrong password alike, after the same time; PERMISSION_DENIED CORP_NOT_ACTIVE for the right
+    password of a member whose corp is suspended or being deleted; INVALID_ARGUMENT INVALID_FIELD
+    for a password that is too long; RESOURCE_EXHAUSTED SIGN_IN_LOCKED or SIGN_INS_EXHAUSTED.
     """
     SignInPlatformAdministrator: _aio.UnaryUnaryMultiCallable[_identity_service_pb2.SignInPlatformAdministratorRequest, _identity_service_pb2.SignInPlatformAdministratorResponse]
     """SignInPlatformAdministrator opens a session for somebody who runs the deployment.
@@ -355,9 +359,9 @@ class IdentityServiceServicer(metaclass=_abc_1.ABCMeta):
         because the answer was lost, signs the member in as SignInMember would.
 
         Errors: UNAUTHENTICATED CREDENTIALS_REJECTED for a wrong or ended code, one that was used with
-        another password, and unknown corps and members alike; PERMISSION_DENIED CORP_NOT_ACTIVE, and the
-        code stays good; INVALID_ARGUMENT INVALID_FIELD for a weak password; RESOURCE_EXHAUSTED
-        SIGN_INS_EXHAUSTED.
+        another password, disabled, unknown corps and members alike; PERMISSION_DENIED CORP_NOT_ACTIVE,
+        and the code stays good; INVALID_ARGUMENT INVALID_FIELD for a weak password; RESOURCE_EXHAUSTED
+        SIGN_INS_EXHAUSTED or SIGN_IN_LOCKED.
         """
 
     @_abc_1.abstractmethod
@@ -366,12 +370,16 @@ class IdentityServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _identity_service_pb2.SignInMemberRequest,
         context: _aio.ServicerContext[_identity_service_pb2.SignInMemberRequest, _abc.Awaitable[_identity_service_pb2.SignInMemberResponse]],
     ) -> _abc.Awaitable[_identity_service_pb2.SignInMemberResponse]:
-        """SignInMember opens a session by password.
+        """SignInMember opens a session by password, or asks for the second factor.
 
-        Errors: UNAUTHENTICATED CREDENTIALS_REJECTED for an unknown corp, an unknown member and a wrong
-        password alike, after the same time; PERMISSION_DENIED CORP_NOT_ACTIVE for the right password of
-        a member whose corp is suspended or being deleted; INVALID_ARGUMENT INVALID_FIELD for a password
-        that is too long; RESOURCE_EXHAUSTED SIGN_INS_EXHAUSTED.
+        After five failures in a row at one account from one address the sixth attempt must wait, and
+        each further one twice as long, up to 15 minutes. A stranger's failures do not lock out the
+        member at an address from which the member has signed in before.
+
+        Errors: UNAUTHENTICATED CREDENTIALS_REJECTED for an unknown corp, an unknown or disabled member
+        and a wrong password alike, after the same time; PERMISSION_DENIED CORP_NOT_ACTIVE for the right
+        password of a member whose corp is suspended or being deleted; INVALID_ARGUMENT INVALID_FIELD
+        for a password that is too long; RESOURCE_EXHAUSTED SIGN_IN_LOCKED or SIGN_INS_EXHAUSTED.
         """
 
     @_abc_1.abstractmethod

@@ -1,0 +1,26 @@
+"""Accounts of members whom the directory names, and the event that tells it of a first sign-in."""
+
+from tieline.api.identity.v1 import identity_pb2
+from tieline.chassis.outbox import Event, build_event, insert_events
+from tieline.chassis.postgres import Connection
+from tieline.identity.repositories import SCHEMA, accounts
+from tieline.identity.repositories.accounts import Account
+
+
+async def activate(connection: Connection, key: tuple[str, str]) -> Account:
+    """Return the account of somebody whom the directory names as a member, made where missing."""
+    account, is_new = await accounts.activate_account(connection, *key)
+    if is_new:
+        await insert_events(connection, SCHEMA, [build_activated_event(*key)])
+    return account
+
+
+def build_activated_event(corp_id: str, user_id: str) -> Event:
+    """Return the event; insert it in the transaction that makes or activates the account."""
+    # A key of its own: the account's row is locked, the corp's is not.
+    return build_event(
+        "tieline.identity.v1.member_activated",
+        corp_id,
+        f"members/{corp_id}/{user_id}",
+        identity_pb2.MemberActivated(corp_id=corp_id, user_id=user_id),
+    )

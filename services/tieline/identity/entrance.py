@@ -1,0 +1,116 @@
+"""The one door: whoever has proved a first factor gets a session here, or a challenge.
+
+Whatever the way in, this decides whether the account may be used, whether a second factor is asked
+for, and writes the entry of the audit log, all in the transaction of the caller.
+"""
+
+import datetime as dt
+from dataclasses import dataclass
+
+from tieline.api.identity.v1 import identity_pb2, sign_in_pb2
+from tieline.chassis.audit import build_audit_event
+from tieline.chassis.fields import to_timestamp
+from tieline.chassis.outbox import insert_events
+from tieline.chassis.postgres import Connection
+from tieline.chassis.principals import OWNER_ROLE, Principal
+from tieline.identity.challenges import LIFETIME, Challenge, Challenges, fingerprint
+from tieline.identity.credentials import credentials_rejected_error
+from tieline.identity.devices import UNKNOWN_DEVICE, Device
+from tieline.identity.repositories import SCHEMA, second_factors
+from tieline.identity.repositories.accounts import Account
+from tieline.identity.session_issuer import SessionIssuer, build_member, with_stored_grants
+
+
+@dataclass(frozen=True, slots=True)
+class Entered:
+    """What somebody gets who has proved a first factor: one of the two."""
+
+    session: identity_pb2.Session | None = None
+    challenge: sign_in_pb2.SecondFactorChallenge | None = None
+
+
+class Entrance:
+    """Lets members in."""
+
+    def __init__(self, issuer: SessionIssuer, challenges: Challenges) -> None:
+        self._issuer = issuer
+        self._challenges = challenges
+
+    async def admit(
+        self,
+        connection: Connection,
+        key: tuple[str, str],
+        account: Account,
+        method: str,
+        device: Device = UNKNOWN_DEVICE,
+    ) -> Entered:
+        """Open a session, or ask for the second factor. The account is locked."""
+        member = await with_stored_grants(connection, _check_active(key, account))
+        is_enrolled, policy = await second_factors.find_demands(connection, *key)
+        if not is_enrolled and not policy.requires_second_factor(member):
+            return Entered(session=await self._open(connection, member, method, device))
+        challenge = self._build_challenge(key, account, method, is_enrolled=is_enrolled)
+        return Entered(challenge=challenge)
+
+    async def check_weak_proof(
+        self, connection: Connection, key: tuple[str, str], account: Account
+    ) -> None:
+        """Refuse what an administrator of the corp could have arranged, where it is the owner's.
+
+        Who may change a member's number, or set a provider up, must not become the owner by that.
+        """
+        member = _check_active(key, account)
+        if OWNER_ROLE not in member.roles:
+            return
+        if await second_factors.find_confirm_time(connection, *key) is None:
+            raise credentials_rejected_error()
+
+    async def open(
+        self,
+        connection: Connection,
+        key: tuple[str, str],
+        account: Account,
+        method: str,
+        device: Device = UNKNOWN_DEVICE,
+    ) -> identity_pb2.Session:
+        """Open a session for whom no second factor is to be asked. The account is locked."""
+        return await self._open(connection, _check_active(key, account), method, device)
+
+    async def _open(
+        self, connection: Connection, member: Principal, method: str, device: Device
+    ) -> identity_pb2.Session:
+        event = await build_audit_event(
+            connection,
+            SCHEMA,
+            corp_id=member.corp_id,
+            action="identity.member.sign_in",
+            resource=f"members/{member.id}",
+            details={"method": method},
+            actor=member,
+        )
+        await insert_events(connection, SCHEMA, [event])
+        return await self._issuer.open(connection, member, device)
+
+    def _build_challenge(
+        self, key: tuple[str, str], account: Account, method: str, *, is_enrolled: bool
+    ) -> sign_in_pb2.SecondFactorChallenge:
+        corp_id, user_id = key
+        challenge = Challenge(
+            corp_id=corp_id,
+            user_id=user_id,
+            method=method,
+            credential=fingerprint(account.password_hash),
+            is_enrolment_required=not is_enrolled,
+            expire_time=dt.datetime.now(dt.UTC) + LIFETIME,
+        )
+        return sign_in_pb2.SecondFactorChallenge(
+            challenge=self._challenges.encode(challenge),
+            expire_time=to_timestamp(challenge.expire_time),
+            enrolment_required=challenge.is_enrolment_required,
+        )
+
+
+def _check_active(key: tuple[str, str], account: Account) -> Principal:
+    if not account.is_active:
+        raise credentials_rejected_error()
+    return build_member(*key, account)

@@ -1,0 +1,85 @@
+"""Entries of the audit log for refused sign-ins, written after the answer has gone.
+
+Written before, they would make the answer for an account that exists a little later than for one
+that does not. A refusal is nobody's act: one that a crash loses is no gap in the log. Attempts that
+are held back make no entry, which bounds their number by the rules of ``lockout``.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
+from tieline.chassis.audit import build_audit_event
+from tieline.chassis.calls import Call, current_call, entered
+from tieline.chassis.errors import ServiceError
+from tieline.chassis.outbox import insert_events
+from tieline.chassis.postgres import Pool, transaction
+from tieline.identity.repositories import SCHEMA, accounts
+
+# Beyond what the database takes in a second; then the log tells how many are missing.
+_MAX_WAITING = 200
+
+logger = logging.getLogger(__name__)
+
+
+class Refusals:
+    """Writes the entries; made by ``recording_refusals``."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def note(self, corp_id: str, user_id: str, method: str) -> None:
+        """Have the refusal written, if there is such an account."""
+        if len(self._tasks) >= _MAX_WAITING:
+            logger.warning("a refused sign-in is missing in the audit log: too many at once")
+            return
+        call = _keep_peer(current_call())
+        task = asyncio.create_task(self._write(call, corp_id, user_id, method), name="note-refusal")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def finish(self) -> None:
+        """Wait for those under way."""
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _write(self, call: Call, corp_id: str, user_id: str, method: str) -> None:
+        try:
+            with entered(call):
+                await self._insert(corp_id, user_id, method)
+        except ServiceError as error:
+            logger.warning("a refused sign-in is missing in the audit log: %s", error.text)
+        except Exception:
+            logger.exception("a refused sign-in is missing in the audit log")
+
+    async def _insert(self, corp_id: str, user_id: str, method: str) -> None:
+        async with transaction(self._pool) as connection:
+            if await accounts.find_account(connection, corp_id, user_id) is None:
+                return
+            event = await build_audit_event(
+                connection,
+                SCHEMA,
+                corp_id=corp_id,
+                action="identity.member.sign_in_refused",
+                resource=f"members/{user_id}",
+                details={"method": method},
+            )
+            await insert_events(connection, SCHEMA, [event])
+
+
+def _keep_peer(call: Call) -> Call:
+    """Return the call with its address at hand: gRPC, asked for it after the answer, crashes."""
+    peer = call.find_peer()
+    return replace(call, find_peer=lambda: peer)
+
+
+@asynccontextmanager
+async def recording_refusals(pool: Pool) -> AsyncIterator[Refusals]:
+    """Write refusals within the block; leaving it waits for those under way."""
+    refusals = Refusals(pool)
+    try:
+        yield refusals
+    finally:
+        await refusals.finish()

@@ -1,0 +1,375 @@
+"""Enrolling an authenticator, signing in with it, recovery codes, resets and policies."""
+
+import asyncio
+import base64
+import time
+import uuid
+from collections.abc import Awaitable
+
+import pytest
+from cryptography.hazmat.primitives.hashes import SHA1
+from cryptography.hazmat.primitives.twofactor.totp import TOTP
+
+from integration.identity.world import (
+    PASSWORD,
+    TIMEOUT_S,
+    Identity,
+    Metadata,
+    NewCorp,
+    bearer,
+    describe,
+    refusal,
+)
+from tieline.api.identity.v1 import (
+    identity_pb2,
+    identity_service_pb2,
+    second_factor_service_pb2,
+    sign_in_pb2,
+)
+
+EVERYONE = sign_in_pb2.SECOND_FACTOR_REQUIREMENT_EVERYONE
+ADMINISTRATORS = sign_in_pb2.SECOND_FACTOR_REQUIREMENT_ADMINISTRATORS
+
+
+def code_of(secret: str, steps: int = 0) -> str:
+    """Return what an authenticator shows, some steps of 30 s from now."""
+    raw = base64.b32decode(secret + "=" * (-len(secret) % 8))
+    totp = TOTP(raw, 6, SHA1(), 30)  # noqa: S303 -- RFC 6238's
+    return totp.generate(int(time.time()) + 30 * steps).decode()
+
+
+async def begin(identity: Identity, metadata: Metadata) -> str:
+    response = await identity.second_factors.BeginTotpEnrolment(
+        second_factor_service_pb2.BeginTotpEnrolmentRequest(), metadata=metadata, timeout=TIMEOUT_S
+    )
+    assert response.enrolment.uri.startswith("otpauth://totp/Tieline:")
+    return response.enrolment.secret
+
+
+async def confirm(
+    identity: Identity, metadata: Metadata, code: str, request_id: str = ""
+) -> list[str]:
+    response = await identity.second_factors.ConfirmTotpEnrolment(
+        second_factor_service_pb2.ConfirmTotpEnrolmentRequest(
+            request_id=request_id or str(uuid.uuid4()), code=code
+        ),
+        metadata=metadata,
+        timeout=TIMEOUT_S,
+    )
+    return list(response.recovery_codes)
+
+
+async def enrol(identity: Identity, metadata: Metadata) -> tuple[str, list[str]]:
+    """Enrol; return the secret and the recovery codes. The code of the step before is used up."""
+    secret = await begin(identity, metadata)
+    return secret, await confirm(identity, metadata, code_of(secret, -1))
+
+
+async def challenge(
+    identity: Identity, corp_id: str, user_id: str = "boss"
+) -> sign_in_pb2.SecondFactorChallenge:
+    response = await identity.stub.SignInMember(
+        identity_service_pb2.SignInMemberRequest(
+            corp_id=corp_id, user_id=user_id, password=PASSWORD
+        ),
+        timeout=TIMEOUT_S,
+    )
+    assert not response.HasField("session")
+    return response.second_factor_challenge
+
+
+def complete(
+    identity: Identity, text: str, code: str
+) -> Awaitable[second_factor_service_pb2.CompleteSecondFactorResponse]:
+    return identity.second_factors.CompleteSecondFactor(
+        second_factor_service_pb2.CompleteSecondFactorRequest(challenge=text, code=code),
+        timeout=TIMEOUT_S,
+    )
+
+
+async def set_policy(identity: Identity, corp: NewCorp, requirement: int, etag: str = "") -> str:
+    response = await identity.second_factors.UpdateSignInPolicy(
+        second_factor_service_pb2.UpdateSignInPolicyRequest(
+            policy=sign_in_pb2.SignInPolicy(
+                second_factor_requirement=requirement,  # type: ignore[arg-type]
+                etag=etag,
+            )
+        ),
+        metadata=corp.owner,
+        timeout=TIMEOUT_S,
+    )
+    return response.policy.etag
+
+
+async def test_an_enrolled_member_signs_in_with_both_factors(identity: Identity) -> None:
+    corp = await identity.new_corp()
+    secret, _ = await enrol(identity, corp.owner)
+
+    asked = await challenge(identity, corp.corp_id)
+    response = await complete(identity, asked.challenge, code_of(secret))
+
+    assert not asked.enrolment_required
+    assert (await identity.get_corp(bearer(response.session))).corp.corp_id == corp.corp_id
+    assert list(response.recovery_codes) == []
+
+
+async def test_a_code_is_good_once_even_in_two_tasks(identity: Identity) -> None:
+    corp = await identity.new_corp()
+    secret, _ = await enrol(identity, corp.owner)
+    asked = await challenge(identity, corp.corp_id)
+    code = code_of(secret)
+
+    outcomes = await asyncio.gather(
+        *(complete(identity, asked.challenge, code) for _ in range(3)), return_exceptions=True
+    )
+
+    assert sum(isinstance(outcome, BaseException) for outcome in outcomes) == 2
+
+
+async def test_guesses_at_the_second_factor_are_held_back(identity: Identity) -> None:
+    corp = await identity.new_corp()
+    secret, _ = await enrol(identity, corp.owner)
+    asked = await challenge(identity, corp.corp_id)
+    right = code_of(secret)
+    wrong = f"{(int(right) + 500_000) % 10**6:06}"
+
+    errors = await asyncio.gather(
+        *(refusal(complete(identity, asked.challenge, wrong)) for _ in range(8))
+    )
+    last = await refusal(complete(identity, asked.challenge, right))
+
+    reasons = [error.reason for error in errors]
+    assert reasons.count("CREDENTIALS_REJECTED") == 5
+    assert last.reason == "SIGN_IN_LOCKED"
+
+
+async def test_a_recovery_code_is_good_once_in_place_of_the_authenticator(
+    identity: Identity,
+) -> None:
+    corp = await identity.new_corp()
+    _, codes = await enrol(identity, corp.owner)
+    asked = await challenge(identity, corp.corp_id)
+    typed = f"{codes[3][:4]}-{codes[3][4:].lower()}"
+
+    await complete(identity, asked.challenge, typed)
+    error = await refusal(complete(identity, asked.challenge, codes[3]))
+    await complete(identity, asked.challenge, codes[4])
+
+    assert len(set(codes)) == 10
+    assert error.reason == "CREDENTIALS_REJECTED"
+    status = await identity.second_factors.GetSecondFactor(
+        second_factor_service_pb2.GetSecondFactorRequest(), metadata=corp.owner
+    )
+    assert status.second_factor.recovery_codes_left == 8
+
+
+async def test_a_repeated_confirmation_gives_the_same_recovery_codes(identity: Identity) -> None:
+    corp = await identity.new_corp()
+    secret = await begin(identity, corp.owner)
+    request_id, code = str(uuid.uuid4()), code_of(secret)
+
+    first = await confirm(identity, corp.owner, code, request_id)
+    again = await confirm(identity, corp.owner, code, request_id.upper())
+
+    assert first == again
+    rows = await identity.execute("SELECT response FROM identity.first_answers")
+    assert not [row for row in rows if first[0].encode() in (row["response"] or b"")]
+
+
+async def test_nothing_is_asked_for_before_the_enrolment_is_confirmed(identity: Identity) -> None:
+    corp = await identity.new_corp()
+    earlier = await begin(identity, corp.owner)
+    await begin(identity, corp.owner)
+
+    error = await refusal(confirm(identity, corp.owner, code_of(earlier)))
+
+    assert error.reason == "CREDENTIALS_REJECTED"
+    await identity.sign_in(corp.corp_id)
+
+
+async def test_an_enrolled_member_can_not_enrol_over_it(identity: Identity) -> None:
+    corp = await identity.new_corp()
+    await enrol(identity, corp.owner)
+
+    error = await refusal(begin(identity, corp.owner))
+
+    assert (error.code, error.reason) == ("FAILED_PRECONDITION", "SECOND_FACTOR_EXISTS")
+
+
+async def test_new_recovery_codes_end_the_earlier_ones(identity: Identity) -> None:
+    corp = await identity.new_corp()
+    secret, codes = await enrol(identity, corp.owner)
+
+    response = await identity.second_factors.RegenerateRecoveryCodes(
+        second_factor_service_pb2.RegenerateRecoveryCodesRequest(
+            request_id=str(uuid.uuid4()), code=code_of(secret)
+        ),
+        metadata=corp.owner,
+    )
+
+    asked = await challenge(identity, corp.corp_id)
+    assert set(response.recovery_codes).isdisjoint(codes)
+    assert (await refusal(complete(identity, asked.challenge, codes[0]))).reason == (
+        "CREDENTIALS_REJECTED"
+    )
+    await complete(identity, asked.challenge, response.recovery_codes[0])
+
+
+async def test_a_disabled_second_factor_is_not_asked_for(identity: Identity) -> None:
+    corp = await identity.new_corp()
+    _, codes = await enrol(identity, corp.owner)
+    request = second_factor_service_pb2.DisableTotpRequest(code=codes[0])
+
+    await identity.second_factors.DisableTotp(request, metadata=corp.owner)
+    again = await refusal(identity.second_factors.DisableTotp(request, metadata=corp.owner))
+
+    assert (again.code, again.reason) == ("NOT_FOUND", "SECOND_FACTOR_NOT_FOUND")
+    await identity.sign_in(corp.corp_id)
+
+
+async def test_a_required_second_factor_is_enrolled_at_sign_in(identity: Identity) -> None:
+    corp = await identity.new_corp()
+    await identity.new_member(corp)
+    await set_policy(identity, corp, EVERYONE)
+
+    asked = await challenge(identity, corp.corp_id, "li.wei")
+    begun = await identity.second_factors.BeginTotpEnrolmentAtSignIn(
+        second_factor_service_pb2.BeginTotpEnrolmentAtSignInRequest(challenge=asked.challenge)
+    )
+    secret = begun.enrolment.secret
+    response = await complete(identity, asked.challenge, code_of(secret, -1))
+
+    assert asked.enrolment_required
+    assert len(response.recovery_codes) == 10
+    # The challenge asked for an enrolment, and that is done.
+    spent = await refusal(complete(identity, asked.challenge, code_of(secret)))
+    assert spent.reason == "CHALLENGE_ENDED"
+    later = await challenge(identity, corp.corp_id, "li.wei")
+    await complete(identity, later.challenge, code_of(secret))
+    error = await refusal(
+        identity.second_factors.DisableTotp(
+            second_factor_service_pb2.DisableTotpRequest(code=response.recovery_codes[0]),
+            metadata=bearer(response.session),
+        )
+    )
+    assert error.reason == "SECOND_FACTOR_REQUIRED"
+
+
+async def test_a_requirement_of_administrators_is_none_of_members(identity: Identity) -> None:
+    corp = await identity.new_corp()
+    await identity.new_member(corp)
+    await set_policy(identity, corp, ADMINISTRATORS)
+
+    assert (await challenge(identity, corp.corp_id)).enrolment_required
+    await identity.sign_in(corp.corp_id, "li.wei")
+
+
+async def test_an_invitation_is_no_way_around_the_second_factor(identity: Identity) -> None:
+    corp = await identity.new_corp()
+    session = await identity.new_member(corp)
+    await enrol(identity, bearer(session))
+    [invitation] = await identity.invite(corp, "li.wei")
+
+    response = await identity.stub.AcceptInvitation(
+        identity_service_pb2.AcceptInvitationRequest(
+            corp_id=corp.corp_id, user_id="li.wei", code=invitation.code, password="new password"
+        )
+    )
+
+    assert not response.HasField("session")
+    assert response.second_factor_challenge.challenge
+
+
+async def test_a_challenge_is_void_once_the_password_has_changed(identity: Identity) -> None:
+    corp = await identity.new_corp()
+    secret, _ = await enrol(identity, corp.owner)
+    asked = await challenge(identity, corp.corp_id)
+    await identity.execute(
+        "UPDATE identity.accounts SET password_hash = 'other' WHERE corp_id = $1", corp.corp_id
+    )
+
+    errors = [
+        await refusal(complete(identity, text, code_of(secret)))
+        for text in (asked.challenge, "", "a.b", asked.challenge[:-4] + "AAAA", "x" * 5000)
+    ]
+
+    assert {(error.code, error.reason) for error in errors} == {
+        ("UNAUTHENTICATED", "CHALLENGE_ENDED")
+    }
+    assert len({str(describe(error)) for error in errors}) == 1
+
+
+async def reset(identity: Identity, metadata: Metadata, user_id: str) -> None:
+    await identity.second_factors.ResetSecondFactor(
+        second_factor_service_pb2.ResetSecondFactorRequest(user_id=user_id),
+        metadata=metadata,
+        timeout=TIMEOUT_S,
+    )
+
+
+async def test_an_administrator_resets_a_members_second_factor_and_ends_the_sessions(
+    identity: Identity,
+) -> None:
+    corp = await identity.new_corp()
+    session = await identity.new_member(corp)
+    await enrol(identity, bearer(session))
+
+    await reset(identity, corp.owner, "Li.Wei")
+    await reset(identity, corp.owner, "li.wei")
+
+    assert (await refusal(identity.refresh(session.refresh_token))).reason == "SESSION_ENDED"
+    await identity.sign_in(corp.corp_id, "li.wei")
+    assert (await refusal(reset(identity, corp.owner, "nobody"))).reason == "USER_NOT_FOUND"
+    assert list((await refusal(reset(identity, corp.owner, "?"))).violations) == ["user_id"]
+
+
+async def test_members_neither_reset_others_nor_change_the_policy(identity: Identity) -> None:
+    corp = await identity.new_corp()
+    member: identity_pb2.Session = await identity.new_member(corp)
+
+    errors = [
+        await refusal(reset(identity, bearer(member), "boss")),
+        await refusal(
+            identity.second_factors.UpdateSignInPolicy(
+                second_factor_service_pb2.UpdateSignInPolicyRequest(), metadata=bearer(member)
+            )
+        ),
+    ]
+
+    assert [error.reason for error in errors] == ["CALLER_NOT_ALLOWED"] * 2
+
+
+async def test_a_policy_is_changed_as_it_was_read(identity: Identity) -> None:
+    corp = await identity.new_corp()
+    read = await identity.second_factors.GetSignInPolicy(
+        second_factor_service_pb2.GetSignInPolicyRequest(), metadata=corp.owner
+    )
+
+    etag = await set_policy(identity, corp, ADMINISTRATORS, read.policy.etag)
+    same = await set_policy(identity, corp, ADMINISTRATORS, etag)
+    error = await refusal(set_policy(identity, corp, EVERYONE, read.policy.etag))
+    unnamed = await refusal(set_policy(identity, corp, 0))
+
+    assert etag == same != read.policy.etag
+    assert (error.code, error.reason, error.metadata["etag"]) == (
+        "ABORTED",
+        "ETAG_MISMATCH",
+        etag,
+    )
+    assert list(unnamed.violations) == ["policy.second_factor_requirement"]
+
+
+@pytest.mark.parametrize("table", ["second_factors", "recovery_codes"])
+async def test_no_table_holds_a_secret(identity: Identity, table: str) -> None:
+    corp = await identity.new_corp()
+    secret, codes = await enrol(identity, corp.owner)
+    raw = base64.b32decode(secret + "=" * (-len(secret) % 8))
+
+    rows = await identity.execute(
+        f"SELECT t::text AS text FROM identity.{table} AS t WHERE corp_id = $1", corp.corp_id
+    )
+
+    assert rows
+    for row in rows:
+        assert raw.hex() not in row["text"]
+        assert not [c for c in codes if c in row["text"] or c.encode().hex() in row["text"]]
