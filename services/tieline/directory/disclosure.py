@@ -25,16 +25,18 @@ def disclose_member(viewer: Viewer, member: Member, seen_leaders: Collection[str
     """
     if viewer.is_unlimited:
         return member
-    hidden = viewer.list_hidden_fields(member.user_id, departments_of(member))
+    departments = departments_of(member)
+    hidden = viewer.list_hidden_fields(member.user_id, departments)
     changes: dict[str, Any] = {name: getattr(_EMPTY, name) for name in hidden}
-    if member.direct_leader not in seen_leaders:
+    if member.direct_leader and member.direct_leader not in seen_leaders:
         changes["direct_leader"] = ""
-    if not viewer.can_see_department(member.department_id):
-        changes["department_id"] = 0
-    changes["departments"] = tuple(
-        at for at in member.departments if viewer.can_see_department(at.department_id)
-    )
-    return replace(member, **changes)
+    if not all(map(viewer.can_see_department, departments)):
+        changes["departments"] = tuple(
+            at for at in member.departments if viewer.can_see_department(at.department_id)
+        )
+        if not viewer.can_see_department(member.department_id):
+            changes["department_id"] = 0
+    return replace(member, **changes) if changes else member
 
 
 def disclose_department(

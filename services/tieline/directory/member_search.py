@@ -6,7 +6,7 @@ from tieline.api.directory.v1 import directory_service_pb2
 from tieline.chassis.calls import current_principal
 from tieline.chassis.fields import check_text, raise_violations
 from tieline.chassis.page_tokens import PageTokens, Position, page_size
-from tieline.chassis.postgres import Pool
+from tieline.directory.disclosure import departments_of
 from tieline.directory.member_messages import to_member
 from tieline.directory.members import (
     BEFORE_ALL_RESULTS,
@@ -23,13 +23,13 @@ from tieline.directory.search import search
 from tieline.directory.search_index import catch_up
 from tieline.directory.search_terms import SearchedMember, matches
 from tieline.directory.viewers import Viewers
+from tieline.directory.visibility import Viewer
 
 
 @dataclass(frozen=True, slots=True)
 class MemberSearch:
     """Answers SearchMembers."""
 
-    pool: Pool
     page_tokens: PageTokens
     viewers: Viewers
 
@@ -44,9 +44,9 @@ class MemberSearch:
         raise_violations(violations)
         size = page_size(request.page_size, default=20, maximum=100)
         after = _read_position(self.page_tokens.decode(request.page_token, request))
-        is_whole = await catch_up(self.pool, corp_id)
         text = fold(request.query.strip())
         async with self.viewers.reading(principal, corp_id) as (connection, viewer):
+            is_whole = await catch_up(connection, corp_id)
             found = await search(connection, SearchQuery(viewer, text), after=after, limit=size + 1)
             page, next_page_token = self.page_tokens.cut(found, size, request, lambda at: at)
             stored = await find_members(connection, corp_id, [at.user_id for at in page])
@@ -55,9 +55,8 @@ class MemberSearch:
         members = (
             by_user_id[at.user_id]
             for at in page
-            # By what the caller gets of the member, too: a hidden field must not be found out.
             if at.user_id in by_user_id
-            and (viewer.is_unlimited or _is_found(by_user_id[at.user_id], at, text))
+            and _is_found(viewer, stored[at.user_id], by_user_id[at.user_id], at, text)
         )
         return directory_service_pb2.SearchMembersResponse(
             members=map(to_member, members),
@@ -66,11 +65,16 @@ class MemberSearch:
         )
 
 
-def _is_found(member: Member, position: SearchPosition, text: str) -> bool:
-    if position.closeness == IN_DEPARTMENT:
+def _is_found(
+    viewer: Viewer, stored: Member, shown: Member, position: SearchPosition, text: str
+) -> bool:
+    """Tell whether the member is found by what the caller gets, too: no hidden field tells."""
+    if position.closeness == IN_DEPARTMENT or not viewer.list_hidden_fields(
+        stored.user_id, departments_of(stored)
+    ):
         return True
     searched = SearchedMember(
-        member.user_id, member.name, member.alias, member.position, member.mobile, member.email
+        shown.user_id, shown.name, shown.alias, shown.position, shown.mobile, shown.email
     )
     return matches(searched, text)
 

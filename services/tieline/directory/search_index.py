@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from tieline.chassis.errors import ServiceError
-from tieline.chassis.postgres import Connection, Pool, transaction
+from tieline.chassis.postgres import Connection, Pool
 from tieline.directory.repositories import search_index as repository
 from tieline.directory.repositories.search_index import ChangedMember
 from tieline.directory.search_terms import SearchEntry, build_entry
@@ -29,13 +29,12 @@ _MAX_CORPS = 100
 logger = logging.getLogger(__name__)
 
 
-async def catch_up(pool: Pool, corp_id: str) -> bool:
+async def catch_up(connection: Connection, corp_id: str) -> bool:
     """Index what changed in the corp, one batch at most; tell whether that was all."""
-    async with pool.acquire() as connection:
-        progress = await repository.find_progress(connection, corp_id)
+    progress = await repository.find_progress(connection, corp_id)
     if progress.indexed >= progress.last:
         return True
-    async with transaction(pool) as connection:
+    async with connection.transaction():
         return await _index_batch(connection, corp_id)
 
 
@@ -55,9 +54,9 @@ async def _index_forever(pool: Pool) -> None:
         try:
             async with pool.acquire() as connection:
                 corp_ids = await repository.list_corps_behind(connection, _MAX_CORPS)
-            for corp_id in corp_ids:
-                while not await catch_up(pool, corp_id):
-                    pass
+                for corp_id in corp_ids:
+                    while not await catch_up(connection, corp_id):
+                        pass
         except ServiceError as error:
             logger.info("the search indexer tries again: %s", error)
         except Exception:

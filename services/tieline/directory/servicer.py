@@ -47,7 +47,7 @@ class DirectoryServicer(directory_service_pb2_grpc.DirectoryServiceServicer):
         self._viewers = viewers
         self._import_max_bytes = import_max_bytes
         self._reader = MemberReader(pool)
-        self._search = MemberSearch(pool, page_tokens, viewers)
+        self._search = MemberSearch(page_tokens, viewers)
 
     async def ImportMembers(
         self,

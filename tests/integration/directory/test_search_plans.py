@@ -61,7 +61,7 @@ IN_ORDER = ("beginnings", "later parts", "a sample")
 
 @pytest.fixture(scope="module")
 async def empty(postgres_admin_dsn: str, worker_id: str) -> AsyncIterator[Connection]:
-    name = f"directory_plans_{worker_id}"
+    name = f"directory_search_plans_{worker_id}"
     async with new_database(postgres_admin_dsn, name, "directory") as connection:
         # Rows without statistics: what a new corp's first import leaves.
         await connection.execute(
