@@ -16,10 +16,10 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 
 from tieline.chassis.authorization import Right, holds, is_limited
-from tieline.chassis.errors import AbortedError
 from tieline.chassis.postgres import Connection, Pool
 from tieline.chassis.principals import AUDITOR_ROLE, OWNER_ROLE, Principal, PrincipalKind
 from tieline.directory.app_ranges import AppRanges
+from tieline.directory.departments import ROOT_DEPARTMENT_ID
 from tieline.directory.repositories import app_ranges, visibility_rules
 from tieline.directory.repositories import viewers as repository
 from tieline.directory.repositories.corps import corp_not_ready_error
@@ -58,30 +58,43 @@ class Viewers:
         self, principal: Principal, corp_id: str
     ) -> AsyncIterator[tuple[Connection, Viewer]]:
         """Lend a connection for one read, with what the caller sees of the corp."""
-        await self.learn(principal, corp_id)
+        app_range = await self.learn(principal, corp_id)
         async with self._pool.acquire() as connection:
-            yield connection, await self.of(principal, corp_id, connection)
+            viewer = await self.of(principal, corp_id, connection, app_range=app_range)
+            yield connection, viewer
 
-    async def learn(self, principal: Principal, corp_id: str) -> None:
-        """Ask identity for what `of` needs of it, while no connection waits for the answer."""
+    async def learn(self, principal: Principal, corp_id: str) -> Scope:
+        """Return an app's visible range, nobody for people.
+
+        Asks identity where it is not known; no connection waits for the answer.
+        """
         if principal.kind is not PrincipalKind.APP:
-            return
+            return NOBODY
         async with self._pool.acquire() as connection:
             stored = await app_ranges.find(connection, corp_id, principal.id)
-        if stored.scope is None:
-            scope = await self._app_ranges.fetch(corp_id, principal.id)
-            async with self._pool.acquire() as connection:
-                await app_ranges.keep(
-                    connection, corp_id, principal.id, scope, generation=stored.generation
-                )
+        if stored.scope is not None:
+            return stored.scope
+        scope = await self._app_ranges.fetch(corp_id, principal.id)
+        async with self._pool.acquire() as connection:
+            await app_ranges.keep(
+                connection, corp_id, principal.id, scope, generation=stored.generation
+            )
+        return scope
 
-    async def of(self, principal: Principal, corp_id: str, connection: Connection) -> Viewer:
-        """Return what the caller sees of the corp; of apps `learn` comes first.
+    async def of(
+        self, principal: Principal, corp_id: str, connection: Connection, *, app_range: Scope
+    ) -> Viewer:
+        """Return what the caller sees of the corp; ``app_range`` is what `learn` returned.
 
         Takes one round trip to the database where nothing has changed since the last time.
         """
         if principal.kind is PrincipalKind.APP:
-            return await self._of_app(principal.id, corp_id, connection)
+            if ROOT_DEPARTMENT_ID in app_range.department_ids:
+                return Viewer(corp_id, is_unlimited=True)
+            number = await repository.find_structure_number(connection, corp_id)
+            # Rules are for people; an app's range is what it was given.
+            reach = Reach(user_id="", allowed=app_range)
+            return await self._spell_out(corp_id, reach, number, connection)
         full = _list_administered(principal)
         if full.everybody:
             return Viewer(corp_id, is_unlimited=True)
@@ -103,16 +116,6 @@ class Viewers:
         rules = await self._read_rules(corp_id, versions.visibility_number, connection)
         reach = plan_reach(person, rules, full=full)
         return await self._spell_out(corp_id, reach, versions.structure_number, connection)
-
-    async def _of_app(self, agent_id: str, corp_id: str, connection: Connection) -> Viewer:
-        number = await repository.find_structure_number(connection, corp_id)
-        stored = await app_ranges.find(connection, corp_id, agent_id)
-        if stored.scope is None:
-            # The app was changed since `learn` looked.
-            raise AbortedError("CONCURRENT_CHANGE", "the app was changed; send the request again")
-        # Rules are for people; an app's range is what it was given.
-        reach = Reach(user_id="", allowed=stored.scope)
-        return await self._spell_out(corp_id, reach, number, connection)
 
     async def _read_rules(
         self, corp_id: str, number: int, connection: Connection

@@ -1,6 +1,6 @@
 """VisibilityService: translates between protobuf and the rules, nothing else."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 from tieline.api.directory.v1 import (
     visibility_pb2,
@@ -19,12 +19,14 @@ from tieline.chassis.ids import new_uuid7
 from tieline.chassis.outbox import insert_events
 from tieline.chassis.page_tokens import PageTokens, page_size
 from tieline.chassis.postgres import Connection, Pool
-from tieline.directory.members import member_key
+from tieline.directory.departments import department_not_found_error
+from tieline.directory.members import member_key, user_not_found_error
 from tieline.directory.repositories import SCHEMA
 from tieline.directory.repositories import viewers as viewers_repository
 from tieline.directory.repositories import visibility_rules as repository
 from tieline.directory.repositories.corps import advance_change_number, lock_corp
 from tieline.directory.repositories.visibility_rules import StoredRule
+from tieline.directory.tags import tag_not_found_error
 from tieline.directory.viewers import Viewers
 from tieline.directory.visibility_rules import (
     FIELD_NAMES,
@@ -198,7 +200,7 @@ class VisibilityServicer(visibility_service_pb2_grpc.VisibilityServiceServicer):
                 (request.user_id, user_key),
             ):
                 if key not in places:
-                    raise NotFoundError("USER_NOT_FOUND", "no such member", {"userId": user_id})
+                    raise user_not_found_error(user_id)
             viewer = await self._viewers.of_member(viewer_key, corp_id, connection)
         hidden = viewer.list_hidden_fields(user_key, places[user_key])
         return visibility_service_pb2.CheckVisibilityResponse(
@@ -288,7 +290,12 @@ async def _check_named(
         [value for kind, value in named if kind == "department_ids" and isinstance(value, int)],
         [value for kind, value in named if kind == "tag_ids" and isinstance(value, int)],
     )
-    raise_violations(dict(_list_missing(rule, missing)))
+    for user_id in sorted(missing.user_ids)[:1]:
+        raise user_not_found_error(user_id)
+    for department_id in sorted(missing.department_ids)[:1]:
+        raise department_not_found_error(department_id)
+    for tag_id in sorted(missing.tag_ids)[:1]:
+        raise tag_not_found_error(tag_id)
 
 
 def _collect(rule: visibility_pb2.VisibilityRule) -> set[tuple[str, str | int]]:
@@ -298,17 +305,6 @@ def _collect(rule: visibility_pb2.VisibilityRule) -> set[tuple[str, str | int]]:
         for field in ("user_ids", "department_ids", "tag_ids")
         for value in getattr(getattr(rule, name), field)
     }
-
-
-def _list_missing(
-    rule: visibility_pb2.VisibilityRule, missing: repository.Missing
-) -> Iterator[tuple[str, str]]:
-    for name in SCOPES:
-        for field in ("user_ids", "department_ids", "tag_ids"):
-            for value in getattr(getattr(rule, name), field):
-                if value in getattr(missing, field):
-                    # By value, not by place: the ids are in an order of their own by now.
-                    yield f"rule.{name}.{field}", f"must name what is there; {value} is not"
 
 
 def _to_proto(stored: StoredRule) -> visibility_pb2.VisibilityRule:

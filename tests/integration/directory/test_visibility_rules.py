@@ -200,16 +200,6 @@ async def test_rule_that_changed_meanwhile_is_not_changed(owner: Writer) -> None
             ["rule"],
             id="too many",
         ),
-        pytest.param(
-            Rule(
-                display_name="x",
-                kind=SEES_ONLY,
-                subjects=Scope(department_ids=[99], tag_ids=[7]),
-                targets=Scope(user_ids=["nobody"]),
-            ),
-            ["rule.subjects.department_ids", "rule.subjects.tag_ids", "rule.targets.user_ids"],
-            id="what is not there",
-        ),
     ],
 )
 async def test_everything_that_is_wrong_with_a_rule_is_named(
@@ -219,6 +209,24 @@ async def test_everything_that_is_wrong_with_a_rule_is_named(
 
     assert (error.code, error.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_FIELD")
     assert list(error.violations) == fields
+
+
+@pytest.mark.parametrize(
+    ("targets", "reason"),
+    [
+        (Scope(user_ids=["boss", "nobody"]), "USER_NOT_FOUND"),
+        (Scope(department_ids=[1, 99]), "DEPARTMENT_NOT_FOUND"),
+        (Scope(tag_ids=[7]), "TAG_NOT_FOUND"),
+    ],
+)
+async def test_rule_that_names_what_is_not_there_is_refused(
+    owner: Writer, targets: Scope, reason: str
+) -> None:
+    rule = Rule(display_name="x", kind=HIDDEN, targets=targets)
+
+    error = await owner.refused(service_pb2.CreateVisibilityRuleRequest(rule=rule))
+
+    assert (error.code, error.reason) == (grpc.StatusCode.NOT_FOUND, reason)
 
 
 @pytest.mark.parametrize("paths", [[], ["kind"], ["targets", "rule_id"]])

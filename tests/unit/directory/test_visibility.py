@@ -5,70 +5,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fakes.visibility_oracle import Oracle, World
-from tieline.directory.visibility import (
-    EVERYBODY,
-    People,
-    Rule,
-    RuleKind,
-    Scope,
-    Tree,
-    Viewer,
-    build_viewer,
-    plan_reach,
+from fakes.visibility_worlds import (
+    DEPARTMENTS,
+    TAGS,
+    USERS,
+    rules,
+    scopes,
+    viewer_of,
+    worlds,
 )
-
-DEPARTMENTS = range(1, 9)
-USERS = [f"u{number}" for number in range(6)]
-TAGS = (1, 2)
-
-
-@st.composite
-def worlds(draw: st.DrawFn) -> World:
-    parents = {child: draw(st.integers(1, child - 1)) for child in DEPARTMENTS if child > 1}
-    some = st.frozensets(st.sampled_from(DEPARTMENTS), min_size=1, max_size=3)
-    return World(
-        parents,
-        {user_id: draw(some) for user_id in USERS},
-        {tag: draw(st.frozensets(st.sampled_from(USERS), max_size=2)) for tag in TAGS},
-        {tag: draw(st.frozensets(st.sampled_from(DEPARTMENTS), max_size=2)) for tag in TAGS},
-    )
-
-
-def scopes(*, everybody: bool = True) -> st.SearchStrategy[Scope]:
-    return st.builds(
-        Scope,
-        everybody=st.sampled_from([False, False, False, everybody]),
-        user_ids=st.frozensets(st.sampled_from(USERS), max_size=2),
-        department_ids=st.frozensets(st.sampled_from(DEPARTMENTS), max_size=2),
-        tag_ids=st.frozensets(st.sampled_from(TAGS), max_size=1),
-    )
-
-
-@st.composite
-def rules(draw: st.DrawFn) -> Rule:
-    kind = draw(st.sampled_from(list(RuleKind)))
-    return Rule(
-        kind,
-        subjects=draw(scopes()),
-        exceptions=draw(scopes(everybody=False)),
-        targets=draw(scopes(everybody=kind is not RuleKind.HIDDEN)),
-        own_departments=kind is RuleKind.SEES_ONLY and draw(st.booleans()),
-        fields=draw(st.frozensets(st.sampled_from(["mobile", "email"]), min_size=1))
-        if kind is RuleKind.HIDES_FIELDS
-        else frozenset(),
-    )
-
-
-def viewer_of(world: World, rules_: list[Rule], user_id: str, full: Scope) -> Viewer:
-    reach = plan_reach(world.person(user_id), rules_, full=full)
-    if reach.is_unlimited:
-        return Viewer("ww", is_unlimited=True)
-    tagged = {
-        tag: Scope(user_ids=world.tagged_users[tag], department_ids=world.tagged_departments[tag])
-        for tag in TAGS
-    }
-    ancestors = {department: world.ancestors(department) for department in DEPARTMENTS}
-    return build_viewer("ww", reach, Tree(ancestors, tagged))
+from tieline.directory.visibility import EVERYBODY, People, Rule, RuleKind, Scope, Viewer
 
 
 @settings(max_examples=300, deadline=None)

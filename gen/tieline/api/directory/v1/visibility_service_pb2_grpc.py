@@ -80,7 +80,8 @@ class VisibilityServiceServicer:
     def CreateVisibilityRule(self, request, context):
         """CreateVisibilityRule adds a rule, at most once per `request_id`. A corp has at most 200.
 
-        Errors: INVALID_ARGUMENT INVALID_FIELD; RESOURCE_EXHAUSTED TOO_MANY_VISIBILITY_RULES;
+        Errors: INVALID_ARGUMENT INVALID_FIELD; NOT_FOUND USER_NOT_FOUND, DEPARTMENT_NOT_FOUND,
+        TAG_NOT_FOUND for what the rule names; RESOURCE_EXHAUSTED TOO_MANY_VISIBILITY_RULES;
         FAILED_PRECONDITION REQUEST_ID_REUSED; UNAVAILABLE CORP_NOT_READY.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -109,8 +110,9 @@ class VisibilityServiceServicer:
         """UpdateVisibilityRule changes the fields of a rule that `update_mask` names, at most once per
         `request_id`.
 
-        Errors: NOT_FOUND VISIBILITY_RULE_NOT_FOUND; INVALID_ARGUMENT INVALID_FIELD;
-        ABORTED ETAG_MISMATCH; FAILED_PRECONDITION REQUEST_ID_REUSED.
+        Errors: NOT_FOUND VISIBILITY_RULE_NOT_FOUND, and those of CreateVisibilityRule for what the rule
+        names now and did not before; INVALID_ARGUMENT INVALID_FIELD; ABORTED ETAG_MISMATCH;
+        FAILED_PRECONDITION REQUEST_ID_REUSED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -23,7 +23,8 @@ class VisibilityServiceStub:
     CreateVisibilityRule: _aio.UnaryUnaryMultiCallable[_visibility_service_pb2.CreateVisibilityRuleRequest, _visibility_service_pb2.CreateVisibilityRuleResponse]
     """CreateVisibilityRule adds a rule, at most once per `request_id`. A corp has at most 200.
 
-    Errors: INVALID_ARGUMENT INVALID_FIELD; RESOURCE_EXHAUSTED TOO_MANY_VISIBILITY_RULES;
+    Errors: INVALID_ARGUMENT INVALID_FIELD; NOT_FOUND USER_NOT_FOUND, DEPARTMENT_NOT_FOUND,
+    TAG_NOT_FOUND for what the rule names; RESOURCE_EXHAUSTED TOO_MANY_VISIBILITY_RULES;
     FAILED_PRECONDITION REQUEST_ID_REUSED; UNAVAILABLE CORP_NOT_READY.
     """
     GetVisibilityRule: _aio.UnaryUnaryMultiCallable[_visibility_service_pb2.GetVisibilityRuleRequest, _visibility_service_pb2.GetVisibilityRuleResponse]
@@ -40,8 +41,9 @@ class VisibilityServiceStub:
     """UpdateVisibilityRule changes the fields of a rule that `update_mask` names, at most once per
     `request_id`.
 
-    Errors: NOT_FOUND VISIBILITY_RULE_NOT_FOUND; INVALID_ARGUMENT INVALID_FIELD;
-    ABORTED ETAG_MISMATCH; FAILED_PRECONDITION REQUEST_ID_REUSED.
+    Errors: NOT_FOUND VISIBILITY_RULE_NOT_FOUND, and those of CreateVisibilityRule for what the rule
+    names now and did not before; INVALID_ARGUMENT INVALID_FIELD; ABORTED ETAG_MISMATCH;
+    FAILED_PRECONDITION REQUEST_ID_REUSED.
     """
     DeleteVisibilityRule: _aio.UnaryUnaryMultiCallable[_visibility_service_pb2.DeleteVisibilityRuleRequest, _visibility_service_pb2.DeleteVisibilityRuleResponse]
     """DeleteVisibilityRule removes a rule, at most once per `request_id`.
@@ -70,7 +72,8 @@ class VisibilityServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_visibility_service_pb2.CreateVisibilityRuleResponse]:
         """CreateVisibilityRule adds a rule, at most once per `request_id`. A corp has at most 200.
 
-        Errors: INVALID_ARGUMENT INVALID_FIELD; RESOURCE_EXHAUSTED TOO_MANY_VISIBILITY_RULES;
+        Errors: INVALID_ARGUMENT INVALID_FIELD; NOT_FOUND USER_NOT_FOUND, DEPARTMENT_NOT_FOUND,
+        TAG_NOT_FOUND for what the rule names; RESOURCE_EXHAUSTED TOO_MANY_VISIBILITY_RULES;
         FAILED_PRECONDITION REQUEST_ID_REUSED; UNAVAILABLE CORP_NOT_READY.
         """
 
@@ -105,8 +108,9 @@ class VisibilityServiceServicer(metaclass=_abc_1.ABCMeta):
         """UpdateVisibilityRule changes the fields of a rule that `update_mask` names, at most once per
         `request_id`.
 
-        Errors: NOT_FOUND VISIBILITY_RULE_NOT_FOUND; INVALID_ARGUMENT INVALID_FIELD;
-        ABORTED ETAG_MISMATCH; FAILED_PRECONDITION REQUEST_ID_REUSED.
+        Errors: NOT_FOUND VISIBILITY_RULE_NOT_FOUND, and those of CreateVisibilityRule for what the rule
+        names now and did not before; INVALID_ARGUMENT INVALID_FIELD; ABORTED ETAG_MISMATCH;
+        FAILED_PRECONDITION REQUEST_ID_REUSED.
         """
 
     @_abc_1.abstractmethod
