@@ -10,7 +10,7 @@ from tieline.chassis.postgres import Connection
 from tieline.chassis.streams import SERVICES
 from tieline.identity.audit_log import read_entry
 from tieline.identity.corps import find_account_key
-from tieline.identity.repositories import SCHEMA, accounts, audit_entries, corps
+from tieline.identity.repositories import SCHEMA, accounts, audit_entries, corps, role_grants
 from tieline.identity.revocations import end_member_sessions
 
 
@@ -20,6 +20,9 @@ async def on_member_left(connection: Connection, received: ReceivedEvent) -> Non
     if await corps.find_corp(connection, event.corp_id) is not None:
         user_ids = await _set_states(connection, event.corp_id, event.user_ids, "left")
         await accounts.delete_credentials(connection, event.corp_id, user_ids)
+        # Whoever gets the user id next must not get the rights with it.
+        for user_id in user_ids:
+            await role_grants.delete_member_grants(connection, event.corp_id, user_id)
         await _end_sessions(connection, event.corp_id, user_ids)
 
 

@@ -10,6 +10,7 @@ from nats.aio.client import Client
 from engines import connected
 from fakes.eventually import eventually
 from integration.identity.world import PASSWORD, Identity, NewCorp, bearer, refusal
+from tieline.api.common.v1 import access_pb2
 from tieline.api.directory.v1 import directory_pb2
 from tieline.api.identity.v1 import second_factor_service_pb2
 from tieline.chassis.message_headers import CORP_ID_HEADER, KEY_HEADER, MESSAGE_ID_HEADER
@@ -96,6 +97,7 @@ async def test_a_member_who_left_loses_everything_and_may_join_again(
         second_factor_service_pb2.BeginTotpEnrolmentRequest(), metadata=bearer(session)
     )
     [invitation] = await identity.invite(corp, "li.wei")
+    await identity.grant(corp, "li.wei", rights=[access_pb2.RIGHT_MANAGE_APPS])
 
     await tell(identity, directory_broker, corp, "member_left", "li.wei")
 
@@ -107,6 +109,9 @@ async def test_a_member_who_left_loses_everything_and_may_join_again(
     assert [error.reason for error in errors] == ["CREDENTIALS_REJECTED"] * 2
     assert not await identity.execute(
         "SELECT 1 FROM identity.second_factors WHERE corp_id = $1", corp.corp_id
+    )
+    assert not await identity.execute(
+        "SELECT 1 FROM identity.role_grants WHERE corp_id = $1", corp.corp_id
     )
     [again] = await identity.invite(corp, "li.wei")
     await identity.accept(corp.corp_id, "li.wei", again.code, PASSWORD)
