@@ -303,7 +303,13 @@ async def list_among_few(
                                   END
                               ) COLLATE "C" AS key
                  ) AS match
-                 WHERE {condition}) AS found
+                 -- Most are found out here, before their terms are looked at one by one.
+                 WHERE (strpos(entry.body, $8) > 0
+                        OR entry.department_ids && $9::bigint[]
+                        OR strpos(E'\\x1f' || array_to_string(entry.terms, E'\\x1f'),
+                                  E'\\x1f' || $2) > 0
+                        OR strpos(array_to_string(entry.terms, E'\\x1f'), E'\\x1f' || $4) > 0)
+                   AND {condition}) AS found
          WHERE key IS NOT NULL
            AND (closeness, key, user_id) > ($10, $11::text COLLATE "C", $12::text COLLATE "C")
          ORDER BY closeness, key, user_id
