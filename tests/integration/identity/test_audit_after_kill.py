@@ -76,7 +76,9 @@ async def create_corps_until_killed(port: int, kill: subprocess.Popen[bytes]) ->
                     if len(acknowledged) >= ACKNOWLEDGED_BEFORE_THE_KILL:
                         kill.kill()
             except grpc.aio.AioRpcError:
-                return
+                # Before the kill, nothing is refused.
+                if len(acknowledged) < ACKNOWLEDGED_BEFORE_THE_KILL:
+                    raise
 
         await asyncio.gather(*(create_some() for _ in range(CLIENTS)))
     return acknowledged
