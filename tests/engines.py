@@ -2,9 +2,7 @@
 
 import contextlib
 import importlib
-import os
 import shutil
-import signal
 import tempfile
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
@@ -12,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import asyncpg
+import psutil
 from nats.aio.client import Client
 from pydantic import SecretStr
 
@@ -27,6 +26,8 @@ from tieline.embedded.postgres import EmbeddedPostgres
 ROLE_PASSWORD = "only-for-tests"
 
 # Tests kill processes, not machines; durability against power loss is not what they are about.
+_KILL_TIMEOUT_S = 10
+
 FAST_POSTGRES = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 
 
@@ -55,8 +56,15 @@ class Engine:
         self._process_id = self._running.enter_context(self.server.running())
 
     def kill(self) -> None:
-        """End it without asking."""
-        os.kill(self._process_id, signal.SIGKILL)
+        """End it without asking, and return when its children are gone too.
+
+        A session of PostgreSQL outlives the server for a moment and may still answer.
+        """
+        server = psutil.Process(self._process_id)
+        processes = [server, *server.children(recursive=True)]
+        server.kill()
+        _, alive = psutil.wait_procs(processes, timeout=_KILL_TIMEOUT_S)
+        assert not alive, f"{alive} outlive their server"
         self.stop()
 
     def stop(self) -> None:

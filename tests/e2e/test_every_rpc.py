@@ -602,7 +602,8 @@ REQUESTS: dict[str, Request] = {
         rule=visibility_pb2.VisibilityRule(
             display_name="Theirs",
             kind=visibility_pb2.VISIBILITY_RULE_KIND_HIDDEN,
-            targets=visibility_pb2.VisibilityScope(user_ids=[w.colleague_id]),
+            # Somebody who is in every corp: a rule names only whom there is.
+            targets=visibility_pb2.VisibilityScope(user_ids=["owner"]),
         ),
     ),
     "VisibilityService.GetVisibilityRule": lambda w: visibility.GetVisibilityRuleRequest(

@@ -17,6 +17,8 @@ OPEN_TO_CUSTOMERS = {
     "ContactsService.AddContact": "by a member's code",
     "ContactsService.JoinCustomerGroup": "by a group's code",
     "ContactsService.GetCustomerGroup": "where the customer takes part",
+    "MessagingService.BatchSendMessages": "where the customer takes part",
+    "MessagingService.SendMessages": "where the customer takes part",
     "MessagingService.GetConversation": "where the customer takes part",
     "MessagingService.ListConversations": "where the customer takes part",
     "MessagingService.ListMessages": "where the customer takes part",

@@ -38,7 +38,7 @@ class Call:
 
     find_peer: Callable[[], str] = str
     """Returns the caller's address as gRPC writes it, such as ``ipv4:192.0.2.7:4711``; empty for
-    calls over NATS. Asked for only by what writes it down: most calls never need it."""
+    calls over NATS and once the call has its answer. Asked for only by what writes it down."""
 
     def remaining_s(self) -> float | None:
         """Return the seconds left, 0 when the deadline has passed, None without a deadline."""

@@ -193,20 +193,16 @@ def _load_folder(schema: str, component: str, package: str, folder: str) -> list
         return []
     names = sorted(entry.name for entry in root.iterdir() if entry.name.endswith(".sql"))
     migrations = []
-    version = 0
-    for name in names:
+    for expected, name in enumerate(names, start=1):
         match = _FILE_NAME.fullmatch(name)
-        # Gaps are no fault: work that goes on side by side takes numbers of its own.
-        if match is None or int(match.group(1)) <= version:
+        if match is None or int(match.group(1)) != expected:
             raise MigrationError(
-                f"migration {component}/{name} is out of order: expected {version + 1:04d}_….sql "
-                "or a later number"
+                f"migration {component}/{name} is out of order: expected {expected:04d}_….sql"
             )
-        version = int(match.group(1))
         sql = (root / name).read_text(encoding="utf-8")
         if component == CHASSIS:
             sql = sql.replace("{schema}", schema)
-        migrations.append(Migration(schema, component, version, name, sql))
+        migrations.append(Migration(schema, component, expected, name, sql))
     return migrations
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 from google.protobuf.wrappers_pb2 import StringValue
@@ -25,7 +26,9 @@ from tieline.chassis.streams import durables_of
 from tieline.embedded.nats import EmbeddedNats
 
 SUBJECT = "tieline.identity.v1.corp_created"
-(DURABLE,) = durables_of("directory")
+# The directory's place in identity's stream, of which one event is enough here.
+(_PLACE,) = (durable for durable in durables_of("directory") if durable.stream == "IDENTITY")
+DURABLE = replace(_PLACE, subjects=(SUBJECT,))
 
 
 @pytest.fixture(autouse=True)

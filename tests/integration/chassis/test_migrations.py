@@ -134,13 +134,13 @@ async def test_database_that_is_newer_than_the_code_stops(
         await migrate(empty_database, [LEDGER])
 
 
-async def test_two_files_of_one_number_stop_before_anything_is_applied(
+async def test_gap_between_files_stops_before_anything_is_applied(
     ledger: Ledger, empty_database: str
 ) -> None:
     ledger.write("0001_accounts.sql", ACCOUNTS)
-    ledger.write("0001_more.sql", "SELECT 1;\n")
+    ledger.write("0003_more.sql", "SELECT 1;\n")
 
-    with pytest.raises(MigrationError, match=r"0001_more.sql is out of order: expected 0002"):
+    with pytest.raises(MigrationError, match=r"0003_more.sql is out of order: expected 0002"):
         await migrate(empty_database, [LEDGER])
 
 

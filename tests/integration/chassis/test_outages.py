@@ -1,6 +1,7 @@
 """PostgreSQL and NATS are killed under a running service, and come back."""
 
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,9 @@ from tieline.embedded.ports import find_free_port
 from tieline.embedded.postgres import EmbeddedPostgres
 
 SUBJECT = "tieline.identity.v1.corp_created"
-(DURABLE,) = durables_of("directory")
+# The directory's place in identity's stream, of which one event is enough here.
+(_PLACE,) = (durable for durable in durables_of("directory") if durable.stream == "IDENTITY")
+DURABLE = replace(_PLACE, subjects=(SUBJECT,))
 
 
 @pytest.fixture

@@ -153,6 +153,8 @@ class GuardedMethod:
                 await request.drain()
             await context.abort(failure.code, failure.text, failure.trailing_metadata)
         finally:
+            # gRPC frees what the context looks at: a task that outlives the call must not ask it.
+            call.find_peer = str
             parts.metrics.in_flight -= 1
             duration_s = perf_counter() - begun_at
             self._metrics.record(code, duration_s)

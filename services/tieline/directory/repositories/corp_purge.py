@@ -24,6 +24,9 @@ PURGED_TABLES = (
     "removals",
     "lookup_failures",
     "first_answers",
+    "import_errors",
+    "import_chunks",
+    "import_jobs",
     "visibility_rules",
     "app_ranges",
     # After the members, from whom they are made.
