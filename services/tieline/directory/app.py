@@ -86,10 +86,14 @@ async def role(settings: DirectorySettings) -> AsyncIterator[None]:
         hub = await stack.enter_async_context(ChangesHub(runtime.broker, feed))
         async with runtime.serving(
             *_services(runtime, settings),
-            *_feed_schools_and_links(runtime, ChangeServicer(feed, hub)),
+            *_feed_schools_and_links(runtime, ChangeServicer(feed, hub, _build_viewers(runtime))),
             *_file_services(runtime, settings, worker),
         ):
             yield
+
+
+def _build_viewers(runtime: ServiceRuntime) -> Viewers:
+    return Viewers(runtime.pool, IdentityAppRanges(runtime.broker))
 
 
 def _file_services(
@@ -104,7 +108,7 @@ def _file_services(
         ),
         Served(
             export_service_pb2_grpc.add_ExportServiceServicer_to_server,
-            ExportServicer(pool),
+            ExportServicer(pool, _build_viewers(runtime)),
             export_service_pb2.DESCRIPTOR.services_by_name["ExportService"],
         ),
     ]
@@ -112,7 +116,7 @@ def _file_services(
 
 def _services(runtime: ServiceRuntime, settings: DirectorySettings) -> list[Served[Any]]:
     pool, page_tokens = runtime.pool, runtime.page_tokens
-    viewers = Viewers(pool, IdentityAppRanges(runtime.broker))
+    viewers = _build_viewers(runtime)
     return [
         Served(
             directory_service_pb2_grpc.add_DirectoryServiceServicer_to_server,
@@ -148,7 +152,7 @@ def _services(runtime: ServiceRuntime, settings: DirectorySettings) -> list[Serv
 
 
 def _feed_schools_and_links(runtime: ServiceRuntime, changes: ChangeServicer) -> list[Served[Any]]:
-    viewers = Viewers(runtime.pool, IdentityAppRanges(runtime.broker))
+    viewers = _build_viewers(runtime)
     return [
         Served(
             change_service_pb2_grpc.add_ChangeServiceServicer_to_server,

@@ -10,20 +10,22 @@ from tieline.chassis.page_tokens import page_size
 from tieline.directory.changes import check_sees_whole_corp
 from tieline.directory.changes_feed import ChangesFeed
 from tieline.directory.changes_hub import ChangesHub
+from tieline.directory.viewers import Viewers
 
 
 class ChangeServicer(change_service_pb2_grpc.ChangeServiceServicer):
     """Tells what changed in the corps of its callers."""
 
-    def __init__(self, feed: ChangesFeed, hub: ChangesHub) -> None:
+    def __init__(self, feed: ChangesFeed, hub: ChangesHub, viewers: Viewers) -> None:
         self._feed = feed
         self._hub = hub
+        self._viewers = viewers
 
     async def ListChanges(
         self, request: change_service_pb2.ListChangesRequest, context: Context
     ) -> change_service_pb2.ListChangesResponse:
         """Return the next page behind a cursor."""
-        corp_id = _require_whole_corp(request.corp_id)
+        corp_id = await self._require_whole_corp(request.corp_id)
         size = page_size(request.page_size, default=100, maximum=1000)
         cursor = self._feed.decode_cursor(corp_id, request.cursor)
         page = await self._feed.read(corp_id, cursor, size)
@@ -37,7 +39,7 @@ class ChangeServicer(change_service_pb2_grpc.ChangeServiceServicer):
         self, request: change_service_pb2.WatchChangesRequest, context: Context
     ) -> AsyncIterator[change_service_pb2.WatchChangesResponse]:
         """Send all that follows a cursor, and then what comes."""
-        corp_id = _require_whole_corp(request.corp_id)
+        corp_id = await self._require_whole_corp(request.corp_id)
         cursor = self._feed.decode_cursor(corp_id, request.cursor)
         principal = current_principal()
         watcher = (corp_id, f"{principal.kind}:{principal.id}")
@@ -49,9 +51,9 @@ class ChangeServicer(change_service_pb2_grpc.ChangeServiceServicer):
                     has_more=page.has_more,
                 )
 
-
-def _require_whole_corp(corp_id: str) -> str:
-    principal = current_principal()
-    corp_id = principal.require_corp(corp_id)
-    check_sees_whole_corp(principal, corp_id)
-    return corp_id
+    async def _require_whole_corp(self, corp_id: str) -> str:
+        principal = current_principal()
+        corp_id = principal.require_corp(corp_id)
+        check_sees_whole_corp(principal, corp_id)
+        await self._viewers.require_whole_corp(principal, corp_id)
+        return corp_id

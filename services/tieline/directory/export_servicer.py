@@ -17,6 +17,7 @@ from tieline.directory.exports import Table
 from tieline.directory.import_messages import ENCODINGS, FORMATS
 from tieline.directory.import_options import Format
 from tieline.directory.repositories import SCHEMA, corps
+from tieline.directory.viewers import Viewers
 
 _Request = export_service_pb2.ExportMembersRequest | export_service_pb2.ExportDepartmentsRequest
 
@@ -24,8 +25,9 @@ _Request = export_service_pb2.ExportMembersRequest | export_service_pb2.ExportDe
 class ExportServicer(export_service_pb2_grpc.ExportServiceServicer):
     """Sends files of the callers' corps."""
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: Pool, viewers: Viewers) -> None:
         self._pool = pool
+        self._viewers = viewers
 
     async def ExportMembers(
         self,
@@ -52,6 +54,7 @@ class ExportServicer(export_service_pb2_grpc.ExportServiceServicer):
         corp_id = principal.require_corp(request.corp_id)
         options = _read_options(request)
         require(principal, Right.MANAGE_DIRECTORY, Resource(corp_id))
+        await self._viewers.require_whole_corp(principal, corp_id)
         async with transaction(self._pool) as connection:
             if not await corps.has_corp(connection, corp_id):
                 raise corps.corp_not_ready_error()

@@ -16,6 +16,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 
 from tieline.chassis.authorization import Right, holds, is_limited
+from tieline.chassis.errors import PermissionDeniedError
 from tieline.chassis.postgres import Connection, Pool
 from tieline.chassis.principals import AUDITOR_ROLE, OWNER_ROLE, Principal, PrincipalKind
 from tieline.directory.app_ranges import AppRanges
@@ -81,6 +82,22 @@ class Viewers:
                 connection, corp_id, principal.id, scope, generation=stored.generation
             )
         return scope
+
+    async def require_whole_corp(self, principal: Principal, corp_id: str) -> None:
+        """Raise PermissionDeniedError for an app that was given a part of the corp.
+
+        For what is told of the corp as a whole. Whether a member may have that is for
+        ``authorization`` to say.
+        """
+        if principal.kind is not PrincipalKind.APP:
+            return
+        async with self.reading(principal, corp_id) as (_, viewer):
+            if not viewer.is_unlimited:
+                raise PermissionDeniedError(
+                    "OUT_OF_RANGE",
+                    "the app's visible range must be the whole corp",
+                    {"right": Right.MANAGE_DIRECTORY.name},
+                )
 
     async def of(
         self, principal: Principal, corp_id: str, connection: Connection, *, app_range: Scope

@@ -9,11 +9,13 @@ import pytest
 from nats.aio.client import Client
 
 from calls import call, refusal
+from fakes.app_ranges import FakeAppRanges
 from fakes.directory_copy import DirectoryCopy
 from fakes.directory_corps import Corp
 from fakes.directory_writes import Writer
 from fakes.tokens import TestTokens
 from tieline.api.directory.v1 import change_pb2, change_service_pb2, change_service_pb2_grpc
+from tieline.api.identity.v1 import app_pb2
 from tieline.chassis.errors import ResourceExhaustedError
 from tieline.chassis.ids import new_corp_id
 from tieline.chassis.page_tokens import PageTokens
@@ -194,6 +196,9 @@ def claims(corp: Corp, **more: Any) -> dict[str, Any]:
     return {"kind": "member", "corp": corp.corp_id, "sub": "somebody", "name": "", **more}
 
 
+SYNCING_APP = {"kind": "app", "rights": ["read_directory", "manage_directory"]}
+
+
 @pytest.mark.parametrize(
     ("more", "reason"),
     [
@@ -216,13 +221,22 @@ def claims(corp: Corp, **more: Any) -> dict[str, Any]:
             {"kind": "app", "rights": ["read_directory"]}, "CALLER_NOT_ALLOWED", id="reading app"
         ),
         pytest.param(
-            {"kind": "app", "rights": ["read_directory", "manage_directory"]}, "", id="syncing app"
+            {**SYNCING_APP, "sub": "1000002"},
+            "",
+            id="syncing app",
         ),
+        pytest.param({**SYNCING_APP, "sub": "1000003"}, "OUT_OF_RANGE", id="app of a department"),
     ],
 )
 async def test_the_feed_is_for_those_who_see_the_whole_corp(
-    changes_stub: Stub, corp: Corp, tokens: TestTokens, more: dict[str, Any], reason: str
+    changes_stub: Stub,
+    corp: Corp,
+    tokens: TestTokens,
+    app_ranges: FakeAppRanges,
+    more: dict[str, Any],
+    reason: str,
 ) -> None:
+    app_ranges.ranges[(corp.corp_id, 1000003)] = app_pb2.AppRange(department_ids=[2])
     token = tokens.sign(claims(corp, **more))
     request = change_service_pb2.ListChangesRequest()
 

@@ -19,8 +19,8 @@ class ChangeServiceStub:
     changes in their order and keeps the last cursor has the directory's state, however long the
     pauses between are. Schools, classes and parents are not in the feed.
 
-    For those who see the whole corp: its owner, its auditors, and administrators and apps with
-    MANAGE_DIRECTORY in all of its departments. Whoever sees a part of it could neither be told what
+    For those who see the whole corp: its owner, its auditors, administrators with MANAGE_DIRECTORY in
+    all of its departments, and apps with that right and the whole corp as their visible range. Whoever sees a part of it could neither be told what
     left that part nor be kept from learning of what was never in it.
     """
 
@@ -48,8 +48,8 @@ class ChangeServiceServicer(metaclass=_abc_1.ABCMeta):
     changes in their order and keeps the last cursor has the directory's state, however long the
     pauses between are. Schools, classes and parents are not in the feed.
 
-    For those who see the whole corp: its owner, its auditors, and administrators and apps with
-    MANAGE_DIRECTORY in all of its departments. Whoever sees a part of it could neither be told what
+    For those who see the whole corp: its owner, its auditors, administrators with MANAGE_DIRECTORY in
+    all of its departments, and apps with that right and the whole corp as their visible range. Whoever sees a part of it could neither be told what
     left that part nor be kept from learning of what was never in it.
     """
 

@@ -59,7 +59,7 @@ class ExportServiceServicer:
         takes off, so that no spreadsheet reads a formula; in XLSX such values are text.
 
         Errors: INVALID_ARGUMENT INVALID_FIELD; PERMISSION_DENIED OUT_OF_RANGE (needs the right in the
-        whole corp); UNAVAILABLE CORP_NOT_READY.
+        whole corp, an app also that as its visible range); UNAVAILABLE CORP_NOT_READY.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

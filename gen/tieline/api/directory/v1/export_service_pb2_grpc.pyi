@@ -24,7 +24,7 @@ class ExportServiceStub:
     takes off, so that no spreadsheet reads a formula; in XLSX such values are text.
 
     Errors: INVALID_ARGUMENT INVALID_FIELD; PERMISSION_DENIED OUT_OF_RANGE (needs the right in the
-    whole corp); UNAVAILABLE CORP_NOT_READY.
+    whole corp, an app also that as its visible range); UNAVAILABLE CORP_NOT_READY.
     """
     ExportDepartments: _aio.UnaryStreamMultiCallable[_export_service_pb2.ExportDepartmentsRequest, _export_service_pb2.ExportDepartmentsResponse]
     """ExportDepartments sends a file of all departments, as they are at one moment, with the columns
@@ -49,7 +49,7 @@ class ExportServiceServicer(metaclass=_abc_1.ABCMeta):
         takes off, so that no spreadsheet reads a formula; in XLSX such values are text.
 
         Errors: INVALID_ARGUMENT INVALID_FIELD; PERMISSION_DENIED OUT_OF_RANGE (needs the right in the
-        whole corp); UNAVAILABLE CORP_NOT_READY.
+        whole corp, an app also that as its visible range); UNAVAILABLE CORP_NOT_READY.
         """
 
     @_abc_1.abstractmethod
