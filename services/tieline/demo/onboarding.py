@@ -1,7 +1,9 @@
 """Act one: the corp comes on board, and some of its people get accounts."""
 
+import asyncio
 import csv
 import secrets
+import time
 from dataclasses import dataclass
 
 from tieline.api.directory.v1 import directory_service_pb2
@@ -14,6 +16,10 @@ OWNER_NAME = "周玉"
 
 # Direct conversations need pairs, groups a few more.
 MIN_COLLEAGUES = 8
+
+# An import is made searchable at some 3,000 members a second.
+_SEARCHABLE_TIMEOUT_S = 120.0
+_SEARCHABLE_PAUSE_S = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +81,10 @@ async def invite_colleagues(stage: Stage, corp: Corp) -> list[Colleague]:
 
 
 async def find_each_other(stage: Stage, colleagues: list[Colleague]) -> None:
-    """Let everybody look the next one up by name."""
+    """Let everybody look the next one up by name, once the import is searchable."""
+    with stage.journal.step("staff made searchable") as step:
+        await _wait_until_searchable(colleagues[0])
+        step.count = stage.scale.staff
     seekers = zip(colleagues, [*colleagues[1:], colleagues[0]], strict=True)
     with stage.journal.step("colleagues found by name") as step:
         found = await together(_search(seeker, sought) for seeker, sought in seekers)
@@ -106,6 +115,18 @@ async def _accept(
         corp.corp_id, invitation.user_id, invitation.code, password
     )
     return Colleague(invitation.user_id, name, password, me)
+
+
+async def _wait_until_searchable(seeker: Colleague) -> None:
+    request = directory_service_pb2.SearchMembersRequest(query=seeker.name, page_size=1)
+    deadline = time.monotonic() + _SEARCHABLE_TIMEOUT_S
+    while (await seeker.me.directory.SearchMembers(request)).incomplete:
+        if time.monotonic() > deadline:
+            raise DemoError(
+                f"the staff is not searchable {_SEARCHABLE_TIMEOUT_S:.0f} s after the import: "
+                "see the directory's log"
+            )
+        await asyncio.sleep(_SEARCHABLE_PAUSE_S)
 
 
 async def _search(seeker: Colleague, sought: Colleague) -> bool:
