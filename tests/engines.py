@@ -28,7 +28,13 @@ ROLE_PASSWORD = "only-for-tests"
 # Tests kill processes, not machines; durability against power loss is not what they are about.
 _KILL_TIMEOUT_S = 10
 
-FAST_POSTGRES = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+FAST_POSTGRES = {
+    "fsync": "off",
+    "synchronous_commit": "off",
+    "full_page_writes": "off",
+    # Every worker runs several services at a time, each with a pool of its own.
+    "max_connections": "400",
+}
 
 
 @dataclass(frozen=True)
