@@ -53,10 +53,9 @@ types: install ## Check types (mypy, strict)
 	$(BIN)/mypy services operator bench docs tests
 
 ##@ Tests
-# A worker more than the two processors that it is meant for: tests of outages wait most of the time.
 .PHONY: test
 test: install ## Set up what is missing and run the whole test suite
-	$(BIN)/pytest -n 3 --dist loadfile $(ARGS)
+	$(BIN)/pytest -n 2 --dist loadfile $(ARGS)
 
 .PHONY: test-unit
 test-unit: install ## Run the tests that need no server
