@@ -3,6 +3,8 @@
 import asyncio
 import contextlib
 import logging
+import math
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, TypeAlias
@@ -35,7 +37,7 @@ logger = logging.getLogger(__name__)
 
 
 class BrokerClient(Client):
-    """nats-py's client, with a flush that keeps its promise."""
+    """nats-py's client, with a flush that keeps its promise and a close that ends."""
 
     async def flush(
         self,
@@ -49,6 +51,22 @@ class BrokerClient(Client):
         if self.is_connected:
             await self._flush_pending(force_flush=True)
         await super().flush(timeout)
+
+    async def close(self) -> None:
+        """Close the connection, also one that is dead.
+
+        nats-py writes what still waits, whatever became of the socket; uvloop refuses that with a
+        RuntimeError, and half of the closing would be left undone.
+        """
+        writer = getattr(self._transport, "_io_writer", None)
+        if writer is None or writer.is_closing():
+            self._pending = []
+            self._pending_data_size = 0
+        await super().close()
+
+
+class _StartGivenUpError(Exception):
+    """The time for the first connection is over."""
 
 
 @asynccontextmanager
@@ -114,6 +132,9 @@ class _Watch:
     def __init__(self, broker: Broker, health: Health | None) -> None:
         self.is_closing = False
         self.last_problem: Exception | None = None
+        self.give_up_at = math.inf
+        """``time.monotonic()`` from which on a failed attempt is the last one."""
+
         self._broker = broker
         self._health = health
 
@@ -135,6 +156,8 @@ class _Watch:
 
     async def on_error(self, error: Exception) -> None:
         self.last_problem = error
+        if time.monotonic() >= self.give_up_at:
+            raise _StartGivenUpError
         # JetStream's refusals reach whoever published, and hundreds may be refused together.
         if isinstance(error, nats.js.errors.APIError):
             return
@@ -149,18 +172,22 @@ class _Watch:
 async def _connect(
     broker: Broker, url: str, watch: _Watch, *, way_out: str, **options: Any
 ) -> None:
+    # Not by asyncio.timeout: an attempt that fails at the moment of the cancellation swallows it
+    # (asyncio.wait_for before Python 3.12), and the client would try for ever.
+    watch.give_up_at = time.monotonic() + _START_TIMEOUT_S
     try:
-        async with asyncio.timeout(_START_TIMEOUT_S):
-            await broker.connect(
-                url, error_cb=watch.on_error, connect_timeout=CONNECT_TIMEOUT_S, **options
-            )
-    except (TimeoutError, OSError, ValueError, nats.errors.Error) as error:
+        await broker.connect(
+            url, error_cb=watch.on_error, connect_timeout=CONNECT_TIMEOUT_S, **options
+        )
+    except (_StartGivenUpError, OSError, ValueError, nats.errors.Error) as error:
         watch.is_closing = True
+        watch.give_up_at = math.inf
         await _close_half_open(broker)
         raise StartError(
             f"can't connect to NATS at {_describe_address(url)}: "
             f"{_describe(watch.last_problem or error)}; {way_out}"
         ) from None
+    watch.give_up_at = math.inf
 
 
 async def _close_half_open(broker: Broker) -> None:
