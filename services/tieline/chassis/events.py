@@ -30,7 +30,7 @@ from opentelemetry.metrics import get_meter
 
 from tieline.chassis.broker import Broker
 from tieline.chassis.calls import Call, entered
-from tieline.chassis.errors import ServiceError, UnavailableError
+from tieline.chassis.errors import UnavailableError
 from tieline.chassis.ids import new_uuid7
 from tieline.chassis.message_headers import (
     CORP_ID_HEADER,
@@ -40,6 +40,7 @@ from tieline.chassis.message_headers import (
     REQUEST_ID_HEADER,
 )
 from tieline.chassis.postgres import Connection, Pool, transaction
+from tieline.chassis.repeating import repeating
 from tieline.chassis.streams import ACK_WAIT_S, MAX_AGE_S, Durable
 from tieline.chassis.telemetry import extract_context
 
@@ -117,16 +118,17 @@ async def consuming(
         consumer=durable.service, stream=durable.stream
     )
     consumer = _Consumer(subscription, pool, schema, handlers)
-    tasks = [
-        asyncio.create_task(consumer.run(), name=f"consume-{durable.stream}"),
-        asyncio.create_task(_purge_forever(pool, schema), name=f"purge-inbox-{schema}"),
-    ]
+    task = asyncio.create_task(consumer.run(), name=f"consume-{durable.stream}")
+
+    async def purge() -> None:
+        await purge_handled_events(pool, schema)
+
     try:
-        yield
+        async with repeating(f"the purge of {schema}'s inbox", purge, interval_s=_PURGE_INTERVAL_S):
+            yield
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
         try:
             await subscription.unsubscribe()
         except nats.errors.Error:
@@ -263,15 +265,6 @@ async def purge_handled_events(pool: Pool, schema: str) -> int:
 async def _claim_event(connection: Connection, schema: str, event: ReceivedEvent) -> bool:
     claimed = await connection.fetchval(_sql(schema).claim, event.corp_id, event.event_id)
     return claimed is True
-
-
-async def _purge_forever(pool: Pool, schema: str) -> None:
-    while True:
-        await asyncio.sleep(_PURGE_INTERVAL_S)
-        try:
-            await purge_handled_events(pool, schema)
-        except ServiceError as error:
-            logger.info("the purge of %s's inbox is put off: %s", schema, error.text)
 
 
 def _build_call(event: ReceivedEvent) -> Call:

@@ -84,20 +84,18 @@ async def role(settings: DirectorySettings) -> AsyncIterator[None]:
         await stack.enter_async_context(purging_corps(runtime.pool))
         feed = ChangesFeed(runtime.pool, runtime.page_tokens)
         hub = await stack.enter_async_context(ChangesHub(runtime.broker, feed))
+        # One for all: what it keeps is bounded, and the same for whoever asks.
+        viewers = Viewers(runtime.pool, IdentityAppRanges(runtime.broker))
         async with runtime.serving(
-            *_services(runtime, settings),
-            *_feed_schools_and_links(runtime, ChangeServicer(feed, hub, _build_viewers(runtime))),
-            *_file_services(runtime, settings, worker),
+            *_services(runtime, settings, viewers),
+            *_feed_schools_and_links(runtime, ChangeServicer(feed, hub, viewers), viewers),
+            *_file_services(runtime, settings, worker, viewers),
         ):
             yield
 
 
-def _build_viewers(runtime: ServiceRuntime) -> Viewers:
-    return Viewers(runtime.pool, IdentityAppRanges(runtime.broker))
-
-
 def _file_services(
-    runtime: ServiceRuntime, settings: DirectorySettings, worker: ImportWorker
+    runtime: ServiceRuntime, settings: DirectorySettings, worker: ImportWorker, viewers: Viewers
 ) -> list[Served[Any]]:
     pool, page_tokens = runtime.pool, runtime.page_tokens
     return [
@@ -108,15 +106,16 @@ def _file_services(
         ),
         Served(
             export_service_pb2_grpc.add_ExportServiceServicer_to_server,
-            ExportServicer(pool, _build_viewers(runtime)),
+            ExportServicer(pool, viewers),
             export_service_pb2.DESCRIPTOR.services_by_name["ExportService"],
         ),
     ]
 
 
-def _services(runtime: ServiceRuntime, settings: DirectorySettings) -> list[Served[Any]]:
+def _services(
+    runtime: ServiceRuntime, settings: DirectorySettings, viewers: Viewers
+) -> list[Served[Any]]:
     pool, page_tokens = runtime.pool, runtime.page_tokens
-    viewers = _build_viewers(runtime)
     return [
         Served(
             directory_service_pb2_grpc.add_DirectoryServiceServicer_to_server,
@@ -151,8 +150,9 @@ def _services(runtime: ServiceRuntime, settings: DirectorySettings) -> list[Serv
     ]
 
 
-def _feed_schools_and_links(runtime: ServiceRuntime, changes: ChangeServicer) -> list[Served[Any]]:
-    viewers = _build_viewers(runtime)
+def _feed_schools_and_links(
+    runtime: ServiceRuntime, changes: ChangeServicer, viewers: Viewers
+) -> list[Served[Any]]:
     return [
         Served(
             change_service_pb2_grpc.add_ChangeServiceServicer_to_server,

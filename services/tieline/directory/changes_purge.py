@@ -1,21 +1,17 @@
 """Forgetting removals when they are old: the feed has to tell of them for a while only."""
 
-import asyncio
 import datetime as dt
-import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from tieline.chassis.errors import ServiceError
 from tieline.chassis.postgres import Pool, transaction
+from tieline.chassis.repeating import repeating
 from tieline.directory.repositories import changes
 
 _PURGE_INTERVAL_S = 3600.0
 
 # About 20 ms of PostgreSQL's time.
 _PURGE_ROWS = 10_000
-
-logger = logging.getLogger(__name__)
 
 
 @asynccontextmanager
@@ -24,24 +20,15 @@ async def purging(pool: Pool, retention: dt.timedelta) -> AsyncIterator[None]:
 
     Every replica does: what another one has forgotten meanwhile is no more to be found.
     """
-    task = asyncio.create_task(_purge_forever(pool, retention), name="removals-purge")
-    try:
+
+    async def purge_all() -> None:
+        while await purge(pool, retention, limit=_PURGE_ROWS):
+            pass
+
+    async with repeating(
+        "the purge of old removals", purge_all, interval_s=_PURGE_INTERVAL_S, at_once=True
+    ):
         yield
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-
-
-async def _purge_forever(pool: Pool, retention: dt.timedelta) -> None:
-    while True:
-        try:
-            while await purge(pool, retention, limit=_PURGE_ROWS):
-                pass
-        except ServiceError as error:
-            logger.info("the purge of old removals waits: %s", error.text)
-        except Exception:
-            logger.exception("the purge of old removals failed")
-        await asyncio.sleep(_PURGE_INTERVAL_S)
 
 
 async def purge(pool: Pool, retention: dt.timedelta, *, limit: int) -> bool:

@@ -1,12 +1,11 @@
 """Deleting what is kept of corps that are gone, some thousand rows at a time."""
 
-import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from tieline.chassis.errors import ServiceError
 from tieline.chassis.postgres import Pool, transaction
+from tieline.chassis.repeating import repeating
 from tieline.directory.repositories import corp_purge
 
 _PURGE_INTERVAL_S = 60.0
@@ -23,24 +22,15 @@ async def purging_corps(pool: Pool) -> AsyncIterator[None]:
 
     Every replica does; they keep out of each other's way.
     """
-    task = asyncio.create_task(_purge_forever(pool), name="corps-purge")
-    try:
+
+    async def purge_all() -> None:
+        while await purge(pool, maximum_rows=_PURGE_ROWS):
+            pass
+
+    async with repeating(
+        "the purge of deleted corps", purge_all, interval_s=_PURGE_INTERVAL_S, at_once=True
+    ):
         yield
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-
-
-async def _purge_forever(pool: Pool) -> None:
-    while True:
-        try:
-            while await purge(pool, maximum_rows=_PURGE_ROWS):
-                pass
-        except ServiceError as error:
-            logger.info("the purge of deleted corps waits: %s", error.text)
-        except Exception:
-            logger.exception("the purge of deleted corps failed")
-        await asyncio.sleep(_PURGE_INTERVAL_S)
 
 
 async def purge(pool: Pool, *, maximum_rows: int) -> bool:

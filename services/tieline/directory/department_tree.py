@@ -59,13 +59,5 @@ def plan_place(department_id: int, name: str, parent: Place, extent: Extent = LE
     return Place(path, (*parent.ancestor_ids, department_id))
 
 
-def move_below(place: Place, old_top: Place, new_top: Place) -> Place:
-    """Return where something of a subtree is once the subtree's top is at its new place."""
-    return Place(
-        new_top.path + place.path[len(old_top.path) :],
-        new_top.ancestor_ids + place.ancestor_ids[len(old_top.ancestor_ids) :],
-    )
-
-
 def _too_deep_error(text: str, maximum: int) -> FailedPreconditionError:
     return FailedPreconditionError("DEPARTMENT_TOO_DEEP", text, {"maximum": str(maximum)})

@@ -232,7 +232,7 @@ async def _create(
         checked_change_number=None,
         failure=None,
         attempts=0,
-        create_time=await connection.fetchval("SELECT now()"),
+        create_time=await import_jobs.read_time(connection),
         start_time=None,
         finish_time=None,
     )

@@ -6,13 +6,11 @@ acknowledged before it; the thousands of an import in the background, by whichev
 corp's row in ``search_progress``. A batch that is lost with its process is made again.
 """
 
-import asyncio
-import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from tieline.chassis.errors import ServiceError
 from tieline.chassis.postgres import Connection, Pool
+from tieline.chassis.repeating import repeating
 from tieline.directory.repositories import search_index as repository
 from tieline.directory.repositories.search_index import ChangedMember
 from tieline.directory.search_terms import SearchEntry, build_entry
@@ -25,8 +23,6 @@ _INTERVAL_S = 1.0
 
 # Of one look; the others' turn comes with the next.
 _MAX_CORPS = 100
-
-logger = logging.getLogger(__name__)
 
 
 async def catch_up(connection: Connection, corp_id: str) -> bool:
@@ -41,27 +37,17 @@ async def catch_up(connection: Connection, corp_id: str) -> bool:
 @asynccontextmanager
 async def indexing(pool: Pool) -> AsyncIterator[None]:
     """Index what changes in any corp until the block is left."""
-    task = asyncio.create_task(_index_forever(pool), name="search-indexer")
-    try:
+
+    async def index_those_behind() -> None:
+        async with pool.acquire() as connection:
+            for corp_id in await repository.list_corps_behind(connection, _MAX_CORPS):
+                while not await catch_up(connection, corp_id):
+                    pass
+
+    async with repeating(
+        "the search indexer", index_those_behind, interval_s=_INTERVAL_S, at_once=True
+    ):
         yield
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-
-
-async def _index_forever(pool: Pool) -> None:
-    while True:
-        try:
-            async with pool.acquire() as connection:
-                corp_ids = await repository.list_corps_behind(connection, _MAX_CORPS)
-                for corp_id in corp_ids:
-                    while not await catch_up(connection, corp_id):
-                        pass
-        except ServiceError as error:
-            logger.info("the search indexer tries again: %s", error)
-        except Exception:
-            logger.exception("the search indexer failed and goes on")
-        await asyncio.sleep(_INTERVAL_S)
 
 
 async def _index_batch(connection: Connection, corp_id: str) -> bool:

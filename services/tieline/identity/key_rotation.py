@@ -4,7 +4,6 @@ Every replica looks. Whoever takes the database's lock first does what is to be 
 then find it done.
 """
 
-import asyncio
 import datetime as dt
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -12,9 +11,9 @@ from contextlib import asynccontextmanager
 
 from joserfc.jwk import OKPKey
 
-from tieline.chassis.errors import ServiceError
 from tieline.chassis.postgres import Connection, Pool, transaction
 from tieline.chassis.process import StartError
+from tieline.chassis.repeating import repeating
 from tieline.identity.repositories import signing_keys
 from tieline.identity.signing_keys import (
     SealBrokenError,
@@ -115,21 +114,7 @@ async def rotating(keys: SigningKeys) -> AsyncIterator[None]:
             "the setting TIELINE_SECRET_KEY is not the one that identity was first started with "
             "on this database: its signing keys can't be decrypted; set it to that one"
         ) from None
-    task = asyncio.create_task(_refresh_forever(keys), name="signing-keys")
-    try:
+    async with repeating(
+        "the look at the signing keys", keys.refresh, interval_s=_REFRESH_INTERVAL_S
+    ):
         yield
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-
-
-async def _refresh_forever(keys: SigningKeys) -> None:
-    while True:
-        await asyncio.sleep(_REFRESH_INTERVAL_S)
-        try:
-            await keys.refresh()
-        except ServiceError as error:
-            logger.info("the signing keys are read again later: %s", error.text)
-        except Exception:
-            # A fault here must not end the rotation for the life of the process.
-            logger.exception("the signing keys could not be read and are read again later")

@@ -4,7 +4,6 @@ whose time of grace is over, months of the audit log that are past its retention
 Every replica does; they keep out of each other's way.
 """
 
-import asyncio
 import datetime as dt
 import logging
 from collections.abc import AsyncIterator
@@ -12,9 +11,9 @@ from contextlib import asynccontextmanager
 from functools import partial
 
 from tieline.api.identity.v1 import identity_pb2
-from tieline.chassis.errors import ServiceError
 from tieline.chassis.outbox import build_event
 from tieline.chassis.postgres import Connection, Pool, transaction
+from tieline.chassis.repeating import repeating
 from tieline.identity.acts import PLATFORM_LOG, record_act
 from tieline.identity.app_tokens import FAILURE_WINDOW
 from tieline.identity.link_changes import leave_links
@@ -58,12 +57,14 @@ logger = logging.getLogger(__name__)
 @asynccontextmanager
 async def purging(pool: Pool, *, audit_retention: dt.timedelta) -> AsyncIterator[None]:
     """Purge now and then within the block."""
-    task = asyncio.create_task(_purge_forever(pool, audit_retention), name="identity-purge")
-    try:
+
+    async def purge_all() -> None:
+        await purge(pool)
+        await purge_corps(pool)
+        await keep_audit_log(pool, audit_retention)
+
+    async with repeating("the purge of identity", purge_all, interval_s=_INTERVAL_S):
         yield
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
 
 
 async def purge(pool: Pool) -> None:
@@ -112,17 +113,3 @@ async def _purge_some(connection: Connection, corp_id: str) -> None:
         resource=f"corps/{corp_id}",
         events=[build_event(CORP_DELETED, corp_id, corp_id, event)],
     )
-
-
-async def _purge_forever(pool: Pool, audit_retention: dt.timedelta) -> None:
-    while True:
-        await asyncio.sleep(_INTERVAL_S)
-        try:
-            await purge(pool)
-            await purge_corps(pool)
-            await keep_audit_log(pool, audit_retention)
-        except ServiceError as error:
-            logger.warning("the purge failed and is tried again in a minute: %s", error)
-        except Exception:
-            # A fault here must not end the purging for the life of the process.
-            logger.exception("the purge failed and is tried again in a minute")

@@ -3,7 +3,6 @@
 Every replica does; they keep out of each other's way.
 """
 
-import asyncio
 import datetime as dt
 import logging
 from collections.abc import AsyncIterator
@@ -11,6 +10,7 @@ from contextlib import asynccontextmanager
 
 from tieline.chassis.errors import ServiceError
 from tieline.chassis.postgres import Pool, transaction
+from tieline.chassis.repeating import repeating
 from tieline.messaging.repositories.upkeep import UpkeepRepository
 
 REPEAT_WINDOW = dt.timedelta(days=7)
@@ -29,13 +29,13 @@ logger = logging.getLogger(__name__)
 @asynccontextmanager
 async def keeping_up(pool: Pool) -> AsyncIterator[None]:
     """Do it now and then within the block; first before anything is sent."""
-    await _keep_up(pool)
-    task = asyncio.create_task(_keep_up_forever(pool), name="messaging-upkeep")
-    try:
+
+    async def work() -> None:
+        await keep_up(pool)
+
+    await _keep_up_first(pool)
+    async with repeating("the upkeep of messages", work, interval_s=_INTERVAL_S):
         yield
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
 
 
 async def keep_up(pool: Pool) -> None:
@@ -52,13 +52,7 @@ async def keep_up(pool: Pool) -> None:
             )
 
 
-async def _keep_up_forever(pool: Pool) -> None:
-    while True:
-        await asyncio.sleep(_INTERVAL_S)
-        await _keep_up(pool)
-
-
-async def _keep_up(pool: Pool) -> None:
+async def _keep_up_first(pool: Pool) -> None:
     try:
         await keep_up(pool)
     except ServiceError as error:

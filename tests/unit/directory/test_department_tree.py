@@ -7,9 +7,17 @@ from hypothesis import strategies as st
 from fakes.department_model import DEEP_CHAIN, OPERATIONS, ROOT, Create, Model, Operation
 from fakes.department_model import Place as Put
 from tieline.chassis.errors import FailedPreconditionError
-from tieline.directory.department_tree import Extent, Place, move_below, plan_place
+from tieline.directory.department_tree import Extent, Place, plan_place
 
 ROOT_PLACE = Place("", (ROOT,))
+
+
+def _move_below(place: Place, old_top: Place, new_top: Place) -> Place:
+    """Do to one place below what the repository's statement does to all."""
+    return Place(
+        new_top.path + place.path[len(old_top.path) :],
+        new_top.ancestor_ids + place.ancestor_ids[len(old_top.ancestor_ids) :],
+    )
 
 
 class Tree:
@@ -36,7 +44,7 @@ class Tree:
             return error.reason
         if any(at.path == new.path for id_, at in self.places.items() if id_ != department_id):
             return "DEPARTMENT_EXISTS"
-        self.places |= {id_: move_below(self.places[id_], old, new) for id_ in below}
+        self.places |= {id_: _move_below(self.places[id_], old, new) for id_ in below}
         self.places[department_id] = new
         return ""
 

@@ -1,5 +1,6 @@
 """Import jobs, their files and their errors."""
 
+import datetime as dt
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -33,6 +34,12 @@ _COLUMNS = """
     corp_id, job_id, state, options, creator_kind, creator_id, range_ids, file_bytes, total_rows,
     totals, checked_change_number, failure, attempts, create_time, start_time, finish_time
 """
+
+
+async def read_time(connection: Connection) -> dt.datetime:
+    """Return the transaction's time."""
+    now: dt.datetime = await connection.fetchval("SELECT now()")
+    return now
 
 
 async def insert_job(connection: Connection, job: ImportJob, file: BinaryIO) -> None:
