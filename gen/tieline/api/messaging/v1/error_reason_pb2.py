@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n+tieline/api/messaging/v1/error_reason.proto\x12\x18tieline.api.messaging.v1*\x97\x02\n\x0b\x45rrorReason\x12\x1c\n\x18\x45RROR_REASON_UNSPECIFIED\x10\x00\x12\'\n#ERROR_REASON_CONVERSATION_NOT_FOUND\x10\x01\x12)\n%ERROR_REASON_CLIENT_MESSAGE_ID_REUSED\x10\x02\x12\x1f\n\x1b\x45RROR_REASON_USER_NOT_FOUND\x10\x03\x12$\n ERROR_REASON_SUBSCRIBER_TOO_SLOW\x10\x04\x12\'\n#ERROR_REASON_TOO_MANY_SUBSCRIPTIONS\x10\x05\x12&\n\"ERROR_REASON_TOO_MANY_SEND_STREAMS\x10\x06\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n+tieline/api/messaging/v1/error_reason.proto\x12\x18tieline.api.messaging.v1*\xba\x06\n\x0b\x45rrorReason\x12\x1c\n\x18\x45RROR_REASON_UNSPECIFIED\x10\x00\x12\'\n#ERROR_REASON_CONVERSATION_NOT_FOUND\x10\x01\x12)\n%ERROR_REASON_CLIENT_MESSAGE_ID_REUSED\x10\x02\x12\x1f\n\x1b\x45RROR_REASON_USER_NOT_FOUND\x10\x03\x12$\n ERROR_REASON_SUBSCRIBER_TOO_SLOW\x10\x04\x12\'\n#ERROR_REASON_TOO_MANY_SUBSCRIPTIONS\x10\x05\x12&\n\"ERROR_REASON_TOO_MANY_SEND_STREAMS\x10\x06\x12 \n\x1c\x45RROR_REASON_MEDIA_NOT_FOUND\x10\x64\x12!\n\x1d\x45RROR_REASON_MEDIA_KIND_WRONG\x10\x65\x12!\n\x1d\x45RROR_REASON_UPLOAD_NOT_FOUND\x10\x66\x12$\n ERROR_REASON_UPLOAD_OFFSET_WRONG\x10g\x12\"\n\x1e\x45RROR_REASON_UPLOAD_TAKEN_OVER\x10h\x12 \n\x1c\x45RROR_REASON_UPLOAD_TOO_SLOW\x10i\x12!\n\x1d\x45RROR_REASON_TOO_MANY_UPLOADS\x10j\x12\'\n#ERROR_REASON_TOO_MANY_MEDIA_STREAMS\x10k\x12%\n!ERROR_REASON_MEDIA_CHECKSUM_WRONG\x10l\x12!\n\x1d\x45RROR_REASON_MEDIA_TYPE_WRONG\x10m\x12 \n\x1c\x45RROR_REASON_MEDIA_TOO_LARGE\x10n\x12\"\n\x1e\x45RROR_REASON_THUMBNAIL_MISSING\x10o\x12$\n ERROR_REASON_MEDIA_STORE_MISSING\x10p\x12(\n$ERROR_REASON_MEDIA_STORE_UNAVAILABLE\x10q\x12!\n\x1d\x45RROR_REASON_MEDIA_STORE_FULL\x10rb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,5 +32,5 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'tieline.api.messaging.v1.er
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_ERRORREASON']._serialized_start=74
-  _globals['_ERRORREASON']._serialized_end=353
+  _globals['_ERRORREASON']._serialized_end=900
 # @@protoc_insertion_point(module_scope)
