@@ -12,6 +12,10 @@ To receive: ``live`` keeps this replica's subscribers; ``feeds`` has one NATS su
 conversation that any of them is in, puts what arrives in order (``delivery``), fetches what is
 missing, and hands it to each ``subscriber``'s bounded queue.
 
+Media: ``media_servicer`` takes them in through ``uploading`` and gives them out, by the rules of
+``media``; ``media_types`` and ``images`` look at what arrived. The bytes lie behind the port
+``blob_store`` (``object_store``); ``media_upkeep`` removes what has expired.
+
 To be in a conversation: ``opening``, for the servicer and for the ``consumer`` of contacts' events,
 by the rules of ``conversations``.
 """

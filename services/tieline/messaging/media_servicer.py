@@ -9,12 +9,14 @@ from tieline.chassis.calls import current_principal
 from tieline.chassis.errors import (
     FailedPreconditionError,
     InvalidArgumentError,
+    NotFoundError,
     ResourceExhaustedError,
 )
 from tieline.chassis.grpc_context import Context
 from tieline.chassis.idempotency import answered_once
 from tieline.chassis.ids import new_uuid7
 from tieline.chassis.postgres import Connection, Pool
+from tieline.chassis.principals import PrincipalKind
 from tieline.messaging.blob_store import (
     BlobMissingError,
     BlobStore,
@@ -138,6 +140,8 @@ async def _begin(
     connection: Connection, corp_id: str, owner: Participant, medium: NewMedium
 ) -> media_service_pb2.BeginUploadResponse:
     repository = UploadRepository(connection)
+    if owner.kind == PrincipalKind.CUSTOMER.value and not await repository.is_known(corp_id, owner):
+        raise NotFoundError("CORP_NOT_FOUND", "no such corp", {"corpId": corp_id})
     # Several at the same time may all count 19; what it bounds is the waste, not the number.
     if await repository.count_of(corp_id, owner) >= MAX_OPEN_UPLOADS:
         raise ResourceExhaustedError(

@@ -79,7 +79,7 @@ def open_store(settings: MessagingSettings) -> BlobStore:
         return MissingStore()
     parts = urlsplit(url)
     try:
-        if parts.scheme == "file" and not parts.netloc and parts.path not in ("", "/"):
+        if url.startswith("file:///") and not parts.netloc and len(parts.path) > 1:
             folder = Path(unquote(parts.path))
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             return ObjectStore(LocalStore(folder, automatic_cleanup=True), folder)

@@ -12,7 +12,7 @@ import asyncio
 import hashlib
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 from tieline.api.messaging.v1 import media_service_pb2
 from tieline.chassis.errors import (
@@ -56,10 +56,18 @@ logger = logging.getLogger(__name__)
 class Uploader:
     """Continues and completes uploads."""
 
-    def __init__(self, pool: Pool, store: BlobStore, images: ImageWorkers) -> None:
+    def __init__(
+        self,
+        pool: Pool,
+        store: BlobStore,
+        images: ImageWorkers,
+        *,
+        start_pace: Callable[[float], UploadPace] = UploadPace,
+    ) -> None:
         self._pool = pool
         self._store = store
         self._images = images
+        self._start_pace = start_pace
         self._completing = asyncio.Semaphore(_MAX_COMPLETING)
 
     async def find(self, key: MediaKey, owner: Participant) -> media_service_pb2.Upload:
@@ -93,7 +101,8 @@ class Uploader:
                 f"the upload stands at {upload.offset_bytes}",
                 {"offsetBytes": str(upload.offset_bytes)},
             )
-        async for part in _read_parts(requests, upload.medium.size_bytes - offset_bytes):
+        chunks = _read_chunks(requests, self._start_pace(time.monotonic()))
+        async for part in _read_parts(chunks, upload.medium.size_bytes - offset_bytes):
             upload = await self._add_part(upload, claim_id, part)
         if upload.offset_bytes < upload.medium.size_bytes:
             return upload_to_proto(upload)
@@ -213,10 +222,10 @@ def _offset_of(part_key: str) -> int:
     return int(part_key.rpartition("/")[2].partition("-")[0])
 
 
-async def _read_parts(requests: Requests, remaining: int) -> AsyncIterator[bytes]:
+async def _read_parts(chunks: AsyncIterator[bytes], remaining: int) -> AsyncIterator[bytes]:
     """Yield what arrives in parts of one size, the rest at the end; refuse more than is to come."""
     buffer = bytearray()
-    async for chunk in _read_chunks(requests):
+    async for chunk in chunks:
         remaining -= len(chunk)
         if remaining < 0:
             raise InvalidArgumentError({"chunk": "goes beyond the size that was announced"})
@@ -228,8 +237,7 @@ async def _read_parts(requests: Requests, remaining: int) -> AsyncIterator[bytes
         yield bytes(buffer)
 
 
-async def _read_chunks(requests: Requests) -> AsyncIterator[bytes]:
-    pace = UploadPace(time.monotonic())
+async def _read_chunks(requests: Requests, pace: UploadPace) -> AsyncIterator[bytes]:
     while True:
         request = await _read_one(requests, pace)
         if request is None:

@@ -29,6 +29,8 @@ class World:
     rule_id: str
     conversation_id: str
     group_id: str
+    upload_id: str
+    media_id: str
     contact_code: str
     join_code: str
     red_packet_id: str
@@ -48,6 +50,8 @@ class World:
             self.colleague_id,
             self.conversation_id,
             self.group_id,
+            self.upload_id,
+            self.media_id,
             self.contact_code,
             self.join_code,
             self.red_packet_id,

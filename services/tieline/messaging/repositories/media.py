@@ -154,6 +154,22 @@ class UploadRepository:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
+    async def is_known(self, corp_id: str, person: Participant) -> bool:
+        """Tell whether somebody is in any conversation of the corp."""
+        known: bool = await self._connection.fetchval(
+            """
+            SELECT EXISTS (
+                SELECT
+                  FROM messaging.participants
+                 WHERE corp_id = $1 AND kind = $2 AND id = $3
+            )
+            """,
+            corp_id,
+            person.kind,
+            person.id,
+        )
+        return known
+
     async def count_of(self, corp_id: str, owner: Participant) -> int:
         """Return how many uploads of a person are not complete."""
         count: int = await self._connection.fetchval(

@@ -25,9 +25,10 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from tieline.api.common.v1 import access_pb2 as tieline_dot_api_dot_common_dot_v1_dot_access__pb2
 from tieline.api.common.v1 import principal_pb2 as tieline_dot_api_dot_common_dot_v1_dot_principal__pb2
+from tieline.api.common.v1 import priority_pb2 as tieline_dot_api_dot_common_dot_v1_dot_priority__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n,tieline/api/messaging/v1/media_service.proto\x12\x18tieline.api.messaging.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\"tieline/api/common/v1/access.proto\x1a%tieline/api/common/v1/principal.proto\"\x8d\x03\n\x05Media\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x10\n\x08media_id\x18\x02 \x01(\t\x12\x31\n\x04kind\x18\x03 \x01(\x0e\x32#.tieline.api.messaging.v1.MediaKind\x12\x0c\n\x04name\x18\x04 \x01(\t\x12\x12\n\nsize_bytes\x18\x05 \x01(\x03\x12\x0e\n\x06sha256\x18\x06 \x01(\x0c\x12\x14\n\x0c\x63ontent_type\x18\x07 \x01(\t\x12\r\n\x05width\x18\x08 \x01(\x05\x12\x0e\n\x06height\x18\t \x01(\x05\x12\x13\n\x0b\x64uration_ms\x18\n \x01(\x05\x12\x1c\n\x14thumbnail_size_bytes\x18\x0b \x01(\x03\x12\x32\n\x05owner\x18\x0c \x01(\x0b\x32#.tieline.api.common.v1.PrincipalRef\x12/\n\x0b\x63reate_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x65xpire_time\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xa6\x01\n\x06Upload\x12\x11\n\tupload_id\x18\x01 \x01(\t\x12\x14\n\x0coffset_bytes\x18\x02 \x01(\x03\x12\x12\n\nsize_bytes\x18\x03 \x01(\x03\x12/\n\x0b\x65xpire_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\x05media\x18\x05 \x01(\x0b\x32\x1f.tieline.api.messaging.v1.Media\"\x9e\x01\n\x12\x42\x65ginUploadRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0f\n\x07\x63orp_id\x18\x02 \x01(\t\x12\x31\n\x04kind\x18\x03 \x01(\x0e\x32#.tieline.api.messaging.v1.MediaKind\x12\x0c\n\x04name\x18\x04 \x01(\t\x12\x12\n\nsize_bytes\x18\x05 \x01(\x03\x12\x0e\n\x06sha256\x18\x06 \x01(\x0c\"G\n\x13\x42\x65ginUploadResponse\x12\x30\n\x06upload\x18\x01 \x01(\x0b\x32 .tieline.api.messaging.v1.Upload\"6\n\x10GetUploadRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x11\n\tupload_id\x18\x02 \x01(\t\"E\n\x11GetUploadResponse\x12\x30\n\x06upload\x18\x01 \x01(\x0b\x32 .tieline.api.messaging.v1.Upload\"j\n\x12UploadMediaRequest\x12\x38\n\x06header\x18\x01 \x01(\x0b\x32&.tieline.api.messaging.v1.UploadHeaderH\x00\x12\x0f\n\x05\x63hunk\x18\x02 \x01(\x0cH\x00\x42\t\n\x07\x63ontent\"H\n\x0cUploadHeader\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x11\n\tupload_id\x18\x02 \x01(\t\x12\x14\n\x0coffset_bytes\x18\x03 \x01(\x03\"G\n\x13UploadMediaResponse\x12\x30\n\x06upload\x18\x01 \x01(\x0b\x32 .tieline.api.messaging.v1.Upload\"4\n\x0fGetMediaRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x10\n\x08media_id\x18\x02 \x01(\t\"B\n\x10GetMediaResponse\x12.\n\x05media\x18\x01 \x01(\x0b\x32\x1f.tieline.api.messaging.v1.Media\"x\n\x14\x44ownloadMediaRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x10\n\x08media_id\x18\x02 \x01(\t\x12\x14\n\x0coffset_bytes\x18\x03 \x01(\x03\x12\x14\n\x0clength_bytes\x18\x04 \x01(\x03\x12\x11\n\tthumbnail\x18\x05 \x01(\x08\"e\n\x15\x44ownloadMediaResponse\x12\x30\n\x05media\x18\x01 \x01(\x0b\x32\x1f.tieline.api.messaging.v1.MediaH\x00\x12\x0f\n\x05\x63hunk\x18\x02 \x01(\x0cH\x00\x42\t\n\x07\x63ontent*~\n\tMediaKind\x12\x1a\n\x16MEDIA_KIND_UNSPECIFIED\x10\x00\x12\x14\n\x10MEDIA_KIND_IMAGE\x10\x01\x12\x14\n\x10MEDIA_KIND_VOICE\x10\x02\x12\x14\n\x10MEDIA_KIND_VIDEO\x10\x03\x12\x13\n\x0fMEDIA_KIND_FILE\x10\x04\x32\xd7\x04\n\x0cMediaService\x12t\n\x0b\x42\x65ginUpload\x12,.tieline.api.messaging.v1.BeginUploadRequest\x1a-.tieline.api.messaging.v1.BeginUploadResponse\"\x08\x8a\xb5\x18\x04\x12\x02\x02\x03\x12n\n\tGetUpload\x12*.tieline.api.messaging.v1.GetUploadRequest\x1a+.tieline.api.messaging.v1.GetUploadResponse\"\x08\x8a\xb5\x18\x04\x12\x02\x02\x03\x12v\n\x0bUploadMedia\x12,.tieline.api.messaging.v1.UploadMediaRequest\x1a-.tieline.api.messaging.v1.UploadMediaResponse\"\x08\x8a\xb5\x18\x04\x12\x02\x02\x03(\x01\x12k\n\x08GetMedia\x12).tieline.api.messaging.v1.GetMediaRequest\x1a*.tieline.api.messaging.v1.GetMediaResponse\"\x08\x8a\xb5\x18\x04\x12\x02\x02\x03\x12|\n\rDownloadMedia\x12..tieline.api.messaging.v1.DownloadMediaRequest\x1a/.tieline.api.messaging.v1.DownloadMediaResponse\"\x08\x8a\xb5\x18\x04\x12\x02\x02\x03\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n,tieline/api/messaging/v1/media_service.proto\x12\x18tieline.api.messaging.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\"tieline/api/common/v1/access.proto\x1a%tieline/api/common/v1/principal.proto\x1a$tieline/api/common/v1/priority.proto\"\x8d\x03\n\x05Media\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x10\n\x08media_id\x18\x02 \x01(\t\x12\x31\n\x04kind\x18\x03 \x01(\x0e\x32#.tieline.api.messaging.v1.MediaKind\x12\x0c\n\x04name\x18\x04 \x01(\t\x12\x12\n\nsize_bytes\x18\x05 \x01(\x03\x12\x0e\n\x06sha256\x18\x06 \x01(\x0c\x12\x14\n\x0c\x63ontent_type\x18\x07 \x01(\t\x12\r\n\x05width\x18\x08 \x01(\x05\x12\x0e\n\x06height\x18\t \x01(\x05\x12\x13\n\x0b\x64uration_ms\x18\n \x01(\x05\x12\x1c\n\x14thumbnail_size_bytes\x18\x0b \x01(\x03\x12\x32\n\x05owner\x18\x0c \x01(\x0b\x32#.tieline.api.common.v1.PrincipalRef\x12/\n\x0b\x63reate_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x65xpire_time\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xa6\x01\n\x06Upload\x12\x11\n\tupload_id\x18\x01 \x01(\t\x12\x14\n\x0coffset_bytes\x18\x02 \x01(\x03\x12\x12\n\nsize_bytes\x18\x03 \x01(\x03\x12/\n\x0b\x65xpire_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\x05media\x18\x05 \x01(\x0b\x32\x1f.tieline.api.messaging.v1.Media\"\x9e\x01\n\x12\x42\x65ginUploadRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0f\n\x07\x63orp_id\x18\x02 \x01(\t\x12\x31\n\x04kind\x18\x03 \x01(\x0e\x32#.tieline.api.messaging.v1.MediaKind\x12\x0c\n\x04name\x18\x04 \x01(\t\x12\x12\n\nsize_bytes\x18\x05 \x01(\x03\x12\x0e\n\x06sha256\x18\x06 \x01(\x0c\"G\n\x13\x42\x65ginUploadResponse\x12\x30\n\x06upload\x18\x01 \x01(\x0b\x32 .tieline.api.messaging.v1.Upload\"6\n\x10GetUploadRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x11\n\tupload_id\x18\x02 \x01(\t\"E\n\x11GetUploadResponse\x12\x30\n\x06upload\x18\x01 \x01(\x0b\x32 .tieline.api.messaging.v1.Upload\"j\n\x12UploadMediaRequest\x12\x38\n\x06header\x18\x01 \x01(\x0b\x32&.tieline.api.messaging.v1.UploadHeaderH\x00\x12\x0f\n\x05\x63hunk\x18\x02 \x01(\x0cH\x00\x42\t\n\x07\x63ontent\"H\n\x0cUploadHeader\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x11\n\tupload_id\x18\x02 \x01(\t\x12\x14\n\x0coffset_bytes\x18\x03 \x01(\x03\"G\n\x13UploadMediaResponse\x12\x30\n\x06upload\x18\x01 \x01(\x0b\x32 .tieline.api.messaging.v1.Upload\"4\n\x0fGetMediaRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x10\n\x08media_id\x18\x02 \x01(\t\"B\n\x10GetMediaResponse\x12.\n\x05media\x18\x01 \x01(\x0b\x32\x1f.tieline.api.messaging.v1.Media\"x\n\x14\x44ownloadMediaRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x10\n\x08media_id\x18\x02 \x01(\t\x12\x14\n\x0coffset_bytes\x18\x03 \x01(\x03\x12\x14\n\x0clength_bytes\x18\x04 \x01(\x03\x12\x11\n\tthumbnail\x18\x05 \x01(\x08\"e\n\x15\x44ownloadMediaResponse\x12\x30\n\x05media\x18\x01 \x01(\x0b\x32\x1f.tieline.api.messaging.v1.MediaH\x00\x12\x0f\n\x05\x63hunk\x18\x02 \x01(\x0cH\x00\x42\t\n\x07\x63ontent*~\n\tMediaKind\x12\x1a\n\x16MEDIA_KIND_UNSPECIFIED\x10\x00\x12\x14\n\x10MEDIA_KIND_IMAGE\x10\x01\x12\x14\n\x10MEDIA_KIND_VOICE\x10\x02\x12\x14\n\x10MEDIA_KIND_VIDEO\x10\x03\x12\x13\n\x0fMEDIA_KIND_FILE\x10\x04\x32\xec\x04\n\x0cMediaService\x12x\n\x0b\x42\x65ginUpload\x12,.tieline.api.messaging.v1.BeginUploadRequest\x1a-.tieline.api.messaging.v1.BeginUploadResponse\"\x0c\x8a\xb5\x18\x04\x12\x02\x02\x03\x90\xb5\x18\x02\x12r\n\tGetUpload\x12*.tieline.api.messaging.v1.GetUploadRequest\x1a+.tieline.api.messaging.v1.GetUploadResponse\"\x0c\x8a\xb5\x18\x04\x12\x02\x02\x03\x90\xb5\x18\x03\x12z\n\x0bUploadMedia\x12,.tieline.api.messaging.v1.UploadMediaRequest\x1a-.tieline.api.messaging.v1.UploadMediaResponse\"\x0c\x8a\xb5\x18\x04\x12\x02\x02\x03\x90\xb5\x18\x02(\x01\x12o\n\x08GetMedia\x12).tieline.api.messaging.v1.GetMediaRequest\x1a*.tieline.api.messaging.v1.GetMediaResponse\"\x0c\x8a\xb5\x18\x04\x12\x02\x02\x03\x90\xb5\x18\x03\x12\x80\x01\n\rDownloadMedia\x12..tieline.api.messaging.v1.DownloadMediaRequest\x1a/.tieline.api.messaging.v1.DownloadMediaResponse\"\x0c\x8a\xb5\x18\x04\x12\x02\x02\x03\x90\xb5\x18\x03\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,43 +36,43 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'tieline.api.messaging.v1.me
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_MEDIASERVICE'].methods_by_name['BeginUpload']._loaded_options = None
-  _globals['_MEDIASERVICE'].methods_by_name['BeginUpload']._serialized_options = b'\212\265\030\004\022\002\002\003'
+  _globals['_MEDIASERVICE'].methods_by_name['BeginUpload']._serialized_options = b'\212\265\030\004\022\002\002\003\220\265\030\002'
   _globals['_MEDIASERVICE'].methods_by_name['GetUpload']._loaded_options = None
-  _globals['_MEDIASERVICE'].methods_by_name['GetUpload']._serialized_options = b'\212\265\030\004\022\002\002\003'
+  _globals['_MEDIASERVICE'].methods_by_name['GetUpload']._serialized_options = b'\212\265\030\004\022\002\002\003\220\265\030\003'
   _globals['_MEDIASERVICE'].methods_by_name['UploadMedia']._loaded_options = None
-  _globals['_MEDIASERVICE'].methods_by_name['UploadMedia']._serialized_options = b'\212\265\030\004\022\002\002\003'
+  _globals['_MEDIASERVICE'].methods_by_name['UploadMedia']._serialized_options = b'\212\265\030\004\022\002\002\003\220\265\030\002'
   _globals['_MEDIASERVICE'].methods_by_name['GetMedia']._loaded_options = None
-  _globals['_MEDIASERVICE'].methods_by_name['GetMedia']._serialized_options = b'\212\265\030\004\022\002\002\003'
+  _globals['_MEDIASERVICE'].methods_by_name['GetMedia']._serialized_options = b'\212\265\030\004\022\002\002\003\220\265\030\003'
   _globals['_MEDIASERVICE'].methods_by_name['DownloadMedia']._loaded_options = None
-  _globals['_MEDIASERVICE'].methods_by_name['DownloadMedia']._serialized_options = b'\212\265\030\004\022\002\002\003'
-  _globals['_MEDIAKIND']._serialized_start=1714
-  _globals['_MEDIAKIND']._serialized_end=1840
-  _globals['_MEDIA']._serialized_start=183
-  _globals['_MEDIA']._serialized_end=580
-  _globals['_UPLOAD']._serialized_start=583
-  _globals['_UPLOAD']._serialized_end=749
-  _globals['_BEGINUPLOADREQUEST']._serialized_start=752
-  _globals['_BEGINUPLOADREQUEST']._serialized_end=910
-  _globals['_BEGINUPLOADRESPONSE']._serialized_start=912
-  _globals['_BEGINUPLOADRESPONSE']._serialized_end=983
-  _globals['_GETUPLOADREQUEST']._serialized_start=985
-  _globals['_GETUPLOADREQUEST']._serialized_end=1039
-  _globals['_GETUPLOADRESPONSE']._serialized_start=1041
-  _globals['_GETUPLOADRESPONSE']._serialized_end=1110
-  _globals['_UPLOADMEDIAREQUEST']._serialized_start=1112
-  _globals['_UPLOADMEDIAREQUEST']._serialized_end=1218
-  _globals['_UPLOADHEADER']._serialized_start=1220
-  _globals['_UPLOADHEADER']._serialized_end=1292
-  _globals['_UPLOADMEDIARESPONSE']._serialized_start=1294
-  _globals['_UPLOADMEDIARESPONSE']._serialized_end=1365
-  _globals['_GETMEDIAREQUEST']._serialized_start=1367
-  _globals['_GETMEDIAREQUEST']._serialized_end=1419
-  _globals['_GETMEDIARESPONSE']._serialized_start=1421
-  _globals['_GETMEDIARESPONSE']._serialized_end=1487
-  _globals['_DOWNLOADMEDIAREQUEST']._serialized_start=1489
-  _globals['_DOWNLOADMEDIAREQUEST']._serialized_end=1609
-  _globals['_DOWNLOADMEDIARESPONSE']._serialized_start=1611
-  _globals['_DOWNLOADMEDIARESPONSE']._serialized_end=1712
-  _globals['_MEDIASERVICE']._serialized_start=1843
-  _globals['_MEDIASERVICE']._serialized_end=2442
+  _globals['_MEDIASERVICE'].methods_by_name['DownloadMedia']._serialized_options = b'\212\265\030\004\022\002\002\003\220\265\030\003'
+  _globals['_MEDIAKIND']._serialized_start=1752
+  _globals['_MEDIAKIND']._serialized_end=1878
+  _globals['_MEDIA']._serialized_start=221
+  _globals['_MEDIA']._serialized_end=618
+  _globals['_UPLOAD']._serialized_start=621
+  _globals['_UPLOAD']._serialized_end=787
+  _globals['_BEGINUPLOADREQUEST']._serialized_start=790
+  _globals['_BEGINUPLOADREQUEST']._serialized_end=948
+  _globals['_BEGINUPLOADRESPONSE']._serialized_start=950
+  _globals['_BEGINUPLOADRESPONSE']._serialized_end=1021
+  _globals['_GETUPLOADREQUEST']._serialized_start=1023
+  _globals['_GETUPLOADREQUEST']._serialized_end=1077
+  _globals['_GETUPLOADRESPONSE']._serialized_start=1079
+  _globals['_GETUPLOADRESPONSE']._serialized_end=1148
+  _globals['_UPLOADMEDIAREQUEST']._serialized_start=1150
+  _globals['_UPLOADMEDIAREQUEST']._serialized_end=1256
+  _globals['_UPLOADHEADER']._serialized_start=1258
+  _globals['_UPLOADHEADER']._serialized_end=1330
+  _globals['_UPLOADMEDIARESPONSE']._serialized_start=1332
+  _globals['_UPLOADMEDIARESPONSE']._serialized_end=1403
+  _globals['_GETMEDIAREQUEST']._serialized_start=1405
+  _globals['_GETMEDIAREQUEST']._serialized_end=1457
+  _globals['_GETMEDIARESPONSE']._serialized_start=1459
+  _globals['_GETMEDIARESPONSE']._serialized_end=1525
+  _globals['_DOWNLOADMEDIAREQUEST']._serialized_start=1527
+  _globals['_DOWNLOADMEDIAREQUEST']._serialized_end=1647
+  _globals['_DOWNLOADMEDIARESPONSE']._serialized_start=1649
+  _globals['_DOWNLOADMEDIARESPONSE']._serialized_end=1750
+  _globals['_MEDIASERVICE']._serialized_start=1881
+  _globals['_MEDIASERVICE']._serialized_end=2501
 # @@protoc_insertion_point(module_scope)

@@ -84,6 +84,7 @@ class MediaServiceServicer:
         """BeginUpload says what will come and returns where to send it, at most once per `request_id`.
 
         Errors: INVALID_ARGUMENT INVALID_FIELD, also for a size beyond the limit of the kind;
+        NOT_FOUND CORP_NOT_FOUND for a customer who is in no conversation of the corp;
         RESOURCE_EXHAUSTED TOO_MANY_UPLOADS while 20 of the caller's in the corp are not complete;
         FAILED_PRECONDITION REQUEST_ID_REUSED.
         """

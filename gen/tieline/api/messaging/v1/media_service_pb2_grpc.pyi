@@ -28,6 +28,7 @@ class MediaServiceStub:
     """BeginUpload says what will come and returns where to send it, at most once per `request_id`.
 
     Errors: INVALID_ARGUMENT INVALID_FIELD, also for a size beyond the limit of the kind;
+    NOT_FOUND CORP_NOT_FOUND for a customer who is in no conversation of the corp;
     RESOURCE_EXHAUSTED TOO_MANY_UPLOADS while 20 of the caller's in the corp are not complete;
     FAILED_PRECONDITION REQUEST_ID_REUSED.
     """
@@ -86,6 +87,7 @@ class MediaServiceServicer(metaclass=_abc_1.ABCMeta):
         """BeginUpload says what will come and returns where to send it, at most once per `request_id`.
 
         Errors: INVALID_ARGUMENT INVALID_FIELD, also for a size beyond the limit of the kind;
+        NOT_FOUND CORP_NOT_FOUND for a customer who is in no conversation of the corp;
         RESOURCE_EXHAUSTED TOO_MANY_UPLOADS while 20 of the caller's in the corp are not complete;
         FAILED_PRECONDITION REQUEST_ID_REUSED.
         """
