@@ -10,7 +10,7 @@ CREATE TABLE messaging.scheduled_messages (
     schedule             bytea       NOT NULL,
     state                text        NOT NULL DEFAULT 'active',
     next_send_time       timestamptz,
-    sent_count           integer     NOT NULL DEFAULT 0,
+    sent_count           bigint      NOT NULL DEFAULT 0,
     last_send_time       timestamptz,
     failure              bytea,
     version              bigint      NOT NULL DEFAULT 1,

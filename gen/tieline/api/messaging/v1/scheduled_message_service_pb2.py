@@ -26,10 +26,11 @@ from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mas
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from tieline.api.common.v1 import access_pb2 as tieline_dot_api_dot_common_dot_v1_dot_access__pb2
 from tieline.api.common.v1 import principal_pb2 as tieline_dot_api_dot_common_dot_v1_dot_principal__pb2
+from tieline.api.common.v1 import priority_pb2 as tieline_dot_api_dot_common_dot_v1_dot_priority__pb2
 from tieline.api.messaging.v1 import messaging_pb2 as tieline_dot_api_dot_messaging_dot_v1_dot_messaging__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n8tieline/api/messaging/v1/scheduled_message_service.proto\x12\x18tieline.api.messaging.v1\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\"tieline/api/common/v1/access.proto\x1a%tieline/api/common/v1/principal.proto\x1a(tieline/api/messaging/v1/messaging.proto\"\xbf\x01\n\x08Schedule\x12>\n\tfrequency\x18\x01 \x01(\x0e\x32+.tieline.api.messaging.v1.ScheduleFrequency\x12\x11\n\ttime_zone\x18\x02 \x01(\t\x12\x12\n\nfirst_date\x18\x03 \x01(\t\x12\x13\n\x0btime_of_day\x18\x04 \x01(\t\x12\x10\n\x08weekdays\x18\x05 \x03(\x05\x12\x12\n\nmonth_days\x18\x06 \x03(\x05\x12\x11\n\tlast_date\x18\x07 \x01(\t\"\xb1\x04\n\x10ScheduledMessage\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x1c\n\x14scheduled_message_id\x18\x02 \x01(\t\x12\x17\n\x0f\x63onversation_id\x18\x03 \x01(\t\x12\x33\n\x06sender\x18\x04 \x01(\x0b\x32#.tieline.api.common.v1.PrincipalRef\x12\x39\n\x07\x63ontent\x18\x05 \x01(\x0b\x32(.tieline.api.messaging.v1.MessageContent\x12\x34\n\x08schedule\x18\x06 \x01(\x0b\x32\".tieline.api.messaging.v1.Schedule\x12>\n\x05state\x18\x07 \x01(\x0e\x32/.tieline.api.messaging.v1.ScheduledMessageState\x12\x32\n\x0enext_send_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nsent_count\x18\t \x01(\x05\x12\x32\n\x0elast_send_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x34\n\x07\x66\x61ilure\x18\x0b \x01(\x0b\x32#.tieline.api.messaging.v1.SendError\x12/\n\x0b\x63reate_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04\x65tag\x18\r \x01(\t\"\x8b\x01\n\x1d\x43reateScheduledMessageRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0f\n\x07\x63orp_id\x18\x02 \x01(\t\x12\x45\n\x11scheduled_message\x18\x03 \x01(\x0b\x32*.tieline.api.messaging.v1.ScheduledMessage\"g\n\x1e\x43reateScheduledMessageResponse\x12\x45\n\x11scheduled_message\x18\x01 \x01(\x0b\x32*.tieline.api.messaging.v1.ScheduledMessage\"K\n\x1aGetScheduledMessageRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x1c\n\x14scheduled_message_id\x18\x02 \x01(\t\"d\n\x1bGetScheduledMessageResponse\x12\x45\n\x11scheduled_message\x18\x01 \x01(\x0b\x32*.tieline.api.messaging.v1.ScheduledMessage\"\x83\x01\n\x1cListScheduledMessagesRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x17\n\x0f\x63onversation_id\x18\x02 \x01(\t\x12\x12\n\nshow_ended\x18\x03 \x01(\x08\x12\x11\n\tpage_size\x18\x04 \x01(\x05\x12\x12\n\npage_token\x18\x05 \x01(\t\"\x80\x01\n\x1dListScheduledMessagesResponse\x12\x46\n\x12scheduled_messages\x18\x01 \x03(\x0b\x32*.tieline.api.messaging.v1.ScheduledMessage\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xa8\x01\n\x1dUpdateScheduledMessageRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x45\n\x11scheduled_message\x18\x02 \x01(\x0b\x32*.tieline.api.messaging.v1.ScheduledMessage\x12/\n\x0bupdate_mask\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\"g\n\x1eUpdateScheduledMessageResponse\x12\x45\n\x11scheduled_message\x18\x01 \x01(\x0b\x32*.tieline.api.messaging.v1.ScheduledMessage\"N\n\x1d\x43\x61ncelScheduledMessageRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x1c\n\x14scheduled_message_id\x18\x02 \x01(\t\"g\n\x1e\x43\x61ncelScheduledMessageResponse\x12\x45\n\x11scheduled_message\x18\x01 \x01(\x0b\x32*.tieline.api.messaging.v1.ScheduledMessage*\xb1\x01\n\x11ScheduleFrequency\x12\"\n\x1eSCHEDULE_FREQUENCY_UNSPECIFIED\x10\x00\x12\x1b\n\x17SCHEDULE_FREQUENCY_ONCE\x10\x01\x12\x1c\n\x18SCHEDULE_FREQUENCY_DAILY\x10\x02\x12\x1d\n\x19SCHEDULE_FREQUENCY_WEEKLY\x10\x03\x12\x1e\n\x1aSCHEDULE_FREQUENCY_MONTHLY\x10\x04*\xd5\x01\n\x15ScheduledMessageState\x12\'\n#SCHEDULED_MESSAGE_STATE_UNSPECIFIED\x10\x00\x12\"\n\x1eSCHEDULED_MESSAGE_STATE_ACTIVE\x10\x01\x12$\n SCHEDULED_MESSAGE_STATE_FINISHED\x10\x02\x12%\n!SCHEDULED_MESSAGE_STATE_CANCELLED\x10\x03\x12\"\n\x1eSCHEDULED_MESSAGE_STATE_FAILED\x10\x04\x32\x80\x06\n\x17ScheduledMessageService\x12\x94\x01\n\x16\x43reateScheduledMessage\x12\x37.tieline.api.messaging.v1.CreateScheduledMessageRequest\x1a\x38.tieline.api.messaging.v1.CreateScheduledMessageResponse\"\x07\x8a\xb5\x18\x03\x12\x01\x02\x12\x8b\x01\n\x13GetScheduledMessage\x12\x34.tieline.api.messaging.v1.GetScheduledMessageRequest\x1a\x35.tieline.api.messaging.v1.GetScheduledMessageResponse\"\x07\x8a\xb5\x18\x03\x12\x01\x02\x12\x91\x01\n\x15ListScheduledMessages\x12\x36.tieline.api.messaging.v1.ListScheduledMessagesRequest\x1a\x37.tieline.api.messaging.v1.ListScheduledMessagesResponse\"\x07\x8a\xb5\x18\x03\x12\x01\x02\x12\x94\x01\n\x16UpdateScheduledMessage\x12\x37.tieline.api.messaging.v1.UpdateScheduledMessageRequest\x1a\x38.tieline.api.messaging.v1.UpdateScheduledMessageResponse\"\x07\x8a\xb5\x18\x03\x12\x01\x02\x12\x94\x01\n\x16\x43\x61ncelScheduledMessage\x12\x37.tieline.api.messaging.v1.CancelScheduledMessageRequest\x1a\x38.tieline.api.messaging.v1.CancelScheduledMessageResponse\"\x07\x8a\xb5\x18\x03\x12\x01\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n8tieline/api/messaging/v1/scheduled_message_service.proto\x12\x18tieline.api.messaging.v1\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\"tieline/api/common/v1/access.proto\x1a%tieline/api/common/v1/principal.proto\x1a$tieline/api/common/v1/priority.proto\x1a(tieline/api/messaging/v1/messaging.proto\"\xbf\x01\n\x08Schedule\x12>\n\tfrequency\x18\x01 \x01(\x0e\x32+.tieline.api.messaging.v1.ScheduleFrequency\x12\x11\n\ttime_zone\x18\x02 \x01(\t\x12\x12\n\nfirst_date\x18\x03 \x01(\t\x12\x13\n\x0btime_of_day\x18\x04 \x01(\t\x12\x10\n\x08weekdays\x18\x05 \x03(\x05\x12\x12\n\nmonth_days\x18\x06 \x03(\x05\x12\x11\n\tlast_date\x18\x07 \x01(\t\"\xb1\x04\n\x10ScheduledMessage\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x1c\n\x14scheduled_message_id\x18\x02 \x01(\t\x12\x17\n\x0f\x63onversation_id\x18\x03 \x01(\t\x12\x33\n\x06sender\x18\x04 \x01(\x0b\x32#.tieline.api.common.v1.PrincipalRef\x12\x39\n\x07\x63ontent\x18\x05 \x01(\x0b\x32(.tieline.api.messaging.v1.MessageContent\x12\x34\n\x08schedule\x18\x06 \x01(\x0b\x32\".tieline.api.messaging.v1.Schedule\x12>\n\x05state\x18\x07 \x01(\x0e\x32/.tieline.api.messaging.v1.ScheduledMessageState\x12\x32\n\x0enext_send_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nsent_count\x18\t \x01(\x05\x12\x32\n\x0elast_send_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x34\n\x07\x66\x61ilure\x18\x0b \x01(\x0b\x32#.tieline.api.messaging.v1.SendError\x12/\n\x0b\x63reate_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04\x65tag\x18\r \x01(\t\"\x8b\x01\n\x1d\x43reateScheduledMessageRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0f\n\x07\x63orp_id\x18\x02 \x01(\t\x12\x45\n\x11scheduled_message\x18\x03 \x01(\x0b\x32*.tieline.api.messaging.v1.ScheduledMessage\"g\n\x1e\x43reateScheduledMessageResponse\x12\x45\n\x11scheduled_message\x18\x01 \x01(\x0b\x32*.tieline.api.messaging.v1.ScheduledMessage\"K\n\x1aGetScheduledMessageRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x1c\n\x14scheduled_message_id\x18\x02 \x01(\t\"d\n\x1bGetScheduledMessageResponse\x12\x45\n\x11scheduled_message\x18\x01 \x01(\x0b\x32*.tieline.api.messaging.v1.ScheduledMessage\"\x83\x01\n\x1cListScheduledMessagesRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x17\n\x0f\x63onversation_id\x18\x02 \x01(\t\x12\x12\n\nshow_ended\x18\x03 \x01(\x08\x12\x11\n\tpage_size\x18\x04 \x01(\x05\x12\x12\n\npage_token\x18\x05 \x01(\t\"\x80\x01\n\x1dListScheduledMessagesResponse\x12\x46\n\x12scheduled_messages\x18\x01 \x03(\x0b\x32*.tieline.api.messaging.v1.ScheduledMessage\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xa8\x01\n\x1dUpdateScheduledMessageRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x45\n\x11scheduled_message\x18\x02 \x01(\x0b\x32*.tieline.api.messaging.v1.ScheduledMessage\x12/\n\x0bupdate_mask\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\"g\n\x1eUpdateScheduledMessageResponse\x12\x45\n\x11scheduled_message\x18\x01 \x01(\x0b\x32*.tieline.api.messaging.v1.ScheduledMessage\"N\n\x1d\x43\x61ncelScheduledMessageRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x1c\n\x14scheduled_message_id\x18\x02 \x01(\t\"g\n\x1e\x43\x61ncelScheduledMessageResponse\x12\x45\n\x11scheduled_message\x18\x01 \x01(\x0b\x32*.tieline.api.messaging.v1.ScheduledMessage*\xb1\x01\n\x11ScheduleFrequency\x12\"\n\x1eSCHEDULE_FREQUENCY_UNSPECIFIED\x10\x00\x12\x1b\n\x17SCHEDULE_FREQUENCY_ONCE\x10\x01\x12\x1c\n\x18SCHEDULE_FREQUENCY_DAILY\x10\x02\x12\x1d\n\x19SCHEDULE_FREQUENCY_WEEKLY\x10\x03\x12\x1e\n\x1aSCHEDULE_FREQUENCY_MONTHLY\x10\x04*\xd5\x01\n\x15ScheduledMessageState\x12\'\n#SCHEDULED_MESSAGE_STATE_UNSPECIFIED\x10\x00\x12\"\n\x1eSCHEDULED_MESSAGE_STATE_ACTIVE\x10\x01\x12$\n SCHEDULED_MESSAGE_STATE_FINISHED\x10\x02\x12%\n!SCHEDULED_MESSAGE_STATE_CANCELLED\x10\x03\x12\"\n\x1eSCHEDULED_MESSAGE_STATE_FAILED\x10\x04\x32\x94\x06\n\x17ScheduledMessageService\x12\x98\x01\n\x16\x43reateScheduledMessage\x12\x37.tieline.api.messaging.v1.CreateScheduledMessageRequest\x1a\x38.tieline.api.messaging.v1.CreateScheduledMessageResponse\"\x0b\x8a\xb5\x18\x03\x12\x01\x02\x90\xb5\x18\x03\x12\x8f\x01\n\x13GetScheduledMessage\x12\x34.tieline.api.messaging.v1.GetScheduledMessageRequest\x1a\x35.tieline.api.messaging.v1.GetScheduledMessageResponse\"\x0b\x8a\xb5\x18\x03\x12\x01\x02\x90\xb5\x18\x03\x12\x95\x01\n\x15ListScheduledMessages\x12\x36.tieline.api.messaging.v1.ListScheduledMessagesRequest\x1a\x37.tieline.api.messaging.v1.ListScheduledMessagesResponse\"\x0b\x8a\xb5\x18\x03\x12\x01\x02\x90\xb5\x18\x03\x12\x98\x01\n\x16UpdateScheduledMessage\x12\x37.tieline.api.messaging.v1.UpdateScheduledMessageRequest\x1a\x38.tieline.api.messaging.v1.UpdateScheduledMessageResponse\"\x0b\x8a\xb5\x18\x03\x12\x01\x02\x90\xb5\x18\x03\x12\x98\x01\n\x16\x43\x61ncelScheduledMessage\x12\x37.tieline.api.messaging.v1.CancelScheduledMessageRequest\x1a\x38.tieline.api.messaging.v1.CancelScheduledMessageResponse\"\x0b\x8a\xb5\x18\x03\x12\x01\x02\x90\xb5\x18\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,43 +38,43 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'tieline.api.messaging.v1.sc
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_SCHEDULEDMESSAGESERVICE'].methods_by_name['CreateScheduledMessage']._loaded_options = None
-  _globals['_SCHEDULEDMESSAGESERVICE'].methods_by_name['CreateScheduledMessage']._serialized_options = b'\212\265\030\003\022\001\002'
+  _globals['_SCHEDULEDMESSAGESERVICE'].methods_by_name['CreateScheduledMessage']._serialized_options = b'\212\265\030\003\022\001\002\220\265\030\003'
   _globals['_SCHEDULEDMESSAGESERVICE'].methods_by_name['GetScheduledMessage']._loaded_options = None
-  _globals['_SCHEDULEDMESSAGESERVICE'].methods_by_name['GetScheduledMessage']._serialized_options = b'\212\265\030\003\022\001\002'
+  _globals['_SCHEDULEDMESSAGESERVICE'].methods_by_name['GetScheduledMessage']._serialized_options = b'\212\265\030\003\022\001\002\220\265\030\003'
   _globals['_SCHEDULEDMESSAGESERVICE'].methods_by_name['ListScheduledMessages']._loaded_options = None
-  _globals['_SCHEDULEDMESSAGESERVICE'].methods_by_name['ListScheduledMessages']._serialized_options = b'\212\265\030\003\022\001\002'
+  _globals['_SCHEDULEDMESSAGESERVICE'].methods_by_name['ListScheduledMessages']._serialized_options = b'\212\265\030\003\022\001\002\220\265\030\003'
   _globals['_SCHEDULEDMESSAGESERVICE'].methods_by_name['UpdateScheduledMessage']._loaded_options = None
-  _globals['_SCHEDULEDMESSAGESERVICE'].methods_by_name['UpdateScheduledMessage']._serialized_options = b'\212\265\030\003\022\001\002'
+  _globals['_SCHEDULEDMESSAGESERVICE'].methods_by_name['UpdateScheduledMessage']._serialized_options = b'\212\265\030\003\022\001\002\220\265\030\003'
   _globals['_SCHEDULEDMESSAGESERVICE'].methods_by_name['CancelScheduledMessage']._loaded_options = None
-  _globals['_SCHEDULEDMESSAGESERVICE'].methods_by_name['CancelScheduledMessage']._serialized_options = b'\212\265\030\003\022\001\002'
-  _globals['_SCHEDULEFREQUENCY']._serialized_start=2181
-  _globals['_SCHEDULEFREQUENCY']._serialized_end=2358
-  _globals['_SCHEDULEDMESSAGESTATE']._serialized_start=2361
-  _globals['_SCHEDULEDMESSAGESTATE']._serialized_end=2574
-  _globals['_SCHEDULE']._serialized_start=271
-  _globals['_SCHEDULE']._serialized_end=462
-  _globals['_SCHEDULEDMESSAGE']._serialized_start=465
-  _globals['_SCHEDULEDMESSAGE']._serialized_end=1026
-  _globals['_CREATESCHEDULEDMESSAGEREQUEST']._serialized_start=1029
-  _globals['_CREATESCHEDULEDMESSAGEREQUEST']._serialized_end=1168
-  _globals['_CREATESCHEDULEDMESSAGERESPONSE']._serialized_start=1170
-  _globals['_CREATESCHEDULEDMESSAGERESPONSE']._serialized_end=1273
-  _globals['_GETSCHEDULEDMESSAGEREQUEST']._serialized_start=1275
-  _globals['_GETSCHEDULEDMESSAGEREQUEST']._serialized_end=1350
-  _globals['_GETSCHEDULEDMESSAGERESPONSE']._serialized_start=1352
-  _globals['_GETSCHEDULEDMESSAGERESPONSE']._serialized_end=1452
-  _globals['_LISTSCHEDULEDMESSAGESREQUEST']._serialized_start=1455
-  _globals['_LISTSCHEDULEDMESSAGESREQUEST']._serialized_end=1586
-  _globals['_LISTSCHEDULEDMESSAGESRESPONSE']._serialized_start=1589
-  _globals['_LISTSCHEDULEDMESSAGESRESPONSE']._serialized_end=1717
-  _globals['_UPDATESCHEDULEDMESSAGEREQUEST']._serialized_start=1720
-  _globals['_UPDATESCHEDULEDMESSAGEREQUEST']._serialized_end=1888
-  _globals['_UPDATESCHEDULEDMESSAGERESPONSE']._serialized_start=1890
-  _globals['_UPDATESCHEDULEDMESSAGERESPONSE']._serialized_end=1993
-  _globals['_CANCELSCHEDULEDMESSAGEREQUEST']._serialized_start=1995
-  _globals['_CANCELSCHEDULEDMESSAGEREQUEST']._serialized_end=2073
-  _globals['_CANCELSCHEDULEDMESSAGERESPONSE']._serialized_start=2075
-  _globals['_CANCELSCHEDULEDMESSAGERESPONSE']._serialized_end=2178
-  _globals['_SCHEDULEDMESSAGESERVICE']._serialized_start=2577
-  _globals['_SCHEDULEDMESSAGESERVICE']._serialized_end=3345
+  _globals['_SCHEDULEDMESSAGESERVICE'].methods_by_name['CancelScheduledMessage']._serialized_options = b'\212\265\030\003\022\001\002\220\265\030\003'
+  _globals['_SCHEDULEFREQUENCY']._serialized_start=2219
+  _globals['_SCHEDULEFREQUENCY']._serialized_end=2396
+  _globals['_SCHEDULEDMESSAGESTATE']._serialized_start=2399
+  _globals['_SCHEDULEDMESSAGESTATE']._serialized_end=2612
+  _globals['_SCHEDULE']._serialized_start=309
+  _globals['_SCHEDULE']._serialized_end=500
+  _globals['_SCHEDULEDMESSAGE']._serialized_start=503
+  _globals['_SCHEDULEDMESSAGE']._serialized_end=1064
+  _globals['_CREATESCHEDULEDMESSAGEREQUEST']._serialized_start=1067
+  _globals['_CREATESCHEDULEDMESSAGEREQUEST']._serialized_end=1206
+  _globals['_CREATESCHEDULEDMESSAGERESPONSE']._serialized_start=1208
+  _globals['_CREATESCHEDULEDMESSAGERESPONSE']._serialized_end=1311
+  _globals['_GETSCHEDULEDMESSAGEREQUEST']._serialized_start=1313
+  _globals['_GETSCHEDULEDMESSAGEREQUEST']._serialized_end=1388
+  _globals['_GETSCHEDULEDMESSAGERESPONSE']._serialized_start=1390
+  _globals['_GETSCHEDULEDMESSAGERESPONSE']._serialized_end=1490
+  _globals['_LISTSCHEDULEDMESSAGESREQUEST']._serialized_start=1493
+  _globals['_LISTSCHEDULEDMESSAGESREQUEST']._serialized_end=1624
+  _globals['_LISTSCHEDULEDMESSAGESRESPONSE']._serialized_start=1627
+  _globals['_LISTSCHEDULEDMESSAGESRESPONSE']._serialized_end=1755
+  _globals['_UPDATESCHEDULEDMESSAGEREQUEST']._serialized_start=1758
+  _globals['_UPDATESCHEDULEDMESSAGEREQUEST']._serialized_end=1926
+  _globals['_UPDATESCHEDULEDMESSAGERESPONSE']._serialized_start=1928
+  _globals['_UPDATESCHEDULEDMESSAGERESPONSE']._serialized_end=2031
+  _globals['_CANCELSCHEDULEDMESSAGEREQUEST']._serialized_start=2033
+  _globals['_CANCELSCHEDULEDMESSAGEREQUEST']._serialized_end=2111
+  _globals['_CANCELSCHEDULEDMESSAGERESPONSE']._serialized_start=2113
+  _globals['_CANCELSCHEDULEDMESSAGERESPONSE']._serialized_end=2216
+  _globals['_SCHEDULEDMESSAGESERVICE']._serialized_start=2615
+  _globals['_SCHEDULEDMESSAGESERVICE']._serialized_end=3403
 # @@protoc_insertion_point(module_scope)
