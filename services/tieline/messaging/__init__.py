@@ -16,6 +16,9 @@ Media: ``media_servicer`` takes them in through ``uploading`` and gives them out
 ``media``; ``media_types`` and ``images`` look at what arrived. The bytes lie behind the port
 ``blob_store`` (``object_store``); ``media_upkeep`` removes what has expired.
 
+To be sent later: ``scheduled_message_servicer`` keeps what people want to be said and when
+(``schedules``); ``schedule_runner`` sends it through the same batcher.
+
 To be in a conversation: ``opening``, for the servicer and for the ``consumer`` of contacts' events,
 by the rules of ``conversations``.
 """

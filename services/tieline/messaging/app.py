@@ -10,6 +10,8 @@ from tieline.api.messaging.v1 import (
     messaging_pb2,
     messaging_service_pb2,
     messaging_service_pb2_grpc,
+    scheduled_message_service_pb2,
+    scheduled_message_service_pb2_grpc,
 )
 from tieline.chassis.commit_batch import CommitBatcher
 from tieline.chassis.events import consuming
@@ -28,6 +30,8 @@ from tieline.messaging.media_upkeep import purging_media
 from tieline.messaging.messages import Send, client_message_id_used_error
 from tieline.messaging.object_store import open_store
 from tieline.messaging.repositories import SCHEMA
+from tieline.messaging.schedule_runner import ScheduleRunner
+from tieline.messaging.scheduled_message_servicer import ScheduledMessageServicer
 from tieline.messaging.sending import Sender
 from tieline.messaging.servicer import MessagingServicer
 from tieline.messaging.settings import MessagingSettings
@@ -57,6 +61,7 @@ async def role(settings: MessagingSettings) -> AsyncIterator[None]:
             pool, Sender(announcer).commit
         )
         await stack.enter_async_context(batcher)
+        await stack.enter_async_context(ScheduleRunner(pool, batcher).running())
         hub = await stack.enter_async_context(LiveHub(pool, broker))
         await stack.enter_async_context(answering(broker, SCHEMA, build_handlers(pool)))
         for durable in durables_of(SCHEMA):
@@ -84,6 +89,13 @@ async def role(settings: MessagingSettings) -> AsyncIterator[None]:
                     media_service_pb2_grpc.add_MediaServiceServicer_to_server,
                     media,
                     media_service_pb2.DESCRIPTOR.services_by_name["MediaService"],
+                ),
+                Served(
+                    scheduled_message_service_pb2_grpc.add_ScheduledMessageServiceServicer_to_server,
+                    ScheduledMessageServicer(pool, runtime.page_tokens),
+                    scheduled_message_service_pb2.DESCRIPTOR.services_by_name[
+                        "ScheduledMessageService"
+                    ],
                 ),
             )
         )

@@ -28,6 +28,7 @@ class World:
     tag_id: int
     rule_id: str
     conversation_id: str
+    scheduled_message_id: str
     group_id: str
     upload_id: str
     media_id: str
@@ -49,6 +50,7 @@ class World:
         return [
             self.colleague_id,
             self.conversation_id,
+            self.scheduled_message_id,
             self.group_id,
             self.upload_id,
             self.media_id,

@@ -92,7 +92,7 @@ def media_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-async def channels(
+async def replica_channels(
     messaging_database: Database,
     messaging_nats: EmbeddedNats,
     tokens: TestTokens,
@@ -115,17 +115,16 @@ async def channels(
 
 
 @pytest.fixture(scope="session")
-def replicas(channels: list[grpc.aio.Channel]) -> list[Stub]:
-    """Stubs of the two replicas."""
-    return [messaging_service_pb2_grpc.MessagingServiceStub(channel) for channel in channels]
+def replicas(replica_channels: list[grpc.aio.Channel]) -> list[Stub]:
+    return [messaging_service_pb2_grpc.MessagingServiceStub(each) for each in replica_channels]
 
 
 @pytest.fixture(scope="session")
 def media_stubs(
-    channels: list[grpc.aio.Channel],
+    replica_channels: list[grpc.aio.Channel],
 ) -> list[media_service_pb2_grpc.MediaServiceStub]:
     """The same for media."""
-    return [media_service_pb2_grpc.MediaServiceStub(channel) for channel in channels]
+    return [media_service_pb2_grpc.MediaServiceStub(each) for each in replica_channels]
 
 
 @pytest.fixture(scope="session")
