@@ -80,6 +80,7 @@ PLATFORM = principal_pb2.PRINCIPAL_KIND_PLATFORM_ADMINISTRATOR
 MEMBER = principal_pb2.PRINCIPAL_KIND_MEMBER
 CUSTOMER = principal_pb2.PRINCIPAL_KIND_CUSTOMER
 APP = principal_pb2.PRINCIPAL_KIND_APP
+LINKED_APP = principal_pb2.PRINCIPAL_KIND_LINKED_APP
 
 # Of a department and a tag: those that corps make themselves are the same in each.
 _CHOSEN_ID = 900
@@ -116,6 +117,10 @@ class World:
     student_id: str
     parent_id: str
     link_id: str
+    partner_corp_id: str
+    linked_app_token: str
+    """Of the partner's app, which the link lets into the world's corp."""
+
     other_owner: SignedIn
     other_customer: SignedInCustomer
 
@@ -397,6 +402,9 @@ REQUESTS: dict[str, Request] = {
         corp_id=w.corp_id, agent_id=w.app.agent_id, secret_id=w.app.secrets[0].secret_id
     ),
     "AppService.CreateAppToken": lambda w: apps.CreateAppTokenRequest(),
+    "AppService.CreateLinkedCorpToken": lambda w: apps.CreateLinkedCorpTokenRequest(
+        corp_id=w.corp_id, linked_corp_id=w.partner_corp_id
+    ),
     "SigningKeyService.GetJwks": lambda w: signing_keys.GetJwksRequest(),
     "SigningKeyService.RotateSigningKey": lambda w: signing_keys.RotateSigningKeyRequest(
         request_id=_new_id()
@@ -739,7 +747,7 @@ async def world(tieline: Tieline, platform: PlatformProcess) -> World:
     password = json.loads(platform.data.secrets_file.read_text())["platform_administrator_password"]
     administrator = await tieline.sign_in_platform_administrator("platform", password)
     corp_id, owner = await _found_corp(tieline, administrator)
-    partner_corp_id, _ = await _found_corp(tieline, administrator)
+    partner_corp_id, partner = await _found_corp(tieline, administrator)
     _, other_owner = await _found_corp(tieline, administrator)
     csv = b"user_id,name,department\nwang.fang,Wang Fang,Sales\n"
     await eventually(lambda: _has_imported(owner, csv))
@@ -783,9 +791,14 @@ async def world(tieline: Tieline, platform: PlatformProcess) -> World:
     )
     link = await owner.corp_links.InviteCorpLink(
         corp_link.InviteCorpLinkRequest(
-            invited_corp_id=partner_corp_id, kind=corp_link_pb2.CORP_LINK_KIND_GROUP
+            invited_corp_id=partner_corp_id,
+            kind=corp_link_pb2.CORP_LINK_KIND_GROUP,
+            share=corp_link_pb2.CorpLinkShare(
+                scope=corp_link_pb2.CORP_LINK_SHARE_SCOPE_WHOLE_DIRECTORY
+            ),
         )
     )
+    linked_app_token = await _let_in(tieline, partner, corp_id, link.link.link_id)
     provider = await owner.sign_in_providers.CreateSignInProvider(
         sign_in_provider.CreateSignInProviderRequest(
             provider=_provider(),
@@ -825,9 +838,28 @@ async def world(tieline: Tieline, platform: PlatformProcess) -> World:
         student_id="xiao.ming",
         parent_id="parent.of.xiao.ming",
         link_id=link.link.link_id,
+        partner_corp_id=partner_corp_id,
+        linked_app_token=linked_app_token,
         other_owner=other_owner,
         other_customer=await channel.sign_in(tieline, "stranger", "Stranger"),
     )
+
+
+async def _let_in(tieline: Tieline, partner: SignedIn, corp_id: str, link_id: str) -> str:
+    """Accept the link; return the token by which an app of the partner reads in the corp."""
+    await partner.corp_links.AcceptCorpLink(corp_link.AcceptCorpLinkRequest(link_id=link_id))
+    rights = [access_pb2.RIGHT_READ_DIRECTORY]
+    app = await partner.apps.CreateApp(
+        apps.CreateAppRequest(app=app_pb2.App(name="Theirs", rights=rights))
+    )
+    token = await tieline.apps.CreateAppToken(
+        apps.CreateAppTokenRequest(corp_id=app.app.corp_id, secret=app.secret)
+    )
+    linked_token = await tieline.apps.CreateLinkedCorpToken(
+        apps.CreateLinkedCorpTokenRequest(linked_corp_id=corp_id),
+        metadata=[("authorization", f"Bearer {token.access_token}")],
+    )
+    return linked_token.access_token
 
 
 async def _add_class(owner: SignedIn) -> int:
@@ -988,6 +1020,7 @@ async def test_a_kind_that_the_method_is_not_for_is_refused(world: World, name: 
         MEMBER: world.owner.tokens.access_token,
         CUSTOMER: world.other_customer.tokens.access_token,
         APP: world.app_token,
+        LINKED_APP: world.linked_app_token,
     }
     wrong = [token for kind, token in parties.items() if kind not in _access(name).kinds]
     assert wrong, "no method is for everybody"

@@ -32,6 +32,7 @@ _REPEATABLE_METHODS = frozenset(
         "ChangePassword",
         "DecideQrSignIn",
         "CreateAppToken",
+        "CreateLinkedCorpToken",
         "DeclineCorpLink",
         "DeleteAttribute",
         "JoinCustomerGroup",
