@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n+tieline/api/messaging/v1/error_reason.proto\x12\x18tieline.api.messaging.v1*\x97\x02\n\x0b\x45rrorReason\x12\x1c\n\x18\x45RROR_REASON_UNSPECIFIED\x10\x00\x12\'\n#ERROR_REASON_CONVERSATION_NOT_FOUND\x10\x01\x12)\n%ERROR_REASON_CLIENT_MESSAGE_ID_REUSED\x10\x02\x12\x1f\n\x1b\x45RROR_REASON_USER_NOT_FOUND\x10\x03\x12$\n ERROR_REASON_SUBSCRIBER_TOO_SLOW\x10\x04\x12\'\n#ERROR_REASON_TOO_MANY_SUBSCRIPTIONS\x10\x05\x12&\n\"ERROR_REASON_TOO_MANY_SEND_STREAMS\x10\x06\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n+tieline/api/messaging/v1/error_reason.proto\x12\x18tieline.api.messaging.v1*\xba\x06\n\x0b\x45rrorReason\x12\x1c\n\x18\x45RROR_REASON_UNSPECIFIED\x10\x00\x12\'\n#ERROR_REASON_CONVERSATION_NOT_FOUND\x10\x01\x12)\n%ERROR_REASON_CLIENT_MESSAGE_ID_REUSED\x10\x02\x12\x1f\n\x1b\x45RROR_REASON_USER_NOT_FOUND\x10\x03\x12$\n ERROR_REASON_SUBSCRIBER_TOO_SLOW\x10\x04\x12\'\n#ERROR_REASON_TOO_MANY_SUBSCRIPTIONS\x10\x05\x12&\n\"ERROR_REASON_TOO_MANY_SEND_STREAMS\x10\x06\x12\'\n#ERROR_REASON_CONVERSATION_DISMISSED\x10\x07\x12$\n ERROR_REASON_POSTING_NOT_ALLOWED\x10\x08\x12$\n ERROR_REASON_ROLE_NOT_SUFFICIENT\x10\t\x12\"\n\x1e\x45RROR_REASON_CONVERSATION_FULL\x10\n\x12(\n$ERROR_REASON_WRONG_CONVERSATION_KIND\x10\x0b\x12&\n\"ERROR_REASON_PARTICIPANT_NOT_FOUND\x10\x0c\x12$\n ERROR_REASON_JOIN_CODE_NOT_FOUND\x10\r\x12$\n ERROR_REASON_TOO_MANY_JOIN_CODES\x10\x0e\x12\'\n#ERROR_REASON_JOIN_REQUEST_NOT_FOUND\x10\x0f\x12\"\n\x1e\x45RROR_REASON_MESSAGE_NOT_FOUND\x10\x10\x12$\n ERROR_REASON_MENTIONED_NOT_FOUND\x10\x11\x12\x19\n\x15\x45RROR_REASON_TOO_LATE\x10\x12\x12#\n\x1f\x45RROR_REASON_WRONG_MESSAGE_KIND\x10\x13\x12\x1e\n\x1a\x45RROR_REASON_LIMIT_REACHED\x10\x14\x12\x17\n\x13\x45RROR_REASON_CLOSED\x10\x15\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,5 +32,5 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'tieline.api.messaging.v1.er
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_ERRORREASON']._serialized_start=74
-  _globals['_ERRORREASON']._serialized_end=353
+  _globals['_ERRORREASON']._serialized_end=900
 # @@protoc_insertion_point(module_scope)
