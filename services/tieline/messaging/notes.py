@@ -5,7 +5,6 @@ from collections.abc import Iterable, Iterator
 from tieline.api.messaging.v1 import conversation_note_pb2, messaging_pb2
 from tieline.messaging.conversations import Participant, find_participant, participant_to_proto
 
-
 DEPARTURES = frozenset(
     {
         conversation_note_pb2.PARTICIPANTS_CHANGE_REMOVED,

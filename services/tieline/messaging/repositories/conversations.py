@@ -126,7 +126,8 @@ class ConversationRepository:
                                 FROM messaging.conversations
                                WHERE corp_id = $1 AND conversation_id = $2)
                         THEN 0 ELSE $5::bigint END,
-                   CASE WHEN (new.kind, new.id) = ($6::text, $7::text) THEN 'owner' ELSE 'member' END
+                   CASE WHEN (new.kind, new.id) = ($6::text, $7::text)
+                        THEN 'owner' ELSE 'member' END
               FROM unnest($3::text[], $4::text[]) AS new (kind, id)
             ON CONFLICT ON CONSTRAINT participants_pkey DO NOTHING
             RETURNING kind, id
