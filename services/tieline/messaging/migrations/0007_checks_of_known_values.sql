@@ -1,4 +1,4 @@
--- The checks of 0005 hold for the rows of before too. Expand only.
+-- The checks of 0006 hold for the rows of before too. Expand only.
 
 ALTER TABLE messaging.conversations VALIDATE CONSTRAINT conversations_posting_known;
 ALTER TABLE messaging.conversations VALIDATE CONSTRAINT conversations_adding_known;
