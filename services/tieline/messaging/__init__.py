@@ -8,6 +8,9 @@ locks, numbers (``numbering``) and writes through ``repositories``. After the co
 publishes each message once on its conversation's subject (``subjects``). ``upkeep`` makes the
 tables of the months to come and forgets which ids were sent long ago.
 
+What happens in a conversation becomes notes (``notes``) among its messages: ``conversation_log``
+appends them. ``contents`` and ``template_cards`` have the rules of what people say.
+
 To receive: ``live`` keeps this replica's subscribers; ``feeds`` has one NATS subscription for each
 conversation that any of them is in, puts what arrives in order (``delivery``), fetches what is
 missing, and hands it to each ``subscriber``'s bounded queue.

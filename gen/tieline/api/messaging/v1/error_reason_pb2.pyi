@@ -38,6 +38,44 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """RESOURCE_EXHAUSTED: the caller has 20 subscriptions open at this replica; end one first."""
     ERROR_REASON_TOO_MANY_SEND_STREAMS: _ErrorReason.ValueType  # 6
     """RESOURCE_EXHAUSTED: the caller has 20 send streams open at this replica; end one first."""
+    ERROR_REASON_CONVERSATION_DISMISSED: _ErrorReason.ValueType  # 7
+    """FAILED_PRECONDITION: the group is dismissed; nothing happens in it any more."""
+    ERROR_REASON_POSTING_NOT_ALLOWED: _ErrorReason.ValueType  # 8
+    """PERMISSION_DENIED: the conversation's settings do not let the caller send."""
+    ERROR_REASON_ROLE_NOT_SUFFICIENT: _ErrorReason.ValueType  # 9
+    """PERMISSION_DENIED: the caller's role in the group is not enough, or the conversation's settings
+    leave this to others.
+    """
+    ERROR_REASON_CONVERSATION_FULL: _ErrorReason.ValueType  # 10
+    """FAILED_PRECONDITION: the group would have more people than it may. Metadata: `limit`."""
+    ERROR_REASON_WRONG_CONVERSATION_KIND: _ErrorReason.ValueType  # 11
+    """FAILED_PRECONDITION: not with conversations of this kind; who is in a customer group, and what
+    it is called, is up to contacts.
+    """
+    ERROR_REASON_PARTICIPANT_NOT_FOUND: _ErrorReason.ValueType  # 12
+    """NOT_FOUND: somebody is not in the conversation. Metadata: `participantId`."""
+    ERROR_REASON_JOIN_CODE_NOT_FOUND: _ErrorReason.ValueType  # 13
+    """NOT_FOUND: no such join code, or it has expired, is used up or withdrawn."""
+    ERROR_REASON_TOO_MANY_JOIN_CODES: _ErrorReason.ValueType  # 14
+    """RESOURCE_EXHAUSTED: the group has 20 join codes in force; withdraw one first."""
+    ERROR_REASON_JOIN_REQUEST_NOT_FOUND: _ErrorReason.ValueType  # 15
+    """NOT_FOUND: nobody of that id asks to join."""
+    ERROR_REASON_MESSAGE_NOT_FOUND: _ErrorReason.ValueType  # 16
+    """NOT_FOUND: no such message in the conversation, or the caller does not see it, or it is a note,
+    or recalled. Metadata: `sequence`.
+    """
+    ERROR_REASON_MENTIONED_NOT_FOUND: _ErrorReason.ValueType  # 17
+    """NOT_FOUND: somebody who is mentioned is not in the conversation. Metadata: `participantId`."""
+    ERROR_REASON_TOO_LATE: _ErrorReason.ValueType  # 18
+    """FAILED_PRECONDITION: messages are recalled and edited within 24 hours."""
+    ERROR_REASON_WRONG_MESSAGE_KIND: _ErrorReason.ValueType  # 19
+    """FAILED_PRECONDITION: what this message says can't be edited, or answered, or forwarded."""
+    ERROR_REASON_LIMIT_REACHED: _ErrorReason.ValueType  # 20
+    """RESOURCE_EXHAUSTED: the message has as many reactions, from the caller or of all, as it may; or
+    edits; or the conversation as many pinned messages. Metadata: `limit`.
+    """
+    ERROR_REASON_CLOSED: _ErrorReason.ValueType  # 21
+    """FAILED_PRECONDITION: the quiz or the vote is closed."""
     ERROR_REASON_SCHEDULED_MESSAGE_NOT_FOUND: _ErrorReason.ValueType  # 70
     """NOT_FOUND: no such scheduled message of the caller's. Metadata: `scheduledMessageId`."""
     ERROR_REASON_SCHEDULED_MESSAGES_EXHAUSTED: _ErrorReason.ValueType  # 71
@@ -104,6 +142,44 @@ ERROR_REASON_TOO_MANY_SUBSCRIPTIONS: ErrorReason.ValueType  # 5
 """RESOURCE_EXHAUSTED: the caller has 20 subscriptions open at this replica; end one first."""
 ERROR_REASON_TOO_MANY_SEND_STREAMS: ErrorReason.ValueType  # 6
 """RESOURCE_EXHAUSTED: the caller has 20 send streams open at this replica; end one first."""
+ERROR_REASON_CONVERSATION_DISMISSED: ErrorReason.ValueType  # 7
+"""FAILED_PRECONDITION: the group is dismissed; nothing happens in it any more."""
+ERROR_REASON_POSTING_NOT_ALLOWED: ErrorReason.ValueType  # 8
+"""PERMISSION_DENIED: the conversation's settings do not let the caller send."""
+ERROR_REASON_ROLE_NOT_SUFFICIENT: ErrorReason.ValueType  # 9
+"""PERMISSION_DENIED: the caller's role in the group is not enough, or the conversation's settings
+leave this to others.
+"""
+ERROR_REASON_CONVERSATION_FULL: ErrorReason.ValueType  # 10
+"""FAILED_PRECONDITION: the group would have more people than it may. Metadata: `limit`."""
+ERROR_REASON_WRONG_CONVERSATION_KIND: ErrorReason.ValueType  # 11
+"""FAILED_PRECONDITION: not with conversations of this kind; who is in a customer group, and what
+it is called, is up to contacts.
+"""
+ERROR_REASON_PARTICIPANT_NOT_FOUND: ErrorReason.ValueType  # 12
+"""NOT_FOUND: somebody is not in the conversation. Metadata: `participantId`."""
+ERROR_REASON_JOIN_CODE_NOT_FOUND: ErrorReason.ValueType  # 13
+"""NOT_FOUND: no such join code, or it has expired, is used up or withdrawn."""
+ERROR_REASON_TOO_MANY_JOIN_CODES: ErrorReason.ValueType  # 14
+"""RESOURCE_EXHAUSTED: the group has 20 join codes in force; withdraw one first."""
+ERROR_REASON_JOIN_REQUEST_NOT_FOUND: ErrorReason.ValueType  # 15
+"""NOT_FOUND: nobody of that id asks to join."""
+ERROR_REASON_MESSAGE_NOT_FOUND: ErrorReason.ValueType  # 16
+"""NOT_FOUND: no such message in the conversation, or the caller does not see it, or it is a note,
+or recalled. Metadata: `sequence`.
+"""
+ERROR_REASON_MENTIONED_NOT_FOUND: ErrorReason.ValueType  # 17
+"""NOT_FOUND: somebody who is mentioned is not in the conversation. Metadata: `participantId`."""
+ERROR_REASON_TOO_LATE: ErrorReason.ValueType  # 18
+"""FAILED_PRECONDITION: messages are recalled and edited within 24 hours."""
+ERROR_REASON_WRONG_MESSAGE_KIND: ErrorReason.ValueType  # 19
+"""FAILED_PRECONDITION: what this message says can't be edited, or answered, or forwarded."""
+ERROR_REASON_LIMIT_REACHED: ErrorReason.ValueType  # 20
+"""RESOURCE_EXHAUSTED: the message has as many reactions, from the caller or of all, as it may; or
+edits; or the conversation as many pinned messages. Metadata: `limit`.
+"""
+ERROR_REASON_CLOSED: ErrorReason.ValueType  # 21
+"""FAILED_PRECONDITION: the quiz or the vote is closed."""
 ERROR_REASON_SCHEDULED_MESSAGE_NOT_FOUND: ErrorReason.ValueType  # 70
 """NOT_FOUND: no such scheduled message of the caller's. Metadata: `scheduledMessageId`."""
 ERROR_REASON_SCHEDULED_MESSAGES_EXHAUSTED: ErrorReason.ValueType  # 71
