@@ -160,7 +160,7 @@ def policy_from_spec(spec: Mapping[str, object]) -> SurgePolicy:
     target = _read_target(fields.nested("targetRef"))
     low = fields.integer("minReplicas", 1, MAX_REPLICAS, default=2)
     high = fields.integer("maxReplicas", 1, MAX_REPLICAS)
-    if low > high:
+    if low > high and not (fields.is_refused("minReplicas") or fields.is_refused("maxReplicas")):
         fields.refuse("minReplicas", f"must not be above maxReplicas, which is {high}")
     prediction = fields.nested("prediction")
     signals = fields.nested("signals")

@@ -26,6 +26,9 @@ class StepState:
     window_s: int = 0
     """How long a need is remembered now; 0 means as the policy says."""
 
+    current: int = 0
+    """The replicas that were set a second ago; 0 before the first."""
+
     start_time: float = 0.0
     """Since when needs are remembered; 0 before the first."""
 
@@ -34,12 +37,15 @@ class StepState:
     """Whether replicas were raised again after the last step down."""
 
 
-def step_up(current: int, needed: int, *, in_surge: bool) -> int:
-    """Return the replicas to set when more are needed; the current ones if the lack is small."""
+def step_up(current: int, needed: int, *, in_surge: bool, is_measured: bool) -> int:
+    """Return the replicas to set when more are needed; the current ones if the lack is small.
+
+    What was measured is rounded up; what a person asked for is what is set.
+    """
     if needed <= current:
         return current
     if in_surge or needed >= _UP_BAND * current:
-        return math.ceil(_UP_ROUND * needed)
+        return math.ceil(_UP_ROUND * needed) if is_measured else needed
     return current
 
 
@@ -70,15 +76,18 @@ def step_down(state: StepState, current: int, scale_down: ScaleDown, now: float)
     return max(target, min(smallest, current - 1))
 
 
-def note_step(
-    state: StepState, current: int, replicas: int, scale_down: ScaleDown, now: float
-) -> StepState:
-    """Remember a step that was decided; a raise soon after one down doubles the window."""
-    if replicas < current:
+def note_current(state: StepState, current: int, scale_down: ScaleDown, now: float) -> StepState:
+    """Notice a step that was carried out; a raise soon after one down doubles the window.
+
+    What was decided may not have been written, and is then decided again without a wait.
+    """
+    before = state.current or current
+    state = dataclasses.replace(state, current=current)
+    if current < before:
         return dataclasses.replace(state, last_down_time=now, has_re_raised=False)
     if now - state.last_down_time >= _RE_RAISE_S:
         return dataclasses.replace(state, window_s=scale_down.window_seconds)
-    if replicas > current and not state.has_re_raised:
+    if current > before and not state.has_re_raised:
         window_s = min(2 * state.window_s, scale_down.max_window_seconds)
         return dataclasses.replace(state, window_s=window_s, has_re_raised=True)
     return state

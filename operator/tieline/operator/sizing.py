@@ -33,7 +33,7 @@ from tieline.operator.policy import (
 )
 from tieline.operator.replica_steps import (
     StepState,
-    note_step,
+    note_current,
     remember_need,
     step_down,
     step_up,
@@ -68,7 +68,9 @@ def size(view: View, now: float) -> Size:
     best = max(recommendations, key=lambda one: one.replicas)
     bounds = find_bounds(given.policy, recommendations, given.overrides, now)
     needed = min(max(best.replicas, bounds.floor), bounds.ceiling)
-    steps = remember_need(view.state.steps, needed, given.policy.scale_down, now)
+    scale_down = given.policy.scale_down
+    steps = note_current(view.state.steps, given.current_replicas, scale_down, now)
+    steps = remember_need(steps, needed, scale_down, now)
     replicas, held = _step(view, steps, needed, bounds, now)
     is_limited = best.replicas > bounds.ceiling and replicas >= bounds.ceiling and not held
     return Size(
@@ -114,13 +116,10 @@ def conclude(
         )
     )
     events, event_times = build_events(conditions, view.state.statuses, view.state.event_times, now)
-    steps = sized.steps
-    if is_write:
-        steps = note_step(steps, given.current_replicas, granted, policy.scale_down, now)
     state = dataclasses.replace(
         view.state,
         time=now,
-        steps=steps,
+        steps=sized.steps,
         baselines=sized.baselines,
         statuses=tuple((one.type, one.status) for one in conditions),
         event_times=event_times,
@@ -227,7 +226,9 @@ def _step(view: View, steps: StepState, needed: int, bounds: Bounds, now: float)
         return replicas, f"the override {pin.name} pins {replicas:,}: {pin.reason}"
     replicas, held = current, ""
     if needed > current:
-        replicas = step_up(current, needed, in_surge=view.state.surge.is_active)
+        is_measured = needed > bounds.floor and not is_alone(view)
+        in_surge = view.state.surge.is_active
+        replicas = step_up(current, needed, in_surge=in_surge, is_measured=is_measured)
     elif needed < current:
         held = _why_not_down(view, now)
         if not held:

@@ -50,7 +50,7 @@ class SpecFields:
 
     def has(self, name: str) -> bool:
         """Tell whether a field is given."""
-        return self._values.get(name) is not None
+        return self._value(name) is not None
 
     def integer(self, name: str, low: int, high: int, default: int | None = None) -> int:
         """Read a whole number; without a default the field is required."""
@@ -148,6 +148,10 @@ class SpecFields:
         self._violations.append(
             FieldViolation(f"{self._path}.{name}" if name else self._path, text)
         )
+
+    def is_refused(self, name: str) -> bool:
+        """Tell whether a field was noted already."""
+        return any(one.path == f"{self._path}.{name}" for one in self._violations)
 
     def check(self) -> None:
         """Note every field that is not known; a misspelled one would else do nothing."""

@@ -42,7 +42,6 @@ def see(state: ServiceState, given: ServiceInput, now: float) -> View:
     load = measure_load(given.reports, given.pods, policy, now)
     ready = sum(pod.ready_time is not None for pod in given.pods)
     pending = max(0, given.current_replicas - ready)
-    sigma = state.estimate.sigma
     is_new = now != state.time
     if is_new and load.reporters:
         state = dataclasses.replace(
@@ -76,7 +75,7 @@ def see(state: ServiceState, given: ServiceInput, now: float) -> View:
         pending=pending,
         capacity=capacity,
         utilization=utilization,
-        forecast_per_s=_forecast(state, load, sigma),
+        forecast_per_s=_forecast(state, load),
     )
 
 
@@ -125,10 +124,9 @@ def is_alone(view: View) -> bool:
     return 0 < view.load.reporters < MIN_REPORTERS
 
 
-def _forecast(state: ServiceState, load: Load, sigma: float) -> float:
-    # The noise is that of before: a fall of the load must not raise the forecast by its surprise.
+def _forecast(state: ServiceState, load: Load) -> float:
     lead_s = state.learned.lead_s
-    forecast = state.estimate.forecast(lead_s, sigma=sigma) + load.queued / _DRAIN_S
+    forecast = state.estimate.forecast(lead_s) + load.queued / _DRAIN_S
     if load.shed_ratio > _SHED_RATIO:
         growth = max(0.0, state.estimate.slope) * lead_s
         growth = min(growth, load.demand_per_s)
