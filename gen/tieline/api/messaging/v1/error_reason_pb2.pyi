@@ -38,6 +38,14 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """RESOURCE_EXHAUSTED: the caller has 20 subscriptions open at this replica; end one first."""
     ERROR_REASON_TOO_MANY_SEND_STREAMS: _ErrorReason.ValueType  # 6
     """RESOURCE_EXHAUSTED: the caller has 20 send streams open at this replica; end one first."""
+    ERROR_REASON_SCHEDULED_MESSAGE_NOT_FOUND: _ErrorReason.ValueType  # 70
+    """NOT_FOUND: no such scheduled message of the caller's. Metadata: `scheduledMessageId`."""
+    ERROR_REASON_SCHEDULED_MESSAGES_EXHAUSTED: _ErrorReason.ValueType  # 71
+    """RESOURCE_EXHAUSTED: 200 scheduled messages of the caller's are active; cancel one first."""
+    ERROR_REASON_SCHEDULED_MESSAGE_ENDED: _ErrorReason.ValueType  # 72
+    """FAILED_PRECONDITION: the scheduled message has ended; schedule another. Metadata:
+    `scheduledMessageId`.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Machine-readable reasons. ErrorInfo.reason is the value's name without `ERROR_REASON_`."""
@@ -58,4 +66,12 @@ ERROR_REASON_TOO_MANY_SUBSCRIPTIONS: ErrorReason.ValueType  # 5
 """RESOURCE_EXHAUSTED: the caller has 20 subscriptions open at this replica; end one first."""
 ERROR_REASON_TOO_MANY_SEND_STREAMS: ErrorReason.ValueType  # 6
 """RESOURCE_EXHAUSTED: the caller has 20 send streams open at this replica; end one first."""
+ERROR_REASON_SCHEDULED_MESSAGE_NOT_FOUND: ErrorReason.ValueType  # 70
+"""NOT_FOUND: no such scheduled message of the caller's. Metadata: `scheduledMessageId`."""
+ERROR_REASON_SCHEDULED_MESSAGES_EXHAUSTED: ErrorReason.ValueType  # 71
+"""RESOURCE_EXHAUSTED: 200 scheduled messages of the caller's are active; cancel one first."""
+ERROR_REASON_SCHEDULED_MESSAGE_ENDED: ErrorReason.ValueType  # 72
+"""FAILED_PRECONDITION: the scheduled message has ended; schedule another. Metadata:
+`scheduledMessageId`.
+"""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
