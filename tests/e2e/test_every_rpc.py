@@ -59,6 +59,7 @@ PLATFORM = principal_pb2.PRINCIPAL_KIND_PLATFORM_ADMINISTRATOR
 MEMBER = principal_pb2.PRINCIPAL_KIND_MEMBER
 CUSTOMER = principal_pb2.PRINCIPAL_KIND_CUSTOMER
 APP = principal_pb2.PRINCIPAL_KIND_APP
+LINKED_APP = principal_pb2.PRINCIPAL_KIND_LINKED_APP
 
 
 NO_RESPONSE = b""
@@ -203,6 +204,7 @@ async def test_a_kind_that_the_method_is_not_for_is_refused(world: World, name: 
         MEMBER: world.owner.tokens.access_token,
         CUSTOMER: world.other_customer.tokens.access_token,
         APP: world.app_token,
+        LINKED_APP: world.linked_app_token,
     }
     wrong = [token for kind, token in parties.items() if kind not in _access(name).kinds]
     assert wrong, "no method is for everybody"

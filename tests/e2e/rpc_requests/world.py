@@ -40,6 +40,10 @@ class World:
     student_id: str
     parent_id: str
     link_id: str
+    partner_corp_id: str
+    linked_app_token: str
+    """Of the partner's app, which the link lets into the corp."""
+
     other_owner: SignedIn
     other_customer: SignedInCustomer
 

@@ -33,6 +33,11 @@ class _PrincipalKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Princip
     """Somebody outside any corp; the id begins with `wm` and is the same for every corp."""
     PRINCIPAL_KIND_APP: _PrincipalKind.ValueType  # 4
     """A corp's own program; the id is its agent id, such as `1000002`."""
+    PRINCIPAL_KIND_LINKED_APP: _PrincipalKind.ValueType  # 5
+    """An app of another corp, let in by a link between the two corps; the id is the agent id that it
+    has at home. It acts in the corp that its token names, and does nothing there but read what
+    that corp shares over the link.
+    """
 
 class PrincipalKind(_PrincipalKind, metaclass=_PrincipalKindEnumTypeWrapper):
     """What sort of party a principal is."""
@@ -47,6 +52,11 @@ PRINCIPAL_KIND_CUSTOMER: PrincipalKind.ValueType  # 3
 """Somebody outside any corp; the id begins with `wm` and is the same for every corp."""
 PRINCIPAL_KIND_APP: PrincipalKind.ValueType  # 4
 """A corp's own program; the id is its agent id, such as `1000002`."""
+PRINCIPAL_KIND_LINKED_APP: PrincipalKind.ValueType  # 5
+"""An app of another corp, let in by a link between the two corps; the id is the agent id that it
+has at home. It acts in the corp that its token names, and does nothing there but read what
+that corp shares over the link.
+"""
 Global___PrincipalKind: _TypeAlias = PrincipalKind  # noqa: Y015
 
 @_typing.final
