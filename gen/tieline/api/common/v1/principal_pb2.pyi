@@ -61,17 +61,17 @@ Global___PrincipalKind: _TypeAlias = PrincipalKind  # noqa: Y015
 
 @_typing.final
 class PrincipalRef(_message.Message):
-    """Names one member or customer within a corp's data."""
+    """Names one member, customer or app within a corp's data."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     KIND_FIELD_NUMBER: _builtins.int
     ID_FIELD_NUMBER: _builtins.int
     kind: Global___PrincipalKind.ValueType
-    """MEMBER or CUSTOMER."""
+    """MEMBER, CUSTOMER or APP."""
     id: _builtins.str
     """User id of the member (1 to 64 bytes of `0-9A-Za-z_-@.`, the first one alphanumeric,
-    compared without regard to case) or customer id (`wm…`).
+    compared without regard to case), customer id (`wm…`) or agent id.
     """
     def __init__(
         self,
