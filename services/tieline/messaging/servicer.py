@@ -43,6 +43,7 @@ from tieline.messaging.opening import Opening
 from tieline.messaging.repositories import SCHEMA
 from tieline.messaging.repositories.conversations import ConversationRepository, UserKey
 from tieline.messaging.repositories.messages import MessageRepository
+from tieline.messaging.retention import find_kept_from
 from tieline.messaging.send_results import build_result
 from tieline.messaging.send_stream import (
     MAX_REQUEST_MESSAGES,
@@ -224,16 +225,20 @@ class MessagingServicer(messaging_service_pb2_grpc.MessagingServiceServicer):
             span = await ConversationRepository(connection).find_span_of(key, caller)
             if span is None:
                 raise conversation_not_found_error(request.conversation_id)
+            after = max(request.after_sequence, span.visible_from_sequence)
             # Not beyond the number that the response calls the last.
             messages = await MessageRepository(connection).list_messages(
                 key,
-                after=max(request.after_sequence, span.visible_from_sequence),
+                after=after,
                 up_to=span.last_sequence,
                 limit=limit,
             )
         return messaging_service_pb2.ListMessagesResponse(
             messages=[message_to_proto(message) for message in messages],
             last_sequence=span.last_sequence,
+            kept_from_sequence=find_kept_from(
+                messages[0].sequence if messages else None, after=after, last=span.last_sequence
+            ),
         )
 
     async def Subscribe(

@@ -468,8 +468,13 @@ class ListMessagesResponse(_message.Message):
 
     MESSAGES_FIELD_NUMBER: _builtins.int
     LAST_SEQUENCE_FIELD_NUMBER: _builtins.int
+    KEPT_FROM_SEQUENCE_FIELD_NUMBER: _builtins.int
     last_sequence: _builtins.int
     """Number of the conversation's newest message: once it is received, nothing is missing."""
+    kept_from_sequence: _builtins.int
+    """Where messages that were asked for are no longer kept: the number from which on they are. 0 where
+    none is missing.
+    """
     @_builtins.property
     def messages(self) -> _containers.RepeatedCompositeFieldContainer[_messaging_pb2.Message]:
         """In order of their numbers."""
@@ -479,10 +484,11 @@ class ListMessagesResponse(_message.Message):
         *,
         messages: _abc.Iterable[_messaging_pb2.Message] | None = ...,
         last_sequence: _builtins.int = ...,
+        kept_from_sequence: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["last_sequence", b"last_sequence", "messages", b"messages"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["kept_from_sequence", b"kept_from_sequence", "last_sequence", b"last_sequence", "messages", b"messages"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
