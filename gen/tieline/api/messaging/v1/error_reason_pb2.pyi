@@ -38,6 +38,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """RESOURCE_EXHAUSTED: the caller has 20 subscriptions open at this replica; end one first."""
     ERROR_REASON_TOO_MANY_SEND_STREAMS: _ErrorReason.ValueType  # 6
     """RESOURCE_EXHAUSTED: the caller has 20 send streams open at this replica; end one first."""
+    ERROR_REASON_HELD_AHEAD: _ErrorReason.ValueType  # 30
+    """FAILED_PRECONDITION: the client says that it holds a message that does not exist. Forget what is
+    held of the conversation. Metadata: `conversationId`, `lastSequence`.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Machine-readable reasons. ErrorInfo.reason is the value's name without `ERROR_REASON_`."""
@@ -58,4 +62,8 @@ ERROR_REASON_TOO_MANY_SUBSCRIPTIONS: ErrorReason.ValueType  # 5
 """RESOURCE_EXHAUSTED: the caller has 20 subscriptions open at this replica; end one first."""
 ERROR_REASON_TOO_MANY_SEND_STREAMS: ErrorReason.ValueType  # 6
 """RESOURCE_EXHAUSTED: the caller has 20 send streams open at this replica; end one first."""
+ERROR_REASON_HELD_AHEAD: ErrorReason.ValueType  # 30
+"""FAILED_PRECONDITION: the client says that it holds a message that does not exist. Forget what is
+held of the conversation. Metadata: `conversationId`, `lastSequence`.
+"""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
