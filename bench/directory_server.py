@@ -102,7 +102,7 @@ async def running_directory() -> AsyncIterator[DirectoryServer]:
 
 def _build_nats(folder: Path) -> EmbeddedNats:
     users = [User("admin", _PASSWORD)]
-    users += [User(name, _PASSWORD, streams.permissions_of(name)) for name in streams.SERVICES]
+    users += [User(name, _PASSWORD, streams.permissions_of(name)) for name in streams.NATS_USERS]
     return EmbeddedNats(folder, find_free_port(), users)
 
 

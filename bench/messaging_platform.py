@@ -32,7 +32,6 @@ from tieline.chassis.broker import connect_broker
 from tieline.chassis.health import Health
 from tieline.chassis.principals import PrincipalKind
 from tieline.chassis.requests import RequestHandler, answering
-from tieline.chassis.streams import SERVICES
 from tieline.embedded.nats import EmbeddedNats, User
 from tieline.embedded.ports import find_free_port
 from tieline.embedded.postgres import EmbeddedPostgres
@@ -133,7 +132,7 @@ async def messaging_platform() -> AsyncIterator[MessagingPlatform]:
         )
         postgres_pid = stack.enter_context(postgres.running())
         users = [User("admin", password)]
-        users += [User(name, password, streams.permissions_of(name)) for name in SERVICES]
+        users += [User(name, password, streams.permissions_of(name)) for name in streams.NATS_USERS]
         nats = EmbeddedNats(folder / "nats", find_free_port(), users)
         nats_pid = stack.enter_context(nats.running())
         await streams.declare(nats.url("admin"))

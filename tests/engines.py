@@ -17,7 +17,7 @@ from pydantic import SecretStr
 from tieline.chassis import migrations, streams
 from tieline.chassis.broker import BrokerClient
 from tieline.chassis.settings import ServiceSettings
-from tieline.chassis.streams import SERVICES
+from tieline.chassis.streams import NATS_USERS
 from tieline.embedded.nats import EmbeddedNats, User
 from tieline.embedded.ports import find_free_port
 from tieline.embedded.postgres import EmbeddedPostgres
@@ -126,7 +126,7 @@ async def connected(nats: EmbeddedNats, user: str) -> AsyncIterator[Client]:
 def build_nats(directory: Path) -> EmbeddedNats:
     """Return a nats-server, not yet running, with the users and permissions of a real platform."""
     users = [User("admin", ROLE_PASSWORD)]
-    users += [User(name, ROLE_PASSWORD, streams.permissions_of(name)) for name in SERVICES]
+    users += [User(name, ROLE_PASSWORD, streams.permissions_of(name)) for name in NATS_USERS]
     return EmbeddedNats(directory, find_free_port(), users)
 
 

@@ -19,6 +19,7 @@ from tieline.chassis.authentication import TokenVerifier
 from tieline.chassis.health import Health
 from tieline.chassis.health_servicer import HealthServicer
 from tieline.chassis.interceptors.access import AccessRule, build_access_table
+from tieline.chassis.interceptors.business_classes import build_class_table
 from tieline.chassis.interceptors.call_interceptor import CallInterceptor
 from tieline.chassis.interceptors.call_metrics import CallMetrics
 from tieline.chassis.interceptors.guarded_method import CallLimits
@@ -79,11 +80,12 @@ def build_server(
 ) -> GuardedServer:
     """Return a server of these services, not yet bound.
 
-    Raises StartError when a method does not say who may call it.
+    Raises StartError when a method does not say who may call it, or how much it matters.
     """
     access: dict[str, AccessRule] = {}
     for served in services:
         access |= build_access_table(served.descriptor)
+        build_class_table(served.descriptor)
     built = build_guarded_server(
         access,
         verifier=verifier,

@@ -25,6 +25,18 @@ from tieline.chassis.revocation_list import MAX_TOKEN_LIFETIME_S
 
 SERVICES = ("identity", "directory", "messaging", "contacts", "payments")
 
+OPERATOR = "operator"
+"""The surge operator's NATS user: reads load reports, publishes what it does about them."""
+
+EDGE = "edge"
+"""The edge's NATS user: publishes load reports of its own."""
+
+NATS_USERS = (*SERVICES, OPERATOR, EDGE)
+"""All users that have permissions here."""
+
+LOAD_REPORTS = "load.*.*"
+"""Subjects of all load reports, ``load.<service>.<replica>``; the edge's are ``load.edge.…``."""
+
 _DAY_S = 24 * 60 * 60
 
 MAX_AGE_S = 7 * _DAY_S
@@ -104,7 +116,7 @@ DURABLES = (
 
 @dataclass(frozen=True, slots=True)
 class Permissions:
-    """What a service's NATS user may publish to and subscribe to."""
+    """What a NATS user may publish to and subscribe to."""
 
     publish: tuple[str, ...]
     subscribe: tuple[str, ...]
@@ -120,14 +132,34 @@ def durables_of(service: str) -> tuple[Durable, ...]:
     return tuple(durable for durable in DURABLES if durable.service == service)
 
 
-def permissions_of(service: str) -> Permissions:
-    """Return what the service's user may do; everything else is refused."""
+def load_subject(service: str, replica: str) -> str:
+    """Return the subject of one replica's load reports; ``EDGE`` for one of the edge."""
+    return f"load.{service}.{replica}"
+
+
+def surge_subject(service: str) -> str:
+    """Return the subject on which the operator tells what it does for a service."""
+    return f"surge.{service}"
+
+
+def permissions_of(user: str) -> Permissions:
+    """Return what one of ``NATS_USERS`` may do; everything else is refused."""
+    if user == OPERATOR:
+        return Permissions((surge_subject("*"),), (LOAD_REPORTS,))
+    if user == EDGE:
+        # It asks nothing and hears nothing; to nats-server an empty list would be no limit.
+        return Permissions((load_subject(EDGE, "*"),), (f"_INBOX.{EDGE}.>",))
+    return _service_permissions(user)
+
+
+def _service_permissions(service: str) -> Permissions:
     # Live delivery to members and customers goes through messaging alone.
     live = ("live.>",) if service == "messaging" else ()
     publish = [
         f"tieline.{service}.v1.*",
         f"wake.{service}",
         "requests.*.v1.*",
+        load_subject(service, "*"),
         # A consumer of the replica's own, on a stream that holds nothing else.
         f"$JS.API.CONSUMER.CREATE.{REVOCATIONS_STREAM}.*",
         f"$JS.API.CONSUMER.MSG.NEXT.{REVOCATIONS_STREAM}.*",
@@ -140,6 +172,7 @@ def permissions_of(service: str) -> Permissions:
         ]
     subscribe = [
         f"_INBOX.{service}.>",
+        surge_subject(service),
         f"requests.{service}.v1.*",
         f"wake.{service}",
         # Its own events, as they pass: each replica hears of what the others changed.

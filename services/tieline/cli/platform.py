@@ -7,7 +7,8 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from tieline.chassis.streams import SERVICES, permissions_of
+from tieline.chassis.derived_keys import derive_key
+from tieline.chassis.streams import EDGE, OPERATOR, SERVICES, permissions_of
 from tieline.cli.data_directory import DataDirectory, PlatformSecrets
 from tieline.cli.grpc_health import is_serving
 from tieline.cli.port_plan import PortPlan
@@ -143,7 +144,15 @@ class Platform:
         for service in SERVICES:
             password = self._secrets.services[service].nats_password
             users.append(User(service, password, permissions_of(service)))
+        for name in (OPERATOR, EDGE):
+            password = derive_nats_password(self._secrets, name)
+            users.append(User(name, password, permissions_of(name)))
         return users
+
+
+def derive_nats_password(secrets: PlatformSecrets, user: str) -> str:
+    """Return the password of a NATS user that is no service, such as ``EDGE``."""
+    return derive_key(secrets.nats_password, user).hex()
 
 
 def database_role(service: str) -> str:

@@ -32,7 +32,7 @@ async def create_database(postgres_admin_dsn: str) -> str:
 def chassis_users() -> list[User]:
     """The users of a platform's NATS: an administrator, and each service with its permissions."""
     users = [User("admin", PASSWORD)]
-    users += [User(name, PASSWORD, streams.permissions_of(name)) for name in streams.SERVICES]
+    users += [User(name, PASSWORD, streams.permissions_of(name)) for name in streams.NATS_USERS]
     return users
 
 

@@ -67,6 +67,8 @@ async def test_service_may_do_its_work(declared_nats: EmbeddedNats, service: str
         await client.subscribe(f"$SRV.INFO.{service}.some-id")
         await client.subscribe(f"wake.{service}")
         await client.publish(f"wake.{service}")
+        await client.publish(streams.load_subject(service, "replica-1"))
+        await client.subscribe(streams.surge_subject(service))
         for durable in streams.durables_of(service):
             subscription = await client.jetstream().pull_subscribe_bind(
                 consumer=service, stream=durable.stream
@@ -98,6 +100,9 @@ async def test_service_may_do_its_work(declared_nats: EmbeddedNats, service: str
         "$JS.API.CONSUMER.CREATE.IDENTITY.directory.tieline.identity.v1.tokens_revoked",
         "$JS.API.CONSUMER.DELETE.REVOCATIONS.another-replicas",
         "$JS.API.STREAM.CREATE.MINE",
+        "load.payments.replica-1",
+        "load.edge.replica-1",
+        "surge.identity",
         "$JS.ACK.CONTACTS.messaging.1.1.1.1.1",
     ],
 )
@@ -119,6 +124,8 @@ async def test_service_may_not_publish_what_is_not_its_own(
         "requests.payments.v1.ask",
         "live.>",
         "wake.payments",
+        "load.identity.*",
+        "surge.payments",
         "_INBOX.>",
         "_INBOX.payments.>",
         ">",
@@ -128,6 +135,72 @@ async def test_service_may_not_listen_to_what_is_not_its_own(
     declared_nats: EmbeddedNats, subject: str
 ) -> None:
     async with connected(declared_nats, "identity") as (client, errors):
+        await client.subscribe(subject)
+
+        await eventually(lambda: errors)
+
+    assert "permissions violation" in errors[0].lower()
+
+
+async def test_the_operator_hears_replicas_and_edge_and_tells_the_services(
+    declared_nats: EmbeddedNats,
+) -> None:
+    async with (
+        connected(declared_nats, streams.OPERATOR) as (operator, operator_errors),
+        connected(declared_nats, streams.EDGE) as (edge, edge_errors),
+        connected(declared_nats, "payments") as (payments, payments_errors),
+    ):
+        reports = await operator.subscribe(streams.LOAD_REPORTS)
+        states = await payments.subscribe(streams.surge_subject("payments"))
+        await operator.flush()
+        await payments.flush()
+
+        await edge.publish(streams.load_subject(streams.EDGE, "edge-1"), b"edge's")
+        assert (await reports.next_msg(timeout=5)).data == b"edge's"
+        await payments.publish(streams.load_subject("payments", "replica-1"), b"replica's")
+        assert (await reports.next_msg(timeout=5)).subject == "load.payments.replica-1"
+        await operator.publish(streams.surge_subject("payments"), b"state")
+        assert (await states.next_msg(timeout=5)).data == b"state"
+
+    assert operator_errors + edge_errors + payments_errors == []
+
+
+@pytest.mark.parametrize(
+    ("user", "subject"),
+    [
+        (streams.OPERATOR, "load.payments.replica-1"),
+        (streams.OPERATOR, "tieline.payments.v1.paid"),
+        (streams.OPERATOR, "requests.payments.v1.ask"),
+        (streams.OPERATOR, "$JS.API.STREAM.DELETE.IDENTITY"),
+        (streams.EDGE, "load.payments.replica-1"),
+        (streams.EDGE, "surge.payments"),
+        (streams.EDGE, "requests.payments.v1.ask"),
+    ],
+)
+async def test_operator_and_edge_may_publish_nothing_else(
+    declared_nats: EmbeddedNats, user: str, subject: str
+) -> None:
+    async with connected(declared_nats, user) as (client, errors):
+        await client.publish(subject, b"x")
+
+        await eventually(lambda: errors)
+
+    assert "permissions violation" in errors[0].lower()
+
+
+@pytest.mark.parametrize(
+    ("user", "subject"),
+    [
+        (streams.OPERATOR, "tieline.>"),
+        (streams.OPERATOR, "_INBOX.payments.>"),
+        (streams.EDGE, "load.*.*"),
+        (streams.EDGE, ">"),
+    ],
+)
+async def test_operator_and_edge_may_hear_nothing_else(
+    declared_nats: EmbeddedNats, user: str, subject: str
+) -> None:
+    async with connected(declared_nats, user) as (client, errors):
         await client.subscribe(subject)
 
         await eventually(lambda: errors)

@@ -23,10 +23,11 @@ _sym_db = _symbol_database.Default()
 
 
 from tieline.api.common.v1 import access_pb2 as tieline_dot_api_dot_common_dot_v1_dot_access__pb2
+from tieline.api.common.v1 import priority_pb2 as tieline_dot_api_dot_common_dot_v1_dot_priority__pb2
 from tieline.api.contacts.v1 import contacts_pb2 as tieline_dot_api_dot_contacts_dot_v1_dot_contacts__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n.tieline/api/contacts/v1/contacts_service.proto\x12\x17tieline.api.contacts.v1\x1a\"tieline/api/common/v1/access.proto\x1a&tieline/api/contacts/v1/contacts.proto\"M\n\x17\x43reateContactWayRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0f\n\x07\x63orp_id\x18\x02 \x01(\t\x12\r\n\x05state\x18\x03 \x01(\t\"T\n\x18\x43reateContactWayResponse\x12\x38\n\x0b\x63ontact_way\x18\x01 \x01(\x0b\x32#.tieline.api.contacts.v1.ContactWay\"2\n\x11\x41\x64\x64\x43ontactRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x0c\n\x04\x63ode\x18\x02 \x01(\t\"G\n\x12\x41\x64\x64\x43ontactResponse\x12\x31\n\x07\x63ontact\x18\x01 \x01(\x0b\x32 .tieline.api.contacts.v1.Contact\"M\n\x13ListContactsRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"c\n\x14ListContactsResponse\x12\x32\n\x08\x63ontacts\x18\x01 \x03(\x0b\x32 .tieline.api.contacts.v1.Contact\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"O\n\x1a\x43reateCustomerGroupRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0f\n\x07\x63orp_id\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\"T\n\x1b\x43reateCustomerGroupResponse\x12\x35\n\x05group\x18\x01 \x01(\x0b\x32&.tieline.api.contacts.v1.CustomerGroup\"E\n\x17GetCustomerGroupRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x19\n\x11\x63ustomer_group_id\x18\x02 \x01(\t\"Q\n\x18GetCustomerGroupResponse\x12\x35\n\x05group\x18\x01 \x01(\x0b\x32&.tieline.api.contacts.v1.CustomerGroup\"V\n\x14\x43reateJoinWayRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0f\n\x07\x63orp_id\x18\x02 \x01(\t\x12\x19\n\x11\x63ustomer_group_id\x18\x03 \x01(\t\"K\n\x15\x43reateJoinWayResponse\x12\x32\n\x08join_way\x18\x01 \x01(\x0b\x32 .tieline.api.contacts.v1.JoinWay\"9\n\x18JoinCustomerGroupRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x0c\n\x04\x63ode\x18\x02 \x01(\t\"R\n\x19JoinCustomerGroupResponse\x12\x35\n\x05group\x18\x01 \x01(\x0b\x32&.tieline.api.contacts.v1.CustomerGroup2\x89\x07\n\x0f\x43ontactsService\x12\x80\x01\n\x10\x43reateContactWay\x12\x30.tieline.api.contacts.v1.CreateContactWayRequest\x1a\x31.tieline.api.contacts.v1.CreateContactWayResponse\"\x07\x8a\xb5\x18\x03\x12\x01\x02\x12n\n\nAddContact\x12*.tieline.api.contacts.v1.AddContactRequest\x1a+.tieline.api.contacts.v1.AddContactResponse\"\x07\x8a\xb5\x18\x03\x12\x01\x03\x12t\n\x0cListContacts\x12,.tieline.api.contacts.v1.ListContactsRequest\x1a-.tieline.api.contacts.v1.ListContactsResponse\"\x07\x8a\xb5\x18\x03\x12\x01\x02\x12\x89\x01\n\x13\x43reateCustomerGroup\x12\x33.tieline.api.contacts.v1.CreateCustomerGroupRequest\x1a\x34.tieline.api.contacts.v1.CreateCustomerGroupResponse\"\x07\x8a\xb5\x18\x03\x12\x01\x02\x12\x81\x01\n\x10GetCustomerGroup\x12\x30.tieline.api.contacts.v1.GetCustomerGroupRequest\x1a\x31.tieline.api.contacts.v1.GetCustomerGroupResponse\"\x08\x8a\xb5\x18\x04\x12\x02\x02\x03\x12w\n\rCreateJoinWay\x12-.tieline.api.contacts.v1.CreateJoinWayRequest\x1a..tieline.api.contacts.v1.CreateJoinWayResponse\"\x07\x8a\xb5\x18\x03\x12\x01\x02\x12\x83\x01\n\x11JoinCustomerGroup\x12\x31.tieline.api.contacts.v1.JoinCustomerGroupRequest\x1a\x32.tieline.api.contacts.v1.JoinCustomerGroupResponse\"\x07\x8a\xb5\x18\x03\x12\x01\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n.tieline/api/contacts/v1/contacts_service.proto\x12\x17tieline.api.contacts.v1\x1a\"tieline/api/common/v1/access.proto\x1a$tieline/api/common/v1/priority.proto\x1a&tieline/api/contacts/v1/contacts.proto\"M\n\x17\x43reateContactWayRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0f\n\x07\x63orp_id\x18\x02 \x01(\t\x12\r\n\x05state\x18\x03 \x01(\t\"T\n\x18\x43reateContactWayResponse\x12\x38\n\x0b\x63ontact_way\x18\x01 \x01(\x0b\x32#.tieline.api.contacts.v1.ContactWay\"2\n\x11\x41\x64\x64\x43ontactRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x0c\n\x04\x63ode\x18\x02 \x01(\t\"G\n\x12\x41\x64\x64\x43ontactResponse\x12\x31\n\x07\x63ontact\x18\x01 \x01(\x0b\x32 .tieline.api.contacts.v1.Contact\"M\n\x13ListContactsRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"c\n\x14ListContactsResponse\x12\x32\n\x08\x63ontacts\x18\x01 \x03(\x0b\x32 .tieline.api.contacts.v1.Contact\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"O\n\x1a\x43reateCustomerGroupRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0f\n\x07\x63orp_id\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\"T\n\x1b\x43reateCustomerGroupResponse\x12\x35\n\x05group\x18\x01 \x01(\x0b\x32&.tieline.api.contacts.v1.CustomerGroup\"E\n\x17GetCustomerGroupRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x19\n\x11\x63ustomer_group_id\x18\x02 \x01(\t\"Q\n\x18GetCustomerGroupResponse\x12\x35\n\x05group\x18\x01 \x01(\x0b\x32&.tieline.api.contacts.v1.CustomerGroup\"V\n\x14\x43reateJoinWayRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0f\n\x07\x63orp_id\x18\x02 \x01(\t\x12\x19\n\x11\x63ustomer_group_id\x18\x03 \x01(\t\"K\n\x15\x43reateJoinWayResponse\x12\x32\n\x08join_way\x18\x01 \x01(\x0b\x32 .tieline.api.contacts.v1.JoinWay\"9\n\x18JoinCustomerGroupRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x0c\n\x04\x63ode\x18\x02 \x01(\t\"R\n\x19JoinCustomerGroupResponse\x12\x35\n\x05group\x18\x01 \x01(\x0b\x32&.tieline.api.contacts.v1.CustomerGroup2\xa5\x07\n\x0f\x43ontactsService\x12\x84\x01\n\x10\x43reateContactWay\x12\x30.tieline.api.contacts.v1.CreateContactWayRequest\x1a\x31.tieline.api.contacts.v1.CreateContactWayResponse\"\x0b\x8a\xb5\x18\x03\x12\x01\x02\x90\xb5\x18\x03\x12r\n\nAddContact\x12*.tieline.api.contacts.v1.AddContactRequest\x1a+.tieline.api.contacts.v1.AddContactResponse\"\x0b\x8a\xb5\x18\x03\x12\x01\x03\x90\xb5\x18\x03\x12x\n\x0cListContacts\x12,.tieline.api.contacts.v1.ListContactsRequest\x1a-.tieline.api.contacts.v1.ListContactsResponse\"\x0b\x8a\xb5\x18\x03\x12\x01\x02\x90\xb5\x18\x03\x12\x8d\x01\n\x13\x43reateCustomerGroup\x12\x33.tieline.api.contacts.v1.CreateCustomerGroupRequest\x1a\x34.tieline.api.contacts.v1.CreateCustomerGroupResponse\"\x0b\x8a\xb5\x18\x03\x12\x01\x02\x90\xb5\x18\x03\x12\x85\x01\n\x10GetCustomerGroup\x12\x30.tieline.api.contacts.v1.GetCustomerGroupRequest\x1a\x31.tieline.api.contacts.v1.GetCustomerGroupResponse\"\x0c\x8a\xb5\x18\x04\x12\x02\x02\x03\x90\xb5\x18\x03\x12{\n\rCreateJoinWay\x12-.tieline.api.contacts.v1.CreateJoinWayRequest\x1a..tieline.api.contacts.v1.CreateJoinWayResponse\"\x0b\x8a\xb5\x18\x03\x12\x01\x02\x90\xb5\x18\x03\x12\x87\x01\n\x11JoinCustomerGroup\x12\x31.tieline.api.contacts.v1.JoinCustomerGroupRequest\x1a\x32.tieline.api.contacts.v1.JoinCustomerGroupResponse\"\x0b\x8a\xb5\x18\x03\x12\x01\x03\x90\xb5\x18\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,47 +35,47 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'tieline.api.contacts.v1.con
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_CONTACTSSERVICE'].methods_by_name['CreateContactWay']._loaded_options = None
-  _globals['_CONTACTSSERVICE'].methods_by_name['CreateContactWay']._serialized_options = b'\212\265\030\003\022\001\002'
+  _globals['_CONTACTSSERVICE'].methods_by_name['CreateContactWay']._serialized_options = b'\212\265\030\003\022\001\002\220\265\030\003'
   _globals['_CONTACTSSERVICE'].methods_by_name['AddContact']._loaded_options = None
-  _globals['_CONTACTSSERVICE'].methods_by_name['AddContact']._serialized_options = b'\212\265\030\003\022\001\003'
+  _globals['_CONTACTSSERVICE'].methods_by_name['AddContact']._serialized_options = b'\212\265\030\003\022\001\003\220\265\030\003'
   _globals['_CONTACTSSERVICE'].methods_by_name['ListContacts']._loaded_options = None
-  _globals['_CONTACTSSERVICE'].methods_by_name['ListContacts']._serialized_options = b'\212\265\030\003\022\001\002'
+  _globals['_CONTACTSSERVICE'].methods_by_name['ListContacts']._serialized_options = b'\212\265\030\003\022\001\002\220\265\030\003'
   _globals['_CONTACTSSERVICE'].methods_by_name['CreateCustomerGroup']._loaded_options = None
-  _globals['_CONTACTSSERVICE'].methods_by_name['CreateCustomerGroup']._serialized_options = b'\212\265\030\003\022\001\002'
+  _globals['_CONTACTSSERVICE'].methods_by_name['CreateCustomerGroup']._serialized_options = b'\212\265\030\003\022\001\002\220\265\030\003'
   _globals['_CONTACTSSERVICE'].methods_by_name['GetCustomerGroup']._loaded_options = None
-  _globals['_CONTACTSSERVICE'].methods_by_name['GetCustomerGroup']._serialized_options = b'\212\265\030\004\022\002\002\003'
+  _globals['_CONTACTSSERVICE'].methods_by_name['GetCustomerGroup']._serialized_options = b'\212\265\030\004\022\002\002\003\220\265\030\003'
   _globals['_CONTACTSSERVICE'].methods_by_name['CreateJoinWay']._loaded_options = None
-  _globals['_CONTACTSSERVICE'].methods_by_name['CreateJoinWay']._serialized_options = b'\212\265\030\003\022\001\002'
+  _globals['_CONTACTSSERVICE'].methods_by_name['CreateJoinWay']._serialized_options = b'\212\265\030\003\022\001\002\220\265\030\003'
   _globals['_CONTACTSSERVICE'].methods_by_name['JoinCustomerGroup']._loaded_options = None
-  _globals['_CONTACTSSERVICE'].methods_by_name['JoinCustomerGroup']._serialized_options = b'\212\265\030\003\022\001\003'
-  _globals['_CREATECONTACTWAYREQUEST']._serialized_start=151
-  _globals['_CREATECONTACTWAYREQUEST']._serialized_end=228
-  _globals['_CREATECONTACTWAYRESPONSE']._serialized_start=230
-  _globals['_CREATECONTACTWAYRESPONSE']._serialized_end=314
-  _globals['_ADDCONTACTREQUEST']._serialized_start=316
-  _globals['_ADDCONTACTREQUEST']._serialized_end=366
-  _globals['_ADDCONTACTRESPONSE']._serialized_start=368
-  _globals['_ADDCONTACTRESPONSE']._serialized_end=439
-  _globals['_LISTCONTACTSREQUEST']._serialized_start=441
-  _globals['_LISTCONTACTSREQUEST']._serialized_end=518
-  _globals['_LISTCONTACTSRESPONSE']._serialized_start=520
-  _globals['_LISTCONTACTSRESPONSE']._serialized_end=619
-  _globals['_CREATECUSTOMERGROUPREQUEST']._serialized_start=621
-  _globals['_CREATECUSTOMERGROUPREQUEST']._serialized_end=700
-  _globals['_CREATECUSTOMERGROUPRESPONSE']._serialized_start=702
-  _globals['_CREATECUSTOMERGROUPRESPONSE']._serialized_end=786
-  _globals['_GETCUSTOMERGROUPREQUEST']._serialized_start=788
-  _globals['_GETCUSTOMERGROUPREQUEST']._serialized_end=857
-  _globals['_GETCUSTOMERGROUPRESPONSE']._serialized_start=859
-  _globals['_GETCUSTOMERGROUPRESPONSE']._serialized_end=940
-  _globals['_CREATEJOINWAYREQUEST']._serialized_start=942
-  _globals['_CREATEJOINWAYREQUEST']._serialized_end=1028
-  _globals['_CREATEJOINWAYRESPONSE']._serialized_start=1030
-  _globals['_CREATEJOINWAYRESPONSE']._serialized_end=1105
-  _globals['_JOINCUSTOMERGROUPREQUEST']._serialized_start=1107
-  _globals['_JOINCUSTOMERGROUPREQUEST']._serialized_end=1164
-  _globals['_JOINCUSTOMERGROUPRESPONSE']._serialized_start=1166
-  _globals['_JOINCUSTOMERGROUPRESPONSE']._serialized_end=1248
-  _globals['_CONTACTSSERVICE']._serialized_start=1251
-  _globals['_CONTACTSSERVICE']._serialized_end=2156
+  _globals['_CONTACTSSERVICE'].methods_by_name['JoinCustomerGroup']._serialized_options = b'\212\265\030\003\022\001\003\220\265\030\003'
+  _globals['_CREATECONTACTWAYREQUEST']._serialized_start=189
+  _globals['_CREATECONTACTWAYREQUEST']._serialized_end=266
+  _globals['_CREATECONTACTWAYRESPONSE']._serialized_start=268
+  _globals['_CREATECONTACTWAYRESPONSE']._serialized_end=352
+  _globals['_ADDCONTACTREQUEST']._serialized_start=354
+  _globals['_ADDCONTACTREQUEST']._serialized_end=404
+  _globals['_ADDCONTACTRESPONSE']._serialized_start=406
+  _globals['_ADDCONTACTRESPONSE']._serialized_end=477
+  _globals['_LISTCONTACTSREQUEST']._serialized_start=479
+  _globals['_LISTCONTACTSREQUEST']._serialized_end=556
+  _globals['_LISTCONTACTSRESPONSE']._serialized_start=558
+  _globals['_LISTCONTACTSRESPONSE']._serialized_end=657
+  _globals['_CREATECUSTOMERGROUPREQUEST']._serialized_start=659
+  _globals['_CREATECUSTOMERGROUPREQUEST']._serialized_end=738
+  _globals['_CREATECUSTOMERGROUPRESPONSE']._serialized_start=740
+  _globals['_CREATECUSTOMERGROUPRESPONSE']._serialized_end=824
+  _globals['_GETCUSTOMERGROUPREQUEST']._serialized_start=826
+  _globals['_GETCUSTOMERGROUPREQUEST']._serialized_end=895
+  _globals['_GETCUSTOMERGROUPRESPONSE']._serialized_start=897
+  _globals['_GETCUSTOMERGROUPRESPONSE']._serialized_end=978
+  _globals['_CREATEJOINWAYREQUEST']._serialized_start=980
+  _globals['_CREATEJOINWAYREQUEST']._serialized_end=1066
+  _globals['_CREATEJOINWAYRESPONSE']._serialized_start=1068
+  _globals['_CREATEJOINWAYRESPONSE']._serialized_end=1143
+  _globals['_JOINCUSTOMERGROUPREQUEST']._serialized_start=1145
+  _globals['_JOINCUSTOMERGROUPREQUEST']._serialized_end=1202
+  _globals['_JOINCUSTOMERGROUPRESPONSE']._serialized_start=1204
+  _globals['_JOINCUSTOMERGROUPRESPONSE']._serialized_end=1286
+  _globals['_CONTACTSSERVICE']._serialized_start=1289
+  _globals['_CONTACTSSERVICE']._serialized_end=2222
 # @@protoc_insertion_point(module_scope)

@@ -24,10 +24,11 @@ _sym_db = _symbol_database.Default()
 
 from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mask__pb2
 from tieline.api.common.v1 import access_pb2 as tieline_dot_api_dot_common_dot_v1_dot_access__pb2
+from tieline.api.common.v1 import priority_pb2 as tieline_dot_api_dot_common_dot_v1_dot_priority__pb2
 from tieline.api.directory.v1 import attribute_pb2 as tieline_dot_api_dot_directory_dot_v1_dot_attribute__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n0tieline/api/directory/v1/attribute_service.proto\x12\x18tieline.api.directory.v1\x1a google/protobuf/field_mask.proto\x1a\"tieline/api/common/v1/access.proto\x1a(tieline/api/directory/v1/attribute.proto\"u\n\x16\x43reateAttributeRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x36\n\tattribute\x18\x03 \x01(\x0b\x32#.tieline.api.directory.v1.Attribute\"Q\n\x17\x43reateAttributeResponse\x12\x36\n\tattribute\x18\x01 \x01(\x0b\x32#.tieline.api.directory.v1.Attribute\"\xa6\x01\n\x16UpdateAttributeRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x36\n\tattribute\x18\x03 \x01(\x0b\x32#.tieline.api.directory.v1.Attribute\x12/\n\x0bupdate_mask\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\"Q\n\x17UpdateAttributeResponse\x12\x36\n\tattribute\x18\x01 \x01(\x0b\x32#.tieline.api.directory.v1.Attribute\"7\n\x16\x44\x65leteAttributeRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\"\x19\n\x17\x44\x65leteAttributeResponse\"O\n\x15ListAttributesRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"j\n\x16ListAttributesResponse\x12\x37\n\nattributes\x18\x01 \x03(\x0b\x32#.tieline.api.directory.v1.Attribute\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\xa2\x04\n\x10\x41ttributeService\x12\x82\x01\n\x0f\x43reateAttribute\x12\x30.tieline.api.directory.v1.CreateAttributeRequest\x1a\x31.tieline.api.directory.v1.CreateAttributeResponse\"\n\x8a\xb5\x18\x06\x12\x02\x02\x04 \x08\x12\x82\x01\n\x0fUpdateAttribute\x12\x30.tieline.api.directory.v1.UpdateAttributeRequest\x1a\x31.tieline.api.directory.v1.UpdateAttributeResponse\"\n\x8a\xb5\x18\x06\x12\x02\x02\x04 \x08\x12\x82\x01\n\x0f\x44\x65leteAttribute\x12\x30.tieline.api.directory.v1.DeleteAttributeRequest\x1a\x31.tieline.api.directory.v1.DeleteAttributeResponse\"\n\x8a\xb5\x18\x06\x12\x02\x02\x04 \x08\x12\x7f\n\x0eListAttributes\x12/.tieline.api.directory.v1.ListAttributesRequest\x1a\x30.tieline.api.directory.v1.ListAttributesResponse\"\n\x8a\xb5\x18\x06\x12\x02\x02\x04 \x07\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n0tieline/api/directory/v1/attribute_service.proto\x12\x18tieline.api.directory.v1\x1a google/protobuf/field_mask.proto\x1a\"tieline/api/common/v1/access.proto\x1a$tieline/api/common/v1/priority.proto\x1a(tieline/api/directory/v1/attribute.proto\"u\n\x16\x43reateAttributeRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x36\n\tattribute\x18\x03 \x01(\x0b\x32#.tieline.api.directory.v1.Attribute\"Q\n\x17\x43reateAttributeResponse\x12\x36\n\tattribute\x18\x01 \x01(\x0b\x32#.tieline.api.directory.v1.Attribute\"\xa6\x01\n\x16UpdateAttributeRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x36\n\tattribute\x18\x03 \x01(\x0b\x32#.tieline.api.directory.v1.Attribute\x12/\n\x0bupdate_mask\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\"Q\n\x17UpdateAttributeResponse\x12\x36\n\tattribute\x18\x01 \x01(\x0b\x32#.tieline.api.directory.v1.Attribute\"7\n\x16\x44\x65leteAttributeRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\"\x19\n\x17\x44\x65leteAttributeResponse\"O\n\x15ListAttributesRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"j\n\x16ListAttributesResponse\x12\x37\n\nattributes\x18\x01 \x03(\x0b\x32#.tieline.api.directory.v1.Attribute\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\xb3\x04\n\x10\x41ttributeService\x12\x86\x01\n\x0f\x43reateAttribute\x12\x30.tieline.api.directory.v1.CreateAttributeRequest\x1a\x31.tieline.api.directory.v1.CreateAttributeResponse\"\x0e\x8a\xb5\x18\x06\x12\x02\x02\x04 \x08\x90\xb5\x18\x03\x12\x86\x01\n\x0fUpdateAttribute\x12\x30.tieline.api.directory.v1.UpdateAttributeRequest\x1a\x31.tieline.api.directory.v1.UpdateAttributeResponse\"\x0e\x8a\xb5\x18\x06\x12\x02\x02\x04 \x08\x90\xb5\x18\x03\x12\x86\x01\n\x0f\x44\x65leteAttribute\x12\x30.tieline.api.directory.v1.DeleteAttributeRequest\x1a\x31.tieline.api.directory.v1.DeleteAttributeResponse\"\x0e\x8a\xb5\x18\x06\x12\x02\x02\x04 \x08\x90\xb5\x18\x03\x12\x83\x01\n\x0eListAttributes\x12/.tieline.api.directory.v1.ListAttributesRequest\x1a\x30.tieline.api.directory.v1.ListAttributesResponse\"\x0e\x8a\xb5\x18\x06\x12\x02\x02\x04 \x07\x90\xb5\x18\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,29 +36,29 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'tieline.api.directory.v1.at
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_ATTRIBUTESERVICE'].methods_by_name['CreateAttribute']._loaded_options = None
-  _globals['_ATTRIBUTESERVICE'].methods_by_name['CreateAttribute']._serialized_options = b'\212\265\030\006\022\002\002\004 \010'
+  _globals['_ATTRIBUTESERVICE'].methods_by_name['CreateAttribute']._serialized_options = b'\212\265\030\006\022\002\002\004 \010\220\265\030\003'
   _globals['_ATTRIBUTESERVICE'].methods_by_name['UpdateAttribute']._loaded_options = None
-  _globals['_ATTRIBUTESERVICE'].methods_by_name['UpdateAttribute']._serialized_options = b'\212\265\030\006\022\002\002\004 \010'
+  _globals['_ATTRIBUTESERVICE'].methods_by_name['UpdateAttribute']._serialized_options = b'\212\265\030\006\022\002\002\004 \010\220\265\030\003'
   _globals['_ATTRIBUTESERVICE'].methods_by_name['DeleteAttribute']._loaded_options = None
-  _globals['_ATTRIBUTESERVICE'].methods_by_name['DeleteAttribute']._serialized_options = b'\212\265\030\006\022\002\002\004 \010'
+  _globals['_ATTRIBUTESERVICE'].methods_by_name['DeleteAttribute']._serialized_options = b'\212\265\030\006\022\002\002\004 \010\220\265\030\003'
   _globals['_ATTRIBUTESERVICE'].methods_by_name['ListAttributes']._loaded_options = None
-  _globals['_ATTRIBUTESERVICE'].methods_by_name['ListAttributes']._serialized_options = b'\212\265\030\006\022\002\002\004 \007'
-  _globals['_CREATEATTRIBUTEREQUEST']._serialized_start=190
-  _globals['_CREATEATTRIBUTEREQUEST']._serialized_end=307
-  _globals['_CREATEATTRIBUTERESPONSE']._serialized_start=309
-  _globals['_CREATEATTRIBUTERESPONSE']._serialized_end=390
-  _globals['_UPDATEATTRIBUTEREQUEST']._serialized_start=393
-  _globals['_UPDATEATTRIBUTEREQUEST']._serialized_end=559
-  _globals['_UPDATEATTRIBUTERESPONSE']._serialized_start=561
-  _globals['_UPDATEATTRIBUTERESPONSE']._serialized_end=642
-  _globals['_DELETEATTRIBUTEREQUEST']._serialized_start=644
-  _globals['_DELETEATTRIBUTEREQUEST']._serialized_end=699
-  _globals['_DELETEATTRIBUTERESPONSE']._serialized_start=701
-  _globals['_DELETEATTRIBUTERESPONSE']._serialized_end=726
-  _globals['_LISTATTRIBUTESREQUEST']._serialized_start=728
-  _globals['_LISTATTRIBUTESREQUEST']._serialized_end=807
-  _globals['_LISTATTRIBUTESRESPONSE']._serialized_start=809
-  _globals['_LISTATTRIBUTESRESPONSE']._serialized_end=915
-  _globals['_ATTRIBUTESERVICE']._serialized_start=918
-  _globals['_ATTRIBUTESERVICE']._serialized_end=1464
+  _globals['_ATTRIBUTESERVICE'].methods_by_name['ListAttributes']._serialized_options = b'\212\265\030\006\022\002\002\004 \007\220\265\030\003'
+  _globals['_CREATEATTRIBUTEREQUEST']._serialized_start=228
+  _globals['_CREATEATTRIBUTEREQUEST']._serialized_end=345
+  _globals['_CREATEATTRIBUTERESPONSE']._serialized_start=347
+  _globals['_CREATEATTRIBUTERESPONSE']._serialized_end=428
+  _globals['_UPDATEATTRIBUTEREQUEST']._serialized_start=431
+  _globals['_UPDATEATTRIBUTEREQUEST']._serialized_end=597
+  _globals['_UPDATEATTRIBUTERESPONSE']._serialized_start=599
+  _globals['_UPDATEATTRIBUTERESPONSE']._serialized_end=680
+  _globals['_DELETEATTRIBUTEREQUEST']._serialized_start=682
+  _globals['_DELETEATTRIBUTEREQUEST']._serialized_end=737
+  _globals['_DELETEATTRIBUTERESPONSE']._serialized_start=739
+  _globals['_DELETEATTRIBUTERESPONSE']._serialized_end=764
+  _globals['_LISTATTRIBUTESREQUEST']._serialized_start=766
+  _globals['_LISTATTRIBUTESREQUEST']._serialized_end=845
+  _globals['_LISTATTRIBUTESRESPONSE']._serialized_start=847
+  _globals['_LISTATTRIBUTESRESPONSE']._serialized_end=953
+  _globals['_ATTRIBUTESERVICE']._serialized_start=956
+  _globals['_ATTRIBUTESERVICE']._serialized_end=1519
 # @@protoc_insertion_point(module_scope)

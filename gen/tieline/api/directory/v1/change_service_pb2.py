@@ -23,10 +23,11 @@ _sym_db = _symbol_database.Default()
 
 
 from tieline.api.common.v1 import access_pb2 as tieline_dot_api_dot_common_dot_v1_dot_access__pb2
+from tieline.api.common.v1 import priority_pb2 as tieline_dot_api_dot_common_dot_v1_dot_priority__pb2
 from tieline.api.directory.v1 import change_pb2 as tieline_dot_api_dot_directory_dot_v1_dot_change__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n-tieline/api/directory/v1/change_service.proto\x12\x18tieline.api.directory.v1\x1a\"tieline/api/common/v1/access.proto\x1a%tieline/api/directory/v1/change.proto\"H\n\x12ListChangesRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x0e\n\x06\x63ursor\x18\x02 \x01(\t\x12\x11\n\tpage_size\x18\x03 \x01(\x05\"o\n\x13ListChangesResponse\x12\x31\n\x07\x63hanges\x18\x01 \x03(\x0b\x32 .tieline.api.directory.v1.Change\x12\x13\n\x0bnext_cursor\x18\x02 \x01(\t\x12\x10\n\x08has_more\x18\x03 \x01(\x08\"6\n\x13WatchChangesRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x0e\n\x06\x63ursor\x18\x02 \x01(\t\"p\n\x14WatchChangesResponse\x12\x31\n\x07\x63hanges\x18\x01 \x03(\x0b\x32 .tieline.api.directory.v1.Change\x12\x13\n\x0bnext_cursor\x18\x02 \x01(\t\x12\x10\n\x08has_more\x18\x03 \x01(\x08\x32\x84\x02\n\rChangeService\x12v\n\x0bListChanges\x12,.tieline.api.directory.v1.ListChangesRequest\x1a-.tieline.api.directory.v1.ListChangesResponse\"\n\x8a\xb5\x18\x06\x12\x02\x02\x04 \x07\x12{\n\x0cWatchChanges\x12-.tieline.api.directory.v1.WatchChangesRequest\x1a..tieline.api.directory.v1.WatchChangesResponse\"\n\x8a\xb5\x18\x06\x12\x02\x02\x04 \x07\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n-tieline/api/directory/v1/change_service.proto\x12\x18tieline.api.directory.v1\x1a\"tieline/api/common/v1/access.proto\x1a$tieline/api/common/v1/priority.proto\x1a%tieline/api/directory/v1/change.proto\"H\n\x12ListChangesRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x0e\n\x06\x63ursor\x18\x02 \x01(\t\x12\x11\n\tpage_size\x18\x03 \x01(\x05\"o\n\x13ListChangesResponse\x12\x31\n\x07\x63hanges\x18\x01 \x03(\x0b\x32 .tieline.api.directory.v1.Change\x12\x13\n\x0bnext_cursor\x18\x02 \x01(\t\x12\x10\n\x08has_more\x18\x03 \x01(\x08\"6\n\x13WatchChangesRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x0e\n\x06\x63ursor\x18\x02 \x01(\t\"p\n\x14WatchChangesResponse\x12\x31\n\x07\x63hanges\x18\x01 \x03(\x0b\x32 .tieline.api.directory.v1.Change\x12\x13\n\x0bnext_cursor\x18\x02 \x01(\t\x12\x10\n\x08has_more\x18\x03 \x01(\x08\x32\x8c\x02\n\rChangeService\x12z\n\x0bListChanges\x12,.tieline.api.directory.v1.ListChangesRequest\x1a-.tieline.api.directory.v1.ListChangesResponse\"\x0e\x8a\xb5\x18\x06\x12\x02\x02\x04 \x07\x90\xb5\x18\x03\x12\x7f\n\x0cWatchChanges\x12-.tieline.api.directory.v1.WatchChangesRequest\x1a..tieline.api.directory.v1.WatchChangesResponse\"\x0e\x8a\xb5\x18\x06\x12\x02\x02\x04 \x07\x90\xb5\x18\x03\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,17 +35,17 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'tieline.api.directory.v1.ch
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_CHANGESERVICE'].methods_by_name['ListChanges']._loaded_options = None
-  _globals['_CHANGESERVICE'].methods_by_name['ListChanges']._serialized_options = b'\212\265\030\006\022\002\002\004 \007'
+  _globals['_CHANGESERVICE'].methods_by_name['ListChanges']._serialized_options = b'\212\265\030\006\022\002\002\004 \007\220\265\030\003'
   _globals['_CHANGESERVICE'].methods_by_name['WatchChanges']._loaded_options = None
-  _globals['_CHANGESERVICE'].methods_by_name['WatchChanges']._serialized_options = b'\212\265\030\006\022\002\002\004 \007'
-  _globals['_LISTCHANGESREQUEST']._serialized_start=150
-  _globals['_LISTCHANGESREQUEST']._serialized_end=222
-  _globals['_LISTCHANGESRESPONSE']._serialized_start=224
-  _globals['_LISTCHANGESRESPONSE']._serialized_end=335
-  _globals['_WATCHCHANGESREQUEST']._serialized_start=337
-  _globals['_WATCHCHANGESREQUEST']._serialized_end=391
-  _globals['_WATCHCHANGESRESPONSE']._serialized_start=393
-  _globals['_WATCHCHANGESRESPONSE']._serialized_end=505
-  _globals['_CHANGESERVICE']._serialized_start=508
-  _globals['_CHANGESERVICE']._serialized_end=768
+  _globals['_CHANGESERVICE'].methods_by_name['WatchChanges']._serialized_options = b'\212\265\030\006\022\002\002\004 \007\220\265\030\003'
+  _globals['_LISTCHANGESREQUEST']._serialized_start=188
+  _globals['_LISTCHANGESREQUEST']._serialized_end=260
+  _globals['_LISTCHANGESRESPONSE']._serialized_start=262
+  _globals['_LISTCHANGESRESPONSE']._serialized_end=373
+  _globals['_WATCHCHANGESREQUEST']._serialized_start=375
+  _globals['_WATCHCHANGESREQUEST']._serialized_end=429
+  _globals['_WATCHCHANGESRESPONSE']._serialized_start=431
+  _globals['_WATCHCHANGESRESPONSE']._serialized_end=543
+  _globals['_CHANGESERVICE']._serialized_start=546
+  _globals['_CHANGESERVICE']._serialized_end=814
 # @@protoc_insertion_point(module_scope)

@@ -24,10 +24,11 @@ _sym_db = _symbol_database.Default()
 
 from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mask__pb2
 from tieline.api.common.v1 import access_pb2 as tieline_dot_api_dot_common_dot_v1_dot_access__pb2
+from tieline.api.common.v1 import priority_pb2 as tieline_dot_api_dot_common_dot_v1_dot_priority__pb2
 from tieline.api.directory.v1 import directory_pb2 as tieline_dot_api_dot_directory_dot_v1_dot_directory__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n1tieline/api/directory/v1/department_service.proto\x12\x18tieline.api.directory.v1\x1a google/protobuf/field_mask.proto\x1a\"tieline/api/common/v1/access.proto\x1a(tieline/api/directory/v1/directory.proto\"x\n\x17\x43reateDepartmentRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x38\n\ndepartment\x18\x03 \x01(\x0b\x32$.tieline.api.directory.v1.Department\"T\n\x18\x43reateDepartmentResponse\x12\x38\n\ndepartment\x18\x01 \x01(\x0b\x32$.tieline.api.directory.v1.Department\">\n\x14GetDepartmentRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x15\n\rdepartment_id\x18\x02 \x01(\x03\"Q\n\x15GetDepartmentResponse\x12\x38\n\ndepartment\x18\x01 \x01(\x0b\x32$.tieline.api.directory.v1.Department\"E\n\x1a\x42\x61tchGetDepartmentsRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x16\n\x0e\x64\x65partment_ids\x18\x02 \x03(\x03\"X\n\x1b\x42\x61tchGetDepartmentsResponse\x12\x39\n\x0b\x64\x65partments\x18\x01 \x03(\x0b\x32$.tieline.api.directory.v1.Department\";\n\x11GetSubtreeRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x15\n\rdepartment_id\x18\x02 \x01(\x03\"O\n\x12GetSubtreeResponse\x12\x39\n\x0b\x64\x65partments\x18\x01 \x03(\x0b\x32$.tieline.api.directory.v1.Department\"\xa9\x01\n\x17UpdateDepartmentRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x38\n\ndepartment\x18\x03 \x01(\x0b\x32$.tieline.api.directory.v1.Department\x12/\n\x0bupdate_mask\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\"T\n\x18UpdateDepartmentResponse\x12\x38\n\ndepartment\x18\x01 \x01(\x0b\x32$.tieline.api.directory.v1.Department\"c\n\x17\x44\x65leteDepartmentRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x15\n\rdepartment_id\x18\x03 \x01(\x03\x12\x0c\n\x04\x65tag\x18\x04 \x01(\t\"\x1a\n\x18\x44\x65leteDepartmentResponse2\xb1\x06\n\x11\x44\x65partmentService\x12\x85\x01\n\x10\x43reateDepartment\x12\x31.tieline.api.directory.v1.CreateDepartmentRequest\x1a\x32.tieline.api.directory.v1.CreateDepartmentResponse\"\n\x8a\xb5\x18\x06\x12\x02\x02\x04 \x08\x12|\n\rGetDepartment\x12..tieline.api.directory.v1.GetDepartmentRequest\x1a/.tieline.api.directory.v1.GetDepartmentResponse\"\n\x8a\xb5\x18\x06\x12\x02\x02\x04 \x07\x12\x8e\x01\n\x13\x42\x61tchGetDepartments\x12\x34.tieline.api.directory.v1.BatchGetDepartmentsRequest\x1a\x35.tieline.api.directory.v1.BatchGetDepartmentsResponse\"\n\x8a\xb5\x18\x06\x12\x02\x02\x04 \x07\x12u\n\nGetSubtree\x12+.tieline.api.directory.v1.GetSubtreeRequest\x1a,.tieline.api.directory.v1.GetSubtreeResponse\"\n\x8a\xb5\x18\x06\x12\x02\x02\x04 \x07\x30\x01\x12\x85\x01\n\x10UpdateDepartment\x12\x31.tieline.api.directory.v1.UpdateDepartmentRequest\x1a\x32.tieline.api.directory.v1.UpdateDepartmentResponse\"\n\x8a\xb5\x18\x06\x12\x02\x02\x04 \x08\x12\x85\x01\n\x10\x44\x65leteDepartment\x12\x31.tieline.api.directory.v1.DeleteDepartmentRequest\x1a\x32.tieline.api.directory.v1.DeleteDepartmentResponse\"\n\x8a\xb5\x18\x06\x12\x02\x02\x04 \x08\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n1tieline/api/directory/v1/department_service.proto\x12\x18tieline.api.directory.v1\x1a google/protobuf/field_mask.proto\x1a\"tieline/api/common/v1/access.proto\x1a$tieline/api/common/v1/priority.proto\x1a(tieline/api/directory/v1/directory.proto\"x\n\x17\x43reateDepartmentRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x38\n\ndepartment\x18\x03 \x01(\x0b\x32$.tieline.api.directory.v1.Department\"T\n\x18\x43reateDepartmentResponse\x12\x38\n\ndepartment\x18\x01 \x01(\x0b\x32$.tieline.api.directory.v1.Department\">\n\x14GetDepartmentRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x15\n\rdepartment_id\x18\x02 \x01(\x03\"Q\n\x15GetDepartmentResponse\x12\x38\n\ndepartment\x18\x01 \x01(\x0b\x32$.tieline.api.directory.v1.Department\"E\n\x1a\x42\x61tchGetDepartmentsRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x16\n\x0e\x64\x65partment_ids\x18\x02 \x03(\x03\"X\n\x1b\x42\x61tchGetDepartmentsResponse\x12\x39\n\x0b\x64\x65partments\x18\x01 \x03(\x0b\x32$.tieline.api.directory.v1.Department\";\n\x11GetSubtreeRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x15\n\rdepartment_id\x18\x02 \x01(\x03\"O\n\x12GetSubtreeResponse\x12\x39\n\x0b\x64\x65partments\x18\x01 \x03(\x0b\x32$.tieline.api.directory.v1.Department\"\xa9\x01\n\x17UpdateDepartmentRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x38\n\ndepartment\x18\x03 \x01(\x0b\x32$.tieline.api.directory.v1.Department\x12/\n\x0bupdate_mask\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\"T\n\x18UpdateDepartmentResponse\x12\x38\n\ndepartment\x18\x01 \x01(\x0b\x32$.tieline.api.directory.v1.Department\"c\n\x17\x44\x65leteDepartmentRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x15\n\rdepartment_id\x18\x03 \x01(\x03\x12\x0c\n\x04\x65tag\x18\x04 \x01(\t\"\x1a\n\x18\x44\x65leteDepartmentResponse2\xca\x06\n\x11\x44\x65partmentService\x12\x89\x01\n\x10\x43reateDepartment\x12\x31.tieline.api.directory.v1.CreateDepartmentRequest\x1a\x32.tieline.api.directory.v1.CreateDepartmentResponse\"\x0e\x8a\xb5\x18\x06\x12\x02\x02\x04 \x08\x90\xb5\x18\x03\x12\x80\x01\n\rGetDepartment\x12..tieline.api.directory.v1.GetDepartmentRequest\x1a/.tieline.api.directory.v1.GetDepartmentResponse\"\x0e\x8a\xb5\x18\x06\x12\x02\x02\x04 \x07\x90\xb5\x18\x03\x12\x92\x01\n\x13\x42\x61tchGetDepartments\x12\x34.tieline.api.directory.v1.BatchGetDepartmentsRequest\x1a\x35.tieline.api.directory.v1.BatchGetDepartmentsResponse\"\x0e\x8a\xb5\x18\x06\x12\x02\x02\x04 \x07\x90\xb5\x18\x03\x12y\n\nGetSubtree\x12+.tieline.api.directory.v1.GetSubtreeRequest\x1a,.tieline.api.directory.v1.GetSubtreeResponse\"\x0e\x8a\xb5\x18\x06\x12\x02\x02\x04 \x07\x90\xb5\x18\x04\x30\x01\x12\x89\x01\n\x10UpdateDepartment\x12\x31.tieline.api.directory.v1.UpdateDepartmentRequest\x1a\x32.tieline.api.directory.v1.UpdateDepartmentResponse\"\x0e\x8a\xb5\x18\x06\x12\x02\x02\x04 \x08\x90\xb5\x18\x03\x12\x89\x01\n\x10\x44\x65leteDepartment\x12\x31.tieline.api.directory.v1.DeleteDepartmentRequest\x1a\x32.tieline.api.directory.v1.DeleteDepartmentResponse\"\x0e\x8a\xb5\x18\x06\x12\x02\x02\x04 \x08\x90\xb5\x18\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,41 +36,41 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'tieline.api.directory.v1.de
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_DEPARTMENTSERVICE'].methods_by_name['CreateDepartment']._loaded_options = None
-  _globals['_DEPARTMENTSERVICE'].methods_by_name['CreateDepartment']._serialized_options = b'\212\265\030\006\022\002\002\004 \010'
+  _globals['_DEPARTMENTSERVICE'].methods_by_name['CreateDepartment']._serialized_options = b'\212\265\030\006\022\002\002\004 \010\220\265\030\003'
   _globals['_DEPARTMENTSERVICE'].methods_by_name['GetDepartment']._loaded_options = None
-  _globals['_DEPARTMENTSERVICE'].methods_by_name['GetDepartment']._serialized_options = b'\212\265\030\006\022\002\002\004 \007'
+  _globals['_DEPARTMENTSERVICE'].methods_by_name['GetDepartment']._serialized_options = b'\212\265\030\006\022\002\002\004 \007\220\265\030\003'
   _globals['_DEPARTMENTSERVICE'].methods_by_name['BatchGetDepartments']._loaded_options = None
-  _globals['_DEPARTMENTSERVICE'].methods_by_name['BatchGetDepartments']._serialized_options = b'\212\265\030\006\022\002\002\004 \007'
+  _globals['_DEPARTMENTSERVICE'].methods_by_name['BatchGetDepartments']._serialized_options = b'\212\265\030\006\022\002\002\004 \007\220\265\030\003'
   _globals['_DEPARTMENTSERVICE'].methods_by_name['GetSubtree']._loaded_options = None
-  _globals['_DEPARTMENTSERVICE'].methods_by_name['GetSubtree']._serialized_options = b'\212\265\030\006\022\002\002\004 \007'
+  _globals['_DEPARTMENTSERVICE'].methods_by_name['GetSubtree']._serialized_options = b'\212\265\030\006\022\002\002\004 \007\220\265\030\004'
   _globals['_DEPARTMENTSERVICE'].methods_by_name['UpdateDepartment']._loaded_options = None
-  _globals['_DEPARTMENTSERVICE'].methods_by_name['UpdateDepartment']._serialized_options = b'\212\265\030\006\022\002\002\004 \010'
+  _globals['_DEPARTMENTSERVICE'].methods_by_name['UpdateDepartment']._serialized_options = b'\212\265\030\006\022\002\002\004 \010\220\265\030\003'
   _globals['_DEPARTMENTSERVICE'].methods_by_name['DeleteDepartment']._loaded_options = None
-  _globals['_DEPARTMENTSERVICE'].methods_by_name['DeleteDepartment']._serialized_options = b'\212\265\030\006\022\002\002\004 \010'
-  _globals['_CREATEDEPARTMENTREQUEST']._serialized_start=191
-  _globals['_CREATEDEPARTMENTREQUEST']._serialized_end=311
-  _globals['_CREATEDEPARTMENTRESPONSE']._serialized_start=313
-  _globals['_CREATEDEPARTMENTRESPONSE']._serialized_end=397
-  _globals['_GETDEPARTMENTREQUEST']._serialized_start=399
-  _globals['_GETDEPARTMENTREQUEST']._serialized_end=461
-  _globals['_GETDEPARTMENTRESPONSE']._serialized_start=463
-  _globals['_GETDEPARTMENTRESPONSE']._serialized_end=544
-  _globals['_BATCHGETDEPARTMENTSREQUEST']._serialized_start=546
-  _globals['_BATCHGETDEPARTMENTSREQUEST']._serialized_end=615
-  _globals['_BATCHGETDEPARTMENTSRESPONSE']._serialized_start=617
-  _globals['_BATCHGETDEPARTMENTSRESPONSE']._serialized_end=705
-  _globals['_GETSUBTREEREQUEST']._serialized_start=707
-  _globals['_GETSUBTREEREQUEST']._serialized_end=766
-  _globals['_GETSUBTREERESPONSE']._serialized_start=768
-  _globals['_GETSUBTREERESPONSE']._serialized_end=847
-  _globals['_UPDATEDEPARTMENTREQUEST']._serialized_start=850
-  _globals['_UPDATEDEPARTMENTREQUEST']._serialized_end=1019
-  _globals['_UPDATEDEPARTMENTRESPONSE']._serialized_start=1021
-  _globals['_UPDATEDEPARTMENTRESPONSE']._serialized_end=1105
-  _globals['_DELETEDEPARTMENTREQUEST']._serialized_start=1107
-  _globals['_DELETEDEPARTMENTREQUEST']._serialized_end=1206
-  _globals['_DELETEDEPARTMENTRESPONSE']._serialized_start=1208
-  _globals['_DELETEDEPARTMENTRESPONSE']._serialized_end=1234
-  _globals['_DEPARTMENTSERVICE']._serialized_start=1237
-  _globals['_DEPARTMENTSERVICE']._serialized_end=2054
+  _globals['_DEPARTMENTSERVICE'].methods_by_name['DeleteDepartment']._serialized_options = b'\212\265\030\006\022\002\002\004 \010\220\265\030\003'
+  _globals['_CREATEDEPARTMENTREQUEST']._serialized_start=229
+  _globals['_CREATEDEPARTMENTREQUEST']._serialized_end=349
+  _globals['_CREATEDEPARTMENTRESPONSE']._serialized_start=351
+  _globals['_CREATEDEPARTMENTRESPONSE']._serialized_end=435
+  _globals['_GETDEPARTMENTREQUEST']._serialized_start=437
+  _globals['_GETDEPARTMENTREQUEST']._serialized_end=499
+  _globals['_GETDEPARTMENTRESPONSE']._serialized_start=501
+  _globals['_GETDEPARTMENTRESPONSE']._serialized_end=582
+  _globals['_BATCHGETDEPARTMENTSREQUEST']._serialized_start=584
+  _globals['_BATCHGETDEPARTMENTSREQUEST']._serialized_end=653
+  _globals['_BATCHGETDEPARTMENTSRESPONSE']._serialized_start=655
+  _globals['_BATCHGETDEPARTMENTSRESPONSE']._serialized_end=743
+  _globals['_GETSUBTREEREQUEST']._serialized_start=745
+  _globals['_GETSUBTREEREQUEST']._serialized_end=804
+  _globals['_GETSUBTREERESPONSE']._serialized_start=806
+  _globals['_GETSUBTREERESPONSE']._serialized_end=885
+  _globals['_UPDATEDEPARTMENTREQUEST']._serialized_start=888
+  _globals['_UPDATEDEPARTMENTREQUEST']._serialized_end=1057
+  _globals['_UPDATEDEPARTMENTRESPONSE']._serialized_start=1059
+  _globals['_UPDATEDEPARTMENTRESPONSE']._serialized_end=1143
+  _globals['_DELETEDEPARTMENTREQUEST']._serialized_start=1145
+  _globals['_DELETEDEPARTMENTREQUEST']._serialized_end=1244
+  _globals['_DELETEDEPARTMENTRESPONSE']._serialized_start=1246
+  _globals['_DELETEDEPARTMENTRESPONSE']._serialized_end=1272
+  _globals['_DEPARTMENTSERVICE']._serialized_start=1275
+  _globals['_DEPARTMENTSERVICE']._serialized_end=2117
 # @@protoc_insertion_point(module_scope)

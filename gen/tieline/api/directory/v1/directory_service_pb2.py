@@ -23,11 +23,12 @@ _sym_db = _symbol_database.Default()
 
 
 from tieline.api.common.v1 import access_pb2 as tieline_dot_api_dot_common_dot_v1_dot_access__pb2
+from tieline.api.common.v1 import priority_pb2 as tieline_dot_api_dot_common_dot_v1_dot_priority__pb2
 from tieline.api.directory.v1 import directory_pb2 as tieline_dot_api_dot_directory_dot_v1_dot_directory__pb2
 from tieline.api.directory.v1 import import_options_pb2 as tieline_dot_api_dot_directory_dot_v1_dot_import__options__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n0tieline/api/directory/v1/directory_service.proto\x12\x18tieline.api.directory.v1\x1a\"tieline/api/common/v1/access.proto\x1a(tieline/api/directory/v1/directory.proto\x1a-tieline/api/directory/v1/import_options.proto\"s\n\x14ImportMembersRequest\x12?\n\x06\x63onfig\x18\x01 \x01(\x0b\x32-.tieline.api.directory.v1.ImportMembersConfigH\x00\x12\x0f\n\x05\x63hunk\x18\x02 \x01(\x0cH\x00\x42\t\n\x07\x63ontent\"`\n\x13ImportMembersConfig\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x38\n\x07options\x18\x02 \x01(\x0b\x32\'.tieline.api.directory.v1.ImportOptions\"\xbd\x01\n\x15ImportMembersResponse\x12\x16\n\x0e\x63ommitted_rows\x18\x01 \x01(\x03\x12\x17\n\x0f\x63ommitted_bytes\x18\x02 \x01(\x03\x12\x32\n\x06\x65rrors\x18\x03 \x03(\x0b\x32\".tieline.api.directory.v1.RowError\x12?\n\x07summary\x18\x04 \x01(\x0b\x32..tieline.api.directory.v1.ImportMembersSummary\"8\n\x08RowError\x12\x0c\n\x04line\x18\x01 \x01(\x03\x12\x0e\n\x06\x63olumn\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\"\xc0\x01\n\x14ImportMembersSummary\x12\r\n\x05\x61\x64\x64\x65\x64\x18\x01 \x01(\x03\x12\x0f\n\x07updated\x18\x02 \x01(\x03\x12\x0f\n\x07refused\x18\x03 \x01(\x03\x12\x19\n\x11\x64\x65partments_added\x18\x04 \x01(\x03\x12\x11\n\tunchanged\x18\x05 \x01(\x03\x12\x0f\n\x07removed\x18\x06 \x01(\x03\x12\x1b\n\x13\x64\x65partments_updated\x18\x07 \x01(\x03\x12\x1b\n\x13\x63onfirmation_needed\x18\x08 \x01(\x08\"4\n\x10GetMemberRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\"E\n\x11GetMemberResponse\x12\x30\n\x06member\x18\x01 \x01(\x0b\x32 .tieline.api.directory.v1.Member\";\n\x16\x42\x61tchGetMembersRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x10\n\x08user_ids\x18\x02 \x03(\t\"L\n\x17\x42\x61tchGetMembersResponse\x12\x31\n\x07members\x18\x01 \x03(\x0b\x32 .tieline.api.directory.v1.Member\"]\n\x14SearchMembersRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\r\n\x05query\x18\x02 \x01(\t\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\"w\n\x15SearchMembersResponse\x12\x31\n\x07members\x18\x01 \x03(\x0b\x32 .tieline.api.directory.v1.Member\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x12\n\nincomplete\x18\x03 \x01(\x08\"\xb2\x01\n\x12ListMembersRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x15\n\rdepartment_id\x18\x02 \x01(\x03\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\x12\x16\n\x0e\x66\x65tch_children\x18\x05 \x01(\x08\x12\x35\n\x06states\x18\x06 \x03(\x0e\x32%.tieline.api.directory.v1.MemberState\"a\n\x13ListMembersResponse\x12\x31\n\x07members\x18\x01 \x03(\x0b\x32 .tieline.api.directory.v1.Member\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"P\n\x16ListDepartmentsRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"m\n\x17ListDepartmentsResponse\x12\x39\n\x0b\x64\x65partments\x18\x01 \x03(\x0b\x32$.tieline.api.directory.v1.Department\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\x87\x06\n\x10\x44irectoryService\x12\x80\x01\n\rImportMembers\x12..tieline.api.directory.v1.ImportMembersRequest\x1a/.tieline.api.directory.v1.ImportMembersResponse\"\n\x8a\xb5\x18\x06\x12\x02\x02\x04 \x08(\x01\x30\x01\x12p\n\tGetMember\x12*.tieline.api.directory.v1.GetMemberRequest\x1a+.tieline.api.directory.v1.GetMemberResponse\"\n\x8a\xb5\x18\x06\x12\x02\x02\x04 \x07\x12\x82\x01\n\x0f\x42\x61tchGetMembers\x12\x30.tieline.api.directory.v1.BatchGetMembersRequest\x1a\x31.tieline.api.directory.v1.BatchGetMembersResponse\"\n\x8a\xb5\x18\x06\x12\x02\x02\x04 \x07\x12|\n\rSearchMembers\x12..tieline.api.directory.v1.SearchMembersRequest\x1a/.tieline.api.directory.v1.SearchMembersResponse\"\n\x8a\xb5\x18\x06\x12\x02\x02\x04 \x07\x12v\n\x0bListMembers\x12,.tieline.api.directory.v1.ListMembersRequest\x1a-.tieline.api.directory.v1.ListMembersResponse\"\n\x8a\xb5\x18\x06\x12\x02\x02\x04 \x07\x12\x82\x01\n\x0fListDepartments\x12\x30.tieline.api.directory.v1.ListDepartmentsRequest\x1a\x31.tieline.api.directory.v1.ListDepartmentsResponse\"\n\x8a\xb5\x18\x06\x12\x02\x02\x04 \x07\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n0tieline/api/directory/v1/directory_service.proto\x12\x18tieline.api.directory.v1\x1a\"tieline/api/common/v1/access.proto\x1a$tieline/api/common/v1/priority.proto\x1a(tieline/api/directory/v1/directory.proto\x1a-tieline/api/directory/v1/import_options.proto\"s\n\x14ImportMembersRequest\x12?\n\x06\x63onfig\x18\x01 \x01(\x0b\x32-.tieline.api.directory.v1.ImportMembersConfigH\x00\x12\x0f\n\x05\x63hunk\x18\x02 \x01(\x0cH\x00\x42\t\n\x07\x63ontent\"`\n\x13ImportMembersConfig\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x38\n\x07options\x18\x02 \x01(\x0b\x32\'.tieline.api.directory.v1.ImportOptions\"\xbd\x01\n\x15ImportMembersResponse\x12\x16\n\x0e\x63ommitted_rows\x18\x01 \x01(\x03\x12\x17\n\x0f\x63ommitted_bytes\x18\x02 \x01(\x03\x12\x32\n\x06\x65rrors\x18\x03 \x03(\x0b\x32\".tieline.api.directory.v1.RowError\x12?\n\x07summary\x18\x04 \x01(\x0b\x32..tieline.api.directory.v1.ImportMembersSummary\"8\n\x08RowError\x12\x0c\n\x04line\x18\x01 \x01(\x03\x12\x0e\n\x06\x63olumn\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\"\xc0\x01\n\x14ImportMembersSummary\x12\r\n\x05\x61\x64\x64\x65\x64\x18\x01 \x01(\x03\x12\x0f\n\x07updated\x18\x02 \x01(\x03\x12\x0f\n\x07refused\x18\x03 \x01(\x03\x12\x19\n\x11\x64\x65partments_added\x18\x04 \x01(\x03\x12\x11\n\tunchanged\x18\x05 \x01(\x03\x12\x0f\n\x07removed\x18\x06 \x01(\x03\x12\x1b\n\x13\x64\x65partments_updated\x18\x07 \x01(\x03\x12\x1b\n\x13\x63onfirmation_needed\x18\x08 \x01(\x08\"4\n\x10GetMemberRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\"E\n\x11GetMemberResponse\x12\x30\n\x06member\x18\x01 \x01(\x0b\x32 .tieline.api.directory.v1.Member\";\n\x16\x42\x61tchGetMembersRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x10\n\x08user_ids\x18\x02 \x03(\t\"L\n\x17\x42\x61tchGetMembersResponse\x12\x31\n\x07members\x18\x01 \x03(\x0b\x32 .tieline.api.directory.v1.Member\"]\n\x14SearchMembersRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\r\n\x05query\x18\x02 \x01(\t\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\"w\n\x15SearchMembersResponse\x12\x31\n\x07members\x18\x01 \x03(\x0b\x32 .tieline.api.directory.v1.Member\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x12\n\nincomplete\x18\x03 \x01(\x08\"\xb2\x01\n\x12ListMembersRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x15\n\rdepartment_id\x18\x02 \x01(\x03\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\x12\x16\n\x0e\x66\x65tch_children\x18\x05 \x01(\x08\x12\x35\n\x06states\x18\x06 \x03(\x0e\x32%.tieline.api.directory.v1.MemberState\"a\n\x13ListMembersResponse\x12\x31\n\x07members\x18\x01 \x03(\x0b\x32 .tieline.api.directory.v1.Member\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"P\n\x16ListDepartmentsRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"m\n\x17ListDepartmentsResponse\x12\x39\n\x0b\x64\x65partments\x18\x01 \x03(\x0b\x32$.tieline.api.directory.v1.Department\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\xa0\x06\n\x10\x44irectoryService\x12\x84\x01\n\rImportMembers\x12..tieline.api.directory.v1.ImportMembersRequest\x1a/.tieline.api.directory.v1.ImportMembersResponse\"\x0e\x8a\xb5\x18\x06\x12\x02\x02\x04 \x08\x90\xb5\x18\x04(\x01\x30\x01\x12t\n\tGetMember\x12*.tieline.api.directory.v1.GetMemberRequest\x1a+.tieline.api.directory.v1.GetMemberResponse\"\x0e\x8a\xb5\x18\x06\x12\x02\x02\x04 \x07\x90\xb5\x18\x03\x12\x86\x01\n\x0f\x42\x61tchGetMembers\x12\x30.tieline.api.directory.v1.BatchGetMembersRequest\x1a\x31.tieline.api.directory.v1.BatchGetMembersResponse\"\x0e\x8a\xb5\x18\x06\x12\x02\x02\x04 \x07\x90\xb5\x18\x03\x12\x80\x01\n\rSearchMembers\x12..tieline.api.directory.v1.SearchMembersRequest\x1a/.tieline.api.directory.v1.SearchMembersResponse\"\x0e\x8a\xb5\x18\x06\x12\x02\x02\x04 \x07\x90\xb5\x18\x04\x12z\n\x0bListMembers\x12,.tieline.api.directory.v1.ListMembersRequest\x1a-.tieline.api.directory.v1.ListMembersResponse\"\x0e\x8a\xb5\x18\x06\x12\x02\x02\x04 \x07\x90\xb5\x18\x03\x12\x86\x01\n\x0fListDepartments\x12\x30.tieline.api.directory.v1.ListDepartmentsRequest\x1a\x31.tieline.api.directory.v1.ListDepartmentsResponse\"\x0e\x8a\xb5\x18\x06\x12\x02\x02\x04 \x07\x90\xb5\x18\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,47 +36,47 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'tieline.api.directory.v1.di
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_DIRECTORYSERVICE'].methods_by_name['ImportMembers']._loaded_options = None
-  _globals['_DIRECTORYSERVICE'].methods_by_name['ImportMembers']._serialized_options = b'\212\265\030\006\022\002\002\004 \010'
+  _globals['_DIRECTORYSERVICE'].methods_by_name['ImportMembers']._serialized_options = b'\212\265\030\006\022\002\002\004 \010\220\265\030\004'
   _globals['_DIRECTORYSERVICE'].methods_by_name['GetMember']._loaded_options = None
-  _globals['_DIRECTORYSERVICE'].methods_by_name['GetMember']._serialized_options = b'\212\265\030\006\022\002\002\004 \007'
+  _globals['_DIRECTORYSERVICE'].methods_by_name['GetMember']._serialized_options = b'\212\265\030\006\022\002\002\004 \007\220\265\030\003'
   _globals['_DIRECTORYSERVICE'].methods_by_name['BatchGetMembers']._loaded_options = None
-  _globals['_DIRECTORYSERVICE'].methods_by_name['BatchGetMembers']._serialized_options = b'\212\265\030\006\022\002\002\004 \007'
+  _globals['_DIRECTORYSERVICE'].methods_by_name['BatchGetMembers']._serialized_options = b'\212\265\030\006\022\002\002\004 \007\220\265\030\003'
   _globals['_DIRECTORYSERVICE'].methods_by_name['SearchMembers']._loaded_options = None
-  _globals['_DIRECTORYSERVICE'].methods_by_name['SearchMembers']._serialized_options = b'\212\265\030\006\022\002\002\004 \007'
+  _globals['_DIRECTORYSERVICE'].methods_by_name['SearchMembers']._serialized_options = b'\212\265\030\006\022\002\002\004 \007\220\265\030\004'
   _globals['_DIRECTORYSERVICE'].methods_by_name['ListMembers']._loaded_options = None
-  _globals['_DIRECTORYSERVICE'].methods_by_name['ListMembers']._serialized_options = b'\212\265\030\006\022\002\002\004 \007'
+  _globals['_DIRECTORYSERVICE'].methods_by_name['ListMembers']._serialized_options = b'\212\265\030\006\022\002\002\004 \007\220\265\030\003'
   _globals['_DIRECTORYSERVICE'].methods_by_name['ListDepartments']._loaded_options = None
-  _globals['_DIRECTORYSERVICE'].methods_by_name['ListDepartments']._serialized_options = b'\212\265\030\006\022\002\002\004 \007'
-  _globals['_IMPORTMEMBERSREQUEST']._serialized_start=203
-  _globals['_IMPORTMEMBERSREQUEST']._serialized_end=318
-  _globals['_IMPORTMEMBERSCONFIG']._serialized_start=320
-  _globals['_IMPORTMEMBERSCONFIG']._serialized_end=416
-  _globals['_IMPORTMEMBERSRESPONSE']._serialized_start=419
-  _globals['_IMPORTMEMBERSRESPONSE']._serialized_end=608
-  _globals['_ROWERROR']._serialized_start=610
-  _globals['_ROWERROR']._serialized_end=666
-  _globals['_IMPORTMEMBERSSUMMARY']._serialized_start=669
-  _globals['_IMPORTMEMBERSSUMMARY']._serialized_end=861
-  _globals['_GETMEMBERREQUEST']._serialized_start=863
-  _globals['_GETMEMBERREQUEST']._serialized_end=915
-  _globals['_GETMEMBERRESPONSE']._serialized_start=917
-  _globals['_GETMEMBERRESPONSE']._serialized_end=986
-  _globals['_BATCHGETMEMBERSREQUEST']._serialized_start=988
-  _globals['_BATCHGETMEMBERSREQUEST']._serialized_end=1047
-  _globals['_BATCHGETMEMBERSRESPONSE']._serialized_start=1049
-  _globals['_BATCHGETMEMBERSRESPONSE']._serialized_end=1125
-  _globals['_SEARCHMEMBERSREQUEST']._serialized_start=1127
-  _globals['_SEARCHMEMBERSREQUEST']._serialized_end=1220
-  _globals['_SEARCHMEMBERSRESPONSE']._serialized_start=1222
-  _globals['_SEARCHMEMBERSRESPONSE']._serialized_end=1341
-  _globals['_LISTMEMBERSREQUEST']._serialized_start=1344
-  _globals['_LISTMEMBERSREQUEST']._serialized_end=1522
-  _globals['_LISTMEMBERSRESPONSE']._serialized_start=1524
-  _globals['_LISTMEMBERSRESPONSE']._serialized_end=1621
-  _globals['_LISTDEPARTMENTSREQUEST']._serialized_start=1623
-  _globals['_LISTDEPARTMENTSREQUEST']._serialized_end=1703
-  _globals['_LISTDEPARTMENTSRESPONSE']._serialized_start=1705
-  _globals['_LISTDEPARTMENTSRESPONSE']._serialized_end=1814
-  _globals['_DIRECTORYSERVICE']._serialized_start=1817
-  _globals['_DIRECTORYSERVICE']._serialized_end=2592
+  _globals['_DIRECTORYSERVICE'].methods_by_name['ListDepartments']._serialized_options = b'\212\265\030\006\022\002\002\004 \007\220\265\030\003'
+  _globals['_IMPORTMEMBERSREQUEST']._serialized_start=241
+  _globals['_IMPORTMEMBERSREQUEST']._serialized_end=356
+  _globals['_IMPORTMEMBERSCONFIG']._serialized_start=358
+  _globals['_IMPORTMEMBERSCONFIG']._serialized_end=454
+  _globals['_IMPORTMEMBERSRESPONSE']._serialized_start=457
+  _globals['_IMPORTMEMBERSRESPONSE']._serialized_end=646
+  _globals['_ROWERROR']._serialized_start=648
+  _globals['_ROWERROR']._serialized_end=704
+  _globals['_IMPORTMEMBERSSUMMARY']._serialized_start=707
+  _globals['_IMPORTMEMBERSSUMMARY']._serialized_end=899
+  _globals['_GETMEMBERREQUEST']._serialized_start=901
+  _globals['_GETMEMBERREQUEST']._serialized_end=953
+  _globals['_GETMEMBERRESPONSE']._serialized_start=955
+  _globals['_GETMEMBERRESPONSE']._serialized_end=1024
+  _globals['_BATCHGETMEMBERSREQUEST']._serialized_start=1026
+  _globals['_BATCHGETMEMBERSREQUEST']._serialized_end=1085
+  _globals['_BATCHGETMEMBERSRESPONSE']._serialized_start=1087
+  _globals['_BATCHGETMEMBERSRESPONSE']._serialized_end=1163
+  _globals['_SEARCHMEMBERSREQUEST']._serialized_start=1165
+  _globals['_SEARCHMEMBERSREQUEST']._serialized_end=1258
+  _globals['_SEARCHMEMBERSRESPONSE']._serialized_start=1260
+  _globals['_SEARCHMEMBERSRESPONSE']._serialized_end=1379
+  _globals['_LISTMEMBERSREQUEST']._serialized_start=1382
+  _globals['_LISTMEMBERSREQUEST']._serialized_end=1560
+  _globals['_LISTMEMBERSRESPONSE']._serialized_start=1562
+  _globals['_LISTMEMBERSRESPONSE']._serialized_end=1659
+  _globals['_LISTDEPARTMENTSREQUEST']._serialized_start=1661
+  _globals['_LISTDEPARTMENTSREQUEST']._serialized_end=1741
+  _globals['_LISTDEPARTMENTSRESPONSE']._serialized_start=1743
+  _globals['_LISTDEPARTMENTSRESPONSE']._serialized_end=1852
+  _globals['_DIRECTORYSERVICE']._serialized_start=1855
+  _globals['_DIRECTORYSERVICE']._serialized_end=2655
 # @@protoc_insertion_point(module_scope)

@@ -23,10 +23,11 @@ _sym_db = _symbol_database.Default()
 
 
 from tieline.api.common.v1 import access_pb2 as tieline_dot_api_dot_common_dot_v1_dot_access__pb2
+from tieline.api.common.v1 import priority_pb2 as tieline_dot_api_dot_common_dot_v1_dot_priority__pb2
 from tieline.api.directory.v1 import import_options_pb2 as tieline_dot_api_dot_directory_dot_v1_dot_import__options__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n-tieline/api/directory/v1/export_service.proto\x12\x18tieline.api.directory.v1\x1a\"tieline/api/common/v1/access.proto\x1a-tieline/api/directory/v1/import_options.proto\"\xb0\x01\n\x14\x45xportMembersRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x34\n\x06\x66ormat\x18\x02 \x01(\x0e\x32$.tieline.api.directory.v1.FileFormat\x12\x38\n\x08\x65ncoding\x18\x03 \x01(\x0e\x32&.tieline.api.directory.v1.TextEncoding\x12\x17\n\x0f\x62yte_order_mark\x18\x04 \x01(\x08\"&\n\x15\x45xportMembersResponse\x12\r\n\x05\x63hunk\x18\x01 \x01(\x0c\"\xb4\x01\n\x18\x45xportDepartmentsRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x34\n\x06\x66ormat\x18\x02 \x01(\x0e\x32$.tieline.api.directory.v1.FileFormat\x12\x38\n\x08\x65ncoding\x18\x03 \x01(\x0e\x32&.tieline.api.directory.v1.TextEncoding\x12\x17\n\x0f\x62yte_order_mark\x18\x04 \x01(\x08\"*\n\x19\x45xportDepartmentsResponse\x12\r\n\x05\x63hunk\x18\x01 \x01(\x0c\x32\x9c\x02\n\rExportService\x12~\n\rExportMembers\x12..tieline.api.directory.v1.ExportMembersRequest\x1a/.tieline.api.directory.v1.ExportMembersResponse\"\n\x8a\xb5\x18\x06\x12\x02\x02\x04 \x08\x30\x01\x12\x8a\x01\n\x11\x45xportDepartments\x12\x32.tieline.api.directory.v1.ExportDepartmentsRequest\x1a\x33.tieline.api.directory.v1.ExportDepartmentsResponse\"\n\x8a\xb5\x18\x06\x12\x02\x02\x04 \x08\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n-tieline/api/directory/v1/export_service.proto\x12\x18tieline.api.directory.v1\x1a\"tieline/api/common/v1/access.proto\x1a$tieline/api/common/v1/priority.proto\x1a-tieline/api/directory/v1/import_options.proto\"\xb0\x01\n\x14\x45xportMembersRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x34\n\x06\x66ormat\x18\x02 \x01(\x0e\x32$.tieline.api.directory.v1.FileFormat\x12\x38\n\x08\x65ncoding\x18\x03 \x01(\x0e\x32&.tieline.api.directory.v1.TextEncoding\x12\x17\n\x0f\x62yte_order_mark\x18\x04 \x01(\x08\"&\n\x15\x45xportMembersResponse\x12\r\n\x05\x63hunk\x18\x01 \x01(\x0c\"\xb4\x01\n\x18\x45xportDepartmentsRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x34\n\x06\x66ormat\x18\x02 \x01(\x0e\x32$.tieline.api.directory.v1.FileFormat\x12\x38\n\x08\x65ncoding\x18\x03 \x01(\x0e\x32&.tieline.api.directory.v1.TextEncoding\x12\x17\n\x0f\x62yte_order_mark\x18\x04 \x01(\x08\"*\n\x19\x45xportDepartmentsResponse\x12\r\n\x05\x63hunk\x18\x01 \x01(\x0c\x32\xa5\x02\n\rExportService\x12\x82\x01\n\rExportMembers\x12..tieline.api.directory.v1.ExportMembersRequest\x1a/.tieline.api.directory.v1.ExportMembersResponse\"\x0e\x8a\xb5\x18\x06\x12\x02\x02\x04 \x08\x90\xb5\x18\x04\x30\x01\x12\x8e\x01\n\x11\x45xportDepartments\x12\x32.tieline.api.directory.v1.ExportDepartmentsRequest\x1a\x33.tieline.api.directory.v1.ExportDepartmentsResponse\"\x0e\x8a\xb5\x18\x06\x12\x02\x02\x04 \x08\x90\xb5\x18\x04\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,17 +35,17 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'tieline.api.directory.v1.ex
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_EXPORTSERVICE'].methods_by_name['ExportMembers']._loaded_options = None
-  _globals['_EXPORTSERVICE'].methods_by_name['ExportMembers']._serialized_options = b'\212\265\030\006\022\002\002\004 \010'
+  _globals['_EXPORTSERVICE'].methods_by_name['ExportMembers']._serialized_options = b'\212\265\030\006\022\002\002\004 \010\220\265\030\004'
   _globals['_EXPORTSERVICE'].methods_by_name['ExportDepartments']._loaded_options = None
-  _globals['_EXPORTSERVICE'].methods_by_name['ExportDepartments']._serialized_options = b'\212\265\030\006\022\002\002\004 \010'
-  _globals['_EXPORTMEMBERSREQUEST']._serialized_start=159
-  _globals['_EXPORTMEMBERSREQUEST']._serialized_end=335
-  _globals['_EXPORTMEMBERSRESPONSE']._serialized_start=337
-  _globals['_EXPORTMEMBERSRESPONSE']._serialized_end=375
-  _globals['_EXPORTDEPARTMENTSREQUEST']._serialized_start=378
-  _globals['_EXPORTDEPARTMENTSREQUEST']._serialized_end=558
-  _globals['_EXPORTDEPARTMENTSRESPONSE']._serialized_start=560
-  _globals['_EXPORTDEPARTMENTSRESPONSE']._serialized_end=602
-  _globals['_EXPORTSERVICE']._serialized_start=605
-  _globals['_EXPORTSERVICE']._serialized_end=889
+  _globals['_EXPORTSERVICE'].methods_by_name['ExportDepartments']._serialized_options = b'\212\265\030\006\022\002\002\004 \010\220\265\030\004'
+  _globals['_EXPORTMEMBERSREQUEST']._serialized_start=197
+  _globals['_EXPORTMEMBERSREQUEST']._serialized_end=373
+  _globals['_EXPORTMEMBERSRESPONSE']._serialized_start=375
+  _globals['_EXPORTMEMBERSRESPONSE']._serialized_end=413
+  _globals['_EXPORTDEPARTMENTSREQUEST']._serialized_start=416
+  _globals['_EXPORTDEPARTMENTSREQUEST']._serialized_end=596
+  _globals['_EXPORTDEPARTMENTSRESPONSE']._serialized_start=598
+  _globals['_EXPORTDEPARTMENTSRESPONSE']._serialized_end=640
+  _globals['_EXPORTSERVICE']._serialized_start=643
+  _globals['_EXPORTSERVICE']._serialized_end=936
 # @@protoc_insertion_point(module_scope)

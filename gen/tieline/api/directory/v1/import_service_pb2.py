@@ -23,12 +23,13 @@ _sym_db = _symbol_database.Default()
 
 
 from tieline.api.common.v1 import access_pb2 as tieline_dot_api_dot_common_dot_v1_dot_access__pb2
+from tieline.api.common.v1 import priority_pb2 as tieline_dot_api_dot_common_dot_v1_dot_priority__pb2
 from tieline.api.directory.v1 import directory_service_pb2 as tieline_dot_api_dot_directory_dot_v1_dot_directory__service__pb2
 from tieline.api.directory.v1 import import_job_pb2 as tieline_dot_api_dot_directory_dot_v1_dot_import__job__pb2
 from tieline.api.directory.v1 import import_options_pb2 as tieline_dot_api_dot_directory_dot_v1_dot_import__options__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n-tieline/api/directory/v1/import_service.proto\x12\x18tieline.api.directory.v1\x1a\"tieline/api/common/v1/access.proto\x1a\x30tieline/api/directory/v1/directory_service.proto\x1a)tieline/api/directory/v1/import_job.proto\x1a-tieline/api/directory/v1/import_options.proto\"w\n\x16\x43reateImportJobRequest\x12\x41\n\x06\x63onfig\x18\x01 \x01(\x0b\x32/.tieline.api.directory.v1.CreateImportJobConfigH\x00\x12\x0f\n\x05\x63hunk\x18\x02 \x01(\x0cH\x00\x42\t\n\x07\x63ontent\"\x8b\x01\n\x15\x43reateImportJobConfig\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0f\n\x07\x63orp_id\x18\x02 \x01(\t\x12\x38\n\x07options\x18\x03 \x01(\x0b\x32\'.tieline.api.directory.v1.ImportOptions\x12\x13\n\x0b\x66ile_sha256\x18\x04 \x01(\x0c\"K\n\x17\x43reateImportJobResponse\x12\x30\n\x03job\x18\x01 \x01(\x0b\x32#.tieline.api.directory.v1.ImportJob\"6\n\x13GetImportJobRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x0e\n\x06job_id\x18\x02 \x01(\t\"H\n\x14GetImportJobResponse\x12\x30\n\x03job\x18\x01 \x01(\x0b\x32#.tieline.api.directory.v1.ImportJob\"O\n\x15ListImportJobsRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"d\n\x16ListImportJobsResponse\x12\x31\n\x04jobs\x18\x01 \x03(\x0b\x32#.tieline.api.directory.v1.ImportJob\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"8\n\x15WatchImportJobRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x0e\n\x06job_id\x18\x02 \x01(\t\"J\n\x16WatchImportJobResponse\x12\x30\n\x03job\x18\x01 \x01(\x0b\x32#.tieline.api.directory.v1.ImportJob\"9\n\x16\x43\x61ncelImportJobRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x0e\n\x06job_id\x18\x02 \x01(\t\"K\n\x17\x43\x61ncelImportJobResponse\x12\x30\n\x03job\x18\x01 \x01(\x0b\x32#.tieline.api.directory.v1.ImportJob\"d\n\x1aListImportJobErrorsRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x0e\n\x06job_id\x18\x02 \x01(\t\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\"j\n\x1bListImportJobErrorsResponse\x12\x32\n\x06\x65rrors\x18\x01 \x03(\x0b\x32\".tieline.api.directory.v1.RowError\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\xac\x06\n\rImportService\x12\x84\x01\n\x0f\x43reateImportJob\x12\x30.tieline.api.directory.v1.CreateImportJobRequest\x1a\x31.tieline.api.directory.v1.CreateImportJobResponse\"\n\x8a\xb5\x18\x06\x12\x02\x02\x04 \x08(\x01\x12y\n\x0cGetImportJob\x12-.tieline.api.directory.v1.GetImportJobRequest\x1a..tieline.api.directory.v1.GetImportJobResponse\"\n\x8a\xb5\x18\x06\x12\x02\x02\x04 \x08\x12\x7f\n\x0eListImportJobs\x12/.tieline.api.directory.v1.ListImportJobsRequest\x1a\x30.tieline.api.directory.v1.ListImportJobsResponse\"\n\x8a\xb5\x18\x06\x12\x02\x02\x04 \x08\x12\x81\x01\n\x0eWatchImportJob\x12/.tieline.api.directory.v1.WatchImportJobRequest\x1a\x30.tieline.api.directory.v1.WatchImportJobResponse\"\n\x8a\xb5\x18\x06\x12\x02\x02\x04 \x08\x30\x01\x12\x82\x01\n\x0f\x43\x61ncelImportJob\x12\x30.tieline.api.directory.v1.CancelImportJobRequest\x1a\x31.tieline.api.directory.v1.CancelImportJobResponse\"\n\x8a\xb5\x18\x06\x12\x02\x02\x04 \x08\x12\x8e\x01\n\x13ListImportJobErrors\x12\x34.tieline.api.directory.v1.ListImportJobErrorsRequest\x1a\x35.tieline.api.directory.v1.ListImportJobErrorsResponse\"\n\x8a\xb5\x18\x06\x12\x02\x02\x04 \x08\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n-tieline/api/directory/v1/import_service.proto\x12\x18tieline.api.directory.v1\x1a\"tieline/api/common/v1/access.proto\x1a$tieline/api/common/v1/priority.proto\x1a\x30tieline/api/directory/v1/directory_service.proto\x1a)tieline/api/directory/v1/import_job.proto\x1a-tieline/api/directory/v1/import_options.proto\"w\n\x16\x43reateImportJobRequest\x12\x41\n\x06\x63onfig\x18\x01 \x01(\x0b\x32/.tieline.api.directory.v1.CreateImportJobConfigH\x00\x12\x0f\n\x05\x63hunk\x18\x02 \x01(\x0cH\x00\x42\t\n\x07\x63ontent\"\x8b\x01\n\x15\x43reateImportJobConfig\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0f\n\x07\x63orp_id\x18\x02 \x01(\t\x12\x38\n\x07options\x18\x03 \x01(\x0b\x32\'.tieline.api.directory.v1.ImportOptions\x12\x13\n\x0b\x66ile_sha256\x18\x04 \x01(\x0c\"K\n\x17\x43reateImportJobResponse\x12\x30\n\x03job\x18\x01 \x01(\x0b\x32#.tieline.api.directory.v1.ImportJob\"6\n\x13GetImportJobRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x0e\n\x06job_id\x18\x02 \x01(\t\"H\n\x14GetImportJobResponse\x12\x30\n\x03job\x18\x01 \x01(\x0b\x32#.tieline.api.directory.v1.ImportJob\"O\n\x15ListImportJobsRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"d\n\x16ListImportJobsResponse\x12\x31\n\x04jobs\x18\x01 \x03(\x0b\x32#.tieline.api.directory.v1.ImportJob\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"8\n\x15WatchImportJobRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x0e\n\x06job_id\x18\x02 \x01(\t\"J\n\x16WatchImportJobResponse\x12\x30\n\x03job\x18\x01 \x01(\x0b\x32#.tieline.api.directory.v1.ImportJob\"9\n\x16\x43\x61ncelImportJobRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x0e\n\x06job_id\x18\x02 \x01(\t\"K\n\x17\x43\x61ncelImportJobResponse\x12\x30\n\x03job\x18\x01 \x01(\x0b\x32#.tieline.api.directory.v1.ImportJob\"d\n\x1aListImportJobErrorsRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x0e\n\x06job_id\x18\x02 \x01(\t\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\"j\n\x1bListImportJobErrorsResponse\x12\x32\n\x06\x65rrors\x18\x01 \x03(\x0b\x32\".tieline.api.directory.v1.RowError\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\xc5\x06\n\rImportService\x12\x88\x01\n\x0f\x43reateImportJob\x12\x30.tieline.api.directory.v1.CreateImportJobRequest\x1a\x31.tieline.api.directory.v1.CreateImportJobResponse\"\x0e\x8a\xb5\x18\x06\x12\x02\x02\x04 \x08\x90\xb5\x18\x04(\x01\x12}\n\x0cGetImportJob\x12-.tieline.api.directory.v1.GetImportJobRequest\x1a..tieline.api.directory.v1.GetImportJobResponse\"\x0e\x8a\xb5\x18\x06\x12\x02\x02\x04 \x08\x90\xb5\x18\x03\x12\x83\x01\n\x0eListImportJobs\x12/.tieline.api.directory.v1.ListImportJobsRequest\x1a\x30.tieline.api.directory.v1.ListImportJobsResponse\"\x0e\x8a\xb5\x18\x06\x12\x02\x02\x04 \x08\x90\xb5\x18\x03\x12\x85\x01\n\x0eWatchImportJob\x12/.tieline.api.directory.v1.WatchImportJobRequest\x1a\x30.tieline.api.directory.v1.WatchImportJobResponse\"\x0e\x8a\xb5\x18\x06\x12\x02\x02\x04 \x08\x90\xb5\x18\x03\x30\x01\x12\x86\x01\n\x0f\x43\x61ncelImportJob\x12\x30.tieline.api.directory.v1.CancelImportJobRequest\x1a\x31.tieline.api.directory.v1.CancelImportJobResponse\"\x0e\x8a\xb5\x18\x06\x12\x02\x02\x04 \x08\x90\xb5\x18\x03\x12\x92\x01\n\x13ListImportJobErrors\x12\x34.tieline.api.directory.v1.ListImportJobErrorsRequest\x1a\x35.tieline.api.directory.v1.ListImportJobErrorsResponse\"\x0e\x8a\xb5\x18\x06\x12\x02\x02\x04 \x08\x90\xb5\x18\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,43 +37,43 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'tieline.api.directory.v1.im
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_IMPORTSERVICE'].methods_by_name['CreateImportJob']._loaded_options = None
-  _globals['_IMPORTSERVICE'].methods_by_name['CreateImportJob']._serialized_options = b'\212\265\030\006\022\002\002\004 \010'
+  _globals['_IMPORTSERVICE'].methods_by_name['CreateImportJob']._serialized_options = b'\212\265\030\006\022\002\002\004 \010\220\265\030\004'
   _globals['_IMPORTSERVICE'].methods_by_name['GetImportJob']._loaded_options = None
-  _globals['_IMPORTSERVICE'].methods_by_name['GetImportJob']._serialized_options = b'\212\265\030\006\022\002\002\004 \010'
+  _globals['_IMPORTSERVICE'].methods_by_name['GetImportJob']._serialized_options = b'\212\265\030\006\022\002\002\004 \010\220\265\030\003'
   _globals['_IMPORTSERVICE'].methods_by_name['ListImportJobs']._loaded_options = None
-  _globals['_IMPORTSERVICE'].methods_by_name['ListImportJobs']._serialized_options = b'\212\265\030\006\022\002\002\004 \010'
+  _globals['_IMPORTSERVICE'].methods_by_name['ListImportJobs']._serialized_options = b'\212\265\030\006\022\002\002\004 \010\220\265\030\003'
   _globals['_IMPORTSERVICE'].methods_by_name['WatchImportJob']._loaded_options = None
-  _globals['_IMPORTSERVICE'].methods_by_name['WatchImportJob']._serialized_options = b'\212\265\030\006\022\002\002\004 \010'
+  _globals['_IMPORTSERVICE'].methods_by_name['WatchImportJob']._serialized_options = b'\212\265\030\006\022\002\002\004 \010\220\265\030\003'
   _globals['_IMPORTSERVICE'].methods_by_name['CancelImportJob']._loaded_options = None
-  _globals['_IMPORTSERVICE'].methods_by_name['CancelImportJob']._serialized_options = b'\212\265\030\006\022\002\002\004 \010'
+  _globals['_IMPORTSERVICE'].methods_by_name['CancelImportJob']._serialized_options = b'\212\265\030\006\022\002\002\004 \010\220\265\030\003'
   _globals['_IMPORTSERVICE'].methods_by_name['ListImportJobErrors']._loaded_options = None
-  _globals['_IMPORTSERVICE'].methods_by_name['ListImportJobErrors']._serialized_options = b'\212\265\030\006\022\002\002\004 \010'
-  _globals['_CREATEIMPORTJOBREQUEST']._serialized_start=251
-  _globals['_CREATEIMPORTJOBREQUEST']._serialized_end=370
-  _globals['_CREATEIMPORTJOBCONFIG']._serialized_start=373
-  _globals['_CREATEIMPORTJOBCONFIG']._serialized_end=512
-  _globals['_CREATEIMPORTJOBRESPONSE']._serialized_start=514
-  _globals['_CREATEIMPORTJOBRESPONSE']._serialized_end=589
-  _globals['_GETIMPORTJOBREQUEST']._serialized_start=591
-  _globals['_GETIMPORTJOBREQUEST']._serialized_end=645
-  _globals['_GETIMPORTJOBRESPONSE']._serialized_start=647
-  _globals['_GETIMPORTJOBRESPONSE']._serialized_end=719
-  _globals['_LISTIMPORTJOBSREQUEST']._serialized_start=721
-  _globals['_LISTIMPORTJOBSREQUEST']._serialized_end=800
-  _globals['_LISTIMPORTJOBSRESPONSE']._serialized_start=802
-  _globals['_LISTIMPORTJOBSRESPONSE']._serialized_end=902
-  _globals['_WATCHIMPORTJOBREQUEST']._serialized_start=904
-  _globals['_WATCHIMPORTJOBREQUEST']._serialized_end=960
-  _globals['_WATCHIMPORTJOBRESPONSE']._serialized_start=962
-  _globals['_WATCHIMPORTJOBRESPONSE']._serialized_end=1036
-  _globals['_CANCELIMPORTJOBREQUEST']._serialized_start=1038
-  _globals['_CANCELIMPORTJOBREQUEST']._serialized_end=1095
-  _globals['_CANCELIMPORTJOBRESPONSE']._serialized_start=1097
-  _globals['_CANCELIMPORTJOBRESPONSE']._serialized_end=1172
-  _globals['_LISTIMPORTJOBERRORSREQUEST']._serialized_start=1174
-  _globals['_LISTIMPORTJOBERRORSREQUEST']._serialized_end=1274
-  _globals['_LISTIMPORTJOBERRORSRESPONSE']._serialized_start=1276
-  _globals['_LISTIMPORTJOBERRORSRESPONSE']._serialized_end=1382
-  _globals['_IMPORTSERVICE']._serialized_start=1385
-  _globals['_IMPORTSERVICE']._serialized_end=2197
+  _globals['_IMPORTSERVICE'].methods_by_name['ListImportJobErrors']._serialized_options = b'\212\265\030\006\022\002\002\004 \010\220\265\030\003'
+  _globals['_CREATEIMPORTJOBREQUEST']._serialized_start=289
+  _globals['_CREATEIMPORTJOBREQUEST']._serialized_end=408
+  _globals['_CREATEIMPORTJOBCONFIG']._serialized_start=411
+  _globals['_CREATEIMPORTJOBCONFIG']._serialized_end=550
+  _globals['_CREATEIMPORTJOBRESPONSE']._serialized_start=552
+  _globals['_CREATEIMPORTJOBRESPONSE']._serialized_end=627
+  _globals['_GETIMPORTJOBREQUEST']._serialized_start=629
+  _globals['_GETIMPORTJOBREQUEST']._serialized_end=683
+  _globals['_GETIMPORTJOBRESPONSE']._serialized_start=685
+  _globals['_GETIMPORTJOBRESPONSE']._serialized_end=757
+  _globals['_LISTIMPORTJOBSREQUEST']._serialized_start=759
+  _globals['_LISTIMPORTJOBSREQUEST']._serialized_end=838
+  _globals['_LISTIMPORTJOBSRESPONSE']._serialized_start=840
+  _globals['_LISTIMPORTJOBSRESPONSE']._serialized_end=940
+  _globals['_WATCHIMPORTJOBREQUEST']._serialized_start=942
+  _globals['_WATCHIMPORTJOBREQUEST']._serialized_end=998
+  _globals['_WATCHIMPORTJOBRESPONSE']._serialized_start=1000
+  _globals['_WATCHIMPORTJOBRESPONSE']._serialized_end=1074
+  _globals['_CANCELIMPORTJOBREQUEST']._serialized_start=1076
+  _globals['_CANCELIMPORTJOBREQUEST']._serialized_end=1133
+  _globals['_CANCELIMPORTJOBRESPONSE']._serialized_start=1135
+  _globals['_CANCELIMPORTJOBRESPONSE']._serialized_end=1210
+  _globals['_LISTIMPORTJOBERRORSREQUEST']._serialized_start=1212
+  _globals['_LISTIMPORTJOBERRORSREQUEST']._serialized_end=1312
+  _globals['_LISTIMPORTJOBERRORSRESPONSE']._serialized_start=1314
+  _globals['_LISTIMPORTJOBERRORSRESPONSE']._serialized_end=1420
+  _globals['_IMPORTSERVICE']._serialized_start=1423
+  _globals['_IMPORTSERVICE']._serialized_end=2260
 # @@protoc_insertion_point(module_scope)

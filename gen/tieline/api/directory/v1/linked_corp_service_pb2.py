@@ -23,10 +23,11 @@ _sym_db = _symbol_database.Default()
 
 
 from tieline.api.common.v1 import access_pb2 as tieline_dot_api_dot_common_dot_v1_dot_access__pb2
+from tieline.api.common.v1 import priority_pb2 as tieline_dot_api_dot_common_dot_v1_dot_priority__pb2
 from tieline.api.identity.v1 import corp_link_pb2 as tieline_dot_api_dot_identity_dot_v1_dot_corp__link__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n2tieline/api/directory/v1/linked_corp_service.proto\x12\x18tieline.api.directory.v1\x1a\"tieline/api/common/v1/access.proto\x1a\'tieline/api/identity/v1/corp_link.proto\"\xb0\x01\n\nLinkedCorp\x12\x0f\n\x07link_id\x18\x01 \x01(\t\x12\x16\n\x0elinked_corp_id\x18\x02 \x01(\t\x12\x33\n\x04kind\x18\x03 \x01(\x0e\x32%.tieline.api.identity.v1.CorpLinkKind\x12\r\n\x05upper\x18\x04 \x01(\x08\x12\x35\n\x05share\x18\x05 \x01(\x0b\x32&.tieline.api.identity.v1.CorpLinkShare\"d\n\x10LinkedDepartment\x12\x15\n\rdepartment_id\x18\x01 \x01(\x03\x12\x1c\n\x14parent_department_id\x18\x02 \x01(\x03\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\r\n\x05order\x18\x04 \x01(\x03\"\x9e\x01\n\x0cLinkedMember\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\r\n\x05\x61lias\x18\x03 \x01(\t\x12\x10\n\x08position\x18\x04 \x01(\t\x12\x17\n\x0f\x61vatar_media_id\x18\x05 \x01(\t\x12\x0e\n\x06mobile\x18\x06 \x01(\t\x12\r\n\x05\x65mail\x18\x07 \x01(\t\x12\x16\n\x0e\x64\x65partment_ids\x18\x08 \x03(\x03\"P\n\x16ListLinkedCorpsRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"n\n\x17ListLinkedCorpsResponse\x12:\n\x0clinked_corps\x18\x01 \x03(\x0b\x32$.tieline.api.directory.v1.LinkedCorp\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"g\n\x1cListLinkedDepartmentsRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x0f\n\x07link_id\x18\x02 \x01(\t\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\"y\n\x1dListLinkedDepartmentsResponse\x12?\n\x0b\x64\x65partments\x18\x01 \x03(\x0b\x32*.tieline.api.directory.v1.LinkedDepartment\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"z\n\x18ListLinkedMembersRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x0f\n\x07link_id\x18\x02 \x01(\t\x12\x15\n\rdepartment_id\x18\x03 \x01(\x03\x12\x11\n\tpage_size\x18\x04 \x01(\x05\x12\x12\n\npage_token\x18\x05 \x01(\t\"m\n\x19ListLinkedMembersResponse\x12\x37\n\x07members\x18\x01 \x03(\x0b\x32&.tieline.api.directory.v1.LinkedMember\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"K\n\x16GetLinkedMemberRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x0f\n\x07link_id\x18\x02 \x01(\t\x12\x0f\n\x07user_id\x18\x03 \x01(\t\"Q\n\x17GetLinkedMemberResponse\x12\x36\n\x06member\x18\x01 \x01(\x0b\x32&.tieline.api.directory.v1.LinkedMember2\xbf\x04\n\x11LinkedCorpService\x12\x82\x01\n\x0fListLinkedCorps\x12\x30.tieline.api.directory.v1.ListLinkedCorpsRequest\x1a\x31.tieline.api.directory.v1.ListLinkedCorpsResponse\"\n\x8a\xb5\x18\x06\x12\x02\x02\x04 \x07\x12\x94\x01\n\x15ListLinkedDepartments\x12\x36.tieline.api.directory.v1.ListLinkedDepartmentsRequest\x1a\x37.tieline.api.directory.v1.ListLinkedDepartmentsResponse\"\n\x8a\xb5\x18\x06\x12\x02\x02\x04 \x07\x12\x88\x01\n\x11ListLinkedMembers\x12\x32.tieline.api.directory.v1.ListLinkedMembersRequest\x1a\x33.tieline.api.directory.v1.ListLinkedMembersResponse\"\n\x8a\xb5\x18\x06\x12\x02\x02\x04 \x07\x12\x82\x01\n\x0fGetLinkedMember\x12\x30.tieline.api.directory.v1.GetLinkedMemberRequest\x1a\x31.tieline.api.directory.v1.GetLinkedMemberResponse\"\n\x8a\xb5\x18\x06\x12\x02\x02\x04 \x07\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n2tieline/api/directory/v1/linked_corp_service.proto\x12\x18tieline.api.directory.v1\x1a\"tieline/api/common/v1/access.proto\x1a$tieline/api/common/v1/priority.proto\x1a\'tieline/api/identity/v1/corp_link.proto\"\xb0\x01\n\nLinkedCorp\x12\x0f\n\x07link_id\x18\x01 \x01(\t\x12\x16\n\x0elinked_corp_id\x18\x02 \x01(\t\x12\x33\n\x04kind\x18\x03 \x01(\x0e\x32%.tieline.api.identity.v1.CorpLinkKind\x12\r\n\x05upper\x18\x04 \x01(\x08\x12\x35\n\x05share\x18\x05 \x01(\x0b\x32&.tieline.api.identity.v1.CorpLinkShare\"d\n\x10LinkedDepartment\x12\x15\n\rdepartment_id\x18\x01 \x01(\x03\x12\x1c\n\x14parent_department_id\x18\x02 \x01(\x03\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\r\n\x05order\x18\x04 \x01(\x03\"\x9e\x01\n\x0cLinkedMember\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\r\n\x05\x61lias\x18\x03 \x01(\t\x12\x10\n\x08position\x18\x04 \x01(\t\x12\x17\n\x0f\x61vatar_media_id\x18\x05 \x01(\t\x12\x0e\n\x06mobile\x18\x06 \x01(\t\x12\r\n\x05\x65mail\x18\x07 \x01(\t\x12\x16\n\x0e\x64\x65partment_ids\x18\x08 \x03(\x03\"P\n\x16ListLinkedCorpsRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"n\n\x17ListLinkedCorpsResponse\x12:\n\x0clinked_corps\x18\x01 \x03(\x0b\x32$.tieline.api.directory.v1.LinkedCorp\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"g\n\x1cListLinkedDepartmentsRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x0f\n\x07link_id\x18\x02 \x01(\t\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\"y\n\x1dListLinkedDepartmentsResponse\x12?\n\x0b\x64\x65partments\x18\x01 \x03(\x0b\x32*.tieline.api.directory.v1.LinkedDepartment\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"z\n\x18ListLinkedMembersRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x0f\n\x07link_id\x18\x02 \x01(\t\x12\x15\n\rdepartment_id\x18\x03 \x01(\x03\x12\x11\n\tpage_size\x18\x04 \x01(\x05\x12\x12\n\npage_token\x18\x05 \x01(\t\"m\n\x19ListLinkedMembersResponse\x12\x37\n\x07members\x18\x01 \x03(\x0b\x32&.tieline.api.directory.v1.LinkedMember\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"K\n\x16GetLinkedMemberRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x0f\n\x07link_id\x18\x02 \x01(\t\x12\x0f\n\x07user_id\x18\x03 \x01(\t\"Q\n\x17GetLinkedMemberResponse\x12\x36\n\x06member\x18\x01 \x01(\x0b\x32&.tieline.api.directory.v1.LinkedMember2\xcf\x04\n\x11LinkedCorpService\x12\x86\x01\n\x0fListLinkedCorps\x12\x30.tieline.api.directory.v1.ListLinkedCorpsRequest\x1a\x31.tieline.api.directory.v1.ListLinkedCorpsResponse\"\x0e\x8a\xb5\x18\x06\x12\x02\x02\x04 \x07\x90\xb5\x18\x03\x12\x98\x01\n\x15ListLinkedDepartments\x12\x36.tieline.api.directory.v1.ListLinkedDepartmentsRequest\x1a\x37.tieline.api.directory.v1.ListLinkedDepartmentsResponse\"\x0e\x8a\xb5\x18\x06\x12\x02\x02\x04 \x07\x90\xb5\x18\x03\x12\x8c\x01\n\x11ListLinkedMembers\x12\x32.tieline.api.directory.v1.ListLinkedMembersRequest\x1a\x33.tieline.api.directory.v1.ListLinkedMembersResponse\"\x0e\x8a\xb5\x18\x06\x12\x02\x02\x04 \x07\x90\xb5\x18\x03\x12\x86\x01\n\x0fGetLinkedMember\x12\x30.tieline.api.directory.v1.GetLinkedMemberRequest\x1a\x31.tieline.api.directory.v1.GetLinkedMemberResponse\"\x0e\x8a\xb5\x18\x06\x12\x02\x02\x04 \x07\x90\xb5\x18\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,35 +35,35 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'tieline.api.directory.v1.li
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_LINKEDCORPSERVICE'].methods_by_name['ListLinkedCorps']._loaded_options = None
-  _globals['_LINKEDCORPSERVICE'].methods_by_name['ListLinkedCorps']._serialized_options = b'\212\265\030\006\022\002\002\004 \007'
+  _globals['_LINKEDCORPSERVICE'].methods_by_name['ListLinkedCorps']._serialized_options = b'\212\265\030\006\022\002\002\004 \007\220\265\030\003'
   _globals['_LINKEDCORPSERVICE'].methods_by_name['ListLinkedDepartments']._loaded_options = None
-  _globals['_LINKEDCORPSERVICE'].methods_by_name['ListLinkedDepartments']._serialized_options = b'\212\265\030\006\022\002\002\004 \007'
+  _globals['_LINKEDCORPSERVICE'].methods_by_name['ListLinkedDepartments']._serialized_options = b'\212\265\030\006\022\002\002\004 \007\220\265\030\003'
   _globals['_LINKEDCORPSERVICE'].methods_by_name['ListLinkedMembers']._loaded_options = None
-  _globals['_LINKEDCORPSERVICE'].methods_by_name['ListLinkedMembers']._serialized_options = b'\212\265\030\006\022\002\002\004 \007'
+  _globals['_LINKEDCORPSERVICE'].methods_by_name['ListLinkedMembers']._serialized_options = b'\212\265\030\006\022\002\002\004 \007\220\265\030\003'
   _globals['_LINKEDCORPSERVICE'].methods_by_name['GetLinkedMember']._loaded_options = None
-  _globals['_LINKEDCORPSERVICE'].methods_by_name['GetLinkedMember']._serialized_options = b'\212\265\030\006\022\002\002\004 \007'
-  _globals['_LINKEDCORP']._serialized_start=158
-  _globals['_LINKEDCORP']._serialized_end=334
-  _globals['_LINKEDDEPARTMENT']._serialized_start=336
-  _globals['_LINKEDDEPARTMENT']._serialized_end=436
-  _globals['_LINKEDMEMBER']._serialized_start=439
-  _globals['_LINKEDMEMBER']._serialized_end=597
-  _globals['_LISTLINKEDCORPSREQUEST']._serialized_start=599
-  _globals['_LISTLINKEDCORPSREQUEST']._serialized_end=679
-  _globals['_LISTLINKEDCORPSRESPONSE']._serialized_start=681
-  _globals['_LISTLINKEDCORPSRESPONSE']._serialized_end=791
-  _globals['_LISTLINKEDDEPARTMENTSREQUEST']._serialized_start=793
-  _globals['_LISTLINKEDDEPARTMENTSREQUEST']._serialized_end=896
-  _globals['_LISTLINKEDDEPARTMENTSRESPONSE']._serialized_start=898
-  _globals['_LISTLINKEDDEPARTMENTSRESPONSE']._serialized_end=1019
-  _globals['_LISTLINKEDMEMBERSREQUEST']._serialized_start=1021
-  _globals['_LISTLINKEDMEMBERSREQUEST']._serialized_end=1143
-  _globals['_LISTLINKEDMEMBERSRESPONSE']._serialized_start=1145
-  _globals['_LISTLINKEDMEMBERSRESPONSE']._serialized_end=1254
-  _globals['_GETLINKEDMEMBERREQUEST']._serialized_start=1256
-  _globals['_GETLINKEDMEMBERREQUEST']._serialized_end=1331
-  _globals['_GETLINKEDMEMBERRESPONSE']._serialized_start=1333
-  _globals['_GETLINKEDMEMBERRESPONSE']._serialized_end=1414
-  _globals['_LINKEDCORPSERVICE']._serialized_start=1417
-  _globals['_LINKEDCORPSERVICE']._serialized_end=1992
+  _globals['_LINKEDCORPSERVICE'].methods_by_name['GetLinkedMember']._serialized_options = b'\212\265\030\006\022\002\002\004 \007\220\265\030\003'
+  _globals['_LINKEDCORP']._serialized_start=196
+  _globals['_LINKEDCORP']._serialized_end=372
+  _globals['_LINKEDDEPARTMENT']._serialized_start=374
+  _globals['_LINKEDDEPARTMENT']._serialized_end=474
+  _globals['_LINKEDMEMBER']._serialized_start=477
+  _globals['_LINKEDMEMBER']._serialized_end=635
+  _globals['_LISTLINKEDCORPSREQUEST']._serialized_start=637
+  _globals['_LISTLINKEDCORPSREQUEST']._serialized_end=717
+  _globals['_LISTLINKEDCORPSRESPONSE']._serialized_start=719
+  _globals['_LISTLINKEDCORPSRESPONSE']._serialized_end=829
+  _globals['_LISTLINKEDDEPARTMENTSREQUEST']._serialized_start=831
+  _globals['_LISTLINKEDDEPARTMENTSREQUEST']._serialized_end=934
+  _globals['_LISTLINKEDDEPARTMENTSRESPONSE']._serialized_start=936
+  _globals['_LISTLINKEDDEPARTMENTSRESPONSE']._serialized_end=1057
+  _globals['_LISTLINKEDMEMBERSREQUEST']._serialized_start=1059
+  _globals['_LISTLINKEDMEMBERSREQUEST']._serialized_end=1181
+  _globals['_LISTLINKEDMEMBERSRESPONSE']._serialized_start=1183
+  _globals['_LISTLINKEDMEMBERSRESPONSE']._serialized_end=1292
+  _globals['_GETLINKEDMEMBERREQUEST']._serialized_start=1294
+  _globals['_GETLINKEDMEMBERREQUEST']._serialized_end=1369
+  _globals['_GETLINKEDMEMBERRESPONSE']._serialized_start=1371
+  _globals['_GETLINKEDMEMBERRESPONSE']._serialized_end=1452
+  _globals['_LINKEDCORPSERVICE']._serialized_start=1455
+  _globals['_LINKEDCORPSERVICE']._serialized_end=2046
 # @@protoc_insertion_point(module_scope)

@@ -24,10 +24,11 @@ _sym_db = _symbol_database.Default()
 
 from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mask__pb2
 from tieline.api.common.v1 import access_pb2 as tieline_dot_api_dot_common_dot_v1_dot_access__pb2
+from tieline.api.common.v1 import priority_pb2 as tieline_dot_api_dot_common_dot_v1_dot_priority__pb2
 from tieline.api.directory.v1 import directory_pb2 as tieline_dot_api_dot_directory_dot_v1_dot_directory__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n-tieline/api/directory/v1/member_service.proto\x12\x18tieline.api.directory.v1\x1a google/protobuf/field_mask.proto\x1a\"tieline/api/common/v1/access.proto\x1a(tieline/api/directory/v1/directory.proto\"l\n\x13\x43reateMemberRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x30\n\x06member\x18\x03 \x01(\x0b\x32 .tieline.api.directory.v1.Member\"H\n\x14\x43reateMemberResponse\x12\x30\n\x06member\x18\x01 \x01(\x0b\x32 .tieline.api.directory.v1.Member\"r\n\x13UpdateMemberRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x36\n\x06update\x18\x03 \x01(\x0b\x32&.tieline.api.directory.v1.MemberUpdate\"H\n\x14UpdateMemberResponse\x12\x30\n\x06member\x18\x01 \x01(\x0b\x32 .tieline.api.directory.v1.Member\"y\n\x19\x42\x61tchUpdateMembersRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x37\n\x07updates\x18\x03 \x03(\x0b\x32&.tieline.api.directory.v1.MemberUpdate\"O\n\x1a\x42\x61tchUpdateMembersResponse\x12\x31\n\x07members\x18\x01 \x03(\x0b\x32 .tieline.api.directory.v1.Member\"Y\n\x13\x44\x65leteMemberRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x0f\n\x07user_id\x18\x03 \x01(\t\x12\x0c\n\x04\x65tag\x18\x04 \x01(\t\"\x16\n\x14\x44\x65leteMemberResponse\"R\n\x19\x42\x61tchDeleteMembersRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x10\n\x08user_ids\x18\x03 \x03(\t\"\x1c\n\x1a\x42\x61tchDeleteMembersResponse\"L\n\x14\x44isableMemberRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x0f\n\x07user_id\x18\x03 \x01(\t\"I\n\x15\x44isableMemberResponse\x12\x30\n\x06member\x18\x01 \x01(\x0b\x32 .tieline.api.directory.v1.Member\"K\n\x13\x45nableMemberRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x0f\n\x07user_id\x18\x03 \x01(\t\"H\n\x14\x45nableMemberResponse\x12\x30\n\x06member\x18\x01 \x01(\x0b\x32 .tieline.api.directory.v1.Member\"N\n\x14ListMemberIdsRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"h\n\x15ListMemberIdsResponse\x12\x36\n\nmember_ids\x18\x01 \x03(\x0b\x32\".tieline.api.directory.v1.MemberId\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"=\n\x1aGetMemberIdByMobileRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x0e\n\x06mobile\x18\x02 \x01(\t\".\n\x1bGetMemberIdByMobileResponse\x12\x0f\n\x07user_id\x18\x01 \x01(\t\";\n\x19GetMemberIdByEmailRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\r\n\x05\x65mail\x18\x02 \x01(\t\"-\n\x1aGetMemberIdByEmailResponse\x12\x0f\n\x07user_id\x18\x01 \x01(\t\"q\n\x0cMemberUpdate\x12\x30\n\x06member\x18\x01 \x01(\x0b\x32 .tieline.api.directory.v1.Member\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\"2\n\x08MemberId\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x15\n\rdepartment_id\x18\x02 \x01(\x03\x32\xb2\n\n\rMemberService\x12y\n\x0c\x43reateMember\x12-.tieline.api.directory.v1.CreateMemberRequest\x1a..tieline.api.directory.v1.CreateMemberResponse\"\n\x8a\xb5\x18\x06\x12\x02\x02\x04 \x08\x12y\n\x0cUpdateMember\x12-.tieline.api.directory.v1.UpdateMemberRequest\x1a..tieline.api.directory.v1.UpdateMemberResponse\"\n\x8a\xb5\x18\x06\x12\x02\x02\x04 \x08\x12\x8b\x01\n\x12\x42\x61tchUpdateMembers\x12\x33.tieline.api.directory.v1.BatchUpdateMembersRequest\x1a\x34.tieline.api.directory.v1.BatchUpdateMembersResponse\"\n\x8a\xb5\x18\x06\x12\x02\x02\x04 \x08\x12y\n\x0c\x44\x65leteMember\x12-.tieline.api.directory.v1.DeleteMemberRequest\x1a..tieline.api.directory.v1.DeleteMemberResponse\"\n\x8a\xb5\x18\x06\x12\x02\x02\x04 \x08\x12\x8b\x01\n\x12\x42\x61tchDeleteMembers\x12\x33.tieline.api.directory.v1.BatchDeleteMembersRequest\x1a\x34.tieline.api.directory.v1.BatchDeleteMembersResponse\"\n\x8a\xb5\x18\x06\x12\x02\x02\x04 \x08\x12|\n\rDisableMember\x12..tieline.api.directory.v1.DisableMemberRequest\x1a/.tieline.api.directory.v1.DisableMemberResponse\"\n\x8a\xb5\x18\x06\x12\x02\x02\x04 \x08\x12y\n\x0c\x45nableMember\x12-.tieline.api.directory.v1.EnableMemberRequest\x1a..tieline.api.directory.v1.EnableMemberResponse\"\n\x8a\xb5\x18\x06\x12\x02\x02\x04 \x08\x12|\n\rListMemberIds\x12..tieline.api.directory.v1.ListMemberIdsRequest\x1a/.tieline.api.directory.v1.ListMemberIdsResponse\"\n\x8a\xb5\x18\x06\x12\x02\x02\x04 \x07\x12\x8e\x01\n\x13GetMemberIdByMobile\x12\x34.tieline.api.directory.v1.GetMemberIdByMobileRequest\x1a\x35.tieline.api.directory.v1.GetMemberIdByMobileResponse\"\n\x8a\xb5\x18\x06\x12\x02\x02\x04 \x07\x12\x8b\x01\n\x12GetMemberIdByEmail\x12\x33.tieline.api.directory.v1.GetMemberIdByEmailRequest\x1a\x34.tieline.api.directory.v1.GetMemberIdByEmailResponse\"\n\x8a\xb5\x18\x06\x12\x02\x02\x04 \x07\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n-tieline/api/directory/v1/member_service.proto\x12\x18tieline.api.directory.v1\x1a google/protobuf/field_mask.proto\x1a\"tieline/api/common/v1/access.proto\x1a$tieline/api/common/v1/priority.proto\x1a(tieline/api/directory/v1/directory.proto\"l\n\x13\x43reateMemberRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x30\n\x06member\x18\x03 \x01(\x0b\x32 .tieline.api.directory.v1.Member\"H\n\x14\x43reateMemberResponse\x12\x30\n\x06member\x18\x01 \x01(\x0b\x32 .tieline.api.directory.v1.Member\"r\n\x13UpdateMemberRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x36\n\x06update\x18\x03 \x01(\x0b\x32&.tieline.api.directory.v1.MemberUpdate\"H\n\x14UpdateMemberResponse\x12\x30\n\x06member\x18\x01 \x01(\x0b\x32 .tieline.api.directory.v1.Member\"y\n\x19\x42\x61tchUpdateMembersRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x37\n\x07updates\x18\x03 \x03(\x0b\x32&.tieline.api.directory.v1.MemberUpdate\"O\n\x1a\x42\x61tchUpdateMembersResponse\x12\x31\n\x07members\x18\x01 \x03(\x0b\x32 .tieline.api.directory.v1.Member\"Y\n\x13\x44\x65leteMemberRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x0f\n\x07user_id\x18\x03 \x01(\t\x12\x0c\n\x04\x65tag\x18\x04 \x01(\t\"\x16\n\x14\x44\x65leteMemberResponse\"R\n\x19\x42\x61tchDeleteMembersRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x10\n\x08user_ids\x18\x03 \x03(\t\"\x1c\n\x1a\x42\x61tchDeleteMembersResponse\"L\n\x14\x44isableMemberRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x0f\n\x07user_id\x18\x03 \x01(\t\"I\n\x15\x44isableMemberResponse\x12\x30\n\x06member\x18\x01 \x01(\x0b\x32 .tieline.api.directory.v1.Member\"K\n\x13\x45nableMemberRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x0f\n\x07user_id\x18\x03 \x01(\t\"H\n\x14\x45nableMemberResponse\x12\x30\n\x06member\x18\x01 \x01(\x0b\x32 .tieline.api.directory.v1.Member\"N\n\x14ListMemberIdsRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"h\n\x15ListMemberIdsResponse\x12\x36\n\nmember_ids\x18\x01 \x03(\x0b\x32\".tieline.api.directory.v1.MemberId\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"=\n\x1aGetMemberIdByMobileRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x0e\n\x06mobile\x18\x02 \x01(\t\".\n\x1bGetMemberIdByMobileResponse\x12\x0f\n\x07user_id\x18\x01 \x01(\t\";\n\x19GetMemberIdByEmailRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\r\n\x05\x65mail\x18\x02 \x01(\t\"-\n\x1aGetMemberIdByEmailResponse\x12\x0f\n\x07user_id\x18\x01 \x01(\t\"q\n\x0cMemberUpdate\x12\x30\n\x06member\x18\x01 \x01(\x0b\x32 .tieline.api.directory.v1.Member\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\"2\n\x08MemberId\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x15\n\rdepartment_id\x18\x02 \x01(\x03\x32\xdc\n\n\rMemberService\x12}\n\x0c\x43reateMember\x12-.tieline.api.directory.v1.CreateMemberRequest\x1a..tieline.api.directory.v1.CreateMemberResponse\"\x0e\x8a\xb5\x18\x06\x12\x02\x02\x04 \x08\x90\xb5\x18\x03\x12}\n\x0cUpdateMember\x12-.tieline.api.directory.v1.UpdateMemberRequest\x1a..tieline.api.directory.v1.UpdateMemberResponse\"\x0e\x8a\xb5\x18\x06\x12\x02\x02\x04 \x08\x90\xb5\x18\x03\x12\x8f\x01\n\x12\x42\x61tchUpdateMembers\x12\x33.tieline.api.directory.v1.BatchUpdateMembersRequest\x1a\x34.tieline.api.directory.v1.BatchUpdateMembersResponse\"\x0e\x8a\xb5\x18\x06\x12\x02\x02\x04 \x08\x90\xb5\x18\x04\x12}\n\x0c\x44\x65leteMember\x12-.tieline.api.directory.v1.DeleteMemberRequest\x1a..tieline.api.directory.v1.DeleteMemberResponse\"\x0e\x8a\xb5\x18\x06\x12\x02\x02\x04 \x08\x90\xb5\x18\x03\x12\x8f\x01\n\x12\x42\x61tchDeleteMembers\x12\x33.tieline.api.directory.v1.BatchDeleteMembersRequest\x1a\x34.tieline.api.directory.v1.BatchDeleteMembersResponse\"\x0e\x8a\xb5\x18\x06\x12\x02\x02\x04 \x08\x90\xb5\x18\x04\x12\x80\x01\n\rDisableMember\x12..tieline.api.directory.v1.DisableMemberRequest\x1a/.tieline.api.directory.v1.DisableMemberResponse\"\x0e\x8a\xb5\x18\x06\x12\x02\x02\x04 \x08\x90\xb5\x18\x02\x12}\n\x0c\x45nableMember\x12-.tieline.api.directory.v1.EnableMemberRequest\x1a..tieline.api.directory.v1.EnableMemberResponse\"\x0e\x8a\xb5\x18\x06\x12\x02\x02\x04 \x08\x90\xb5\x18\x03\x12\x80\x01\n\rListMemberIds\x12..tieline.api.directory.v1.ListMemberIdsRequest\x1a/.tieline.api.directory.v1.ListMemberIdsResponse\"\x0e\x8a\xb5\x18\x06\x12\x02\x02\x04 \x07\x90\xb5\x18\x03\x12\x92\x01\n\x13GetMemberIdByMobile\x12\x34.tieline.api.directory.v1.GetMemberIdByMobileRequest\x1a\x35.tieline.api.directory.v1.GetMemberIdByMobileResponse\"\x0e\x8a\xb5\x18\x06\x12\x02\x02\x04 \x07\x90\xb5\x18\x03\x12\x8f\x01\n\x12GetMemberIdByEmail\x12\x33.tieline.api.directory.v1.GetMemberIdByEmailRequest\x1a\x34.tieline.api.directory.v1.GetMemberIdByEmailResponse\"\x0e\x8a\xb5\x18\x06\x12\x02\x02\x04 \x07\x90\xb5\x18\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,69 +36,69 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'tieline.api.directory.v1.me
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_MEMBERSERVICE'].methods_by_name['CreateMember']._loaded_options = None
-  _globals['_MEMBERSERVICE'].methods_by_name['CreateMember']._serialized_options = b'\212\265\030\006\022\002\002\004 \010'
+  _globals['_MEMBERSERVICE'].methods_by_name['CreateMember']._serialized_options = b'\212\265\030\006\022\002\002\004 \010\220\265\030\003'
   _globals['_MEMBERSERVICE'].methods_by_name['UpdateMember']._loaded_options = None
-  _globals['_MEMBERSERVICE'].methods_by_name['UpdateMember']._serialized_options = b'\212\265\030\006\022\002\002\004 \010'
+  _globals['_MEMBERSERVICE'].methods_by_name['UpdateMember']._serialized_options = b'\212\265\030\006\022\002\002\004 \010\220\265\030\003'
   _globals['_MEMBERSERVICE'].methods_by_name['BatchUpdateMembers']._loaded_options = None
-  _globals['_MEMBERSERVICE'].methods_by_name['BatchUpdateMembers']._serialized_options = b'\212\265\030\006\022\002\002\004 \010'
+  _globals['_MEMBERSERVICE'].methods_by_name['BatchUpdateMembers']._serialized_options = b'\212\265\030\006\022\002\002\004 \010\220\265\030\004'
   _globals['_MEMBERSERVICE'].methods_by_name['DeleteMember']._loaded_options = None
-  _globals['_MEMBERSERVICE'].methods_by_name['DeleteMember']._serialized_options = b'\212\265\030\006\022\002\002\004 \010'
+  _globals['_MEMBERSERVICE'].methods_by_name['DeleteMember']._serialized_options = b'\212\265\030\006\022\002\002\004 \010\220\265\030\003'
   _globals['_MEMBERSERVICE'].methods_by_name['BatchDeleteMembers']._loaded_options = None
-  _globals['_MEMBERSERVICE'].methods_by_name['BatchDeleteMembers']._serialized_options = b'\212\265\030\006\022\002\002\004 \010'
+  _globals['_MEMBERSERVICE'].methods_by_name['BatchDeleteMembers']._serialized_options = b'\212\265\030\006\022\002\002\004 \010\220\265\030\004'
   _globals['_MEMBERSERVICE'].methods_by_name['DisableMember']._loaded_options = None
-  _globals['_MEMBERSERVICE'].methods_by_name['DisableMember']._serialized_options = b'\212\265\030\006\022\002\002\004 \010'
+  _globals['_MEMBERSERVICE'].methods_by_name['DisableMember']._serialized_options = b'\212\265\030\006\022\002\002\004 \010\220\265\030\002'
   _globals['_MEMBERSERVICE'].methods_by_name['EnableMember']._loaded_options = None
-  _globals['_MEMBERSERVICE'].methods_by_name['EnableMember']._serialized_options = b'\212\265\030\006\022\002\002\004 \010'
+  _globals['_MEMBERSERVICE'].methods_by_name['EnableMember']._serialized_options = b'\212\265\030\006\022\002\002\004 \010\220\265\030\003'
   _globals['_MEMBERSERVICE'].methods_by_name['ListMemberIds']._loaded_options = None
-  _globals['_MEMBERSERVICE'].methods_by_name['ListMemberIds']._serialized_options = b'\212\265\030\006\022\002\002\004 \007'
+  _globals['_MEMBERSERVICE'].methods_by_name['ListMemberIds']._serialized_options = b'\212\265\030\006\022\002\002\004 \007\220\265\030\003'
   _globals['_MEMBERSERVICE'].methods_by_name['GetMemberIdByMobile']._loaded_options = None
-  _globals['_MEMBERSERVICE'].methods_by_name['GetMemberIdByMobile']._serialized_options = b'\212\265\030\006\022\002\002\004 \007'
+  _globals['_MEMBERSERVICE'].methods_by_name['GetMemberIdByMobile']._serialized_options = b'\212\265\030\006\022\002\002\004 \007\220\265\030\003'
   _globals['_MEMBERSERVICE'].methods_by_name['GetMemberIdByEmail']._loaded_options = None
-  _globals['_MEMBERSERVICE'].methods_by_name['GetMemberIdByEmail']._serialized_options = b'\212\265\030\006\022\002\002\004 \007'
-  _globals['_CREATEMEMBERREQUEST']._serialized_start=187
-  _globals['_CREATEMEMBERREQUEST']._serialized_end=295
-  _globals['_CREATEMEMBERRESPONSE']._serialized_start=297
-  _globals['_CREATEMEMBERRESPONSE']._serialized_end=369
-  _globals['_UPDATEMEMBERREQUEST']._serialized_start=371
-  _globals['_UPDATEMEMBERREQUEST']._serialized_end=485
-  _globals['_UPDATEMEMBERRESPONSE']._serialized_start=487
-  _globals['_UPDATEMEMBERRESPONSE']._serialized_end=559
-  _globals['_BATCHUPDATEMEMBERSREQUEST']._serialized_start=561
-  _globals['_BATCHUPDATEMEMBERSREQUEST']._serialized_end=682
-  _globals['_BATCHUPDATEMEMBERSRESPONSE']._serialized_start=684
-  _globals['_BATCHUPDATEMEMBERSRESPONSE']._serialized_end=763
-  _globals['_DELETEMEMBERREQUEST']._serialized_start=765
-  _globals['_DELETEMEMBERREQUEST']._serialized_end=854
-  _globals['_DELETEMEMBERRESPONSE']._serialized_start=856
-  _globals['_DELETEMEMBERRESPONSE']._serialized_end=878
-  _globals['_BATCHDELETEMEMBERSREQUEST']._serialized_start=880
-  _globals['_BATCHDELETEMEMBERSREQUEST']._serialized_end=962
-  _globals['_BATCHDELETEMEMBERSRESPONSE']._serialized_start=964
-  _globals['_BATCHDELETEMEMBERSRESPONSE']._serialized_end=992
-  _globals['_DISABLEMEMBERREQUEST']._serialized_start=994
-  _globals['_DISABLEMEMBERREQUEST']._serialized_end=1070
-  _globals['_DISABLEMEMBERRESPONSE']._serialized_start=1072
-  _globals['_DISABLEMEMBERRESPONSE']._serialized_end=1145
-  _globals['_ENABLEMEMBERREQUEST']._serialized_start=1147
-  _globals['_ENABLEMEMBERREQUEST']._serialized_end=1222
-  _globals['_ENABLEMEMBERRESPONSE']._serialized_start=1224
-  _globals['_ENABLEMEMBERRESPONSE']._serialized_end=1296
-  _globals['_LISTMEMBERIDSREQUEST']._serialized_start=1298
-  _globals['_LISTMEMBERIDSREQUEST']._serialized_end=1376
-  _globals['_LISTMEMBERIDSRESPONSE']._serialized_start=1378
-  _globals['_LISTMEMBERIDSRESPONSE']._serialized_end=1482
-  _globals['_GETMEMBERIDBYMOBILEREQUEST']._serialized_start=1484
-  _globals['_GETMEMBERIDBYMOBILEREQUEST']._serialized_end=1545
-  _globals['_GETMEMBERIDBYMOBILERESPONSE']._serialized_start=1547
-  _globals['_GETMEMBERIDBYMOBILERESPONSE']._serialized_end=1593
-  _globals['_GETMEMBERIDBYEMAILREQUEST']._serialized_start=1595
-  _globals['_GETMEMBERIDBYEMAILREQUEST']._serialized_end=1654
-  _globals['_GETMEMBERIDBYEMAILRESPONSE']._serialized_start=1656
-  _globals['_GETMEMBERIDBYEMAILRESPONSE']._serialized_end=1701
-  _globals['_MEMBERUPDATE']._serialized_start=1703
-  _globals['_MEMBERUPDATE']._serialized_end=1816
-  _globals['_MEMBERID']._serialized_start=1818
-  _globals['_MEMBERID']._serialized_end=1868
-  _globals['_MEMBERSERVICE']._serialized_start=1871
-  _globals['_MEMBERSERVICE']._serialized_end=3201
+  _globals['_MEMBERSERVICE'].methods_by_name['GetMemberIdByEmail']._serialized_options = b'\212\265\030\006\022\002\002\004 \007\220\265\030\003'
+  _globals['_CREATEMEMBERREQUEST']._serialized_start=225
+  _globals['_CREATEMEMBERREQUEST']._serialized_end=333
+  _globals['_CREATEMEMBERRESPONSE']._serialized_start=335
+  _globals['_CREATEMEMBERRESPONSE']._serialized_end=407
+  _globals['_UPDATEMEMBERREQUEST']._serialized_start=409
+  _globals['_UPDATEMEMBERREQUEST']._serialized_end=523
+  _globals['_UPDATEMEMBERRESPONSE']._serialized_start=525
+  _globals['_UPDATEMEMBERRESPONSE']._serialized_end=597
+  _globals['_BATCHUPDATEMEMBERSREQUEST']._serialized_start=599
+  _globals['_BATCHUPDATEMEMBERSREQUEST']._serialized_end=720
+  _globals['_BATCHUPDATEMEMBERSRESPONSE']._serialized_start=722
+  _globals['_BATCHUPDATEMEMBERSRESPONSE']._serialized_end=801
+  _globals['_DELETEMEMBERREQUEST']._serialized_start=803
+  _globals['_DELETEMEMBERREQUEST']._serialized_end=892
+  _globals['_DELETEMEMBERRESPONSE']._serialized_start=894
+  _globals['_DELETEMEMBERRESPONSE']._serialized_end=916
+  _globals['_BATCHDELETEMEMBERSREQUEST']._serialized_start=918
+  _globals['_BATCHDELETEMEMBERSREQUEST']._serialized_end=1000
+  _globals['_BATCHDELETEMEMBERSRESPONSE']._serialized_start=1002
+  _globals['_BATCHDELETEMEMBERSRESPONSE']._serialized_end=1030
+  _globals['_DISABLEMEMBERREQUEST']._serialized_start=1032
+  _globals['_DISABLEMEMBERREQUEST']._serialized_end=1108
+  _globals['_DISABLEMEMBERRESPONSE']._serialized_start=1110
+  _globals['_DISABLEMEMBERRESPONSE']._serialized_end=1183
+  _globals['_ENABLEMEMBERREQUEST']._serialized_start=1185
+  _globals['_ENABLEMEMBERREQUEST']._serialized_end=1260
+  _globals['_ENABLEMEMBERRESPONSE']._serialized_start=1262
+  _globals['_ENABLEMEMBERRESPONSE']._serialized_end=1334
+  _globals['_LISTMEMBERIDSREQUEST']._serialized_start=1336
+  _globals['_LISTMEMBERIDSREQUEST']._serialized_end=1414
+  _globals['_LISTMEMBERIDSRESPONSE']._serialized_start=1416
+  _globals['_LISTMEMBERIDSRESPONSE']._serialized_end=1520
+  _globals['_GETMEMBERIDBYMOBILEREQUEST']._serialized_start=1522
+  _globals['_GETMEMBERIDBYMOBILEREQUEST']._serialized_end=1583
+  _globals['_GETMEMBERIDBYMOBILERESPONSE']._serialized_start=1585
+  _globals['_GETMEMBERIDBYMOBILERESPONSE']._serialized_end=1631
+  _globals['_GETMEMBERIDBYEMAILREQUEST']._serialized_start=1633
+  _globals['_GETMEMBERIDBYEMAILREQUEST']._serialized_end=1692
+  _globals['_GETMEMBERIDBYEMAILRESPONSE']._serialized_start=1694
+  _globals['_GETMEMBERIDBYEMAILRESPONSE']._serialized_end=1739
+  _globals['_MEMBERUPDATE']._serialized_start=1741
+  _globals['_MEMBERUPDATE']._serialized_end=1854
+  _globals['_MEMBERID']._serialized_start=1856
+  _globals['_MEMBERID']._serialized_end=1906
+  _globals['_MEMBERSERVICE']._serialized_start=1909
+  _globals['_MEMBERSERVICE']._serialized_end=3281
 # @@protoc_insertion_point(module_scope)

@@ -24,10 +24,11 @@ _sym_db = _symbol_database.Default()
 
 from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mask__pb2
 from tieline.api.common.v1 import access_pb2 as tieline_dot_api_dot_common_dot_v1_dot_access__pb2
+from tieline.api.common.v1 import priority_pb2 as tieline_dot_api_dot_common_dot_v1_dot_priority__pb2
 from tieline.api.directory.v1 import directory_pb2 as tieline_dot_api_dot_directory_dot_v1_dot_directory__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*tieline/api/directory/v1/tag_service.proto\x12\x18tieline.api.directory.v1\x1a google/protobuf/field_mask.proto\x1a\"tieline/api/common/v1/access.proto\x1a(tieline/api/directory/v1/directory.proto\"c\n\x10\x43reateTagRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12*\n\x03tag\x18\x03 \x01(\x0b\x32\x1d.tieline.api.directory.v1.Tag\"?\n\x11\x43reateTagResponse\x12*\n\x03tag\x18\x01 \x01(\x0b\x32\x1d.tieline.api.directory.v1.Tag\"0\n\rGetTagRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x0e\n\x06tag_id\x18\x02 \x01(\x03\"<\n\x0eGetTagResponse\x12*\n\x03tag\x18\x01 \x01(\x0b\x32\x1d.tieline.api.directory.v1.Tag\"I\n\x0fListTagsRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"X\n\x10ListTagsResponse\x12+\n\x04tags\x18\x01 \x03(\x0b\x32\x1d.tieline.api.directory.v1.Tag\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x94\x01\n\x10UpdateTagRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12*\n\x03tag\x18\x03 \x01(\x0b\x32\x1d.tieline.api.directory.v1.Tag\x12/\n\x0bupdate_mask\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\"?\n\x11UpdateTagResponse\x12*\n\x03tag\x18\x01 \x01(\x0b\x32\x1d.tieline.api.directory.v1.Tag\"U\n\x10\x44\x65leteTagRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x0e\n\x06tag_id\x18\x03 \x01(\x03\x12\x0c\n\x04\x65tag\x18\x04 \x01(\t\"\x13\n\x11\x44\x65leteTagResponse\"u\n\x14\x41\x64\x64TagMembersRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x0e\n\x06tag_id\x18\x03 \x01(\x03\x12\x10\n\x08user_ids\x18\x04 \x03(\t\x12\x16\n\x0e\x64\x65partment_ids\x18\x05 \x03(\x03\"Q\n\x15\x41\x64\x64TagMembersResponse\x12\x18\n\x10invalid_user_ids\x18\x01 \x03(\t\x12\x1e\n\x16invalid_department_ids\x18\x02 \x03(\x03\"x\n\x17RemoveTagMembersRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x0e\n\x06tag_id\x18\x03 \x01(\x03\x12\x10\n\x08user_ids\x18\x04 \x03(\t\x12\x16\n\x0e\x64\x65partment_ids\x18\x05 \x03(\x03\"T\n\x18RemoveTagMembersResponse\x12\x18\n\x10invalid_user_ids\x18\x01 \x03(\t\x12\x1e\n\x16invalid_department_ids\x18\x02 \x03(\x03\"_\n\x15ListTagMembersRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x0e\n\x06tag_id\x18\x02 \x01(\x03\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\"[\n\x16ListTagMembersResponse\x12\x16\n\x0e\x64\x65partment_ids\x18\x01 \x03(\x03\x12\x10\n\x08user_ids\x18\x02 \x03(\t\x12\x17\n\x0fnext_page_token\x18\x03 \x01(\t2\xc1\x07\n\nTagService\x12p\n\tCreateTag\x12*.tieline.api.directory.v1.CreateTagRequest\x1a+.tieline.api.directory.v1.CreateTagResponse\"\n\x8a\xb5\x18\x06\x12\x02\x02\x04 \x08\x12g\n\x06GetTag\x12\'.tieline.api.directory.v1.GetTagRequest\x1a(.tieline.api.directory.v1.GetTagResponse\"\n\x8a\xb5\x18\x06\x12\x02\x02\x04 \x07\x12m\n\x08ListTags\x12).tieline.api.directory.v1.ListTagsRequest\x1a*.tieline.api.directory.v1.ListTagsResponse\"\n\x8a\xb5\x18\x06\x12\x02\x02\x04 \x07\x12p\n\tUpdateTag\x12*.tieline.api.directory.v1.UpdateTagRequest\x1a+.tieline.api.directory.v1.UpdateTagResponse\"\n\x8a\xb5\x18\x06\x12\x02\x02\x04 \x08\x12p\n\tDeleteTag\x12*.tieline.api.directory.v1.DeleteTagRequest\x1a+.tieline.api.directory.v1.DeleteTagResponse\"\n\x8a\xb5\x18\x06\x12\x02\x02\x04 \x08\x12|\n\rAddTagMembers\x12..tieline.api.directory.v1.AddTagMembersRequest\x1a/.tieline.api.directory.v1.AddTagMembersResponse\"\n\x8a\xb5\x18\x06\x12\x02\x02\x04 \x08\x12\x85\x01\n\x10RemoveTagMembers\x12\x31.tieline.api.directory.v1.RemoveTagMembersRequest\x1a\x32.tieline.api.directory.v1.RemoveTagMembersResponse\"\n\x8a\xb5\x18\x06\x12\x02\x02\x04 \x08\x12\x7f\n\x0eListTagMembers\x12/.tieline.api.directory.v1.ListTagMembersRequest\x1a\x30.tieline.api.directory.v1.ListTagMembersResponse\"\n\x8a\xb5\x18\x06\x12\x02\x02\x04 \x07\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*tieline/api/directory/v1/tag_service.proto\x12\x18tieline.api.directory.v1\x1a google/protobuf/field_mask.proto\x1a\"tieline/api/common/v1/access.proto\x1a$tieline/api/common/v1/priority.proto\x1a(tieline/api/directory/v1/directory.proto\"c\n\x10\x43reateTagRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12*\n\x03tag\x18\x03 \x01(\x0b\x32\x1d.tieline.api.directory.v1.Tag\"?\n\x11\x43reateTagResponse\x12*\n\x03tag\x18\x01 \x01(\x0b\x32\x1d.tieline.api.directory.v1.Tag\"0\n\rGetTagRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x0e\n\x06tag_id\x18\x02 \x01(\x03\"<\n\x0eGetTagResponse\x12*\n\x03tag\x18\x01 \x01(\x0b\x32\x1d.tieline.api.directory.v1.Tag\"I\n\x0fListTagsRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"X\n\x10ListTagsResponse\x12+\n\x04tags\x18\x01 \x03(\x0b\x32\x1d.tieline.api.directory.v1.Tag\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x94\x01\n\x10UpdateTagRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12*\n\x03tag\x18\x03 \x01(\x0b\x32\x1d.tieline.api.directory.v1.Tag\x12/\n\x0bupdate_mask\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\"?\n\x11UpdateTagResponse\x12*\n\x03tag\x18\x01 \x01(\x0b\x32\x1d.tieline.api.directory.v1.Tag\"U\n\x10\x44\x65leteTagRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x0e\n\x06tag_id\x18\x03 \x01(\x03\x12\x0c\n\x04\x65tag\x18\x04 \x01(\t\"\x13\n\x11\x44\x65leteTagResponse\"u\n\x14\x41\x64\x64TagMembersRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x0e\n\x06tag_id\x18\x03 \x01(\x03\x12\x10\n\x08user_ids\x18\x04 \x03(\t\x12\x16\n\x0e\x64\x65partment_ids\x18\x05 \x03(\x03\"Q\n\x15\x41\x64\x64TagMembersResponse\x12\x18\n\x10invalid_user_ids\x18\x01 \x03(\t\x12\x1e\n\x16invalid_department_ids\x18\x02 \x03(\x03\"x\n\x17RemoveTagMembersRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x0e\n\x06tag_id\x18\x03 \x01(\x03\x12\x10\n\x08user_ids\x18\x04 \x03(\t\x12\x16\n\x0e\x64\x65partment_ids\x18\x05 \x03(\x03\"T\n\x18RemoveTagMembersResponse\x12\x18\n\x10invalid_user_ids\x18\x01 \x03(\t\x12\x1e\n\x16invalid_department_ids\x18\x02 \x03(\x03\"_\n\x15ListTagMembersRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x0e\n\x06tag_id\x18\x02 \x01(\x03\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\"[\n\x16ListTagMembersResponse\x12\x16\n\x0e\x64\x65partment_ids\x18\x01 \x03(\x03\x12\x10\n\x08user_ids\x18\x02 \x03(\t\x12\x17\n\x0fnext_page_token\x18\x03 \x01(\t2\xe3\x07\n\nTagService\x12t\n\tCreateTag\x12*.tieline.api.directory.v1.CreateTagRequest\x1a+.tieline.api.directory.v1.CreateTagResponse\"\x0e\x8a\xb5\x18\x06\x12\x02\x02\x04 \x08\x90\xb5\x18\x03\x12k\n\x06GetTag\x12\'.tieline.api.directory.v1.GetTagRequest\x1a(.tieline.api.directory.v1.GetTagResponse\"\x0e\x8a\xb5\x18\x06\x12\x02\x02\x04 \x07\x90\xb5\x18\x03\x12q\n\x08ListTags\x12).tieline.api.directory.v1.ListTagsRequest\x1a*.tieline.api.directory.v1.ListTagsResponse\"\x0e\x8a\xb5\x18\x06\x12\x02\x02\x04 \x07\x90\xb5\x18\x03\x12t\n\tUpdateTag\x12*.tieline.api.directory.v1.UpdateTagRequest\x1a+.tieline.api.directory.v1.UpdateTagResponse\"\x0e\x8a\xb5\x18\x06\x12\x02\x02\x04 \x08\x90\xb5\x18\x03\x12t\n\tDeleteTag\x12*.tieline.api.directory.v1.DeleteTagRequest\x1a+.tieline.api.directory.v1.DeleteTagResponse\"\x0e\x8a\xb5\x18\x06\x12\x02\x02\x04 \x08\x90\xb5\x18\x03\x12\x80\x01\n\rAddTagMembers\x12..tieline.api.directory.v1.AddTagMembersRequest\x1a/.tieline.api.directory.v1.AddTagMembersResponse\"\x0e\x8a\xb5\x18\x06\x12\x02\x02\x04 \x08\x90\xb5\x18\x03\x12\x89\x01\n\x10RemoveTagMembers\x12\x31.tieline.api.directory.v1.RemoveTagMembersRequest\x1a\x32.tieline.api.directory.v1.RemoveTagMembersResponse\"\x0e\x8a\xb5\x18\x06\x12\x02\x02\x04 \x08\x90\xb5\x18\x03\x12\x83\x01\n\x0eListTagMembers\x12/.tieline.api.directory.v1.ListTagMembersRequest\x1a\x30.tieline.api.directory.v1.ListTagMembersResponse\"\x0e\x8a\xb5\x18\x06\x12\x02\x02\x04 \x07\x90\xb5\x18\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,53 +36,53 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'tieline.api.directory.v1.ta
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_TAGSERVICE'].methods_by_name['CreateTag']._loaded_options = None
-  _globals['_TAGSERVICE'].methods_by_name['CreateTag']._serialized_options = b'\212\265\030\006\022\002\002\004 \010'
+  _globals['_TAGSERVICE'].methods_by_name['CreateTag']._serialized_options = b'\212\265\030\006\022\002\002\004 \010\220\265\030\003'
   _globals['_TAGSERVICE'].methods_by_name['GetTag']._loaded_options = None
-  _globals['_TAGSERVICE'].methods_by_name['GetTag']._serialized_options = b'\212\265\030\006\022\002\002\004 \007'
+  _globals['_TAGSERVICE'].methods_by_name['GetTag']._serialized_options = b'\212\265\030\006\022\002\002\004 \007\220\265\030\003'
   _globals['_TAGSERVICE'].methods_by_name['ListTags']._loaded_options = None
-  _globals['_TAGSERVICE'].methods_by_name['ListTags']._serialized_options = b'\212\265\030\006\022\002\002\004 \007'
+  _globals['_TAGSERVICE'].methods_by_name['ListTags']._serialized_options = b'\212\265\030\006\022\002\002\004 \007\220\265\030\003'
   _globals['_TAGSERVICE'].methods_by_name['UpdateTag']._loaded_options = None
-  _globals['_TAGSERVICE'].methods_by_name['UpdateTag']._serialized_options = b'\212\265\030\006\022\002\002\004 \010'
+  _globals['_TAGSERVICE'].methods_by_name['UpdateTag']._serialized_options = b'\212\265\030\006\022\002\002\004 \010\220\265\030\003'
   _globals['_TAGSERVICE'].methods_by_name['DeleteTag']._loaded_options = None
-  _globals['_TAGSERVICE'].methods_by_name['DeleteTag']._serialized_options = b'\212\265\030\006\022\002\002\004 \010'
+  _globals['_TAGSERVICE'].methods_by_name['DeleteTag']._serialized_options = b'\212\265\030\006\022\002\002\004 \010\220\265\030\003'
   _globals['_TAGSERVICE'].methods_by_name['AddTagMembers']._loaded_options = None
-  _globals['_TAGSERVICE'].methods_by_name['AddTagMembers']._serialized_options = b'\212\265\030\006\022\002\002\004 \010'
+  _globals['_TAGSERVICE'].methods_by_name['AddTagMembers']._serialized_options = b'\212\265\030\006\022\002\002\004 \010\220\265\030\003'
   _globals['_TAGSERVICE'].methods_by_name['RemoveTagMembers']._loaded_options = None
-  _globals['_TAGSERVICE'].methods_by_name['RemoveTagMembers']._serialized_options = b'\212\265\030\006\022\002\002\004 \010'
+  _globals['_TAGSERVICE'].methods_by_name['RemoveTagMembers']._serialized_options = b'\212\265\030\006\022\002\002\004 \010\220\265\030\003'
   _globals['_TAGSERVICE'].methods_by_name['ListTagMembers']._loaded_options = None
-  _globals['_TAGSERVICE'].methods_by_name['ListTagMembers']._serialized_options = b'\212\265\030\006\022\002\002\004 \007'
-  _globals['_CREATETAGREQUEST']._serialized_start=184
-  _globals['_CREATETAGREQUEST']._serialized_end=283
-  _globals['_CREATETAGRESPONSE']._serialized_start=285
-  _globals['_CREATETAGRESPONSE']._serialized_end=348
-  _globals['_GETTAGREQUEST']._serialized_start=350
-  _globals['_GETTAGREQUEST']._serialized_end=398
-  _globals['_GETTAGRESPONSE']._serialized_start=400
-  _globals['_GETTAGRESPONSE']._serialized_end=460
-  _globals['_LISTTAGSREQUEST']._serialized_start=462
-  _globals['_LISTTAGSREQUEST']._serialized_end=535
-  _globals['_LISTTAGSRESPONSE']._serialized_start=537
-  _globals['_LISTTAGSRESPONSE']._serialized_end=625
-  _globals['_UPDATETAGREQUEST']._serialized_start=628
-  _globals['_UPDATETAGREQUEST']._serialized_end=776
-  _globals['_UPDATETAGRESPONSE']._serialized_start=778
-  _globals['_UPDATETAGRESPONSE']._serialized_end=841
-  _globals['_DELETETAGREQUEST']._serialized_start=843
-  _globals['_DELETETAGREQUEST']._serialized_end=928
-  _globals['_DELETETAGRESPONSE']._serialized_start=930
-  _globals['_DELETETAGRESPONSE']._serialized_end=949
-  _globals['_ADDTAGMEMBERSREQUEST']._serialized_start=951
-  _globals['_ADDTAGMEMBERSREQUEST']._serialized_end=1068
-  _globals['_ADDTAGMEMBERSRESPONSE']._serialized_start=1070
-  _globals['_ADDTAGMEMBERSRESPONSE']._serialized_end=1151
-  _globals['_REMOVETAGMEMBERSREQUEST']._serialized_start=1153
-  _globals['_REMOVETAGMEMBERSREQUEST']._serialized_end=1273
-  _globals['_REMOVETAGMEMBERSRESPONSE']._serialized_start=1275
-  _globals['_REMOVETAGMEMBERSRESPONSE']._serialized_end=1359
-  _globals['_LISTTAGMEMBERSREQUEST']._serialized_start=1361
-  _globals['_LISTTAGMEMBERSREQUEST']._serialized_end=1456
-  _globals['_LISTTAGMEMBERSRESPONSE']._serialized_start=1458
-  _globals['_LISTTAGMEMBERSRESPONSE']._serialized_end=1549
-  _globals['_TAGSERVICE']._serialized_start=1552
-  _globals['_TAGSERVICE']._serialized_end=2513
+  _globals['_TAGSERVICE'].methods_by_name['ListTagMembers']._serialized_options = b'\212\265\030\006\022\002\002\004 \007\220\265\030\003'
+  _globals['_CREATETAGREQUEST']._serialized_start=222
+  _globals['_CREATETAGREQUEST']._serialized_end=321
+  _globals['_CREATETAGRESPONSE']._serialized_start=323
+  _globals['_CREATETAGRESPONSE']._serialized_end=386
+  _globals['_GETTAGREQUEST']._serialized_start=388
+  _globals['_GETTAGREQUEST']._serialized_end=436
+  _globals['_GETTAGRESPONSE']._serialized_start=438
+  _globals['_GETTAGRESPONSE']._serialized_end=498
+  _globals['_LISTTAGSREQUEST']._serialized_start=500
+  _globals['_LISTTAGSREQUEST']._serialized_end=573
+  _globals['_LISTTAGSRESPONSE']._serialized_start=575
+  _globals['_LISTTAGSRESPONSE']._serialized_end=663
+  _globals['_UPDATETAGREQUEST']._serialized_start=666
+  _globals['_UPDATETAGREQUEST']._serialized_end=814
+  _globals['_UPDATETAGRESPONSE']._serialized_start=816
+  _globals['_UPDATETAGRESPONSE']._serialized_end=879
+  _globals['_DELETETAGREQUEST']._serialized_start=881
+  _globals['_DELETETAGREQUEST']._serialized_end=966
+  _globals['_DELETETAGRESPONSE']._serialized_start=968
+  _globals['_DELETETAGRESPONSE']._serialized_end=987
+  _globals['_ADDTAGMEMBERSREQUEST']._serialized_start=989
+  _globals['_ADDTAGMEMBERSREQUEST']._serialized_end=1106
+  _globals['_ADDTAGMEMBERSRESPONSE']._serialized_start=1108
+  _globals['_ADDTAGMEMBERSRESPONSE']._serialized_end=1189
+  _globals['_REMOVETAGMEMBERSREQUEST']._serialized_start=1191
+  _globals['_REMOVETAGMEMBERSREQUEST']._serialized_end=1311
+  _globals['_REMOVETAGMEMBERSRESPONSE']._serialized_start=1313
+  _globals['_REMOVETAGMEMBERSRESPONSE']._serialized_end=1397
+  _globals['_LISTTAGMEMBERSREQUEST']._serialized_start=1399
+  _globals['_LISTTAGMEMBERSREQUEST']._serialized_end=1494
+  _globals['_LISTTAGMEMBERSRESPONSE']._serialized_start=1496
+  _globals['_LISTTAGMEMBERSRESPONSE']._serialized_end=1587
+  _globals['_TAGSERVICE']._serialized_start=1590
+  _globals['_TAGSERVICE']._serialized_end=2585
 # @@protoc_insertion_point(module_scope)

@@ -24,10 +24,11 @@ _sym_db = _symbol_database.Default()
 
 from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mask__pb2
 from tieline.api.common.v1 import access_pb2 as tieline_dot_api_dot_common_dot_v1_dot_access__pb2
+from tieline.api.common.v1 import priority_pb2 as tieline_dot_api_dot_common_dot_v1_dot_priority__pb2
 from tieline.api.directory.v1 import visibility_pb2 as tieline_dot_api_dot_directory_dot_v1_dot_visibility__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n1tieline/api/directory/v1/visibility_service.proto\x12\x18tieline.api.directory.v1\x1a google/protobuf/field_mask.proto\x1a\"tieline/api/common/v1/access.proto\x1a)tieline/api/directory/v1/visibility.proto\"z\n\x1b\x43reateVisibilityRuleRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0f\n\x07\x63orp_id\x18\x02 \x01(\t\x12\x36\n\x04rule\x18\x03 \x01(\x0b\x32(.tieline.api.directory.v1.VisibilityRule\"V\n\x1c\x43reateVisibilityRuleResponse\x12\x36\n\x04rule\x18\x01 \x01(\x0b\x32(.tieline.api.directory.v1.VisibilityRule\"<\n\x18GetVisibilityRuleRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x0f\n\x07rule_id\x18\x02 \x01(\t\"S\n\x19GetVisibilityRuleResponse\x12\x36\n\x04rule\x18\x01 \x01(\x0b\x32(.tieline.api.directory.v1.VisibilityRule\"T\n\x1aListVisibilityRulesRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"o\n\x1bListVisibilityRulesResponse\x12\x37\n\x05rules\x18\x01 \x03(\x0b\x32(.tieline.api.directory.v1.VisibilityRule\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xab\x01\n\x1bUpdateVisibilityRuleRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0f\n\x07\x63orp_id\x18\x02 \x01(\t\x12\x36\n\x04rule\x18\x03 \x01(\x0b\x32(.tieline.api.directory.v1.VisibilityRule\x12/\n\x0bupdate_mask\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\"V\n\x1cUpdateVisibilityRuleResponse\x12\x36\n\x04rule\x18\x01 \x01(\x0b\x32(.tieline.api.directory.v1.VisibilityRule\"a\n\x1b\x44\x65leteVisibilityRuleRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0f\n\x07\x63orp_id\x18\x02 \x01(\t\x12\x0f\n\x07rule_id\x18\x03 \x01(\t\x12\x0c\n\x04\x65tag\x18\x04 \x01(\t\"\x1e\n\x1c\x44\x65leteVisibilityRuleResponse\"R\n\x16\x43heckVisibilityRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x16\n\x0eviewer_user_id\x18\x02 \x01(\t\x12\x0f\n\x07user_id\x18\x03 \x01(\t\"j\n\x17\x43heckVisibilityResponse\x12\x0f\n\x07visible\x18\x01 \x01(\x08\x12>\n\rhidden_fields\x18\x02 \x03(\x0e\x32\'.tieline.api.directory.v1.HideableField2\xea\x06\n\x11VisibilityService\x12\x90\x01\n\x14\x43reateVisibilityRule\x12\x35.tieline.api.directory.v1.CreateVisibilityRuleRequest\x1a\x36.tieline.api.directory.v1.CreateVisibilityRuleResponse\"\t\x8a\xb5\x18\x05\x12\x01\x02 \t\x12\x87\x01\n\x11GetVisibilityRule\x12\x32.tieline.api.directory.v1.GetVisibilityRuleRequest\x1a\x33.tieline.api.directory.v1.GetVisibilityRuleResponse\"\t\x8a\xb5\x18\x05\x12\x01\x02 \t\x12\x8d\x01\n\x13ListVisibilityRules\x12\x34.tieline.api.directory.v1.ListVisibilityRulesRequest\x1a\x35.tieline.api.directory.v1.ListVisibilityRulesResponse\"\t\x8a\xb5\x18\x05\x12\x01\x02 \t\x12\x90\x01\n\x14UpdateVisibilityRule\x12\x35.tieline.api.directory.v1.UpdateVisibilityRuleRequest\x1a\x36.tieline.api.directory.v1.UpdateVisibilityRuleResponse\"\t\x8a\xb5\x18\x05\x12\x01\x02 \t\x12\x90\x01\n\x14\x44\x65leteVisibilityRule\x12\x35.tieline.api.directory.v1.DeleteVisibilityRuleRequest\x1a\x36.tieline.api.directory.v1.DeleteVisibilityRuleResponse\"\t\x8a\xb5\x18\x05\x12\x01\x02 \t\x12\x81\x01\n\x0f\x43heckVisibility\x12\x30.tieline.api.directory.v1.CheckVisibilityRequest\x1a\x31.tieline.api.directory.v1.CheckVisibilityResponse\"\t\x8a\xb5\x18\x05\x12\x01\x02 \tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n1tieline/api/directory/v1/visibility_service.proto\x12\x18tieline.api.directory.v1\x1a google/protobuf/field_mask.proto\x1a\"tieline/api/common/v1/access.proto\x1a$tieline/api/common/v1/priority.proto\x1a)tieline/api/directory/v1/visibility.proto\"z\n\x1b\x43reateVisibilityRuleRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0f\n\x07\x63orp_id\x18\x02 \x01(\t\x12\x36\n\x04rule\x18\x03 \x01(\x0b\x32(.tieline.api.directory.v1.VisibilityRule\"V\n\x1c\x43reateVisibilityRuleResponse\x12\x36\n\x04rule\x18\x01 \x01(\x0b\x32(.tieline.api.directory.v1.VisibilityRule\"<\n\x18GetVisibilityRuleRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x0f\n\x07rule_id\x18\x02 \x01(\t\"S\n\x19GetVisibilityRuleResponse\x12\x36\n\x04rule\x18\x01 \x01(\x0b\x32(.tieline.api.directory.v1.VisibilityRule\"T\n\x1aListVisibilityRulesRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"o\n\x1bListVisibilityRulesResponse\x12\x37\n\x05rules\x18\x01 \x03(\x0b\x32(.tieline.api.directory.v1.VisibilityRule\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xab\x01\n\x1bUpdateVisibilityRuleRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0f\n\x07\x63orp_id\x18\x02 \x01(\t\x12\x36\n\x04rule\x18\x03 \x01(\x0b\x32(.tieline.api.directory.v1.VisibilityRule\x12/\n\x0bupdate_mask\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\"V\n\x1cUpdateVisibilityRuleResponse\x12\x36\n\x04rule\x18\x01 \x01(\x0b\x32(.tieline.api.directory.v1.VisibilityRule\"a\n\x1b\x44\x65leteVisibilityRuleRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0f\n\x07\x63orp_id\x18\x02 \x01(\t\x12\x0f\n\x07rule_id\x18\x03 \x01(\t\x12\x0c\n\x04\x65tag\x18\x04 \x01(\t\"\x1e\n\x1c\x44\x65leteVisibilityRuleResponse\"R\n\x16\x43heckVisibilityRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x16\n\x0eviewer_user_id\x18\x02 \x01(\t\x12\x0f\n\x07user_id\x18\x03 \x01(\t\"j\n\x17\x43heckVisibilityResponse\x12\x0f\n\x07visible\x18\x01 \x01(\x08\x12>\n\rhidden_fields\x18\x02 \x03(\x0e\x32\'.tieline.api.directory.v1.HideableField2\x82\x07\n\x11VisibilityService\x12\x94\x01\n\x14\x43reateVisibilityRule\x12\x35.tieline.api.directory.v1.CreateVisibilityRuleRequest\x1a\x36.tieline.api.directory.v1.CreateVisibilityRuleResponse\"\r\x8a\xb5\x18\x05\x12\x01\x02 \t\x90\xb5\x18\x03\x12\x8b\x01\n\x11GetVisibilityRule\x12\x32.tieline.api.directory.v1.GetVisibilityRuleRequest\x1a\x33.tieline.api.directory.v1.GetVisibilityRuleResponse\"\r\x8a\xb5\x18\x05\x12\x01\x02 \t\x90\xb5\x18\x03\x12\x91\x01\n\x13ListVisibilityRules\x12\x34.tieline.api.directory.v1.ListVisibilityRulesRequest\x1a\x35.tieline.api.directory.v1.ListVisibilityRulesResponse\"\r\x8a\xb5\x18\x05\x12\x01\x02 \t\x90\xb5\x18\x03\x12\x94\x01\n\x14UpdateVisibilityRule\x12\x35.tieline.api.directory.v1.UpdateVisibilityRuleRequest\x1a\x36.tieline.api.directory.v1.UpdateVisibilityRuleResponse\"\r\x8a\xb5\x18\x05\x12\x01\x02 \t\x90\xb5\x18\x03\x12\x94\x01\n\x14\x44\x65leteVisibilityRule\x12\x35.tieline.api.directory.v1.DeleteVisibilityRuleRequest\x1a\x36.tieline.api.directory.v1.DeleteVisibilityRuleResponse\"\r\x8a\xb5\x18\x05\x12\x01\x02 \t\x90\xb5\x18\x03\x12\x85\x01\n\x0f\x43heckVisibility\x12\x30.tieline.api.directory.v1.CheckVisibilityRequest\x1a\x31.tieline.api.directory.v1.CheckVisibilityResponse\"\r\x8a\xb5\x18\x05\x12\x01\x02 \t\x90\xb5\x18\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,41 +36,41 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'tieline.api.directory.v1.vi
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_VISIBILITYSERVICE'].methods_by_name['CreateVisibilityRule']._loaded_options = None
-  _globals['_VISIBILITYSERVICE'].methods_by_name['CreateVisibilityRule']._serialized_options = b'\212\265\030\005\022\001\002 \t'
+  _globals['_VISIBILITYSERVICE'].methods_by_name['CreateVisibilityRule']._serialized_options = b'\212\265\030\005\022\001\002 \t\220\265\030\003'
   _globals['_VISIBILITYSERVICE'].methods_by_name['GetVisibilityRule']._loaded_options = None
-  _globals['_VISIBILITYSERVICE'].methods_by_name['GetVisibilityRule']._serialized_options = b'\212\265\030\005\022\001\002 \t'
+  _globals['_VISIBILITYSERVICE'].methods_by_name['GetVisibilityRule']._serialized_options = b'\212\265\030\005\022\001\002 \t\220\265\030\003'
   _globals['_VISIBILITYSERVICE'].methods_by_name['ListVisibilityRules']._loaded_options = None
-  _globals['_VISIBILITYSERVICE'].methods_by_name['ListVisibilityRules']._serialized_options = b'\212\265\030\005\022\001\002 \t'
+  _globals['_VISIBILITYSERVICE'].methods_by_name['ListVisibilityRules']._serialized_options = b'\212\265\030\005\022\001\002 \t\220\265\030\003'
   _globals['_VISIBILITYSERVICE'].methods_by_name['UpdateVisibilityRule']._loaded_options = None
-  _globals['_VISIBILITYSERVICE'].methods_by_name['UpdateVisibilityRule']._serialized_options = b'\212\265\030\005\022\001\002 \t'
+  _globals['_VISIBILITYSERVICE'].methods_by_name['UpdateVisibilityRule']._serialized_options = b'\212\265\030\005\022\001\002 \t\220\265\030\003'
   _globals['_VISIBILITYSERVICE'].methods_by_name['DeleteVisibilityRule']._loaded_options = None
-  _globals['_VISIBILITYSERVICE'].methods_by_name['DeleteVisibilityRule']._serialized_options = b'\212\265\030\005\022\001\002 \t'
+  _globals['_VISIBILITYSERVICE'].methods_by_name['DeleteVisibilityRule']._serialized_options = b'\212\265\030\005\022\001\002 \t\220\265\030\003'
   _globals['_VISIBILITYSERVICE'].methods_by_name['CheckVisibility']._loaded_options = None
-  _globals['_VISIBILITYSERVICE'].methods_by_name['CheckVisibility']._serialized_options = b'\212\265\030\005\022\001\002 \t'
-  _globals['_CREATEVISIBILITYRULEREQUEST']._serialized_start=192
-  _globals['_CREATEVISIBILITYRULEREQUEST']._serialized_end=314
-  _globals['_CREATEVISIBILITYRULERESPONSE']._serialized_start=316
-  _globals['_CREATEVISIBILITYRULERESPONSE']._serialized_end=402
-  _globals['_GETVISIBILITYRULEREQUEST']._serialized_start=404
-  _globals['_GETVISIBILITYRULEREQUEST']._serialized_end=464
-  _globals['_GETVISIBILITYRULERESPONSE']._serialized_start=466
-  _globals['_GETVISIBILITYRULERESPONSE']._serialized_end=549
-  _globals['_LISTVISIBILITYRULESREQUEST']._serialized_start=551
-  _globals['_LISTVISIBILITYRULESREQUEST']._serialized_end=635
-  _globals['_LISTVISIBILITYRULESRESPONSE']._serialized_start=637
-  _globals['_LISTVISIBILITYRULESRESPONSE']._serialized_end=748
-  _globals['_UPDATEVISIBILITYRULEREQUEST']._serialized_start=751
-  _globals['_UPDATEVISIBILITYRULEREQUEST']._serialized_end=922
-  _globals['_UPDATEVISIBILITYRULERESPONSE']._serialized_start=924
-  _globals['_UPDATEVISIBILITYRULERESPONSE']._serialized_end=1010
-  _globals['_DELETEVISIBILITYRULEREQUEST']._serialized_start=1012
-  _globals['_DELETEVISIBILITYRULEREQUEST']._serialized_end=1109
-  _globals['_DELETEVISIBILITYRULERESPONSE']._serialized_start=1111
-  _globals['_DELETEVISIBILITYRULERESPONSE']._serialized_end=1141
-  _globals['_CHECKVISIBILITYREQUEST']._serialized_start=1143
-  _globals['_CHECKVISIBILITYREQUEST']._serialized_end=1225
-  _globals['_CHECKVISIBILITYRESPONSE']._serialized_start=1227
-  _globals['_CHECKVISIBILITYRESPONSE']._serialized_end=1333
-  _globals['_VISIBILITYSERVICE']._serialized_start=1336
-  _globals['_VISIBILITYSERVICE']._serialized_end=2210
+  _globals['_VISIBILITYSERVICE'].methods_by_name['CheckVisibility']._serialized_options = b'\212\265\030\005\022\001\002 \t\220\265\030\003'
+  _globals['_CREATEVISIBILITYRULEREQUEST']._serialized_start=230
+  _globals['_CREATEVISIBILITYRULEREQUEST']._serialized_end=352
+  _globals['_CREATEVISIBILITYRULERESPONSE']._serialized_start=354
+  _globals['_CREATEVISIBILITYRULERESPONSE']._serialized_end=440
+  _globals['_GETVISIBILITYRULEREQUEST']._serialized_start=442
+  _globals['_GETVISIBILITYRULEREQUEST']._serialized_end=502
+  _globals['_GETVISIBILITYRULERESPONSE']._serialized_start=504
+  _globals['_GETVISIBILITYRULERESPONSE']._serialized_end=587
+  _globals['_LISTVISIBILITYRULESREQUEST']._serialized_start=589
+  _globals['_LISTVISIBILITYRULESREQUEST']._serialized_end=673
+  _globals['_LISTVISIBILITYRULESRESPONSE']._serialized_start=675
+  _globals['_LISTVISIBILITYRULESRESPONSE']._serialized_end=786
+  _globals['_UPDATEVISIBILITYRULEREQUEST']._serialized_start=789
+  _globals['_UPDATEVISIBILITYRULEREQUEST']._serialized_end=960
+  _globals['_UPDATEVISIBILITYRULERESPONSE']._serialized_start=962
+  _globals['_UPDATEVISIBILITYRULERESPONSE']._serialized_end=1048
+  _globals['_DELETEVISIBILITYRULEREQUEST']._serialized_start=1050
+  _globals['_DELETEVISIBILITYRULEREQUEST']._serialized_end=1147
+  _globals['_DELETEVISIBILITYRULERESPONSE']._serialized_start=1149
+  _globals['_DELETEVISIBILITYRULERESPONSE']._serialized_end=1179
+  _globals['_CHECKVISIBILITYREQUEST']._serialized_start=1181
+  _globals['_CHECKVISIBILITYREQUEST']._serialized_end=1263
+  _globals['_CHECKVISIBILITYRESPONSE']._serialized_start=1265
+  _globals['_CHECKVISIBILITYRESPONSE']._serialized_end=1371
+  _globals['_VISIBILITYSERVICE']._serialized_start=1374
+  _globals['_VISIBILITYSERVICE']._serialized_end=2272
 # @@protoc_insertion_point(module_scope)

@@ -26,10 +26,11 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mask__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from tieline.api.common.v1 import access_pb2 as tieline_dot_api_dot_common_dot_v1_dot_access__pb2
+from tieline.api.common.v1 import priority_pb2 as tieline_dot_api_dot_common_dot_v1_dot_priority__pb2
 from tieline.api.identity.v1 import app_pb2 as tieline_dot_api_dot_identity_dot_v1_dot_app__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)tieline/api/identity/v1/app_service.proto\x12\x17tieline.api.identity.v1\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\"tieline/api/common/v1/access.proto\x1a!tieline/api/identity/v1/app.proto\"b\n\x10\x43reateAppRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0f\n\x07\x63orp_id\x18\x02 \x01(\t\x12)\n\x03\x61pp\x18\x03 \x01(\x0b\x32\x1c.tieline.api.identity.v1.App\"N\n\x11\x43reateAppResponse\x12)\n\x03\x61pp\x18\x01 \x01(\x0b\x32\x1c.tieline.api.identity.v1.App\x12\x0e\n\x06secret\x18\x02 \x01(\t\"2\n\rGetAppRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x10\n\x08\x61gent_id\x18\x02 \x01(\x05\";\n\x0eGetAppResponse\x12)\n\x03\x61pp\x18\x01 \x01(\x0b\x32\x1c.tieline.api.identity.v1.App\"I\n\x0fListAppsRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"W\n\x10ListAppsResponse\x12*\n\x04\x61pps\x18\x01 \x03(\x0b\x32\x1c.tieline.api.identity.v1.App\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x93\x01\n\x10UpdateAppRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0f\n\x07\x63orp_id\x18\x02 \x01(\t\x12)\n\x03\x61pp\x18\x03 \x01(\x0b\x32\x1c.tieline.api.identity.v1.App\x12/\n\x0bupdate_mask\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\">\n\x11UpdateAppResponse\x12)\n\x03\x61pp\x18\x01 \x01(\x0b\x32\x1c.tieline.api.identity.v1.App\"I\n\x10\x44\x65leteAppRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0f\n\x07\x63orp_id\x18\x02 \x01(\t\x12\x10\n\x08\x61gent_id\x18\x03 \x01(\x05\"\x13\n\x11\x44\x65leteAppResponse\"{\n\x16RotateAppSecretRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0f\n\x07\x63orp_id\x18\x02 \x01(\t\x12\x10\n\x08\x61gent_id\x18\x03 \x01(\x05\x12*\n\x07overlap\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\"T\n\x17RotateAppSecretResponse\x12)\n\x03\x61pp\x18\x01 \x01(\x0b\x32\x1c.tieline.api.identity.v1.App\x12\x0e\n\x06secret\x18\x02 \x01(\t\"N\n\x16RevokeAppSecretRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x10\n\x08\x61gent_id\x18\x02 \x01(\x05\x12\x11\n\tsecret_id\x18\x03 \x01(\t\"D\n\x17RevokeAppSecretResponse\x12)\n\x03\x61pp\x18\x01 \x01(\x0b\x32\x1c.tieline.api.identity.v1.App\"J\n\x15\x43reateAppTokenRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x0e\n\x06secret\x18\x02 \x01(\t\x12\x10\n\x08\x61gent_id\x18\x03 \x01(\x05\"q\n\x16\x43reateAppTokenResponse\x12\x14\n\x0c\x61\x63\x63\x65ss_token\x18\x01 \x01(\t\x12/\n\x0b\x65xpire_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08\x61gent_id\x18\x03 \x01(\x05\x32\xa7\x07\n\nAppService\x12m\n\tCreateApp\x12).tieline.api.identity.v1.CreateAppRequest\x1a*.tieline.api.identity.v1.CreateAppResponse\"\t\x8a\xb5\x18\x05\x12\x01\x02 \x04\x12\x63\n\x06GetApp\x12&.tieline.api.identity.v1.GetAppRequest\x1a\'.tieline.api.identity.v1.GetAppResponse\"\x08\x8a\xb5\x18\x04\x12\x02\x02\x04\x12j\n\x08ListApps\x12(.tieline.api.identity.v1.ListAppsRequest\x1a).tieline.api.identity.v1.ListAppsResponse\"\t\x8a\xb5\x18\x05\x12\x01\x02 \x04\x12m\n\tUpdateApp\x12).tieline.api.identity.v1.UpdateAppRequest\x1a*.tieline.api.identity.v1.UpdateAppResponse\"\t\x8a\xb5\x18\x05\x12\x01\x02 \x04\x12m\n\tDeleteApp\x12).tieline.api.identity.v1.DeleteAppRequest\x1a*.tieline.api.identity.v1.DeleteAppResponse\"\t\x8a\xb5\x18\x05\x12\x01\x02 \x04\x12\x7f\n\x0fRotateAppSecret\x12/.tieline.api.identity.v1.RotateAppSecretRequest\x1a\x30.tieline.api.identity.v1.RotateAppSecretResponse\"\t\x8a\xb5\x18\x05\x12\x01\x02 \x04\x12\x7f\n\x0fRevokeAppSecret\x12/.tieline.api.identity.v1.RevokeAppSecretRequest\x1a\x30.tieline.api.identity.v1.RevokeAppSecretResponse\"\t\x8a\xb5\x18\x05\x12\x01\x02 \x04\x12y\n\x0e\x43reateAppToken\x12..tieline.api.identity.v1.CreateAppTokenRequest\x1a/.tieline.api.identity.v1.CreateAppTokenResponse\"\x06\x8a\xb5\x18\x02\x08\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)tieline/api/identity/v1/app_service.proto\x12\x17tieline.api.identity.v1\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\"tieline/api/common/v1/access.proto\x1a$tieline/api/common/v1/priority.proto\x1a!tieline/api/identity/v1/app.proto\"b\n\x10\x43reateAppRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0f\n\x07\x63orp_id\x18\x02 \x01(\t\x12)\n\x03\x61pp\x18\x03 \x01(\x0b\x32\x1c.tieline.api.identity.v1.App\"N\n\x11\x43reateAppResponse\x12)\n\x03\x61pp\x18\x01 \x01(\x0b\x32\x1c.tieline.api.identity.v1.App\x12\x0e\n\x06secret\x18\x02 \x01(\t\"2\n\rGetAppRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x10\n\x08\x61gent_id\x18\x02 \x01(\x05\";\n\x0eGetAppResponse\x12)\n\x03\x61pp\x18\x01 \x01(\x0b\x32\x1c.tieline.api.identity.v1.App\"I\n\x0fListAppsRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"W\n\x10ListAppsResponse\x12*\n\x04\x61pps\x18\x01 \x03(\x0b\x32\x1c.tieline.api.identity.v1.App\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x93\x01\n\x10UpdateAppRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0f\n\x07\x63orp_id\x18\x02 \x01(\t\x12)\n\x03\x61pp\x18\x03 \x01(\x0b\x32\x1c.tieline.api.identity.v1.App\x12/\n\x0bupdate_mask\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\">\n\x11UpdateAppResponse\x12)\n\x03\x61pp\x18\x01 \x01(\x0b\x32\x1c.tieline.api.identity.v1.App\"I\n\x10\x44\x65leteAppRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0f\n\x07\x63orp_id\x18\x02 \x01(\t\x12\x10\n\x08\x61gent_id\x18\x03 \x01(\x05\"\x13\n\x11\x44\x65leteAppResponse\"{\n\x16RotateAppSecretRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0f\n\x07\x63orp_id\x18\x02 \x01(\t\x12\x10\n\x08\x61gent_id\x18\x03 \x01(\x05\x12*\n\x07overlap\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\"T\n\x17RotateAppSecretResponse\x12)\n\x03\x61pp\x18\x01 \x01(\x0b\x32\x1c.tieline.api.identity.v1.App\x12\x0e\n\x06secret\x18\x02 \x01(\t\"N\n\x16RevokeAppSecretRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x10\n\x08\x61gent_id\x18\x02 \x01(\x05\x12\x11\n\tsecret_id\x18\x03 \x01(\t\"D\n\x17RevokeAppSecretResponse\x12)\n\x03\x61pp\x18\x01 \x01(\x0b\x32\x1c.tieline.api.identity.v1.App\"J\n\x15\x43reateAppTokenRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x0e\n\x06secret\x18\x02 \x01(\t\x12\x10\n\x08\x61gent_id\x18\x03 \x01(\x05\"q\n\x16\x43reateAppTokenResponse\x12\x14\n\x0c\x61\x63\x63\x65ss_token\x18\x01 \x01(\t\x12/\n\x0b\x65xpire_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08\x61gent_id\x18\x03 \x01(\x05\x32\xc9\x07\n\nAppService\x12q\n\tCreateApp\x12).tieline.api.identity.v1.CreateAppRequest\x1a*.tieline.api.identity.v1.CreateAppResponse\"\r\x8a\xb5\x18\x05\x12\x01\x02 \x04\x90\xb5\x18\x03\x12g\n\x06GetApp\x12&.tieline.api.identity.v1.GetAppRequest\x1a\'.tieline.api.identity.v1.GetAppResponse\"\x0c\x8a\xb5\x18\x04\x12\x02\x02\x04\x90\xb5\x18\x03\x12n\n\x08ListApps\x12(.tieline.api.identity.v1.ListAppsRequest\x1a).tieline.api.identity.v1.ListAppsResponse\"\r\x8a\xb5\x18\x05\x12\x01\x02 \x04\x90\xb5\x18\x03\x12q\n\tUpdateApp\x12).tieline.api.identity.v1.UpdateAppRequest\x1a*.tieline.api.identity.v1.UpdateAppResponse\"\r\x8a\xb5\x18\x05\x12\x01\x02 \x04\x90\xb5\x18\x03\x12q\n\tDeleteApp\x12).tieline.api.identity.v1.DeleteAppRequest\x1a*.tieline.api.identity.v1.DeleteAppResponse\"\r\x8a\xb5\x18\x05\x12\x01\x02 \x04\x90\xb5\x18\x03\x12\x83\x01\n\x0fRotateAppSecret\x12/.tieline.api.identity.v1.RotateAppSecretRequest\x1a\x30.tieline.api.identity.v1.RotateAppSecretResponse\"\r\x8a\xb5\x18\x05\x12\x01\x02 \x04\x90\xb5\x18\x03\x12\x83\x01\n\x0fRevokeAppSecret\x12/.tieline.api.identity.v1.RevokeAppSecretRequest\x1a\x30.tieline.api.identity.v1.RevokeAppSecretResponse\"\r\x8a\xb5\x18\x05\x12\x01\x02 \x04\x90\xb5\x18\x01\x12}\n\x0e\x43reateAppToken\x12..tieline.api.identity.v1.CreateAppTokenRequest\x1a/.tieline.api.identity.v1.CreateAppTokenResponse\"\n\x8a\xb5\x18\x02\x08\x01\x90\xb5\x18\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,53 +38,53 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'tieline.api.identity.v1.app
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_APPSERVICE'].methods_by_name['CreateApp']._loaded_options = None
-  _globals['_APPSERVICE'].methods_by_name['CreateApp']._serialized_options = b'\212\265\030\005\022\001\002 \004'
+  _globals['_APPSERVICE'].methods_by_name['CreateApp']._serialized_options = b'\212\265\030\005\022\001\002 \004\220\265\030\003'
   _globals['_APPSERVICE'].methods_by_name['GetApp']._loaded_options = None
-  _globals['_APPSERVICE'].methods_by_name['GetApp']._serialized_options = b'\212\265\030\004\022\002\002\004'
+  _globals['_APPSERVICE'].methods_by_name['GetApp']._serialized_options = b'\212\265\030\004\022\002\002\004\220\265\030\003'
   _globals['_APPSERVICE'].methods_by_name['ListApps']._loaded_options = None
-  _globals['_APPSERVICE'].methods_by_name['ListApps']._serialized_options = b'\212\265\030\005\022\001\002 \004'
+  _globals['_APPSERVICE'].methods_by_name['ListApps']._serialized_options = b'\212\265\030\005\022\001\002 \004\220\265\030\003'
   _globals['_APPSERVICE'].methods_by_name['UpdateApp']._loaded_options = None
-  _globals['_APPSERVICE'].methods_by_name['UpdateApp']._serialized_options = b'\212\265\030\005\022\001\002 \004'
+  _globals['_APPSERVICE'].methods_by_name['UpdateApp']._serialized_options = b'\212\265\030\005\022\001\002 \004\220\265\030\003'
   _globals['_APPSERVICE'].methods_by_name['DeleteApp']._loaded_options = None
-  _globals['_APPSERVICE'].methods_by_name['DeleteApp']._serialized_options = b'\212\265\030\005\022\001\002 \004'
+  _globals['_APPSERVICE'].methods_by_name['DeleteApp']._serialized_options = b'\212\265\030\005\022\001\002 \004\220\265\030\003'
   _globals['_APPSERVICE'].methods_by_name['RotateAppSecret']._loaded_options = None
-  _globals['_APPSERVICE'].methods_by_name['RotateAppSecret']._serialized_options = b'\212\265\030\005\022\001\002 \004'
+  _globals['_APPSERVICE'].methods_by_name['RotateAppSecret']._serialized_options = b'\212\265\030\005\022\001\002 \004\220\265\030\003'
   _globals['_APPSERVICE'].methods_by_name['RevokeAppSecret']._loaded_options = None
-  _globals['_APPSERVICE'].methods_by_name['RevokeAppSecret']._serialized_options = b'\212\265\030\005\022\001\002 \004'
+  _globals['_APPSERVICE'].methods_by_name['RevokeAppSecret']._serialized_options = b'\212\265\030\005\022\001\002 \004\220\265\030\001'
   _globals['_APPSERVICE'].methods_by_name['CreateAppToken']._loaded_options = None
-  _globals['_APPSERVICE'].methods_by_name['CreateAppToken']._serialized_options = b'\212\265\030\002\010\001'
-  _globals['_CREATEAPPREQUEST']._serialized_start=240
-  _globals['_CREATEAPPREQUEST']._serialized_end=338
-  _globals['_CREATEAPPRESPONSE']._serialized_start=340
-  _globals['_CREATEAPPRESPONSE']._serialized_end=418
-  _globals['_GETAPPREQUEST']._serialized_start=420
-  _globals['_GETAPPREQUEST']._serialized_end=470
-  _globals['_GETAPPRESPONSE']._serialized_start=472
-  _globals['_GETAPPRESPONSE']._serialized_end=531
-  _globals['_LISTAPPSREQUEST']._serialized_start=533
-  _globals['_LISTAPPSREQUEST']._serialized_end=606
-  _globals['_LISTAPPSRESPONSE']._serialized_start=608
-  _globals['_LISTAPPSRESPONSE']._serialized_end=695
-  _globals['_UPDATEAPPREQUEST']._serialized_start=698
-  _globals['_UPDATEAPPREQUEST']._serialized_end=845
-  _globals['_UPDATEAPPRESPONSE']._serialized_start=847
-  _globals['_UPDATEAPPRESPONSE']._serialized_end=909
-  _globals['_DELETEAPPREQUEST']._serialized_start=911
-  _globals['_DELETEAPPREQUEST']._serialized_end=984
-  _globals['_DELETEAPPRESPONSE']._serialized_start=986
-  _globals['_DELETEAPPRESPONSE']._serialized_end=1005
-  _globals['_ROTATEAPPSECRETREQUEST']._serialized_start=1007
-  _globals['_ROTATEAPPSECRETREQUEST']._serialized_end=1130
-  _globals['_ROTATEAPPSECRETRESPONSE']._serialized_start=1132
-  _globals['_ROTATEAPPSECRETRESPONSE']._serialized_end=1216
-  _globals['_REVOKEAPPSECRETREQUEST']._serialized_start=1218
-  _globals['_REVOKEAPPSECRETREQUEST']._serialized_end=1296
-  _globals['_REVOKEAPPSECRETRESPONSE']._serialized_start=1298
-  _globals['_REVOKEAPPSECRETRESPONSE']._serialized_end=1366
-  _globals['_CREATEAPPTOKENREQUEST']._serialized_start=1368
-  _globals['_CREATEAPPTOKENREQUEST']._serialized_end=1442
-  _globals['_CREATEAPPTOKENRESPONSE']._serialized_start=1444
-  _globals['_CREATEAPPTOKENRESPONSE']._serialized_end=1557
-  _globals['_APPSERVICE']._serialized_start=1560
-  _globals['_APPSERVICE']._serialized_end=2495
+  _globals['_APPSERVICE'].methods_by_name['CreateAppToken']._serialized_options = b'\212\265\030\002\010\001\220\265\030\001'
+  _globals['_CREATEAPPREQUEST']._serialized_start=278
+  _globals['_CREATEAPPREQUEST']._serialized_end=376
+  _globals['_CREATEAPPRESPONSE']._serialized_start=378
+  _globals['_CREATEAPPRESPONSE']._serialized_end=456
+  _globals['_GETAPPREQUEST']._serialized_start=458
+  _globals['_GETAPPREQUEST']._serialized_end=508
+  _globals['_GETAPPRESPONSE']._serialized_start=510
+  _globals['_GETAPPRESPONSE']._serialized_end=569
+  _globals['_LISTAPPSREQUEST']._serialized_start=571
+  _globals['_LISTAPPSREQUEST']._serialized_end=644
+  _globals['_LISTAPPSRESPONSE']._serialized_start=646
+  _globals['_LISTAPPSRESPONSE']._serialized_end=733
+  _globals['_UPDATEAPPREQUEST']._serialized_start=736
+  _globals['_UPDATEAPPREQUEST']._serialized_end=883
+  _globals['_UPDATEAPPRESPONSE']._serialized_start=885
+  _globals['_UPDATEAPPRESPONSE']._serialized_end=947
+  _globals['_DELETEAPPREQUEST']._serialized_start=949
+  _globals['_DELETEAPPREQUEST']._serialized_end=1022
+  _globals['_DELETEAPPRESPONSE']._serialized_start=1024
+  _globals['_DELETEAPPRESPONSE']._serialized_end=1043
+  _globals['_ROTATEAPPSECRETREQUEST']._serialized_start=1045
+  _globals['_ROTATEAPPSECRETREQUEST']._serialized_end=1168
+  _globals['_ROTATEAPPSECRETRESPONSE']._serialized_start=1170
+  _globals['_ROTATEAPPSECRETRESPONSE']._serialized_end=1254
+  _globals['_REVOKEAPPSECRETREQUEST']._serialized_start=1256
+  _globals['_REVOKEAPPSECRETREQUEST']._serialized_end=1334
+  _globals['_REVOKEAPPSECRETRESPONSE']._serialized_start=1336
+  _globals['_REVOKEAPPSECRETRESPONSE']._serialized_end=1404
+  _globals['_CREATEAPPTOKENREQUEST']._serialized_start=1406
+  _globals['_CREATEAPPTOKENREQUEST']._serialized_end=1480
+  _globals['_CREATEAPPTOKENRESPONSE']._serialized_start=1482
+  _globals['_CREATEAPPTOKENRESPONSE']._serialized_end=1595
+  _globals['_APPSERVICE']._serialized_start=1598
+  _globals['_APPSERVICE']._serialized_end=2567
 # @@protoc_insertion_point(module_scope)

@@ -26,9 +26,10 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from tieline.api.common.v1 import access_pb2 as tieline_dot_api_dot_common_dot_v1_dot_access__pb2
 from tieline.api.common.v1 import audit_pb2 as tieline_dot_api_dot_common_dot_v1_dot_audit__pb2
 from tieline.api.common.v1 import principal_pb2 as tieline_dot_api_dot_common_dot_v1_dot_principal__pb2
+from tieline.api.common.v1 import priority_pb2 as tieline_dot_api_dot_common_dot_v1_dot_priority__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n+tieline/api/identity/v1/audit_service.proto\x12\x17tieline.api.identity.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\"tieline/api/common/v1/access.proto\x1a!tieline/api/common/v1/audit.proto\x1a%tieline/api/common/v1/principal.proto\"\xc8\x01\n\x0b\x41uditFilter\x12.\n\nstart_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x32\n\x05\x61\x63tor\x18\x03 \x01(\x0b\x32#.tieline.api.common.v1.PrincipalRef\x12\x15\n\raction_prefix\x18\x04 \x01(\t\x12\x10\n\x08resource\x18\x05 \x01(\t\"\x87\x01\n\x17ListAuditEntriesRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x34\n\x06\x66ilter\x18\x02 \x01(\x0b\x32$.tieline.api.identity.v1.AuditFilter\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\"g\n\x18ListAuditEntriesResponse\x12\x32\n\x07\x65ntries\x18\x01 \x03(\x0b\x32!.tieline.api.common.v1.AuditEntry\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x9e\x01\n\x19\x45xportAuditEntriesRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x34\n\x06\x66ilter\x18\x02 \x01(\x0b\x32$.tieline.api.identity.v1.AuditFilter\x12:\n\x06\x66ormat\x18\x03 \x01(\x0e\x32*.tieline.api.identity.v1.AuditExportFormat\"+\n\x1a\x45xportAuditEntriesResponse\x12\r\n\x05\x63hunk\x18\x01 \x01(\x0c*y\n\x11\x41uditExportFormat\x12#\n\x1f\x41UDIT_EXPORT_FORMAT_UNSPECIFIED\x10\x00\x12\"\n\x1e\x41UDIT_EXPORT_FORMAT_JSON_LINES\x10\x01\x12\x1b\n\x17\x41UDIT_EXPORT_FORMAT_CSV\x10\x02\x32\xa0\x02\n\x0c\x41uditService\x12\x82\x01\n\x10ListAuditEntries\x12\x30.tieline.api.identity.v1.ListAuditEntriesRequest\x1a\x31.tieline.api.identity.v1.ListAuditEntriesResponse\"\t\x8a\xb5\x18\x05\x12\x03\x01\x02\x04\x12\x8a\x01\n\x12\x45xportAuditEntries\x12\x32.tieline.api.identity.v1.ExportAuditEntriesRequest\x1a\x33.tieline.api.identity.v1.ExportAuditEntriesResponse\"\t\x8a\xb5\x18\x05\x12\x03\x01\x02\x04\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n+tieline/api/identity/v1/audit_service.proto\x12\x17tieline.api.identity.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\"tieline/api/common/v1/access.proto\x1a!tieline/api/common/v1/audit.proto\x1a%tieline/api/common/v1/principal.proto\x1a$tieline/api/common/v1/priority.proto\"\xc8\x01\n\x0b\x41uditFilter\x12.\n\nstart_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x32\n\x05\x61\x63tor\x18\x03 \x01(\x0b\x32#.tieline.api.common.v1.PrincipalRef\x12\x15\n\raction_prefix\x18\x04 \x01(\t\x12\x10\n\x08resource\x18\x05 \x01(\t\"\x87\x01\n\x17ListAuditEntriesRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x34\n\x06\x66ilter\x18\x02 \x01(\x0b\x32$.tieline.api.identity.v1.AuditFilter\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\"g\n\x18ListAuditEntriesResponse\x12\x32\n\x07\x65ntries\x18\x01 \x03(\x0b\x32!.tieline.api.common.v1.AuditEntry\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x9e\x01\n\x19\x45xportAuditEntriesRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x34\n\x06\x66ilter\x18\x02 \x01(\x0b\x32$.tieline.api.identity.v1.AuditFilter\x12:\n\x06\x66ormat\x18\x03 \x01(\x0e\x32*.tieline.api.identity.v1.AuditExportFormat\"+\n\x1a\x45xportAuditEntriesResponse\x12\r\n\x05\x63hunk\x18\x01 \x01(\x0c*y\n\x11\x41uditExportFormat\x12#\n\x1f\x41UDIT_EXPORT_FORMAT_UNSPECIFIED\x10\x00\x12\"\n\x1e\x41UDIT_EXPORT_FORMAT_JSON_LINES\x10\x01\x12\x1b\n\x17\x41UDIT_EXPORT_FORMAT_CSV\x10\x02\x32\xa8\x02\n\x0c\x41uditService\x12\x86\x01\n\x10ListAuditEntries\x12\x30.tieline.api.identity.v1.ListAuditEntriesRequest\x1a\x31.tieline.api.identity.v1.ListAuditEntriesResponse\"\r\x8a\xb5\x18\x05\x12\x03\x01\x02\x04\x90\xb5\x18\x03\x12\x8e\x01\n\x12\x45xportAuditEntries\x12\x32.tieline.api.identity.v1.ExportAuditEntriesRequest\x1a\x33.tieline.api.identity.v1.ExportAuditEntriesResponse\"\r\x8a\xb5\x18\x05\x12\x03\x01\x02\x04\x90\xb5\x18\x04\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,21 +37,21 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'tieline.api.identity.v1.aud
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_AUDITSERVICE'].methods_by_name['ListAuditEntries']._loaded_options = None
-  _globals['_AUDITSERVICE'].methods_by_name['ListAuditEntries']._serialized_options = b'\212\265\030\005\022\003\001\002\004'
+  _globals['_AUDITSERVICE'].methods_by_name['ListAuditEntries']._serialized_options = b'\212\265\030\005\022\003\001\002\004\220\265\030\003'
   _globals['_AUDITSERVICE'].methods_by_name['ExportAuditEntries']._loaded_options = None
-  _globals['_AUDITSERVICE'].methods_by_name['ExportAuditEntries']._serialized_options = b'\212\265\030\005\022\003\001\002\004'
-  _globals['_AUDITEXPORTFORMAT']._serialized_start=867
-  _globals['_AUDITEXPORTFORMAT']._serialized_end=988
-  _globals['_AUDITFILTER']._serialized_start=216
-  _globals['_AUDITFILTER']._serialized_end=416
-  _globals['_LISTAUDITENTRIESREQUEST']._serialized_start=419
-  _globals['_LISTAUDITENTRIESREQUEST']._serialized_end=554
-  _globals['_LISTAUDITENTRIESRESPONSE']._serialized_start=556
-  _globals['_LISTAUDITENTRIESRESPONSE']._serialized_end=659
-  _globals['_EXPORTAUDITENTRIESREQUEST']._serialized_start=662
-  _globals['_EXPORTAUDITENTRIESREQUEST']._serialized_end=820
-  _globals['_EXPORTAUDITENTRIESRESPONSE']._serialized_start=822
-  _globals['_EXPORTAUDITENTRIESRESPONSE']._serialized_end=865
-  _globals['_AUDITSERVICE']._serialized_start=991
-  _globals['_AUDITSERVICE']._serialized_end=1279
+  _globals['_AUDITSERVICE'].methods_by_name['ExportAuditEntries']._serialized_options = b'\212\265\030\005\022\003\001\002\004\220\265\030\004'
+  _globals['_AUDITEXPORTFORMAT']._serialized_start=905
+  _globals['_AUDITEXPORTFORMAT']._serialized_end=1026
+  _globals['_AUDITFILTER']._serialized_start=254
+  _globals['_AUDITFILTER']._serialized_end=454
+  _globals['_LISTAUDITENTRIESREQUEST']._serialized_start=457
+  _globals['_LISTAUDITENTRIESREQUEST']._serialized_end=592
+  _globals['_LISTAUDITENTRIESRESPONSE']._serialized_start=594
+  _globals['_LISTAUDITENTRIESRESPONSE']._serialized_end=697
+  _globals['_EXPORTAUDITENTRIESREQUEST']._serialized_start=700
+  _globals['_EXPORTAUDITENTRIESREQUEST']._serialized_end=858
+  _globals['_EXPORTAUDITENTRIESRESPONSE']._serialized_start=860
+  _globals['_EXPORTAUDITENTRIESRESPONSE']._serialized_end=903
+  _globals['_AUDITSERVICE']._serialized_start=1029
+  _globals['_AUDITSERVICE']._serialized_end=1325
 # @@protoc_insertion_point(module_scope)

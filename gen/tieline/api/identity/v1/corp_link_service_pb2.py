@@ -23,10 +23,11 @@ _sym_db = _symbol_database.Default()
 
 
 from tieline.api.common.v1 import access_pb2 as tieline_dot_api_dot_common_dot_v1_dot_access__pb2
+from tieline.api.common.v1 import priority_pb2 as tieline_dot_api_dot_common_dot_v1_dot_priority__pb2
 from tieline.api.identity.v1 import corp_link_pb2 as tieline_dot_api_dot_identity_dot_v1_dot_corp__link__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n/tieline/api/identity/v1/corp_link_service.proto\x12\x17tieline.api.identity.v1\x1a\"tieline/api/common/v1/access.proto\x1a\'tieline/api/identity/v1/corp_link.proto\"\xc1\x01\n\x15InviteCorpLinkRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0f\n\x07\x63orp_id\x18\x02 \x01(\t\x12\x17\n\x0finvited_corp_id\x18\x03 \x01(\t\x12\x33\n\x04kind\x18\x04 \x01(\x0e\x32%.tieline.api.identity.v1.CorpLinkKind\x12\x35\n\x05share\x18\x05 \x01(\x0b\x32&.tieline.api.identity.v1.CorpLinkShare\"I\n\x16InviteCorpLinkResponse\x12/\n\x04link\x18\x01 \x01(\x0b\x32!.tieline.api.identity.v1.CorpLink\"p\n\x15\x41\x63\x63\x65ptCorpLinkRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x0f\n\x07link_id\x18\x02 \x01(\t\x12\x35\n\x05share\x18\x03 \x01(\x0b\x32&.tieline.api.identity.v1.CorpLinkShare\"I\n\x16\x41\x63\x63\x65ptCorpLinkResponse\x12/\n\x04link\x18\x01 \x01(\x0b\x32!.tieline.api.identity.v1.CorpLink\":\n\x16\x44\x65\x63lineCorpLinkRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x0f\n\x07link_id\x18\x02 \x01(\t\"J\n\x17\x44\x65\x63lineCorpLinkResponse\x12/\n\x04link\x18\x01 \x01(\x0b\x32!.tieline.api.identity.v1.CorpLink\"8\n\x14LeaveCorpLinkRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x0f\n\x07link_id\x18\x02 \x01(\t\"H\n\x15LeaveCorpLinkResponse\x12/\n\x04link\x18\x01 \x01(\x0b\x32!.tieline.api.identity.v1.CorpLink\"\x83\x01\n\x1aUpdateCorpLinkShareRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x0f\n\x07link_id\x18\x02 \x01(\t\x12\x35\n\x05share\x18\x03 \x01(\x0b\x32&.tieline.api.identity.v1.CorpLinkShare\x12\x0c\n\x04\x65tag\x18\x04 \x01(\t\"N\n\x1bUpdateCorpLinkShareResponse\x12/\n\x04link\x18\x01 \x01(\x0b\x32!.tieline.api.identity.v1.CorpLink\"\xba\x01\n\x14ListCorpLinksRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x33\n\x04kind\x18\x02 \x01(\x0e\x32%.tieline.api.identity.v1.CorpLinkKind\x12\x35\n\x05state\x18\x03 \x01(\x0e\x32&.tieline.api.identity.v1.CorpLinkState\x12\x11\n\tpage_size\x18\x04 \x01(\x05\x12\x12\n\npage_token\x18\x05 \x01(\t\"b\n\x15ListCorpLinksResponse\x12\x30\n\x05links\x18\x01 \x03(\x0b\x32!.tieline.api.identity.v1.CorpLink\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\x92\x06\n\x0f\x43orpLinkService\x12|\n\x0eInviteCorpLink\x12..tieline.api.identity.v1.InviteCorpLinkRequest\x1a/.tieline.api.identity.v1.InviteCorpLinkResponse\"\t\x8a\xb5\x18\x05\x12\x01\x02 \x02\x12|\n\x0e\x41\x63\x63\x65ptCorpLink\x12..tieline.api.identity.v1.AcceptCorpLinkRequest\x1a/.tieline.api.identity.v1.AcceptCorpLinkResponse\"\t\x8a\xb5\x18\x05\x12\x01\x02 \x02\x12\x7f\n\x0f\x44\x65\x63lineCorpLink\x12/.tieline.api.identity.v1.DeclineCorpLinkRequest\x1a\x30.tieline.api.identity.v1.DeclineCorpLinkResponse\"\t\x8a\xb5\x18\x05\x12\x01\x02 \x02\x12y\n\rLeaveCorpLink\x12-.tieline.api.identity.v1.LeaveCorpLinkRequest\x1a..tieline.api.identity.v1.LeaveCorpLinkResponse\"\t\x8a\xb5\x18\x05\x12\x01\x02 \x02\x12\x8b\x01\n\x13UpdateCorpLinkShare\x12\x33.tieline.api.identity.v1.UpdateCorpLinkShareRequest\x1a\x34.tieline.api.identity.v1.UpdateCorpLinkShareResponse\"\t\x8a\xb5\x18\x05\x12\x01\x02 \x02\x12y\n\rListCorpLinks\x12-.tieline.api.identity.v1.ListCorpLinksRequest\x1a..tieline.api.identity.v1.ListCorpLinksResponse\"\t\x8a\xb5\x18\x05\x12\x01\x02 \x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n/tieline/api/identity/v1/corp_link_service.proto\x12\x17tieline.api.identity.v1\x1a\"tieline/api/common/v1/access.proto\x1a$tieline/api/common/v1/priority.proto\x1a\'tieline/api/identity/v1/corp_link.proto\"\xc1\x01\n\x15InviteCorpLinkRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0f\n\x07\x63orp_id\x18\x02 \x01(\t\x12\x17\n\x0finvited_corp_id\x18\x03 \x01(\t\x12\x33\n\x04kind\x18\x04 \x01(\x0e\x32%.tieline.api.identity.v1.CorpLinkKind\x12\x35\n\x05share\x18\x05 \x01(\x0b\x32&.tieline.api.identity.v1.CorpLinkShare\"I\n\x16InviteCorpLinkResponse\x12/\n\x04link\x18\x01 \x01(\x0b\x32!.tieline.api.identity.v1.CorpLink\"p\n\x15\x41\x63\x63\x65ptCorpLinkRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x0f\n\x07link_id\x18\x02 \x01(\t\x12\x35\n\x05share\x18\x03 \x01(\x0b\x32&.tieline.api.identity.v1.CorpLinkShare\"I\n\x16\x41\x63\x63\x65ptCorpLinkResponse\x12/\n\x04link\x18\x01 \x01(\x0b\x32!.tieline.api.identity.v1.CorpLink\":\n\x16\x44\x65\x63lineCorpLinkRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x0f\n\x07link_id\x18\x02 \x01(\t\"J\n\x17\x44\x65\x63lineCorpLinkResponse\x12/\n\x04link\x18\x01 \x01(\x0b\x32!.tieline.api.identity.v1.CorpLink\"8\n\x14LeaveCorpLinkRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x0f\n\x07link_id\x18\x02 \x01(\t\"H\n\x15LeaveCorpLinkResponse\x12/\n\x04link\x18\x01 \x01(\x0b\x32!.tieline.api.identity.v1.CorpLink\"\x83\x01\n\x1aUpdateCorpLinkShareRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x0f\n\x07link_id\x18\x02 \x01(\t\x12\x35\n\x05share\x18\x03 \x01(\x0b\x32&.tieline.api.identity.v1.CorpLinkShare\x12\x0c\n\x04\x65tag\x18\x04 \x01(\t\"N\n\x1bUpdateCorpLinkShareResponse\x12/\n\x04link\x18\x01 \x01(\x0b\x32!.tieline.api.identity.v1.CorpLink\"\xba\x01\n\x14ListCorpLinksRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x33\n\x04kind\x18\x02 \x01(\x0e\x32%.tieline.api.identity.v1.CorpLinkKind\x12\x35\n\x05state\x18\x03 \x01(\x0e\x32&.tieline.api.identity.v1.CorpLinkState\x12\x11\n\tpage_size\x18\x04 \x01(\x05\x12\x12\n\npage_token\x18\x05 \x01(\t\"b\n\x15ListCorpLinksResponse\x12\x30\n\x05links\x18\x01 \x03(\x0b\x32!.tieline.api.identity.v1.CorpLink\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\xad\x06\n\x0f\x43orpLinkService\x12\x80\x01\n\x0eInviteCorpLink\x12..tieline.api.identity.v1.InviteCorpLinkRequest\x1a/.tieline.api.identity.v1.InviteCorpLinkResponse\"\r\x8a\xb5\x18\x05\x12\x01\x02 \x02\x90\xb5\x18\x03\x12\x80\x01\n\x0e\x41\x63\x63\x65ptCorpLink\x12..tieline.api.identity.v1.AcceptCorpLinkRequest\x1a/.tieline.api.identity.v1.AcceptCorpLinkResponse\"\r\x8a\xb5\x18\x05\x12\x01\x02 \x02\x90\xb5\x18\x03\x12\x83\x01\n\x0f\x44\x65\x63lineCorpLink\x12/.tieline.api.identity.v1.DeclineCorpLinkRequest\x1a\x30.tieline.api.identity.v1.DeclineCorpLinkResponse\"\r\x8a\xb5\x18\x05\x12\x01\x02 \x02\x90\xb5\x18\x03\x12}\n\rLeaveCorpLink\x12-.tieline.api.identity.v1.LeaveCorpLinkRequest\x1a..tieline.api.identity.v1.LeaveCorpLinkResponse\"\r\x8a\xb5\x18\x05\x12\x01\x02 \x02\x90\xb5\x18\x03\x12\x8f\x01\n\x13UpdateCorpLinkShare\x12\x33.tieline.api.identity.v1.UpdateCorpLinkShareRequest\x1a\x34.tieline.api.identity.v1.UpdateCorpLinkShareResponse\"\r\x8a\xb5\x18\x05\x12\x01\x02 \x02\x90\xb5\x18\x03\x12}\n\rListCorpLinks\x12-.tieline.api.identity.v1.ListCorpLinksRequest\x1a..tieline.api.identity.v1.ListCorpLinksResponse\"\r\x8a\xb5\x18\x05\x12\x01\x02 \x02\x90\xb5\x18\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,41 +35,41 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'tieline.api.identity.v1.cor
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_CORPLINKSERVICE'].methods_by_name['InviteCorpLink']._loaded_options = None
-  _globals['_CORPLINKSERVICE'].methods_by_name['InviteCorpLink']._serialized_options = b'\212\265\030\005\022\001\002 \002'
+  _globals['_CORPLINKSERVICE'].methods_by_name['InviteCorpLink']._serialized_options = b'\212\265\030\005\022\001\002 \002\220\265\030\003'
   _globals['_CORPLINKSERVICE'].methods_by_name['AcceptCorpLink']._loaded_options = None
-  _globals['_CORPLINKSERVICE'].methods_by_name['AcceptCorpLink']._serialized_options = b'\212\265\030\005\022\001\002 \002'
+  _globals['_CORPLINKSERVICE'].methods_by_name['AcceptCorpLink']._serialized_options = b'\212\265\030\005\022\001\002 \002\220\265\030\003'
   _globals['_CORPLINKSERVICE'].methods_by_name['DeclineCorpLink']._loaded_options = None
-  _globals['_CORPLINKSERVICE'].methods_by_name['DeclineCorpLink']._serialized_options = b'\212\265\030\005\022\001\002 \002'
+  _globals['_CORPLINKSERVICE'].methods_by_name['DeclineCorpLink']._serialized_options = b'\212\265\030\005\022\001\002 \002\220\265\030\003'
   _globals['_CORPLINKSERVICE'].methods_by_name['LeaveCorpLink']._loaded_options = None
-  _globals['_CORPLINKSERVICE'].methods_by_name['LeaveCorpLink']._serialized_options = b'\212\265\030\005\022\001\002 \002'
+  _globals['_CORPLINKSERVICE'].methods_by_name['LeaveCorpLink']._serialized_options = b'\212\265\030\005\022\001\002 \002\220\265\030\003'
   _globals['_CORPLINKSERVICE'].methods_by_name['UpdateCorpLinkShare']._loaded_options = None
-  _globals['_CORPLINKSERVICE'].methods_by_name['UpdateCorpLinkShare']._serialized_options = b'\212\265\030\005\022\001\002 \002'
+  _globals['_CORPLINKSERVICE'].methods_by_name['UpdateCorpLinkShare']._serialized_options = b'\212\265\030\005\022\001\002 \002\220\265\030\003'
   _globals['_CORPLINKSERVICE'].methods_by_name['ListCorpLinks']._loaded_options = None
-  _globals['_CORPLINKSERVICE'].methods_by_name['ListCorpLinks']._serialized_options = b'\212\265\030\005\022\001\002 \002'
-  _globals['_INVITECORPLINKREQUEST']._serialized_start=154
-  _globals['_INVITECORPLINKREQUEST']._serialized_end=347
-  _globals['_INVITECORPLINKRESPONSE']._serialized_start=349
-  _globals['_INVITECORPLINKRESPONSE']._serialized_end=422
-  _globals['_ACCEPTCORPLINKREQUEST']._serialized_start=424
-  _globals['_ACCEPTCORPLINKREQUEST']._serialized_end=536
-  _globals['_ACCEPTCORPLINKRESPONSE']._serialized_start=538
-  _globals['_ACCEPTCORPLINKRESPONSE']._serialized_end=611
-  _globals['_DECLINECORPLINKREQUEST']._serialized_start=613
-  _globals['_DECLINECORPLINKREQUEST']._serialized_end=671
-  _globals['_DECLINECORPLINKRESPONSE']._serialized_start=673
-  _globals['_DECLINECORPLINKRESPONSE']._serialized_end=747
-  _globals['_LEAVECORPLINKREQUEST']._serialized_start=749
-  _globals['_LEAVECORPLINKREQUEST']._serialized_end=805
-  _globals['_LEAVECORPLINKRESPONSE']._serialized_start=807
-  _globals['_LEAVECORPLINKRESPONSE']._serialized_end=879
-  _globals['_UPDATECORPLINKSHAREREQUEST']._serialized_start=882
-  _globals['_UPDATECORPLINKSHAREREQUEST']._serialized_end=1013
-  _globals['_UPDATECORPLINKSHARERESPONSE']._serialized_start=1015
-  _globals['_UPDATECORPLINKSHARERESPONSE']._serialized_end=1093
-  _globals['_LISTCORPLINKSREQUEST']._serialized_start=1096
-  _globals['_LISTCORPLINKSREQUEST']._serialized_end=1282
-  _globals['_LISTCORPLINKSRESPONSE']._serialized_start=1284
-  _globals['_LISTCORPLINKSRESPONSE']._serialized_end=1382
-  _globals['_CORPLINKSERVICE']._serialized_start=1385
-  _globals['_CORPLINKSERVICE']._serialized_end=2171
+  _globals['_CORPLINKSERVICE'].methods_by_name['ListCorpLinks']._serialized_options = b'\212\265\030\005\022\001\002 \002\220\265\030\003'
+  _globals['_INVITECORPLINKREQUEST']._serialized_start=192
+  _globals['_INVITECORPLINKREQUEST']._serialized_end=385
+  _globals['_INVITECORPLINKRESPONSE']._serialized_start=387
+  _globals['_INVITECORPLINKRESPONSE']._serialized_end=460
+  _globals['_ACCEPTCORPLINKREQUEST']._serialized_start=462
+  _globals['_ACCEPTCORPLINKREQUEST']._serialized_end=574
+  _globals['_ACCEPTCORPLINKRESPONSE']._serialized_start=576
+  _globals['_ACCEPTCORPLINKRESPONSE']._serialized_end=649
+  _globals['_DECLINECORPLINKREQUEST']._serialized_start=651
+  _globals['_DECLINECORPLINKREQUEST']._serialized_end=709
+  _globals['_DECLINECORPLINKRESPONSE']._serialized_start=711
+  _globals['_DECLINECORPLINKRESPONSE']._serialized_end=785
+  _globals['_LEAVECORPLINKREQUEST']._serialized_start=787
+  _globals['_LEAVECORPLINKREQUEST']._serialized_end=843
+  _globals['_LEAVECORPLINKRESPONSE']._serialized_start=845
+  _globals['_LEAVECORPLINKRESPONSE']._serialized_end=917
+  _globals['_UPDATECORPLINKSHAREREQUEST']._serialized_start=920
+  _globals['_UPDATECORPLINKSHAREREQUEST']._serialized_end=1051
+  _globals['_UPDATECORPLINKSHARERESPONSE']._serialized_start=1053
+  _globals['_UPDATECORPLINKSHARERESPONSE']._serialized_end=1131
+  _globals['_LISTCORPLINKSREQUEST']._serialized_start=1134
+  _globals['_LISTCORPLINKSREQUEST']._serialized_end=1320
+  _globals['_LISTCORPLINKSRESPONSE']._serialized_start=1322
+  _globals['_LISTCORPLINKSRESPONSE']._serialized_end=1420
+  _globals['_CORPLINKSERVICE']._serialized_start=1423
+  _globals['_CORPLINKSERVICE']._serialized_end=2236
 # @@protoc_insertion_point(module_scope)

@@ -24,10 +24,11 @@ _sym_db = _symbol_database.Default()
 
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from tieline.api.common.v1 import access_pb2 as tieline_dot_api_dot_common_dot_v1_dot_access__pb2
+from tieline.api.common.v1 import priority_pb2 as tieline_dot_api_dot_common_dot_v1_dot_priority__pb2
 from tieline.api.identity.v1 import identity_pb2 as tieline_dot_api_dot_identity_dot_v1_dot_identity__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n6tieline/api/identity/v1/customer_sign_in_service.proto\x12\x17tieline.api.identity.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\"tieline/api/common/v1/access.proto\x1a&tieline/api/identity/v1/identity.proto\"Q\n RequestCustomerSignInCodeRequest\x12\x10\n\x06mobile\x18\x01 \x01(\tH\x00\x12\x0f\n\x05\x65mail\x18\x02 \x01(\tH\x00\x42\n\n\x08receiver\"e\n!RequestCustomerSignInCodeResponse\x12\x0f\n\x07\x63ode_id\x18\x01 \x01(\t\x12/\n\x0b\x65xpire_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"R\n\x1bSignInCustomerByCodeRequest\x12\x0f\n\x07\x63ode_id\x18\x01 \x01(\t\x12\x0c\n\x04\x63ode\x18\x02 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x03 \x01(\t\"f\n\x1cSignInCustomerByCodeResponse\x12\x31\n\x07session\x18\x01 \x01(\x0b\x32 .tieline.api.identity.v1.Session\x12\x13\n\x0b\x63ustomer_id\x18\x02 \x01(\t2\xc2\x02\n\x15\x43ustomerSignInService\x12\x9a\x01\n\x19RequestCustomerSignInCode\x12\x39.tieline.api.identity.v1.RequestCustomerSignInCodeRequest\x1a:.tieline.api.identity.v1.RequestCustomerSignInCodeResponse\"\x06\x8a\xb5\x18\x02\x08\x01\x12\x8b\x01\n\x14SignInCustomerByCode\x12\x34.tieline.api.identity.v1.SignInCustomerByCodeRequest\x1a\x35.tieline.api.identity.v1.SignInCustomerByCodeResponse\"\x06\x8a\xb5\x18\x02\x08\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n6tieline/api/identity/v1/customer_sign_in_service.proto\x12\x17tieline.api.identity.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\"tieline/api/common/v1/access.proto\x1a$tieline/api/common/v1/priority.proto\x1a&tieline/api/identity/v1/identity.proto\"Q\n RequestCustomerSignInCodeRequest\x12\x10\n\x06mobile\x18\x01 \x01(\tH\x00\x12\x0f\n\x05\x65mail\x18\x02 \x01(\tH\x00\x42\n\n\x08receiver\"e\n!RequestCustomerSignInCodeResponse\x12\x0f\n\x07\x63ode_id\x18\x01 \x01(\t\x12/\n\x0b\x65xpire_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"R\n\x1bSignInCustomerByCodeRequest\x12\x0f\n\x07\x63ode_id\x18\x01 \x01(\t\x12\x0c\n\x04\x63ode\x18\x02 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x03 \x01(\t\"f\n\x1cSignInCustomerByCodeResponse\x12\x31\n\x07session\x18\x01 \x01(\x0b\x32 .tieline.api.identity.v1.Session\x12\x13\n\x0b\x63ustomer_id\x18\x02 \x01(\t2\xca\x02\n\x15\x43ustomerSignInService\x12\x9e\x01\n\x19RequestCustomerSignInCode\x12\x39.tieline.api.identity.v1.RequestCustomerSignInCodeRequest\x1a:.tieline.api.identity.v1.RequestCustomerSignInCodeResponse\"\n\x8a\xb5\x18\x02\x08\x01\x90\xb5\x18\x01\x12\x8f\x01\n\x14SignInCustomerByCode\x12\x34.tieline.api.identity.v1.SignInCustomerByCodeRequest\x1a\x35.tieline.api.identity.v1.SignInCustomerByCodeResponse\"\n\x8a\xb5\x18\x02\x08\x01\x90\xb5\x18\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,17 +36,17 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'tieline.api.identity.v1.cus
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_CUSTOMERSIGNINSERVICE'].methods_by_name['RequestCustomerSignInCode']._loaded_options = None
-  _globals['_CUSTOMERSIGNINSERVICE'].methods_by_name['RequestCustomerSignInCode']._serialized_options = b'\212\265\030\002\010\001'
+  _globals['_CUSTOMERSIGNINSERVICE'].methods_by_name['RequestCustomerSignInCode']._serialized_options = b'\212\265\030\002\010\001\220\265\030\001'
   _globals['_CUSTOMERSIGNINSERVICE'].methods_by_name['SignInCustomerByCode']._loaded_options = None
-  _globals['_CUSTOMERSIGNINSERVICE'].methods_by_name['SignInCustomerByCode']._serialized_options = b'\212\265\030\002\010\001'
-  _globals['_REQUESTCUSTOMERSIGNINCODEREQUEST']._serialized_start=192
-  _globals['_REQUESTCUSTOMERSIGNINCODEREQUEST']._serialized_end=273
-  _globals['_REQUESTCUSTOMERSIGNINCODERESPONSE']._serialized_start=275
-  _globals['_REQUESTCUSTOMERSIGNINCODERESPONSE']._serialized_end=376
-  _globals['_SIGNINCUSTOMERBYCODEREQUEST']._serialized_start=378
-  _globals['_SIGNINCUSTOMERBYCODEREQUEST']._serialized_end=460
-  _globals['_SIGNINCUSTOMERBYCODERESPONSE']._serialized_start=462
-  _globals['_SIGNINCUSTOMERBYCODERESPONSE']._serialized_end=564
-  _globals['_CUSTOMERSIGNINSERVICE']._serialized_start=567
-  _globals['_CUSTOMERSIGNINSERVICE']._serialized_end=889
+  _globals['_CUSTOMERSIGNINSERVICE'].methods_by_name['SignInCustomerByCode']._serialized_options = b'\212\265\030\002\010\001\220\265\030\001'
+  _globals['_REQUESTCUSTOMERSIGNINCODEREQUEST']._serialized_start=230
+  _globals['_REQUESTCUSTOMERSIGNINCODEREQUEST']._serialized_end=311
+  _globals['_REQUESTCUSTOMERSIGNINCODERESPONSE']._serialized_start=313
+  _globals['_REQUESTCUSTOMERSIGNINCODERESPONSE']._serialized_end=414
+  _globals['_SIGNINCUSTOMERBYCODEREQUEST']._serialized_start=416
+  _globals['_SIGNINCUSTOMERBYCODEREQUEST']._serialized_end=498
+  _globals['_SIGNINCUSTOMERBYCODERESPONSE']._serialized_start=500
+  _globals['_SIGNINCUSTOMERBYCODERESPONSE']._serialized_end=602
+  _globals['_CUSTOMERSIGNINSERVICE']._serialized_start=605
+  _globals['_CUSTOMERSIGNINSERVICE']._serialized_end=935
 # @@protoc_insertion_point(module_scope)

@@ -24,11 +24,12 @@ _sym_db = _symbol_database.Default()
 
 from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mask__pb2
 from tieline.api.common.v1 import access_pb2 as tieline_dot_api_dot_common_dot_v1_dot_access__pb2
+from tieline.api.common.v1 import priority_pb2 as tieline_dot_api_dot_common_dot_v1_dot_priority__pb2
 from tieline.api.identity.v1 import identity_pb2 as tieline_dot_api_dot_identity_dot_v1_dot_identity__pb2
 from tieline.api.identity.v1 import sign_in_pb2 as tieline_dot_api_dot_identity_dot_v1_dot_sign__in__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n3tieline/api/identity/v1/second_factor_service.proto\x12\x17tieline.api.identity.v1\x1a google/protobuf/field_mask.proto\x1a\"tieline/api/common/v1/access.proto\x1a&tieline/api/identity/v1/identity.proto\x1a%tieline/api/identity/v1/sign_in.proto\">\n\x1b\x43ompleteSecondFactorRequest\x12\x11\n\tchallenge\x18\x01 \x01(\t\x12\x0c\n\x04\x63ode\x18\x02 \x01(\t\"i\n\x1c\x43ompleteSecondFactorResponse\x12\x31\n\x07session\x18\x01 \x01(\x0b\x32 .tieline.api.identity.v1.Session\x12\x16\n\x0erecovery_codes\x18\x02 \x03(\t\"6\n!BeginTotpEnrolmentAtSignInRequest\x12\x11\n\tchallenge\x18\x01 \x01(\t\"_\n\"BeginTotpEnrolmentAtSignInResponse\x12\x39\n\tenrolment\x18\x01 \x01(\x0b\x32&.tieline.api.identity.v1.TotpEnrolment\")\n\x16GetSecondFactorRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\"W\n\x17GetSecondFactorResponse\x12<\n\rsecond_factor\x18\x01 \x01(\x0b\x32%.tieline.api.identity.v1.SecondFactor\",\n\x19\x42\x65ginTotpEnrolmentRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\"W\n\x1a\x42\x65ginTotpEnrolmentResponse\x12\x39\n\tenrolment\x18\x01 \x01(\x0b\x32&.tieline.api.identity.v1.TotpEnrolment\"P\n\x1b\x43onfirmTotpEnrolmentRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0f\n\x07\x63orp_id\x18\x02 \x01(\t\x12\x0c\n\x04\x63ode\x18\x03 \x01(\t\"6\n\x1c\x43onfirmTotpEnrolmentResponse\x12\x16\n\x0erecovery_codes\x18\x01 \x03(\t\"S\n\x1eRegenerateRecoveryCodesRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0f\n\x07\x63orp_id\x18\x02 \x01(\t\x12\x0c\n\x04\x63ode\x18\x03 \x01(\t\"9\n\x1fRegenerateRecoveryCodesResponse\x12\x16\n\x0erecovery_codes\x18\x01 \x03(\t\"3\n\x12\x44isableTotpRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x0c\n\x04\x63ode\x18\x02 \x01(\t\"\x15\n\x13\x44isableTotpResponse\"<\n\x18ResetSecondFactorRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\"\x1b\n\x19ResetSecondFactorResponse\")\n\x16GetSignInPolicyRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\"P\n\x17GetSignInPolicyResponse\x12\x35\n\x06policy\x18\x01 \x01(\x0b\x32%.tieline.api.identity.v1.SignInPolicy\"\x94\x01\n\x19UpdateSignInPolicyRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x35\n\x06policy\x18\x02 \x01(\x0b\x32%.tieline.api.identity.v1.SignInPolicy\x12/\n\x0bupdate_mask\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\"S\n\x1aUpdateSignInPolicyResponse\x12\x35\n\x06policy\x18\x01 \x01(\x0b\x32%.tieline.api.identity.v1.SignInPolicy2\xf7\n\n\x13SecondFactorService\x12\x8b\x01\n\x14\x43ompleteSecondFactor\x12\x34.tieline.api.identity.v1.CompleteSecondFactorRequest\x1a\x35.tieline.api.identity.v1.CompleteSecondFactorResponse\"\x06\x8a\xb5\x18\x02\x08\x01\x12\x9d\x01\n\x1a\x42\x65ginTotpEnrolmentAtSignIn\x12:.tieline.api.identity.v1.BeginTotpEnrolmentAtSignInRequest\x1a;.tieline.api.identity.v1.BeginTotpEnrolmentAtSignInResponse\"\x06\x8a\xb5\x18\x02\x08\x01\x12}\n\x0fGetSecondFactor\x12/.tieline.api.identity.v1.GetSecondFactorRequest\x1a\x30.tieline.api.identity.v1.GetSecondFactorResponse\"\x07\x8a\xb5\x18\x03\x12\x01\x02\x12\x86\x01\n\x12\x42\x65ginTotpEnrolment\x12\x32.tieline.api.identity.v1.BeginTotpEnrolmentRequest\x1a\x33.tieline.api.identity.v1.BeginTotpEnrolmentResponse\"\x07\x8a\xb5\x18\x03\x12\x01\x02\x12\x8c\x01\n\x14\x43onfirmTotpEnrolment\x12\x34.tieline.api.identity.v1.ConfirmTotpEnrolmentRequest\x1a\x35.tieline.api.identity.v1.ConfirmTotpEnrolmentResponse\"\x07\x8a\xb5\x18\x03\x12\x01\x02\x12\x95\x01\n\x17RegenerateRecoveryCodes\x12\x37.tieline.api.identity.v1.RegenerateRecoveryCodesRequest\x1a\x38.tieline.api.identity.v1.RegenerateRecoveryCodesResponse\"\x07\x8a\xb5\x18\x03\x12\x01\x02\x12q\n\x0b\x44isableTotp\x12+.tieline.api.identity.v1.DisableTotpRequest\x1a,.tieline.api.identity.v1.DisableTotpResponse\"\x07\x8a\xb5\x18\x03\x12\x01\x02\x12\x85\x01\n\x11ResetSecondFactor\x12\x31.tieline.api.identity.v1.ResetSecondFactorRequest\x1a\x32.tieline.api.identity.v1.ResetSecondFactorResponse\"\t\x8a\xb5\x18\x05\x12\x01\x02 \x05\x12}\n\x0fGetSignInPolicy\x12/.tieline.api.identity.v1.GetSignInPolicyRequest\x1a\x30.tieline.api.identity.v1.GetSignInPolicyResponse\"\x07\x8a\xb5\x18\x03\x12\x01\x02\x12\x88\x01\n\x12UpdateSignInPolicy\x12\x32.tieline.api.identity.v1.UpdateSignInPolicyRequest\x1a\x33.tieline.api.identity.v1.UpdateSignInPolicyResponse\"\t\x8a\xb5\x18\x05\x12\x01\x02 \x05\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n3tieline/api/identity/v1/second_factor_service.proto\x12\x17tieline.api.identity.v1\x1a google/protobuf/field_mask.proto\x1a\"tieline/api/common/v1/access.proto\x1a$tieline/api/common/v1/priority.proto\x1a&tieline/api/identity/v1/identity.proto\x1a%tieline/api/identity/v1/sign_in.proto\">\n\x1b\x43ompleteSecondFactorRequest\x12\x11\n\tchallenge\x18\x01 \x01(\t\x12\x0c\n\x04\x63ode\x18\x02 \x01(\t\"i\n\x1c\x43ompleteSecondFactorResponse\x12\x31\n\x07session\x18\x01 \x01(\x0b\x32 .tieline.api.identity.v1.Session\x12\x16\n\x0erecovery_codes\x18\x02 \x03(\t\"6\n!BeginTotpEnrolmentAtSignInRequest\x12\x11\n\tchallenge\x18\x01 \x01(\t\"_\n\"BeginTotpEnrolmentAtSignInResponse\x12\x39\n\tenrolment\x18\x01 \x01(\x0b\x32&.tieline.api.identity.v1.TotpEnrolment\")\n\x16GetSecondFactorRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\"W\n\x17GetSecondFactorResponse\x12<\n\rsecond_factor\x18\x01 \x01(\x0b\x32%.tieline.api.identity.v1.SecondFactor\",\n\x19\x42\x65ginTotpEnrolmentRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\"W\n\x1a\x42\x65ginTotpEnrolmentResponse\x12\x39\n\tenrolment\x18\x01 \x01(\x0b\x32&.tieline.api.identity.v1.TotpEnrolment\"P\n\x1b\x43onfirmTotpEnrolmentRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0f\n\x07\x63orp_id\x18\x02 \x01(\t\x12\x0c\n\x04\x63ode\x18\x03 \x01(\t\"6\n\x1c\x43onfirmTotpEnrolmentResponse\x12\x16\n\x0erecovery_codes\x18\x01 \x03(\t\"S\n\x1eRegenerateRecoveryCodesRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0f\n\x07\x63orp_id\x18\x02 \x01(\t\x12\x0c\n\x04\x63ode\x18\x03 \x01(\t\"9\n\x1fRegenerateRecoveryCodesResponse\x12\x16\n\x0erecovery_codes\x18\x01 \x03(\t\"3\n\x12\x44isableTotpRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x0c\n\x04\x63ode\x18\x02 \x01(\t\"\x15\n\x13\x44isableTotpResponse\"<\n\x18ResetSecondFactorRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\"\x1b\n\x19ResetSecondFactorResponse\")\n\x16GetSignInPolicyRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\"P\n\x17GetSignInPolicyResponse\x12\x35\n\x06policy\x18\x01 \x01(\x0b\x32%.tieline.api.identity.v1.SignInPolicy\"\x94\x01\n\x19UpdateSignInPolicyRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x35\n\x06policy\x18\x02 \x01(\x0b\x32%.tieline.api.identity.v1.SignInPolicy\x12/\n\x0bupdate_mask\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\"S\n\x1aUpdateSignInPolicyResponse\x12\x35\n\x06policy\x18\x01 \x01(\x0b\x32%.tieline.api.identity.v1.SignInPolicy2\xa1\x0b\n\x13SecondFactorService\x12\x8f\x01\n\x14\x43ompleteSecondFactor\x12\x34.tieline.api.identity.v1.CompleteSecondFactorRequest\x1a\x35.tieline.api.identity.v1.CompleteSecondFactorResponse\"\n\x8a\xb5\x18\x02\x08\x01\x90\xb5\x18\x01\x12\xa1\x01\n\x1a\x42\x65ginTotpEnrolmentAtSignIn\x12:.tieline.api.identity.v1.BeginTotpEnrolmentAtSignInRequest\x1a;.tieline.api.identity.v1.BeginTotpEnrolmentAtSignInResponse\"\n\x8a\xb5\x18\x02\x08\x01\x90\xb5\x18\x01\x12\x81\x01\n\x0fGetSecondFactor\x12/.tieline.api.identity.v1.GetSecondFactorRequest\x1a\x30.tieline.api.identity.v1.GetSecondFactorResponse\"\x0b\x8a\xb5\x18\x03\x12\x01\x02\x90\xb5\x18\x03\x12\x8a\x01\n\x12\x42\x65ginTotpEnrolment\x12\x32.tieline.api.identity.v1.BeginTotpEnrolmentRequest\x1a\x33.tieline.api.identity.v1.BeginTotpEnrolmentResponse\"\x0b\x8a\xb5\x18\x03\x12\x01\x02\x90\xb5\x18\x03\x12\x90\x01\n\x14\x43onfirmTotpEnrolment\x12\x34.tieline.api.identity.v1.ConfirmTotpEnrolmentRequest\x1a\x35.tieline.api.identity.v1.ConfirmTotpEnrolmentResponse\"\x0b\x8a\xb5\x18\x03\x12\x01\x02\x90\xb5\x18\x03\x12\x99\x01\n\x17RegenerateRecoveryCodes\x12\x37.tieline.api.identity.v1.RegenerateRecoveryCodesRequest\x1a\x38.tieline.api.identity.v1.RegenerateRecoveryCodesResponse\"\x0b\x8a\xb5\x18\x03\x12\x01\x02\x90\xb5\x18\x03\x12u\n\x0b\x44isableTotp\x12+.tieline.api.identity.v1.DisableTotpRequest\x1a,.tieline.api.identity.v1.DisableTotpResponse\"\x0b\x8a\xb5\x18\x03\x12\x01\x02\x90\xb5\x18\x03\x12\x89\x01\n\x11ResetSecondFactor\x12\x31.tieline.api.identity.v1.ResetSecondFactorRequest\x1a\x32.tieline.api.identity.v1.ResetSecondFactorResponse\"\r\x8a\xb5\x18\x05\x12\x01\x02 \x05\x90\xb5\x18\x02\x12\x81\x01\n\x0fGetSignInPolicy\x12/.tieline.api.identity.v1.GetSignInPolicyRequest\x1a\x30.tieline.api.identity.v1.GetSignInPolicyResponse\"\x0b\x8a\xb5\x18\x03\x12\x01\x02\x90\xb5\x18\x03\x12\x8c\x01\n\x12UpdateSignInPolicy\x12\x32.tieline.api.identity.v1.UpdateSignInPolicyRequest\x1a\x33.tieline.api.identity.v1.UpdateSignInPolicyResponse\"\r\x8a\xb5\x18\x05\x12\x01\x02 \x05\x90\xb5\x18\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,65 +37,65 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'tieline.api.identity.v1.sec
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_SECONDFACTORSERVICE'].methods_by_name['CompleteSecondFactor']._loaded_options = None
-  _globals['_SECONDFACTORSERVICE'].methods_by_name['CompleteSecondFactor']._serialized_options = b'\212\265\030\002\010\001'
+  _globals['_SECONDFACTORSERVICE'].methods_by_name['CompleteSecondFactor']._serialized_options = b'\212\265\030\002\010\001\220\265\030\001'
   _globals['_SECONDFACTORSERVICE'].methods_by_name['BeginTotpEnrolmentAtSignIn']._loaded_options = None
-  _globals['_SECONDFACTORSERVICE'].methods_by_name['BeginTotpEnrolmentAtSignIn']._serialized_options = b'\212\265\030\002\010\001'
+  _globals['_SECONDFACTORSERVICE'].methods_by_name['BeginTotpEnrolmentAtSignIn']._serialized_options = b'\212\265\030\002\010\001\220\265\030\001'
   _globals['_SECONDFACTORSERVICE'].methods_by_name['GetSecondFactor']._loaded_options = None
-  _globals['_SECONDFACTORSERVICE'].methods_by_name['GetSecondFactor']._serialized_options = b'\212\265\030\003\022\001\002'
+  _globals['_SECONDFACTORSERVICE'].methods_by_name['GetSecondFactor']._serialized_options = b'\212\265\030\003\022\001\002\220\265\030\003'
   _globals['_SECONDFACTORSERVICE'].methods_by_name['BeginTotpEnrolment']._loaded_options = None
-  _globals['_SECONDFACTORSERVICE'].methods_by_name['BeginTotpEnrolment']._serialized_options = b'\212\265\030\003\022\001\002'
+  _globals['_SECONDFACTORSERVICE'].methods_by_name['BeginTotpEnrolment']._serialized_options = b'\212\265\030\003\022\001\002\220\265\030\003'
   _globals['_SECONDFACTORSERVICE'].methods_by_name['ConfirmTotpEnrolment']._loaded_options = None
-  _globals['_SECONDFACTORSERVICE'].methods_by_name['ConfirmTotpEnrolment']._serialized_options = b'\212\265\030\003\022\001\002'
+  _globals['_SECONDFACTORSERVICE'].methods_by_name['ConfirmTotpEnrolment']._serialized_options = b'\212\265\030\003\022\001\002\220\265\030\003'
   _globals['_SECONDFACTORSERVICE'].methods_by_name['RegenerateRecoveryCodes']._loaded_options = None
-  _globals['_SECONDFACTORSERVICE'].methods_by_name['RegenerateRecoveryCodes']._serialized_options = b'\212\265\030\003\022\001\002'
+  _globals['_SECONDFACTORSERVICE'].methods_by_name['RegenerateRecoveryCodes']._serialized_options = b'\212\265\030\003\022\001\002\220\265\030\003'
   _globals['_SECONDFACTORSERVICE'].methods_by_name['DisableTotp']._loaded_options = None
-  _globals['_SECONDFACTORSERVICE'].methods_by_name['DisableTotp']._serialized_options = b'\212\265\030\003\022\001\002'
+  _globals['_SECONDFACTORSERVICE'].methods_by_name['DisableTotp']._serialized_options = b'\212\265\030\003\022\001\002\220\265\030\003'
   _globals['_SECONDFACTORSERVICE'].methods_by_name['ResetSecondFactor']._loaded_options = None
-  _globals['_SECONDFACTORSERVICE'].methods_by_name['ResetSecondFactor']._serialized_options = b'\212\265\030\005\022\001\002 \005'
+  _globals['_SECONDFACTORSERVICE'].methods_by_name['ResetSecondFactor']._serialized_options = b'\212\265\030\005\022\001\002 \005\220\265\030\002'
   _globals['_SECONDFACTORSERVICE'].methods_by_name['GetSignInPolicy']._loaded_options = None
-  _globals['_SECONDFACTORSERVICE'].methods_by_name['GetSignInPolicy']._serialized_options = b'\212\265\030\003\022\001\002'
+  _globals['_SECONDFACTORSERVICE'].methods_by_name['GetSignInPolicy']._serialized_options = b'\212\265\030\003\022\001\002\220\265\030\003'
   _globals['_SECONDFACTORSERVICE'].methods_by_name['UpdateSignInPolicy']._loaded_options = None
-  _globals['_SECONDFACTORSERVICE'].methods_by_name['UpdateSignInPolicy']._serialized_options = b'\212\265\030\005\022\001\002 \005'
-  _globals['_COMPLETESECONDFACTORREQUEST']._serialized_start=229
-  _globals['_COMPLETESECONDFACTORREQUEST']._serialized_end=291
-  _globals['_COMPLETESECONDFACTORRESPONSE']._serialized_start=293
-  _globals['_COMPLETESECONDFACTORRESPONSE']._serialized_end=398
-  _globals['_BEGINTOTPENROLMENTATSIGNINREQUEST']._serialized_start=400
-  _globals['_BEGINTOTPENROLMENTATSIGNINREQUEST']._serialized_end=454
-  _globals['_BEGINTOTPENROLMENTATSIGNINRESPONSE']._serialized_start=456
-  _globals['_BEGINTOTPENROLMENTATSIGNINRESPONSE']._serialized_end=551
-  _globals['_GETSECONDFACTORREQUEST']._serialized_start=553
-  _globals['_GETSECONDFACTORREQUEST']._serialized_end=594
-  _globals['_GETSECONDFACTORRESPONSE']._serialized_start=596
-  _globals['_GETSECONDFACTORRESPONSE']._serialized_end=683
-  _globals['_BEGINTOTPENROLMENTREQUEST']._serialized_start=685
-  _globals['_BEGINTOTPENROLMENTREQUEST']._serialized_end=729
-  _globals['_BEGINTOTPENROLMENTRESPONSE']._serialized_start=731
-  _globals['_BEGINTOTPENROLMENTRESPONSE']._serialized_end=818
-  _globals['_CONFIRMTOTPENROLMENTREQUEST']._serialized_start=820
-  _globals['_CONFIRMTOTPENROLMENTREQUEST']._serialized_end=900
-  _globals['_CONFIRMTOTPENROLMENTRESPONSE']._serialized_start=902
-  _globals['_CONFIRMTOTPENROLMENTRESPONSE']._serialized_end=956
-  _globals['_REGENERATERECOVERYCODESREQUEST']._serialized_start=958
-  _globals['_REGENERATERECOVERYCODESREQUEST']._serialized_end=1041
-  _globals['_REGENERATERECOVERYCODESRESPONSE']._serialized_start=1043
-  _globals['_REGENERATERECOVERYCODESRESPONSE']._serialized_end=1100
-  _globals['_DISABLETOTPREQUEST']._serialized_start=1102
-  _globals['_DISABLETOTPREQUEST']._serialized_end=1153
-  _globals['_DISABLETOTPRESPONSE']._serialized_start=1155
-  _globals['_DISABLETOTPRESPONSE']._serialized_end=1176
-  _globals['_RESETSECONDFACTORREQUEST']._serialized_start=1178
-  _globals['_RESETSECONDFACTORREQUEST']._serialized_end=1238
-  _globals['_RESETSECONDFACTORRESPONSE']._serialized_start=1240
-  _globals['_RESETSECONDFACTORRESPONSE']._serialized_end=1267
-  _globals['_GETSIGNINPOLICYREQUEST']._serialized_start=1269
-  _globals['_GETSIGNINPOLICYREQUEST']._serialized_end=1310
-  _globals['_GETSIGNINPOLICYRESPONSE']._serialized_start=1312
-  _globals['_GETSIGNINPOLICYRESPONSE']._serialized_end=1392
-  _globals['_UPDATESIGNINPOLICYREQUEST']._serialized_start=1395
-  _globals['_UPDATESIGNINPOLICYREQUEST']._serialized_end=1543
-  _globals['_UPDATESIGNINPOLICYRESPONSE']._serialized_start=1545
-  _globals['_UPDATESIGNINPOLICYRESPONSE']._serialized_end=1628
-  _globals['_SECONDFACTORSERVICE']._serialized_start=1631
-  _globals['_SECONDFACTORSERVICE']._serialized_end=3030
+  _globals['_SECONDFACTORSERVICE'].methods_by_name['UpdateSignInPolicy']._serialized_options = b'\212\265\030\005\022\001\002 \005\220\265\030\003'
+  _globals['_COMPLETESECONDFACTORREQUEST']._serialized_start=267
+  _globals['_COMPLETESECONDFACTORREQUEST']._serialized_end=329
+  _globals['_COMPLETESECONDFACTORRESPONSE']._serialized_start=331
+  _globals['_COMPLETESECONDFACTORRESPONSE']._serialized_end=436
+  _globals['_BEGINTOTPENROLMENTATSIGNINREQUEST']._serialized_start=438
+  _globals['_BEGINTOTPENROLMENTATSIGNINREQUEST']._serialized_end=492
+  _globals['_BEGINTOTPENROLMENTATSIGNINRESPONSE']._serialized_start=494
+  _globals['_BEGINTOTPENROLMENTATSIGNINRESPONSE']._serialized_end=589
+  _globals['_GETSECONDFACTORREQUEST']._serialized_start=591
+  _globals['_GETSECONDFACTORREQUEST']._serialized_end=632
+  _globals['_GETSECONDFACTORRESPONSE']._serialized_start=634
+  _globals['_GETSECONDFACTORRESPONSE']._serialized_end=721
+  _globals['_BEGINTOTPENROLMENTREQUEST']._serialized_start=723
+  _globals['_BEGINTOTPENROLMENTREQUEST']._serialized_end=767
+  _globals['_BEGINTOTPENROLMENTRESPONSE']._serialized_start=769
+  _globals['_BEGINTOTPENROLMENTRESPONSE']._serialized_end=856
+  _globals['_CONFIRMTOTPENROLMENTREQUEST']._serialized_start=858
+  _globals['_CONFIRMTOTPENROLMENTREQUEST']._serialized_end=938
+  _globals['_CONFIRMTOTPENROLMENTRESPONSE']._serialized_start=940
+  _globals['_CONFIRMTOTPENROLMENTRESPONSE']._serialized_end=994
+  _globals['_REGENERATERECOVERYCODESREQUEST']._serialized_start=996
+  _globals['_REGENERATERECOVERYCODESREQUEST']._serialized_end=1079
+  _globals['_REGENERATERECOVERYCODESRESPONSE']._serialized_start=1081
+  _globals['_REGENERATERECOVERYCODESRESPONSE']._serialized_end=1138
+  _globals['_DISABLETOTPREQUEST']._serialized_start=1140
+  _globals['_DISABLETOTPREQUEST']._serialized_end=1191
+  _globals['_DISABLETOTPRESPONSE']._serialized_start=1193
+  _globals['_DISABLETOTPRESPONSE']._serialized_end=1214
+  _globals['_RESETSECONDFACTORREQUEST']._serialized_start=1216
+  _globals['_RESETSECONDFACTORREQUEST']._serialized_end=1276
+  _globals['_RESETSECONDFACTORRESPONSE']._serialized_start=1278
+  _globals['_RESETSECONDFACTORRESPONSE']._serialized_end=1305
+  _globals['_GETSIGNINPOLICYREQUEST']._serialized_start=1307
+  _globals['_GETSIGNINPOLICYREQUEST']._serialized_end=1348
+  _globals['_GETSIGNINPOLICYRESPONSE']._serialized_start=1350
+  _globals['_GETSIGNINPOLICYRESPONSE']._serialized_end=1430
+  _globals['_UPDATESIGNINPOLICYREQUEST']._serialized_start=1433
+  _globals['_UPDATESIGNINPOLICYREQUEST']._serialized_end=1581
+  _globals['_UPDATESIGNINPOLICYRESPONSE']._serialized_start=1583
+  _globals['_UPDATESIGNINPOLICYRESPONSE']._serialized_end=1666
+  _globals['_SECONDFACTORSERVICE']._serialized_start=1669
+  _globals['_SECONDFACTORSERVICE']._serialized_end=3110
 # @@protoc_insertion_point(module_scope)

@@ -23,10 +23,11 @@ _sym_db = _symbol_database.Default()
 
 
 from tieline.api.common.v1 import access_pb2 as tieline_dot_api_dot_common_dot_v1_dot_access__pb2
+from tieline.api.common.v1 import priority_pb2 as tieline_dot_api_dot_common_dot_v1_dot_priority__pb2
 from tieline.api.identity.v1 import session_pb2 as tieline_dot_api_dot_identity_dot_v1_dot_session__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n-tieline/api/identity/v1/session_service.proto\x12\x17tieline.api.identity.v1\x1a\"tieline/api/common/v1/access.proto\x1a%tieline/api/identity/v1/session.proto\"^\n\x13ListSessionsRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\"i\n\x14ListSessionsResponse\x12\x38\n\x08sessions\x18\x01 \x03(\x0b\x32&.tieline.api.identity.v1.DeviceSession\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\";\n\x14RevokeSessionRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x12\n\nsession_id\x18\x02 \x01(\t\"\x17\n\x15RevokeSessionResponse\"R\n\x18RevokeAllSessionsRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x14\n\x0ckeep_current\x18\x03 \x01(\x08\"0\n\x19RevokeAllSessionsResponse\x12\x13\n\x0b\x65nded_count\x18\x01 \x01(\x05\"\'\n\x0eSignOutRequest\x12\x15\n\rrefresh_token\x18\x01 \x01(\t\"\x11\n\x0fSignOutResponse2\xf1\x03\n\x0eSessionService\x12v\n\x0cListSessions\x12,.tieline.api.identity.v1.ListSessionsRequest\x1a-.tieline.api.identity.v1.ListSessionsResponse\"\t\x8a\xb5\x18\x05\x12\x03\x01\x02\x03\x12y\n\rRevokeSession\x12-.tieline.api.identity.v1.RevokeSessionRequest\x1a..tieline.api.identity.v1.RevokeSessionResponse\"\t\x8a\xb5\x18\x05\x12\x03\x01\x02\x03\x12\x85\x01\n\x11RevokeAllSessions\x12\x31.tieline.api.identity.v1.RevokeAllSessionsRequest\x1a\x32.tieline.api.identity.v1.RevokeAllSessionsResponse\"\t\x8a\xb5\x18\x05\x12\x03\x01\x02\x03\x12\x64\n\x07SignOut\x12\'.tieline.api.identity.v1.SignOutRequest\x1a(.tieline.api.identity.v1.SignOutResponse\"\x06\x8a\xb5\x18\x02\x08\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n-tieline/api/identity/v1/session_service.proto\x12\x17tieline.api.identity.v1\x1a\"tieline/api/common/v1/access.proto\x1a$tieline/api/common/v1/priority.proto\x1a%tieline/api/identity/v1/session.proto\"^\n\x13ListSessionsRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\"i\n\x14ListSessionsResponse\x12\x38\n\x08sessions\x18\x01 \x03(\x0b\x32&.tieline.api.identity.v1.DeviceSession\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\";\n\x14RevokeSessionRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x12\n\nsession_id\x18\x02 \x01(\t\"\x17\n\x15RevokeSessionResponse\"R\n\x18RevokeAllSessionsRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x14\n\x0ckeep_current\x18\x03 \x01(\x08\"0\n\x19RevokeAllSessionsResponse\x12\x13\n\x0b\x65nded_count\x18\x01 \x01(\x05\"\'\n\x0eSignOutRequest\x12\x15\n\rrefresh_token\x18\x01 \x01(\t\"\x11\n\x0fSignOutResponse2\x81\x04\n\x0eSessionService\x12z\n\x0cListSessions\x12,.tieline.api.identity.v1.ListSessionsRequest\x1a-.tieline.api.identity.v1.ListSessionsResponse\"\r\x8a\xb5\x18\x05\x12\x03\x01\x02\x03\x90\xb5\x18\x03\x12}\n\rRevokeSession\x12-.tieline.api.identity.v1.RevokeSessionRequest\x1a..tieline.api.identity.v1.RevokeSessionResponse\"\r\x8a\xb5\x18\x05\x12\x03\x01\x02\x03\x90\xb5\x18\x01\x12\x89\x01\n\x11RevokeAllSessions\x12\x31.tieline.api.identity.v1.RevokeAllSessionsRequest\x1a\x32.tieline.api.identity.v1.RevokeAllSessionsResponse\"\r\x8a\xb5\x18\x05\x12\x03\x01\x02\x03\x90\xb5\x18\x01\x12h\n\x07SignOut\x12\'.tieline.api.identity.v1.SignOutRequest\x1a(.tieline.api.identity.v1.SignOutResponse\"\n\x8a\xb5\x18\x02\x08\x01\x90\xb5\x18\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,29 +35,29 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'tieline.api.identity.v1.ses
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_SESSIONSERVICE'].methods_by_name['ListSessions']._loaded_options = None
-  _globals['_SESSIONSERVICE'].methods_by_name['ListSessions']._serialized_options = b'\212\265\030\005\022\003\001\002\003'
+  _globals['_SESSIONSERVICE'].methods_by_name['ListSessions']._serialized_options = b'\212\265\030\005\022\003\001\002\003\220\265\030\003'
   _globals['_SESSIONSERVICE'].methods_by_name['RevokeSession']._loaded_options = None
-  _globals['_SESSIONSERVICE'].methods_by_name['RevokeSession']._serialized_options = b'\212\265\030\005\022\003\001\002\003'
+  _globals['_SESSIONSERVICE'].methods_by_name['RevokeSession']._serialized_options = b'\212\265\030\005\022\003\001\002\003\220\265\030\001'
   _globals['_SESSIONSERVICE'].methods_by_name['RevokeAllSessions']._loaded_options = None
-  _globals['_SESSIONSERVICE'].methods_by_name['RevokeAllSessions']._serialized_options = b'\212\265\030\005\022\003\001\002\003'
+  _globals['_SESSIONSERVICE'].methods_by_name['RevokeAllSessions']._serialized_options = b'\212\265\030\005\022\003\001\002\003\220\265\030\001'
   _globals['_SESSIONSERVICE'].methods_by_name['SignOut']._loaded_options = None
-  _globals['_SESSIONSERVICE'].methods_by_name['SignOut']._serialized_options = b'\212\265\030\002\010\001'
-  _globals['_LISTSESSIONSREQUEST']._serialized_start=149
-  _globals['_LISTSESSIONSREQUEST']._serialized_end=243
-  _globals['_LISTSESSIONSRESPONSE']._serialized_start=245
-  _globals['_LISTSESSIONSRESPONSE']._serialized_end=350
-  _globals['_REVOKESESSIONREQUEST']._serialized_start=352
-  _globals['_REVOKESESSIONREQUEST']._serialized_end=411
-  _globals['_REVOKESESSIONRESPONSE']._serialized_start=413
-  _globals['_REVOKESESSIONRESPONSE']._serialized_end=436
-  _globals['_REVOKEALLSESSIONSREQUEST']._serialized_start=438
-  _globals['_REVOKEALLSESSIONSREQUEST']._serialized_end=520
-  _globals['_REVOKEALLSESSIONSRESPONSE']._serialized_start=522
-  _globals['_REVOKEALLSESSIONSRESPONSE']._serialized_end=570
-  _globals['_SIGNOUTREQUEST']._serialized_start=572
-  _globals['_SIGNOUTREQUEST']._serialized_end=611
-  _globals['_SIGNOUTRESPONSE']._serialized_start=613
-  _globals['_SIGNOUTRESPONSE']._serialized_end=630
-  _globals['_SESSIONSERVICE']._serialized_start=633
-  _globals['_SESSIONSERVICE']._serialized_end=1130
+  _globals['_SESSIONSERVICE'].methods_by_name['SignOut']._serialized_options = b'\212\265\030\002\010\001\220\265\030\001'
+  _globals['_LISTSESSIONSREQUEST']._serialized_start=187
+  _globals['_LISTSESSIONSREQUEST']._serialized_end=281
+  _globals['_LISTSESSIONSRESPONSE']._serialized_start=283
+  _globals['_LISTSESSIONSRESPONSE']._serialized_end=388
+  _globals['_REVOKESESSIONREQUEST']._serialized_start=390
+  _globals['_REVOKESESSIONREQUEST']._serialized_end=449
+  _globals['_REVOKESESSIONRESPONSE']._serialized_start=451
+  _globals['_REVOKESESSIONRESPONSE']._serialized_end=474
+  _globals['_REVOKEALLSESSIONSREQUEST']._serialized_start=476
+  _globals['_REVOKEALLSESSIONSREQUEST']._serialized_end=558
+  _globals['_REVOKEALLSESSIONSRESPONSE']._serialized_start=560
+  _globals['_REVOKEALLSESSIONSRESPONSE']._serialized_end=608
+  _globals['_SIGNOUTREQUEST']._serialized_start=610
+  _globals['_SIGNOUTREQUEST']._serialized_end=649
+  _globals['_SIGNOUTRESPONSE']._serialized_start=651
+  _globals['_SIGNOUTRESPONSE']._serialized_end=668
+  _globals['_SESSIONSERVICE']._serialized_start=671
+  _globals['_SESSIONSERVICE']._serialized_end=1184
 # @@protoc_insertion_point(module_scope)

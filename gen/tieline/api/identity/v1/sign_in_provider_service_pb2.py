@@ -24,10 +24,11 @@ _sym_db = _symbol_database.Default()
 
 from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mask__pb2
 from tieline.api.common.v1 import access_pb2 as tieline_dot_api_dot_common_dot_v1_dot_access__pb2
+from tieline.api.common.v1 import priority_pb2 as tieline_dot_api_dot_common_dot_v1_dot_priority__pb2
 from tieline.api.identity.v1 import sign_in_pb2 as tieline_dot_api_dot_identity_dot_v1_dot_sign__in__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n6tieline/api/identity/v1/sign_in_provider_service.proto\x12\x17tieline.api.identity.v1\x1a google/protobuf/field_mask.proto\x1a\"tieline/api/common/v1/access.proto\x1a%tieline/api/identity/v1/sign_in.proto\"\x94\x01\n\x1b\x43reateSignInProviderRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0f\n\x07\x63orp_id\x18\x02 \x01(\t\x12\x39\n\x08provider\x18\x03 \x01(\x0b\x32\'.tieline.api.identity.v1.SignInProvider\x12\x15\n\rclient_secret\x18\x04 \x01(\t\"Y\n\x1c\x43reateSignInProviderResponse\x12\x39\n\x08provider\x18\x01 \x01(\x0b\x32\'.tieline.api.identity.v1.SignInProvider\"@\n\x18GetSignInProviderRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x13\n\x0bprovider_id\x18\x02 \x01(\t\"V\n\x19GetSignInProviderResponse\x12\x39\n\x08provider\x18\x01 \x01(\x0b\x32\'.tieline.api.identity.v1.SignInProvider\"T\n\x1aListSignInProvidersRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"r\n\x1bListSignInProvidersResponse\x12:\n\tproviders\x18\x01 \x03(\x0b\x32\'.tieline.api.identity.v1.SignInProvider\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xb1\x01\n\x1bUpdateSignInProviderRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x39\n\x08provider\x18\x02 \x01(\x0b\x32\'.tieline.api.identity.v1.SignInProvider\x12/\n\x0bupdate_mask\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12\x15\n\rclient_secret\x18\x04 \x01(\t\"Y\n\x1cUpdateSignInProviderResponse\x12\x39\n\x08provider\x18\x01 \x01(\x0b\x32\'.tieline.api.identity.v1.SignInProvider\"C\n\x1b\x44\x65leteSignInProviderRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x13\n\x0bprovider_id\x18\x02 \x01(\t\"\x1e\n\x1c\x44\x65leteSignInProviderResponse2\xe0\x05\n\x15SignInProviderService\x12\x8e\x01\n\x14\x43reateSignInProvider\x12\x34.tieline.api.identity.v1.CreateSignInProviderRequest\x1a\x35.tieline.api.identity.v1.CreateSignInProviderResponse\"\t\x8a\xb5\x18\x05\x12\x01\x02 \x05\x12\x85\x01\n\x11GetSignInProvider\x12\x31.tieline.api.identity.v1.GetSignInProviderRequest\x1a\x32.tieline.api.identity.v1.GetSignInProviderResponse\"\t\x8a\xb5\x18\x05\x12\x01\x02 \x05\x12\x8b\x01\n\x13ListSignInProviders\x12\x33.tieline.api.identity.v1.ListSignInProvidersRequest\x1a\x34.tieline.api.identity.v1.ListSignInProvidersResponse\"\t\x8a\xb5\x18\x05\x12\x01\x02 \x05\x12\x8e\x01\n\x14UpdateSignInProvider\x12\x34.tieline.api.identity.v1.UpdateSignInProviderRequest\x1a\x35.tieline.api.identity.v1.UpdateSignInProviderResponse\"\t\x8a\xb5\x18\x05\x12\x01\x02 \x05\x12\x8e\x01\n\x14\x44\x65leteSignInProvider\x12\x34.tieline.api.identity.v1.DeleteSignInProviderRequest\x1a\x35.tieline.api.identity.v1.DeleteSignInProviderResponse\"\t\x8a\xb5\x18\x05\x12\x01\x02 \x05\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n6tieline/api/identity/v1/sign_in_provider_service.proto\x12\x17tieline.api.identity.v1\x1a google/protobuf/field_mask.proto\x1a\"tieline/api/common/v1/access.proto\x1a$tieline/api/common/v1/priority.proto\x1a%tieline/api/identity/v1/sign_in.proto\"\x94\x01\n\x1b\x43reateSignInProviderRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0f\n\x07\x63orp_id\x18\x02 \x01(\t\x12\x39\n\x08provider\x18\x03 \x01(\x0b\x32\'.tieline.api.identity.v1.SignInProvider\x12\x15\n\rclient_secret\x18\x04 \x01(\t\"Y\n\x1c\x43reateSignInProviderResponse\x12\x39\n\x08provider\x18\x01 \x01(\x0b\x32\'.tieline.api.identity.v1.SignInProvider\"@\n\x18GetSignInProviderRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x13\n\x0bprovider_id\x18\x02 \x01(\t\"V\n\x19GetSignInProviderResponse\x12\x39\n\x08provider\x18\x01 \x01(\x0b\x32\'.tieline.api.identity.v1.SignInProvider\"T\n\x1aListSignInProvidersRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"r\n\x1bListSignInProvidersResponse\x12:\n\tproviders\x18\x01 \x03(\x0b\x32\'.tieline.api.identity.v1.SignInProvider\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xb1\x01\n\x1bUpdateSignInProviderRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x39\n\x08provider\x18\x02 \x01(\x0b\x32\'.tieline.api.identity.v1.SignInProvider\x12/\n\x0bupdate_mask\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12\x15\n\rclient_secret\x18\x04 \x01(\t\"Y\n\x1cUpdateSignInProviderResponse\x12\x39\n\x08provider\x18\x01 \x01(\x0b\x32\'.tieline.api.identity.v1.SignInProvider\"C\n\x1b\x44\x65leteSignInProviderRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x13\n\x0bprovider_id\x18\x02 \x01(\t\"\x1e\n\x1c\x44\x65leteSignInProviderResponse2\xf4\x05\n\x15SignInProviderService\x12\x92\x01\n\x14\x43reateSignInProvider\x12\x34.tieline.api.identity.v1.CreateSignInProviderRequest\x1a\x35.tieline.api.identity.v1.CreateSignInProviderResponse\"\r\x8a\xb5\x18\x05\x12\x01\x02 \x05\x90\xb5\x18\x03\x12\x89\x01\n\x11GetSignInProvider\x12\x31.tieline.api.identity.v1.GetSignInProviderRequest\x1a\x32.tieline.api.identity.v1.GetSignInProviderResponse\"\r\x8a\xb5\x18\x05\x12\x01\x02 \x05\x90\xb5\x18\x03\x12\x8f\x01\n\x13ListSignInProviders\x12\x33.tieline.api.identity.v1.ListSignInProvidersRequest\x1a\x34.tieline.api.identity.v1.ListSignInProvidersResponse\"\r\x8a\xb5\x18\x05\x12\x01\x02 \x05\x90\xb5\x18\x03\x12\x92\x01\n\x14UpdateSignInProvider\x12\x34.tieline.api.identity.v1.UpdateSignInProviderRequest\x1a\x35.tieline.api.identity.v1.UpdateSignInProviderResponse\"\r\x8a\xb5\x18\x05\x12\x01\x02 \x05\x90\xb5\x18\x03\x12\x92\x01\n\x14\x44\x65leteSignInProvider\x12\x34.tieline.api.identity.v1.DeleteSignInProviderRequest\x1a\x35.tieline.api.identity.v1.DeleteSignInProviderResponse\"\r\x8a\xb5\x18\x05\x12\x01\x02 \x05\x90\xb5\x18\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,35 +36,35 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'tieline.api.identity.v1.sig
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_SIGNINPROVIDERSERVICE'].methods_by_name['CreateSignInProvider']._loaded_options = None
-  _globals['_SIGNINPROVIDERSERVICE'].methods_by_name['CreateSignInProvider']._serialized_options = b'\212\265\030\005\022\001\002 \005'
+  _globals['_SIGNINPROVIDERSERVICE'].methods_by_name['CreateSignInProvider']._serialized_options = b'\212\265\030\005\022\001\002 \005\220\265\030\003'
   _globals['_SIGNINPROVIDERSERVICE'].methods_by_name['GetSignInProvider']._loaded_options = None
-  _globals['_SIGNINPROVIDERSERVICE'].methods_by_name['GetSignInProvider']._serialized_options = b'\212\265\030\005\022\001\002 \005'
+  _globals['_SIGNINPROVIDERSERVICE'].methods_by_name['GetSignInProvider']._serialized_options = b'\212\265\030\005\022\001\002 \005\220\265\030\003'
   _globals['_SIGNINPROVIDERSERVICE'].methods_by_name['ListSignInProviders']._loaded_options = None
-  _globals['_SIGNINPROVIDERSERVICE'].methods_by_name['ListSignInProviders']._serialized_options = b'\212\265\030\005\022\001\002 \005'
+  _globals['_SIGNINPROVIDERSERVICE'].methods_by_name['ListSignInProviders']._serialized_options = b'\212\265\030\005\022\001\002 \005\220\265\030\003'
   _globals['_SIGNINPROVIDERSERVICE'].methods_by_name['UpdateSignInProvider']._loaded_options = None
-  _globals['_SIGNINPROVIDERSERVICE'].methods_by_name['UpdateSignInProvider']._serialized_options = b'\212\265\030\005\022\001\002 \005'
+  _globals['_SIGNINPROVIDERSERVICE'].methods_by_name['UpdateSignInProvider']._serialized_options = b'\212\265\030\005\022\001\002 \005\220\265\030\003'
   _globals['_SIGNINPROVIDERSERVICE'].methods_by_name['DeleteSignInProvider']._loaded_options = None
-  _globals['_SIGNINPROVIDERSERVICE'].methods_by_name['DeleteSignInProvider']._serialized_options = b'\212\265\030\005\022\001\002 \005'
-  _globals['_CREATESIGNINPROVIDERREQUEST']._serialized_start=193
-  _globals['_CREATESIGNINPROVIDERREQUEST']._serialized_end=341
-  _globals['_CREATESIGNINPROVIDERRESPONSE']._serialized_start=343
-  _globals['_CREATESIGNINPROVIDERRESPONSE']._serialized_end=432
-  _globals['_GETSIGNINPROVIDERREQUEST']._serialized_start=434
-  _globals['_GETSIGNINPROVIDERREQUEST']._serialized_end=498
-  _globals['_GETSIGNINPROVIDERRESPONSE']._serialized_start=500
-  _globals['_GETSIGNINPROVIDERRESPONSE']._serialized_end=586
-  _globals['_LISTSIGNINPROVIDERSREQUEST']._serialized_start=588
-  _globals['_LISTSIGNINPROVIDERSREQUEST']._serialized_end=672
-  _globals['_LISTSIGNINPROVIDERSRESPONSE']._serialized_start=674
-  _globals['_LISTSIGNINPROVIDERSRESPONSE']._serialized_end=788
-  _globals['_UPDATESIGNINPROVIDERREQUEST']._serialized_start=791
-  _globals['_UPDATESIGNINPROVIDERREQUEST']._serialized_end=968
-  _globals['_UPDATESIGNINPROVIDERRESPONSE']._serialized_start=970
-  _globals['_UPDATESIGNINPROVIDERRESPONSE']._serialized_end=1059
-  _globals['_DELETESIGNINPROVIDERREQUEST']._serialized_start=1061
-  _globals['_DELETESIGNINPROVIDERREQUEST']._serialized_end=1128
-  _globals['_DELETESIGNINPROVIDERRESPONSE']._serialized_start=1130
-  _globals['_DELETESIGNINPROVIDERRESPONSE']._serialized_end=1160
-  _globals['_SIGNINPROVIDERSERVICE']._serialized_start=1163
-  _globals['_SIGNINPROVIDERSERVICE']._serialized_end=1899
+  _globals['_SIGNINPROVIDERSERVICE'].methods_by_name['DeleteSignInProvider']._serialized_options = b'\212\265\030\005\022\001\002 \005\220\265\030\003'
+  _globals['_CREATESIGNINPROVIDERREQUEST']._serialized_start=231
+  _globals['_CREATESIGNINPROVIDERREQUEST']._serialized_end=379
+  _globals['_CREATESIGNINPROVIDERRESPONSE']._serialized_start=381
+  _globals['_CREATESIGNINPROVIDERRESPONSE']._serialized_end=470
+  _globals['_GETSIGNINPROVIDERREQUEST']._serialized_start=472
+  _globals['_GETSIGNINPROVIDERREQUEST']._serialized_end=536
+  _globals['_GETSIGNINPROVIDERRESPONSE']._serialized_start=538
+  _globals['_GETSIGNINPROVIDERRESPONSE']._serialized_end=624
+  _globals['_LISTSIGNINPROVIDERSREQUEST']._serialized_start=626
+  _globals['_LISTSIGNINPROVIDERSREQUEST']._serialized_end=710
+  _globals['_LISTSIGNINPROVIDERSRESPONSE']._serialized_start=712
+  _globals['_LISTSIGNINPROVIDERSRESPONSE']._serialized_end=826
+  _globals['_UPDATESIGNINPROVIDERREQUEST']._serialized_start=829
+  _globals['_UPDATESIGNINPROVIDERREQUEST']._serialized_end=1006
+  _globals['_UPDATESIGNINPROVIDERRESPONSE']._serialized_start=1008
+  _globals['_UPDATESIGNINPROVIDERRESPONSE']._serialized_end=1097
+  _globals['_DELETESIGNINPROVIDERREQUEST']._serialized_start=1099
+  _globals['_DELETESIGNINPROVIDERREQUEST']._serialized_end=1166
+  _globals['_DELETESIGNINPROVIDERRESPONSE']._serialized_start=1168
+  _globals['_DELETESIGNINPROVIDERRESPONSE']._serialized_end=1198
+  _globals['_SIGNINPROVIDERSERVICE']._serialized_start=1201
+  _globals['_SIGNINPROVIDERSERVICE']._serialized_end=1957
 # @@protoc_insertion_point(module_scope)

@@ -24,10 +24,11 @@ _sym_db = _symbol_database.Default()
 
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from tieline.api.common.v1 import access_pb2 as tieline_dot_api_dot_common_dot_v1_dot_access__pb2
+from tieline.api.common.v1 import priority_pb2 as tieline_dot_api_dot_common_dot_v1_dot_priority__pb2
 from tieline.api.identity.v1 import signing_key_pb2 as tieline_dot_api_dot_identity_dot_v1_dot_signing__key__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n1tieline/api/identity/v1/signing_key_service.proto\x12\x17tieline.api.identity.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\"tieline/api/common/v1/access.proto\x1a)tieline/api/identity/v1/signing_key.proto\"\x10\n\x0eGetJwksRequest\"D\n\x0fGetJwksResponse\x12\x31\n\x04keys\x18\x01 \x03(\x0b\x32#.tieline.api.identity.v1.JsonWebKey\"?\n\x17RotateSigningKeyRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x10\n\x08withdraw\x18\x02 \x01(\x08\"Y\n\x18RotateSigningKeyResponse\x12\x0e\n\x06key_id\x18\x01 \x01(\t\x12-\n\tsign_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp2\xfc\x01\n\x11SigningKeyService\x12\x64\n\x07GetJwks\x12\'.tieline.api.identity.v1.GetJwksRequest\x1a(.tieline.api.identity.v1.GetJwksResponse\"\x06\x8a\xb5\x18\x02\x08\x01\x12\x80\x01\n\x10RotateSigningKey\x12\x30.tieline.api.identity.v1.RotateSigningKeyRequest\x1a\x31.tieline.api.identity.v1.RotateSigningKeyResponse\"\x07\x8a\xb5\x18\x03\x12\x01\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n1tieline/api/identity/v1/signing_key_service.proto\x12\x17tieline.api.identity.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\"tieline/api/common/v1/access.proto\x1a$tieline/api/common/v1/priority.proto\x1a)tieline/api/identity/v1/signing_key.proto\"\x10\n\x0eGetJwksRequest\"D\n\x0fGetJwksResponse\x12\x31\n\x04keys\x18\x01 \x03(\x0b\x32#.tieline.api.identity.v1.JsonWebKey\"?\n\x17RotateSigningKeyRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x10\n\x08withdraw\x18\x02 \x01(\x08\"Y\n\x18RotateSigningKeyResponse\x12\x0e\n\x06key_id\x18\x01 \x01(\t\x12-\n\tsign_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp2\x84\x02\n\x11SigningKeyService\x12h\n\x07GetJwks\x12\'.tieline.api.identity.v1.GetJwksRequest\x1a(.tieline.api.identity.v1.GetJwksResponse\"\n\x8a\xb5\x18\x02\x08\x01\x90\xb5\x18\x01\x12\x84\x01\n\x10RotateSigningKey\x12\x30.tieline.api.identity.v1.RotateSigningKeyRequest\x1a\x31.tieline.api.identity.v1.RotateSigningKeyResponse\"\x0b\x8a\xb5\x18\x03\x12\x01\x01\x90\xb5\x18\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,17 +36,17 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'tieline.api.identity.v1.sig
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_SIGNINGKEYSERVICE'].methods_by_name['GetJwks']._loaded_options = None
-  _globals['_SIGNINGKEYSERVICE'].methods_by_name['GetJwks']._serialized_options = b'\212\265\030\002\010\001'
+  _globals['_SIGNINGKEYSERVICE'].methods_by_name['GetJwks']._serialized_options = b'\212\265\030\002\010\001\220\265\030\001'
   _globals['_SIGNINGKEYSERVICE'].methods_by_name['RotateSigningKey']._loaded_options = None
-  _globals['_SIGNINGKEYSERVICE'].methods_by_name['RotateSigningKey']._serialized_options = b'\212\265\030\003\022\001\001'
-  _globals['_GETJWKSREQUEST']._serialized_start=190
-  _globals['_GETJWKSREQUEST']._serialized_end=206
-  _globals['_GETJWKSRESPONSE']._serialized_start=208
-  _globals['_GETJWKSRESPONSE']._serialized_end=276
-  _globals['_ROTATESIGNINGKEYREQUEST']._serialized_start=278
-  _globals['_ROTATESIGNINGKEYREQUEST']._serialized_end=341
-  _globals['_ROTATESIGNINGKEYRESPONSE']._serialized_start=343
-  _globals['_ROTATESIGNINGKEYRESPONSE']._serialized_end=432
-  _globals['_SIGNINGKEYSERVICE']._serialized_start=435
-  _globals['_SIGNINGKEYSERVICE']._serialized_end=687
+  _globals['_SIGNINGKEYSERVICE'].methods_by_name['RotateSigningKey']._serialized_options = b'\212\265\030\003\022\001\001\220\265\030\002'
+  _globals['_GETJWKSREQUEST']._serialized_start=228
+  _globals['_GETJWKSREQUEST']._serialized_end=244
+  _globals['_GETJWKSRESPONSE']._serialized_start=246
+  _globals['_GETJWKSRESPONSE']._serialized_end=314
+  _globals['_ROTATESIGNINGKEYREQUEST']._serialized_start=316
+  _globals['_ROTATESIGNINGKEYREQUEST']._serialized_end=379
+  _globals['_ROTATESIGNINGKEYRESPONSE']._serialized_start=381
+  _globals['_ROTATESIGNINGKEYRESPONSE']._serialized_end=470
+  _globals['_SIGNINGKEYSERVICE']._serialized_start=473
+  _globals['_SIGNINGKEYSERVICE']._serialized_end=733
 # @@protoc_insertion_point(module_scope)

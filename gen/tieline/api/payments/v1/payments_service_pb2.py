@@ -23,10 +23,11 @@ _sym_db = _symbol_database.Default()
 
 
 from tieline.api.common.v1 import access_pb2 as tieline_dot_api_dot_common_dot_v1_dot_access__pb2
+from tieline.api.common.v1 import priority_pb2 as tieline_dot_api_dot_common_dot_v1_dot_priority__pb2
 from tieline.api.payments.v1 import payments_pb2 as tieline_dot_api_dot_payments_dot_v1_dot_payments__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n.tieline/api/payments/v1/payments_service.proto\x12\x17tieline.api.payments.v1\x1a\"tieline/api/common/v1/access.proto\x1a&tieline/api/payments/v1/payments.proto\"\x80\x01\n\x14\x43reateDepositRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0f\n\x07\x63orp_id\x18\x02 \x01(\t\x12\x14\n\x0c\x61mount_minor\x18\x03 \x01(\x03\x12\x15\n\rcurrency_code\x18\x04 \x01(\t\x12\x16\n\x0e\x62\x61nk_reference\x18\x05 \x01(\t\".\n\x15\x43reateDepositResponse\x12\x15\n\rbalance_minor\x18\x01 \x01(\x03\"$\n\x11GetBalanceRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\"B\n\x12GetBalanceResponse\x12\x15\n\rbalance_minor\x18\x01 \x01(\x03\x12\x15\n\rcurrency_code\x18\x02 \x01(\t\"\xaa\x01\n\x16\x43reateRedPacketRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0f\n\x07\x63orp_id\x18\x02 \x01(\t\x12\x17\n\x0f\x63onversation_id\x18\x03 \x01(\t\x12\x14\n\x0c\x61mount_minor\x18\x04 \x01(\x03\x12\x15\n\rcurrency_code\x18\x05 \x01(\t\x12\x13\n\x0bshare_count\x18\x06 \x01(\x05\x12\x10\n\x08greeting\x18\x07 \x01(\t\"Q\n\x17\x43reateRedPacketResponse\x12\x36\n\nred_packet\x18\x01 \x01(\x0b\x32\".tieline.api.payments.v1.RedPacket\">\n\x14OpenRedPacketRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x15\n\rred_packet_id\x18\x02 \x01(\t\"O\n\x15OpenRedPacketResponse\x12\x36\n\x05share\x18\x01 \x01(\x0b\x32\'.tieline.api.payments.v1.RedPacketShare\"=\n\x13GetRedPacketRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x15\n\rred_packet_id\x18\x02 \x01(\t\"\x87\x01\n\x14GetRedPacketResponse\x12\x36\n\nred_packet\x18\x01 \x01(\x0b\x32\".tieline.api.payments.v1.RedPacket\x12\x37\n\x06shares\x18\x02 \x03(\x0b\x32\'.tieline.api.payments.v1.RedPacketShare\"%\n\x12\x43heckLedgerRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\"\x8c\x01\n\x13\x43heckLedgerResponse\x12\x16\n\x0etransfer_count\x18\x01 \x01(\x03\x12\x15\n\raccount_count\x18\x02 \x01(\x03\x12\x19\n\x11posting_sum_minor\x18\x03 \x01(\x03\x12\x19\n\x11wrong_account_ids\x18\x04 \x03(\t\x12\x10\n\x08\x62\x61lanced\x18\x05 \x01(\x08\x32\xe2\x05\n\x0fPaymentsService\x12w\n\rCreateDeposit\x12-.tieline.api.payments.v1.CreateDepositRequest\x1a..tieline.api.payments.v1.CreateDepositResponse\"\x07\x8a\xb5\x18\x03\x12\x01\x01\x12o\n\nGetBalance\x12*.tieline.api.payments.v1.GetBalanceRequest\x1a+.tieline.api.payments.v1.GetBalanceResponse\"\x08\x8a\xb5\x18\x04\x12\x02\x02\x03\x12\x7f\n\x0f\x43reateRedPacket\x12/.tieline.api.payments.v1.CreateRedPacketRequest\x1a\x30.tieline.api.payments.v1.CreateRedPacketResponse\"\t\x8a\xb5\x18\x05\x12\x01\x02\x18\x01\x12x\n\rOpenRedPacket\x12-.tieline.api.payments.v1.OpenRedPacketRequest\x1a..tieline.api.payments.v1.OpenRedPacketResponse\"\x08\x8a\xb5\x18\x04\x12\x02\x02\x03\x12u\n\x0cGetRedPacket\x12,.tieline.api.payments.v1.GetRedPacketRequest\x1a-.tieline.api.payments.v1.GetRedPacketResponse\"\x08\x8a\xb5\x18\x04\x12\x02\x02\x03\x12s\n\x0b\x43heckLedger\x12+.tieline.api.payments.v1.CheckLedgerRequest\x1a,.tieline.api.payments.v1.CheckLedgerResponse\"\t\x8a\xb5\x18\x05\x12\x01\x02\x18\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n.tieline/api/payments/v1/payments_service.proto\x12\x17tieline.api.payments.v1\x1a\"tieline/api/common/v1/access.proto\x1a$tieline/api/common/v1/priority.proto\x1a&tieline/api/payments/v1/payments.proto\"\x80\x01\n\x14\x43reateDepositRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0f\n\x07\x63orp_id\x18\x02 \x01(\t\x12\x14\n\x0c\x61mount_minor\x18\x03 \x01(\x03\x12\x15\n\rcurrency_code\x18\x04 \x01(\t\x12\x16\n\x0e\x62\x61nk_reference\x18\x05 \x01(\t\".\n\x15\x43reateDepositResponse\x12\x15\n\rbalance_minor\x18\x01 \x01(\x03\"$\n\x11GetBalanceRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\"B\n\x12GetBalanceResponse\x12\x15\n\rbalance_minor\x18\x01 \x01(\x03\x12\x15\n\rcurrency_code\x18\x02 \x01(\t\"\xaa\x01\n\x16\x43reateRedPacketRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0f\n\x07\x63orp_id\x18\x02 \x01(\t\x12\x17\n\x0f\x63onversation_id\x18\x03 \x01(\t\x12\x14\n\x0c\x61mount_minor\x18\x04 \x01(\x03\x12\x15\n\rcurrency_code\x18\x05 \x01(\t\x12\x13\n\x0bshare_count\x18\x06 \x01(\x05\x12\x10\n\x08greeting\x18\x07 \x01(\t\"Q\n\x17\x43reateRedPacketResponse\x12\x36\n\nred_packet\x18\x01 \x01(\x0b\x32\".tieline.api.payments.v1.RedPacket\">\n\x14OpenRedPacketRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x15\n\rred_packet_id\x18\x02 \x01(\t\"O\n\x15OpenRedPacketResponse\x12\x36\n\x05share\x18\x01 \x01(\x0b\x32\'.tieline.api.payments.v1.RedPacketShare\"=\n\x13GetRedPacketRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x15\n\rred_packet_id\x18\x02 \x01(\t\"\x87\x01\n\x14GetRedPacketResponse\x12\x36\n\nred_packet\x18\x01 \x01(\x0b\x32\".tieline.api.payments.v1.RedPacket\x12\x37\n\x06shares\x18\x02 \x03(\x0b\x32\'.tieline.api.payments.v1.RedPacketShare\"%\n\x12\x43heckLedgerRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\"\x8c\x01\n\x13\x43heckLedgerResponse\x12\x16\n\x0etransfer_count\x18\x01 \x01(\x03\x12\x15\n\raccount_count\x18\x02 \x01(\x03\x12\x19\n\x11posting_sum_minor\x18\x03 \x01(\x03\x12\x19\n\x11wrong_account_ids\x18\x04 \x03(\t\x12\x10\n\x08\x62\x61lanced\x18\x05 \x01(\x08\x32\xfb\x05\n\x0fPaymentsService\x12{\n\rCreateDeposit\x12-.tieline.api.payments.v1.CreateDepositRequest\x1a..tieline.api.payments.v1.CreateDepositResponse\"\x0b\x8a\xb5\x18\x03\x12\x01\x01\x90\xb5\x18\x01\x12s\n\nGetBalance\x12*.tieline.api.payments.v1.GetBalanceRequest\x1a+.tieline.api.payments.v1.GetBalanceResponse\"\x0c\x8a\xb5\x18\x04\x12\x02\x02\x03\x90\xb5\x18\x03\x12\x83\x01\n\x0f\x43reateRedPacket\x12/.tieline.api.payments.v1.CreateRedPacketRequest\x1a\x30.tieline.api.payments.v1.CreateRedPacketResponse\"\r\x8a\xb5\x18\x05\x12\x01\x02\x18\x01\x90\xb5\x18\x01\x12|\n\rOpenRedPacket\x12-.tieline.api.payments.v1.OpenRedPacketRequest\x1a..tieline.api.payments.v1.OpenRedPacketResponse\"\x0c\x8a\xb5\x18\x04\x12\x02\x02\x03\x90\xb5\x18\x01\x12y\n\x0cGetRedPacket\x12,.tieline.api.payments.v1.GetRedPacketRequest\x1a-.tieline.api.payments.v1.GetRedPacketResponse\"\x0c\x8a\xb5\x18\x04\x12\x02\x02\x03\x90\xb5\x18\x03\x12w\n\x0b\x43heckLedger\x12+.tieline.api.payments.v1.CheckLedgerRequest\x1a,.tieline.api.payments.v1.CheckLedgerResponse\"\r\x8a\xb5\x18\x05\x12\x01\x02\x18\x01\x90\xb5\x18\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,41 +35,41 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'tieline.api.payments.v1.pay
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_PAYMENTSSERVICE'].methods_by_name['CreateDeposit']._loaded_options = None
-  _globals['_PAYMENTSSERVICE'].methods_by_name['CreateDeposit']._serialized_options = b'\212\265\030\003\022\001\001'
+  _globals['_PAYMENTSSERVICE'].methods_by_name['CreateDeposit']._serialized_options = b'\212\265\030\003\022\001\001\220\265\030\001'
   _globals['_PAYMENTSSERVICE'].methods_by_name['GetBalance']._loaded_options = None
-  _globals['_PAYMENTSSERVICE'].methods_by_name['GetBalance']._serialized_options = b'\212\265\030\004\022\002\002\003'
+  _globals['_PAYMENTSSERVICE'].methods_by_name['GetBalance']._serialized_options = b'\212\265\030\004\022\002\002\003\220\265\030\003'
   _globals['_PAYMENTSSERVICE'].methods_by_name['CreateRedPacket']._loaded_options = None
-  _globals['_PAYMENTSSERVICE'].methods_by_name['CreateRedPacket']._serialized_options = b'\212\265\030\005\022\001\002\030\001'
+  _globals['_PAYMENTSSERVICE'].methods_by_name['CreateRedPacket']._serialized_options = b'\212\265\030\005\022\001\002\030\001\220\265\030\001'
   _globals['_PAYMENTSSERVICE'].methods_by_name['OpenRedPacket']._loaded_options = None
-  _globals['_PAYMENTSSERVICE'].methods_by_name['OpenRedPacket']._serialized_options = b'\212\265\030\004\022\002\002\003'
+  _globals['_PAYMENTSSERVICE'].methods_by_name['OpenRedPacket']._serialized_options = b'\212\265\030\004\022\002\002\003\220\265\030\001'
   _globals['_PAYMENTSSERVICE'].methods_by_name['GetRedPacket']._loaded_options = None
-  _globals['_PAYMENTSSERVICE'].methods_by_name['GetRedPacket']._serialized_options = b'\212\265\030\004\022\002\002\003'
+  _globals['_PAYMENTSSERVICE'].methods_by_name['GetRedPacket']._serialized_options = b'\212\265\030\004\022\002\002\003\220\265\030\003'
   _globals['_PAYMENTSSERVICE'].methods_by_name['CheckLedger']._loaded_options = None
-  _globals['_PAYMENTSSERVICE'].methods_by_name['CheckLedger']._serialized_options = b'\212\265\030\005\022\001\002\030\001'
-  _globals['_CREATEDEPOSITREQUEST']._serialized_start=152
-  _globals['_CREATEDEPOSITREQUEST']._serialized_end=280
-  _globals['_CREATEDEPOSITRESPONSE']._serialized_start=282
-  _globals['_CREATEDEPOSITRESPONSE']._serialized_end=328
-  _globals['_GETBALANCEREQUEST']._serialized_start=330
-  _globals['_GETBALANCEREQUEST']._serialized_end=366
-  _globals['_GETBALANCERESPONSE']._serialized_start=368
-  _globals['_GETBALANCERESPONSE']._serialized_end=434
-  _globals['_CREATEREDPACKETREQUEST']._serialized_start=437
-  _globals['_CREATEREDPACKETREQUEST']._serialized_end=607
-  _globals['_CREATEREDPACKETRESPONSE']._serialized_start=609
-  _globals['_CREATEREDPACKETRESPONSE']._serialized_end=690
-  _globals['_OPENREDPACKETREQUEST']._serialized_start=692
-  _globals['_OPENREDPACKETREQUEST']._serialized_end=754
-  _globals['_OPENREDPACKETRESPONSE']._serialized_start=756
-  _globals['_OPENREDPACKETRESPONSE']._serialized_end=835
-  _globals['_GETREDPACKETREQUEST']._serialized_start=837
-  _globals['_GETREDPACKETREQUEST']._serialized_end=898
-  _globals['_GETREDPACKETRESPONSE']._serialized_start=901
-  _globals['_GETREDPACKETRESPONSE']._serialized_end=1036
-  _globals['_CHECKLEDGERREQUEST']._serialized_start=1038
-  _globals['_CHECKLEDGERREQUEST']._serialized_end=1075
-  _globals['_CHECKLEDGERRESPONSE']._serialized_start=1078
-  _globals['_CHECKLEDGERRESPONSE']._serialized_end=1218
-  _globals['_PAYMENTSSERVICE']._serialized_start=1221
-  _globals['_PAYMENTSSERVICE']._serialized_end=1959
+  _globals['_PAYMENTSSERVICE'].methods_by_name['CheckLedger']._serialized_options = b'\212\265\030\005\022\001\002\030\001\220\265\030\004'
+  _globals['_CREATEDEPOSITREQUEST']._serialized_start=190
+  _globals['_CREATEDEPOSITREQUEST']._serialized_end=318
+  _globals['_CREATEDEPOSITRESPONSE']._serialized_start=320
+  _globals['_CREATEDEPOSITRESPONSE']._serialized_end=366
+  _globals['_GETBALANCEREQUEST']._serialized_start=368
+  _globals['_GETBALANCEREQUEST']._serialized_end=404
+  _globals['_GETBALANCERESPONSE']._serialized_start=406
+  _globals['_GETBALANCERESPONSE']._serialized_end=472
+  _globals['_CREATEREDPACKETREQUEST']._serialized_start=475
+  _globals['_CREATEREDPACKETREQUEST']._serialized_end=645
+  _globals['_CREATEREDPACKETRESPONSE']._serialized_start=647
+  _globals['_CREATEREDPACKETRESPONSE']._serialized_end=728
+  _globals['_OPENREDPACKETREQUEST']._serialized_start=730
+  _globals['_OPENREDPACKETREQUEST']._serialized_end=792
+  _globals['_OPENREDPACKETRESPONSE']._serialized_start=794
+  _globals['_OPENREDPACKETRESPONSE']._serialized_end=873
+  _globals['_GETREDPACKETREQUEST']._serialized_start=875
+  _globals['_GETREDPACKETREQUEST']._serialized_end=936
+  _globals['_GETREDPACKETRESPONSE']._serialized_start=939
+  _globals['_GETREDPACKETRESPONSE']._serialized_end=1074
+  _globals['_CHECKLEDGERREQUEST']._serialized_start=1076
+  _globals['_CHECKLEDGERREQUEST']._serialized_end=1113
+  _globals['_CHECKLEDGERRESPONSE']._serialized_start=1116
+  _globals['_CHECKLEDGERRESPONSE']._serialized_end=1256
+  _globals['_PAYMENTSSERVICE']._serialized_start=1259
+  _globals['_PAYMENTSSERVICE']._serialized_end=2022
 # @@protoc_insertion_point(module_scope)
