@@ -66,8 +66,8 @@ class FakeConversations:
         try:
             started = messaging_service_pb2.SubscriptionStarted()
             yield messaging_service_pb2.SubscribeResponse(started=started)
-            for update in self._list_rest(request) if request.catch_up else ():
-                yield update
+            for rest in self._list_rest(request) if request.catch_up else ():
+                yield rest
             while (update := await queue.get()) is not None:
                 yield update
         finally:
