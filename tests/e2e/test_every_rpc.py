@@ -37,6 +37,7 @@ from tieline.api.identity.v1 import second_factor_service_pb2 as second_factor
 from tieline.api.identity.v1 import session_service_pb2 as sessions
 from tieline.api.identity.v1 import sign_in_provider_service_pb2 as sign_in_provider
 from tieline.api.messaging.v1 import messaging_service_pb2 as messaging
+from tieline.api.messaging.v1 import scheduled_message_service_pb2 as scheduled
 from tieline.api.payments.v1 import payments_service_pb2 as payments
 from tieline.client import SignedIn, Tieline
 
@@ -142,6 +143,9 @@ async def _state(world: World) -> list[bytes]:
     responses = [
         await owner.messaging.GetConversation(
             messaging.GetConversationRequest(conversation_id=world.conversation_id)
+        ),
+        await owner.scheduled_messages.GetScheduledMessage(
+            scheduled.GetScheduledMessageRequest(scheduled_message_id=world.scheduled_message_id)
         ),
         await owner.contacts.GetCustomerGroup(
             contacts.GetCustomerGroupRequest(customer_group_id=world.group_id)

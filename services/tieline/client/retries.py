@@ -29,6 +29,7 @@ _REPEATABLE_METHODS = frozenset(
         "AddContact",
         "BatchSendMessages",
         "CancelImportJob",
+        "CancelScheduledMessage",
         "ChangePassword",
         "DecideQrSignIn",
         "CreateAppToken",

@@ -12,6 +12,9 @@ To receive: ``live`` keeps this replica's subscribers; ``feeds`` has one NATS su
 conversation that any of them is in, puts what arrives in order (``delivery``), fetches what is
 missing, and hands it to each ``subscriber``'s bounded queue.
 
+To be sent later: ``scheduled_message_servicer`` keeps what people want to be said and when
+(``schedules``); ``schedule_runner`` sends it through the same batcher.
+
 To be in a conversation: ``opening``, for the servicer and for the ``consumer`` of contacts' events,
 by the rules of ``conversations``.
 """

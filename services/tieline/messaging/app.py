@@ -8,6 +8,8 @@ from tieline.api.messaging.v1 import (
     messaging_pb2,
     messaging_service_pb2,
     messaging_service_pb2_grpc,
+    scheduled_message_service_pb2,
+    scheduled_message_service_pb2_grpc,
 )
 from tieline.chassis.commit_batch import CommitBatcher
 from tieline.chassis.events import consuming
@@ -22,6 +24,8 @@ from tieline.messaging.consumer import ContactsEvents
 from tieline.messaging.live import LiveHub
 from tieline.messaging.messages import Send, client_message_id_used_error
 from tieline.messaging.repositories import SCHEMA
+from tieline.messaging.schedule_runner import ScheduleRunner
+from tieline.messaging.scheduled_message_servicer import ScheduledMessageServicer
 from tieline.messaging.sending import Sender
 from tieline.messaging.servicer import MessagingServicer
 from tieline.messaging.settings import MessagingSettings
@@ -49,6 +53,7 @@ async def role(settings: MessagingSettings) -> AsyncIterator[None]:
             pool, Sender(announcer).commit
         )
         await stack.enter_async_context(batcher)
+        await stack.enter_async_context(ScheduleRunner(pool, batcher).running())
         hub = await stack.enter_async_context(LiveHub(pool, broker))
         await stack.enter_async_context(answering(broker, SCHEMA, build_handlers(pool)))
         for durable in durables_of(SCHEMA):
@@ -68,7 +73,14 @@ async def role(settings: MessagingSettings) -> AsyncIterator[None]:
                     messaging_service_pb2_grpc.add_MessagingServiceServicer_to_server,
                     servicer,
                     messaging_service_pb2.DESCRIPTOR.services_by_name["MessagingService"],
-                )
+                ),
+                Served(
+                    scheduled_message_service_pb2_grpc.add_ScheduledMessageServiceServicer_to_server,
+                    ScheduledMessageServicer(pool, runtime.page_tokens),
+                    scheduled_message_service_pb2.DESCRIPTOR.services_by_name[
+                        "ScheduledMessageService"
+                    ],
+                ),
             )
         )
         yield

@@ -4,6 +4,7 @@ import json
 
 from e2e.platform_process import PlatformProcess
 from e2e.rpc_requests.identity import build_provider
+from e2e.rpc_requests.messaging import build_scheduled
 from e2e.rpc_requests.world import PARENT_MOBILE, PASSWORD, STUDENT_NAME, World
 from fakes.eventually import eventually
 from tieline.api.contacts.v1 import contacts_service_pb2 as contacts
@@ -20,6 +21,7 @@ from tieline.api.identity.v1 import identity_service_pb2 as identity
 from tieline.api.identity.v1 import sign_in_provider_service_pb2 as sign_in_provider
 from tieline.api.messaging.v1 import messaging_pb2
 from tieline.api.messaging.v1 import messaging_service_pb2 as messaging
+from tieline.api.messaging.v1 import scheduled_message_service_pb2 as scheduled
 from tieline.api.payments.v1 import payments_service_pb2 as payments
 from tieline.client import Endpoints, SignedIn, Tieline
 from tieline.client.errors import TielineError
@@ -54,6 +56,9 @@ async def found_world(tieline: Tieline, platform: PlatformProcess) -> World:
         )
     )
     conversation_id = conversation.conversation.conversation_id
+    scheduled_message = await owner.scheduled_messages.CreateScheduledMessage(
+        scheduled.CreateScheduledMessageRequest(scheduled_message=build_scheduled(conversation_id))
+    )
     group = await owner.contacts.CreateCustomerGroup(
         contacts.CreateCustomerGroupRequest(name="Club")
     )
@@ -109,6 +114,7 @@ async def found_world(tieline: Tieline, platform: PlatformProcess) -> World:
         rule_id=rule.rule.rule_id,
         tag_id=_CHOSEN_ID,
         conversation_id=conversation_id,
+        scheduled_message_id=scheduled_message.scheduled_message.scheduled_message_id,
         group_id=group_id,
         contact_code=way.contact_way.code,
         join_code=join.join_way.code,

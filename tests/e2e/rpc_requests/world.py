@@ -28,6 +28,7 @@ class World:
     tag_id: int
     rule_id: str
     conversation_id: str
+    scheduled_message_id: str
     group_id: str
     contact_code: str
     join_code: str
@@ -47,6 +48,7 @@ class World:
         return [
             self.colleague_id,
             self.conversation_id,
+            self.scheduled_message_id,
             self.group_id,
             self.contact_code,
             self.join_code,

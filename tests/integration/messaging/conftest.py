@@ -85,25 +85,29 @@ async def pool(messaging_database: Database) -> AsyncIterator[Pool]:
 
 
 @pytest.fixture(scope="session")
-async def replicas(
+async def replica_channels(
     messaging_database: Database,
     messaging_nats: EmbeddedNats,
     tokens: TestTokens,
     members: FakeMembers,
-) -> AsyncIterator[list[Stub]]:
-    """Stubs of two replicas, each with its own pool and broker, on one database."""
+) -> AsyncIterator[list[grpc.aio.Channel]]:
+    """Channels to two replicas, each with its own pool and broker, on one database."""
     async with AsyncExitStack() as stack:
         identity = await stack.enter_async_context(connected(messaging_nats, "identity"))
         await stack.enter_async_context(tokens.published(identity))
-        stubs = []
+        channels = []
         for _ in range(2):
             settings = build_settings("messaging", messaging_database, messaging_nats)
             assert isinstance(settings, MessagingSettings)
             await stack.enter_async_context(role(settings))
             channel = grpc.aio.insecure_channel(f"127.0.0.1:{settings.grpc_port}")
-            await stack.enter_async_context(channel)
-            stubs.append(messaging_service_pb2_grpc.MessagingServiceStub(channel))
-        yield stubs
+            channels.append(await stack.enter_async_context(channel))
+        yield channels
+
+
+@pytest.fixture(scope="session")
+def replicas(replica_channels: list[grpc.aio.Channel]) -> list[Stub]:
+    return [messaging_service_pb2_grpc.MessagingServiceStub(each) for each in replica_channels]
 
 
 @pytest.fixture(scope="session")

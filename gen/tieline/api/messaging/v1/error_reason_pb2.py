@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n+tieline/api/messaging/v1/error_reason.proto\x12\x18tieline.api.messaging.v1*\xb4\x02\n\x0b\x45rrorReason\x12\x1c\n\x18\x45RROR_REASON_UNSPECIFIED\x10\x00\x12\'\n#ERROR_REASON_CONVERSATION_NOT_FOUND\x10\x01\x12)\n%ERROR_REASON_CLIENT_MESSAGE_ID_REUSED\x10\x02\x12\x1f\n\x1b\x45RROR_REASON_USER_NOT_FOUND\x10\x03\x12$\n ERROR_REASON_SUBSCRIBER_TOO_SLOW\x10\x04\x12\'\n#ERROR_REASON_TOO_MANY_SUBSCRIPTIONS\x10\x05\x12&\n\"ERROR_REASON_TOO_MANY_SEND_STREAMS\x10\x06\x12\x1b\n\x17\x45RROR_REASON_HELD_AHEAD\x10\x1e\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n+tieline/api/messaging/v1/error_reason.proto\x12\x18tieline.api.messaging.v1*\xbb\x03\n\x0b\x45rrorReason\x12\x1c\n\x18\x45RROR_REASON_UNSPECIFIED\x10\x00\x12\'\n#ERROR_REASON_CONVERSATION_NOT_FOUND\x10\x01\x12)\n%ERROR_REASON_CLIENT_MESSAGE_ID_REUSED\x10\x02\x12\x1f\n\x1b\x45RROR_REASON_USER_NOT_FOUND\x10\x03\x12$\n ERROR_REASON_SUBSCRIBER_TOO_SLOW\x10\x04\x12\'\n#ERROR_REASON_TOO_MANY_SUBSCRIPTIONS\x10\x05\x12&\n\"ERROR_REASON_TOO_MANY_SEND_STREAMS\x10\x06\x12\x1b\n\x17\x45RROR_REASON_HELD_AHEAD\x10\x1e\x12,\n(ERROR_REASON_SCHEDULED_MESSAGE_NOT_FOUND\x10\x46\x12-\n)ERROR_REASON_SCHEDULED_MESSAGES_EXHAUSTED\x10G\x12(\n$ERROR_REASON_SCHEDULED_MESSAGE_ENDED\x10Hb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,5 +32,5 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'tieline.api.messaging.v1.er
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_ERRORREASON']._serialized_start=74
-  _globals['_ERRORREASON']._serialized_end=382
+  _globals['_ERRORREASON']._serialized_end=517
 # @@protoc_insertion_point(module_scope)

@@ -42,6 +42,14 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """FAILED_PRECONDITION: the client says that it holds a message that does not exist. Forget what is
     held of the conversation. Metadata: `conversationId`, `lastSequence`.
     """
+    ERROR_REASON_SCHEDULED_MESSAGE_NOT_FOUND: _ErrorReason.ValueType  # 70
+    """NOT_FOUND: no such scheduled message of the caller's. Metadata: `scheduledMessageId`."""
+    ERROR_REASON_SCHEDULED_MESSAGES_EXHAUSTED: _ErrorReason.ValueType  # 71
+    """RESOURCE_EXHAUSTED: 200 scheduled messages of the caller's are active; cancel one first."""
+    ERROR_REASON_SCHEDULED_MESSAGE_ENDED: _ErrorReason.ValueType  # 72
+    """FAILED_PRECONDITION: the scheduled message has ended; schedule another. Metadata:
+    `scheduledMessageId`.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Machine-readable reasons. ErrorInfo.reason is the value's name without `ERROR_REASON_`."""
@@ -65,5 +73,13 @@ ERROR_REASON_TOO_MANY_SEND_STREAMS: ErrorReason.ValueType  # 6
 ERROR_REASON_HELD_AHEAD: ErrorReason.ValueType  # 30
 """FAILED_PRECONDITION: the client says that it holds a message that does not exist. Forget what is
 held of the conversation. Metadata: `conversationId`, `lastSequence`.
+"""
+ERROR_REASON_SCHEDULED_MESSAGE_NOT_FOUND: ErrorReason.ValueType  # 70
+"""NOT_FOUND: no such scheduled message of the caller's. Metadata: `scheduledMessageId`."""
+ERROR_REASON_SCHEDULED_MESSAGES_EXHAUSTED: ErrorReason.ValueType  # 71
+"""RESOURCE_EXHAUSTED: 200 scheduled messages of the caller's are active; cancel one first."""
+ERROR_REASON_SCHEDULED_MESSAGE_ENDED: ErrorReason.ValueType  # 72
+"""FAILED_PRECONDITION: the scheduled message has ended; schedule another. Metadata:
+`scheduledMessageId`.
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
