@@ -58,16 +58,20 @@ async def read_batch(
     participant: Participant,
     requests: Sequence[messaging_service_pb2.MessageRangeRequest],
 ) -> list[messaging_service_pb2.MessageRange]:
-    """Return one range for each of the checked requests."""
+    """Return the ranges of the checked requests whose conversations the participant is in."""
     readable = await list_readable(
         connection, corp_id, participant, [each.conversation_id for each in requests]
     )
     ranges = [_build(each, readable) for each in requests if each.conversation_id in readable]
     read = await read_ranges(connection, corp_id, ranges, maximum=MAX_BATCH_MESSAGES)
-    results = dict(zip((each.conversation_id for each in ranges), read, strict=True))
     return [
-        _to_proto(each.conversation_id, results.get(each.conversation_id), readable)
-        for each in requests
+        messaging_service_pb2.MessageRange(
+            conversation_id=each.conversation_id,
+            messages=found.messages,
+            last_sequence=readable[each.conversation_id][1],
+            complete=found.is_complete,
+        )
+        for each, found in zip(ranges, read, strict=True)
     ]
 
 
@@ -82,18 +86,4 @@ def _build(
         request.page_size,
         first=first,
         last=last,
-    )
-
-
-def _to_proto(
-    conversation_id: str, read: ReadRange | None, readable: Mapping[str, tuple[int, int]]
-) -> messaging_service_pb2.MessageRange:
-    if read is None:
-        return messaging_service_pb2.MessageRange(conversation_id=conversation_id, complete=True)
-    return messaging_service_pb2.MessageRange(
-        conversation_id=conversation_id,
-        messages=read.messages,
-        last_sequence=readable[conversation_id][1],
-        complete=read.is_complete,
-        participating=True,
     )

@@ -230,9 +230,10 @@ class MessagingServicer(messaging_service_pb2_grpc.MessagingServiceServicer):
             page_size=request.page_size,
         )
         async with self._pool.acquire() as connection:
-            [found] = await read_batch(connection, key[0], caller, [asked])
-        if not found.participating:
+            ranges = await read_batch(connection, key[0], caller, [asked])
+        if not ranges:
             raise conversation_not_found_error(request.conversation_id)
+        [found] = ranges
         return messaging_service_pb2.ListMessagesResponse(
             messages=found.messages, last_sequence=found.last_sequence
         )

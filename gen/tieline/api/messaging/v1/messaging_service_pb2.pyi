@@ -567,7 +567,7 @@ class BatchListMessagesResponse(_message.Message):
     RANGES_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def ranges(self) -> _containers.RepeatedCompositeFieldContainer[Global___MessageRange]:
-        """One for each range, in the order of the request."""
+        """One for each range of a conversation that the caller is in, in the order of the request."""
 
     def __init__(
         self,
@@ -592,15 +592,12 @@ class MessageRange(_message.Message):
     MESSAGES_FIELD_NUMBER: _builtins.int
     LAST_SEQUENCE_FIELD_NUMBER: _builtins.int
     COMPLETE_FIELD_NUMBER: _builtins.int
-    PARTICIPATING_FIELD_NUMBER: _builtins.int
     conversation_id: _builtins.str
     """The conversation."""
     last_sequence: _builtins.int
-    """As in ListMessagesResponse; 0 where the caller is not in the conversation."""
+    """As in ListMessagesResponse."""
     complete: _builtins.bool
     """Whether the range has all that its request asked for; false where the call's bounds cut it."""
-    participating: _builtins.bool
-    """Whether the caller is in the conversation; if not, the rest is empty."""
     @_builtins.property
     def messages(self) -> _containers.RepeatedCompositeFieldContainer[_messaging_pb2.Message]:
         """As in ListMessagesResponse."""
@@ -612,11 +609,10 @@ class MessageRange(_message.Message):
         messages: _abc.Iterable[_messaging_pb2.Message] | None = ...,
         last_sequence: _builtins.int = ...,
         complete: _builtins.bool = ...,
-        participating: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["complete", b"complete", "conversation_id", b"conversation_id", "last_sequence", b"last_sequence", "messages", b"messages", "participating", b"participating"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["complete", b"complete", "conversation_id", b"conversation_id", "last_sequence", b"last_sequence", "messages", b"messages"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
