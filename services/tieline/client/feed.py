@@ -203,6 +203,7 @@ class MessageFeed:
             self._live.set()
         elif update.HasField("joined"):
             joined = update.joined
+            self._merge.begin_at(joined.conversation_id, joined.visible_from_sequence)
             await self._fetch_missing(joined.conversation_id, joined.last_sequence)
         elif update.HasField("left"):
             self._forget(update.left.conversation_id)

@@ -33,6 +33,7 @@ _REPEATABLE_METHODS = frozenset(
         "ChangePassword",
         "DecideQrSignIn",
         "CreateAppToken",
+        "CreateLinkedCorpToken",
         "DeclineCorpLink",
         "DeleteAttribute",
         "JoinCustomerGroup",

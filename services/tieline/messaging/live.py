@@ -11,6 +11,7 @@ import datetime as dt
 import logging
 from collections import Counter
 from collections.abc import AsyncGenerator, Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from time import monotonic
 from types import TracebackType
 from typing import NamedTuple, Self
@@ -35,7 +36,11 @@ from tieline.messaging.feeds import MAX_LIVE_READS, Feeds, LiveBroker
 from tieline.messaging.messages import message_to_proto
 from tieline.messaging.numbering import ConversationKey
 from tieline.messaging.ranges import list_steps
-from tieline.messaging.repositories.conversations import ConversationRepository, UserKey
+from tieline.messaging.repositories.conversations import (
+    ConversationRepository,
+    Position,
+    UserKey,
+)
 from tieline.messaging.repositories.ranges import list_ranges
 from tieline.messaging.subscriber import Subscriber, Update
 
@@ -85,7 +90,7 @@ class LiveHub:
         self._heartbeat_interval_s = heartbeat_interval_s
         self._compare_interval_s = compare_interval_s
         self._reads = asyncio.Semaphore(MAX_LIVE_READS)
-        self._feeds = Feeds(pool, broker, self._reads)
+        self._feeds = Feeds(pool, broker, self._reads, self._check_again)
         self._subscribers: dict[UserKey, set[Subscriber]] = {}
         self._subscriptions: Counter[UserKey] = Counter()
         self._comparisons: dict[UserKey, _Comparison] = {}
@@ -183,24 +188,34 @@ class LiveHub:
         ``started``, or comes through the feed. Returns those numbers by conversation id.
         """
         positions, database_time = await self._read_positions([subscriber.user])
+        gone: set[ConversationKey] = set()
         if not subscriber.has_left:
             first = _Comparison(monotonic(), database_time)
             self._comparisons.setdefault(subscriber.user, first)
         if positions:
-            await self._feeds.acquire(subscriber, [key for _, key, _ in positions])
+            held = {position.key for position in positions}
+            await self._feeds.acquire(subscriber, held)
             await self._flush()
             positions, _ = await self._read_positions([subscriber.user])
+            gone = held - {position.key for position in positions}
         subscriber.is_started = True
         starts = {}
-        for user, key, last_sequence in positions:
+        for user, key, last_sequence, visible_from in positions:
             if key[1] in subscriber.conversation_ids:
                 number = self._feeds.start(subscriber, key, last_sequence)
-                starts[key[1]] = Start(number, visible_from=0)
+                starts[key[1]] = Start(number, visible_from)
             else:
                 self._want_join(key, user)
         for conversation_id in subscriber.postponed_joins:
             self._want_join((subscriber.user[0], conversation_id), subscriber.user)
+        await self._let_go(subscriber, gone)
         return starts
+
+    async def _let_go(self, subscriber: Subscriber, gone: Collection[ConversationKey]) -> None:
+        """Release what the user left while the subscriber began, unless the user came back."""
+        await self._feeds.release(subscriber, gone)
+        for key in gone:
+            self._check_again(key, subscriber.user)
 
     def _leave(self, subscriber: Subscriber) -> None:
         """Forget a subscriber; a second time does nothing."""
@@ -232,6 +247,11 @@ class LiveHub:
             participant = find_participant(ref)
             if participant is not None and (changed.corp_id, participant) in self._subscribers:
                 self._want_join(key, (changed.corp_id, participant))
+
+    def _check_again(self, key: ConversationKey, user: UserKey) -> None:
+        """Somebody is out of a conversation, and may have come back since."""
+        if user in self._subscribers:
+            self._want_join(key, user)
 
     def _want_join(self, key: ConversationKey, user: UserKey) -> None:
         self._joins.setdefault(key, set()).add(user)
@@ -286,7 +306,16 @@ class LiveHub:
             repository = ConversationRepository(connection)
             conversations = await repository.list_conversations({key for key, _ in pairs})
             participating = await repository.filter_participants(set(pairs))
-        return [conversations.get(pair[0]) if pair in participating else None for pair in pairs]
+        return [
+            replace(
+                conversations[pair[0]],
+                visible_from_sequence=participating[pair].visible_from_sequence,
+                role=participating[pair].role,
+            )
+            if pair in participating and pair[0] in conversations
+            else None
+            for pair in pairs
+        ]
 
     def _find_joining(
         self, joins: Mapping[ConversationKey, set[UserKey]]
@@ -354,7 +383,7 @@ class LiveHub:
             return  # they left meanwhile
         moved_since = min(last.database_time for last in known) - _COMMIT_DELAY
         positions, database_time = await self._read_positions(users, moved_since)
-        for user, key, last_sequence in positions:
+        for user, key, last_sequence, _ in positions:
             self._feeds.learn(key, last_sequence)
             if any(
                 key[1] not in subscriber.conversation_ids
@@ -367,7 +396,7 @@ class LiveHub:
 
     async def _read_positions(
         self, users: Collection[UserKey], moved_since: dt.datetime | None = None
-    ) -> tuple[list[tuple[UserKey, ConversationKey, int]], dt.datetime]:
+    ) -> tuple[list[Position], dt.datetime]:
         async with self._reads, self._pool.acquire() as connection:
             repository = ConversationRepository(connection)
             return await repository.list_positions(users, moved_since=moved_since)

@@ -8,6 +8,7 @@ from tieline.chassis.postgres import Connection
 from tieline.messaging.conversations import Participant
 from tieline.messaging.messages import message_to_proto
 from tieline.messaging.ranges import Range, build_range, list_steps
+from tieline.messaging.repositories.conversations import Span
 from tieline.messaging.repositories.ranges import list_ranges, list_readable
 
 # Of one answer: below the 4 MiB that clients take, with a step of the largest contents on top.
@@ -68,7 +69,7 @@ async def read_batch(
         messaging_service_pb2.MessageRange(
             conversation_id=each.conversation_id,
             messages=found.messages,
-            last_sequence=readable[each.conversation_id][1],
+            last_sequence=readable[each.conversation_id].last_sequence,
             complete=found.is_complete,
         )
         for each, found in zip(ranges, read, strict=True)
@@ -76,14 +77,14 @@ async def read_batch(
 
 
 def _build(
-    request: messaging_service_pb2.MessageRangeRequest, readable: Mapping[str, tuple[int, int]]
+    request: messaging_service_pb2.MessageRangeRequest, readable: Mapping[str, Span]
 ) -> Range:
-    first, last = readable[request.conversation_id]
+    span = readable[request.conversation_id]
     return build_range(
         request.conversation_id,
         request.after_sequence,
         request.before_sequence,
         request.page_size,
-        first=first,
-        last=last,
+        first=span.visible_from_sequence,
+        last=span.last_sequence,
     )

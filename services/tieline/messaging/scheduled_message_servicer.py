@@ -14,12 +14,12 @@ from tieline.chassis.idempotency import answered_once
 from tieline.chassis.ids import new_uuid7
 from tieline.chassis.page_tokens import PageTokens, page_size
 from tieline.chassis.postgres import Connection, Pool, transaction
+from tieline.messaging.contents import check_content
 from tieline.messaging.conversations import (
     Participant,
     check_conversation_id,
     conversation_not_found_error,
 )
-from tieline.messaging.messages import check_content
 from tieline.messaging.repositories import SCHEMA
 from tieline.messaging.repositories.conversations import ConversationRepository, UserKey
 from tieline.messaging.repositories.scheduled_messages import (
@@ -185,7 +185,7 @@ async def _create(
     now = await repository.read_time()
     schedule = check_schedule(given.schedule, now, "scheduled_message.schedule")
     key = (corp_id, given.conversation_id)
-    if await ConversationRepository(connection).find_last_sequence_of(key, participant) is None:
+    if await ConversationRepository(connection).find_span_of(key, participant) is None:
         raise conversation_not_found_error(given.conversation_id)
     check_room(await repository.count_active(sender))
     next_send_time = find_next_time(schedule, now)

@@ -40,6 +40,7 @@ from tieline.messaging.conversations import (
 from tieline.messaging.live import LiveHub
 from tieline.messaging.messages import Send, build_send
 from tieline.messaging.numbering import ConversationKey
+from tieline.messaging.open_streams import OpenStreams
 from tieline.messaging.opening import Opening
 from tieline.messaging.range_reads import read_batch
 from tieline.messaging.ranges import check_batch, check_bounds
@@ -48,7 +49,7 @@ from tieline.messaging.repositories.conversations import ConversationRepository,
 from tieline.messaging.send_results import build_result
 from tieline.messaging.send_stream import (
     MAX_REQUEST_MESSAGES,
-    OpenStreams,
+    MAX_SEND_STREAMS,
     SendStream,
     report_fault,
 )
@@ -81,7 +82,7 @@ class MessagingServicer(messaging_service_pb2_grpc.MessagingServiceServicer):
         self._batcher = batcher
         self._announcer = announcer
         self._hub = hub
-        self._send_streams = OpenStreams()
+        self._send_streams = OpenStreams(MAX_SEND_STREAMS, "TOO_MANY_SEND_STREAMS", "send streams")
 
     async def CreateConversation(
         self, request: messaging_service_pb2.CreateConversationRequest, context: Context
@@ -143,7 +144,7 @@ class MessagingServicer(messaging_service_pb2_grpc.MessagingServiceServicer):
 
         async with self._pool.acquire() as connection:
             repository = ConversationRepository(connection)
-            if await repository.find_last_sequence_of(key, caller) is None:
+            if await repository.find_span_of(key, caller) is None:
                 raise conversation_not_found_error(request.conversation_id)
             participants = await repository.list_participants(key, after=after, limit=size + 1)
 
@@ -285,7 +286,7 @@ class MessagingServicer(messaging_service_pb2_grpc.MessagingServiceServicer):
         else:
             conversation_id = new_uuid7()
             await opening.open_group(
-                (corp_id, conversation_id), new.kind, new.name, [new.caller, *new.others]
+                (corp_id, conversation_id), new.kind, new.name, new.caller, new.others
             )
         conversation = await _get_conversation(connection, (corp_id, conversation_id), new.caller)
         return messaging_service_pb2.CreateConversationResponse(conversation=conversation)

@@ -6,6 +6,8 @@ from tieline.chassis.postgres import Connection
 from tieline.messaging.conversations import Participant
 from tieline.messaging.messages import StoredMessage
 from tieline.messaging.ranges import Range
+from tieline.messaging.repositories.conversations import Span
+from tieline.messaging.repositories.messages import read_message
 
 
 async def list_ranges(
@@ -15,12 +17,14 @@ async def list_ranges(
     rows = await connection.fetch(
         """
         SELECT message.conversation_id, message.sequence, message.sender_kind, message.sender_id,
-               message.client_message_id, message.content, message.create_time
+               message.client_message_id, message.content, message.create_time,
+               message.uncounted, message.edit_time, message.recall_time,
+               message.original_content
           FROM unnest($2::text[], $3::bigint[], $4::bigint[]) WITH ORDINALITY
                AS wanted (conversation_id, after, up_to, position)
          CROSS JOIN LATERAL (
                SELECT conversation_id, sequence, sender_kind, sender_id, client_message_id, content,
-                      create_time
+                      create_time, uncounted, edit_time, recall_time, original_content
                  FROM messaging.stored_messages
                 WHERE stored_messages.corp_id = $1
                   AND stored_messages.conversation_id = wanted.conversation_id
@@ -36,33 +40,19 @@ async def list_ranges(
         [each.after for each in ranges],
         [each.up_to for each in ranges],
     )
-    return [
-        StoredMessage(
-            corp_id,
-            row["conversation_id"],
-            row["sequence"],
-            Participant(row["sender_kind"], row["sender_id"]),
-            row["client_message_id"],
-            row["content"],
-            row["create_time"],
-        )
-        for row in rows
-    ]
+    return [read_message((corp_id, row["conversation_id"]), row) for row in rows]
 
 
 async def list_readable(
     connection: Connection, corp_id: str, participant: Participant, ids: Sequence[str]
-) -> dict[str, tuple[int, int]]:
-    """Return, of those of the conversations that they are in, the first and the last number.
-
-    They read what has a higher number than the first.
-    """
+) -> dict[str, Span]:
+    """Return what they may read of those of the conversations that they are in."""
     rows = await connection.fetch(
         """
-        SELECT own.conversation_id, conversation.last_sequence
+        SELECT own.conversation_id, own.visible_from_sequence, conversation.last_sequence
           FROM unnest($4::text[]) AS wanted (conversation_id)
          CROSS JOIN LATERAL (
-               SELECT conversation_id
+               SELECT conversation_id, visible_from_sequence
                  FROM messaging.participants
                 WHERE participants.corp_id = $1
                   AND participants.conversation_id = wanted.conversation_id
@@ -84,4 +74,7 @@ async def list_readable(
         *participant,
         ids,
     )
-    return {row["conversation_id"]: (0, row["last_sequence"]) for row in rows}
+    return {
+        row["conversation_id"]: Span(row["visible_from_sequence"], row["last_sequence"])
+        for row in rows
+    }
