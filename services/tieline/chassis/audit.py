@@ -19,6 +19,7 @@ _KINDS = {
     PrincipalKind.MEMBER: principal_pb2.PRINCIPAL_KIND_MEMBER,
     PrincipalKind.CUSTOMER: principal_pb2.PRINCIPAL_KIND_CUSTOMER,
     PrincipalKind.APP: principal_pb2.PRINCIPAL_KIND_APP,
+    PrincipalKind.LINKED_APP: principal_pb2.PRINCIPAL_KIND_LINKED_APP,
 }
 
 

@@ -222,6 +222,6 @@ async def _find_owner(connection: Connection, corp_id: str, session: Session) ->
         case PrincipalKind.PLATFORM_ADMINISTRATOR:
             known = await accounts.find_platform_password_hash(connection, name)
             return None if known is None else build_platform_administrator(name)
-        case PrincipalKind.APP:
+        case PrincipalKind.APP | PrincipalKind.LINKED_APP:
             # Apps have no sessions to refresh: each gets tokens by its secret.
             return None
