@@ -90,6 +90,10 @@ REQUESTS: dict[str, Request] = {
     "ComplianceService.ListLegalHolds": lambda w: compliance.ListLegalHoldsRequest(
         corp_id=w.corp_id
     ),
+    "MessagingService.BatchListMessages": lambda w: messaging.BatchListMessagesRequest(
+        corp_id=w.corp_id,
+        ranges=[messaging.MessageRangeRequest(conversation_id=w.conversation_id)],
+    ),
     "MediaService.BeginUpload": lambda w: media.BeginUploadRequest(
         request_id=new_id(),
         corp_id=w.corp_id,
