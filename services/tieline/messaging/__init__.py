@@ -24,7 +24,7 @@ To be sent later: ``scheduled_message_servicer`` keeps what people want to be sa
 (``schedules``); ``schedule_runner`` sends it through the same batcher.
 
 Compliance: ``compliance_servicer`` by the rules of ``retention``; ``retention_upkeep`` removes what
-is no longer kept.
+is no longer kept. ``archive_servicer`` gives auditors all that was said (``archive``).
 
 To be in a conversation: ``opening``, for the servicer and for the ``consumer`` of contacts' events,
 by the rules of ``conversations``.
