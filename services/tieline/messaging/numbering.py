@@ -41,6 +41,9 @@ class SendFacts:
     repeated: StoredMessage | None
     """The sender's message of the same client message id, if there is one."""
 
+    refusal: ServiceError | None = None
+    """Why the sender may not say this, if so."""
+
 
 @dataclass(slots=True)
 class NumberedBatch:
@@ -79,6 +82,9 @@ def number_batch(
         first = known.repeated or given.get(key)
         if first is not None:
             batch.outcomes.append(_repeat(send, first))
+            continue
+        if known.refusal is not None:
+            batch.outcomes.append(known.refusal)
             continue
         last = batch.last_sequences.get(conversation, counter.last_sequence)
         message = _store(send, last + 1, now, counter.uncounted)
