@@ -37,6 +37,7 @@ from tieline.api.identity.v1 import (
     signing_key_service_pb2_grpc,
 )
 from tieline.api.messaging.v1 import (
+    media_service_pb2_grpc,
     messaging_service_pb2_grpc,
     scheduled_message_service_pb2_grpc,
 )
@@ -189,6 +190,11 @@ class Stubs:
     def messaging(self) -> messaging_service_pb2_grpc.MessagingServiceStub:
         """Conversations and messages."""
         return messaging_service_pb2_grpc.MessagingServiceStub(self._channel("messaging"))
+
+    @cached_property
+    def media(self) -> media_service_pb2_grpc.MediaServiceStub:
+        """Images, voices, videos and files."""
+        return media_service_pb2_grpc.MediaServiceStub(self._channel("messaging"))
 
     @cached_property
     def scheduled_messages(

@@ -7,6 +7,8 @@ from types import MappingProxyType
 from tieline.api.messaging.v1 import (
     conversation_service_pb2,
     conversation_service_pb2_grpc,
+    media_service_pb2,
+    media_service_pb2_grpc,
     messaging_pb2,
     messaging_service_pb2,
     messaging_service_pb2_grpc,
@@ -27,8 +29,12 @@ from tieline.messaging.conversation_servicer import ConversationServicer
 from tieline.messaging.corp_events import CORP_HANDLERS
 from tieline.messaging.corps_purge import purging_corps
 from tieline.messaging.departures import taking_out
+from tieline.messaging.images import ImageWorkers
 from tieline.messaging.live import LiveHub
+from tieline.messaging.media_servicer import MediaServicer
+from tieline.messaging.media_upkeep import purging_media
 from tieline.messaging.messages import Send, client_message_id_used_error
+from tieline.messaging.object_store import open_store
 from tieline.messaging.repositories import SCHEMA
 from tieline.messaging.schedule_runner import ScheduleRunner
 from tieline.messaging.scheduled_message_servicer import ScheduledMessageServicer
@@ -36,6 +42,7 @@ from tieline.messaging.sending import Sender
 from tieline.messaging.servicer import MessagingServicer
 from tieline.messaging.settings import MessagingSettings
 from tieline.messaging.upkeep import keeping_up
+from tieline.messaging.uploading import Uploader
 
 SETTINGS = MessagingSettings
 
@@ -53,6 +60,7 @@ async def role(settings: MessagingSettings) -> AsyncIterator[None]:
         AsyncExitStack() as stack,
     ):
         pool, broker = runtime.pool, runtime.broker
+        store = open_store(settings)
         await stack.enter_async_context(keeping_up(pool))
         announcer = await stack.enter_async_context(Announcer(pool, broker))
         batcher: CommitBatcher[Send, messaging_pb2.Message] = CommitBatcher(
@@ -67,6 +75,9 @@ async def role(settings: MessagingSettings) -> AsyncIterator[None]:
         for durable in durables_of(SCHEMA):
             handlers = {**ContactsEvents(announcer).handlers(), **CORP_HANDLERS}
             await stack.enter_async_context(consuming(broker, pool, SCHEMA, durable, handlers))
+        await stack.enter_async_context(purging_media(pool, store))
+        images = stack.enter_context(ImageWorkers())
+        media = MediaServicer(pool, store, Uploader(pool, store, images))
         servicer = MessagingServicer(
             pool=pool,
             broker=broker,
@@ -86,6 +97,11 @@ async def role(settings: MessagingSettings) -> AsyncIterator[None]:
                     conversation_service_pb2_grpc.add_ConversationServiceServicer_to_server,
                     ConversationServicer(pool, broker, announcer),
                     conversation_service_pb2.DESCRIPTOR.services_by_name["ConversationService"],
+                ),
+                Served(
+                    media_service_pb2_grpc.add_MediaServiceServicer_to_server,
+                    media,
+                    media_service_pb2.DESCRIPTOR.services_by_name["MediaService"],
                 ),
                 Served(
                     scheduled_message_service_pb2_grpc.add_ScheduledMessageServiceServicer_to_server,

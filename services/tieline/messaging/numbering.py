@@ -42,7 +42,7 @@ class SendFacts:
     """The sender's message of the same client message id, if there is one."""
 
     refusal: ServiceError | None = None
-    """Why the sender may not say this, if so."""
+    """Why the message may not be stored if it is new."""
 
 
 @dataclass(slots=True)
@@ -131,6 +131,7 @@ def _store(send: Send, sequence: int, now: dt.datetime, uncounted: int) -> Store
         send.content,
         now,
         uncounted,
+        media=send.media,
     )
 
 

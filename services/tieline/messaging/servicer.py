@@ -44,6 +44,7 @@ from tieline.messaging.conversations import (
 from tieline.messaging.corp_labels import find_verified_label
 from tieline.messaging.live import LiveHub
 from tieline.messaging.messages import Send, build_send, message_to_proto
+from tieline.messaging.open_streams import OpenStreams
 from tieline.messaging.opening import Opening
 from tieline.messaging.repositories import SCHEMA
 from tieline.messaging.repositories.conversations import (
@@ -55,7 +56,7 @@ from tieline.messaging.repositories.messages import MessageRepository
 from tieline.messaging.send_results import build_result
 from tieline.messaging.send_stream import (
     MAX_REQUEST_MESSAGES,
-    OpenStreams,
+    MAX_SEND_STREAMS,
     SendStream,
     report_fault,
 )
@@ -91,7 +92,7 @@ class MessagingServicer(messaging_service_pb2_grpc.MessagingServiceServicer):
         self._batcher = batcher
         self._announcer = announcer
         self._hub = hub
-        self._send_streams = OpenStreams()
+        self._send_streams = OpenStreams(MAX_SEND_STREAMS, "TOO_MANY_SEND_STREAMS", "send streams")
 
     async def CreateConversation(
         self, request: messaging_service_pb2.CreateConversationRequest, context: Context

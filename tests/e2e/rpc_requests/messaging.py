@@ -6,10 +6,11 @@ from google.protobuf.message import Message
 from e2e.rpc_requests.world import Request, World, new_id
 from tieline.api.messaging.v1 import conversation_note_pb2, messaging_pb2
 from tieline.api.messaging.v1 import conversation_service_pb2 as conversation
+from tieline.api.messaging.v1 import media_service_pb2 as media
 from tieline.api.messaging.v1 import messaging_service_pb2 as messaging
 from tieline.api.messaging.v1 import scheduled_message_service_pb2 as scheduled
 
-MODULES = (conversation, messaging, scheduled)
+MODULES = (conversation, messaging, media, scheduled)
 
 
 def _hello(world: World) -> messaging_pb2.OutgoingMessage:
@@ -122,6 +123,26 @@ REQUESTS: dict[str, Request] = {
     "MessagingService.ListMessages": lambda w: messaging.ListMessagesRequest(
         corp_id=w.corp_id, conversation_id=w.conversation_id
     ),
+    "MediaService.BeginUpload": lambda w: media.BeginUploadRequest(
+        request_id=new_id(),
+        corp_id=w.corp_id,
+        kind=media.MEDIA_KIND_FILE,
+        name="plan.txt",
+        size_bytes=100,
+        sha256=bytes(32),
+    ),
+    "MediaService.GetUpload": lambda w: media.GetUploadRequest(
+        corp_id=w.corp_id, upload_id=w.upload_id
+    ),
+    "MediaService.UploadMedia": lambda w: media.UploadMediaRequest(
+        header=media.UploadHeader(corp_id=w.corp_id, upload_id=w.upload_id)
+    ),
+    "MediaService.GetMedia": lambda w: media.GetMediaRequest(
+        corp_id=w.corp_id, media_id=w.media_id
+    ),
+    "MediaService.DownloadMedia": lambda w: media.DownloadMediaRequest(
+        corp_id=w.corp_id, media_id=w.media_id
+    ),
     "MessagingService.Subscribe": lambda w: messaging.SubscribeRequest(corp_id=w.corp_id),
     "ScheduledMessageService.CreateScheduledMessage": (
         lambda w: scheduled.CreateScheduledMessageRequest(
@@ -151,4 +172,5 @@ REQUESTS: dict[str, Request] = {
 # What follows the first request of a client's stream.
 FOLLOWING: dict[str, list[Message]] = {
     "MessagingService.SendMessages": [],
+    "MediaService.UploadMedia": [media.UploadMediaRequest(chunk=b"more")],
 }

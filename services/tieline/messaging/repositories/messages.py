@@ -277,7 +277,29 @@ class MessageRepository:
             [message.uncounted for message in messages],
             *insert_parameters(events),
         )
+        await self._insert_references(messages)
         wake_after_commit(SCHEMA)
+
+    async def _insert_references(self, messages: Sequence[StoredMessage]) -> None:
+        """Note which media the messages refer to, so that whoever reads them may read those."""
+        references = [(message, use) for message in messages for use in message.media]
+        if not references:
+            return
+        await self._connection.execute(
+            """
+            INSERT INTO messaging.media_references
+                   (corp_id, media_id, conversation_id, sequence, message_time)
+            SELECT corp_id, media_id, conversation_id, sequence, message_time
+              FROM unnest($1::text[], $2::uuid[], $3::text[], $4::bigint[], $5::timestamptz[])
+                   AS new (corp_id, media_id, conversation_id, sequence, message_time)
+            ON CONFLICT ON CONSTRAINT media_references_pkey DO NOTHING
+            """,
+            [message.corp_id for message, _ in references],
+            [use.media_id for _, use in references],
+            [message.conversation_id for message, _ in references],
+            [message.sequence for message, _ in references],
+            [message.create_time for message, _ in references],
+        )
 
     async def list_messages(
         self, key: ConversationKey, *, after: int, up_to: int, limit: int

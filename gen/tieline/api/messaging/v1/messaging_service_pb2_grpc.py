@@ -135,7 +135,9 @@ class MessagingServiceServicer:
         Errors: NOT_FOUND CONVERSATION_NOT_FOUND; NOT_FOUND MESSAGE_NOT_FOUND, MENTIONED_NOT_FOUND for
         what it answers and whom it mentions; PERMISSION_DENIED POSTING_NOT_ALLOWED;
         FAILED_PRECONDITION CONVERSATION_DISMISSED; INVALID_ARGUMENT INVALID_FIELD;
-        FAILED_PRECONDITION CLIENT_MESSAGE_ID_REUSED if it was used for other contents.
+        FAILED_PRECONDITION CLIENT_MESSAGE_ID_REUSED if it was used for other contents;
+        NOT_FOUND MEDIA_NOT_FOUND for media that are not there or not the sender's to read;
+        FAILED_PRECONDITION MEDIA_KIND_WRONG.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -49,7 +49,9 @@ class MessagingServiceStub:
     Errors: NOT_FOUND CONVERSATION_NOT_FOUND; NOT_FOUND MESSAGE_NOT_FOUND, MENTIONED_NOT_FOUND for
     what it answers and whom it mentions; PERMISSION_DENIED POSTING_NOT_ALLOWED;
     FAILED_PRECONDITION CONVERSATION_DISMISSED; INVALID_ARGUMENT INVALID_FIELD;
-    FAILED_PRECONDITION CLIENT_MESSAGE_ID_REUSED if it was used for other contents.
+    FAILED_PRECONDITION CLIENT_MESSAGE_ID_REUSED if it was used for other contents;
+    NOT_FOUND MEDIA_NOT_FOUND for media that are not there or not the sender's to read;
+    FAILED_PRECONDITION MEDIA_KIND_WRONG.
     """
     BatchSendMessages: _aio.UnaryUnaryMultiCallable[_messaging_service_pb2.BatchSendMessagesRequest, _messaging_service_pb2.BatchSendMessagesResponse]
     """BatchSendMessages stores up to 200 messages of the caller's in one corp, each as SendMessage
@@ -154,7 +156,9 @@ class MessagingServiceServicer(metaclass=_abc_1.ABCMeta):
         Errors: NOT_FOUND CONVERSATION_NOT_FOUND; NOT_FOUND MESSAGE_NOT_FOUND, MENTIONED_NOT_FOUND for
         what it answers and whom it mentions; PERMISSION_DENIED POSTING_NOT_ALLOWED;
         FAILED_PRECONDITION CONVERSATION_DISMISSED; INVALID_ARGUMENT INVALID_FIELD;
-        FAILED_PRECONDITION CLIENT_MESSAGE_ID_REUSED if it was used for other contents.
+        FAILED_PRECONDITION CLIENT_MESSAGE_ID_REUSED if it was used for other contents;
+        NOT_FOUND MEDIA_NOT_FOUND for media that are not there or not the sender's to read;
+        FAILED_PRECONDITION MEDIA_KIND_WRONG.
         """
 
     @_abc_1.abstractmethod
