@@ -41,6 +41,7 @@ async def purge(pool: Pool, *, maximum_rows: int) -> bool:
         if corp_id is None:
             return False
         deleted = await repository.delete_rows(corp_id, maximum_rows=maximum_rows)
+        await repository.expire_media(corp_id)
         if deleted < maximum_rows:
             await repository.mark_purged(corp_id)
             logger.info("nothing is left of corp %s", corp_id)

@@ -10,12 +10,13 @@ from tieline.messaging.numbering import ConversationKey
 # Every table with a corp's rows, each after what others need of it: with the participants nobody
 # can send any more, and with the conversations, whose deletion waits for those who are sending,
 # nobody is. What is left out, and why: `corps` keeps the id; events and dead letters are on their
-# way to others. A test compares it with the catalog.
+# way to others; media have more than rows and go by their expiry. A test compares it with the catalog.
 PURGED_TABLES = (
     "departures",
     "join_codes",
     "join_requests",
     "scheduled_messages",
+    "media_references",
     "participants",
     "conversations",
     "recent_sends",
@@ -139,6 +140,17 @@ class CorpRepository:
                 status = await self._connection.execute(statement, corp_id, maximum_rows - deleted)
                 deleted += int(status.rpartition(" ")[2])
         return deleted
+
+    async def expire_media(self, corp_id: str) -> None:
+        """Have the corp's media and uploads go with the next purge of media."""
+        for table in ("media", "media_uploads"):
+            await self._connection.execute(
+                f"""
+                UPDATE messaging.{table} SET expire_time = now()
+                 WHERE corp_id = $1 AND expire_time > now()
+                """,  # noqa: S608 -- tables are named by this module
+                corp_id,
+            )
 
     async def mark_purged(self, corp_id: str) -> None:
         """Note that nothing is left of the corp."""
