@@ -20,6 +20,7 @@ from tieline.chassis.addresses import read_networks
 from tieline.chassis.authentication import FetchKeys, TokenVerifier, build_public_key
 from tieline.chassis.broker import Broker, connect_broker
 from tieline.chassis.derived_keys import derive_key
+from tieline.chassis.edge_agent import UNKNOWN_CAPACITY, answering_edge
 from tieline.chassis.grpc_server import (
     Served,
     bind,
@@ -81,7 +82,17 @@ class ServiceRuntime:
         except StartError:
             await guarded.server.stop(None)
             raise
-        async with serving(guarded, grace_s=settings.shutdown_grace_s):
+        async with (
+            # Around the server: it tells the edge of the drain while that lasts.
+            answering_edge(
+                settings.grpc_host,
+                settings.agent_port,
+                health=self.health,
+                capacity=lambda: UNKNOWN_CAPACITY,
+                shares_port=settings.grpc_port_shared,
+            ),
+            serving(guarded, grace_s=settings.shutdown_grace_s),
+        ):
             yield
 
 

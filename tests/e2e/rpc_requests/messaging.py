@@ -123,6 +123,10 @@ REQUESTS: dict[str, Request] = {
     "MessagingService.ListMessages": lambda w: messaging.ListMessagesRequest(
         corp_id=w.corp_id, conversation_id=w.conversation_id
     ),
+    "MessagingService.BatchListMessages": lambda w: messaging.BatchListMessagesRequest(
+        corp_id=w.corp_id,
+        ranges=[messaging.MessageRangeRequest(conversation_id=w.conversation_id)],
+    ),
     "MediaService.BeginUpload": lambda w: media.BeginUploadRequest(
         request_id=new_id(),
         corp_id=w.corp_id,

@@ -10,7 +10,8 @@ from tieline.messaging.numbering import ConversationKey
 # Every table with a corp's rows, each after what others need of it: with the participants nobody
 # can send any more, and with the conversations, whose deletion waits for those who are sending,
 # nobody is. What is left out, and why: `corps` keeps the id; events and dead letters are on their
-# way to others; media have more than rows and go by their expiry. A test compares it with the catalog.
+# way to others; media have more than rows and go by their expiry. A test compares it with the
+# catalog.
 PURGED_TABLES = (
     "departures",
     "join_codes",

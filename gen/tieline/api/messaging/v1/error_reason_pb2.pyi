@@ -76,6 +76,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     ERROR_REASON_CLOSED: _ErrorReason.ValueType  # 21
     """FAILED_PRECONDITION: the quiz or the vote is closed."""
+    ERROR_REASON_HELD_AHEAD: _ErrorReason.ValueType  # 30
+    """FAILED_PRECONDITION: the client says that it holds a message that does not exist. Forget what is
+    held of the conversation. Metadata: `conversationId`, `lastSequence`.
+    """
     ERROR_REASON_SCHEDULED_MESSAGE_NOT_FOUND: _ErrorReason.ValueType  # 70
     """NOT_FOUND: no such scheduled message of the caller's. Metadata: `scheduledMessageId`."""
     ERROR_REASON_SCHEDULED_MESSAGES_EXHAUSTED: _ErrorReason.ValueType  # 71
@@ -180,6 +184,10 @@ edits; or the conversation as many pinned messages. Metadata: `limit`.
 """
 ERROR_REASON_CLOSED: ErrorReason.ValueType  # 21
 """FAILED_PRECONDITION: the quiz or the vote is closed."""
+ERROR_REASON_HELD_AHEAD: ErrorReason.ValueType  # 30
+"""FAILED_PRECONDITION: the client says that it holds a message that does not exist. Forget what is
+held of the conversation. Metadata: `conversationId`, `lastSequence`.
+"""
 ERROR_REASON_SCHEDULED_MESSAGE_NOT_FOUND: ErrorReason.ValueType  # 70
 """NOT_FOUND: no such scheduled message of the caller's. Metadata: `scheduledMessageId`."""
 ERROR_REASON_SCHEDULED_MESSAGES_EXHAUSTED: ErrorReason.ValueType  # 71
