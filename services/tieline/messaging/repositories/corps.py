@@ -22,6 +22,10 @@ PURGED_TABLES = (
     "conversations",
     "recent_sends",
     "stored_messages",
+    "held_messages",
+    "message_versions",
+    "legal_holds",
+    "retention_policies",
     "first_answers",
 )
 
