@@ -49,7 +49,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items[:] = [item for item in items if item not in needing]
     config.hook.pytest_deselected(items=needing)
     if not hasattr(config, "workerinput"):
-        reporter = config.pluginmanager.get_plugin("terminalreporter")
+        reporter: Any = config.pluginmanager.get_plugin("terminalreporter")
         reporter.write_line(
             f"{len(needing)} tests of the edge are left out: HAProxy is not installed "
             "(as root: apt-get install haproxy)"
