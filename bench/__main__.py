@@ -19,6 +19,7 @@ from bench import (
     limits,
     messaging_delivery,
     messaging_send,
+    messaging_sensitive_words,
     messaging_subscribers,
     platform_up,
 )
@@ -35,6 +36,7 @@ BENCHMARKS: tuple[Benchmark, ...] = (
     *messaging_send.BENCHMARKS,
     *messaging_delivery.BENCHMARKS,
     *messaging_subscribers.BENCHMARKS,
+    *messaging_sensitive_words.BENCHMARKS,
     *directory_import.BENCHMARKS,
     *identity_sign_ins.BENCHMARKS,
 )

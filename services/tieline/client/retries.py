@@ -60,6 +60,7 @@ _REPEATABLE_METHODS = frozenset(
         "UpdateCorpLinkShare",
         "UpdateParticipantRole",
         "UpdateSettings",
+        "UpdateSensitiveWords",
         "UpdateSignInPolicy",
         "UpdateSignInProvider",
         "VerifyCorp",

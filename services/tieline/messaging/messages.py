@@ -19,6 +19,7 @@ from tieline.messaging.conversations import (
     participant_to_proto,
 )
 from tieline.messaging.media_uses import MediaUse, list_media
+from tieline.messaging.sensitive_words import read_text
 
 MAX_CLIENT_MESSAGE_ID_BYTES = 64
 
@@ -36,6 +37,9 @@ class Send:
 
     media: tuple[MediaUse, ...] = ()
     """What the content refers to."""
+
+    text: str = ""
+    """What people read of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +63,9 @@ class StoredMessage:
 
     media: tuple[MediaUse, ...] = ()
     """What a new one refers to; of one that is stored that stands in ``media_references``."""
+
+    flagged: tuple[str, ...] = ()
+    """Sensitive words of a new one that officers want to see."""
 
     def says(self, content: bytes) -> bool:
         """Return whether this is what was sent first; of what is recalled nobody knows."""
@@ -94,6 +101,7 @@ def build_send(
         client_message_id,
         content.SerializeToString(deterministic=True),
         list_media(content),
+        read_text(content),
     )
 
 
