@@ -18,6 +18,8 @@ PURGED_TABLES = (
     "join_requests",
     "scheduled_messages",
     "media_references",
+    "reactions",
+    "pins",
     "participants",
     "conversations",
     "recent_sends",
