@@ -39,6 +39,7 @@ from tieline.api.identity.v1 import (
 from tieline.api.messaging.v1 import (
     media_service_pb2_grpc,
     messaging_service_pb2_grpc,
+    reading_service_pb2_grpc,
     scheduled_message_service_pb2_grpc,
 )
 from tieline.api.payments.v1 import payments_service_pb2_grpc
@@ -204,6 +205,11 @@ class Stubs:
         return scheduled_message_service_pb2_grpc.ScheduledMessageServiceStub(
             self._channel("messaging")
         )
+
+    @cached_property
+    def reading(self) -> reading_service_pb2_grpc.ReadingServiceStub:
+        """What the party has read, keeps and does not want to be told of."""
+        return reading_service_pb2_grpc.ReadingServiceStub(self._channel("messaging"))
 
     @cached_property
     def contacts(self) -> contacts_service_pb2_grpc.ContactsServiceStub:
