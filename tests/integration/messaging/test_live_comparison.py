@@ -36,7 +36,7 @@ class RefusingPool(Pool):
         self.refused = 0
 
     @asynccontextmanager
-    async def acquire(self) -> AsyncIterator[Connection]:
+    async def acquire(self, *, spares_reset: bool = False) -> AsyncIterator[Connection]:
         if self.is_away:
             self.refused += 1
             raise UnavailableError("DATABASE_UNAVAILABLE", "told to")
