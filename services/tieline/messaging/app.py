@@ -5,6 +5,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from types import MappingProxyType
 
 from tieline.api.messaging.v1 import (
+    compliance_service_pb2,
+    compliance_service_pb2_grpc,
     media_service_pb2,
     media_service_pb2_grpc,
     messaging_pb2,
@@ -24,6 +26,7 @@ from tieline.chassis.runtime import service_runtime
 from tieline.chassis.streams import durables_of
 from tieline.messaging.announcer import Announcer
 from tieline.messaging.answers import build_handlers
+from tieline.messaging.compliance_servicer import ComplianceServicer
 from tieline.messaging.consumer import ContactsEvents
 from tieline.messaging.images import ImageWorkers
 from tieline.messaging.live import LiveHub
@@ -33,6 +36,7 @@ from tieline.messaging.messages import Send, client_message_id_used_error
 from tieline.messaging.object_store import open_store
 from tieline.messaging.reading_servicer import ReadingServicer, StateBatcher
 from tieline.messaging.repositories import SCHEMA
+from tieline.messaging.retention_upkeep import applying_retention
 from tieline.messaging.schedule_runner import ScheduleRunner
 from tieline.messaging.scheduled_message_servicer import ScheduledMessageServicer
 from tieline.messaging.sending import Sender
@@ -74,6 +78,7 @@ async def role(settings: MessagingSettings) -> AsyncIterator[None]:
             handlers = ContactsEvents(announcer).handlers()
             await stack.enter_async_context(consuming(broker, pool, SCHEMA, durable, handlers))
         await stack.enter_async_context(purging_media(pool, store))
+        await stack.enter_async_context(applying_retention(pool))
         images = stack.enter_context(ImageWorkers())
         media = MediaServicer(pool, store, Uploader(pool, store, images))
         servicer = MessagingServicer(
@@ -95,6 +100,11 @@ async def role(settings: MessagingSettings) -> AsyncIterator[None]:
                     reading_service_pb2_grpc.add_ReadingServiceServicer_to_server,
                     ReadingServicer(pool, broker, runtime.page_tokens, states),
                     reading_service_pb2.DESCRIPTOR.services_by_name["ReadingService"],
+                ),
+                Served(
+                    compliance_service_pb2_grpc.add_ComplianceServiceServicer_to_server,
+                    ComplianceServicer(pool, runtime.page_tokens),
+                    compliance_service_pb2.DESCRIPTOR.services_by_name["ComplianceService"],
                 ),
                 Served(
                     media_service_pb2_grpc.add_MediaServiceServicer_to_server,

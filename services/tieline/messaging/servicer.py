@@ -245,7 +245,9 @@ class MessagingServicer(messaging_service_pb2_grpc.MessagingServiceServicer):
             raise conversation_not_found_error(request.conversation_id)
         [found] = ranges
         return messaging_service_pb2.ListMessagesResponse(
-            messages=found.messages, last_sequence=found.last_sequence
+            messages=found.messages,
+            last_sequence=found.last_sequence,
+            kept_from_sequence=found.kept_from_sequence,
         )
 
     async def BatchListMessages(

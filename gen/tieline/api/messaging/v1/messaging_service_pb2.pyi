@@ -475,8 +475,13 @@ class ListMessagesResponse(_message.Message):
 
     MESSAGES_FIELD_NUMBER: _builtins.int
     LAST_SEQUENCE_FIELD_NUMBER: _builtins.int
+    KEPT_FROM_SEQUENCE_FIELD_NUMBER: _builtins.int
     last_sequence: _builtins.int
     """Number of the conversation's newest message: once it is received, nothing is missing."""
+    kept_from_sequence: _builtins.int
+    """Where messages at the beginning of what was asked for are no longer kept: the number from which on
+    they are; ask on from there. 0 where none is missing.
+    """
     @_builtins.property
     def messages(self) -> _containers.RepeatedCompositeFieldContainer[_messaging_pb2.Message]:
         """In order of their numbers. With `before_sequence` those right before it, without it those right
@@ -488,10 +493,11 @@ class ListMessagesResponse(_message.Message):
         *,
         messages: _abc.Iterable[_messaging_pb2.Message] | None = ...,
         last_sequence: _builtins.int = ...,
+        kept_from_sequence: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["last_sequence", b"last_sequence", "messages", b"messages"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["kept_from_sequence", b"kept_from_sequence", "last_sequence", b"last_sequence", "messages", b"messages"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -593,12 +599,15 @@ class MessageRange(_message.Message):
     MESSAGES_FIELD_NUMBER: _builtins.int
     LAST_SEQUENCE_FIELD_NUMBER: _builtins.int
     COMPLETE_FIELD_NUMBER: _builtins.int
+    KEPT_FROM_SEQUENCE_FIELD_NUMBER: _builtins.int
     conversation_id: _builtins.str
     """The conversation."""
     last_sequence: _builtins.int
     """As in ListMessagesResponse."""
     complete: _builtins.bool
     """Whether the range has all that its request asked for; false where the call's bounds cut it."""
+    kept_from_sequence: _builtins.int
+    """As in ListMessagesResponse."""
     @_builtins.property
     def messages(self) -> _containers.RepeatedCompositeFieldContainer[_messaging_pb2.Message]:
         """As in ListMessagesResponse."""
@@ -610,10 +619,11 @@ class MessageRange(_message.Message):
         messages: _abc.Iterable[_messaging_pb2.Message] | None = ...,
         last_sequence: _builtins.int = ...,
         complete: _builtins.bool = ...,
+        kept_from_sequence: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["complete", b"complete", "conversation_id", b"conversation_id", "last_sequence", b"last_sequence", "messages", b"messages"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["complete", b"complete", "conversation_id", b"conversation_id", "kept_from_sequence", b"kept_from_sequence", "last_sequence", b"last_sequence", "messages", b"messages"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
