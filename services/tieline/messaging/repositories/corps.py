@@ -20,6 +20,9 @@ PURGED_TABLES = (
     "media_references",
     "reactions",
     "pins",
+    "mentions",
+    "reading_states",
+    "user_revisions",
     "participants",
     "conversations",
     "recent_sends",
@@ -28,6 +31,7 @@ PURGED_TABLES = (
     "message_versions",
     "legal_holds",
     "retention_policies",
+    "archive_consumers",
     "first_answers",
 )
 
