@@ -50,7 +50,9 @@ async def role(settings: MessagingSettings) -> AsyncIterator[None]:
         )
         await stack.enter_async_context(batcher)
         hub = await stack.enter_async_context(LiveHub(pool, broker))
-        await stack.enter_async_context(answering(broker, SCHEMA, build_handlers(pool)))
+        await stack.enter_async_context(
+            answering(broker, SCHEMA, build_handlers(pool), control=runtime.control)
+        )
         for durable in durables_of(SCHEMA):
             handlers = ContactsEvents(announcer).handlers()
             await stack.enter_async_context(consuming(broker, pool, SCHEMA, durable, handlers))

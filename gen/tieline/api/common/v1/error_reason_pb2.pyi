@@ -76,6 +76,11 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """ABORTED: the resource is not at the `etag` that was given; read it and decide again.
     Metadata: `etag`, what it is at now.
     """
+    ERROR_REASON_OVERLOADED: _ErrorReason.ValueType  # 19
+    """UNAVAILABLE with RetryInfo and `grpc-retry-pushback-ms`: the replica has more to do than it
+    can, and calls of this priority are refused. Nothing was done. LOW calls are told not to be
+    sent again by themselves (a push-back below 0).
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Machine-readable reasons. ErrorInfo.reason is the value's name without `ERROR_REASON_`."""
@@ -129,5 +134,10 @@ ERROR_REASON_OUT_OF_RANGE: ErrorReason.ValueType  # 17
 ERROR_REASON_ETAG_MISMATCH: ErrorReason.ValueType  # 18
 """ABORTED: the resource is not at the `etag` that was given; read it and decide again.
 Metadata: `etag`, what it is at now.
+"""
+ERROR_REASON_OVERLOADED: ErrorReason.ValueType  # 19
+"""UNAVAILABLE with RetryInfo and `grpc-retry-pushback-ms`: the replica has more to do than it
+can, and calls of this priority are refused. Nothing was done. LOW calls are told not to be
+sent again by themselves (a push-back below 0).
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
