@@ -36,7 +36,9 @@ from tieline.api.identity.v1 import role_service_pb2 as role
 from tieline.api.identity.v1 import second_factor_service_pb2 as second_factor
 from tieline.api.identity.v1 import session_service_pb2 as sessions
 from tieline.api.identity.v1 import sign_in_provider_service_pb2 as sign_in_provider
+from tieline.api.messaging.v1 import media_service_pb2 as media
 from tieline.api.messaging.v1 import messaging_service_pb2 as messaging
+from tieline.api.messaging.v1 import scheduled_message_service_pb2 as scheduled
 from tieline.api.payments.v1 import payments_service_pb2 as payments
 from tieline.client import SignedIn, Tieline
 
@@ -58,6 +60,7 @@ PLATFORM = principal_pb2.PRINCIPAL_KIND_PLATFORM_ADMINISTRATOR
 MEMBER = principal_pb2.PRINCIPAL_KIND_MEMBER
 CUSTOMER = principal_pb2.PRINCIPAL_KIND_CUSTOMER
 APP = principal_pb2.PRINCIPAL_KIND_APP
+LINKED_APP = principal_pb2.PRINCIPAL_KIND_LINKED_APP
 
 
 NO_RESPONSE = b""
@@ -128,6 +131,9 @@ def _without_corp(request: Message) -> Message:
     if isinstance(request, imports.CreateImportJobRequest):
         config = imports.CreateImportJobConfig(request_id=request.config.request_id)
         return imports.CreateImportJobRequest(config=config)
+    if isinstance(request, media.UploadMediaRequest):
+        header = media.UploadHeader(upload_id=request.header.upload_id)
+        return media.UploadMediaRequest(header=header)
     bare = type(request).FromString(request.SerializeToString())
     if isinstance(bare, identity.UpdateCorpRequest):
         bare.corp.ClearField("corp_id")
@@ -142,6 +148,9 @@ async def _state(world: World) -> list[bytes]:
     responses = [
         await owner.messaging.GetConversation(
             messaging.GetConversationRequest(conversation_id=world.conversation_id)
+        ),
+        await owner.scheduled_messages.GetScheduledMessage(
+            scheduled.GetScheduledMessageRequest(scheduled_message_id=world.scheduled_message_id)
         ),
         await owner.contacts.GetCustomerGroup(
             contacts.GetCustomerGroupRequest(customer_group_id=world.group_id)
@@ -199,6 +208,7 @@ async def test_a_kind_that_the_method_is_not_for_is_refused(world: World, name: 
         MEMBER: world.owner.tokens.access_token,
         CUSTOMER: world.other_customer.tokens.access_token,
         APP: world.app_token,
+        LINKED_APP: world.linked_app_token,
     }
     wrong = [token for kind, token in parties.items() if kind not in _access(name).kinds]
     assert wrong, "no method is for everybody"

@@ -57,6 +57,21 @@ class TestTokens:
             }
         )
 
+    def linked_app(
+        self, corp_id: str, home_corp_id: str, link_id: str, *, rights: Sequence[str]
+    ) -> str:
+        """Return the token of another corp's app that a link lets into the corp."""
+        return self.sign(
+            {
+                "kind": "linked_app",
+                "corp": corp_id,
+                "home": home_corp_id,
+                "link": link_id,
+                "sub": "1000002",
+                "rights": list(rights),
+            }
+        )
+
     def app(self, corp_id: str, agent_id: str, *, rights: Sequence[str]) -> str:
         """Return the token of a corp's own program."""
         return self.sign({"kind": "app", "corp": corp_id, "sub": agent_id, "rights": list(rights)})

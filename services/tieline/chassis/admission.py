@@ -26,6 +26,10 @@ MIN_WINDOW_S = 0.25
 """Five measurements, and longer than a full queue takes to drain: sooner, nothing is known of what
 the last decision did."""
 
+MIN_MEASUREMENTS = 4
+MIN_ARRIVALS = 50
+"""With less of either a window tells of a pause of the process or the machine, not of overload."""
+
 OVERLOADED_S = 0.020
 """Mean queueing time above which a replica is overloaded."""
 

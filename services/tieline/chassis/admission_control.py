@@ -20,7 +20,10 @@ from random import getrandbits
 from types import MappingProxyType
 
 from tieline.chassis.admission import (
+    MIN_ARRIVALS,
+    MIN_MEASUREMENTS,
     MIN_WINDOW_S,
+    OVERLOADED_S,
     REFUSAL_S,
     WINDOW_ARRIVALS,
     WINDOW_S,
@@ -317,10 +320,13 @@ class AdmissionControl:
         for business_class in BusinessClass:
             _spread(arrivals, business_class, self._held_back[business_class], self.level)
         busy_s = self._thread_clock() - self._thread_began
+        queueing_s = self._queueing_s / max(self._queueing_count, 1)
+        if arrived < MIN_ARRIVALS or self._queueing_count < MIN_MEASUREMENTS:
+            queueing_s = min(queueing_s, OVERLOADED_S)
         return Window(
             arrivals,
             admitted=arrived - self._refused,
-            mean_queueing_s=self._queueing_s / max(self._queueing_count, 1),
+            mean_queueing_s=queueing_s,
             busy_ratio=min(busy_s / duration_s, 1.0),
             previous_queueing_s=self._previous_queueing_s,
             refusing_ratio=self._refused * REFUSAL_S / duration_s,

@@ -5,7 +5,9 @@ A token is a JWT signed with EdDSA (Ed25519). Its claims:
     iss, aud   both ``tieline``
     sub        the principal's id
     kind       a value of PrincipalKind
-    corp       a member's or app's corp; absent for the other kinds
+    corp       a member's or app's corp, of a linked app the one that it is let into; absent for the
+               other kinds
+    home, link  the corp that a linked app is of, and what lets it in; absent for the other kinds
     roles      list of role names; may be absent
     rights     list of rights granted to an administrator or an app; may be absent
     departments  list of ids of the departments where they hold; absent for the whole corp
@@ -234,6 +236,10 @@ def _read_principal(claims: Mapping[str, Any], issued: float, expiry: float) -> 
     # A member without a corp, or a customer with one, would get past Principal.require_corp.
     if bool(corp_id) != (kind in CORP_KINDS):
         raise _token_invalid_error()
+    home_corp_id, link_id = (_text(claims, name, default="") for name in ("home", "link"))
+    # Without either of them a linked app could not be shut out by its own corp, or by the link.
+    if {bool(home_corp_id), bool(link_id)} != {kind is PrincipalKind.LINKED_APP}:
+        raise _token_invalid_error()
     return Principal(
         kind=kind,
         id=_text(claims, "sub", default=None),
@@ -243,6 +249,8 @@ def _read_principal(claims: Mapping[str, Any], issued: float, expiry: float) -> 
         display_name=_text(claims, "name", default=""),
         rights=_set(claims, "rights", str),
         department_ids=_set(claims, "departments", int),
+        home_corp_id=home_corp_id,
+        link_id=link_id,
         expire_time=expiry,
         issue_time=issued,
     )

@@ -9,6 +9,8 @@ again with the resource, since only it knows where that is.
     auditor         the rights that change nothing, everywhere in the corp
     member          READ_DIRECTORY, within what the directory lets the member see
     app             the rights that were granted; its visible range is the directory's to apply
+    linked app      READ_DIRECTORY in the corp that lets it in; what that shares is the directory's
+                    to apply
     platform administrator   REVIEW_CORPS alone: who runs the deployment has no business in a corp
     customer        none
 """
@@ -20,6 +22,7 @@ from tieline.chassis.errors import NotFoundError, PermissionDeniedError
 from tieline.chassis.principals import (
     ADMINISTRATOR_ROLE,
     AUDITOR_ROLE,
+    CORP_KINDS,
     OWNER_ROLE,
     Principal,
     PrincipalKind,
@@ -83,9 +86,7 @@ _OUT_OF_RANGE = Decision(False, "OUT_OF_RANGE")
 
 def authorize(principal: Principal, right: Right, resource: Resource) -> Decision:
     """Decide whether the principal may exercise the right on the resource."""
-    if principal.kind in (PrincipalKind.MEMBER, PrincipalKind.APP) and (
-        resource.corp_id != principal.corp_id
-    ):
+    if principal.kind in CORP_KINDS and resource.corp_id != principal.corp_id:
         return _OTHER_CORP
     if not holds(principal, right):
         return _RIGHT_MISSING
@@ -104,6 +105,8 @@ def holds(principal: Principal, right: Right) -> bool:
             return right is Right.REVIEW_CORPS
         case PrincipalKind.APP:
             return right in GRANTABLE_RIGHTS and right in principal.rights
+        case PrincipalKind.LINKED_APP:
+            return right is Right.READ_DIRECTORY and right in principal.rights
         case PrincipalKind.MEMBER:
             return right in CORP_RIGHTS and _member_holds(principal, right)
         case PrincipalKind.CUSTOMER:

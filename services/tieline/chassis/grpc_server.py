@@ -150,11 +150,12 @@ def build_guarded_server(
 ) -> GuardedServer:
     """Return a server without services whose methods this access table opens.
 
-    Methods that ``classes`` does not name are NORMAL.
+    Methods that ``classes`` does not name are NORMAL. Without a ``control`` nothing is refused.
     """
     transport = transport or Transport()
     if control is None:
-        control = AdmissionControl(os.urandom(32), capacity_per_s=transport.capacity_per_s)
+        capacity_per_s = transport.capacity_per_s
+        control = AdmissionControl(os.urandom(32), capacity_per_s=capacity_per_s, is_on=False)
     probe = QueueProbe(control)
     metrics = CallMetrics(telemetry.meter)
     telemetry.histograms.append(metrics.durations)
@@ -246,8 +247,8 @@ def _options(transport: Transport) -> list[tuple[str, int]]:
     if transport.limits_pending:
         pending = pending_limit(transport.capacity_per_s)
         options += [
-            # Above the first number calls are refused by chance, above the second all of them.
-            ("grpc.server.max_pending_requests", pending // 2),
+            # Between two different numbers calls would be refused by chance.
+            ("grpc.server.max_pending_requests", pending),
             ("grpc.server.max_pending_requests_hard_limit", pending),
         ]
     if transport.connection_age_s:

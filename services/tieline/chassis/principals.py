@@ -22,10 +22,12 @@ class PrincipalKind(StrEnum):
     MEMBER = "member"
     CUSTOMER = "customer"
     APP = "app"
+    LINKED_APP = "linked_app"
+    """An app of another corp, which a link lets in."""
 
 
-CORP_KINDS = frozenset({PrincipalKind.MEMBER, PrincipalKind.APP})
-"""The kinds that belong to a corp."""
+CORP_KINDS = frozenset({PrincipalKind.MEMBER, PrincipalKind.APP, PrincipalKind.LINKED_APP})
+"""The kinds that act within one corp."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +39,8 @@ class Principal:
     """User id (member), customer id (``wm…``), name (platform administrator), agent id (app)."""
 
     corp_id: str
-    """The member's or app's corp; empty for the other kinds."""
+    """The member's or app's corp, of a linked app the one that it is let into; empty for the other
+    kinds."""
 
     session_id: str
     roles: frozenset[str] = frozenset()
@@ -47,6 +50,12 @@ class Principal:
 
     department_ids: frozenset[int] = frozenset()
     """Where an administrator's rights hold: there and below. Empty for the whole corp."""
+
+    home_corp_id: str = ""
+    """The corp that a linked app is of; empty for the other kinds."""
+
+    link_id: str = ""
+    """What lets a linked app in; empty for the other kinds."""
 
     expire_time: float = field(default=math.inf, compare=False)
     """Second since the epoch at which the access token ends; streams end with it."""

@@ -30,7 +30,7 @@ _SWEEP_INTERVAL_S = 60.0
 _NEVER = -math.inf
 
 Holder: TypeAlias = str | tuple[PrincipalKind, str]
-"""A session id, or a party within its corp."""
+"""A session, a link, or a party within its corp."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +52,13 @@ class _Corp:
     everybody: float = _NEVER
     holders: dict[Holder, float] = field(default_factory=dict)
 
-    def covers(self, principal: Principal) -> bool:
+    def covers(self, principal: Principal, kind: PrincipalKind) -> bool:
         issue_time = principal.issue_time
         return (
             issue_time <= self.everybody
             or issue_time <= self.holders.get(principal.session_id, _NEVER)
-            or issue_time <= self.holders.get((principal.kind, principal.id), _NEVER)
+            or issue_time <= self.holders.get(principal.link_id, _NEVER)
+            or issue_time <= self.holders.get((kind, principal.id), _NEVER)
         )
 
 
@@ -97,7 +98,11 @@ class RevocationList:
     def is_revoked(self, principal: Principal) -> bool:
         """Tell whether the token that named the principal is void."""
         corp = self._corps.get(principal.corp_id)
-        return corp is not None and corp.covers(principal)
+        if corp is not None and corp.covers(principal, principal.kind):
+            return True
+        # What shuts an app out at home shuts it out where it is let in.
+        home = self._corps.get(principal.home_corp_id) if principal.home_corp_id else None
+        return home is not None and home.covers(principal, PrincipalKind.APP)
 
     def listen(self, listener: Callable[[], None]) -> None:
         """Have the listener called after each addition."""

@@ -171,6 +171,8 @@ def read_revocation(payload: bytes) -> Revocation | None:
     match event.WhichOneof("holder"):
         case "session_id":
             holder = event.session_id
+        case "link_id":
+            holder = event.link_id
         case "principal":
             kind = _KINDS.get(event.principal.kind)
             if kind is None:

@@ -16,6 +16,7 @@ from typing import Any
 from joserfc.jwk import OKPKey
 
 from tieline.api.identity.v1 import identity_requests_pb2
+from tieline.chassis.addresses import read_networks
 from tieline.chassis.admission_control import AdmissionControl
 from tieline.chassis.authentication import FetchKeys, TokenVerifier, build_public_key
 from tieline.chassis.broker import Broker, connect_broker
@@ -71,6 +72,7 @@ class ServiceRuntime:
             default_deadline_s=settings.default_deadline_s,
             slow_call_s=settings.slow_call_s,
             trace_sample_ratio=settings.trace_sample_ratio,
+            trusted_proxies=read_networks(settings.trusted_proxies),
         )
         guarded = build_server(
             services,

@@ -13,7 +13,7 @@ is called and returned are the generated stubs and messages of ``tieline.api``.
 
 Belongs here: what every caller of the public API needs. Does not: anything of the inside of a
 service. Reading order: connection, channel, caller, calls, retries, credentials; then pages, feed,
-merging, sender.
+merging, sender, media.
 """
 
 from tieline.client.connection import (
@@ -27,6 +27,7 @@ from tieline.client.credentials import SessionTokens
 from tieline.client.endpoints import Endpoints
 from tieline.client.errors import TielineError
 from tieline.client.feed import MessageFeed
+from tieline.client.media import download_media, upload_media
 from tieline.client.pages import message_range, pages
 from tieline.client.retries import RetryPolicy
 from tieline.client.sender import MessageSender
@@ -43,6 +44,8 @@ __all__ = [
     "Tieline",
     "TielineError",
     "connect",
+    "download_media",
     "message_range",
     "pages",
+    "upload_media",
 ]

@@ -36,7 +36,11 @@ from tieline.api.identity.v1 import (
     sign_in_provider_service_pb2_grpc,
     signing_key_service_pb2_grpc,
 )
-from tieline.api.messaging.v1 import messaging_service_pb2_grpc
+from tieline.api.messaging.v1 import (
+    media_service_pb2_grpc,
+    messaging_service_pb2_grpc,
+    scheduled_message_service_pb2_grpc,
+)
 from tieline.api.payments.v1 import payments_service_pb2_grpc
 from tieline.client.caller import Caller
 from tieline.client.channel import PartyChannel
@@ -186,6 +190,20 @@ class Stubs:
     def messaging(self) -> messaging_service_pb2_grpc.MessagingServiceStub:
         """Conversations and messages."""
         return messaging_service_pb2_grpc.MessagingServiceStub(self._channel("messaging"))
+
+    @cached_property
+    def media(self) -> media_service_pb2_grpc.MediaServiceStub:
+        """Images, voices, videos and files."""
+        return media_service_pb2_grpc.MediaServiceStub(self._channel("messaging"))
+
+    @cached_property
+    def scheduled_messages(
+        self,
+    ) -> scheduled_message_service_pb2_grpc.ScheduledMessageServiceStub:
+        """Messages that are sent later."""
+        return scheduled_message_service_pb2_grpc.ScheduledMessageServiceStub(
+            self._channel("messaging")
+        )
 
     @cached_property
     def contacts(self) -> contacts_service_pb2_grpc.ContactsServiceStub:

@@ -10,6 +10,7 @@ from tieline.chassis.fields import check_text, check_user_id, raise_violations
 from tieline.chassis.grpc_context import Context
 from tieline.chassis.page_tokens import PageTokens, page_size
 from tieline.chassis.postgres import Connection, Pool
+from tieline.chassis.principals import PrincipalKind
 from tieline.directory.linked_corps import (
     LinkedCorp,
     LinkedMember,
@@ -78,11 +79,11 @@ class LinkedCorpServicer(linked_corp_service_pb2_grpc.LinkedCorpServiceServicer)
         self, request: linked_corp_service_pb2.ListLinkedDepartmentsRequest, context: Context
     ) -> linked_corp_service_pb2.ListLinkedDepartmentsResponse:
         """List the shared departments."""
-        corp_id = current_principal().require_corp(request.corp_id)
+        corp_id, link_id = _read_link(request)
         size = page_size(request.page_size, default=_PAGE_SIZE, maximum=_MAX_PAGE_SIZE)
         position = self._page_tokens.decode(request.page_token, request)
         async with self._pool.acquire() as connection:
-            sight = await self._look(connection, corp_id, request.link_id)
+            sight = await self._look(connection, corp_id, link_id)
             departments = await linked_corps.list_departments(
                 connection,
                 sight.link.linked_corp_id,
@@ -101,11 +102,11 @@ class LinkedCorpServicer(linked_corp_service_pb2_grpc.LinkedCorpServiceServicer)
         self, request: linked_corp_service_pb2.ListLinkedMembersRequest, context: Context
     ) -> linked_corp_service_pb2.ListLinkedMembersResponse:
         """List the shared members, all of them or those of one department."""
-        corp_id = current_principal().require_corp(request.corp_id)
+        corp_id, link_id = _read_link(request)
         size = page_size(request.page_size, default=_PAGE_SIZE, maximum=_MAX_PAGE_SIZE)
         position = self._page_tokens.decode(request.page_token, request)
         async with self._pool.acquire() as connection:
-            sight = await self._look(connection, corp_id, request.link_id)
+            sight = await self._look(connection, corp_id, link_id)
             user_ids = await linked_corps.list_member_ids(
                 connection,
                 sight.link.linked_corp_id,
@@ -127,13 +128,13 @@ class LinkedCorpServicer(linked_corp_service_pb2_grpc.LinkedCorpServiceServicer)
         self, request: linked_corp_service_pb2.GetLinkedMemberRequest, context: Context
     ) -> linked_corp_service_pb2.GetLinkedMemberResponse:
         """Return one shared member."""
-        corp_id = current_principal().require_corp(request.corp_id)
+        corp_id, link_id = _read_link(request)
         violations: dict[str, str] = {}
         check_user_id(request.user_id, "user_id", violations)
         raise_violations(violations)
         key = member_key(request.user_id)
         async with self._pool.acquire() as connection:
-            sight = await self._look(connection, corp_id, request.link_id)
+            sight = await self._look(connection, corp_id, link_id)
             found = await _find_members(connection, sight, [key])
         if key not in found:
             raise NotFoundError("USER_NOT_FOUND", "no such member", {"userId": request.user_id})
@@ -152,6 +153,24 @@ class LinkedCorpServicer(linked_corp_service_pb2_grpc.LinkedCorpServiceServicer)
             connection, link.linked_corp_id, link.share
         )
         return _Sight(link, [id_ for id_ in shared if viewer.can_see_department(id_)], viewer)
+
+
+def _read_link(
+    request: linked_corp_service_pb2.ListLinkedDepartmentsRequest
+    | linked_corp_service_pb2.ListLinkedMembersRequest
+    | linked_corp_service_pb2.GetLinkedMemberRequest,
+) -> tuple[str, str]:
+    """Return the corp that looks over a link, and the link.
+
+    A linked app is in the corp that lets it in, and its own one is that which looks.
+    """
+    principal = current_principal()
+    corp_id = principal.require_corp(request.corp_id)
+    if principal.kind is not PrincipalKind.LINKED_APP:
+        return corp_id, request.link_id
+    if request.link_id not in ("", principal.link_id):
+        raise link_not_found_error(request.link_id)
+    return principal.home_corp_id, principal.link_id
 
 
 async def _find_members(

@@ -55,6 +55,9 @@ class AccessTokenSigner:
         }
         if principal.corp_id:
             claims["corp"] = principal.corp_id
+        if principal.home_corp_id:
+            claims["home"] = principal.home_corp_id
+            claims["link"] = principal.link_id
         if principal.rights:
             claims["rights"] = sorted(principal.rights)
         if principal.department_ids:

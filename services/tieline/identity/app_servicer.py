@@ -3,7 +3,12 @@
 import datetime as dt
 import uuid
 
-from tieline.api.identity.v1 import app_pb2, app_service_pb2, app_service_pb2_grpc
+from tieline.api.identity.v1 import (
+    app_pb2,
+    app_service_pb2,
+    app_service_pb2_grpc,
+    corp_link_pb2,
+)
 from tieline.chassis.authorization import Resource, Right, require
 from tieline.chassis.calls import current_principal
 from tieline.chassis.fields import is_uuid, raise_violations, to_timestamp
@@ -23,6 +28,7 @@ from tieline.identity.apps import (
     check_may_grant,
     check_overlap,
 )
+from tieline.identity.link_messages import LINK_KINDS
 from tieline.identity.repositories import SCHEMA, apps
 
 _DEFAULT_PAGE_SIZE = 100
@@ -205,6 +211,27 @@ class AppServicer(app_service_pb2_grpc.AppServiceServicer):
             access_token=token.text,
             expire_time=to_timestamp(token.expire_time),
             agent_id=app.agent_id,
+        )
+
+    async def CreateLinkedCorpToken(
+        self, request: app_service_pb2.CreateLinkedCorpTokenRequest, context: Context
+    ) -> app_service_pb2.CreateLinkedCorpTokenResponse:
+        """Give the calling app a token for a linked corp."""
+        principal = current_principal()
+        principal.require_corp(request.corp_id)
+        violations: dict[str, str] = {}
+        if not request.linked_corp_id:
+            violations["linked_corp_id"] = "must name the corp to read in"
+        if request.kind not in corp_link_pb2.CorpLinkKind.values():
+            violations["kind"] = "must be one of the kinds of links, or unspecified"
+        raise_violations(violations)
+        link, token = await self._tokens.create_linked(
+            principal, request.linked_corp_id, LINK_KINDS.get(request.kind)
+        )
+        return app_service_pb2.CreateLinkedCorpTokenResponse(
+            access_token=token.text,
+            expire_time=to_timestamp(token.expire_time),
+            link_id=link.link_id,
         )
 
     def _derive(self, request_id: str, principal: Principal, agent_id: int) -> str:

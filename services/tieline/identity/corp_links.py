@@ -9,6 +9,7 @@ can't undo what came after the first. The side that invited is the upper one.
 """
 
 import datetime as dt
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum, StrEnum, auto
 
@@ -18,7 +19,7 @@ from tieline.chassis.errors import (
     NotFoundError,
 )
 from tieline.chassis.fields import is_uuid, raise_violations
-from tieline.identity.corps import Corp, CorpKind
+from tieline.identity.corps import Corp, CorpKind, CorpState
 from tieline.identity.department_lists import check_department_ids
 
 # A city's bureau has 1,300 schools, a supplier some thousand dealers.
@@ -97,6 +98,10 @@ class CorpLink:
         """Return the other side."""
         return self.lower_corp_id if corp_id == self.upper_corp_id else self.upper_corp_id
 
+    def share_of(self, corp_id: str) -> Share:
+        """Return what this side shares."""
+        return self.upper_share if corp_id == self.upper_corp_id else self.lower_share
+
 
 def check_share(share: Share, field_name: str = "share") -> None:
     """Refuse a share whose departments do not fit its scope, with every field that is wrong."""
@@ -172,6 +177,42 @@ def with_share(link: CorpLink, corp_id: str, share: Share) -> CorpLink:
         else replace(link, lower_share=share)
     )
     return link if changed == link else changed
+
+
+def choose_link(links: Sequence[CorpLink], kind: CorpLinkKind | None) -> CorpLink:
+    """Return which of two corps' active links is meant; without a kind there must be one only."""
+    chosen = [link for link in links if kind in (None, link.kind)]
+    if not chosen:
+        raise corp_link_not_found_error()
+    if len(chosen) > 1:
+        raise_violations({"kind": "must say which of the links of the two corps is meant"})
+    return chosen[0]
+
+
+def check_lets_in(link: CorpLink, linked_corp: Corp | None) -> None:
+    """Refuse the other side's apps where a side of an active link has nothing for them."""
+    if linked_corp is None:
+        raise corp_link_not_found_error()
+    corp_id = linked_corp.corp_id
+    if linked_corp.state is not CorpState.ACTIVE:
+        raise FailedPreconditionError(
+            "LINKED_CORP_NOT_ACTIVE", "the linked corp is not active", {"corpId": corp_id}
+        )
+    if link.share_of(corp_id).scope is ShareScope.NOTHING:
+        raise FailedPreconditionError(
+            "NOTHING_SHARED", "the linked corp shares nothing over the link"
+        )
+
+
+def shuts_out(before: CorpLink, after: CorpLink) -> bool:
+    """Tell whether a change of a link ends what an app was let in for."""
+    if before.state is not CorpLinkState.ACTIVE:
+        return False
+    return after.state is not CorpLinkState.ACTIVE or any(
+        after.share_of(corp_id).scope is ShareScope.NOTHING
+        and before.share_of(corp_id).scope is not ShareScope.NOTHING
+        for corp_id in before.corp_ids
+    )
 
 
 def check_link_id(link_id: str) -> str:

@@ -1,15 +1,22 @@
 """Changes of links in the database, each told to the other services with the whole link."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from tieline.api.identity.v1 import corp_link_pb2
 from tieline.chassis.etags import check_etag
-from tieline.chassis.outbox import build_event
+from tieline.chassis.outbox import Event, build_event
 from tieline.chassis.postgres import Connection
 from tieline.identity.acts import record_act
-from tieline.identity.corp_links import Act, CorpLink, apply_act, corp_link_not_found_error
+from tieline.identity.corp_links import (
+    Act,
+    CorpLink,
+    apply_act,
+    corp_link_not_found_error,
+    shuts_out,
+)
 from tieline.identity.link_messages import to_link
 from tieline.identity.repositories import corp_links, corps
+from tieline.identity.revocations import revoke_link_tokens
 
 CORP_LINK_CHANGED = "tieline.identity.v1.corp_link_changed"
 
@@ -34,18 +41,26 @@ async def change_link(
     changed = change(link)
     if changed is not link:
         changed = await corp_links.update_link(connection, changed)
-        return await record_link(connection, changed, action, log_corp_id=corp_id)
+        events: list[Event] = []
+        if shuts_out(link, changed):
+            events = await revoke_link_tokens(connection, link.upper_corp_id, link.link_id)
+        return await record_link(connection, changed, action, log_corp_id=corp_id, events=events)
     [message] = await to_messages(connection, [link])
     return message
 
 
 async def record_link(
-    connection: Connection, link: CorpLink, action: str, *, log_corp_id: str
+    connection: Connection,
+    link: CorpLink,
+    action: str,
+    *,
+    log_corp_id: str,
+    events: Sequence[Event] = (),
 ) -> corp_link_pb2.CorpLink:
     """Write a change of the link down and tell the other services of it; return the link.
 
-    It stands in the log of the side that did it: members of the other one are nobody there.
-    The caller holds the locks of both rows.
+    ``events`` are what else follows from it. The change stands in the log of the side that did it:
+    members of the other one are nobody there. The caller holds the locks of both rows.
     """
     [message] = await to_messages(connection, [link])
     event = build_event(
@@ -60,7 +75,7 @@ async def record_link(
         action=action,
         resource=f"corpLinks/{link.link_id}",
         details={"partner_corp_id": link.partner_of(log_corp_id), "state": link.state},
-        events=[event],
+        events=[event, *events],
     )
     return message
 

@@ -84,6 +84,15 @@ async def revoke_session_tokens(
     return [await _build(connection, message, f"tokens/{corp_id}/{session_id}")]
 
 
+async def revoke_link_tokens(connection: Connection, corp_id: str, link_id: str) -> list[Event]:
+    """Void the tokens by which apps of both sides act on the other one.
+
+    The caller has changed the link, which locks it; the corp is either side.
+    """
+    message = identity_pb2.TokensRevoked(corp_id=corp_id, link_id=link_id)
+    return [await _build(connection, message, f"tokens/{corp_id}/{link_id}")]
+
+
 async def _revoke_principal(
     connection: Connection, corp_id: str, kind: PrincipalKind, principal_id: str
 ) -> Event:

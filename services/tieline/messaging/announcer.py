@@ -15,7 +15,7 @@ from typing import Self
 import nats.errors
 
 from tieline.chassis.broker import Broker
-from tieline.chassis.postgres import Pool, wake_after_commit
+from tieline.chassis.postgres import Connection, Pool, wake_after_commit
 
 # Wakes of this name are for the announcer, those of the schema's name for the outbox relay.
 _WAKE = "messaging.live"
@@ -28,7 +28,9 @@ logger = logging.getLogger(__name__)
 Announcement = tuple[str, bytes]
 """Subject and payload."""
 
-_uncommitted: ContextVar[Sequence[Announcement]] = ContextVar("tieline_announcements", default=())
+_uncommitted: ContextVar[tuple[Connection, list[Announcement]] | None] = ContextVar(
+    "tieline_announcements", default=None
+)
 
 
 class Announcer:
@@ -57,19 +59,26 @@ class Announcer:
         await asyncio.gather(self._task, return_exceptions=True)
         await self._publish_waiting()
 
-    def announce_after_commit(self, announcements: Sequence[Announcement]) -> None:
-        """Publish these once the transaction around this call is committed.
+    def announce_after_commit(
+        self, connection: Connection, announcements: Sequence[Announcement]
+    ) -> None:
+        """Publish these, in the order of the calls, once the connection's transaction is committed.
 
-        Called at most once in a transaction, in the task that commits it.
+        Called in the task that commits it.
         """
-        # Replaces what a transaction that failed in this task has left.
-        _uncommitted.set(announcements)
+        uncommitted = _uncommitted.get()
+        if uncommitted is None or uncommitted[0] is not connection:
+            # Replaces what a transaction that failed in this task has left.
+            _uncommitted.set((connection, list(announcements)))
+        else:
+            uncommitted[1].extend(announcements)
         wake_after_commit(_WAKE)
 
     def _take_committed(self) -> None:
         """Runs in the committing task, whose context has what it announced."""
-        announcements = _uncommitted.get()
-        _uncommitted.set(())
+        uncommitted = _uncommitted.get()
+        _uncommitted.set(None)
+        announcements = [] if uncommitted is None else uncommitted[1]
         room = _MAX_WAITING - len(self._waiting)
         self._waiting.extend(announcements[:room])
         self._has_work.set()

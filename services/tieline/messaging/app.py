@@ -5,9 +5,13 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from types import MappingProxyType
 
 from tieline.api.messaging.v1 import (
+    media_service_pb2,
+    media_service_pb2_grpc,
     messaging_pb2,
     messaging_service_pb2,
     messaging_service_pb2_grpc,
+    scheduled_message_service_pb2,
+    scheduled_message_service_pb2_grpc,
 )
 from tieline.chassis.commit_batch import CommitBatcher
 from tieline.chassis.events import consuming
@@ -19,13 +23,20 @@ from tieline.chassis.streams import durables_of
 from tieline.messaging.announcer import Announcer
 from tieline.messaging.answers import build_handlers
 from tieline.messaging.consumer import ContactsEvents
+from tieline.messaging.images import ImageWorkers
 from tieline.messaging.live import LiveHub
+from tieline.messaging.media_servicer import MediaServicer
+from tieline.messaging.media_upkeep import purging_media
 from tieline.messaging.messages import Send, client_message_id_used_error
+from tieline.messaging.object_store import open_store
 from tieline.messaging.repositories import SCHEMA
+from tieline.messaging.schedule_runner import ScheduleRunner
+from tieline.messaging.scheduled_message_servicer import ScheduledMessageServicer
 from tieline.messaging.sending import Sender
 from tieline.messaging.servicer import MessagingServicer
 from tieline.messaging.settings import MessagingSettings
 from tieline.messaging.upkeep import keeping_up
+from tieline.messaging.uploading import Uploader
 
 SETTINGS = MessagingSettings
 
@@ -43,12 +54,14 @@ async def role(settings: MessagingSettings) -> AsyncIterator[None]:
         AsyncExitStack() as stack,
     ):
         pool, broker = runtime.pool, runtime.broker
+        store = open_store(settings)
         await stack.enter_async_context(keeping_up(pool))
         announcer = await stack.enter_async_context(Announcer(pool, broker))
         batcher: CommitBatcher[Send, messaging_pb2.Message] = CommitBatcher(
             pool, Sender(announcer).commit
         )
         await stack.enter_async_context(batcher)
+        await stack.enter_async_context(ScheduleRunner(pool, batcher).running())
         hub = await stack.enter_async_context(LiveHub(pool, broker))
         await stack.enter_async_context(
             answering(broker, SCHEMA, build_handlers(pool), control=runtime.control)
@@ -56,6 +69,9 @@ async def role(settings: MessagingSettings) -> AsyncIterator[None]:
         for durable in durables_of(SCHEMA):
             handlers = ContactsEvents(announcer).handlers()
             await stack.enter_async_context(consuming(broker, pool, SCHEMA, durable, handlers))
+        await stack.enter_async_context(purging_media(pool, store))
+        images = stack.enter_context(ImageWorkers())
+        media = MediaServicer(pool, store, Uploader(pool, store, images))
         servicer = MessagingServicer(
             pool=pool,
             broker=broker,
@@ -70,7 +86,19 @@ async def role(settings: MessagingSettings) -> AsyncIterator[None]:
                     messaging_service_pb2_grpc.add_MessagingServiceServicer_to_server,
                     servicer,
                     messaging_service_pb2.DESCRIPTOR.services_by_name["MessagingService"],
-                )
+                ),
+                Served(
+                    media_service_pb2_grpc.add_MediaServiceServicer_to_server,
+                    media,
+                    media_service_pb2.DESCRIPTOR.services_by_name["MediaService"],
+                ),
+                Served(
+                    scheduled_message_service_pb2_grpc.add_ScheduledMessageServiceServicer_to_server,
+                    ScheduledMessageServicer(pool, runtime.page_tokens),
+                    scheduled_message_service_pb2.DESCRIPTOR.services_by_name[
+                        "ScheduledMessageService"
+                    ],
+                ),
             )
         )
         yield

@@ -41,7 +41,7 @@ class ContactsEvents:
             (created.corp_id, created.group.customer_group_id),
             ConversationKind.CUSTOMER_GROUP,
             created.group.name,
-            [member(created.group.owner_user_id)],
+            member(created.group.owner_user_id),
         )
 
     async def on_customer_joined_group(self, connection: Connection, event: ReceivedEvent) -> None:

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from tieline.api.common.v1 import principal_pb2
-from tieline.api.messaging.v1 import messaging_pb2
+from tieline.api.messaging.v1 import conversation_note_pb2, messaging_pb2
 from tieline.chassis.errors import NotFoundError
 from tieline.chassis.fields import check_text, check_user_id, raise_violations, to_timestamp
 from tieline.chassis.principals import PrincipalKind
@@ -28,16 +28,48 @@ class ConversationKind(StrEnum):
     DIRECT = "direct"
     GROUP = "group"
     CUSTOMER_GROUP = "customer_group"
+    APP = "app"
+
+
+class Role(StrEnum):
+    """What somebody may do in a conversation; the values stand in tables."""
+
+    OWNER = "owner"
+    ADMIN = "admin"
+    MEMBER = "member"
+
+
+class Allowed(StrEnum):
+    """Who may do something in a conversation; the values stand in tables."""
+
+    EVERYONE = "everyone"
+    ADMINS = "admins"
+    OWNER = "owner"
 
 
 class Participant(NamedTuple):
-    """A member or customer. Its order is that of ListParticipants."""
+    """A member, customer or app. Its order is that of ListParticipants."""
 
     kind: str
-    """``member`` or ``customer``: a value of PrincipalKind."""
+    """``member``, ``customer`` or ``app``: a value of PrincipalKind."""
 
     id: str
-    """User id in lower case, or customer id."""
+    """User id in lower case, customer id, or agent id."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the owner and the administrators of a conversation decide."""
+
+    name: str = ""
+    notice: str = ""
+    is_muted: bool = False
+    posting: Allowed = Allowed.EVERYONE
+    adding: Allowed = Allowed.EVERYONE
+    history_visible: bool = True
+    """Whether people who come from now on see what was said before."""
+
+    notice_time: dt.datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +79,18 @@ class Conversation:
     corp_id: str
     conversation_id: str
     kind: ConversationKind
-    name: str
+    settings: Settings
     last_sequence: int
+    uncounted: int
     last_activity_time: dt.datetime
     participant_count: int
     create_time: dt.datetime
+    dismiss_time: dt.datetime | None
+    visible_from_sequence: int = 0
+    """The participant it was read for reads what has a higher number."""
+
+    role: Role | None = None
+    """Of the participant it was read for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +110,7 @@ _KINDS_TO_PROTO: Mapping[ConversationKind, messaging_pb2.ConversationKind.ValueT
             ConversationKind.DIRECT: messaging_pb2.CONVERSATION_KIND_DIRECT,
             ConversationKind.GROUP: messaging_pb2.CONVERSATION_KIND_GROUP,
             ConversationKind.CUSTOMER_GROUP: messaging_pb2.CONVERSATION_KIND_CUSTOMER_GROUP,
+            ConversationKind.APP: messaging_pb2.CONVERSATION_KIND_APP,
         }
     )
 )
@@ -84,6 +124,21 @@ _PRINCIPAL_KINDS = MappingProxyType(
     {
         PrincipalKind.MEMBER.value: principal_pb2.PRINCIPAL_KIND_MEMBER,
         PrincipalKind.CUSTOMER.value: principal_pb2.PRINCIPAL_KIND_CUSTOMER,
+        PrincipalKind.APP.value: principal_pb2.PRINCIPAL_KIND_APP,
+    }
+)
+ROLES_TO_PROTO: Mapping[Role, conversation_note_pb2.ParticipantRole.ValueType] = MappingProxyType(
+    {
+        Role.OWNER: conversation_note_pb2.PARTICIPANT_ROLE_OWNER,
+        Role.ADMIN: conversation_note_pb2.PARTICIPANT_ROLE_ADMIN,
+        Role.MEMBER: conversation_note_pb2.PARTICIPANT_ROLE_MEMBER,
+    }
+)
+ALLOWED_TO_PROTO: Mapping[Allowed, conversation_note_pb2.Allowed.ValueType] = MappingProxyType(
+    {
+        Allowed.EVERYONE: conversation_note_pb2.ALLOWED_EVERYONE,
+        Allowed.ADMINS: conversation_note_pb2.ALLOWED_ADMINS,
+        Allowed.OWNER: conversation_note_pb2.ALLOWED_OWNER,
     }
 )
 _KINDS_FROM_PROTO = MappingProxyType({proto: kind for kind, proto in _PRINCIPAL_KINDS.items()})
@@ -169,18 +224,41 @@ def find_participant(ref: principal_pb2.PrincipalRef) -> Participant | None:
     kind = _KINDS_FROM_PROTO.get(ref.kind)
     if kind is None:
         return None
-    return member(ref.id) if kind == PrincipalKind.MEMBER else customer(ref.id)
+    return member(ref.id) if kind == PrincipalKind.MEMBER else Participant(kind, ref.id)
+
+
+def settings_to_proto(settings: Settings) -> conversation_note_pb2.ConversationSettings:
+    """Return the settings as the API shows them."""
+    proto = conversation_note_pb2.ConversationSettings(
+        name=settings.name,
+        notice=settings.notice,
+        muted=settings.is_muted,
+        posting=ALLOWED_TO_PROTO[settings.posting],
+        adding=ALLOWED_TO_PROTO[settings.adding],
+        history_visible=settings.history_visible,
+    )
+    if settings.notice_time is not None:
+        proto.notice_time.CopyFrom(to_timestamp(settings.notice_time))
+    return proto
 
 
 def conversation_to_proto(conversation: Conversation) -> messaging_pb2.Conversation:
     """Return the conversation as the API shows it."""
-    return messaging_pb2.Conversation(
+    proto = messaging_pb2.Conversation(
         corp_id=conversation.corp_id,
         conversation_id=conversation.conversation_id,
         kind=_KINDS_TO_PROTO[conversation.kind],
-        name=conversation.name,
+        name=conversation.settings.name,
         last_sequence=conversation.last_sequence,
         last_activity_time=to_timestamp(conversation.last_activity_time),
         participant_count=conversation.participant_count,
         create_time=to_timestamp(conversation.create_time),
+        uncounted=conversation.uncounted,
+        visible_from_sequence=conversation.visible_from_sequence,
+        settings=settings_to_proto(conversation.settings),
     )
+    if conversation.dismiss_time is not None:
+        proto.dismiss_time.CopyFrom(to_timestamp(conversation.dismiss_time))
+    if conversation.role is not None and conversation.kind is not ConversationKind.DIRECT:
+        proto.role = ROLES_TO_PROTO[conversation.role]
+    return proto

@@ -29,6 +29,11 @@ class Cursor(Generic[T]):
         self._is_anchored = False
 
     @property
+    def is_anchored(self) -> bool:
+        """Whether anybody receives from it."""
+        return self._is_anchored
+
+    @property
     def missing(self) -> tuple[int, int] | None:
         """The range ``(after, up to)`` without which nothing more can go out; None for none."""
         if self._newest <= self.last:

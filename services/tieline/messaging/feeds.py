@@ -18,7 +18,9 @@ from tieline.chassis.errors import ServiceError
 from tieline.chassis.postgres import Pool
 from tieline.messaging.delivery import Cursor
 from tieline.messaging.messages import message_to_proto
+from tieline.messaging.notes import find_departed
 from tieline.messaging.numbering import ConversationKey
+from tieline.messaging.repositories.conversations import UserKey
 from tieline.messaging.repositories.messages import MessageRepository
 from tieline.messaging.subjects import build_conversation_subject
 from tieline.messaging.subscriber import Subscriber, Update
@@ -82,12 +84,20 @@ class _Feed:
 class Feeds:
     """The feeds of all conversations that somebody connected to this replica is in."""
 
-    def __init__(self, pool: Pool, broker: LiveBroker, reads: asyncio.Semaphore) -> None:
+    def __init__(
+        self,
+        pool: Pool,
+        broker: LiveBroker,
+        reads: asyncio.Semaphore,
+        on_left: Callable[[ConversationKey, UserKey], None],
+    ) -> None:
         self._pool = pool
         self._broker = broker
         self._reads = reads
+        self._on_left = on_left
         self._feeds: dict[ConversationKey, _Feed] = {}
         self._lock = asyncio.Lock()
+        self._endings: set[asyncio.Task[None]] = set()
 
     async def acquire(self, subscriber: Subscriber, keys: Collection[ConversationKey]) -> None:
         """Hold the feeds of these conversations for a subscriber, who receives nothing yet.
@@ -155,6 +165,7 @@ class Feeds:
     async def close(self) -> None:
         """Stop fetching; the broker's end ends the subscriptions."""
         tasks = [feed.filling for feed in self._feeds.values() if feed.filling is not None]
+        tasks += self._endings
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -173,10 +184,38 @@ class Feeds:
         return receive
 
     def _take(self, feed: _Feed, update: Update) -> None:
+        if not feed.cursor.is_anchored:
+            self._let_out(feed, update)
         for sequence, ready in feed.cursor.take(update.message.sequence, update):
             for subscriber, start in feed.starts.items():
                 if sequence > start:
                     subscriber.push(ready)
+            self._let_out(feed, ready)
+
+    def _let_out(self, feed: _Feed, update: Update) -> None:
+        """Deliver nothing more to those who, by this note, are out of the conversation.
+
+        What follows the note has higher numbers, and so goes out after this, whichever replica
+        sent it.
+        """
+        if not update.message.content.HasField("participants_note"):
+            return
+        for participant in find_departed(update.message.content.participants_note):
+            user = (feed.key[0], participant)
+            for subscriber in [each for each in feed.starts if each.user == user]:
+                del feed.starts[subscriber]
+                subscriber.conversation_ids.discard(feed.key[1])
+                self._on_left(feed.key, user)
+        if not feed.starts:
+            task = asyncio.create_task(self._end_unused(feed), name="end-feed")
+            self._endings.add(task)
+            task.add_done_callback(self._endings.discard)
+
+    async def _end_unused(self, feed: _Feed) -> None:
+        async with self._lock:
+            if not feed.starts and self._feeds.get(feed.key) is feed:
+                del self._feeds[feed.key]
+                await _unsubscribe(feed)
 
     def _fill_gap(self, feed: _Feed) -> None:
         if feed.filling is None and feed.cursor.missing is not None:

@@ -11,6 +11,7 @@ import datetime as dt
 import logging
 from collections import Counter
 from collections.abc import AsyncGenerator, Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from time import monotonic
 from types import TracebackType
 from typing import NamedTuple, Self
@@ -80,7 +81,7 @@ class LiveHub:
         self._heartbeat_interval_s = heartbeat_interval_s
         self._compare_interval_s = compare_interval_s
         self._reads = asyncio.Semaphore(MAX_LIVE_READS)
-        self._feeds = Feeds(pool, broker, self._reads)
+        self._feeds = Feeds(pool, broker, self._reads, self._check_again)
         self._subscribers: dict[UserKey, set[Subscriber]] = {}
         self._subscriptions: Counter[UserKey] = Counter()
         self._comparisons: dict[UserKey, _Comparison] = {}
@@ -147,13 +148,16 @@ class LiveHub:
         ``started``, or comes through the feed.
         """
         positions, database_time = await self._read_positions([subscriber.user])
+        gone: set[ConversationKey] = set()
         if not subscriber.has_left:
             first = _Comparison(monotonic(), database_time)
             self._comparisons.setdefault(subscriber.user, first)
         if positions:
-            await self._feeds.acquire(subscriber, [key for _, key, _ in positions])
+            held = {key for _, key, _ in positions}
+            await self._feeds.acquire(subscriber, held)
             await self._flush()
             positions, _ = await self._read_positions([subscriber.user])
+            gone = held - {key for _, key, _ in positions}
         subscriber.push(_STARTED)
         subscriber.is_started = True
         for user, key, last_sequence in positions:
@@ -163,6 +167,13 @@ class LiveHub:
                 self._want_join(key, user)
         for conversation_id in subscriber.postponed_joins:
             self._want_join((subscriber.user[0], conversation_id), subscriber.user)
+        await self._let_go(subscriber, gone)
+
+    async def _let_go(self, subscriber: Subscriber, gone: Collection[ConversationKey]) -> None:
+        """Release what the user left while the subscriber began, unless the user came back."""
+        await self._feeds.release(subscriber, gone)
+        for key in gone:
+            self._check_again(key, subscriber.user)
 
     def _leave(self, subscriber: Subscriber) -> None:
         """Forget a subscriber; a second time does nothing."""
@@ -194,6 +205,11 @@ class LiveHub:
             participant = find_participant(ref)
             if participant is not None and (changed.corp_id, participant) in self._subscribers:
                 self._want_join(key, (changed.corp_id, participant))
+
+    def _check_again(self, key: ConversationKey, user: UserKey) -> None:
+        """Somebody is out of a conversation, and may have come back since."""
+        if user in self._subscribers:
+            self._want_join(key, user)
 
     def _want_join(self, key: ConversationKey, user: UserKey) -> None:
         self._joins.setdefault(key, set()).add(user)
@@ -248,7 +264,16 @@ class LiveHub:
             repository = ConversationRepository(connection)
             conversations = await repository.list_conversations({key for key, _ in pairs})
             participating = await repository.filter_participants(set(pairs))
-        return [conversations.get(pair[0]) if pair in participating else None for pair in pairs]
+        return [
+            replace(
+                conversations[pair[0]],
+                visible_from_sequence=participating[pair].visible_from_sequence,
+                role=participating[pair].role,
+            )
+            if pair in participating and pair[0] in conversations
+            else None
+            for pair in pairs
+        ]
 
     def _find_joining(
         self, joins: Mapping[ConversationKey, set[UserKey]]

@@ -9,21 +9,17 @@ from tieline.api.messaging.v1 import messaging_pb2
 from tieline.chassis.errors import FailedPreconditionError
 from tieline.chassis.fields import (
     CONTROL_CHARACTER_PATTERN,
-    is_uuid,
     raise_violations,
     to_timestamp,
 )
+from tieline.messaging.contents import check_content
 from tieline.messaging.conversations import (
     Participant,
     check_conversation_id,
     participant_to_proto,
 )
+from tieline.messaging.media_uses import MediaUse, list_media
 
-# The open API's limit of a text message.
-MAX_TEXT_BYTES = 2048
-# A text at its longest and its framing. Fields that this version does not know count as well.
-MAX_CONTENT_BYTES = MAX_TEXT_BYTES + 64
-MAX_GREETING_CHARACTERS = 128
 MAX_CLIENT_MESSAGE_ID_BYTES = 64
 
 
@@ -38,6 +34,9 @@ class Send:
     content: bytes
     """Serialized MessageContent; equal contents have equal bytes."""
 
+    media: tuple[MediaUse, ...] = ()
+    """What the content refers to."""
+
 
 @dataclass(frozen=True, slots=True)
 class StoredMessage:
@@ -50,6 +49,22 @@ class StoredMessage:
     client_message_id: str
     content: bytes
     create_time: dt.datetime
+    uncounted: int = 0
+    """How many entries up to this one do not count as unread."""
+
+    edit_time: dt.datetime | None = None
+    recall_time: dt.datetime | None = None
+    original_content: bytes | None = None
+    """What it said before its first edit; None for never edited."""
+
+    media: tuple[MediaUse, ...] = ()
+    """What a new one refers to; of one that is stored that stands in ``media_references``."""
+
+    def says(self, content: bytes) -> bool:
+        """Return whether this is what was sent first; of what is recalled nobody knows."""
+        if self.recall_time is not None:
+            return True
+        return content == (self.content if self.original_content is None else self.original_content)
 
 
 def client_message_id_used_error() -> FailedPreconditionError:
@@ -78,6 +93,7 @@ def build_send(
         sender,
         client_message_id,
         content.SerializeToString(deterministic=True),
+        list_media(content),
     )
 
 
@@ -88,37 +104,6 @@ def check_client_message_id(value: str, violations: dict[str, str]) -> None:
         violations["client_message_id"] = f"must have 1 to {MAX_CLIENT_MESSAGE_ID_BYTES} bytes"
     elif CONTROL_CHARACTER_PATTERN.search(value):
         violations["client_message_id"] = "must not contain control characters"
-
-
-def check_content(content: messaging_pb2.MessageContent, violations: dict[str, str]) -> None:
-    """Refuse a content that is none, is too large, or breaks the rules of its kind."""
-    kind = content.WhichOneof("kind")
-    if kind == "text":
-        _check_text(content.text, violations)
-    elif kind == "red_packet":
-        _check_red_packet(content.red_packet, violations)
-    else:
-        violations["content"] = "must have one of text, red_packet"
-    if content.ByteSize() > MAX_CONTENT_BYTES:
-        violations["content"] = f"must have at most {MAX_CONTENT_BYTES} bytes"
-
-
-def _check_text(content: messaging_pb2.TextContent, violations: dict[str, str]) -> None:
-    if not 1 <= len(content.text.encode()) <= MAX_TEXT_BYTES:
-        violations["content.text.text"] = f"must have 1 to {MAX_TEXT_BYTES} bytes of UTF-8"
-    elif "\0" in content.text:
-        violations["content.text.text"] = "must not contain U+0000"
-
-
-def _check_red_packet(content: messaging_pb2.RedPacketContent, violations: dict[str, str]) -> None:
-    if not is_uuid(content.red_packet_id):
-        violations["content.red_packet.red_packet_id"] = "must be the UUID of a red packet"
-    if len(content.greeting) > MAX_GREETING_CHARACTERS:
-        violations["content.red_packet.greeting"] = (
-            f"must have at most {MAX_GREETING_CHARACTERS} characters"
-        )
-    elif CONTROL_CHARACTER_PATTERN.search(content.greeting):
-        violations["content.red_packet.greeting"] = "must not contain control characters"
 
 
 def message_to_proto(message: StoredMessage) -> messaging_pb2.Message:
@@ -135,6 +120,11 @@ def build_proto(message: StoredMessage, create_time: Timestamp) -> messaging_pb2
         sender=participant_to_proto(message.sender),
         client_message_id=message.client_message_id,
         create_time=create_time,
+        uncounted=message.uncounted,
     )
     proto.content.ParseFromString(message.content)
+    if message.edit_time is not None:
+        proto.edit_time.CopyFrom(to_timestamp(message.edit_time))
+    if message.recall_time is not None:
+        proto.recall_time.CopyFrom(to_timestamp(message.recall_time))
     return proto

@@ -1,23 +1,24 @@
 """Opens conversations and lets people in, in the caller's transaction, and tells of it."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
-from tieline.api.messaging.v1 import messaging_pb2
+from tieline.api.messaging.v1 import conversation_note_pb2, messaging_pb2
 from tieline.chassis.ids import new_uuid7
 from tieline.chassis.outbox import build_event, insert_events
 from tieline.chassis.postgres import Connection
 from tieline.messaging import subjects
 from tieline.messaging.announcer import Announcer
+from tieline.messaging.conversation_log import ConversationLog, Note
 from tieline.messaging.conversations import (
     ConversationKind,
     Participant,
     build_direct_key,
     participant_to_proto,
 )
+from tieline.messaging.notes import build_participants_note
 from tieline.messaging.numbering import ConversationKey
 from tieline.messaging.repositories import SCHEMA
 from tieline.messaging.repositories.conversations import ConversationRepository
-from tieline.messaging.repositories.messages import MessageRepository
 
 PARTICIPANTS_CHANGED = "tieline.messaging.v1.participants_changed"
 
@@ -29,6 +30,7 @@ class Opening:
         self._connection = connection
         self._announcer = announcer
         self._repository = ConversationRepository(connection)
+        self._log = ConversationLog(connection, announcer)
 
     async def open_direct(self, corp_id: str, pair: tuple[Participant, Participant]) -> str:
         """Return the id of the pair's conversation, which is made if there is none.
@@ -44,7 +46,7 @@ class Opening:
         if await self._repository.insert_conversation(
             key, ConversationKind.DIRECT, "", direct_key=direct_key
         ):
-            await self._let_in(key, pair, last_sequence=0)
+            await self._let_in(key, pair)
             return key[1]
         found = await self._repository.find_direct_conversation_id(corp_id, direct_key)
         assert found is not None, "what the insert conflicted with is committed and stays"
@@ -55,27 +57,46 @@ class Opening:
         key: ConversationKey,
         kind: ConversationKind,
         name: str,
-        participants: Collection[Participant],
+        owner: Participant,
+        others: Collection[Participant] = (),
     ) -> None:
         """Make the group with these people in it, unless it is there."""
-        if await self._repository.insert_conversation(key, kind, name):
-            await self._let_in(key, participants, last_sequence=0)
+        # Customers are shown nothing of what was said before they came.
+        history_visible = kind is not ConversationKind.CUSTOMER_GROUP
+        if await self._repository.insert_conversation(
+            key, kind, name, history_visible=history_visible
+        ):
+            await self._let_in(key, [owner, *others], owner=owner)
 
     async def let_in(self, key: ConversationKey, participant: Participant) -> bool:
         """Let somebody into a conversation; False if it is not there."""
         # Under the counter's lock: the number from which on they are in it is exact.
-        last_sequences = await MessageRepository(self._connection).lock_counters([key])
-        if key not in last_sequences:
+        counters = await self._log.lock([key])
+        if key not in counters:
             return False
-        await self._let_in(key, [participant], last_sequences[key])
+        if await self._let_in(key, [participant], last_sequence=counters[key].last_sequence):
+            change = conversation_note_pb2.PARTICIPANTS_CHANGE_JOINED
+            note = build_participants_note(change, [participant])
+            await self._log.append([Note(key, participant, note)], counters)
         return True
 
     async def _let_in(
-        self, key: ConversationKey, participants: Collection[Participant], last_sequence: int
-    ) -> None:
-        joined = await self._repository.insert_participants(key, participants, last_sequence)
-        if not joined:
-            return
+        self,
+        key: ConversationKey,
+        participants: Collection[Participant],
+        *,
+        last_sequence: int = 0,
+        owner: Participant | None = None,
+    ) -> Sequence[Participant]:
+        """Let in those who are not there yet; return them."""
+        joined = await self._repository.insert_participants(
+            key, participants, last_sequence, owner=owner
+        )
+        if joined:
+            await self._tell_joined(key, joined)
+        return joined
+
+    async def _tell_joined(self, key: ConversationKey, joined: Sequence[Participant]) -> None:
         corp_id, conversation_id = key
         changed = messaging_pb2.ParticipantsChanged(
             corp_id=corp_id,
@@ -84,4 +105,4 @@ class Opening:
         )
         event = build_event(PARTICIPANTS_CHANGED, corp_id, conversation_id, changed)
         await insert_events(self._connection, SCHEMA, [event])
-        self._announcer.announce_after_commit([(subjects.JOINS, event.payload)])
+        self._announcer.announce_after_commit(self._connection, [(subjects.JOINS, event.payload)])

@@ -22,7 +22,7 @@ def build_result(
     if isinstance(outcome, messaging_pb2.Message):
         return messaging_pb2.SendResult(message=outcome)
     if isinstance(outcome, ServiceError):
-        return messaging_pb2.SendResult(error=_build_error(outcome))
+        return messaging_pb2.SendResult(error=build_error(outcome))
     incident = report_fault(outcome)
     return messaging_pb2.SendResult(
         error=messaging_pb2.SendError(
@@ -34,7 +34,8 @@ def build_result(
     )
 
 
-def _build_error(error: ServiceError) -> messaging_pb2.SendError:
+def build_error(error: ServiceError) -> messaging_pb2.SendError:
+    """Return the error without what its message says itself."""
     proto = messaging_pb2.SendError(
         code=code_pb2.Code.Value(error.code),
         reason=error.reason,

@@ -1,6 +1,7 @@
 """Commits a batch of sends: locks, numbers, writes, and tells of it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import groupby
 
 from tieline.api.messaging.v1 import messaging_pb2
@@ -8,16 +9,20 @@ from tieline.chassis.errors import ServiceError
 from tieline.chassis.fields import to_timestamp
 from tieline.chassis.outbox import Event, build_event
 from tieline.chassis.postgres import Connection
-from tieline.messaging.announcer import Announcer
+from tieline.messaging.announcer import Announcement, Announcer
+from tieline.messaging.media_uses import check_uses
 from tieline.messaging.messages import Send, StoredMessage, build_proto, message_to_proto
-from tieline.messaging.numbering import number_batch
+from tieline.messaging.numbering import SendFacts, number_batch
+from tieline.messaging.repositories.media import MediaRepository
 from tieline.messaging.repositories.messages import MessageRepository
 from tieline.messaging.subjects import build_conversation_subject
 
 MESSAGES_SENT = "tieline.messaging.v1.messages_sent"
 
-# At 2.4 KiB a message at most, within the 512 KiB of an event.
 MAX_EVENT_MESSAGES = 200
+
+# The largest message may come on top of it, within the 512 KiB of an event.
+_MAX_EVENT_BYTES = 400 * 1024
 
 
 class Sender:
@@ -32,23 +37,41 @@ class Sender:
         """Store what is new of the batch in two statements; return one outcome for each send."""
         repository = MessageRepository(connection)
         known = await repository.lock_and_look_up(sends)
-        batch = number_batch(sends, known.facts, known.last_sequences, known.now)
+        facts = await _look_up_media(connection, sends, known.facts)
+        batch = number_batch(sends, facts, known.counters, known.now)
         create_time = to_timestamp(known.now)
         protos = {id(message): build_proto(message, create_time) for message in batch.new}
         if batch.new:
             stored = list(protos.values())
             events = list(build_events(stored))
             await repository.insert_messages(batch.new, known.now, events)
-            self._announcer.announce_after_commit(
-                [
-                    (
-                        build_conversation_subject(message.corp_id, message.conversation_id),
-                        message.SerializeToString(),
-                    )
-                    for message in stored
-                ]
-            )
+            self._announcer.announce_after_commit(connection, build_announcements(stored))
         return [_to_outcome(outcome, protos) for outcome in batch.outcomes]
+
+
+async def _look_up_media(
+    connection: Connection, sends: Sequence[Send], facts: Sequence[SendFacts]
+) -> Sequence[SendFacts]:
+    """Return the facts with what speaks against messages that refer to media; most do not."""
+    wanted = [(send.corp_id, send.sender, use.media_id) for send in sends for use in send.media]
+    if not wanted:
+        return facts
+    readable = await MediaRepository(connection).lock_readable(wanted)
+    refusals = (
+        check_uses(send.media, readable.get((send.corp_id, send.sender), {})) for send in sends
+    )
+    return [replace(known, refusal=refusal) for known, refusal in zip(facts, refusals, strict=True)]
+
+
+def build_announcements(messages: Iterable[messaging_pb2.Message]) -> list[Announcement]:
+    """Return what each message is told live with, whatever the number of its readers."""
+    return [
+        (
+            build_conversation_subject(message.corp_id, message.conversation_id),
+            message.SerializeToString(),
+        )
+        for message in messages
+    ]
 
 
 def build_events(messages: Sequence[messaging_pb2.Message]) -> Iterator[Event]:
@@ -58,10 +81,23 @@ def build_events(messages: Sequence[messaging_pb2.Message]) -> Iterator[Event]:
     """
     # Sorting is stable: within a conversation the order of the numbers stays.
     for corp_id, group in groupby(sorted(messages, key=_corp_of), _corp_of):
-        of_one = list(group)
-        for begin in range(0, len(of_one), MAX_EVENT_MESSAGES):
-            sent = messaging_pb2.MessagesSent(messages=of_one[begin : begin + MAX_EVENT_MESSAGES])
+        for part in _cut(group):
+            sent = messaging_pb2.MessagesSent(messages=part)
             yield build_event(MESSAGES_SENT, corp_id, corp_id, sent)
+
+
+def _cut(messages: Iterable[messaging_pb2.Message]) -> Iterator[list[messaging_pb2.Message]]:
+    """Yield the messages in parts that an event has room for."""
+    part: list[messaging_pb2.Message] = []
+    size_bytes = 0
+    for message in messages:
+        part.append(message)
+        size_bytes += message.ByteSize()
+        if len(part) == MAX_EVENT_MESSAGES or size_bytes > _MAX_EVENT_BYTES:
+            yield part
+            part, size_bytes = [], 0
+    if part:
+        yield part
 
 
 def _to_outcome(

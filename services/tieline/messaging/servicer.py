@@ -38,6 +38,7 @@ from tieline.messaging.conversations import (
 from tieline.messaging.live import LiveHub
 from tieline.messaging.messages import Send, build_send, message_to_proto
 from tieline.messaging.numbering import ConversationKey
+from tieline.messaging.open_streams import OpenStreams
 from tieline.messaging.opening import Opening
 from tieline.messaging.repositories import SCHEMA
 from tieline.messaging.repositories.conversations import ConversationRepository, UserKey
@@ -45,7 +46,7 @@ from tieline.messaging.repositories.messages import MessageRepository
 from tieline.messaging.send_results import build_result
 from tieline.messaging.send_stream import (
     MAX_REQUEST_MESSAGES,
-    OpenStreams,
+    MAX_SEND_STREAMS,
     SendStream,
     report_fault,
 )
@@ -78,7 +79,7 @@ class MessagingServicer(messaging_service_pb2_grpc.MessagingServiceServicer):
         self._batcher = batcher
         self._announcer = announcer
         self._hub = hub
-        self._send_streams = OpenStreams()
+        self._send_streams = OpenStreams(MAX_SEND_STREAMS, "TOO_MANY_SEND_STREAMS", "send streams")
 
     async def CreateConversation(
         self, request: messaging_service_pb2.CreateConversationRequest, context: Context
@@ -140,7 +141,7 @@ class MessagingServicer(messaging_service_pb2_grpc.MessagingServiceServicer):
 
         async with self._pool.acquire() as connection:
             repository = ConversationRepository(connection)
-            if await repository.find_last_sequence_of(key, caller) is None:
+            if await repository.find_span_of(key, caller) is None:
                 raise conversation_not_found_error(request.conversation_id)
             participants = await repository.list_participants(key, after=after, limit=size + 1)
 
@@ -220,18 +221,19 @@ class MessagingServicer(messaging_service_pb2_grpc.MessagingServiceServicer):
         limit = page_size(request.page_size, default=100, maximum=1000)
 
         async with self._pool.acquire() as connection:
-            last_sequence = await ConversationRepository(connection).find_last_sequence_of(
-                key, caller
-            )
-            if last_sequence is None:
+            span = await ConversationRepository(connection).find_span_of(key, caller)
+            if span is None:
                 raise conversation_not_found_error(request.conversation_id)
             # Not beyond the number that the response calls the last.
             messages = await MessageRepository(connection).list_messages(
-                key, after=request.after_sequence, up_to=last_sequence, limit=limit
+                key,
+                after=max(request.after_sequence, span.visible_from_sequence),
+                up_to=span.last_sequence,
+                limit=limit,
             )
         return messaging_service_pb2.ListMessagesResponse(
             messages=[message_to_proto(message) for message in messages],
-            last_sequence=last_sequence,
+            last_sequence=span.last_sequence,
         )
 
     async def Subscribe(
@@ -270,7 +272,7 @@ class MessagingServicer(messaging_service_pb2_grpc.MessagingServiceServicer):
         else:
             conversation_id = new_uuid7()
             await opening.open_group(
-                (corp_id, conversation_id), new.kind, new.name, [new.caller, *new.others]
+                (corp_id, conversation_id), new.kind, new.name, new.caller, new.others
             )
         conversation = await _get_conversation(connection, (corp_id, conversation_id), new.caller)
         return messaging_service_pb2.CreateConversationResponse(conversation=conversation)

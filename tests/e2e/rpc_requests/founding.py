@@ -4,8 +4,10 @@ import json
 
 from e2e.platform_process import PlatformProcess
 from e2e.rpc_requests.identity import build_provider
+from e2e.rpc_requests.messaging import build_scheduled
 from e2e.rpc_requests.world import PARENT_MOBILE, PASSWORD, STUDENT_NAME, World
 from fakes.eventually import eventually
+from tieline.api.common.v1 import access_pb2
 from tieline.api.contacts.v1 import contacts_service_pb2 as contacts
 from tieline.api.directory.v1 import department_service_pb2 as departments
 from tieline.api.directory.v1 import directory_pb2, school_pb2, visibility_pb2
@@ -18,10 +20,12 @@ from tieline.api.identity.v1 import app_service_pb2 as apps
 from tieline.api.identity.v1 import corp_link_service_pb2 as corp_link
 from tieline.api.identity.v1 import identity_service_pb2 as identity
 from tieline.api.identity.v1 import sign_in_provider_service_pb2 as sign_in_provider
+from tieline.api.messaging.v1 import media_service_pb2 as media
 from tieline.api.messaging.v1 import messaging_pb2
 from tieline.api.messaging.v1 import messaging_service_pb2 as messaging
+from tieline.api.messaging.v1 import scheduled_message_service_pb2 as scheduled
 from tieline.api.payments.v1 import payments_service_pb2 as payments
-from tieline.client import Endpoints, SignedIn, Tieline
+from tieline.client import Endpoints, SignedIn, Tieline, upload_media
 from tieline.client.errors import TielineError
 from tieline.demo.channel import Channel
 
@@ -34,7 +38,7 @@ async def found_world(tieline: Tieline, platform: PlatformProcess) -> World:
     password = json.loads(platform.data.secrets_file.read_text())["platform_administrator_password"]
     administrator = await tieline.sign_in_platform_administrator("platform", password)
     corp_id, owner = await _found_corp(tieline, administrator)
-    partner_corp_id, _ = await _found_corp(tieline, administrator)
+    partner_corp_id, partner = await _found_corp(tieline, administrator)
     _, other_owner = await _found_corp(tieline, administrator)
     csv = b"user_id,name,department\nwang.fang,Wang Fang,Sales\n"
     await eventually(lambda: _has_imported(owner, csv))
@@ -54,6 +58,9 @@ async def found_world(tieline: Tieline, platform: PlatformProcess) -> World:
         )
     )
     conversation_id = conversation.conversation.conversation_id
+    scheduled_message = await owner.scheduled_messages.CreateScheduledMessage(
+        scheduled.CreateScheduledMessageRequest(scheduled_message=build_scheduled(conversation_id))
+    )
     group = await owner.contacts.CreateCustomerGroup(
         contacts.CreateCustomerGroupRequest(name="Club")
     )
@@ -78,9 +85,19 @@ async def found_world(tieline: Tieline, platform: PlatformProcess) -> World:
     )
     link = await owner.corp_links.InviteCorpLink(
         corp_link.InviteCorpLinkRequest(
-            invited_corp_id=partner_corp_id, kind=corp_link_pb2.CORP_LINK_KIND_GROUP
+            invited_corp_id=partner_corp_id,
+            kind=corp_link_pb2.CORP_LINK_KIND_GROUP,
+            share=corp_link_pb2.CorpLinkShare(
+                scope=corp_link_pb2.CORP_LINK_SHARE_SCOPE_WHOLE_DIRECTORY
+            ),
         )
     )
+    begun = await owner.media.BeginUpload(
+        media.BeginUploadRequest(
+            kind=media.MEDIA_KIND_FILE, name="begun.txt", size_bytes=100, sha256=bytes(32)
+        )
+    )
+    whole = await upload_media(owner.media, b"whole and checked", media.MEDIA_KIND_FILE, "plan.txt")
     provider = await owner.sign_in_providers.CreateSignInProvider(
         sign_in_provider.CreateSignInProviderRequest(
             provider=build_provider(),
@@ -109,7 +126,10 @@ async def found_world(tieline: Tieline, platform: PlatformProcess) -> World:
         rule_id=rule.rule.rule_id,
         tag_id=_CHOSEN_ID,
         conversation_id=conversation_id,
+        scheduled_message_id=scheduled_message.scheduled_message.scheduled_message_id,
         group_id=group_id,
+        upload_id=begun.upload.upload_id,
+        media_id=whole.media_id,
         contact_code=way.contact_way.code,
         join_code=join.join_way.code,
         red_packet_id=packet.red_packet.red_packet_id,
@@ -120,9 +140,28 @@ async def found_world(tieline: Tieline, platform: PlatformProcess) -> World:
         student_id="xiao.ming",
         parent_id="parent.of.xiao.ming",
         link_id=link.link.link_id,
+        partner_corp_id=partner_corp_id,
+        linked_app_token=await _let_in(tieline, partner, corp_id, link.link.link_id),
         other_owner=other_owner,
         other_customer=await channel.sign_in(tieline, "stranger", "Stranger"),
     )
+
+
+async def _let_in(tieline: Tieline, partner: SignedIn, corp_id: str, link_id: str) -> str:
+    """Accept the link; return the token by which an app of the partner reads in the corp."""
+    await partner.corp_links.AcceptCorpLink(corp_link.AcceptCorpLinkRequest(link_id=link_id))
+    rights = [access_pb2.RIGHT_READ_DIRECTORY]
+    app = await partner.apps.CreateApp(
+        apps.CreateAppRequest(app=app_pb2.App(name="Theirs", rights=rights))
+    )
+    token = await tieline.apps.CreateAppToken(
+        apps.CreateAppTokenRequest(corp_id=app.app.corp_id, secret=app.secret)
+    )
+    linked_token = await tieline.apps.CreateLinkedCorpToken(
+        apps.CreateLinkedCorpTokenRequest(linked_corp_id=corp_id),
+        metadata=[("authorization", f"Bearer {token.access_token}")],
+    )
+    return linked_token.access_token
 
 
 async def _add_class(owner: SignedIn) -> int:

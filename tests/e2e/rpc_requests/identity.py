@@ -253,6 +253,9 @@ REQUESTS: dict[str, Request] = {
         corp_id=w.corp_id, agent_id=w.app.agent_id, secret_id=w.app.secrets[0].secret_id
     ),
     "AppService.CreateAppToken": lambda w: apps.CreateAppTokenRequest(),
+    "AppService.CreateLinkedCorpToken": lambda w: apps.CreateLinkedCorpTokenRequest(
+        corp_id=w.corp_id, linked_corp_id=w.partner_corp_id
+    ),
     "SigningKeyService.GetJwks": lambda w: signing_keys.GetJwksRequest(),
     "SigningKeyService.RotateSigningKey": lambda w: signing_keys.RotateSigningKeyRequest(
         request_id=new_id()

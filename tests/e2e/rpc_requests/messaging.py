@@ -1,12 +1,15 @@
 """How messaging's methods are called with the ids of a world's corp."""
 
+from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import Message
 
 from e2e.rpc_requests.world import Request, World, new_id
+from tieline.api.messaging.v1 import media_service_pb2 as media
 from tieline.api.messaging.v1 import messaging_pb2
 from tieline.api.messaging.v1 import messaging_service_pb2 as messaging
+from tieline.api.messaging.v1 import scheduled_message_service_pb2 as scheduled
 
-MODULES = (messaging,)
+MODULES = (messaging, media, scheduled)
 
 
 def _hello(world: World) -> messaging_pb2.OutgoingMessage:
@@ -14,6 +17,25 @@ def _hello(world: World) -> messaging_pb2.OutgoingMessage:
         conversation_id=world.conversation_id,
         client_message_id=new_id(),
         content=messaging_pb2.MessageContent(text=messaging_pb2.TextContent(text="hello")),
+    )
+
+
+def _scheduled(world: World) -> scheduled.ScheduledMessage:
+    message = build_scheduled(world.conversation_id)
+    message.scheduled_message_id = world.scheduled_message_id
+    return message
+
+
+def build_scheduled(conversation_id: str) -> scheduled.ScheduledMessage:
+    return scheduled.ScheduledMessage(
+        conversation_id=conversation_id,
+        content=messaging_pb2.MessageContent(text=messaging_pb2.TextContent(text="later")),
+        schedule=scheduled.Schedule(
+            frequency=scheduled.SCHEDULE_FREQUENCY_DAILY,
+            time_zone="Asia/Shanghai",
+            first_date="2026-01-01",
+            time_of_day="09:00",
+        ),
     )
 
 
@@ -48,10 +70,54 @@ REQUESTS: dict[str, Request] = {
     "MessagingService.ListMessages": lambda w: messaging.ListMessagesRequest(
         corp_id=w.corp_id, conversation_id=w.conversation_id
     ),
+    "MediaService.BeginUpload": lambda w: media.BeginUploadRequest(
+        request_id=new_id(),
+        corp_id=w.corp_id,
+        kind=media.MEDIA_KIND_FILE,
+        name="plan.txt",
+        size_bytes=100,
+        sha256=bytes(32),
+    ),
+    "MediaService.GetUpload": lambda w: media.GetUploadRequest(
+        corp_id=w.corp_id, upload_id=w.upload_id
+    ),
+    "MediaService.UploadMedia": lambda w: media.UploadMediaRequest(
+        header=media.UploadHeader(corp_id=w.corp_id, upload_id=w.upload_id)
+    ),
+    "MediaService.GetMedia": lambda w: media.GetMediaRequest(
+        corp_id=w.corp_id, media_id=w.media_id
+    ),
+    "MediaService.DownloadMedia": lambda w: media.DownloadMediaRequest(
+        corp_id=w.corp_id, media_id=w.media_id
+    ),
     "MessagingService.Subscribe": lambda w: messaging.SubscribeRequest(corp_id=w.corp_id),
+    "ScheduledMessageService.CreateScheduledMessage": (
+        lambda w: scheduled.CreateScheduledMessageRequest(
+            request_id=new_id(), corp_id=w.corp_id, scheduled_message=_scheduled(w)
+        )
+    ),
+    "ScheduledMessageService.GetScheduledMessage": lambda w: scheduled.GetScheduledMessageRequest(
+        corp_id=w.corp_id, scheduled_message_id=w.scheduled_message_id
+    ),
+    "ScheduledMessageService.ListScheduledMessages": (
+        lambda w: scheduled.ListScheduledMessagesRequest(corp_id=w.corp_id)
+    ),
+    "ScheduledMessageService.UpdateScheduledMessage": (
+        lambda w: scheduled.UpdateScheduledMessageRequest(
+            corp_id=w.corp_id,
+            scheduled_message=_scheduled(w),
+            update_mask=FieldMask(paths=["content"]),
+        )
+    ),
+    "ScheduledMessageService.CancelScheduledMessage": (
+        lambda w: scheduled.CancelScheduledMessageRequest(
+            corp_id=w.corp_id, scheduled_message_id=w.scheduled_message_id
+        )
+    ),
 }
 
 # What follows the first request of a client's stream.
 FOLLOWING: dict[str, list[Message]] = {
     "MessagingService.SendMessages": [],
+    "MediaService.UploadMedia": [media.UploadMediaRequest(chunk=b"more")],
 }

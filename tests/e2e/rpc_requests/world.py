@@ -28,7 +28,10 @@ class World:
     tag_id: int
     rule_id: str
     conversation_id: str
+    scheduled_message_id: str
     group_id: str
+    upload_id: str
+    media_id: str
     contact_code: str
     join_code: str
     red_packet_id: str
@@ -39,6 +42,10 @@ class World:
     student_id: str
     parent_id: str
     link_id: str
+    partner_corp_id: str
+    linked_app_token: str
+    """Of the partner's app, which the link lets into the corp."""
+
     other_owner: SignedIn
     other_customer: SignedInCustomer
 
@@ -47,7 +54,10 @@ class World:
         return [
             self.colleague_id,
             self.conversation_id,
+            self.scheduled_message_id,
             self.group_id,
+            self.upload_id,
+            self.media_id,
             self.contact_code,
             self.join_code,
             self.red_packet_id,

@@ -1,7 +1,7 @@
 """What linked corps see of each other: nothing beyond what is shared."""
 
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +17,8 @@ from fakes.directory_writers import Writer as DirectoryWriter
 from fakes.directory_writes import Writer
 from fakes.eventually import eventually
 from tieline.api.directory.v1 import (
+    directory_service_pb2,
+    directory_service_pb2_grpc,
     linked_corp_service_pb2,
     linked_corp_service_pb2_grpc,
     visibility_pb2,
@@ -301,6 +303,86 @@ async def test_link_of_other_corps_is_not_found(
 
     assert (error.code.name, error.reason) == ("NOT_FOUND", "LINK_NOT_FOUND")
     assert await link.list_links(stranger) == []
+
+
+async def test_linked_app_reads_in_the_other_corp_what_that_shares(link: Link) -> None:
+    await link.share(departments(2))
+    app = linked_app(link)
+
+    for corp_id in ("", link.upper.corp_id):
+        for link_id in ("", link.link_id):
+            where: dict[str, Any] = {"corp_id": corp_id, "link_id": link_id}
+            listed = await call(
+                link.stub.ListLinkedMembers,
+                linked_corp_service_pb2.ListLinkedMembersRequest(**where),
+                app,
+            )
+            shared = await call(
+                link.stub.ListLinkedDepartments,
+                linked_corp_service_pb2.ListLinkedDepartmentsRequest(**where),
+                app,
+            )
+            one = await call(
+                link.stub.GetLinkedMember,
+                linked_corp_service_pb2.GetLinkedMemberRequest(**where, user_id="an"),
+                app,
+            )
+            assert list(listed.members) == await link.list_members()
+            assert [each.department_id for each in shared.departments] == [2, 3]
+            assert one.member == listed.members[0]
+
+
+async def test_linked_app_finds_nothing_outside_of_its_corp_and_link(
+    link: Link, make_corp: Callable[[], Awaitable[Corp]]
+) -> None:
+    await link.share(WHOLE)
+    stranger = await make_corp()
+    other = Link(link.stub, link.broker, stranger, link.lower)
+    await other.publish(WHOLE)
+
+    async def has_both() -> bool:
+        return len(await link.list_links(link.lower)) == 2
+
+    await eventually(has_both)
+    for corp_id, link_id, reason in (
+        (link.lower.corp_id, "", "CORP_NOT_FOUND"),
+        (stranger.corp_id, "", "CORP_NOT_FOUND"),
+        ("", other.link_id, "LINK_NOT_FOUND"),
+        ("", str(uuid.uuid4()), "LINK_NOT_FOUND"),
+    ):
+        error = await refusal(
+            link.stub.ListLinkedMembers,
+            linked_corp_service_pb2.ListLinkedMembersRequest(corp_id=corp_id, link_id=link_id),
+            linked_app(link),
+        )
+        assert (error.code.name, error.reason) == ("NOT_FOUND", reason)
+
+
+async def test_linked_app_does_nothing_but_read_over_its_link(
+    link: Link, channel: grpc.aio.Channel
+) -> None:
+    await link.share(WHOLE)
+    directory = directory_service_pb2_grpc.DirectoryServiceStub(channel)
+
+    for method, request in (
+        (link.stub.ListLinkedCorps, linked_corp_service_pb2.ListLinkedCorpsRequest()),
+        (directory.ListMembers, directory_service_pb2.ListMembersRequest()),
+        (directory.GetMember, directory_service_pb2.GetMemberRequest(user_id="an")),
+    ):
+        error = await refusal(method, request, linked_app(link))
+        assert (error.code.name, error.reason) == ("PERMISSION_DENIED", "CALLER_NOT_ALLOWED")
+    error = await refusal(
+        link.stub.ListLinkedMembers,
+        linked_corp_service_pb2.ListLinkedMembersRequest(),
+        linked_app(link, rights=()),
+    )
+    assert error.reason == "CALLER_NOT_ALLOWED"
+
+
+def linked_app(link: Link, rights: Sequence[str] = ("read_directory",)) -> str:
+    """Return the token of an app of the lower corp, which the link lets into the upper one."""
+    upper, lower = link.corps
+    return upper.tokens.linked_app(upper.corp_id, lower.corp_id, link.link_id, rights=rights)
 
 
 async def test_shared_members_are_listed_page_by_page(link: Link) -> None:

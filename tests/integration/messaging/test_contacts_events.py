@@ -109,7 +109,8 @@ async def test_customers_come_into_the_groups_conversation(
     conversation = await owner.get(group_id)
     assert conversation.kind == messaging_pb2.CONVERSATION_KIND_CUSTOMER_GROUP
     assert (conversation.name, conversation.participant_count) == ("Spring", 2)
-    assert (await customer.send(group_id)).sequence == 1
+    # Behind the one note that the customer came in.
+    assert (await customer.send(group_id)).sequence == 2
 
 
 async def test_customer_who_joins_before_the_group_is_known_comes_in_later(
@@ -125,7 +126,7 @@ async def test_customer_who_joins_before_the_group_is_known_comes_in_later(
     async with transaction(pool) as connection:
         opening = Opening(connection, Announcer(pool, messaging_broker))
         await opening.open_group(
-            (corp.corp_id, group_id), ConversationKind.CUSTOMER_GROUP, "Spring", [member("li.wei")]
+            (corp.corp_id, group_id), ConversationKind.CUSTOMER_GROUP, "Spring", member("li.wei")
         )
 
     async def is_in_group() -> bool:

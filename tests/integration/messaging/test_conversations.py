@@ -6,7 +6,7 @@ import pytest
 
 from fakes.members import FakeMembers
 from integration.messaging.chat import Corp, new_id
-from tieline.api.messaging.v1 import messaging_pb2
+from tieline.api.messaging.v1 import conversation_note_pb2, messaging_pb2
 
 DIRECT = messaging_pb2.CONVERSATION_KIND_DIRECT
 GROUP = messaging_pb2.CONVERSATION_KIND_GROUP
@@ -19,7 +19,11 @@ async def test_new_group_has_its_name_and_its_people(corp: Corp) -> None:
 
     assert (group.kind, group.name, group.participant_count) == (GROUP, "Team 一", 3)
     assert group.last_activity_time == group.create_time
-    assert await corp.member("zhang.san").get(group.conversation_id) == group
+    seen = await corp.member("zhang.san").get(group.conversation_id)
+    assert seen.role == conversation_note_pb2.PARTICIPANT_ROLE_MEMBER
+    assert group.role == conversation_note_pb2.PARTICIPANT_ROLE_OWNER
+    seen.role = group.role
+    assert seen == group
     participants = (await li_wei.list_participants(group.conversation_id)).participants
     assert [each.id for each in participants] == ["li.wei", "wang.wu", "zhang.san"]
 

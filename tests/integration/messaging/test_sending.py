@@ -182,8 +182,8 @@ async def test_wrong_send_names_every_field_and_stores_nothing(corp: Corp) -> No
 async def test_large_field_of_another_version_is_refused_and_stores_nothing(corp: Corp) -> None:
     li_wei = corp.member("li.wei")
     group = await li_wei.create_group("zhang.san")
-    # Field 15, which this version does not know, of 3,000 bytes.
-    content = text("hi").SerializeToString() + b"\x7a\xb8\x17" + b"x" * 3000
+    # Field 40, which this version does not know, of 17,000 bytes.
+    content = text("hi").SerializeToString() + b"\xc2\x02\xe8\x84\x01" + b"x" * 17_000
     request = messaging_service_pb2.SendMessageRequest(
         conversation_id=group,
         client_message_id=new_id(),
@@ -194,7 +194,7 @@ async def test_large_field_of_another_version_is_refused_and_stores_nothing(corp
         await _send_raw(li_wei, request)
 
     assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
-    assert "must have at most 2112 bytes" in _details(caught.value)
+    assert "must have at most 16384 bytes" in _details(caught.value)
     assert (await li_wei.list_messages(group)).last_sequence == 0
 
 

@@ -71,7 +71,8 @@ async def test_batches_come_to_what_the_model_says(
                 (corp_id, conversation_id),
                 ConversationKind.GROUP,
                 "Team",
-                [member("li.wei"), member("zhang.san")],
+                member("li.wei"),
+                [member("zhang.san")],
             )
 
     for batch in batches:

@@ -4,7 +4,7 @@ import statistics
 
 import pytest
 
-from tieline.chassis.admission import WINDOW_ARRIVALS, WINDOW_S
+from tieline.chassis.admission import MIN_ARRIVALS, MIN_MEASUREMENTS, WINDOW_ARRIVALS, WINDOW_S
 from tieline.chassis.admission_control import (
     MAX_HELD_BACK,
     NOTHING_HELD_BACK,
@@ -67,7 +67,8 @@ def call(admission: AdmissionControl, of: BusinessClass, caller: KnownCaller) ->
 
 
 def pass_window(admission: AdmissionControl, clock: Clock, *, queueing_s: float) -> None:
-    admission.note_queueing(queueing_s)
+    for _ in range(MIN_MEASUREMENTS):
+        admission.note_queueing(queueing_s)
     clock.now += WINDOW_S
     admission.tick()
 
@@ -99,6 +100,28 @@ def test_the_least_important_are_refused_first_and_let_in_again() -> None:
     assert admission.level == LOWEST_PRIORITY
 
 
+@pytest.mark.parametrize(
+    ("arrivals", "measurements", "is_refused"),
+    [
+        (MIN_ARRIVALS, MIN_MEASUREMENTS, True),
+        (MIN_ARRIVALS - 1, MIN_MEASUREMENTS, False),
+        (MIN_ARRIVALS, MIN_MEASUREMENTS - 1, False),
+    ],
+)
+def test_a_pause_of_the_machine_is_no_overload(
+    arrivals: int, measurements: int, is_refused: bool
+) -> None:
+    clock = Clock()
+    admission = control(clock)
+    for number in range(arrivals):
+        call(admission, LOW, known(admission, number))
+    for _ in range(measurements):
+        admission.note_queueing(1.0)
+    clock.now += WINDOW_S
+    admission.tick()
+    assert (admission.level < LOWEST_PRIORITY) is is_refused
+
+
 def test_switched_off_it_refuses_nothing() -> None:
     clock = Clock()
     admission = control(clock, is_on=False)
@@ -111,7 +134,8 @@ def test_switched_off_it_refuses_nothing() -> None:
 def test_a_full_window_ends_before_its_time_but_not_at_once() -> None:
     clock = Clock()
     admission = control(clock)
-    admission.note_queueing(0.1)
+    for _ in range(MIN_MEASUREMENTS):
+        admission.note_queueing(0.1)
     for number in range(WINDOW_ARRIVALS + 1):
         call(admission, LOW, known(admission, number % 300))
     assert admission.level == LOWEST_PRIORITY
@@ -144,9 +168,7 @@ def test_one_corps_flood_costs_that_corp_and_no_other() -> None:
                 corp = f"ww{number % 100}"
                 if not call(admission, LOW, known(admission, number, corp)):
                     refused["neighbour"] += 1
-        admission.note_queueing(0.03 if window < 4 else 0.015)
-        clock.now += WINDOW_S
-        admission.tick()
+        pass_window(admission, clock, queueing_s=0.03 if window < 4 else 0.015)
 
     assert refused["flood"] > 100
     assert refused["neighbour"] == 0

@@ -125,6 +125,17 @@ async def test_valid_token_tells_who_calls() -> None:
     assert (principal.display_name, principal.session_id) == ("李伟", "session-1")
 
 
+async def test_token_of_a_linked_app_tells_where_it_is_at_home() -> None:
+    verifier = TokenVerifier(Identity().fetch_keys, clock=Clock())
+
+    principal = await verifier.verify(
+        sign(kind="linked_app", sub="1000002", roles=None, home="wwhome", link="link-1")
+    )
+
+    assert (principal.kind, principal.corp_id) == (PrincipalKind.LINKED_APP, "wwacme")
+    assert (principal.home_corp_id, principal.link_id) == ("wwhome", "link-1")
+
+
 @pytest.mark.parametrize(
     ("token", "reason"),
     [
@@ -194,6 +205,20 @@ async def test_valid_token_tells_who_calls() -> None:
         pytest.param(sign(departments=["1"]), "TOKEN_INVALID", id="a department is no number"),
         pytest.param(sign(departments=[True]), "TOKEN_INVALID", id="a department is a boolean"),
         pytest.param(sign(kind="app", corp=None), "TOKEN_INVALID", id="app without a corp"),
+        pytest.param(
+            sign(kind="linked_app", link="1"), "TOKEN_INVALID", id="linked app without a home"
+        ),
+        pytest.param(
+            sign(kind="linked_app", home="wwhome"), "TOKEN_INVALID", id="linked app without a link"
+        ),
+        pytest.param(
+            sign(kind="app", home="wwhome", link="1"), "TOKEN_INVALID", id="app with a link"
+        ),
+        pytest.param(
+            sign(kind="linked_app", corp=None, home="wwhome", link="1"),
+            "TOKEN_INVALID",
+            id="linked app let in nowhere",
+        ),
     ],
 )
 async def test_bad_token_is_refused(token: str, reason: str) -> None:

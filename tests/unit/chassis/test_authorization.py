@@ -52,6 +52,15 @@ CUSTOMER = Principal(PrincipalKind.CUSTOMER, "wm1", "", "session", frozenset({"o
 APP = Principal(
     PrincipalKind.APP, "1000002", CORP, "session", rights=frozenset({Right.MANAGE_DIRECTORY})
 )
+LINKED_APP = Principal(
+    PrincipalKind.LINKED_APP,
+    "1000002",
+    CORP,
+    "session",
+    rights=frozenset(Right),
+    home_corp_id="wwother",
+    link_id="link",
+)
 
 MANAGE = Right.MANAGE_DIRECTORY
 READ = Right.READ_DIRECTORY
@@ -94,6 +103,12 @@ READ = Right.READ_DIRECTORY
         pytest.param(APP, MANAGE, IN_WEST, "", id="app"),
         pytest.param(APP, READ, IN_WEST, "CALLER_NOT_ALLOWED", id="an app has no rights by itself"),
         pytest.param(APP, MANAGE, ELSEWHERE, "CORP_NOT_FOUND", id="app elsewhere"),
+        pytest.param(LINKED_APP, READ, IN_WEST, "", id="linked app reads"),
+        pytest.param(LINKED_APP, MANAGE, IN_WEST, "CALLER_NOT_ALLOWED", id="and changes nothing"),
+        pytest.param(
+            LINKED_APP, Right.READ_AUDIT_LOG, WHOLE_CORP, "CALLER_NOT_ALLOWED", id="nor audits"
+        ),
+        pytest.param(LINKED_APP, READ, ELSEWHERE, "CORP_NOT_FOUND", id="not even at home"),
         pytest.param(PLATFORM, Right.REVIEW_CORPS, WHOLE_CORP, "", id="platform reviews"),
         pytest.param(PLATFORM, READ, WHOLE_CORP, "CALLER_NOT_ALLOWED", id="platform does not read"),
         pytest.param(CUSTOMER, READ, WHOLE_CORP, "CALLER_NOT_ALLOWED", id="customer"),

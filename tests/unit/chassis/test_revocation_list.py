@@ -59,6 +59,46 @@ def test_revocation_voids_what_it_names_and_nothing_else(
     assert revocations.is_revoked(principal()) is is_revoked
 
 
+LINKED_APP = Principal(
+    PrincipalKind.LINKED_APP,
+    "1000002",
+    "wwacme",
+    "secret",
+    home_corp_id="wwhome",
+    link_id="link",
+    issue_time=NOW,
+)
+
+
+@pytest.mark.parametrize(
+    ("revocation", "is_revoked"),
+    [
+        pytest.param(Revocation("wwacme", None, NOW), True, id="the corp that lets it in"),
+        pytest.param(Revocation("wwhome", None, NOW), True, id="its own corp"),
+        pytest.param(Revocation("wwother", None, NOW), False, id="another corp"),
+        pytest.param(Revocation("wwhome", "secret", NOW), True, id="its secret"),
+        pytest.param(Revocation("wwhome", "secret", NOW - 1), False, id="a second earlier"),
+        pytest.param(
+            Revocation("wwhome", (PrincipalKind.APP, "1000002"), NOW), True, id="the app at home"
+        ),
+        pytest.param(
+            Revocation("wwacme", (PrincipalKind.APP, "1000002"), NOW), False, id="its namesake"
+        ),
+        pytest.param(Revocation("wwhome", "link", NOW), True, id="the link, of its own corp"),
+        pytest.param(Revocation("wwacme", "link", NOW), True, id="the link, of the other corp"),
+        pytest.param(Revocation("wwhome", "other", NOW), False, id="another link"),
+    ],
+)
+def test_linked_app_is_shut_out_by_either_corp_its_app_and_the_link(
+    revocation: Revocation, is_revoked: bool
+) -> None:
+    revocations = RevocationList(clock=Clock())
+
+    revocations.add(revocation)
+
+    assert revocations.is_revoked(LINKED_APP) is is_revoked
+
+
 def test_principal_that_no_token_named_is_never_revoked() -> None:
     revocations = RevocationList(clock=Clock())
     revocations.add(Revocation("wwacme", None, NOW))

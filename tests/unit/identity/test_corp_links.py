@@ -7,7 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tieline.chassis.errors import FailedPreconditionError, InvalidArgumentError, NotFoundError
+from tieline.chassis.errors import (
+    FailedPreconditionError,
+    InvalidArgumentError,
+    NotFoundError,
+    ServiceError,
+)
 from tieline.identity.corp_links import (
     MAX_OPEN_LINKS,
     Act,
@@ -17,10 +22,13 @@ from tieline.identity.corp_links import (
     Share,
     ShareScope,
     apply_act,
+    check_lets_in,
     check_link_count,
     check_link_id,
     check_linkable,
     check_share,
+    choose_link,
+    shuts_out,
     with_share,
 )
 from tieline.identity.corps import Corp, CorpKind
@@ -166,3 +174,103 @@ def test_what_can_not_be_a_links_id_names_none() -> None:
     assert check_link_id(link_id) == link_id.lower()
     with pytest.raises(NotFoundError):
         check_link_id("\x00")
+
+
+GROUP_LINK = replace(LINK, state=ACTIVE, lower_share=EVERYBODY)
+UPSTREAM_LINK = replace(GROUP_LINK, link_id="2", kind=CorpLinkKind.UPSTREAM_DOWNSTREAM)
+
+
+@pytest.mark.parametrize(
+    ("links", "kind", "link_id"),
+    [
+        ([GROUP_LINK], None, "1"),
+        ([GROUP_LINK, UPSTREAM_LINK], CorpLinkKind.UPSTREAM_DOWNSTREAM, "2"),
+    ],
+)
+def test_the_link_that_is_meant_is_chosen(
+    links: list[CorpLink], kind: CorpLinkKind | None, link_id: str
+) -> None:
+    assert choose_link(links, kind).link_id == link_id
+
+
+@pytest.mark.parametrize("kind", [None, CorpLinkKind.BUREAU_SCHOOL])
+def test_no_link_of_the_kind_is_none(kind: CorpLinkKind | None) -> None:
+    with pytest.raises(NotFoundError, match="no such link"):
+        choose_link([] if kind is None else [GROUP_LINK], kind)
+
+
+def test_one_of_several_links_must_be_named() -> None:
+    with pytest.raises(InvalidArgumentError) as raised:
+        choose_link([GROUP_LINK, UPSTREAM_LINK], None)
+
+    assert list(raised.value.violations) == ["kind"]
+
+
+NOW = dt.datetime(2026, 6, 1, tzinfo=dt.UTC)
+LOWER_CORP = replace(corp(CorpKind.COMPANY), corp_id=LOWER)
+
+
+@pytest.mark.parametrize(
+    ("link", "linked", "reason"),
+    [
+        pytest.param(GROUP_LINK, LOWER_CORP, "", id="shares everything"),
+        pytest.param(
+            replace(GROUP_LINK, lower_share=Share(ShareScope.DEPARTMENTS, (7,))),
+            LOWER_CORP,
+            "",
+            id="shares a department",
+        ),
+        pytest.param(
+            replace(GROUP_LINK, lower_share=Share(), upper_share=EVERYBODY),
+            LOWER_CORP,
+            "NOTHING_SHARED",
+            id="only the app's own corp shares",
+        ),
+        pytest.param(
+            GROUP_LINK,
+            replace(LOWER_CORP, suspend_time=NOW),
+            "LINKED_CORP_NOT_ACTIVE",
+            id="suspended",
+        ),
+        pytest.param(
+            GROUP_LINK,
+            replace(LOWER_CORP, delete_request_time=NOW, purge_time=NOW),
+            "LINKED_CORP_NOT_ACTIVE",
+            id="being deleted",
+        ),
+        pytest.param(GROUP_LINK, None, "CORP_LINK_NOT_FOUND", id="gone"),
+    ],
+)
+def test_a_corp_lets_apps_in_while_it_is_active_and_shares(
+    link: CorpLink, linked: Corp | None, reason: str
+) -> None:
+    if not reason:
+        return check_lets_in(link, linked)
+    with pytest.raises(ServiceError) as raised:
+        check_lets_in(link, linked)
+    assert raised.value.reason == reason
+    return None
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "expected"),
+    [
+        pytest.param(GROUP_LINK, replace(GROUP_LINK, state=LEFT), True, id="left"),
+        pytest.param(GROUP_LINK, replace(GROUP_LINK, lower_share=Share()), True, id="nothing left"),
+        pytest.param(
+            GROUP_LINK,
+            replace(GROUP_LINK, lower_share=Share(ShareScope.DEPARTMENTS, (7,))),
+            False,
+            id="less",
+        ),
+        pytest.param(
+            replace(GROUP_LINK, lower_share=Share()), GROUP_LINK, False, id="begins to share"
+        ),
+        pytest.param(LINK, replace(LINK, state=ACTIVE), False, id="accepted"),
+        pytest.param(LINK, replace(LINK, state=LEFT), False, id="taken back"),
+    ],
+)
+def test_what_ends_a_link_or_a_share_shuts_apps_out(
+    before: CorpLink, after: CorpLink, expected: bool
+) -> None:
+    assert shuts_out(before, after) is expected

@@ -2,7 +2,7 @@ import pytest
 
 from tieline.api.messaging.v1 import messaging_pb2
 from tieline.chassis.outbox import MAX_PAYLOAD_BYTES
-from tieline.messaging.messages import MAX_CONTENT_BYTES
+from tieline.messaging.contents import MAX_CONTENT_BYTES, MAX_FORWARD_BYTES
 from tieline.messaging.sending import MAX_EVENT_MESSAGES, build_events
 
 
@@ -38,19 +38,25 @@ def test_messages_of_one_corp_are_one_event_in_order_of_each_conversation() -> N
 
 
 @pytest.mark.parametrize(
-    ("count", "event_count"),
+    ("count", "size_bytes", "event_count"),
     [
-        pytest.param(MAX_EVENT_MESSAGES, 1, id="full"),
-        pytest.param(MAX_EVENT_MESSAGES + 1, 2, id="one more"),
+        pytest.param(MAX_EVENT_MESSAGES, 100, 1, id="full"),
+        pytest.param(MAX_EVENT_MESSAGES + 1, 100, 2, id="one more"),
+        pytest.param(24, MAX_CONTENT_BYTES, 1, id="as many of the largest as it holds"),
+        pytest.param(100, MAX_FORWARD_BYTES, 8, id="forwards at their largest"),
     ],
 )
-def test_largest_messages_fit_into_events(count: int, event_count: int) -> None:
-    # Tags and lengths of the text and of its kind.
-    framing_bytes = 6
-    longest = "x" * (MAX_CONTENT_BYTES - framing_bytes)
-    messages = [message(10**15 + n, conversation_id="c" * 64, said=longest) for n in range(count)]
+def test_messages_fit_into_events(count: int, size_bytes: int, event_count: int) -> None:
+    said = "x" * size_bytes
+    messages = [message(10**15 + n, conversation_id="c" * 64, said=said) for n in range(count)]
 
     events = list(build_events(messages))
 
     assert len(events) == event_count
     assert max(len(event.payload) for event in events) <= MAX_PAYLOAD_BYTES
+    told = [m.sequence for event in events for m in _read(event.payload)]
+    assert told == [10**15 + n for n in range(count)]
+
+
+def _read(payload: bytes) -> list[messaging_pb2.Message]:
+    return list(messaging_pb2.MessagesSent.FromString(payload).messages)

@@ -26,6 +26,7 @@ _KINDS = {
     principal_pb2.PRINCIPAL_KIND_MEMBER: PrincipalKind.MEMBER,
     principal_pb2.PRINCIPAL_KIND_CUSTOMER: PrincipalKind.CUSTOMER,
     principal_pb2.PRINCIPAL_KIND_APP: PrincipalKind.APP,
+    principal_pb2.PRINCIPAL_KIND_LINKED_APP: PrincipalKind.LINKED_APP,
 }
 
 

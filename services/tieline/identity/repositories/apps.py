@@ -219,19 +219,46 @@ async def delete_secret(
 
 
 async def find_grant(connection: Connection, corp_id: str, secret_hash: bytes) -> TokenGrant | None:
-    """Return the app with this secret and hold it: nothing is taken from it until the commit."""
+    """Return the app with this secret as ``share_grant`` does."""
+    secret_id = await connection.fetchval(
+        "SELECT secret_id FROM identity.app_secrets WHERE corp_id = $1 AND secret_hash = $2",
+        corp_id,
+        secret_hash,
+    )
+    return None if secret_id is None else await share_grant(connection, corp_id, secret_id)
+
+
+async def share_grant(
+    connection: Connection, corp_id: str, secret_id: uuid.UUID
+) -> TokenGrant | None:
+    """Return the app with the secret of this id; nothing is taken from it until the commit.
+
+    The app's row alone is held, as by whoever takes something: a secret's row on top would be
+    locked in the other order than theirs.
+    """
+    await connection.execute(
+        """
+        SELECT
+          FROM identity.apps
+         WHERE corp_id = $1
+           AND agent_id = (
+               SELECT agent_id FROM identity.app_secrets WHERE corp_id = $1 AND secret_id = $2)
+           FOR SHARE
+        """,
+        corp_id,
+        secret_id,
+    )
     row = await connection.fetchrow(
         """
         SELECT apps.corp_id, agent_id, name, description, rights, user_ids, department_ids,
                tag_ids, is_disabled, change_number, apps.create_time, update_time, secret_id
           FROM identity.app_secrets
           JOIN identity.apps USING (corp_id, agent_id)
-         WHERE corp_id = $1 AND secret_hash = $2
+         WHERE corp_id = $1 AND secret_id = $2
            AND (expire_time IS NULL OR expire_time > now())
-           FOR SHARE
         """,
         corp_id,
-        secret_hash,
+        secret_id,
     )
     return None if row is None else TokenGrant(_to_app(row), row["secret_id"])
 

@@ -92,6 +92,30 @@ async def find_link(connection: Connection, corp_id: str, link_id: str) -> CorpL
     return None if row is None else _to_link(row)
 
 
+async def share_active_links(
+    connection: Connection, corp_id: str, partner_corp_id: str
+) -> list[CorpLink]:
+    """Return the active links of two corps; they stay as they are until the transaction ends."""
+    # One row of each is enough: whoever changes a link holds both.
+    rows = await connection.fetch(
+        """
+        SELECT link_id
+          FROM identity.corp_links
+         WHERE corp_id = $1 AND partner_corp_id = $2 AND state = 'active'
+           FOR SHARE
+        """,
+        corp_id,
+        partner_corp_id,
+    )
+    # A second statement, so that both rows are read as they are under the lock.
+    links = await connection.fetch(
+        f"{_PAIR} WHERE own.corp_id = $1 AND own.link_id = ANY($2::uuid[])",
+        corp_id,
+        [row["link_id"] for row in rows],
+    )
+    return [_to_link(row) for row in links]
+
+
 async def update_link(connection: Connection, link: CorpLink) -> CorpLink:
     """Write the locked link as it is to be; return it with its new etag."""
     for corp_id in link.corp_ids:

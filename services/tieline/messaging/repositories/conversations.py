@@ -9,13 +9,50 @@ alone gives: of a table that it knows nothing about yet, the planner would as so
 
 import datetime as dt
 from collections.abc import Collection, Sequence
+from typing import NamedTuple
 
 from tieline.chassis.postgres import Connection, Record
-from tieline.messaging.conversations import Conversation, ConversationKind, Participant
+from tieline.messaging.conversations import (
+    Allowed,
+    Conversation,
+    ConversationKind,
+    Participant,
+    Role,
+    Settings,
+)
 from tieline.messaging.numbering import ConversationKey
 
 UserKey = tuple[str, Participant]
 """``(corp_id, participant)``"""
+
+_COLUMNS = (
+    *("corp_id", "conversation_id", "kind", "name", "notice", "notice_time", "is_muted"),
+    *("posting", "adding", "history_visible", "last_sequence", "uncounted"),
+    *("last_activity_time", "create_time", "dismiss_time"),
+)
+
+
+def _columns_of(table: str) -> str:
+    """Return what :func:`_read_conversation` reads of the conversation, for a list of columns."""
+    return ", ".join(f"{table}.{column}" for column in _COLUMNS)
+
+
+class Place(NamedTuple):
+    """Somebody's place in a conversation."""
+
+    visible_from_sequence: int
+    """Only what has a higher number is to be read."""
+
+    role: Role
+
+
+class Span(NamedTuple):
+    """What a participant may read of a conversation."""
+
+    visible_from_sequence: int
+    """Only what has a higher number."""
+
+    last_sequence: int
 
 
 class ConversationRepository:
@@ -31,6 +68,7 @@ class ConversationRepository:
         name: str,
         *,
         direct_key: str | None = None,
+        history_visible: bool = True,
     ) -> bool:
         """Insert the conversation; False if its id, or the pair's conversation, is there already.
 
@@ -38,8 +76,9 @@ class ConversationRepository:
         """
         inserted = await self._connection.fetchval(
             """
-            INSERT INTO messaging.conversations (corp_id, conversation_id, kind, name, direct_key)
-            VALUES ($1, $2, $3, $4, $5)
+            INSERT INTO messaging.conversations
+                   (corp_id, conversation_id, kind, name, direct_key, history_visible)
+            VALUES ($1, $2, $3, $4, $5, $6)
             ON CONFLICT DO NOTHING
             RETURNING true
             """,
@@ -47,6 +86,7 @@ class ConversationRepository:
             kind.value,
             name,
             direct_key,
+            history_visible,
         )
         return bool(inserted)
 
@@ -64,14 +104,30 @@ class ConversationRepository:
         return conversation_id
 
     async def insert_participants(
-        self, key: ConversationKey, participants: Collection[Participant], joined_sequence: int
+        self,
+        key: ConversationKey,
+        participants: Collection[Participant],
+        joined_sequence: int,
+        *,
+        owner: Participant | None = None,
     ) -> list[Participant]:
-        """Insert those who are not in the conversation yet; return them in their order."""
+        """Insert those who are not in the conversation yet; return them in their order.
+
+        What they see of what was said before is up to the conversation. ``owner`` is the one of
+        them whose conversation it becomes.
+        """
         rows = await self._connection.fetch(
             """
             INSERT INTO messaging.participants
-                   (corp_id, conversation_id, kind, id, joined_sequence)
-            SELECT $1, $2, kind, id, $5
+                   (corp_id, conversation_id, kind, id, joined_sequence, visible_from_sequence,
+                    role)
+            SELECT $1, $2, new.kind, new.id, $5::bigint,
+                   CASE WHEN (SELECT history_visible
+                                FROM messaging.conversations
+                               WHERE corp_id = $1 AND conversation_id = $2)
+                        THEN 0 ELSE $5::bigint END,
+                   CASE WHEN (new.kind, new.id) = ($6::text, $7::text)
+                        THEN 'owner' ELSE 'member' END
               FROM unnest($3::text[], $4::text[]) AS new (kind, id)
             ON CONFLICT ON CONSTRAINT participants_pkey DO NOTHING
             RETURNING kind, id
@@ -80,6 +136,7 @@ class ConversationRepository:
             [participant.kind for participant in participants],
             [participant.id for participant in participants],
             joined_sequence,
+            *(owner or ("", "")),
         )
         return sorted(Participant(row["kind"], row["id"]) for row in rows)
 
@@ -88,10 +145,8 @@ class ConversationRepository:
     ) -> Conversation | None:
         """Return the conversation, None if it is not there or the participant is not in it."""
         row = await self._connection.fetchrow(
-            """
-            SELECT conversation.corp_id, conversation.conversation_id, conversation.kind,
-                   conversation.name, conversation.last_sequence, conversation.last_activity_time,
-                   conversation.create_time,
+            f"""
+            SELECT {_columns_of("conversation")}, own.visible_from_sequence, own.role,
                    (SELECT count(*)
                       FROM messaging.participants AS everybody
                      WHERE everybody.corp_id = conversation.corp_id
@@ -105,19 +160,17 @@ class ConversationRepository:
                AND conversation.conversation_id = $2
                AND own.kind = $3
                AND own.id = $4
-            """,
+            """,  # noqa: S608 -- the columns are this module's
             *key,
             *participant,
         )
         return None if row is None else _read_conversation(row)
 
-    async def find_last_sequence_of(
-        self, key: ConversationKey, participant: Participant
-    ) -> int | None:
-        """Return the conversation's last number, None if the participant is not in it."""
-        last_sequence: int | None = await self._connection.fetchval(
+    async def find_span_of(self, key: ConversationKey, participant: Participant) -> Span | None:
+        """Return what the participant may read of it, None if the participant is not in it."""
+        row = await self._connection.fetchrow(
             """
-            SELECT conversation.last_sequence
+            SELECT own.visible_from_sequence, conversation.last_sequence
               FROM messaging.participants AS own
               JOIN messaging.conversations AS conversation
                 ON conversation.corp_id = own.corp_id
@@ -127,7 +180,7 @@ class ConversationRepository:
             *key,
             *participant,
         )
-        return last_sequence
+        return None if row is None else Span(*row)
 
     async def list_conversations_of(
         self, user: UserKey, *, before: tuple[dt.datetime, str] | None, limit: int
@@ -136,18 +189,16 @@ class ConversationRepository:
         corp_id, participant = user
         before_time, before_id = before or (None, None)
         rows = await self._connection.fetch(
-            """
-            SELECT page.corp_id, page.conversation_id, page.kind, page.name, page.last_sequence,
-                   page.last_activity_time, page.create_time,
+            f"""
+            SELECT {_columns_of("page")}, page.visible_from_sequence, page.role,
                    (SELECT count(*)
                       FROM messaging.participants AS everybody
                      WHERE everybody.corp_id = page.corp_id
                        AND everybody.conversation_id = page.conversation_id
                    ) AS participant_count
               FROM (
-                   SELECT conversation.corp_id, conversation.conversation_id, conversation.kind,
-                          conversation.name, conversation.last_sequence,
-                          conversation.last_activity_time, conversation.create_time
+                   SELECT {_columns_of("conversation")},
+                          own.visible_from_sequence, own.role
                      FROM messaging.participants AS own
                      JOIN messaging.conversations AS conversation
                        ON conversation.corp_id = own.corp_id
@@ -163,7 +214,7 @@ class ConversationRepository:
                     LIMIT $6
               ) AS page
              ORDER BY page.last_activity_time DESC, page.conversation_id DESC
-            """,
+            """,  # noqa: S608 -- the columns are this module's
             corp_id,
             *participant,
             before_time,
@@ -177,10 +228,8 @@ class ConversationRepository:
     ) -> dict[ConversationKey, Conversation]:
         """Return those of the conversations that exist."""
         rows = await self._connection.fetch(
-            """
-            SELECT conversation.corp_id, conversation.conversation_id, conversation.kind,
-                   conversation.name, conversation.last_sequence, conversation.last_activity_time,
-                   conversation.create_time,
+            f"""
+            SELECT {_columns_of("conversation")}, 0 AS visible_from_sequence, NULL AS role,
                    (SELECT count(*)
                       FROM messaging.participants AS everybody
                      WHERE everybody.corp_id = conversation.corp_id
@@ -188,8 +237,7 @@ class ConversationRepository:
                    ) AS participant_count
               FROM unnest($1::text[], $2::text[]) AS wanted (corp_id, conversation_id)
              CROSS JOIN LATERAL (
-                   SELECT corp_id, conversation_id, kind, name, last_sequence, last_activity_time,
-                          create_time
+                   SELECT {_columns_of("conversations")}
                      FROM messaging.conversations
                     WHERE conversations.corp_id = wanted.corp_id
                       AND conversations.conversation_id BETWEEN wanted.conversation_id
@@ -197,7 +245,7 @@ class ConversationRepository:
                     ORDER BY conversations.conversation_id
                     LIMIT 1
              ) AS conversation
-            """,
+            """,  # noqa: S608 -- the columns are this module's
             [corp_id for corp_id, _ in keys],
             [conversation_id for _, conversation_id in keys],
         )
@@ -226,15 +274,16 @@ class ConversationRepository:
 
     async def filter_participants(
         self, pairs: Collection[tuple[ConversationKey, Participant]]
-    ) -> set[tuple[ConversationKey, Participant]]:
-        """Return those of the pairs whose participant is in the conversation."""
+    ) -> dict[tuple[ConversationKey, Participant], Place]:
+        """Return those of the pairs whose participant is in the conversation, and as what."""
         rows = await self._connection.fetch(
             """
-            SELECT own.corp_id, own.conversation_id, own.kind, own.id
+            SELECT own.corp_id, own.conversation_id, own.kind, own.id,
+                   own.visible_from_sequence, own.role
               FROM unnest($1::text[], $2::text[], $3::text[], $4::text[])
                    AS pair (corp_id, conversation_id, kind, id)
              CROSS JOIN LATERAL (
-                   SELECT corp_id, conversation_id, kind, id
+                   SELECT corp_id, conversation_id, kind, id, visible_from_sequence, role
                      FROM messaging.participants
                     WHERE participants.corp_id = pair.corp_id
                       AND participants.conversation_id = pair.conversation_id
@@ -249,7 +298,9 @@ class ConversationRepository:
             [participant.id for _, participant in pairs],
         )
         return {
-            ((row["corp_id"], row["conversation_id"]), Participant(row["kind"], row["id"]))
+            ((row["corp_id"], row["conversation_id"]), Participant(row["kind"], row["id"])): Place(
+                row["visible_from_sequence"], Role(row["role"])
+            )
             for row in rows
         }
 
@@ -308,9 +359,21 @@ def _read_conversation(row: Record) -> Conversation:
         corp_id=row["corp_id"],
         conversation_id=row["conversation_id"],
         kind=ConversationKind(row["kind"]),
-        name=row["name"],
+        settings=Settings(
+            name=row["name"],
+            notice=row["notice"],
+            is_muted=row["is_muted"],
+            posting=Allowed(row["posting"]),
+            adding=Allowed(row["adding"]),
+            history_visible=row["history_visible"],
+            notice_time=row["notice_time"],
+        ),
         last_sequence=row["last_sequence"],
+        uncounted=row["uncounted"],
         last_activity_time=row["last_activity_time"],
         participant_count=row["participant_count"],
         create_time=row["create_time"],
+        dismiss_time=row["dismiss_time"],
+        visible_from_sequence=row["visible_from_sequence"],
+        role=None if row["role"] is None else Role(row["role"]),
     )

@@ -1,15 +1,18 @@
 """The SQL of sending and reading messages: a constant number of statements, however many rows."""
 
 import datetime as dt
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from tieline.chassis.outbox import Event, build_insert, insert_parameters
 from tieline.chassis.postgres import Connection, Record, wake_after_commit
 from tieline.messaging.conversations import Participant
 from tieline.messaging.messages import Send, StoredMessage
-from tieline.messaging.numbering import ConversationKey, SendFacts
+from tieline.messaging.numbering import ConversationKey, Counter, SendFacts
 from tieline.messaging.repositories import SCHEMA
+
+MAX_PAGE_BYTES = 2 * 1024 * 1024
+"""Of contents in one list: with what else a message has, within the 4 MiB of a response."""
 
 _NOTHING_KNOWN = SendFacts(participating=False, repeated=None)
 
@@ -20,7 +23,7 @@ class LookUp(NamedTuple):
     facts: Sequence[SendFacts]
     """One for each send."""
 
-    last_sequences: Mapping[ConversationKey, int]
+    counters: Mapping[ConversationKey, Counter]
     """Of the conversations that exist."""
 
     now: dt.datetime
@@ -33,8 +36,10 @@ class MessageRepository:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    async def lock_counters(self, keys: Sequence[ConversationKey]) -> dict[ConversationKey, int]:
-        """Lock the conversations that exist until the transaction ends; return their last numbers.
+    async def lock_counters(
+        self, keys: Collection[ConversationKey]
+    ) -> dict[ConversationKey, Counter]:
+        """Lock the conversations that exist until the transaction ends; return how far they go.
 
         In key order, so that two batches with the same conversations wait for each other instead
         of deadlocking. People may join meanwhile.
@@ -44,10 +49,11 @@ class MessageRepository:
         keys = sorted(keys)
         rows = await self._connection.fetch(
             """
-            SELECT conversation.corp_id, conversation.conversation_id, conversation.last_sequence
+            SELECT conversation.corp_id, conversation.conversation_id,
+                   conversation.last_sequence, conversation.uncounted
               FROM unnest($1::text[], $2::text[]) AS wanted (corp_id, conversation_id)
              CROSS JOIN LATERAL (
-                   SELECT corp_id, conversation_id, last_sequence
+                   SELECT corp_id, conversation_id, last_sequence, uncounted
                      FROM messaging.conversations
                     WHERE conversations.corp_id = wanted.corp_id
                       AND conversations.conversation_id BETWEEN wanted.conversation_id
@@ -60,7 +66,17 @@ class MessageRepository:
             [corp_id for corp_id, _ in keys],
             [conversation_id for _, conversation_id in keys],
         )
-        return {(row["corp_id"], row["conversation_id"]): row["last_sequence"] for row in rows}
+        return {
+            (row["corp_id"], row["conversation_id"]): Counter(
+                row["last_sequence"], row["uncounted"]
+            )
+            for row in rows
+        }
+
+    async def read_clock(self) -> dt.datetime:
+        """Return the time, not before that of anything committed under a lock held now."""
+        now: dt.datetime = await self._connection.fetchval("SELECT statement_timestamp()")
+        return now
 
     async def lock_and_look_up(self, sends: Sequence[Send]) -> LookUp:
         """Lock the conversations of the sends until the transaction ends; return what is known.
@@ -83,7 +99,7 @@ class MessageRepository:
         order = sorted(range(len(sends)), key=lambda index: _key_of(sends[index]))
         rows = await self._connection.fetch(
             """
-            SELECT counter.last_sequence,
+            SELECT counter.last_sequence, counter.uncounted,
                    (counter.last_sequence, counter.participants_version)
                    IS DISTINCT FROM (seen.last_sequence, seen.participants_version) AS has_changed,
                    participant.id IS NOT NULL AS participating,
@@ -94,7 +110,8 @@ class MessageRepository:
                    WITH ORDINALITY
                    AS send (corp_id, conversation_id, kind, id, client_message_id, position)
               LEFT JOIN LATERAL (
-                   SELECT conversations.last_sequence, conversations.participants_version
+                   SELECT conversations.last_sequence, conversations.uncounted,
+                          conversations.participants_version
                      FROM messaging.conversations
                     WHERE conversations.corp_id = send.corp_id
                       AND conversations.conversation_id BETWEEN send.conversation_id
@@ -142,12 +159,12 @@ class MessageRepository:
         has_changed = any(row["has_changed"] for row in rows)
         repeats = {} if has_changed else await self._read_repeats(sends, order, rows)
         facts: list[SendFacts] = [_NOTHING_KNOWN] * len(sends)
-        last_sequences = {}
+        counters = {}
         for index, row in zip(order, rows, strict=True):
             if row["last_sequence"] is not None:
-                last_sequences[_key_of(sends[index])] = row["last_sequence"]
+                counters[_key_of(sends[index])] = Counter(row["last_sequence"], row["uncounted"])
             facts[index] = SendFacts(row["participating"], repeats.get(index))
-        return LookUp(facts, last_sequences, rows[0]["now"]), has_changed
+        return LookUp(facts, counters, rows[0]["now"]), has_changed
 
     async def _read_repeats(
         self, sends: Sequence[Send], order: Sequence[int], rows: Sequence[Record]
@@ -162,12 +179,15 @@ class MessageRepository:
             return {}
         found = await self._connection.fetch(
             """
-            SELECT message.content
+            SELECT message.content, message.uncounted, message.edit_time, message.recall_time,
+                   message.original_content
               FROM unnest($1::text[], $2::text[], $3::bigint[], $4::timestamptz[])
                    WITH ORDINALITY
                    AS repeated (corp_id, conversation_id, sequence, create_time, position)
              CROSS JOIN LATERAL (
-                   SELECT stored_messages.content
+                   SELECT stored_messages.content, stored_messages.uncounted,
+                          stored_messages.edit_time, stored_messages.recall_time,
+                          stored_messages.original_content
                      FROM messaging.stored_messages
                     WHERE stored_messages.corp_id = repeated.corp_id
                       AND stored_messages.conversation_id = repeated.conversation_id
@@ -183,7 +203,7 @@ class MessageRepository:
             [row["repeated_time"] for _, row in repeats],
         )
         return {
-            index: _build_repeated(sends[index], row, message["content"])
+            index: _build_repeated(sends[index], row, message)
             for (index, row), message in zip(repeats, found, strict=True)
         }
 
@@ -195,7 +215,8 @@ class MessageRepository:
     ) -> None:
         """Store the messages, remember their ids, count their conversations up, and tell of it.
 
-        The caller holds the locks of the conversations.
+        Notes have no client message id, and nothing of them is remembered. The caller holds the
+        locks of the conversations.
         """
         # The upsert always finds its row. As an UPDATE with a join it would leave the planner a
         # choice, which it makes badly for as long as it takes the table for a small one.
@@ -203,13 +224,15 @@ class MessageRepository:
             f"""
             WITH counted AS (
                 INSERT INTO messaging.conversations
-                       (corp_id, conversation_id, kind, last_sequence, last_activity_time)
-                SELECT corp_id, conversation_id, 'group', max(sequence), $8
-                  FROM unnest($1::text[], $2::text[], $3::bigint[])
-                       AS new (corp_id, conversation_id, sequence)
+                       (corp_id, conversation_id, kind, last_sequence, uncounted,
+                        last_activity_time)
+                SELECT corp_id, conversation_id, 'group', max(sequence), max(uncounted), $8
+                  FROM unnest($1::text[], $2::text[], $3::bigint[], $9::bigint[])
+                       AS new (corp_id, conversation_id, sequence, uncounted)
                  GROUP BY corp_id, conversation_id
                 ON CONFLICT ON CONSTRAINT conversations_pkey
                 DO UPDATE SET last_sequence = excluded.last_sequence,
+                              uncounted = excluded.uncounted,
                               last_activity_time = excluded.last_activity_time
             ), remembered AS (
                 INSERT INTO messaging.recent_sends
@@ -221,18 +244,19 @@ class MessageRepository:
                               $6::text[])
                        AS new (corp_id, conversation_id, sequence, sender_kind, sender_id,
                                client_message_id)
+                 WHERE client_message_id <> ''
             ), told AS (
-                {build_insert(SCHEMA, first_parameter=9)}
+                {build_insert(SCHEMA, first_parameter=10)}
             )
             INSERT INTO messaging.stored_messages
                    (corp_id, conversation_id, sequence, sender_kind, sender_id, client_message_id,
-                    content, create_time)
+                    content, create_time, uncounted)
             SELECT corp_id, conversation_id, sequence, sender_kind, sender_id, client_message_id,
-                   content, $8
+                   content, $8, uncounted
               FROM unnest($1::text[], $2::text[], $3::bigint[], $4::text[], $5::text[],
-                          $6::text[], $7::bytea[])
+                          $6::text[], $7::bytea[], $9::bigint[])
                    AS new (corp_id, conversation_id, sequence, sender_kind, sender_id,
-                           client_message_id, content)
+                           client_message_id, content, uncounted)
             """,  # noqa: S608 -- a part of it is the outbox's
             [message.corp_id for message in messages],
             [message.conversation_id for message in messages],
@@ -242,26 +266,63 @@ class MessageRepository:
             [message.client_message_id for message in messages],
             [message.content for message in messages],
             now,
+            [message.uncounted for message in messages],
             *insert_parameters(events),
         )
+        await self._insert_references(messages)
         wake_after_commit(SCHEMA)
+
+    async def _insert_references(self, messages: Sequence[StoredMessage]) -> None:
+        """Note which media the messages refer to, so that whoever reads them may read those."""
+        references = [(message, use) for message in messages for use in message.media]
+        if not references:
+            return
+        await self._connection.execute(
+            """
+            INSERT INTO messaging.media_references
+                   (corp_id, media_id, conversation_id, sequence, message_time)
+            SELECT corp_id, media_id, conversation_id, sequence, message_time
+              FROM unnest($1::text[], $2::uuid[], $3::text[], $4::bigint[], $5::timestamptz[])
+                   AS new (corp_id, media_id, conversation_id, sequence, message_time)
+            ON CONFLICT ON CONSTRAINT media_references_pkey DO NOTHING
+            """,
+            [message.corp_id for message, _ in references],
+            [use.media_id for _, use in references],
+            [message.conversation_id for message, _ in references],
+            [message.sequence for message, _ in references],
+            [message.create_time for message, _ in references],
+        )
 
     async def list_messages(
         self, key: ConversationKey, *, after: int, up_to: int, limit: int
     ) -> Sequence[StoredMessage]:
-        """Return messages with numbers above ``after``, up to ``up_to``, in order."""
+        """Return messages with numbers above ``after``, up to ``up_to``, in order.
+
+        Fewer than there are, but one at least, where their contents are large.
+        """
         rows = await self._connection.fetch(
             """
-            SELECT sequence, sender_kind, sender_id, client_message_id, content, create_time
-              FROM messaging.stored_messages
-             WHERE corp_id = $1 AND conversation_id = $2 AND sequence > $3 AND sequence <= $4
+            SELECT sequence, sender_kind, sender_id, client_message_id, content, create_time,
+                   uncounted, edit_time, recall_time, original_content
+              FROM (
+                   SELECT sequence, sender_kind, sender_id, client_message_id, content,
+                          create_time, uncounted, edit_time, recall_time, original_content,
+                          sum(octet_length(content)) OVER (ORDER BY sequence)
+                          - octet_length(content) AS bytes_before
+                     FROM messaging.stored_messages
+                    WHERE corp_id = $1 AND conversation_id = $2
+                      AND sequence > $3 AND sequence <= $4
+                    ORDER BY sequence
+                    LIMIT $5
+              ) AS page
+             WHERE bytes_before < $6
              ORDER BY sequence
-             LIMIT $5
             """,
             *key,
             after,
             up_to,
             limit,
+            MAX_PAGE_BYTES,
         )
         return [
             StoredMessage(
@@ -271,6 +332,10 @@ class MessageRepository:
                 row["client_message_id"],
                 row["content"],
                 row["create_time"],
+                row["uncounted"],
+                row["edit_time"],
+                row["recall_time"],
+                row["original_content"],
             )
             for row in rows
         ]
@@ -280,13 +345,17 @@ def _key_of(send: Send) -> ConversationKey:
     return send.corp_id, send.conversation_id
 
 
-def _build_repeated(send: Send, row: Record, content: bytes) -> StoredMessage:
+def _build_repeated(send: Send, row: Record, message: Record) -> StoredMessage:
     return StoredMessage(
         send.corp_id,
         send.conversation_id,
         row["repeated_sequence"],
         send.sender,
         send.client_message_id,
-        content,
+        message["content"],
         row["repeated_time"],
+        message["uncounted"],
+        message["edit_time"],
+        message["recall_time"],
+        message["original_content"],
     )

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%tieline/api/common/v1/principal.proto\x12\x15tieline.api.common.v1\"N\n\x0cPrincipalRef\x12\x32\n\x04kind\x18\x01 \x01(\x0e\x32$.tieline.api.common.v1.PrincipalKind\x12\n\n\x02id\x18\x02 \x01(\t*\xaa\x01\n\rPrincipalKind\x12\x1e\n\x1aPRINCIPAL_KIND_UNSPECIFIED\x10\x00\x12)\n%PRINCIPAL_KIND_PLATFORM_ADMINISTRATOR\x10\x01\x12\x19\n\x15PRINCIPAL_KIND_MEMBER\x10\x02\x12\x1b\n\x17PRINCIPAL_KIND_CUSTOMER\x10\x03\x12\x16\n\x12PRINCIPAL_KIND_APP\x10\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%tieline/api/common/v1/principal.proto\x12\x15tieline.api.common.v1\"N\n\x0cPrincipalRef\x12\x32\n\x04kind\x18\x01 \x01(\x0e\x32$.tieline.api.common.v1.PrincipalKind\x12\n\n\x02id\x18\x02 \x01(\t*\xc9\x01\n\rPrincipalKind\x12\x1e\n\x1aPRINCIPAL_KIND_UNSPECIFIED\x10\x00\x12)\n%PRINCIPAL_KIND_PLATFORM_ADMINISTRATOR\x10\x01\x12\x19\n\x15PRINCIPAL_KIND_MEMBER\x10\x02\x12\x1b\n\x17PRINCIPAL_KIND_CUSTOMER\x10\x03\x12\x16\n\x12PRINCIPAL_KIND_APP\x10\x04\x12\x1d\n\x19PRINCIPAL_KIND_LINKED_APP\x10\x05\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,7 +32,7 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'tieline.api.common.v1.princ
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_PRINCIPALKIND']._serialized_start=145
-  _globals['_PRINCIPALKIND']._serialized_end=315
+  _globals['_PRINCIPALKIND']._serialized_end=346
   _globals['_PRINCIPALREF']._serialized_start=64
   _globals['_PRINCIPALREF']._serialized_end=142
 # @@protoc_insertion_point(module_scope)

@@ -33,6 +33,11 @@ class _PrincipalKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Princip
     """Somebody outside any corp; the id begins with `wm` and is the same for every corp."""
     PRINCIPAL_KIND_APP: _PrincipalKind.ValueType  # 4
     """A corp's own program; the id is its agent id, such as `1000002`."""
+    PRINCIPAL_KIND_LINKED_APP: _PrincipalKind.ValueType  # 5
+    """An app of another corp, let in by a link between the two corps; the id is the agent id that it
+    has at home. It acts in the corp that its token names, and does nothing there but read what
+    that corp shares over the link.
+    """
 
 class PrincipalKind(_PrincipalKind, metaclass=_PrincipalKindEnumTypeWrapper):
     """What sort of party a principal is."""
@@ -47,21 +52,26 @@ PRINCIPAL_KIND_CUSTOMER: PrincipalKind.ValueType  # 3
 """Somebody outside any corp; the id begins with `wm` and is the same for every corp."""
 PRINCIPAL_KIND_APP: PrincipalKind.ValueType  # 4
 """A corp's own program; the id is its agent id, such as `1000002`."""
+PRINCIPAL_KIND_LINKED_APP: PrincipalKind.ValueType  # 5
+"""An app of another corp, let in by a link between the two corps; the id is the agent id that it
+has at home. It acts in the corp that its token names, and does nothing there but read what
+that corp shares over the link.
+"""
 Global___PrincipalKind: _TypeAlias = PrincipalKind  # noqa: Y015
 
 @_typing.final
 class PrincipalRef(_message.Message):
-    """Names one member or customer within a corp's data."""
+    """Names one member, customer or app within a corp's data."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     KIND_FIELD_NUMBER: _builtins.int
     ID_FIELD_NUMBER: _builtins.int
     kind: Global___PrincipalKind.ValueType
-    """MEMBER or CUSTOMER."""
+    """MEMBER, CUSTOMER or APP."""
     id: _builtins.str
     """User id of the member (1 to 64 bytes of `0-9A-Za-z_-@.`, the first one alphanumeric,
-    compared without regard to case) or customer id (`wm…`).
+    compared without regard to case), customer id (`wm…`) or agent id.
     """
     def __init__(
         self,

@@ -216,7 +216,7 @@ class ListLinkedDepartmentsRequest(_message.Message):
     corp_id: _builtins.str
     """The corp; empty for the caller's own."""
     link_id: _builtins.str
-    """The link with the other corp."""
+    """The link with the other corp; only an app with a token for a linked corp may leave it empty."""
     page_size: _builtins.int
     """At most this many departments; 0 means 100, and values above 1,000 are lowered to 1,000."""
     page_token: _builtins.str
@@ -279,7 +279,7 @@ class ListLinkedMembersRequest(_message.Message):
     corp_id: _builtins.str
     """The corp; empty for the caller's own."""
     link_id: _builtins.str
-    """The link with the other corp."""
+    """The link with the other corp; only an app with a token for a linked corp may leave it empty."""
     department_id: _builtins.int
     """Only members right in this department; 0 means all who are shared."""
     page_size: _builtins.int
@@ -343,7 +343,7 @@ class GetLinkedMemberRequest(_message.Message):
     corp_id: _builtins.str
     """The corp; empty for the caller's own."""
     link_id: _builtins.str
-    """The link with the other corp."""
+    """The link with the other corp; only an app with a token for a linked corp may leave it empty."""
     user_id: _builtins.str
     """The member of the other corp."""
     def __init__(

@@ -33,6 +33,10 @@ class LinkedCorpServiceStub:
     left are not shown, nor what lies outside of the shared departments (where a member is in others
     too, what is above a shared department), nor whom and what the linked corp hides from everybody by
     its visibility rules.
+
+    An app with a token for a linked corp (identity's CreateLinkedCorpToken) is in that corp: it names
+    that one, or none, as `corp_id`, and may leave `link_id` empty. Another link than the token's is
+    LINK_NOT_FOUND.
     """
 
     def __init__(self, channel):
@@ -71,6 +75,10 @@ class LinkedCorpServiceServicer:
     left are not shown, nor what lies outside of the shared departments (where a member is in others
     too, what is above a shared department), nor whom and what the linked corp hides from everybody by
     its visibility rules.
+
+    An app with a token for a linked corp (identity's CreateLinkedCorpToken) is in that corp: it names
+    that one, or none, as `corp_id`, and may leave `link_id` empty. Another link than the token's is
+    LINK_NOT_FOUND.
     """
 
     def ListLinkedCorps(self, request, context):
@@ -150,6 +158,10 @@ class LinkedCorpService:
     left are not shown, nor what lies outside of the shared departments (where a member is in others
     too, what is above a shared department), nor whom and what the linked corp hides from everybody by
     its visibility rules.
+
+    An app with a token for a linked corp (identity's CreateLinkedCorpToken) is in that corp: it names
+    that one, or none, as `corp_id`, and may leave `link_id` empty. Another link than the token's is
+    LINK_NOT_FOUND.
     """
 
     @staticmethod

@@ -28,9 +28,10 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from tieline.api.common.v1 import access_pb2 as tieline_dot_api_dot_common_dot_v1_dot_access__pb2
 from tieline.api.common.v1 import priority_pb2 as tieline_dot_api_dot_common_dot_v1_dot_priority__pb2
 from tieline.api.identity.v1 import app_pb2 as tieline_dot_api_dot_identity_dot_v1_dot_app__pb2
+from tieline.api.identity.v1 import corp_link_pb2 as tieline_dot_api_dot_identity_dot_v1_dot_corp__link__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)tieline/api/identity/v1/app_service.proto\x12\x17tieline.api.identity.v1\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\"tieline/api/common/v1/access.proto\x1a$tieline/api/common/v1/priority.proto\x1a!tieline/api/identity/v1/app.proto\"b\n\x10\x43reateAppRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0f\n\x07\x63orp_id\x18\x02 \x01(\t\x12)\n\x03\x61pp\x18\x03 \x01(\x0b\x32\x1c.tieline.api.identity.v1.App\"N\n\x11\x43reateAppResponse\x12)\n\x03\x61pp\x18\x01 \x01(\x0b\x32\x1c.tieline.api.identity.v1.App\x12\x0e\n\x06secret\x18\x02 \x01(\t\"2\n\rGetAppRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x10\n\x08\x61gent_id\x18\x02 \x01(\x05\";\n\x0eGetAppResponse\x12)\n\x03\x61pp\x18\x01 \x01(\x0b\x32\x1c.tieline.api.identity.v1.App\"I\n\x0fListAppsRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"W\n\x10ListAppsResponse\x12*\n\x04\x61pps\x18\x01 \x03(\x0b\x32\x1c.tieline.api.identity.v1.App\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x93\x01\n\x10UpdateAppRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0f\n\x07\x63orp_id\x18\x02 \x01(\t\x12)\n\x03\x61pp\x18\x03 \x01(\x0b\x32\x1c.tieline.api.identity.v1.App\x12/\n\x0bupdate_mask\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\">\n\x11UpdateAppResponse\x12)\n\x03\x61pp\x18\x01 \x01(\x0b\x32\x1c.tieline.api.identity.v1.App\"I\n\x10\x44\x65leteAppRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0f\n\x07\x63orp_id\x18\x02 \x01(\t\x12\x10\n\x08\x61gent_id\x18\x03 \x01(\x05\"\x13\n\x11\x44\x65leteAppResponse\"{\n\x16RotateAppSecretRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0f\n\x07\x63orp_id\x18\x02 \x01(\t\x12\x10\n\x08\x61gent_id\x18\x03 \x01(\x05\x12*\n\x07overlap\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\"T\n\x17RotateAppSecretResponse\x12)\n\x03\x61pp\x18\x01 \x01(\x0b\x32\x1c.tieline.api.identity.v1.App\x12\x0e\n\x06secret\x18\x02 \x01(\t\"N\n\x16RevokeAppSecretRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x10\n\x08\x61gent_id\x18\x02 \x01(\x05\x12\x11\n\tsecret_id\x18\x03 \x01(\t\"D\n\x17RevokeAppSecretResponse\x12)\n\x03\x61pp\x18\x01 \x01(\x0b\x32\x1c.tieline.api.identity.v1.App\"J\n\x15\x43reateAppTokenRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x0e\n\x06secret\x18\x02 \x01(\t\x12\x10\n\x08\x61gent_id\x18\x03 \x01(\x05\"q\n\x16\x43reateAppTokenResponse\x12\x14\n\x0c\x61\x63\x63\x65ss_token\x18\x01 \x01(\t\x12/\n\x0b\x65xpire_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08\x61gent_id\x18\x03 \x01(\x05\x32\xc9\x07\n\nAppService\x12q\n\tCreateApp\x12).tieline.api.identity.v1.CreateAppRequest\x1a*.tieline.api.identity.v1.CreateAppResponse\"\r\x8a\xb5\x18\x05\x12\x01\x02 \x04\x90\xb5\x18\x03\x12g\n\x06GetApp\x12&.tieline.api.identity.v1.GetAppRequest\x1a\'.tieline.api.identity.v1.GetAppResponse\"\x0c\x8a\xb5\x18\x04\x12\x02\x02\x04\x90\xb5\x18\x03\x12n\n\x08ListApps\x12(.tieline.api.identity.v1.ListAppsRequest\x1a).tieline.api.identity.v1.ListAppsResponse\"\r\x8a\xb5\x18\x05\x12\x01\x02 \x04\x90\xb5\x18\x03\x12q\n\tUpdateApp\x12).tieline.api.identity.v1.UpdateAppRequest\x1a*.tieline.api.identity.v1.UpdateAppResponse\"\r\x8a\xb5\x18\x05\x12\x01\x02 \x04\x90\xb5\x18\x03\x12q\n\tDeleteApp\x12).tieline.api.identity.v1.DeleteAppRequest\x1a*.tieline.api.identity.v1.DeleteAppResponse\"\r\x8a\xb5\x18\x05\x12\x01\x02 \x04\x90\xb5\x18\x03\x12\x83\x01\n\x0fRotateAppSecret\x12/.tieline.api.identity.v1.RotateAppSecretRequest\x1a\x30.tieline.api.identity.v1.RotateAppSecretResponse\"\r\x8a\xb5\x18\x05\x12\x01\x02 \x04\x90\xb5\x18\x03\x12\x83\x01\n\x0fRevokeAppSecret\x12/.tieline.api.identity.v1.RevokeAppSecretRequest\x1a\x30.tieline.api.identity.v1.RevokeAppSecretResponse\"\r\x8a\xb5\x18\x05\x12\x01\x02 \x04\x90\xb5\x18\x01\x12}\n\x0e\x43reateAppToken\x12..tieline.api.identity.v1.CreateAppTokenRequest\x1a/.tieline.api.identity.v1.CreateAppTokenResponse\"\n\x8a\xb5\x18\x02\x08\x01\x90\xb5\x18\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)tieline/api/identity/v1/app_service.proto\x12\x17tieline.api.identity.v1\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\"tieline/api/common/v1/access.proto\x1a$tieline/api/common/v1/priority.proto\x1a!tieline/api/identity/v1/app.proto\x1a\'tieline/api/identity/v1/corp_link.proto\"b\n\x10\x43reateAppRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0f\n\x07\x63orp_id\x18\x02 \x01(\t\x12)\n\x03\x61pp\x18\x03 \x01(\x0b\x32\x1c.tieline.api.identity.v1.App\"N\n\x11\x43reateAppResponse\x12)\n\x03\x61pp\x18\x01 \x01(\x0b\x32\x1c.tieline.api.identity.v1.App\x12\x0e\n\x06secret\x18\x02 \x01(\t\"2\n\rGetAppRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x10\n\x08\x61gent_id\x18\x02 \x01(\x05\";\n\x0eGetAppResponse\x12)\n\x03\x61pp\x18\x01 \x01(\x0b\x32\x1c.tieline.api.identity.v1.App\"I\n\x0fListAppsRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"W\n\x10ListAppsResponse\x12*\n\x04\x61pps\x18\x01 \x03(\x0b\x32\x1c.tieline.api.identity.v1.App\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x93\x01\n\x10UpdateAppRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0f\n\x07\x63orp_id\x18\x02 \x01(\t\x12)\n\x03\x61pp\x18\x03 \x01(\x0b\x32\x1c.tieline.api.identity.v1.App\x12/\n\x0bupdate_mask\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\">\n\x11UpdateAppResponse\x12)\n\x03\x61pp\x18\x01 \x01(\x0b\x32\x1c.tieline.api.identity.v1.App\"I\n\x10\x44\x65leteAppRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0f\n\x07\x63orp_id\x18\x02 \x01(\t\x12\x10\n\x08\x61gent_id\x18\x03 \x01(\x05\"\x13\n\x11\x44\x65leteAppResponse\"{\n\x16RotateAppSecretRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0f\n\x07\x63orp_id\x18\x02 \x01(\t\x12\x10\n\x08\x61gent_id\x18\x03 \x01(\x05\x12*\n\x07overlap\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\"T\n\x17RotateAppSecretResponse\x12)\n\x03\x61pp\x18\x01 \x01(\x0b\x32\x1c.tieline.api.identity.v1.App\x12\x0e\n\x06secret\x18\x02 \x01(\t\"N\n\x16RevokeAppSecretRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x10\n\x08\x61gent_id\x18\x02 \x01(\x05\x12\x11\n\tsecret_id\x18\x03 \x01(\t\"D\n\x17RevokeAppSecretResponse\x12)\n\x03\x61pp\x18\x01 \x01(\x0b\x32\x1c.tieline.api.identity.v1.App\"J\n\x15\x43reateAppTokenRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x0e\n\x06secret\x18\x02 \x01(\t\x12\x10\n\x08\x61gent_id\x18\x03 \x01(\x05\"q\n\x16\x43reateAppTokenResponse\x12\x14\n\x0c\x61\x63\x63\x65ss_token\x18\x01 \x01(\t\x12/\n\x0b\x65xpire_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08\x61gent_id\x18\x03 \x01(\x05\"|\n\x1c\x43reateLinkedCorpTokenRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x16\n\x0elinked_corp_id\x18\x02 \x01(\t\x12\x33\n\x04kind\x18\x03 \x01(\x0e\x32%.tieline.api.identity.v1.CorpLinkKind\"w\n\x1d\x43reateLinkedCorpTokenResponse\x12\x14\n\x0c\x61\x63\x63\x65ss_token\x18\x01 \x01(\t\x12/\n\x0b\x65xpire_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07link_id\x18\x03 \x01(\t2\xe1\x08\n\nAppService\x12q\n\tCreateApp\x12).tieline.api.identity.v1.CreateAppRequest\x1a*.tieline.api.identity.v1.CreateAppResponse\"\r\x8a\xb5\x18\x05\x12\x01\x02 \x04\x90\xb5\x18\x03\x12g\n\x06GetApp\x12&.tieline.api.identity.v1.GetAppRequest\x1a\'.tieline.api.identity.v1.GetAppResponse\"\x0c\x8a\xb5\x18\x04\x12\x02\x02\x04\x90\xb5\x18\x03\x12n\n\x08ListApps\x12(.tieline.api.identity.v1.ListAppsRequest\x1a).tieline.api.identity.v1.ListAppsResponse\"\r\x8a\xb5\x18\x05\x12\x01\x02 \x04\x90\xb5\x18\x03\x12q\n\tUpdateApp\x12).tieline.api.identity.v1.UpdateAppRequest\x1a*.tieline.api.identity.v1.UpdateAppResponse\"\r\x8a\xb5\x18\x05\x12\x01\x02 \x04\x90\xb5\x18\x03\x12q\n\tDeleteApp\x12).tieline.api.identity.v1.DeleteAppRequest\x1a*.tieline.api.identity.v1.DeleteAppResponse\"\r\x8a\xb5\x18\x05\x12\x01\x02 \x04\x90\xb5\x18\x03\x12\x83\x01\n\x0fRotateAppSecret\x12/.tieline.api.identity.v1.RotateAppSecretRequest\x1a\x30.tieline.api.identity.v1.RotateAppSecretResponse\"\r\x8a\xb5\x18\x05\x12\x01\x02 \x04\x90\xb5\x18\x03\x12\x83\x01\n\x0fRevokeAppSecret\x12/.tieline.api.identity.v1.RevokeAppSecretRequest\x1a\x30.tieline.api.identity.v1.RevokeAppSecretResponse\"\r\x8a\xb5\x18\x05\x12\x01\x02 \x04\x90\xb5\x18\x01\x12}\n\x0e\x43reateAppToken\x12..tieline.api.identity.v1.CreateAppTokenRequest\x1a/.tieline.api.identity.v1.CreateAppTokenResponse\"\n\x8a\xb5\x18\x02\x08\x01\x90\xb5\x18\x01\x12\x95\x01\n\x15\x43reateLinkedCorpToken\x12\x35.tieline.api.identity.v1.CreateLinkedCorpTokenRequest\x1a\x36.tieline.api.identity.v1.CreateLinkedCorpTokenResponse\"\r\x8a\xb5\x18\x05\x12\x01\x04 \x07\x90\xb5\x18\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -53,38 +54,44 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_APPSERVICE'].methods_by_name['RevokeAppSecret']._serialized_options = b'\212\265\030\005\022\001\002 \004\220\265\030\001'
   _globals['_APPSERVICE'].methods_by_name['CreateAppToken']._loaded_options = None
   _globals['_APPSERVICE'].methods_by_name['CreateAppToken']._serialized_options = b'\212\265\030\002\010\001\220\265\030\001'
-  _globals['_CREATEAPPREQUEST']._serialized_start=278
-  _globals['_CREATEAPPREQUEST']._serialized_end=376
-  _globals['_CREATEAPPRESPONSE']._serialized_start=378
-  _globals['_CREATEAPPRESPONSE']._serialized_end=456
-  _globals['_GETAPPREQUEST']._serialized_start=458
-  _globals['_GETAPPREQUEST']._serialized_end=508
-  _globals['_GETAPPRESPONSE']._serialized_start=510
-  _globals['_GETAPPRESPONSE']._serialized_end=569
-  _globals['_LISTAPPSREQUEST']._serialized_start=571
-  _globals['_LISTAPPSREQUEST']._serialized_end=644
-  _globals['_LISTAPPSRESPONSE']._serialized_start=646
-  _globals['_LISTAPPSRESPONSE']._serialized_end=733
-  _globals['_UPDATEAPPREQUEST']._serialized_start=736
-  _globals['_UPDATEAPPREQUEST']._serialized_end=883
-  _globals['_UPDATEAPPRESPONSE']._serialized_start=885
-  _globals['_UPDATEAPPRESPONSE']._serialized_end=947
-  _globals['_DELETEAPPREQUEST']._serialized_start=949
-  _globals['_DELETEAPPREQUEST']._serialized_end=1022
-  _globals['_DELETEAPPRESPONSE']._serialized_start=1024
-  _globals['_DELETEAPPRESPONSE']._serialized_end=1043
-  _globals['_ROTATEAPPSECRETREQUEST']._serialized_start=1045
-  _globals['_ROTATEAPPSECRETREQUEST']._serialized_end=1168
-  _globals['_ROTATEAPPSECRETRESPONSE']._serialized_start=1170
-  _globals['_ROTATEAPPSECRETRESPONSE']._serialized_end=1254
-  _globals['_REVOKEAPPSECRETREQUEST']._serialized_start=1256
-  _globals['_REVOKEAPPSECRETREQUEST']._serialized_end=1334
-  _globals['_REVOKEAPPSECRETRESPONSE']._serialized_start=1336
-  _globals['_REVOKEAPPSECRETRESPONSE']._serialized_end=1404
-  _globals['_CREATEAPPTOKENREQUEST']._serialized_start=1406
-  _globals['_CREATEAPPTOKENREQUEST']._serialized_end=1480
-  _globals['_CREATEAPPTOKENRESPONSE']._serialized_start=1482
-  _globals['_CREATEAPPTOKENRESPONSE']._serialized_end=1595
-  _globals['_APPSERVICE']._serialized_start=1598
-  _globals['_APPSERVICE']._serialized_end=2567
+  _globals['_APPSERVICE'].methods_by_name['CreateLinkedCorpToken']._loaded_options = None
+  _globals['_APPSERVICE'].methods_by_name['CreateLinkedCorpToken']._serialized_options = b'\212\265\030\005\022\001\004 \007\220\265\030\001'
+  _globals['_CREATEAPPREQUEST']._serialized_start=319
+  _globals['_CREATEAPPREQUEST']._serialized_end=417
+  _globals['_CREATEAPPRESPONSE']._serialized_start=419
+  _globals['_CREATEAPPRESPONSE']._serialized_end=497
+  _globals['_GETAPPREQUEST']._serialized_start=499
+  _globals['_GETAPPREQUEST']._serialized_end=549
+  _globals['_GETAPPRESPONSE']._serialized_start=551
+  _globals['_GETAPPRESPONSE']._serialized_end=610
+  _globals['_LISTAPPSREQUEST']._serialized_start=612
+  _globals['_LISTAPPSREQUEST']._serialized_end=685
+  _globals['_LISTAPPSRESPONSE']._serialized_start=687
+  _globals['_LISTAPPSRESPONSE']._serialized_end=774
+  _globals['_UPDATEAPPREQUEST']._serialized_start=777
+  _globals['_UPDATEAPPREQUEST']._serialized_end=924
+  _globals['_UPDATEAPPRESPONSE']._serialized_start=926
+  _globals['_UPDATEAPPRESPONSE']._serialized_end=988
+  _globals['_DELETEAPPREQUEST']._serialized_start=990
+  _globals['_DELETEAPPREQUEST']._serialized_end=1063
+  _globals['_DELETEAPPRESPONSE']._serialized_start=1065
+  _globals['_DELETEAPPRESPONSE']._serialized_end=1084
+  _globals['_ROTATEAPPSECRETREQUEST']._serialized_start=1086
+  _globals['_ROTATEAPPSECRETREQUEST']._serialized_end=1209
+  _globals['_ROTATEAPPSECRETRESPONSE']._serialized_start=1211
+  _globals['_ROTATEAPPSECRETRESPONSE']._serialized_end=1295
+  _globals['_REVOKEAPPSECRETREQUEST']._serialized_start=1297
+  _globals['_REVOKEAPPSECRETREQUEST']._serialized_end=1375
+  _globals['_REVOKEAPPSECRETRESPONSE']._serialized_start=1377
+  _globals['_REVOKEAPPSECRETRESPONSE']._serialized_end=1445
+  _globals['_CREATEAPPTOKENREQUEST']._serialized_start=1447
+  _globals['_CREATEAPPTOKENREQUEST']._serialized_end=1521
+  _globals['_CREATEAPPTOKENRESPONSE']._serialized_start=1523
+  _globals['_CREATEAPPTOKENRESPONSE']._serialized_end=1636
+  _globals['_CREATELINKEDCORPTOKENREQUEST']._serialized_start=1638
+  _globals['_CREATELINKEDCORPTOKENREQUEST']._serialized_end=1762
+  _globals['_CREATELINKEDCORPTOKENRESPONSE']._serialized_start=1764
+  _globals['_CREATELINKEDCORPTOKENRESPONSE']._serialized_end=1883
+  _globals['_APPSERVICE']._serialized_start=1886
+  _globals['_APPSERVICE']._serialized_end=3007
 # @@protoc_insertion_point(module_scope)

@@ -11,6 +11,7 @@ from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from tieline.api.identity.v1 import app_pb2 as _app_pb2
+from tieline.api.identity.v1 import corp_link_pb2 as _corp_link_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -480,3 +481,67 @@ class CreateAppTokenResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CreateAppTokenResponse: _TypeAlias = CreateAppTokenResponse  # noqa: Y015
+
+@_typing.final
+class CreateLinkedCorpTokenRequest(_message.Message):
+    """Request of AppService.CreateLinkedCorpToken."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CORP_ID_FIELD_NUMBER: _builtins.int
+    LINKED_CORP_ID_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    corp_id: _builtins.str
+    """The app's corp; empty for the caller's own."""
+    linked_corp_id: _builtins.str
+    """The corp to read in."""
+    kind: _corp_link_pb2.CorpLinkKind.ValueType
+    """What the two corps are to each other, where they are linked in several ways; unspecified for
+    the one way in which they are.
+    """
+    def __init__(
+        self,
+        *,
+        corp_id: _builtins.str = ...,
+        linked_corp_id: _builtins.str = ...,
+        kind: _corp_link_pb2.CorpLinkKind.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["corp_id", b"corp_id", "kind", b"kind", "linked_corp_id", b"linked_corp_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CreateLinkedCorpTokenRequest: _TypeAlias = CreateLinkedCorpTokenRequest  # noqa: Y015
+
+@_typing.final
+class CreateLinkedCorpTokenResponse(_message.Message):
+    """Response of AppService.CreateLinkedCorpToken."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACCESS_TOKEN_FIELD_NUMBER: _builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    LINK_ID_FIELD_NUMBER: _builtins.int
+    access_token: _builtins.str
+    """JWT for the metadata `authorization: Bearer …` of calls to directory's LinkedCorpService."""
+    link_id: _builtins.str
+    """The link by which the token reads."""
+    @_builtins.property
+    def expire_time(self) -> _timestamp_pb2.Timestamp:
+        """When the token ends."""
+
+    def __init__(
+        self,
+        *,
+        access_token: _builtins.str = ...,
+        expire_time: _timestamp_pb2.Timestamp | None = ...,
+        link_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["access_token", b"access_token", "expire_time", b"expire_time", "link_id", b"link_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CreateLinkedCorpTokenResponse: _TypeAlias = CreateLinkedCorpTokenResponse  # noqa: Y015

@@ -80,6 +80,11 @@ class AppServiceStub:
                 request_serializer=tieline_dot_api_dot_identity_dot_v1_dot_app__service__pb2.CreateAppTokenRequest.SerializeToString,
                 response_deserializer=tieline_dot_api_dot_identity_dot_v1_dot_app__service__pb2.CreateAppTokenResponse.FromString,
                 _registered_method=True)
+        self.CreateLinkedCorpToken = channel.unary_unary(
+                '/tieline.api.identity.v1.AppService/CreateLinkedCorpToken',
+                request_serializer=tieline_dot_api_dot_identity_dot_v1_dot_app__service__pb2.CreateLinkedCorpTokenRequest.SerializeToString,
+                response_deserializer=tieline_dot_api_dot_identity_dot_v1_dot_app__service__pb2.CreateLinkedCorpTokenResponse.FromString,
+                _registered_method=True)
 
 
 class AppServiceServicer:
@@ -167,8 +172,25 @@ class AppServiceServicer:
         refresh; ask again.
 
         Errors: UNAUTHENTICATED CREDENTIALS_REJECTED for an unknown corp, app or secret, for a disabled
-        app and for a corp that is not active alike; RESOURCE_EXHAUSTED TOO_MANY_FAILURES with RetryInfo for an address with 2,000
-        rejected secrets within an hour.
+        app and for a corp that is not active alike; RESOURCE_EXHAUSTED TOO_MANY_FAILURES with RetryInfo
+        for an address with 2,000 rejected secrets within an hour.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateLinkedCorpToken(self, request, context):
+        """CreateLinkedCorpToken gives the calling app a token for a corp that its own is linked with, good
+        for 7,200 s. The token acts in that corp, and reads there by directory's LinkedCorpService what
+        that corp shares over the link at the moment of reading; everything else is refused. It is void
+        within two seconds when the link is left, when that corp shares nothing any more, when the app
+        is deleted, disabled or has other rights, when the secret by which the app calls is revoked or
+        replaced twice, and when either corp is suspended or deleted.
+
+        Errors: NOT_FOUND CORP_LINK_NOT_FOUND where no link with that corp is active, whether or not the
+        corp is there; FAILED_PRECONDITION NOTHING_SHARED, LINKED_CORP_NOT_ACTIVE; NOT_FOUND
+        CORP_NOT_FOUND; INVALID_ARGUMENT INVALID_FIELD, also for no `kind` where several links are
+        active; UNAUTHENTICATED TOKEN_EXPIRED for a secret that has ended.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -216,6 +238,11 @@ def add_AppServiceServicer_to_server(servicer, server):
                     servicer.CreateAppToken,
                     request_deserializer=tieline_dot_api_dot_identity_dot_v1_dot_app__service__pb2.CreateAppTokenRequest.FromString,
                     response_serializer=tieline_dot_api_dot_identity_dot_v1_dot_app__service__pb2.CreateAppTokenResponse.SerializeToString,
+            ),
+            'CreateLinkedCorpToken': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateLinkedCorpToken,
+                    request_deserializer=tieline_dot_api_dot_identity_dot_v1_dot_app__service__pb2.CreateLinkedCorpTokenRequest.FromString,
+                    response_serializer=tieline_dot_api_dot_identity_dot_v1_dot_app__service__pb2.CreateLinkedCorpTokenResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -440,6 +467,33 @@ class AppService:
             '/tieline.api.identity.v1.AppService/CreateAppToken',
             tieline_dot_api_dot_identity_dot_v1_dot_app__service__pb2.CreateAppTokenRequest.SerializeToString,
             tieline_dot_api_dot_identity_dot_v1_dot_app__service__pb2.CreateAppTokenResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateLinkedCorpToken(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tieline.api.identity.v1.AppService/CreateLinkedCorpToken',
+            tieline_dot_api_dot_identity_dot_v1_dot_app__service__pb2.CreateLinkedCorpTokenRequest.SerializeToString,
+            tieline_dot_api_dot_identity_dot_v1_dot_app__service__pb2.CreateLinkedCorpTokenResponse.FromString,
             options,
             channel_credentials,
             insecure,

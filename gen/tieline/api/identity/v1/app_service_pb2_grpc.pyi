@@ -70,8 +70,21 @@ class AppServiceStub:
     refresh; ask again.
 
     Errors: UNAUTHENTICATED CREDENTIALS_REJECTED for an unknown corp, app or secret, for a disabled
-    app and for a corp that is not active alike; RESOURCE_EXHAUSTED TOO_MANY_FAILURES with RetryInfo for an address with 2,000
-    rejected secrets within an hour.
+    app and for a corp that is not active alike; RESOURCE_EXHAUSTED TOO_MANY_FAILURES with RetryInfo
+    for an address with 2,000 rejected secrets within an hour.
+    """
+    CreateLinkedCorpToken: _aio.UnaryUnaryMultiCallable[_app_service_pb2.CreateLinkedCorpTokenRequest, _app_service_pb2.CreateLinkedCorpTokenResponse]
+    """CreateLinkedCorpToken gives the calling app a token for a corp that its own is linked with, good
+    for 7,200 s. The token acts in that corp, and reads there by directory's LinkedCorpService what
+    that corp shares over the link at the moment of reading; everything else is refused. It is void
+    within two seconds when the link is left, when that corp shares nothing any more, when the app
+    is deleted, disabled or has other rights, when the secret by which the app calls is revoked or
+    replaced twice, and when either corp is suspended or deleted.
+
+    Errors: NOT_FOUND CORP_LINK_NOT_FOUND where no link with that corp is active, whether or not the
+    corp is there; FAILED_PRECONDITION NOTHING_SHARED, LINKED_CORP_NOT_ACTIVE; NOT_FOUND
+    CORP_NOT_FOUND; INVALID_ARGUMENT INVALID_FIELD, also for no `kind` where several links are
+    active; UNAUTHENTICATED TOKEN_EXPIRED for a secret that has ended.
     """
 
 class AppServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -178,8 +191,27 @@ class AppServiceServicer(metaclass=_abc_1.ABCMeta):
         refresh; ask again.
 
         Errors: UNAUTHENTICATED CREDENTIALS_REJECTED for an unknown corp, app or secret, for a disabled
-        app and for a corp that is not active alike; RESOURCE_EXHAUSTED TOO_MANY_FAILURES with RetryInfo for an address with 2,000
-        rejected secrets within an hour.
+        app and for a corp that is not active alike; RESOURCE_EXHAUSTED TOO_MANY_FAILURES with RetryInfo
+        for an address with 2,000 rejected secrets within an hour.
+        """
+
+    @_abc_1.abstractmethod
+    def CreateLinkedCorpToken(
+        self,
+        request: _app_service_pb2.CreateLinkedCorpTokenRequest,
+        context: _aio.ServicerContext[_app_service_pb2.CreateLinkedCorpTokenRequest, _abc.Awaitable[_app_service_pb2.CreateLinkedCorpTokenResponse]],
+    ) -> _abc.Awaitable[_app_service_pb2.CreateLinkedCorpTokenResponse]:
+        """CreateLinkedCorpToken gives the calling app a token for a corp that its own is linked with, good
+        for 7,200 s. The token acts in that corp, and reads there by directory's LinkedCorpService what
+        that corp shares over the link at the moment of reading; everything else is refused. It is void
+        within two seconds when the link is left, when that corp shares nothing any more, when the app
+        is deleted, disabled or has other rights, when the secret by which the app calls is revoked or
+        replaced twice, and when either corp is suspended or deleted.
+
+        Errors: NOT_FOUND CORP_LINK_NOT_FOUND where no link with that corp is active, whether or not the
+        corp is there; FAILED_PRECONDITION NOTHING_SHARED, LINKED_CORP_NOT_ACTIVE; NOT_FOUND
+        CORP_NOT_FOUND; INVALID_ARGUMENT INVALID_FIELD, also for no `kind` where several links are
+        active; UNAUTHENTICATED TOKEN_EXPIRED for a secret that has ended.
         """
 
 def add_AppServiceServicer_to_server(servicer: AppServiceServicer, server: _aio.Server) -> None: ...

@@ -40,6 +40,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """RESOURCE_EXHAUSTED: the corp has 300 apps."""
     ERROR_REASON_TOO_MANY_FAILURES: _ErrorReason.ValueType  # 53
     """RESOURCE_EXHAUSTED with RetryInfo: too many wrong secrets came from this address."""
+    ERROR_REASON_NOTHING_SHARED: _ErrorReason.ValueType  # 54
+    """FAILED_PRECONDITION: the linked corp shares nothing over the link."""
+    ERROR_REASON_LINKED_CORP_NOT_ACTIVE: _ErrorReason.ValueType  # 55
+    """FAILED_PRECONDITION: the linked corp is suspended or is being deleted. Metadata: `corpId`."""
     ERROR_REASON_CORP_NOT_ACTIVE: _ErrorReason.ValueType  # 10
     """PERMISSION_DENIED: the corp is suspended or is being deleted; nobody of it can sign in.
     Metadata: `corpId`, `state`.
@@ -130,6 +134,10 @@ ERROR_REASON_APPS_EXHAUSTED: ErrorReason.ValueType  # 52
 """RESOURCE_EXHAUSTED: the corp has 300 apps."""
 ERROR_REASON_TOO_MANY_FAILURES: ErrorReason.ValueType  # 53
 """RESOURCE_EXHAUSTED with RetryInfo: too many wrong secrets came from this address."""
+ERROR_REASON_NOTHING_SHARED: ErrorReason.ValueType  # 54
+"""FAILED_PRECONDITION: the linked corp shares nothing over the link."""
+ERROR_REASON_LINKED_CORP_NOT_ACTIVE: ErrorReason.ValueType  # 55
+"""FAILED_PRECONDITION: the linked corp is suspended or is being deleted. Metadata: `corpId`."""
 ERROR_REASON_CORP_NOT_ACTIVE: ErrorReason.ValueType  # 10
 """PERMISSION_DENIED: the corp is suspended or is being deleted; nobody of it can sign in.
 Metadata: `corpId`, `state`.

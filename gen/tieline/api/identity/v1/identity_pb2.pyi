@@ -495,13 +495,16 @@ class TokensRevoked(_message.Message):
     CORP_ID_FIELD_NUMBER: _builtins.int
     SESSION_ID_FIELD_NUMBER: _builtins.int
     PRINCIPAL_FIELD_NUMBER: _builtins.int
+    LINK_ID_FIELD_NUMBER: _builtins.int
     ISSUE_TIME_LIMIT_FIELD_NUMBER: _builtins.int
     event_id: _builtins.str
     """UUIDv7; the same when the event is delivered again."""
     corp_id: _builtins.str
     """The corp of the tokens; empty for those of customers and platform administrators."""
     session_id: _builtins.str
-    """One session's; of an app those given for one secret."""
+    """One session's; of an app those given for one secret, in linked corps as well."""
+    link_id: _builtins.str
+    """Those of both sides' apps by one link; the corp is either of the two."""
     @_builtins.property
     def principal(self) -> _principal_pb2.PrincipalRef:
         """One party's, of any kind: all of its sessions."""
@@ -517,13 +520,14 @@ class TokensRevoked(_message.Message):
         corp_id: _builtins.str = ...,
         session_id: _builtins.str = ...,
         principal: _principal_pb2.PrincipalRef | None = ...,
+        link_id: _builtins.str = ...,
         issue_time_limit: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["holder", b"holder", "issue_time_limit", b"issue_time_limit", "principal", b"principal", "session_id", b"session_id"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["holder", b"holder", "issue_time_limit", b"issue_time_limit", "link_id", b"link_id", "principal", b"principal", "session_id", b"session_id"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["corp_id", b"corp_id", "event_id", b"event_id", "holder", b"holder", "issue_time_limit", b"issue_time_limit", "principal", b"principal", "session_id", b"session_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["corp_id", b"corp_id", "event_id", b"event_id", "holder", b"holder", "issue_time_limit", b"issue_time_limit", "link_id", b"link_id", "principal", b"principal", "session_id", b"session_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_holder: _TypeAlias = _typing.Literal["session_id", "principal"]  # noqa: Y015
+    _WhichOneofReturnType_holder: _TypeAlias = _typing.Literal["session_id", "principal", "link_id"]  # noqa: Y015
     _WhichOneofArgType_holder: _TypeAlias = _typing.Literal["holder", b"holder"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_holder) -> _WhichOneofReturnType_holder | None: ...
 

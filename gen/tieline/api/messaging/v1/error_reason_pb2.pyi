@@ -38,6 +38,90 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """RESOURCE_EXHAUSTED: the caller has 20 subscriptions open at this replica; end one first."""
     ERROR_REASON_TOO_MANY_SEND_STREAMS: _ErrorReason.ValueType  # 6
     """RESOURCE_EXHAUSTED: the caller has 20 send streams open at this replica; end one first."""
+    ERROR_REASON_CONVERSATION_DISMISSED: _ErrorReason.ValueType  # 7
+    """FAILED_PRECONDITION: the group is dismissed; nothing happens in it any more."""
+    ERROR_REASON_POSTING_NOT_ALLOWED: _ErrorReason.ValueType  # 8
+    """PERMISSION_DENIED: the conversation's settings do not let the caller send."""
+    ERROR_REASON_ROLE_NOT_SUFFICIENT: _ErrorReason.ValueType  # 9
+    """PERMISSION_DENIED: the caller's role in the group is not enough, or the conversation's settings
+    leave this to others.
+    """
+    ERROR_REASON_CONVERSATION_FULL: _ErrorReason.ValueType  # 10
+    """FAILED_PRECONDITION: the group would have more people than it may. Metadata: `limit`."""
+    ERROR_REASON_WRONG_CONVERSATION_KIND: _ErrorReason.ValueType  # 11
+    """FAILED_PRECONDITION: not with conversations of this kind; who is in a customer group, and what
+    it is called, is up to contacts.
+    """
+    ERROR_REASON_PARTICIPANT_NOT_FOUND: _ErrorReason.ValueType  # 12
+    """NOT_FOUND: somebody is not in the conversation. Metadata: `participantId`."""
+    ERROR_REASON_JOIN_CODE_NOT_FOUND: _ErrorReason.ValueType  # 13
+    """NOT_FOUND: no such join code, or it has expired, is used up or withdrawn."""
+    ERROR_REASON_TOO_MANY_JOIN_CODES: _ErrorReason.ValueType  # 14
+    """RESOURCE_EXHAUSTED: the group has 20 join codes in force; withdraw one first."""
+    ERROR_REASON_JOIN_REQUEST_NOT_FOUND: _ErrorReason.ValueType  # 15
+    """NOT_FOUND: nobody of that id asks to join."""
+    ERROR_REASON_MESSAGE_NOT_FOUND: _ErrorReason.ValueType  # 16
+    """NOT_FOUND: no such message in the conversation, or the caller does not see it, or it is a note,
+    or recalled. Metadata: `sequence`.
+    """
+    ERROR_REASON_MENTIONED_NOT_FOUND: _ErrorReason.ValueType  # 17
+    """NOT_FOUND: somebody who is mentioned is not in the conversation. Metadata: `participantId`."""
+    ERROR_REASON_TOO_LATE: _ErrorReason.ValueType  # 18
+    """FAILED_PRECONDITION: messages are recalled and edited within 24 hours."""
+    ERROR_REASON_WRONG_MESSAGE_KIND: _ErrorReason.ValueType  # 19
+    """FAILED_PRECONDITION: what this message says can't be edited, or answered, or forwarded."""
+    ERROR_REASON_LIMIT_REACHED: _ErrorReason.ValueType  # 20
+    """RESOURCE_EXHAUSTED: the message has as many reactions, from the caller or of all, as it may; or
+    edits; or the conversation as many pinned messages. Metadata: `limit`.
+    """
+    ERROR_REASON_CLOSED: _ErrorReason.ValueType  # 21
+    """FAILED_PRECONDITION: the quiz or the vote is closed."""
+    ERROR_REASON_SCHEDULED_MESSAGE_NOT_FOUND: _ErrorReason.ValueType  # 70
+    """NOT_FOUND: no such scheduled message of the caller's. Metadata: `scheduledMessageId`."""
+    ERROR_REASON_SCHEDULED_MESSAGES_EXHAUSTED: _ErrorReason.ValueType  # 71
+    """RESOURCE_EXHAUSTED: 200 scheduled messages of the caller's are active; cancel one first."""
+    ERROR_REASON_SCHEDULED_MESSAGE_ENDED: _ErrorReason.ValueType  # 72
+    """FAILED_PRECONDITION: the scheduled message has ended; schedule another. Metadata:
+    `scheduledMessageId`.
+    """
+    ERROR_REASON_MEDIA_NOT_FOUND: _ErrorReason.ValueType  # 100
+    """NOT_FOUND: no such medium, or the caller may not read it. Metadata: `mediaId`."""
+    ERROR_REASON_MEDIA_KIND_WRONG: _ErrorReason.ValueType  # 101
+    """FAILED_PRECONDITION: the medium is of another kind than the message that refers to it.
+    Metadata: `mediaId`, `kind`, what it is.
+    """
+    ERROR_REASON_UPLOAD_NOT_FOUND: _ErrorReason.ValueType  # 102
+    """NOT_FOUND: no such upload, it has expired, or it is somebody else's. Metadata: `uploadId`."""
+    ERROR_REASON_UPLOAD_OFFSET_WRONG: _ErrorReason.ValueType  # 103
+    """FAILED_PRECONDITION: the service has another number of bytes. Metadata: `offsetBytes`, where to
+    go on.
+    """
+    ERROR_REASON_UPLOAD_TAKEN_OVER: _ErrorReason.ValueType  # 104
+    """ABORTED: another stream goes on with this upload."""
+    ERROR_REASON_UPLOAD_TOO_SLOW: _ErrorReason.ValueType  # 105
+    """DEADLINE_EXCEEDED: too few bytes arrived in the last seconds; go on at a better time."""
+    ERROR_REASON_TOO_MANY_UPLOADS: _ErrorReason.ValueType  # 106
+    """RESOURCE_EXHAUSTED: 20 of the caller's uploads are not complete; complete one, or wait until
+    they expire.
+    """
+    ERROR_REASON_TOO_MANY_MEDIA_STREAMS: _ErrorReason.ValueType  # 107
+    """RESOURCE_EXHAUSTED: the caller has 8 uploads and downloads open at this replica; end one first."""
+    ERROR_REASON_MEDIA_CHECKSUM_WRONG: _ErrorReason.ValueType  # 108
+    """FAILED_PRECONDITION: what arrived has another SHA-256 than was announced; begin anew."""
+    ERROR_REASON_MEDIA_TYPE_WRONG: _ErrorReason.ValueType  # 109
+    """FAILED_PRECONDITION: what arrived is not of the kind that it was said to be, or is damaged.
+    Metadata: `problem`, what is wrong with it.
+    """
+    ERROR_REASON_MEDIA_TOO_LARGE: _ErrorReason.ValueType  # 110
+    """FAILED_PRECONDITION: the voice is longer than 60 s, or the image has too many pixels."""
+    ERROR_REASON_THUMBNAIL_MISSING: _ErrorReason.ValueType  # 111
+    """FAILED_PRECONDITION: the medium has no thumbnail. Metadata: `mediaId`."""
+    ERROR_REASON_MEDIA_STORE_MISSING: _ErrorReason.ValueType  # 112
+    """FAILED_PRECONDITION: the deployment has no store for media (TIELINE_MEDIA_STORE_URL)."""
+    ERROR_REASON_MEDIA_STORE_UNAVAILABLE: _ErrorReason.ValueType  # 113
+    """UNAVAILABLE with RetryInfo: the store for media does not answer."""
+    ERROR_REASON_MEDIA_STORE_FULL: _ErrorReason.ValueType  # 114
+    """RESOURCE_EXHAUSTED with RetryInfo: the store for media is full."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Machine-readable reasons. ErrorInfo.reason is the value's name without `ERROR_REASON_`."""
@@ -58,4 +142,88 @@ ERROR_REASON_TOO_MANY_SUBSCRIPTIONS: ErrorReason.ValueType  # 5
 """RESOURCE_EXHAUSTED: the caller has 20 subscriptions open at this replica; end one first."""
 ERROR_REASON_TOO_MANY_SEND_STREAMS: ErrorReason.ValueType  # 6
 """RESOURCE_EXHAUSTED: the caller has 20 send streams open at this replica; end one first."""
+ERROR_REASON_CONVERSATION_DISMISSED: ErrorReason.ValueType  # 7
+"""FAILED_PRECONDITION: the group is dismissed; nothing happens in it any more."""
+ERROR_REASON_POSTING_NOT_ALLOWED: ErrorReason.ValueType  # 8
+"""PERMISSION_DENIED: the conversation's settings do not let the caller send."""
+ERROR_REASON_ROLE_NOT_SUFFICIENT: ErrorReason.ValueType  # 9
+"""PERMISSION_DENIED: the caller's role in the group is not enough, or the conversation's settings
+leave this to others.
+"""
+ERROR_REASON_CONVERSATION_FULL: ErrorReason.ValueType  # 10
+"""FAILED_PRECONDITION: the group would have more people than it may. Metadata: `limit`."""
+ERROR_REASON_WRONG_CONVERSATION_KIND: ErrorReason.ValueType  # 11
+"""FAILED_PRECONDITION: not with conversations of this kind; who is in a customer group, and what
+it is called, is up to contacts.
+"""
+ERROR_REASON_PARTICIPANT_NOT_FOUND: ErrorReason.ValueType  # 12
+"""NOT_FOUND: somebody is not in the conversation. Metadata: `participantId`."""
+ERROR_REASON_JOIN_CODE_NOT_FOUND: ErrorReason.ValueType  # 13
+"""NOT_FOUND: no such join code, or it has expired, is used up or withdrawn."""
+ERROR_REASON_TOO_MANY_JOIN_CODES: ErrorReason.ValueType  # 14
+"""RESOURCE_EXHAUSTED: the group has 20 join codes in force; withdraw one first."""
+ERROR_REASON_JOIN_REQUEST_NOT_FOUND: ErrorReason.ValueType  # 15
+"""NOT_FOUND: nobody of that id asks to join."""
+ERROR_REASON_MESSAGE_NOT_FOUND: ErrorReason.ValueType  # 16
+"""NOT_FOUND: no such message in the conversation, or the caller does not see it, or it is a note,
+or recalled. Metadata: `sequence`.
+"""
+ERROR_REASON_MENTIONED_NOT_FOUND: ErrorReason.ValueType  # 17
+"""NOT_FOUND: somebody who is mentioned is not in the conversation. Metadata: `participantId`."""
+ERROR_REASON_TOO_LATE: ErrorReason.ValueType  # 18
+"""FAILED_PRECONDITION: messages are recalled and edited within 24 hours."""
+ERROR_REASON_WRONG_MESSAGE_KIND: ErrorReason.ValueType  # 19
+"""FAILED_PRECONDITION: what this message says can't be edited, or answered, or forwarded."""
+ERROR_REASON_LIMIT_REACHED: ErrorReason.ValueType  # 20
+"""RESOURCE_EXHAUSTED: the message has as many reactions, from the caller or of all, as it may; or
+edits; or the conversation as many pinned messages. Metadata: `limit`.
+"""
+ERROR_REASON_CLOSED: ErrorReason.ValueType  # 21
+"""FAILED_PRECONDITION: the quiz or the vote is closed."""
+ERROR_REASON_SCHEDULED_MESSAGE_NOT_FOUND: ErrorReason.ValueType  # 70
+"""NOT_FOUND: no such scheduled message of the caller's. Metadata: `scheduledMessageId`."""
+ERROR_REASON_SCHEDULED_MESSAGES_EXHAUSTED: ErrorReason.ValueType  # 71
+"""RESOURCE_EXHAUSTED: 200 scheduled messages of the caller's are active; cancel one first."""
+ERROR_REASON_SCHEDULED_MESSAGE_ENDED: ErrorReason.ValueType  # 72
+"""FAILED_PRECONDITION: the scheduled message has ended; schedule another. Metadata:
+`scheduledMessageId`.
+"""
+ERROR_REASON_MEDIA_NOT_FOUND: ErrorReason.ValueType  # 100
+"""NOT_FOUND: no such medium, or the caller may not read it. Metadata: `mediaId`."""
+ERROR_REASON_MEDIA_KIND_WRONG: ErrorReason.ValueType  # 101
+"""FAILED_PRECONDITION: the medium is of another kind than the message that refers to it.
+Metadata: `mediaId`, `kind`, what it is.
+"""
+ERROR_REASON_UPLOAD_NOT_FOUND: ErrorReason.ValueType  # 102
+"""NOT_FOUND: no such upload, it has expired, or it is somebody else's. Metadata: `uploadId`."""
+ERROR_REASON_UPLOAD_OFFSET_WRONG: ErrorReason.ValueType  # 103
+"""FAILED_PRECONDITION: the service has another number of bytes. Metadata: `offsetBytes`, where to
+go on.
+"""
+ERROR_REASON_UPLOAD_TAKEN_OVER: ErrorReason.ValueType  # 104
+"""ABORTED: another stream goes on with this upload."""
+ERROR_REASON_UPLOAD_TOO_SLOW: ErrorReason.ValueType  # 105
+"""DEADLINE_EXCEEDED: too few bytes arrived in the last seconds; go on at a better time."""
+ERROR_REASON_TOO_MANY_UPLOADS: ErrorReason.ValueType  # 106
+"""RESOURCE_EXHAUSTED: 20 of the caller's uploads are not complete; complete one, or wait until
+they expire.
+"""
+ERROR_REASON_TOO_MANY_MEDIA_STREAMS: ErrorReason.ValueType  # 107
+"""RESOURCE_EXHAUSTED: the caller has 8 uploads and downloads open at this replica; end one first."""
+ERROR_REASON_MEDIA_CHECKSUM_WRONG: ErrorReason.ValueType  # 108
+"""FAILED_PRECONDITION: what arrived has another SHA-256 than was announced; begin anew."""
+ERROR_REASON_MEDIA_TYPE_WRONG: ErrorReason.ValueType  # 109
+"""FAILED_PRECONDITION: what arrived is not of the kind that it was said to be, or is damaged.
+Metadata: `problem`, what is wrong with it.
+"""
+ERROR_REASON_MEDIA_TOO_LARGE: ErrorReason.ValueType  # 110
+"""FAILED_PRECONDITION: the voice is longer than 60 s, or the image has too many pixels."""
+ERROR_REASON_THUMBNAIL_MISSING: ErrorReason.ValueType  # 111
+"""FAILED_PRECONDITION: the medium has no thumbnail. Metadata: `mediaId`."""
+ERROR_REASON_MEDIA_STORE_MISSING: ErrorReason.ValueType  # 112
+"""FAILED_PRECONDITION: the deployment has no store for media (TIELINE_MEDIA_STORE_URL)."""
+ERROR_REASON_MEDIA_STORE_UNAVAILABLE: ErrorReason.ValueType  # 113
+"""UNAVAILABLE with RetryInfo: the store for media does not answer."""
+ERROR_REASON_MEDIA_STORE_FULL: ErrorReason.ValueType  # 114
+"""RESOURCE_EXHAUSTED with RetryInfo: the store for media is full."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -25,9 +25,11 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from tieline.api.common.v1 import principal_pb2 as tieline_dot_api_dot_common_dot_v1_dot_principal__pb2
+from tieline.api.messaging.v1 import conversation_note_pb2 as tieline_dot_api_dot_messaging_dot_v1_dot_conversation__note__pb2
+from tieline.api.messaging.v1 import message_content_pb2 as tieline_dot_api_dot_messaging_dot_v1_dot_message__content__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(tieline/api/messaging/v1/messaging.proto\x12\x18tieline.api.messaging.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a%tieline/api/common/v1/principal.proto\"\x9b\x02\n\x0c\x43onversation\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x17\n\x0f\x63onversation_id\x18\x02 \x01(\t\x12\x38\n\x04kind\x18\x03 \x01(\x0e\x32*.tieline.api.messaging.v1.ConversationKind\x12\x0c\n\x04name\x18\x04 \x01(\t\x12\x15\n\rlast_sequence\x18\x05 \x01(\x03\x12\x36\n\x12last_activity_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x19\n\x11participant_count\x18\x07 \x01(\x05\x12/\n\x0b\x63reate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x81\x02\n\x07Message\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x17\n\x0f\x63onversation_id\x18\x02 \x01(\t\x12\x10\n\x08sequence\x18\x03 \x01(\x03\x12\x33\n\x06sender\x18\x04 \x01(\x0b\x32#.tieline.api.common.v1.PrincipalRef\x12\x19\n\x11\x63lient_message_id\x18\x05 \x01(\t\x12\x39\n\x07\x63ontent\x18\x06 \x01(\x0b\x32(.tieline.api.messaging.v1.MessageContent\x12/\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x91\x01\n\x0eMessageContent\x12\x35\n\x04text\x18\x01 \x01(\x0b\x32%.tieline.api.messaging.v1.TextContentH\x00\x12@\n\nred_packet\x18\x02 \x01(\x0b\x32*.tieline.api.messaging.v1.RedPacketContentH\x00\x42\x06\n\x04kind\"\x1b\n\x0bTextContent\x12\x0c\n\x04text\x18\x01 \x01(\t\";\n\x10RedPacketContent\x12\x15\n\rred_packet_id\x18\x01 \x01(\t\x12\x10\n\x08greeting\x18\x02 \x01(\t\"\x80\x01\n\x0fOutgoingMessage\x12\x17\n\x0f\x63onversation_id\x18\x01 \x01(\t\x12\x19\n\x11\x63lient_message_id\x18\x02 \x01(\t\x12\x39\n\x07\x63ontent\x18\x03 \x01(\x0b\x32(.tieline.api.messaging.v1.MessageContent\"\x82\x01\n\nSendResult\x12\x34\n\x07message\x18\x01 \x01(\x0b\x32!.tieline.api.messaging.v1.MessageH\x00\x12\x34\n\x05\x65rror\x18\x02 \x01(\x0b\x32#.tieline.api.messaging.v1.SendErrorH\x00\x42\x08\n\x06result\"\xd9\x02\n\tSendError\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0c\n\x04text\x18\x03 \x01(\t\x12\x43\n\x08metadata\x18\x04 \x03(\x0b\x32\x31.tieline.api.messaging.v1.SendError.MetadataEntry\x12G\n\nviolations\x18\x05 \x03(\x0b\x32\x33.tieline.api.messaging.v1.SendError.ViolationsEntry\x12.\n\x0bretry_delay\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a\x31\n\x0fViolationsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"U\n\x0cMessagesSent\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12\x33\n\x08messages\x18\x02 \x03(\x0b\x32!.tieline.api.messaging.v1.Message\"\x86\x01\n\x13ParticipantsChanged\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12\x0f\n\x07\x63orp_id\x18\x02 \x01(\t\x12\x17\n\x0f\x63onversation_id\x18\x03 \x01(\t\x12\x33\n\x06joined\x18\x04 \x03(\x0b\x32#.tieline.api.common.v1.PrincipalRef*\x96\x01\n\x10\x43onversationKind\x12!\n\x1d\x43ONVERSATION_KIND_UNSPECIFIED\x10\x00\x12\x1c\n\x18\x43ONVERSATION_KIND_DIRECT\x10\x01\x12\x1b\n\x17\x43ONVERSATION_KIND_GROUP\x10\x02\x12$\n CONVERSATION_KIND_CUSTOMER_GROUP\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(tieline/api/messaging/v1/messaging.proto\x12\x18tieline.api.messaging.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a%tieline/api/common/v1/principal.proto\x1a\x30tieline/api/messaging/v1/conversation_note.proto\x1a.tieline/api/messaging/v1/message_content.proto\"\xfa\x03\n\x0c\x43onversation\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x17\n\x0f\x63onversation_id\x18\x02 \x01(\t\x12\x38\n\x04kind\x18\x03 \x01(\x0e\x32*.tieline.api.messaging.v1.ConversationKind\x12\x0c\n\x04name\x18\x04 \x01(\t\x12\x15\n\rlast_sequence\x18\x05 \x01(\x03\x12\x36\n\x12last_activity_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x19\n\x11participant_count\x18\x07 \x01(\x05\x12/\n\x0b\x63reate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tuncounted\x18\t \x01(\x03\x12\x1d\n\x15visible_from_sequence\x18\n \x01(\x03\x12\x30\n\x0c\x64ismiss_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12@\n\x08settings\x18\x0c \x01(\x0b\x32..tieline.api.messaging.v1.ConversationSettings\x12\x37\n\x04role\x18\r \x01(\x0e\x32).tieline.api.messaging.v1.ParticipantRole\"\xf4\x02\n\x07Message\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x17\n\x0f\x63onversation_id\x18\x02 \x01(\t\x12\x10\n\x08sequence\x18\x03 \x01(\x03\x12\x33\n\x06sender\x18\x04 \x01(\x0b\x32#.tieline.api.common.v1.PrincipalRef\x12\x19\n\x11\x63lient_message_id\x18\x05 \x01(\t\x12\x39\n\x07\x63ontent\x18\x06 \x01(\x0b\x32(.tieline.api.messaging.v1.MessageContent\x12/\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tuncounted\x18\x08 \x01(\x03\x12-\n\tedit_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0brecall_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xa5\r\n\x0eMessageContent\x12\x35\n\x04text\x18\x01 \x01(\x0b\x32%.tieline.api.messaging.v1.TextContentH\x00\x12@\n\nred_packet\x18\x02 \x01(\x0b\x32*.tieline.api.messaging.v1.RedPacketContentH\x00\x12=\n\x08markdown\x18\x03 \x01(\x0b\x32).tieline.api.messaging.v1.MarkdownContentH\x00\x12\x37\n\x05image\x18\x04 \x01(\x0b\x32&.tieline.api.messaging.v1.ImageContentH\x00\x12\x37\n\x05voice\x18\x05 \x01(\x0b\x32&.tieline.api.messaging.v1.VoiceContentH\x00\x12\x37\n\x05video\x18\x06 \x01(\x0b\x32&.tieline.api.messaging.v1.VideoContentH\x00\x12\x35\n\x04\x66ile\x18\x07 \x01(\x0b\x32%.tieline.api.messaging.v1.FileContentH\x00\x12>\n\tlink_card\x18\x08 \x01(\x0b\x32).tieline.api.messaging.v1.LinkCardContentH\x00\x12M\n\x11mini_program_card\x18\t \x01(\x0b\x32\x30.tieline.api.messaging.v1.MiniProgramCardContentH\x00\x12\x46\n\rtemplate_card\x18\n \x01(\x0b\x32-.tieline.api.messaging.v1.TemplateCardContentH\x00\x12=\n\x08location\x18\x0b \x01(\x0b\x32).tieline.api.messaging.v1.LocationContentH\x00\x12\x44\n\x0c\x63ontact_card\x18\x0c \x01(\x0b\x32,.tieline.api.messaging.v1.ContactCardContentH\x00\x12\x39\n\x06notice\x18\r \x01(\x0b\x32\'.tieline.api.messaging.v1.NoticeContentH\x00\x12\x35\n\x04quiz\x18\x0e \x01(\x0b\x32%.tieline.api.messaging.v1.QuizContentH\x00\x12H\n\x0emerged_forward\x18\x0f \x01(\x0b\x32..tieline.api.messaging.v1.MergedForwardContentH\x00\x12G\n\x11participants_note\x18\x32 \x01(\x0b\x32*.tieline.api.messaging.v1.ParticipantsNoteH\x00\x12?\n\rsettings_note\x18\x33 \x01(\x0b\x32&.tieline.api.messaging.v1.SettingsNoteH\x00\x12\x39\n\nroles_note\x18\x34 \x01(\x0b\x32#.tieline.api.messaging.v1.RolesNoteH\x00\x12=\n\x0c\x64ismiss_note\x18\x35 \x01(\x0b\x32%.tieline.api.messaging.v1.DismissNoteH\x00\x12\x37\n\tedit_note\x18\x36 \x01(\x0b\x32\".tieline.api.messaging.v1.EditNoteH\x00\x12;\n\x0brecall_note\x18\x37 \x01(\x0b\x32$.tieline.api.messaging.v1.RecallNoteH\x00\x12?\n\rreaction_note\x18\x38 \x01(\x0b\x32&.tieline.api.messaging.v1.ReactionNoteH\x00\x12\x35\n\x08pin_note\x18\x39 \x01(\x0b\x32!.tieline.api.messaging.v1.PinNoteH\x00\x12;\n\x0b\x61nswer_note\x18: \x01(\x0b\x32$.tieline.api.messaging.v1.AnswerNoteH\x00\x12\x33\n\x08reply_to\x18\x64 \x01(\x0b\x32!.tieline.api.messaging.v1.ReplyTo\x12\x34\n\x08mentions\x18\x65 \x01(\x0b\x32\".tieline.api.messaging.v1.Mentions\x12?\n\x0e\x66orwarded_from\x18\x66 \x01(\x0b\x32\'.tieline.api.messaging.v1.ForwardOriginB\x06\n\x04kind\"u\n\rForwardOrigin\x12\x33\n\x06sender\x18\x01 \x01(\x0b\x32#.tieline.api.common.v1.PrincipalRef\x12/\n\x0b\x63reate_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"c\n\x14MergedForwardContent\x12\r\n\x05title\x18\x01 \x01(\t\x12<\n\x08messages\x18\x02 \x03(\x0b\x32*.tieline.api.messaging.v1.ForwardedMessage\"\x86\x01\n\x10\x46orwardedMessage\x12\x37\n\x06origin\x18\x01 \x01(\x0b\x32\'.tieline.api.messaging.v1.ForwardOrigin\x12\x39\n\x07\x63ontent\x18\x02 \x01(\x0b\x32(.tieline.api.messaging.v1.MessageContent\"\x1b\n\x0bTextContent\x12\x0c\n\x04text\x18\x01 \x01(\t\";\n\x10RedPacketContent\x12\x15\n\rred_packet_id\x18\x01 \x01(\t\x12\x10\n\x08greeting\x18\x02 \x01(\t\"\x80\x01\n\x0fOutgoingMessage\x12\x17\n\x0f\x63onversation_id\x18\x01 \x01(\t\x12\x19\n\x11\x63lient_message_id\x18\x02 \x01(\t\x12\x39\n\x07\x63ontent\x18\x03 \x01(\x0b\x32(.tieline.api.messaging.v1.MessageContent\"\x82\x01\n\nSendResult\x12\x34\n\x07message\x18\x01 \x01(\x0b\x32!.tieline.api.messaging.v1.MessageH\x00\x12\x34\n\x05\x65rror\x18\x02 \x01(\x0b\x32#.tieline.api.messaging.v1.SendErrorH\x00\x42\x08\n\x06result\"\xd9\x02\n\tSendError\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0c\n\x04text\x18\x03 \x01(\t\x12\x43\n\x08metadata\x18\x04 \x03(\x0b\x32\x31.tieline.api.messaging.v1.SendError.MetadataEntry\x12G\n\nviolations\x18\x05 \x03(\x0b\x32\x33.tieline.api.messaging.v1.SendError.ViolationsEntry\x12.\n\x0bretry_delay\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a\x31\n\x0fViolationsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"U\n\x0cMessagesSent\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12\x33\n\x08messages\x18\x02 \x03(\x0b\x32!.tieline.api.messaging.v1.Message\"\x86\x01\n\x13ParticipantsChanged\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12\x0f\n\x07\x63orp_id\x18\x02 \x01(\t\x12\x17\n\x0f\x63onversation_id\x18\x03 \x01(\t\x12\x33\n\x06joined\x18\x04 \x03(\x0b\x32#.tieline.api.common.v1.PrincipalRef*\xb1\x01\n\x10\x43onversationKind\x12!\n\x1d\x43ONVERSATION_KIND_UNSPECIFIED\x10\x00\x12\x1c\n\x18\x43ONVERSATION_KIND_DIRECT\x10\x01\x12\x1b\n\x17\x43ONVERSATION_KIND_GROUP\x10\x02\x12$\n CONVERSATION_KIND_CUSTOMER_GROUP\x10\x03\x12\x19\n\x15\x43ONVERSATION_KIND_APP\x10\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,30 +40,36 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SENDERROR_METADATAENTRY']._serialized_options = b'8\001'
   _globals['_SENDERROR_VIOLATIONSENTRY']._loaded_options = None
   _globals['_SENDERROR_VIOLATIONSENTRY']._serialized_options = b'8\001'
-  _globals['_CONVERSATIONKIND']._serialized_start=1795
-  _globals['_CONVERSATIONKIND']._serialized_end=1945
-  _globals['_CONVERSATION']._serialized_start=175
-  _globals['_CONVERSATION']._serialized_end=458
-  _globals['_MESSAGE']._serialized_start=461
-  _globals['_MESSAGE']._serialized_end=718
-  _globals['_MESSAGECONTENT']._serialized_start=721
-  _globals['_MESSAGECONTENT']._serialized_end=866
-  _globals['_TEXTCONTENT']._serialized_start=868
-  _globals['_TEXTCONTENT']._serialized_end=895
-  _globals['_REDPACKETCONTENT']._serialized_start=897
-  _globals['_REDPACKETCONTENT']._serialized_end=956
-  _globals['_OUTGOINGMESSAGE']._serialized_start=959
-  _globals['_OUTGOINGMESSAGE']._serialized_end=1087
-  _globals['_SENDRESULT']._serialized_start=1090
-  _globals['_SENDRESULT']._serialized_end=1220
-  _globals['_SENDERROR']._serialized_start=1223
-  _globals['_SENDERROR']._serialized_end=1568
-  _globals['_SENDERROR_METADATAENTRY']._serialized_start=1470
-  _globals['_SENDERROR_METADATAENTRY']._serialized_end=1517
-  _globals['_SENDERROR_VIOLATIONSENTRY']._serialized_start=1519
-  _globals['_SENDERROR_VIOLATIONSENTRY']._serialized_end=1568
-  _globals['_MESSAGESSENT']._serialized_start=1570
-  _globals['_MESSAGESSENT']._serialized_end=1655
-  _globals['_PARTICIPANTSCHANGED']._serialized_start=1658
-  _globals['_PARTICIPANTSCHANGED']._serialized_end=1792
+  _globals['_CONVERSATIONKIND']._serialized_start=4144
+  _globals['_CONVERSATIONKIND']._serialized_end=4321
+  _globals['_CONVERSATION']._serialized_start=273
+  _globals['_CONVERSATION']._serialized_end=779
+  _globals['_MESSAGE']._serialized_start=782
+  _globals['_MESSAGE']._serialized_end=1154
+  _globals['_MESSAGECONTENT']._serialized_start=1157
+  _globals['_MESSAGECONTENT']._serialized_end=2858
+  _globals['_FORWARDORIGIN']._serialized_start=2860
+  _globals['_FORWARDORIGIN']._serialized_end=2977
+  _globals['_MERGEDFORWARDCONTENT']._serialized_start=2979
+  _globals['_MERGEDFORWARDCONTENT']._serialized_end=3078
+  _globals['_FORWARDEDMESSAGE']._serialized_start=3081
+  _globals['_FORWARDEDMESSAGE']._serialized_end=3215
+  _globals['_TEXTCONTENT']._serialized_start=3217
+  _globals['_TEXTCONTENT']._serialized_end=3244
+  _globals['_REDPACKETCONTENT']._serialized_start=3246
+  _globals['_REDPACKETCONTENT']._serialized_end=3305
+  _globals['_OUTGOINGMESSAGE']._serialized_start=3308
+  _globals['_OUTGOINGMESSAGE']._serialized_end=3436
+  _globals['_SENDRESULT']._serialized_start=3439
+  _globals['_SENDRESULT']._serialized_end=3569
+  _globals['_SENDERROR']._serialized_start=3572
+  _globals['_SENDERROR']._serialized_end=3917
+  _globals['_SENDERROR_METADATAENTRY']._serialized_start=3819
+  _globals['_SENDERROR_METADATAENTRY']._serialized_end=3866
+  _globals['_SENDERROR_VIOLATIONSENTRY']._serialized_start=3868
+  _globals['_SENDERROR_VIOLATIONSENTRY']._serialized_end=3917
+  _globals['_MESSAGESSENT']._serialized_start=3919
+  _globals['_MESSAGESSENT']._serialized_end=4004
+  _globals['_PARTICIPANTSCHANGED']._serialized_start=4007
+  _globals['_PARTICIPANTSCHANGED']._serialized_end=4141
 # @@protoc_insertion_point(module_scope)

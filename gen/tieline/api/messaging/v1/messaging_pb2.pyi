@@ -11,6 +11,8 @@ from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from tieline.api.common.v1 import principal_pb2 as _principal_pb2
+from tieline.api.messaging.v1 import conversation_note_pb2 as _conversation_note_pb2
+from tieline.api.messaging.v1 import message_content_pb2 as _message_content_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -36,6 +38,8 @@ class _ConversationKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Conv
     """Members of one corp, at most 2,000."""
     CONVERSATION_KIND_CUSTOMER_GROUP: _ConversationKind.ValueType  # 3
     """Members and customers, at most 500; made and joined through contacts."""
+    CONVERSATION_KIND_APP: _ConversationKind.ValueType  # 4
+    """An app and a member."""
 
 class ConversationKind(_ConversationKind, metaclass=_ConversationKindEnumTypeWrapper):
     """Who talks in a conversation."""
@@ -48,6 +52,8 @@ CONVERSATION_KIND_GROUP: ConversationKind.ValueType  # 2
 """Members of one corp, at most 2,000."""
 CONVERSATION_KIND_CUSTOMER_GROUP: ConversationKind.ValueType  # 3
 """Members and customers, at most 500; made and joined through contacts."""
+CONVERSATION_KIND_APP: ConversationKind.ValueType  # 4
+"""An app and a member."""
 Global___ConversationKind: _TypeAlias = ConversationKind  # noqa: Y015
 
 @_typing.final
@@ -64,6 +70,11 @@ class Conversation(_message.Message):
     LAST_ACTIVITY_TIME_FIELD_NUMBER: _builtins.int
     PARTICIPANT_COUNT_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
+    UNCOUNTED_FIELD_NUMBER: _builtins.int
+    VISIBLE_FROM_SEQUENCE_FIELD_NUMBER: _builtins.int
+    DISMISS_TIME_FIELD_NUMBER: _builtins.int
+    SETTINGS_FIELD_NUMBER: _builtins.int
+    ROLE_FIELD_NUMBER: _builtins.int
     corp_id: _builtins.str
     """The corp that the conversation belongs to."""
     conversation_id: _builtins.str
@@ -76,6 +87,14 @@ class Conversation(_message.Message):
     """Sequence of the newest message; 0 if there is none."""
     participant_count: _builtins.int
     """How many participants there are."""
+    uncounted: _builtins.int
+    """Number of entries so far that do not count as unread."""
+    visible_from_sequence: _builtins.int
+    """The caller reads what has a higher number: 0, or the newest one when the caller came into a
+    conversation that does not show what was said before.
+    """
+    role: _conversation_note_pb2.ParticipantRole.ValueType
+    """The caller's own role; unspecified where nobody has one."""
     @_builtins.property
     def last_activity_time(self) -> _timestamp_pb2.Timestamp:
         """When the newest message was stored, or else when the conversation was created."""
@@ -83,6 +102,14 @@ class Conversation(_message.Message):
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When the conversation was created."""
+
+    @_builtins.property
+    def dismiss_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was dismissed; absent for one that goes on. Nothing is sent to it any more."""
+
+    @_builtins.property
+    def settings(self) -> _conversation_note_pb2.ConversationSettings:
+        """What its owner and its administrators decided. In direct conversations everybody may send."""
 
     def __init__(
         self,
@@ -95,10 +122,15 @@ class Conversation(_message.Message):
         last_activity_time: _timestamp_pb2.Timestamp | None = ...,
         participant_count: _builtins.int = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
+        uncounted: _builtins.int = ...,
+        visible_from_sequence: _builtins.int = ...,
+        dismiss_time: _timestamp_pb2.Timestamp | None = ...,
+        settings: _conversation_note_pb2.ConversationSettings | None = ...,
+        role: _conversation_note_pb2.ParticipantRole.ValueType = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "last_activity_time", b"last_activity_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "dismiss_time", b"dismiss_time", "last_activity_time", b"last_activity_time", "settings", b"settings"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["conversation_id", b"conversation_id", "corp_id", b"corp_id", "create_time", b"create_time", "kind", b"kind", "last_activity_time", b"last_activity_time", "last_sequence", b"last_sequence", "name", b"name", "participant_count", b"participant_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["conversation_id", b"conversation_id", "corp_id", b"corp_id", "create_time", b"create_time", "dismiss_time", b"dismiss_time", "kind", b"kind", "last_activity_time", b"last_activity_time", "last_sequence", b"last_sequence", "name", b"name", "participant_count", b"participant_count", "role", b"role", "settings", b"settings", "uncounted", b"uncounted", "visible_from_sequence", b"visible_from_sequence"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -117,6 +149,9 @@ class Message(_message.Message):
     CLIENT_MESSAGE_ID_FIELD_NUMBER: _builtins.int
     CONTENT_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
+    UNCOUNTED_FIELD_NUMBER: _builtins.int
+    EDIT_TIME_FIELD_NUMBER: _builtins.int
+    RECALL_TIME_FIELD_NUMBER: _builtins.int
     corp_id: _builtins.str
     """Corp of the conversation."""
     conversation_id: _builtins.str
@@ -125,6 +160,8 @@ class Message(_message.Message):
     """Number within the conversation: 1, 2, 3 …, no gaps."""
     client_message_id: _builtins.str
     """The sender's id of the message, unique per sender and conversation."""
+    uncounted: _builtins.int
+    """How many entries of the conversation up to this one, itself included, do not count as unread."""
     @_builtins.property
     def sender(self) -> _principal_pb2.PrincipalRef:
         """Who sent it."""
@@ -137,6 +174,14 @@ class Message(_message.Message):
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When it was stored."""
 
+    @_builtins.property
+    def edit_time(self) -> _timestamp_pb2.Timestamp:
+        """When its content was last edited; absent for never."""
+
+    @_builtins.property
+    def recall_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was recalled, its content with it; absent for one that stands."""
+
     def __init__(
         self,
         *,
@@ -147,10 +192,13 @@ class Message(_message.Message):
         client_message_id: _builtins.str = ...,
         content: Global___MessageContent | None = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
+        uncounted: _builtins.int = ...,
+        edit_time: _timestamp_pb2.Timestamp | None = ...,
+        recall_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "create_time", b"create_time", "sender", b"sender"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "create_time", b"create_time", "edit_time", b"edit_time", "recall_time", b"recall_time", "sender", b"sender"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["client_message_id", b"client_message_id", "content", b"content", "conversation_id", b"conversation_id", "corp_id", b"corp_id", "create_time", b"create_time", "sender", b"sender", "sequence", b"sequence"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["client_message_id", b"client_message_id", "content", b"content", "conversation_id", b"conversation_id", "corp_id", b"corp_id", "create_time", b"create_time", "edit_time", b"edit_time", "recall_time", b"recall_time", "sender", b"sender", "sequence", b"sequence", "uncounted", b"uncounted"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -158,12 +206,39 @@ Global___Message: _TypeAlias = Message  # noqa: Y015
 
 @_typing.final
 class MessageContent(_message.Message):
-    """What a message says."""
+    """What a message says. At most 16 KiB, of a merged forward at most 32 KiB. Kinds that this version
+    does not know, with numbers below 50, are kept and passed on as they are.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
     TEXT_FIELD_NUMBER: _builtins.int
     RED_PACKET_FIELD_NUMBER: _builtins.int
+    MARKDOWN_FIELD_NUMBER: _builtins.int
+    IMAGE_FIELD_NUMBER: _builtins.int
+    VOICE_FIELD_NUMBER: _builtins.int
+    VIDEO_FIELD_NUMBER: _builtins.int
+    FILE_FIELD_NUMBER: _builtins.int
+    LINK_CARD_FIELD_NUMBER: _builtins.int
+    MINI_PROGRAM_CARD_FIELD_NUMBER: _builtins.int
+    TEMPLATE_CARD_FIELD_NUMBER: _builtins.int
+    LOCATION_FIELD_NUMBER: _builtins.int
+    CONTACT_CARD_FIELD_NUMBER: _builtins.int
+    NOTICE_FIELD_NUMBER: _builtins.int
+    QUIZ_FIELD_NUMBER: _builtins.int
+    MERGED_FORWARD_FIELD_NUMBER: _builtins.int
+    PARTICIPANTS_NOTE_FIELD_NUMBER: _builtins.int
+    SETTINGS_NOTE_FIELD_NUMBER: _builtins.int
+    ROLES_NOTE_FIELD_NUMBER: _builtins.int
+    DISMISS_NOTE_FIELD_NUMBER: _builtins.int
+    EDIT_NOTE_FIELD_NUMBER: _builtins.int
+    RECALL_NOTE_FIELD_NUMBER: _builtins.int
+    REACTION_NOTE_FIELD_NUMBER: _builtins.int
+    PIN_NOTE_FIELD_NUMBER: _builtins.int
+    ANSWER_NOTE_FIELD_NUMBER: _builtins.int
+    REPLY_TO_FIELD_NUMBER: _builtins.int
+    MENTIONS_FIELD_NUMBER: _builtins.int
+    FORWARDED_FROM_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def text(self) -> Global___TextContent:
         """Plain text."""
@@ -172,21 +247,234 @@ class MessageContent(_message.Message):
     def red_packet(self) -> Global___RedPacketContent:
         """A red packet of the payments service to open."""
 
+    @_builtins.property
+    def markdown(self) -> _message_content_pb2.MarkdownContent:
+        """Text with markup."""
+
+    @_builtins.property
+    def image(self) -> _message_content_pb2.ImageContent:
+        """A picture."""
+
+    @_builtins.property
+    def voice(self) -> _message_content_pb2.VoiceContent:
+        """Something spoken."""
+
+    @_builtins.property
+    def video(self) -> _message_content_pb2.VideoContent:
+        """A video."""
+
+    @_builtins.property
+    def file(self) -> _message_content_pb2.FileContent:
+        """A file."""
+
+    @_builtins.property
+    def link_card(self) -> _message_content_pb2.LinkCardContent:
+        """A web page."""
+
+    @_builtins.property
+    def mini_program_card(self) -> _message_content_pb2.MiniProgramCardContent:
+        """A page of a mini program."""
+
+    @_builtins.property
+    def template_card(self) -> _message_content_pb2.TemplateCardContent:
+        """A card with buttons, votes, links."""
+
+    @_builtins.property
+    def location(self) -> _message_content_pb2.LocationContent:
+        """A place."""
+
+    @_builtins.property
+    def contact_card(self) -> _message_content_pb2.ContactCardContent:
+        """Somebody."""
+
+    @_builtins.property
+    def notice(self) -> _message_content_pb2.NoticeContent:
+        """An announcement."""
+
+    @_builtins.property
+    def quiz(self) -> _message_content_pb2.QuizContent:
+        """A question with answers."""
+
+    @_builtins.property
+    def merged_forward(self) -> Global___MergedForwardContent:
+        """Messages of another conversation. Made by MessageService.ForwardMessages, not to be sent."""
+
+    @_builtins.property
+    def participants_note(self) -> _conversation_note_pb2.ParticipantsNote:
+        """Who came or went."""
+
+    @_builtins.property
+    def settings_note(self) -> _conversation_note_pb2.SettingsNote:
+        """Name, notice or settings are others now."""
+
+    @_builtins.property
+    def roles_note(self) -> _conversation_note_pb2.RolesNote:
+        """Roles are others now."""
+
+    @_builtins.property
+    def dismiss_note(self) -> _conversation_note_pb2.DismissNote:
+        """The group is dismissed."""
+
+    @_builtins.property
+    def edit_note(self) -> _conversation_note_pb2.EditNote:
+        """A message was edited."""
+
+    @_builtins.property
+    def recall_note(self) -> _conversation_note_pb2.RecallNote:
+        """A message was recalled."""
+
+    @_builtins.property
+    def reaction_note(self) -> _conversation_note_pb2.ReactionNote:
+        """Somebody reacted to a message."""
+
+    @_builtins.property
+    def pin_note(self) -> _conversation_note_pb2.PinNote:
+        """A message was pinned."""
+
+    @_builtins.property
+    def answer_note(self) -> _conversation_note_pb2.AnswerNote:
+        """Somebody answered a quiz or a vote."""
+
+    @_builtins.property
+    def reply_to(self) -> _message_content_pb2.ReplyTo:
+        """The message that this one answers; absent for none."""
+
+    @_builtins.property
+    def mentions(self) -> _message_content_pb2.Mentions:
+        """Whom it is meant for in particular; absent for nobody."""
+
+    @_builtins.property
+    def forwarded_from(self) -> Global___ForwardOrigin:
+        """Where it was said first; set by MessageService.ForwardMessages alone."""
+
     def __init__(
         self,
         *,
         text: Global___TextContent | None = ...,
         red_packet: Global___RedPacketContent | None = ...,
+        markdown: _message_content_pb2.MarkdownContent | None = ...,
+        image: _message_content_pb2.ImageContent | None = ...,
+        voice: _message_content_pb2.VoiceContent | None = ...,
+        video: _message_content_pb2.VideoContent | None = ...,
+        file: _message_content_pb2.FileContent | None = ...,
+        link_card: _message_content_pb2.LinkCardContent | None = ...,
+        mini_program_card: _message_content_pb2.MiniProgramCardContent | None = ...,
+        template_card: _message_content_pb2.TemplateCardContent | None = ...,
+        location: _message_content_pb2.LocationContent | None = ...,
+        contact_card: _message_content_pb2.ContactCardContent | None = ...,
+        notice: _message_content_pb2.NoticeContent | None = ...,
+        quiz: _message_content_pb2.QuizContent | None = ...,
+        merged_forward: Global___MergedForwardContent | None = ...,
+        participants_note: _conversation_note_pb2.ParticipantsNote | None = ...,
+        settings_note: _conversation_note_pb2.SettingsNote | None = ...,
+        roles_note: _conversation_note_pb2.RolesNote | None = ...,
+        dismiss_note: _conversation_note_pb2.DismissNote | None = ...,
+        edit_note: _conversation_note_pb2.EditNote | None = ...,
+        recall_note: _conversation_note_pb2.RecallNote | None = ...,
+        reaction_note: _conversation_note_pb2.ReactionNote | None = ...,
+        pin_note: _conversation_note_pb2.PinNote | None = ...,
+        answer_note: _conversation_note_pb2.AnswerNote | None = ...,
+        reply_to: _message_content_pb2.ReplyTo | None = ...,
+        mentions: _message_content_pb2.Mentions | None = ...,
+        forwarded_from: Global___ForwardOrigin | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "red_packet", b"red_packet", "text", b"text"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["answer_note", b"answer_note", "contact_card", b"contact_card", "dismiss_note", b"dismiss_note", "edit_note", b"edit_note", "file", b"file", "forwarded_from", b"forwarded_from", "image", b"image", "kind", b"kind", "link_card", b"link_card", "location", b"location", "markdown", b"markdown", "mentions", b"mentions", "merged_forward", b"merged_forward", "mini_program_card", b"mini_program_card", "notice", b"notice", "participants_note", b"participants_note", "pin_note", b"pin_note", "quiz", b"quiz", "reaction_note", b"reaction_note", "recall_note", b"recall_note", "red_packet", b"red_packet", "reply_to", b"reply_to", "roles_note", b"roles_note", "settings_note", b"settings_note", "template_card", b"template_card", "text", b"text", "video", b"video", "voice", b"voice"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "red_packet", b"red_packet", "text", b"text"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer_note", b"answer_note", "contact_card", b"contact_card", "dismiss_note", b"dismiss_note", "edit_note", b"edit_note", "file", b"file", "forwarded_from", b"forwarded_from", "image", b"image", "kind", b"kind", "link_card", b"link_card", "location", b"location", "markdown", b"markdown", "mentions", b"mentions", "merged_forward", b"merged_forward", "mini_program_card", b"mini_program_card", "notice", b"notice", "participants_note", b"participants_note", "pin_note", b"pin_note", "quiz", b"quiz", "reaction_note", b"reaction_note", "recall_note", b"recall_note", "red_packet", b"red_packet", "reply_to", b"reply_to", "roles_note", b"roles_note", "settings_note", b"settings_note", "template_card", b"template_card", "text", b"text", "video", b"video", "voice", b"voice"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["text", "red_packet"]  # noqa: Y015
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["text", "red_packet", "markdown", "image", "voice", "video", "file", "link_card", "mini_program_card", "template_card", "location", "contact_card", "notice", "quiz", "merged_forward", "participants_note", "settings_note", "roles_note", "dismiss_note", "edit_note", "recall_note", "reaction_note", "pin_note", "answer_note"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
 Global___MessageContent: _TypeAlias = MessageContent  # noqa: Y015
+
+@_typing.final
+class ForwardOrigin(_message.Message):
+    """Where a forwarded message was said first."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SENDER_FIELD_NUMBER: _builtins.int
+    CREATE_TIME_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def sender(self) -> _principal_pb2.PrincipalRef:
+        """Who said it."""
+
+    @_builtins.property
+    def create_time(self) -> _timestamp_pb2.Timestamp:
+        """When."""
+
+    def __init__(
+        self,
+        *,
+        sender: _principal_pb2.PrincipalRef | None = ...,
+        create_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "sender", b"sender"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "sender", b"sender"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ForwardOrigin: _TypeAlias = ForwardOrigin  # noqa: Y015
+
+@_typing.final
+class MergedForwardContent(_message.Message):
+    """Messages of one conversation, shown together in another."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TITLE_FIELD_NUMBER: _builtins.int
+    MESSAGES_FIELD_NUMBER: _builtins.int
+    title: _builtins.str
+    """What the card says, 1 to 64 characters."""
+    @_builtins.property
+    def messages(self) -> _containers.RepeatedCompositeFieldContainer[Global___ForwardedMessage]:
+        """1 to 100, in the order in which they were said."""
+
+    def __init__(
+        self,
+        *,
+        title: _builtins.str = ...,
+        messages: _abc.Iterable[Global___ForwardedMessage] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["messages", b"messages", "title", b"title"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MergedForwardContent: _TypeAlias = MergedForwardContent  # noqa: Y015
+
+@_typing.final
+class ForwardedMessage(_message.Message):
+    """One message of a merged forward."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORIGIN_FIELD_NUMBER: _builtins.int
+    CONTENT_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def origin(self) -> Global___ForwardOrigin:
+        """Where it was said first."""
+
+    @_builtins.property
+    def content(self) -> Global___MessageContent:
+        """What it says, without mentions and what it answers."""
+
+    def __init__(
+        self,
+        *,
+        origin: Global___ForwardOrigin | None = ...,
+        content: Global___MessageContent | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "origin", b"origin"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "origin", b"origin"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ForwardedMessage: _TypeAlias = ForwardedMessage  # noqa: Y015
 
 @_typing.final
 class TextContent(_message.Message):

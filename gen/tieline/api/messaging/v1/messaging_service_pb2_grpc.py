@@ -133,7 +133,9 @@ class MessagingServiceServicer:
         after the message was stored; what is sent again later may be stored again.
 
         Errors: NOT_FOUND CONVERSATION_NOT_FOUND; INVALID_ARGUMENT INVALID_FIELD;
-        FAILED_PRECONDITION CLIENT_MESSAGE_ID_REUSED if it was used for other contents.
+        FAILED_PRECONDITION CLIENT_MESSAGE_ID_REUSED if it was used for other contents;
+        NOT_FOUND MEDIA_NOT_FOUND for media that are not there or not the sender's to read;
+        FAILED_PRECONDITION MEDIA_KIND_WRONG.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

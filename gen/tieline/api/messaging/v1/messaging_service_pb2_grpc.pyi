@@ -47,7 +47,9 @@ class MessagingServiceStub:
     after the message was stored; what is sent again later may be stored again.
 
     Errors: NOT_FOUND CONVERSATION_NOT_FOUND; INVALID_ARGUMENT INVALID_FIELD;
-    FAILED_PRECONDITION CLIENT_MESSAGE_ID_REUSED if it was used for other contents.
+    FAILED_PRECONDITION CLIENT_MESSAGE_ID_REUSED if it was used for other contents;
+    NOT_FOUND MEDIA_NOT_FOUND for media that are not there or not the sender's to read;
+    FAILED_PRECONDITION MEDIA_KIND_WRONG.
     """
     BatchSendMessages: _aio.UnaryUnaryMultiCallable[_messaging_service_pb2.BatchSendMessagesRequest, _messaging_service_pb2.BatchSendMessagesResponse]
     """BatchSendMessages stores up to 200 messages of the caller's in one corp, each as SendMessage
@@ -150,7 +152,9 @@ class MessagingServiceServicer(metaclass=_abc_1.ABCMeta):
         after the message was stored; what is sent again later may be stored again.
 
         Errors: NOT_FOUND CONVERSATION_NOT_FOUND; INVALID_ARGUMENT INVALID_FIELD;
-        FAILED_PRECONDITION CLIENT_MESSAGE_ID_REUSED if it was used for other contents.
+        FAILED_PRECONDITION CLIENT_MESSAGE_ID_REUSED if it was used for other contents;
+        NOT_FOUND MEDIA_NOT_FOUND for media that are not there or not the sender's to read;
+        FAILED_PRECONDITION MEDIA_KIND_WRONG.
         """
 
     @_abc_1.abstractmethod

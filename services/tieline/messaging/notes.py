@@ -1,0 +1,35 @@
+"""What the notes in a conversation's log say. Pure."""
+
+from collections.abc import Iterable, Iterator
+
+from tieline.api.messaging.v1 import conversation_note_pb2, messaging_pb2
+from tieline.messaging.conversations import Participant, find_participant, participant_to_proto
+
+DEPARTURES = frozenset(
+    {
+        conversation_note_pb2.PARTICIPANTS_CHANGE_REMOVED,
+        conversation_note_pb2.PARTICIPANTS_CHANGE_LEFT,
+        conversation_note_pb2.PARTICIPANTS_CHANGE_LEFT_CORP,
+    }
+)
+
+
+def find_departed(note: conversation_note_pb2.ParticipantsNote) -> Iterator[Participant]:
+    """Yield those who, by this note, are not in the conversation any more."""
+    if note.change in DEPARTURES:
+        for ref in note.participants:
+            participant = find_participant(ref)
+            if participant is not None:
+                yield participant
+
+
+def build_participants_note(
+    change: conversation_note_pb2.ParticipantsChange.ValueType,
+    participants: Iterable[Participant],
+) -> messaging_pb2.MessageContent:
+    """Return the note about who came or went."""
+    return messaging_pb2.MessageContent(
+        participants_note=conversation_note_pb2.ParticipantsNote(
+            change=change, participants=map(participant_to_proto, participants)
+        )
+    )

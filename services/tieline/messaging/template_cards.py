@@ -1,0 +1,148 @@
+"""The rules of template cards, after the open API's (document 90236), and of options. Pure."""
+
+import re
+from collections.abc import Sequence
+
+from tieline.api.messaging.v1 import message_content_pb2
+from tieline.chassis.fields import check_text
+from tieline.messaging.content_checks import (
+    Violations,
+    check_bytes,
+    check_id,
+    check_length,
+    check_range,
+    check_url,
+)
+
+Card = message_content_pb2.TemplateCardContent
+
+MAX_FIELDS = 6
+MAX_LINKS = 3
+MAX_BUTTONS = 6
+MAX_MENU = 3
+MAX_SELECTIONS = 3
+MAX_VOTE_OPTIONS = 20
+MAX_SELECTION_OPTIONS = 10
+
+_TASK_ID_PATTERN = re.compile(r"[0-9A-Za-z_\-@]{1,128}")
+_MAX_BUTTON_STYLE = 4
+
+_NOTICES = (
+    message_content_pb2.TEMPLATE_CARD_KIND_TEXT_NOTICE,
+    message_content_pb2.TEMPLATE_CARD_KIND_NEWS_NOTICE,
+)
+_BUTTONS = message_content_pb2.TEMPLATE_CARD_KIND_BUTTON_INTERACTION
+_VOTE = message_content_pb2.TEMPLATE_CARD_KIND_VOTE_INTERACTION
+_MULTIPLE = message_content_pb2.TEMPLATE_CARD_KIND_MULTIPLE_INTERACTION
+_KINDS = (*_NOTICES, _BUTTONS, _VOTE, _MULTIPLE)
+
+
+def check_template_card(card: Card, path: str, violations: Violations) -> None:
+    """Refuse a card whose template can't show it."""
+    if card.kind not in _KINDS:
+        violations[f"{path}.kind"] = "must be one of the templates"
+        return
+    _check_texts(card, path, violations)
+    _check_task_id(card, path, violations)
+    _check_links(card, path, violations)
+    _check_interaction(card, path, violations)
+
+
+def check_options(
+    options: Sequence[message_content_pb2.QuizOption],
+    path: str,
+    violations: Violations,
+    minimum: int,
+    maximum: int,
+) -> None:
+    """Refuse too few or too many options, or two of one key."""
+    if not minimum <= len(options) <= maximum:
+        violations[path] = f"must be {minimum} to {maximum} options"
+        return
+    for index, option in enumerate(options):
+        check_id(option.key, f"{path}[{index}].key", violations, maximum=32)
+        check_text(option.text, f"{path}[{index}].text", violations, minimum=1, maximum=128)
+    if len({option.key for option in options}) < len(options):
+        violations[path] = "must have different keys"
+
+
+def _check_texts(card: Card, path: str, violations: Violations) -> None:
+    check_text(card.source_text, f"{path}.source_text", violations, minimum=0, maximum=32)
+    check_text(card.title, f"{path}.title", violations, minimum=1, maximum=64)
+    check_length(card.description, f"{path}.description", violations, maximum=512)
+    check_text(card.emphasis_title, f"{path}.emphasis_title", violations, minimum=0, maximum=32)
+    check_text(card.emphasis_text, f"{path}.emphasis_text", violations, minimum=0, maximum=64)
+    check_length(card.quote_text, f"{path}.quote_text", violations, maximum=256)
+
+
+def _check_task_id(card: Card, path: str, violations: Violations) -> None:
+    is_needed = card.kind not in _NOTICES or bool(card.menu)
+    if (card.task_id or is_needed) and not _TASK_ID_PATTERN.fullmatch(card.task_id):
+        violations[f"{path}.task_id"] = "must be 1 to 128 of 0-9 A-Z a-z _ - @"
+
+
+def _check_links(card: Card, path: str, violations: Violations) -> None:
+    if len(card.fields) > MAX_FIELDS:
+        violations[f"{path}.fields"] = f"must be at most {MAX_FIELDS}"
+    else:
+        for index, field in enumerate(card.fields):
+            where = f"{path}.fields[{index}]"
+            check_text(field.name, f"{where}.name", violations, minimum=1, maximum=32)
+            check_text(field.value, f"{where}.value", violations, minimum=0, maximum=128)
+            check_url(field.url, f"{where}.url", violations, optional=True)
+    if len(card.links) > MAX_LINKS:
+        violations[f"{path}.links"] = f"must be at most {MAX_LINKS}"
+    else:
+        for index, link in enumerate(card.links):
+            check_text(link.text, f"{path}.links[{index}].text", violations, minimum=1, maximum=32)
+            check_url(link.url, f"{path}.links[{index}].url", violations)
+    is_notice = card.kind in _NOTICES
+    check_url(card.card_url, f"{path}.card_url", violations, optional=not is_notice)
+    has_picture = card.kind == message_content_pb2.TEMPLATE_CARD_KIND_NEWS_NOTICE
+    check_url(card.picture_url, f"{path}.picture_url", violations, optional=not has_picture)
+
+
+def _check_interaction(card: Card, path: str, violations: Violations) -> None:
+    fewest = 1 if card.kind == _BUTTONS else 0
+    most = MAX_BUTTONS if card.kind == _BUTTONS else 0
+    _check_buttons(card.buttons, f"{path}.buttons", violations, fewest, most)
+    _check_buttons(card.menu, f"{path}.menu", violations, 0, MAX_MENU)
+    chooses = card.kind in (_VOTE, _MULTIPLE)
+    most = {_VOTE: 1, _MULTIPLE: MAX_SELECTIONS}.get(card.kind, 0)
+    if not int(chooses) <= len(card.selections) <= most:
+        violations[f"{path}.selections"] = f"must be {int(chooses)} to {most} for this template"
+        return
+    most_options = MAX_VOTE_OPTIONS if card.kind == _VOTE else MAX_SELECTION_OPTIONS
+    for index, selection in enumerate(card.selections):
+        where = f"{path}.selections[{index}]"
+        check_id(selection.key, f"{where}.key", violations, maximum=64)
+        check_text(selection.title, f"{where}.title", violations, minimum=0, maximum=64)
+        check_options(selection.options, f"{where}.options", violations, 1, most_options)
+    if len({selection.key for selection in card.selections}) < len(card.selections):
+        violations[f"{path}.selections"] = "must have different keys"
+    check_text(
+        card.submit_text,
+        f"{path}.submit_text",
+        violations,
+        minimum=int(chooses),
+        maximum=10 if chooses else 0,
+    )
+
+
+def _check_buttons(
+    buttons: Sequence[message_content_pb2.TemplateCardButton],
+    path: str,
+    violations: Violations,
+    fewest: int,
+    most: int,
+) -> None:
+    if not fewest <= len(buttons) <= most:
+        violations[path] = f"must be {fewest} to {most} for this template"
+        return
+    for index, button in enumerate(buttons):
+        where = f"{path}[{index}]"
+        check_text(button.text, f"{where}.text", violations, minimum=1, maximum=32)
+        check_bytes(button.key, f"{where}.key", violations, minimum=1, maximum=1024)
+        check_range(button.style, f"{where}.style", violations, 0, _MAX_BUTTON_STYLE)
+    if len({button.key for button in buttons}) < len(buttons):
+        violations[path] = "must have different keys"

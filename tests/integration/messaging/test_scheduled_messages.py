@@ -1,0 +1,382 @@
+"""Messages that are sent later, by two replicas on a real database."""
+
+import asyncio
+import datetime as dt
+from collections.abc import Callable
+from functools import partial
+
+import grpc
+import pytest
+from google.protobuf.field_mask_pb2 import FieldMask
+
+from fakes.eventually import eventually
+from integration.messaging.chat import TIMEOUT_S, Corp, Person, new_id, text
+from tieline.api.messaging.v1 import messaging_pb2
+from tieline.api.messaging.v1 import scheduled_message_service_pb2 as scheduled
+from tieline.api.messaging.v1 import scheduled_message_service_pb2_grpc as scheduled_grpc
+from tieline.chassis.commit_batch import CommitBatcher
+from tieline.chassis.errors import UnavailableError
+from tieline.chassis.postgres import Pool
+from tieline.messaging.conversations import member
+from tieline.messaging.messages import Send
+from tieline.messaging.repositories.scheduled_messages import ScheduledMessageRepository
+from tieline.messaging.schedule_runner import ScheduleRunner
+from tieline.messaging.scheduled_messages import MAX_ACTIVE
+
+ACTIVE = scheduled.SCHEDULED_MESSAGE_STATE_ACTIVE
+FINISHED = scheduled.SCHEDULED_MESSAGE_STATE_FINISHED
+CANCELLED = scheduled.SCHEDULED_MESSAGE_STATE_CANCELLED
+FAILED = scheduled.SCHEDULED_MESSAGE_STATE_FAILED
+
+NEVER_SOON = scheduled.Schedule(
+    frequency=scheduled.SCHEDULE_FREQUENCY_DAILY,
+    time_zone="UTC",
+    first_date=str(dt.datetime.now(dt.UTC).date() + dt.timedelta(days=30)),
+    time_of_day="09:00",
+)
+ONCE_LATER = scheduled.Schedule(
+    frequency=scheduled.SCHEDULE_FREQUENCY_ONCE,
+    time_zone="UTC",
+    first_date=NEVER_SOON.first_date,
+    time_of_day="09:00",
+)
+
+
+class Scheduling:
+    """The service's calls as one person makes them."""
+
+    def __init__(self, channel: grpc.aio.Channel, person: Person) -> None:
+        self._stub = scheduled_grpc.ScheduledMessageServiceStub(channel)
+        self._metadata = person.metadata
+
+    async def create(
+        self,
+        conversation_id: str,
+        schedule: scheduled.Schedule = NEVER_SOON,
+        *,
+        said: str = "later",
+        request_id: str = "",
+    ) -> scheduled.ScheduledMessage:
+        response = await self._stub.CreateScheduledMessage(
+            scheduled.CreateScheduledMessageRequest(
+                request_id=request_id or new_id(),
+                scheduled_message=scheduled.ScheduledMessage(
+                    conversation_id=conversation_id, content=text(said), schedule=schedule
+                ),
+            ),
+            metadata=self._metadata,
+            timeout=TIMEOUT_S,
+        )
+        return response.scheduled_message
+
+    async def get(self, id_: str) -> scheduled.ScheduledMessage:
+        response = await self._stub.GetScheduledMessage(
+            scheduled.GetScheduledMessageRequest(scheduled_message_id=id_),
+            metadata=self._metadata,
+            timeout=TIMEOUT_S,
+        )
+        return response.scheduled_message
+
+    async def list(
+        self, *, show_ended: bool = False, page_size: int = 0, page_token: str = ""
+    ) -> scheduled.ListScheduledMessagesResponse:
+        return await self._stub.ListScheduledMessages(
+            scheduled.ListScheduledMessagesRequest(
+                show_ended=show_ended, page_size=page_size, page_token=page_token
+            ),
+            metadata=self._metadata,
+            timeout=TIMEOUT_S,
+        )
+
+    async def update(
+        self, message: scheduled.ScheduledMessage, *paths: str
+    ) -> scheduled.ScheduledMessage:
+        response = await self._stub.UpdateScheduledMessage(
+            scheduled.UpdateScheduledMessageRequest(
+                scheduled_message=message, update_mask=FieldMask(paths=paths)
+            ),
+            metadata=self._metadata,
+            timeout=TIMEOUT_S,
+        )
+        return response.scheduled_message
+
+    async def cancel(self, id_: str) -> scheduled.ScheduledMessage:
+        response = await self._stub.CancelScheduledMessage(
+            scheduled.CancelScheduledMessageRequest(scheduled_message_id=id_),
+            metadata=self._metadata,
+            timeout=TIMEOUT_S,
+        )
+        return response.scheduled_message
+
+
+@pytest.fixture
+def as_person(replica_channels: list[grpc.aio.Channel]) -> Callable[[Person], Scheduling]:
+    return lambda person: Scheduling(replica_channels[0], person)
+
+
+async def _execute(pool: Pool, statement: str, *parameters: object) -> None:
+    async with pool.acquire() as connection:
+        await connection.execute(statement, *parameters)
+
+
+async def make_due(pool: Pool, message: scheduled.ScheduledMessage) -> None:
+    """Let the time come: once is over then, anything else goes on."""
+    schedule = scheduled.Schedule.FromString(message.schedule.SerializeToString())
+    schedule.first_date = "2026-01-01"
+    await _execute(
+        pool,
+        """
+        UPDATE messaging.scheduled_messages
+           SET next_send_time = now() - interval '1 second', schedule = $3
+         WHERE corp_id = $1 AND scheduled_message_id = $2
+        """,
+        message.corp_id,
+        message.scheduled_message_id,
+        schedule.SerializeToString(),
+    )
+
+
+async def test_message_is_sent_when_its_time_has_come_and_then_the_schedule_is_finished(
+    corp: Corp, pool: Pool, as_person: Callable[[Person], Scheduling]
+) -> None:
+    li_wei = corp.member("li.wei")
+    group = await li_wei.create_group("zhang.san")
+    scheduling = as_person(li_wei)
+    message = await scheduling.create(group, ONCE_LATER, said="good morning")
+    assert message.state == ACTIVE
+    assert message.next_send_time.ToDatetime(dt.UTC).strftime("%H:%M") == "09:00"
+
+    async with corp.member("zhang.san", replica=1).subscribed() as inbox:
+        await make_due(pool, message)
+        await eventually(lambda: inbox.messages(group))
+
+    (sent,) = inbox.messages(group)
+    assert sent.content.text.text == "good morning"
+    assert sent.sender == li_wei.ref
+    ended = await _eventually(scheduling, message, lambda now: now.state == FINISHED)
+    assert ended.sent_count == 1
+    assert not ended.HasField("next_send_time")
+
+
+async def test_recurring_message_goes_on_and_makes_up_for_missed_times_with_one(
+    corp: Corp, pool: Pool, as_person: Callable[[Person], Scheduling]
+) -> None:
+    li_wei = corp.member("li.wei")
+    group = await li_wei.create_group("zhang.san")
+    scheduling = as_person(li_wei)
+    daily = scheduled.Schedule(
+        frequency=scheduled.SCHEDULE_FREQUENCY_DAILY,
+        time_zone="UTC",
+        first_date="2026-01-01",
+        time_of_day="00:00",
+    )
+    message = await scheduling.create(group, daily)
+
+    await make_due(pool, message)
+    await _eventually(scheduling, message, partial(_has_sent, 1))
+    await make_due(pool, message)
+    now = await _eventually(scheduling, message, partial(_has_sent, 2))
+
+    assert now.state == ACTIVE
+    assert now.next_send_time.seconds > now.last_send_time.seconds
+    assert (await li_wei.list_messages(group)).last_sequence == 2
+
+
+async def test_two_replicas_and_one_that_takes_over_send_once(corp: Corp, pool: Pool) -> None:
+    sent: list[Send] = []
+
+    class Recording:
+        """Sends twice as slowly as a claim lasts, so to speak: each claim is void at once."""
+
+        async def submit(self, send: Send) -> messaging_pb2.Message:
+            sent.append(send)
+            await _execute(
+                pool,
+                "UPDATE messaging.scheduled_messages SET claimed_until = '-infinity'"
+                " WHERE corp_id = $1",
+                corp.corp_id,
+            )
+            return messaging_pb2.Message()
+
+    id_ = new_id()
+    await _execute(
+        pool,
+        """
+        INSERT INTO messaging.scheduled_messages
+               (corp_id, scheduled_message_id, conversation_id, sender_kind, sender_id, content,
+                schedule, next_send_time, claimed_until)
+        VALUES ($1, $2, 'c', 'member', 'li.wei', $3, $4, now(), '-infinity')
+        """,
+        corp.corp_id,
+        id_,
+        text("x").SerializeToString(),
+        NEVER_SOON.SerializeToString(),
+    )
+    batcher: CommitBatcher[Send, messaging_pb2.Message] = Recording()  # type: ignore[assignment]
+    runners = [ScheduleRunner(pool, batcher) for _ in range(3)]
+
+    await asyncio.gather(*(runner.turn() for runner in runners))
+
+    # However often it was tried, it was the same occurrence, and was counted once.
+    ours = {send.client_message_id for send in sent if send.corp_id == corp.corp_id}
+    assert ours == {f"scheduled-{id_}-1"}
+    async with pool.acquire() as connection:
+        stored = await ScheduledMessageRepository(connection).find(
+            (corp.corp_id, member("li.wei")), id_
+        )
+    assert stored is not None
+    assert stored.sent_count == 1
+
+
+async def test_what_is_away_puts_a_message_off_and_a_refusal_ends_it(
+    corp: Corp, pool: Pool, as_person: Callable[[Person], Scheduling]
+) -> None:
+    li_wei = corp.member("li.wei")
+    group = await li_wei.create_group("zhang.san")
+    scheduling = as_person(li_wei)
+    message = await scheduling.create(group)
+
+    class Away:
+        async def submit(self, send: Send) -> messaging_pb2.Message:
+            raise UnavailableError("DATABASE_UNAVAILABLE", "away", retry_after_s=1)
+
+    async with pool.acquire() as connection:
+        due = await ScheduledMessageRepository(connection).find(
+            (corp.corp_id, member("li.wei")), message.scheduled_message_id
+        )
+    assert due is not None
+    away: CommitBatcher[Send, messaging_pb2.Message] = Away()  # type: ignore[assignment]
+    await ScheduleRunner(pool, away)._send(due)
+    assert (await scheduling.get(message.scheduled_message_id)).state == ACTIVE
+
+    await _execute(
+        pool,
+        "DELETE FROM messaging.participants WHERE corp_id = $1 AND id = 'li.wei'",
+        corp.corp_id,
+    )
+    await make_due(pool, message)
+    failed = await _eventually(scheduling, message, lambda now: now.state == FAILED)
+    assert failed.failure.reason == "CONVERSATION_NOT_FOUND"
+    assert (await corp.member("zhang.san").list_messages(group)).last_sequence == 0
+
+
+async def test_cancelled_and_changed_messages_are_what_was_decided_last(
+    corp: Corp, pool: Pool, as_person: Callable[[Person], Scheduling]
+) -> None:
+    li_wei = corp.member("li.wei")
+    group = await li_wei.create_group("zhang.san")
+    scheduling = as_person(li_wei)
+    cancelled = await scheduling.create(group, said="never")
+    changed = await scheduling.create(group, said="before")
+
+    for _ in range(2):
+        assert (await scheduling.cancel(cancelled.scheduled_message_id)).state == CANCELLED
+    changed.content.CopyFrom(text("after"))
+    changed.schedule.time_of_day = "10:00"
+    updated = await scheduling.update(changed, "content", "schedule")
+
+    assert updated.next_send_time.ToDatetime(dt.UTC).hour == 10
+    await make_due(pool, changed)
+    await _eventually(scheduling, changed, partial(_has_sent, 1))
+    (sent,) = (await li_wei.list_messages(group)).messages
+    assert sent.content.text.text == "after"
+    with pytest.raises(grpc.aio.AioRpcError, match="somebody else"):
+        await scheduling.update(changed, "content")
+    cancelled.etag = ""
+    with pytest.raises(grpc.aio.AioRpcError, match="is cancelled"):
+        await scheduling.update(cancelled, "content")
+
+
+async def test_repeated_request_schedules_once_and_lists_page_by_page(
+    corp: Corp, as_person: Callable[[Person], Scheduling]
+) -> None:
+    li_wei = corp.member("li.wei")
+    group = await li_wei.create_group("zhang.san")
+    scheduling = as_person(li_wei)
+    request_id = new_id()
+
+    answers = await asyncio.gather(
+        *(scheduling.create(group, request_id=request_id) for _ in range(4))
+    )
+    others = [await scheduling.create(group) for _ in range(2)]
+    await scheduling.cancel(others[0].scheduled_message_id)
+
+    assert len({each.scheduled_message_id for each in answers}) == 1
+    first = await scheduling.list(show_ended=True, page_size=2)
+    second = await scheduling.list(show_ended=True, page_size=2, page_token=first.next_page_token)
+    listed = [
+        each.scheduled_message_id
+        for each in (*first.scheduled_messages, *second.scheduled_messages)
+    ]
+    assert listed == [
+        others[1].scheduled_message_id,
+        others[0].scheduled_message_id,
+        answers[0].scheduled_message_id,
+    ]
+    assert second.next_page_token == ""
+    assert len((await scheduling.list()).scheduled_messages) == 2
+
+
+@pytest.mark.parametrize("who", ["zhang.san", "outsider"])
+async def test_nobody_else_sees_or_touches_it(
+    corp: Corp, as_person: Callable[[Person], Scheduling], who: str
+) -> None:
+    li_wei = corp.member("li.wei")
+    group = await li_wei.create_group("zhang.san")
+    message = await as_person(li_wei).create(group)
+    other = as_person(corp.member(who))
+
+    for call in (
+        other.get(message.scheduled_message_id),
+        other.cancel(message.scheduled_message_id),
+        other.update(message, "content"),
+    ):
+        with pytest.raises(grpc.aio.AioRpcError) as raised:
+            await call
+        assert raised.value.code() is grpc.StatusCode.NOT_FOUND
+    assert not (await other.list()).scheduled_messages
+    assert (await as_person(li_wei).get(message.scheduled_message_id)) == message
+
+
+async def test_what_can_not_be_sent_is_refused_when_it_is_scheduled(
+    corp: Corp, pool: Pool, as_person: Callable[[Person], Scheduling]
+) -> None:
+    li_wei = corp.member("li.wei")
+    group = await li_wei.create_group("zhang.san")
+    scheduling = as_person(li_wei)
+
+    with pytest.raises(grpc.aio.AioRpcError, match=r"content\.text"):
+        await scheduling.create(group, said="")
+    with pytest.raises(grpc.aio.AioRpcError, match="no such conversation"):
+        await as_person(corp.member("outsider")).create(group)
+    await _execute(
+        pool,
+        """
+        INSERT INTO messaging.scheduled_messages
+               (corp_id, scheduled_message_id, conversation_id, sender_kind, sender_id, content,
+                schedule, next_send_time)
+        SELECT $1, 'id' || n, $2, 'member', 'li.wei', '', '', 'infinity'
+          FROM generate_series(1, $3::int) AS n
+        """,
+        corp.corp_id,
+        group,
+        MAX_ACTIVE,
+    )
+    with pytest.raises(grpc.aio.AioRpcError, match="cancel one first"):
+        await scheduling.create(group)
+
+
+def _has_sent(count: int, message: scheduled.ScheduledMessage) -> bool:
+    return message.sent_count == count
+
+
+async def _eventually(
+    scheduling: Scheduling,
+    message: scheduled.ScheduledMessage,
+    condition: Callable[[scheduled.ScheduledMessage], bool],
+) -> scheduled.ScheduledMessage:
+    async def holds() -> bool:
+        return condition(await scheduling.get(message.scheduled_message_id))
+
+    await eventually(holds)
+    return await scheduling.get(message.scheduled_message_id)
