@@ -130,6 +130,10 @@ class AdmissionControl:
         self.in_flight = 0
         """Unary calls that have begun and not ended; the interceptor counts."""
 
+        self.service_s = 0.0
+        """Mean time of unary calls in their handlers, of the last hundred or so; the interceptor
+        measures."""
+
         self.retry_delay_s = RETRY_DELAY_S
         """When refused callers are to come back; the operator knows better while it scales."""
 

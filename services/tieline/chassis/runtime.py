@@ -21,6 +21,7 @@ from tieline.chassis.admission_control import AdmissionControl
 from tieline.chassis.authentication import FetchKeys, TokenVerifier, build_public_key
 from tieline.chassis.broker import Broker, connect_broker
 from tieline.chassis.derived_keys import derive_key
+from tieline.chassis.edge_agent import Capacity, answering_edge
 from tieline.chassis.grpc_server import (
     Served,
     Transport,
@@ -61,6 +62,9 @@ class ServiceRuntime:
     verifier: TokenVerifier
     control: AdmissionControl
 
+    def _capacity(self) -> Capacity:
+        return Capacity(self.control.capacity.measured_per_s, self.control.service_s)
+
     @asynccontextmanager
     async def serving(self, *services: Served[Any]) -> AsyncIterator[None]:
         """Serve these gRPC services on the role's port within the block, then drain."""
@@ -97,6 +101,14 @@ class ServiceRuntime:
         reporter.probe = guarded.probe
         async with (
             reporting(self.broker, reporter, self.control),
+            # Around the server: it tells the edge of the drain while that lasts.
+            answering_edge(
+                settings.grpc_host,
+                settings.agent_port,
+                health=self.health,
+                capacity=self._capacity,
+                shares_port=settings.grpc_port_shared,
+            ),
             serving(guarded, grace_s=settings.shutdown_grace_s),
         ):
             yield

@@ -65,6 +65,11 @@ class ServiceSettings(BaseSettings):
     """Whether other processes serve on the same port on purpose. `tieline serve --workers` sets it
     for its workers; without it a port that somebody listens on stops the start."""
 
+    agent_port: int = Field(default=0, ge=0, le=65535)
+    """TCP port on which the replica tells the edge how much it can take (HAProxy's agent-check), on
+    ``grpc_host``; 0 leaves it off, and the edge goes by its own settings. The workers of several
+    share it, and then tell only whether they are ready."""
+
     trusted_proxies: str = ""
     """Networks of the proxies in front, such as ``10.0.0.0/8,fd00::/8``: a call from there comes
     from the last other address in its ``x-forwarded-for``, in the audit log, in the list of
@@ -150,7 +155,10 @@ def load_settings(settings_type: type[S]) -> S:
 
 def _describe(problem: object) -> str:
     assert isinstance(problem, dict), "pydantic describes each problem as a dict"
-    field = str(problem["loc"][0]).upper() if problem["loc"] else "?"
+    if not problem["loc"]:
+        # Of several settings together; the text names them.
+        return str(problem["msg"]).removeprefix("Value error, ")
+    field = str(problem["loc"][0]).upper()
     if problem["type"] == "missing":
         return f"setting {PREFIX}{field} is missing: set the environment variable"
     message = str(problem["msg"])

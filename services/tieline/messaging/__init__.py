@@ -23,6 +23,9 @@ what a message refers to, which ``sending`` checks and notes in the message's tr
 To be sent later: ``scheduled_message_servicer`` keeps what people want to be said and when
 (``schedules``); ``schedule_runner`` sends it through the same batcher.
 
+Compliance: ``compliance_servicer`` by the rules of ``retention``; ``retention_upkeep`` removes what
+is no longer kept.
+
 To be in a conversation: ``opening``, for the servicer and for the ``consumer`` of contacts' events,
 by the rules of ``conversations``.
 """

@@ -324,21 +324,23 @@ class MessageRepository:
             limit,
             MAX_PAGE_BYTES,
         )
-        return [
-            StoredMessage(
-                *key,
-                row["sequence"],
-                Participant(row["sender_kind"], row["sender_id"]),
-                row["client_message_id"],
-                row["content"],
-                row["create_time"],
-                row["uncounted"],
-                row["edit_time"],
-                row["recall_time"],
-                row["original_content"],
-            )
-            for row in rows
-        ]
+        return [read_message(key, row) for row in rows]
+
+
+def read_message(key: ConversationKey, row: Record) -> StoredMessage:
+    """Return the message of a row of ``stored_messages``."""
+    return StoredMessage(
+        *key,
+        row["sequence"],
+        Participant(row["sender_kind"], row["sender_id"]),
+        row["client_message_id"],
+        row["content"],
+        row["create_time"],
+        row["uncounted"],
+        row["edit_time"],
+        row["recall_time"],
+        row["original_content"],
+    )
 
 
 def _key_of(send: Send) -> ConversationKey:
