@@ -26,6 +26,7 @@ _READING_VERBS = ("Get", "List", "Search", "BatchGet", "Check")
 _REPEATABLE_METHODS = frozenset(
     {
         "AcceptCorpLink",
+        "AcknowledgeArchive",
         "AddContact",
         "AddParticipants",
         "BatchSendMessages",

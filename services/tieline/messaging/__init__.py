@@ -28,7 +28,7 @@ lets people in by code. ``corp_events`` notes who left a corp and which corps ar
 ``departures`` and ``corps_purge`` do the work.
 
 Compliance: ``compliance_servicer`` by the rules of ``retention``; ``retention_upkeep`` removes what
-is no longer kept.
+is no longer kept. ``archive_servicer`` gives auditors all that was said (``archive``).
 
 To be in a conversation: ``opening``, for the servicer and for the ``consumer`` of contacts' events,
 by the rules of ``conversations``.

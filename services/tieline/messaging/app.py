@@ -5,6 +5,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from types import MappingProxyType
 
 from tieline.api.messaging.v1 import (
+    archive_service_pb2,
+    archive_service_pb2_grpc,
     compliance_service_pb2,
     compliance_service_pb2_grpc,
     conversation_service_pb2,
@@ -26,6 +28,7 @@ from tieline.chassis.runtime import service_runtime
 from tieline.chassis.streams import durables_of
 from tieline.messaging.announcer import Announcer
 from tieline.messaging.answers import build_handlers
+from tieline.messaging.archive_servicer import ArchiveServicer
 from tieline.messaging.compliance_servicer import ComplianceServicer
 from tieline.messaging.consumer import ContactsEvents
 from tieline.messaging.conversation_servicer import ConversationServicer
@@ -99,6 +102,11 @@ async def role(settings: MessagingSettings) -> AsyncIterator[None]:
                     messaging_service_pb2_grpc.add_MessagingServiceServicer_to_server,
                     servicer,
                     messaging_service_pb2.DESCRIPTOR.services_by_name["MessagingService"],
+                ),
+                Served(
+                    archive_service_pb2_grpc.add_ArchiveServiceServicer_to_server,
+                    ArchiveServicer(pool, runtime.page_tokens),
+                    archive_service_pb2.DESCRIPTOR.services_by_name["ArchiveService"],
                 ),
                 Served(
                     conversation_service_pb2_grpc.add_ConversationServiceServicer_to_server,
