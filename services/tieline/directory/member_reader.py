@@ -95,7 +95,8 @@ class MemberReader:
         if len(self._arrivals) >= _MAX_LINGERING:
             return False
         loop = asyncio.get_running_loop()
-        arrival = self._arrivals[corp_id] = loop.create_future()
+        arrival: asyncio.Future[bool] = loop.create_future()
+        self._arrivals[corp_id] = arrival
         ending = loop.call_later(_LINGER_S, lambda: _settle(arrival, value=False))
         try:
             return await arrival
