@@ -9,7 +9,12 @@ from tieline.messaging.conversations import Participant
 from tieline.messaging.messages import message_to_proto
 from tieline.messaging.ranges import Range, build_range, list_steps
 from tieline.messaging.repositories.conversations import Span
-from tieline.messaging.repositories.ranges import list_ranges, list_readable
+from tieline.messaging.repositories.ranges import (
+    find_first_sequence,
+    list_ranges,
+    list_readable,
+)
+from tieline.messaging.retention import find_kept_from
 
 # Of one answer: below the 4 MiB that clients take, with a step of the largest contents on top.
 MAX_ANSWER_BYTES = 512 * 1024
@@ -65,15 +70,38 @@ async def read_batch(
     )
     ranges = [_build(each, readable) for each in requests if each.conversation_id in readable]
     read = await read_ranges(connection, corp_id, ranges, maximum=MAX_BATCH_MESSAGES)
+    kept_from = [
+        await _find_kept_from(connection, corp_id, each, found, readable[each.conversation_id])
+        for each, found in zip(ranges, read, strict=True)
+    ]
     return [
         messaging_service_pb2.MessageRange(
             conversation_id=each.conversation_id,
             messages=found.messages,
             last_sequence=readable[each.conversation_id].last_sequence,
             complete=found.is_complete,
+            kept_from_sequence=kept,
         )
-        for each, found in zip(ranges, read, strict=True)
+        for each, found, kept in zip(ranges, read, kept_from, strict=True)
     ]
+
+
+async def _find_kept_from(
+    connection: Connection, corp_id: str, wanted: Range, read: ReadRange, span: Span
+) -> int:
+    """Return from which number on messages are kept if those at the range's beginning are not."""
+    is_cut_at_the_beginning = wanted.is_backward and not read.is_complete
+    if not wanted.size or is_cut_at_the_beginning:
+        return 0
+    first: int | None
+    if read.messages:
+        first = read.messages[0].sequence
+    elif read.is_complete:
+        # All of it is gone, which retention alone does: the one look that costs something.
+        first = await find_first_sequence(connection, corp_id, wanted)
+    else:
+        return 0
+    return find_kept_from(first, after=wanted.after, last=span.last_sequence)
 
 
 def _build(

@@ -78,3 +78,20 @@ async def list_readable(
         row["conversation_id"]: Span(row["visible_from_sequence"], row["last_sequence"])
         for row in rows
     }
+
+
+async def find_first_sequence(connection: Connection, corp_id: str, wanted: Range) -> int | None:
+    """Return the lowest number above the range's ``after`` that is kept."""
+    first: int | None = await connection.fetchval(
+        """
+        SELECT sequence
+          FROM messaging.stored_messages
+         WHERE corp_id = $1 AND conversation_id = $2 AND sequence > $3
+         ORDER BY sequence
+         LIMIT 1
+        """,
+        corp_id,
+        wanted.conversation_id,
+        wanted.after,
+    )
+    return first

@@ -126,6 +126,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """UNAVAILABLE with RetryInfo: the store for media does not answer."""
     ERROR_REASON_MEDIA_STORE_FULL: _ErrorReason.ValueType  # 114
     """RESOURCE_EXHAUSTED with RetryInfo: the store for media is full."""
+    ERROR_REASON_LEGAL_HOLD_NOT_FOUND: _ErrorReason.ValueType  # 120
+    """NOT_FOUND: no such legal hold. Metadata: `holdId`."""
+    ERROR_REASON_TOO_MANY_LEGAL_HOLDS: _ErrorReason.ValueType  # 121
+    """RESOURCE_EXHAUSTED: 1,000 legal holds of the corp are in force; release one first."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Machine-readable reasons. ErrorInfo.reason is the value's name without `ERROR_REASON_`."""
@@ -234,4 +238,8 @@ ERROR_REASON_MEDIA_STORE_UNAVAILABLE: ErrorReason.ValueType  # 113
 """UNAVAILABLE with RetryInfo: the store for media does not answer."""
 ERROR_REASON_MEDIA_STORE_FULL: ErrorReason.ValueType  # 114
 """RESOURCE_EXHAUSTED with RetryInfo: the store for media is full."""
+ERROR_REASON_LEGAL_HOLD_NOT_FOUND: ErrorReason.ValueType  # 120
+"""NOT_FOUND: no such legal hold. Metadata: `holdId`."""
+ERROR_REASON_TOO_MANY_LEGAL_HOLDS: ErrorReason.ValueType  # 121
+"""RESOURCE_EXHAUSTED: 1,000 legal holds of the corp are in force; release one first."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

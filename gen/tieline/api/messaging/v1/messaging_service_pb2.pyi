@@ -6,8 +6,10 @@ Messaging's calls: conversations, sending, receiving, catching up."""
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from tieline.api.common.v1 import principal_pb2 as _principal_pb2
+from tieline.api.messaging.v1 import conversation_note_pb2 as _conversation_note_pb2
 from tieline.api.messaging.v1 import messaging_pb2 as _messaging_pb2
 import builtins as _builtins
 import sys
@@ -235,6 +237,7 @@ class ListParticipantsResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     PARTICIPANTS_FIELD_NUMBER: _builtins.int
+    DETAILS_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
     """Gets the next page; empty after the last one."""
@@ -242,19 +245,59 @@ class ListParticipantsResponse(_message.Message):
     def participants(self) -> _containers.RepeatedCompositeFieldContainer[_principal_pb2.PrincipalRef]:
         """By kind and id."""
 
+    @_builtins.property
+    def details(self) -> _containers.RepeatedCompositeFieldContainer[Global___ParticipantDetails]:
+        """What else is known of each of them, in the same order."""
+
     def __init__(
         self,
         *,
         participants: _abc.Iterable[_principal_pb2.PrincipalRef] | None = ...,
+        details: _abc.Iterable[Global___ParticipantDetails] | None = ...,
         next_page_token: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "participants", b"participants"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["details", b"details", "next_page_token", b"next_page_token", "participants", b"participants"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListParticipantsResponse: _TypeAlias = ListParticipantsResponse  # noqa: Y015
+
+@_typing.final
+class ParticipantDetails(_message.Message):
+    """What is known of somebody in a conversation."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROLE_FIELD_NUMBER: _builtins.int
+    JOIN_TIME_FIELD_NUMBER: _builtins.int
+    VERIFIED_LABEL_FIELD_NUMBER: _builtins.int
+    role: _conversation_note_pb2.ParticipantRole.ValueType
+    """What the participant may do; unspecified in direct conversations."""
+    verified_label: _builtins.str
+    """In customer groups and in direct conversations: who a member is to outsiders, the corp's verified
+    label, such as `Baoji Education Bureau · government · verified`. Empty for
+    customers, and where the corp is not verified.
+    """
+    @_builtins.property
+    def join_time(self) -> _timestamp_pb2.Timestamp:
+        """When the participant came."""
+
+    def __init__(
+        self,
+        *,
+        role: _conversation_note_pb2.ParticipantRole.ValueType = ...,
+        join_time: _timestamp_pb2.Timestamp | None = ...,
+        verified_label: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["join_time", b"join_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["join_time", b"join_time", "role", b"role", "verified_label", b"verified_label"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ParticipantDetails: _TypeAlias = ParticipantDetails  # noqa: Y015
 
 @_typing.final
 class SendMessageRequest(_message.Message):
@@ -474,8 +517,13 @@ class ListMessagesResponse(_message.Message):
 
     MESSAGES_FIELD_NUMBER: _builtins.int
     LAST_SEQUENCE_FIELD_NUMBER: _builtins.int
+    KEPT_FROM_SEQUENCE_FIELD_NUMBER: _builtins.int
     last_sequence: _builtins.int
     """Number of the conversation's newest message: once it is received, nothing is missing."""
+    kept_from_sequence: _builtins.int
+    """Where messages at the beginning of what was asked for are no longer kept: the number from which on
+    they are; ask on from there. 0 where none is missing.
+    """
     @_builtins.property
     def messages(self) -> _containers.RepeatedCompositeFieldContainer[_messaging_pb2.Message]:
         """In order of their numbers. With `before_sequence` those right before it, without it those right
@@ -487,10 +535,11 @@ class ListMessagesResponse(_message.Message):
         *,
         messages: _abc.Iterable[_messaging_pb2.Message] | None = ...,
         last_sequence: _builtins.int = ...,
+        kept_from_sequence: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["last_sequence", b"last_sequence", "messages", b"messages"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["kept_from_sequence", b"kept_from_sequence", "last_sequence", b"last_sequence", "messages", b"messages"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -592,12 +641,15 @@ class MessageRange(_message.Message):
     MESSAGES_FIELD_NUMBER: _builtins.int
     LAST_SEQUENCE_FIELD_NUMBER: _builtins.int
     COMPLETE_FIELD_NUMBER: _builtins.int
+    KEPT_FROM_SEQUENCE_FIELD_NUMBER: _builtins.int
     conversation_id: _builtins.str
     """The conversation."""
     last_sequence: _builtins.int
     """As in ListMessagesResponse."""
     complete: _builtins.bool
     """Whether the range has all that its request asked for; false where the call's bounds cut it."""
+    kept_from_sequence: _builtins.int
+    """As in ListMessagesResponse."""
     @_builtins.property
     def messages(self) -> _containers.RepeatedCompositeFieldContainer[_messaging_pb2.Message]:
         """As in ListMessagesResponse."""
@@ -609,10 +661,11 @@ class MessageRange(_message.Message):
         messages: _abc.Iterable[_messaging_pb2.Message] | None = ...,
         last_sequence: _builtins.int = ...,
         complete: _builtins.bool = ...,
+        kept_from_sequence: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["complete", b"complete", "conversation_id", b"conversation_id", "last_sequence", b"last_sequence", "messages", b"messages"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["complete", b"complete", "conversation_id", b"conversation_id", "kept_from_sequence", b"kept_from_sequence", "last_sequence", b"last_sequence", "messages", b"messages"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
