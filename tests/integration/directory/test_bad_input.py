@@ -70,7 +70,7 @@ async def test_bytes_that_are_no_message_are_refused(
     owner: Writer, channel: grpc.aio.Channel, raw: bytes
 ) -> None:
     before = await everything(owner)
-    create = channel.unary_unary(SERVICE)  # bytes as they are
+    create: Any = channel.unary_unary(SERVICE)  # bytes as they are
 
     with pytest.raises(grpc.aio.AioRpcError) as raised:
         await create(raw, metadata=(("authorization", f"Bearer {owner.token}"),), timeout=20)
