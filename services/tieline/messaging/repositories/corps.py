@@ -26,6 +26,7 @@ PURGED_TABLES = (
     "message_versions",
     "legal_holds",
     "retention_policies",
+    "archive_consumers",
     "first_answers",
 )
 
