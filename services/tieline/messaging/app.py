@@ -85,7 +85,9 @@ async def role(settings: MessagingSettings) -> AsyncIterator[None]:
         states: StateBatcher = CommitBatcher(pool, StateChanger(announcer).commit)
         await stack.enter_async_context(states)
         hub = await stack.enter_async_context(LiveHub(pool, broker))
-        await stack.enter_async_context(answering(broker, SCHEMA, build_handlers(pool)))
+        await stack.enter_async_context(
+            answering(broker, SCHEMA, build_handlers(pool), control=runtime.control)
+        )
         await stack.enter_async_context(taking_out(pool, announcer))
         await stack.enter_async_context(purging_corps(pool))
         for durable in durables_of(SCHEMA):
