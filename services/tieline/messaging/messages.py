@@ -38,6 +38,9 @@ class Send:
     media: tuple[MediaUse, ...] = ()
     """What the content refers to."""
 
+    has_references: bool = False
+    """Whether it answers a message or mentions somebody."""
+
     text: str = ""
     """What people read of it."""
 
@@ -101,6 +104,7 @@ def build_send(
         client_message_id,
         content.SerializeToString(deterministic=True),
         list_media(content),
+        content.HasField("reply_to") or content.HasField("mentions"),
         read_text(content),
     )
 
