@@ -68,7 +68,7 @@ def _administration_section() -> Iterator[str]:
     yield "## tieline up, tieline demo"
     yield ""
     yield (
-        "Both read `TIELINE_DATA`, and `tieline up` also `TIELINE_BASE_PORT`: see their `--help`. "
+        "All read `TIELINE_DATA`, `tieline surge --target` `TIELINE_ADMINISTRATOR_PASSWORD`, and `tieline up` also `TIELINE_BASE_PORT`: see their `--help`. "
         "`tieline up` passes the services' settings on to them, except those that it gives itself."
     )
 
