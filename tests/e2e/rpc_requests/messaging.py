@@ -4,14 +4,16 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import Message
 
 from e2e.rpc_requests.world import Request, World, new_id
+from tieline.api.messaging.v1 import archive_service_pb2 as archive
 from tieline.api.messaging.v1 import compliance_service_pb2 as compliance
 from tieline.api.messaging.v1 import conversation_note_pb2, messaging_pb2
 from tieline.api.messaging.v1 import conversation_service_pb2 as conversation
 from tieline.api.messaging.v1 import media_service_pb2 as media
 from tieline.api.messaging.v1 import messaging_service_pb2 as messaging
+from tieline.api.messaging.v1 import reading_service_pb2 as reading
 from tieline.api.messaging.v1 import scheduled_message_service_pb2 as scheduled
 
-MODULES = (conversation, messaging, media, compliance, scheduled)
+MODULES = (archive, compliance, conversation, media, messaging, reading, scheduled)
 
 
 def _hello(world: World) -> messaging_pb2.OutgoingMessage:
@@ -124,6 +126,13 @@ REQUESTS: dict[str, Request] = {
     "MessagingService.ListMessages": lambda w: messaging.ListMessagesRequest(
         corp_id=w.corp_id, conversation_id=w.conversation_id
     ),
+    "ArchiveService.ListArchiveEntries": lambda w: archive.ListArchiveEntriesRequest(
+        corp_id=w.corp_id, cursor=w.archive_cursor
+    ),
+    "ArchiveService.AcknowledgeArchive": lambda w: archive.AcknowledgeArchiveRequest(
+        corp_id=w.corp_id, consumer_id="e2e", cursor=w.archive_cursor
+    ),
+    "ArchiveService.ExportArchive": lambda w: archive.ExportArchiveRequest(corp_id=w.corp_id),
     "ComplianceService.SetRetentionPolicy": lambda w: compliance.SetRetentionPolicyRequest(
         corp_id=w.corp_id, conversation_kind=messaging_pb2.CONVERSATION_KIND_GROUP, keep_days=90
     ),
@@ -166,6 +175,30 @@ REQUESTS: dict[str, Request] = {
     ),
     "MediaService.DownloadMedia": lambda w: media.DownloadMediaRequest(
         corp_id=w.corp_id, media_id=w.media_id
+    ),
+    "ReadingService.MarkRead": lambda w: reading.MarkReadRequest(
+        corp_id=w.corp_id, conversation_id=w.conversation_id, delivered_sequence=1
+    ),
+    "ReadingService.MuteConversation": lambda w: reading.MuteConversationRequest(
+        corp_id=w.corp_id, conversation_id=w.conversation_id, muted=True
+    ),
+    "ReadingService.PinConversation": lambda w: reading.PinConversationRequest(
+        corp_id=w.corp_id, conversation_id=w.conversation_id, pinned=True
+    ),
+    "ReadingService.SaveDraft": lambda w: reading.SaveDraftRequest(
+        corp_id=w.corp_id, conversation_id=w.conversation_id
+    ),
+    "ReadingService.ListReadingStates": lambda w: reading.ListReadingStatesRequest(
+        corp_id=w.corp_id
+    ),
+    "ReadingService.ListReaders": lambda w: reading.ListReadersRequest(
+        corp_id=w.corp_id, conversation_id=w.conversation_id, sequence=1
+    ),
+    "ReadingService.LookAt": lambda w: reading.LookAtRequest(
+        corp_id=w.corp_id, subscription_id="one", conversation_id=w.conversation_id
+    ),
+    "ReadingService.ShowTyping": lambda w: reading.ShowTypingRequest(
+        corp_id=w.corp_id, conversation_id=w.conversation_id
     ),
     "MessagingService.Subscribe": lambda w: messaging.SubscribeRequest(corp_id=w.corp_id),
     "ScheduledMessageService.CreateScheduledMessage": (

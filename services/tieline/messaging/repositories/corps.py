@@ -18,6 +18,9 @@ PURGED_TABLES = (
     "join_requests",
     "scheduled_messages",
     "media_references",
+    "mentions",
+    "reading_states",
+    "user_revisions",
     "participants",
     "conversations",
     "recent_sends",
@@ -26,6 +29,7 @@ PURGED_TABLES = (
     "message_versions",
     "legal_holds",
     "retention_policies",
+    "archive_consumers",
     "first_answers",
 )
 
