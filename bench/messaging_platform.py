@@ -126,7 +126,7 @@ async def messaging_platform(
 ) -> AsyncIterator[MessagingPlatform]:
     """Run PostgreSQL, NATS and messaging in a temporary folder until the block is left.
 
-    ``settings`` are further variables of the service.
+    ``settings`` are environment variables of the service.
     """
     password = secrets.token_hex(8)
     async with AsyncExitStack() as stack:
