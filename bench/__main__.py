@@ -21,6 +21,8 @@ from bench import (
     messaging_send,
     messaging_sensitive_words,
     messaging_subscribers,
+    overload,
+    overload_edge,
     platform_up,
 )
 from bench.harness import Benchmark, Figure, print_table, write_json
@@ -37,8 +39,10 @@ BENCHMARKS: tuple[Benchmark, ...] = (
     *messaging_delivery.BENCHMARKS,
     *messaging_subscribers.BENCHMARKS,
     *messaging_sensitive_words.BENCHMARKS,
+    *overload.BENCHMARKS,
     *directory_import.BENCHMARKS,
     *identity_sign_ins.BENCHMARKS,
+    *overload_edge.BENCHMARKS,
 )
 
 
