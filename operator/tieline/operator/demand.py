@@ -1,0 +1,126 @@
+"""What the reports say together: the load of one service, and whether it can be trusted. Pure."""
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tieline.operator.policy import SurgePolicy
+from tieline.operator.replica_report import CLASSES, CRITICAL, PodObservation, ReplicaReport
+
+_FRESH_S = 3.0
+"""Older reports say nothing about now; three intervals let two reports get lost."""
+
+_MAX_COVERAGE_FACTOR = 1.25
+"""How much the silent replicas may add to what the others say."""
+
+_MAX_CAPACITIES = 20
+"""A replica cannot even refuse more calls than this times its capacity."""
+
+_MAX_MEDIANS = 4
+"""Balancing spreads calls; who claims this many times the median alone is not believed."""
+
+MIN_REPORTERS = 2
+"""One replica alone does not scale a fleet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """The load of one service in the last second."""
+
+    demand_per_s: float
+    """Offered first attempts, silent replicas and the edge's refusals included."""
+
+    shed_ratio: float
+    is_critical_shed: bool
+    queue_wait_s: float
+    queued: float
+    reporters: int
+    coverage: float
+    """Replicas that report, as a part of those that are ready."""
+
+    clamped: int
+    """Reports whose values were not believed."""
+
+    problem: str
+    """Why the signals cannot be trusted; empty if they can."""
+
+    @property
+    def is_trusted(self) -> bool:
+        """Tell whether replicas may be taken away on the strength of this load."""
+        return not self.problem
+
+
+def measure_load(
+    reports: Sequence[ReplicaReport],
+    pods: Sequence[PodObservation],
+    policy: SurgePolicy,
+    now: float,
+) -> Load:
+    """Sum up the reports of one service that are fresh."""
+    fresh = [one for one in reports if -1.0 <= now - one.time <= _FRESH_S]
+    replicas = [one for one in fresh if not one.from_edge]
+    ready = sum(pod.ready_time is not None for pod in pods)
+    coverage = min(1.0, len(replicas) / ready) if ready else 0.0
+    capacity = float(policy.capacity.requests_per_second_per_pod)
+    limit = _believable(replicas, capacity)
+    offered = sum(min(sum(one.offered_per_s), limit) for one in replicas)
+    edge_limit = _MAX_CAPACITIES * capacity * max(ready, 1)
+    refused = sum(min(sum(one.offered_per_s), edge_limit) for one in fresh if one.from_edge)
+    clamped = sum(sum(one.offered_per_s) > limit for one in replicas)
+    shed = sum(min(sum(one.shed_per_s), edge_limit) for one in fresh)
+    attempts = offered + refused + sum(min(one.retries_per_s, limit) for one in replicas)
+    factor = min(1 / coverage, _MAX_COVERAGE_FACTOR) if coverage else 1.0
+    return Load(
+        demand_per_s=offered * factor + refused,
+        shed_ratio=min(1.0, shed / attempts) if attempts > 0 else 0.0,
+        is_critical_shed=any(one.shed_per_s[CRITICAL] > 0 for one in fresh),
+        queue_wait_s=_mean_wait(replicas),
+        queued=sum(min(one.queued, limit) for one in replicas),
+        reporters=len(replicas),
+        coverage=coverage,
+        clamped=clamped,
+        problem=_find_problem(reports, coverage, ready, policy, now) or _doubt(clamped),
+    )
+
+
+def no_rates() -> tuple[float, ...]:
+    """Return a rate of zero for each class."""
+    return (0.0,) * len(CLASSES)
+
+
+def _believable(replicas: Sequence[ReplicaReport], capacity: float) -> float:
+    if not replicas:
+        return 0.0
+    median = statistics.median(sum(one.offered_per_s) for one in replicas)
+    # Two capacities: a fleet that idles, and one replica that is the first to get calls.
+    return min(_MAX_CAPACITIES * capacity, max(2 * capacity, _MAX_MEDIANS * median))
+
+
+def _mean_wait(replicas: Sequence[ReplicaReport]) -> float:
+    served = sum(one.served_per_s for one in replicas)
+    if served <= 0:
+        return 0.0
+    return sum(one.queue_wait_s * one.served_per_s for one in replicas) / served
+
+
+def _find_problem(
+    reports: Sequence[ReplicaReport],
+    coverage: float,
+    ready: int,
+    policy: SurgePolicy,
+    now: float,
+) -> str:
+    if ready == 0:
+        return "no replica is ready"
+    newest = max((one.time for one in reports if not one.from_edge), default=None)
+    if newest is None:
+        return "no replica has reported"
+    if now - newest > policy.stale_after_seconds:
+        return f"the newest report is {now - newest:.0f} s old"
+    if coverage * 100 < policy.min_coverage_percent:
+        return f"{coverage:.0%} of {ready} ready replicas report"
+    return ""
+
+
+def _doubt(clamped: int) -> str:
+    return f"{clamped} replicas claim more calls than can be believed" if clamped else ""

@@ -1,0 +1,159 @@
+"""From the load reports on the wire to the newest rates of each replica.
+
+Counters become rates by the difference of two reports. Nothing here trusts a report: one that
+contradicts its subject, an earlier report or the clock is refused with a reason, and refusing costs
+no memory. No clock and no network: the time is passed in, the messages are handed in.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from tieline.api.common.v1 import load_report_pb2
+from tieline.operator.replica_report import CLASSES, ReplicaReport
+
+EDGE = "edge"
+"""What the edge's subjects have in place of the service."""
+
+_MIN_INTERVAL_S = 0.5
+"""Half of the interval at which replicas report; what comes faster says nothing new."""
+
+_MAX_CLOCK_SKEW_S = 60.0
+_FORGET_S = 60.0
+_MAX_REPLICAS = 20_000
+"""All services together; ten times what one operator is built for."""
+
+_MAX_RATE = 1e6
+_NORMAL = 2
+
+
+class Refusal(StrEnum):
+    """Why a report was not taken."""
+
+    SUBJECT = "its subject names another service or replica"
+    UNKNOWN_SERVICE = "no policy is for its service"
+    TOO_FAST = "it came too soon after the one before"
+    OUT_OF_ORDER = "a later report was here already"
+    FUTURE = "its replica begins in the future"
+    COUNTERS_FALL = "its counters are less than they were"
+    TOO_MANY = "too many replicas report"
+
+
+@dataclass(frozen=True, slots=True)
+class _Counters:
+    time: float
+    sequence: int
+    start_time: float
+    offered: tuple[int, ...]
+    shed: tuple[int, ...]
+    retries: int
+    admitted: int
+
+
+class ReportBook:
+    """The newest report of each replica."""
+
+    def __init__(self, is_known: Callable[[str], bool]) -> None:
+        self._is_known = is_known
+        self._counters: dict[tuple[str, str, bool], _Counters] = {}
+        self._reports: dict[str, dict[tuple[str, bool], ReplicaReport]] = {}
+
+    def take(self, subject: str, report: load_report_pb2.LoadReport, now: float) -> Refusal | None:
+        """Take one message in; return why not, if so. The first of a replica gives no rates yet."""
+        from_edge = subject == f"load.{EDGE}.{report.replica}"
+        if not from_edge and subject != f"load.{report.service}.{report.replica}":
+            return Refusal.SUBJECT
+        if not self._is_known(report.service):
+            return Refusal.UNKNOWN_SERVICE
+        key = (report.service, report.replica, from_edge)
+        before = self._counters.get(key)
+        if before is None and len(self._counters) >= _MAX_REPLICAS:
+            return Refusal.TOO_MANY
+        counters = _count(report, now)
+        refusal = _check(counters, before, now)
+        if refusal is None:
+            self._counters[key] = counters
+            if before is not None and before.start_time == counters.start_time:
+                rates = _to_rates(report, before, counters, from_edge=from_edge)
+                self._reports.setdefault(report.service, {})[report.replica, from_edge] = rates
+        return refusal
+
+    def reports_of(self, service: str) -> tuple[ReplicaReport, ...]:
+        """Return the newest report of each replica of a service, however old."""
+        found = self._reports.get(service, {})
+        return tuple(found[key] for key in sorted(found))
+
+    def forget(self, now: float) -> None:
+        """Drop the replicas that have been silent for a minute, or that report from the future."""
+        for key, counters in list(self._counters.items()):
+            if abs(now - counters.time) > _FORGET_S:
+                del self._counters[key]
+                service, replica, from_edge = key
+                self._reports.get(service, {}).pop((replica, from_edge), None)
+
+
+def _count(report: load_report_pb2.LoadReport, now: float) -> _Counters:
+    offered, shed = [0] * len(CLASSES), [0] * len(CLASSES)
+    retries = admitted = 0
+    for counted in report.classes:
+        index = counted.business_class - 1 if 1 <= counted.business_class <= 4 else _NORMAL
+        offered[index] += counted.first_attempts
+        shed[index] += counted.shed + counted.expired
+        retries += counted.retries
+        admitted += counted.admitted
+    return _Counters(
+        time=now,
+        sequence=report.sequence,
+        start_time=report.start_time.seconds + report.start_time.nanos / 1e9,
+        offered=tuple(offered),
+        shed=tuple(shed),
+        retries=retries,
+        admitted=admitted,
+    )
+
+
+def _check(counters: _Counters, before: _Counters | None, now: float) -> Refusal | None:
+    if counters.start_time > now + _MAX_CLOCK_SKEW_S:
+        return Refusal.FUTURE
+    if before is None:
+        return None
+    # A clock that was set back makes every report come before the last one.
+    if 0 <= now - before.time < _MIN_INTERVAL_S:
+        return Refusal.TOO_FAST
+    if counters.start_time != before.start_time:
+        return Refusal.OUT_OF_ORDER if counters.start_time < before.start_time else None
+    if counters.sequence <= before.sequence:
+        return Refusal.OUT_OF_ORDER
+    pairs = zip(
+        (*counters.offered, *counters.shed, counters.retries, counters.admitted),
+        (*before.offered, *before.shed, before.retries, before.admitted),
+        strict=True,
+    )
+    return Refusal.COUNTERS_FALL if any(new < old for new, old in pairs) else None
+
+
+def _to_rates(
+    report: load_report_pb2.LoadReport, before: _Counters, after: _Counters, *, from_edge: bool
+) -> ReplicaReport:
+    elapsed = max(after.time - before.time, _MIN_INTERVAL_S)
+
+    def rate(new: int, old: int) -> float:
+        return min((new - old) / elapsed, _MAX_RATE)
+
+    served = rate(after.admitted, before.admitted)
+    queue_wait_s = report.mean_queueing_us / 1e6
+    return ReplicaReport(
+        service=report.service,
+        replica=report.replica,
+        time=after.time,
+        offered_per_s=tuple(map(rate, after.offered, before.offered)),
+        shed_per_s=tuple(map(rate, after.shed, before.shed)),
+        retries_per_s=rate(after.retries, before.retries),
+        served_per_s=served,
+        queue_wait_s=queue_wait_s,
+        # Little's law.
+        queued=served * queue_wait_s,
+        cpu_ratio=report.cpu_milli / 1000,
+        capacity_per_s=float(report.capacity_per_second),
+        from_edge=from_edge,
+    )

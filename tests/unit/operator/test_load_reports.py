@@ -1,0 +1,147 @@
+"""How reports on the wire become rates, and which are refused."""
+
+import pytest
+
+from tieline.api.common.v1 import load_report_pb2, priority_pb2
+from tieline.operator.load_reports import Refusal, ReportBook
+
+NOW = 1_800_000_000.0
+
+
+def report(
+    sequence: int,
+    first_attempts: int,
+    *,
+    replica: str = "pod-0",
+    start: float = NOW - 100,
+    service: str = "messaging",
+) -> load_report_pb2.LoadReport:
+    message = load_report_pb2.LoadReport(
+        service=service, replica=replica, sequence=sequence, mean_queueing_us=20_000, cpu_milli=900
+    )
+    message.start_time.FromMilliseconds(int(start * 1000))
+    message.classes.add(
+        business_class=priority_pb2.BUSINESS_CLASS_CRITICAL,
+        first_attempts=first_attempts,
+        admitted=first_attempts,
+        shed=2 * sequence,
+        retries=sequence,
+    )
+    message.classes.add(first_attempts=10 * sequence, expired=sequence)
+    return message
+
+
+def book() -> ReportBook:
+    return ReportBook(lambda service: service == "messaging")
+
+
+def test_two_reports_make_rates_by_their_difference_also_when_some_are_lost() -> None:
+    reports = book()
+    reports.take("load.messaging.pod-0", report(1, 1000), NOW)
+
+    refusal = reports.take("load.messaging.pod-0", report(5, 1400), NOW + 4)
+
+    assert refusal is None
+    (one,) = reports.reports_of("messaging")
+    assert one.offered_per_s == (100.0, 0.0, 10.0, 0.0)
+    assert one.shed_per_s == (2.0, 0.0, 1.0, 0.0)
+    assert (one.retries_per_s, one.served_per_s, one.time) == (1.0, 100.0, NOW + 4)
+    assert (one.queue_wait_s, one.queued, one.cpu_ratio) == (0.02, 2.0, 0.9)
+
+
+def test_first_report_of_a_replica_gives_no_rates() -> None:
+    reports = book()
+
+    reports.take("load.messaging.pod-0", report(1, 10**9), NOW)
+
+    assert reports.reports_of("messaging") == ()
+
+
+def test_restarted_replica_counts_from_zero_again() -> None:
+    reports = book()
+    reports.take("load.messaging.pod-0", report(9, 5000), NOW)
+    reports.take("load.messaging.pod-0", report(1, 10, start=NOW), NOW + 1)
+
+    reports.take("load.messaging.pod-0", report(2, 60, start=NOW), NOW + 2)
+
+    (one,) = reports.reports_of("messaging")
+    assert one.offered_per_s[0] == 50.0
+
+
+@pytest.mark.parametrize(
+    ("subject", "message", "after_s", "refusal"),
+    [
+        pytest.param("load.contacts.pod-0", report(2, 1100), 1.0, Refusal.SUBJECT, id="subject"),
+        pytest.param("load.messaging.pod-1", report(2, 1100), 1.0, Refusal.SUBJECT, id="replica"),
+        pytest.param(
+            "load.nobody.pod-0",
+            report(2, 1, service="nobody"),
+            1.0,
+            Refusal.UNKNOWN_SERVICE,
+            id="unknown service",
+        ),
+        pytest.param(
+            "load.messaging.pod-0", report(2, 1100), 0.001, Refusal.TOO_FAST, id="1,000 a second"
+        ),
+        pytest.param(
+            "load.messaging.pod-0", report(1, 1100), 1.0, Refusal.OUT_OF_ORDER, id="again"
+        ),
+        pytest.param(
+            "load.messaging.pod-0",
+            report(2, 999),
+            1.0,
+            Refusal.COUNTERS_FALL,
+            id="counters that fall",
+        ),
+        pytest.param(
+            "load.messaging.pod-0",
+            report(2, 1100, start=NOW + 3600),
+            1.0,
+            Refusal.FUTURE,
+            id="from the future",
+        ),
+        pytest.param(
+            "load.messaging.pod-0",
+            report(2, 1100, start=NOW - 500),
+            1.0,
+            Refusal.OUT_OF_ORDER,
+            id="of the process before",
+        ),
+    ],
+)
+def test_report_that_contradicts_is_refused_and_changes_nothing(
+    subject: str, message: load_report_pb2.LoadReport, after_s: float, refusal: Refusal
+) -> None:
+    reports = book()
+    reports.take("load.messaging.pod-0", report(1, 1000), NOW)
+
+    refused = reports.take(subject, message, NOW + after_s)
+
+    assert refused is refusal
+    reports.take("load.messaging.pod-0", report(3, 1200), NOW + 2)
+    (one,) = reports.reports_of("messaging")
+    assert one.offered_per_s[0] == 100.0
+
+
+def test_edge_reports_for_a_service_beside_the_service_itself() -> None:
+    reports = book()
+    for sequence in (1, 2):
+        reports.take(
+            "load.edge.edge-0", report(sequence, 10 * sequence, replica="edge-0"), NOW + sequence
+        )
+
+    (one,) = reports.reports_of("messaging")
+
+    assert one.from_edge
+
+
+def test_silent_replica_is_forgotten_after_a_minute() -> None:
+    reports = book()
+    for sequence in (1, 2):
+        reports.take("load.messaging.pod-0", report(sequence, 10), NOW + sequence)
+
+    reports.forget(NOW + 62)
+    assert len(reports.reports_of("messaging")) == 1
+    reports.forget(NOW + 62.1)
+
+    assert reports.reports_of("messaging") == ()

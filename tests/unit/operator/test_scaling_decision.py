@@ -1,0 +1,371 @@
+"""What is decided, from tables of one or some seconds."""
+
+import dataclasses
+import itertools
+import json
+
+import pytest
+
+from fleets import NOW, pods, policy, reports, run, service
+from tieline.operator.decision_state import FleetState, ServiceDecision
+from tieline.operator.policy import (
+    MAX_OVERRIDE_S,
+    Mode,
+    OverrideAction,
+    SurgeOverride,
+)
+from tieline.operator.scaling_decision import decide
+from tieline.operator.windows import window_from_spec
+
+CALM = [200.0] * 20
+
+
+def override(action: OverrideAction, replicas: int = 0) -> SurgeOverride:
+    return SurgeOverride(
+        "inc-7", "messaging", action, replicas, NOW - 60, NOW - 60 + MAX_OVERRIDE_S, "INC-7"
+    )
+
+
+def test_step_is_answered_with_all_replicas_two_seconds_after_it_began() -> None:
+    state, decision, now = run(CALM)
+    assert not decision.is_write
+
+    state, decision, now = run([2000.0, 2000.0], state, start=now + 1)
+
+    assert decision.is_write
+    assert decision.in_surge
+    assert decision.replicas >= 2000 / 80
+    assert decision.won == "demand"
+
+
+def test_reason_says_what_is_offered_what_holds_it_and_what_limits() -> None:
+    state, _, now = run(CALM)
+
+    _, decision, _ = run([9400.0] * 2, state, start=now + 1, ready=10)
+
+    assert decision.replicas == 50
+    assert decision.limited_by == "maxReplicas"
+    assert decision.reason.startswith("offered 9,400/s")
+    assert "replicas hold 80 %" in decision.reason
+    assert decision.reason.endswith("limited by maxReplicas 50")
+
+
+def test_rising_load_is_sized_for_the_time_when_new_replicas_are_ready() -> None:
+    state, _, now = run([1000.0] * 30, ready=15)
+
+    _, rising, _ = run([1000.0 + 40 * s for s in range(20)], state, start=now + 1, ready=15)
+
+    assert "rising" in rising.reason
+    assert rising.replicas > (1000 + 40 * 19) / 80 * 1.15
+
+
+def test_young_fleet_is_not_lowered_while_replicas_start() -> None:
+    _, decision, _ = run([200.0] * 120, ready=8, starting=1)
+
+    assert decision.replicas == 9
+    assert "not lowered while 1 replicas start" in decision.reason
+
+
+def test_lowered_after_the_window_by_a_quarter_at_most() -> None:
+    state, decision, now = run([200.0] * 60, ready=20)
+    assert decision.replicas == 20
+    assert "60 s must pass" in decision.reason
+
+    _, decision, _ = run([200.0], state, start=now + 1, ready=20)
+
+    assert decision.replicas == 15
+    assert decision.is_write
+
+
+def test_lowering_again_waits_for_the_interval() -> None:
+    state, decision, now = run([200.0] * 61, ready=20)
+    assert decision.replicas == 15
+
+    state, decision, now = run([200.0] * 20, state, start=now + 1, ready=15)
+    assert decision.replicas == 15
+    _, decision, _ = run([200.0], state, start=now + 1, ready=15)
+
+    assert decision.replicas == 12
+
+
+def test_raise_soon_after_a_step_down_doubles_the_window() -> None:
+    state, decision, now = run([200.0] * 61, ready=20)
+    state, decision, now = run([1500.0] * 3, state, start=now + 1, ready=15)
+    assert decision.replicas > 15
+
+    state, decision, now = run([200.0] * 100, state, start=now + 1, ready=20)
+
+    assert decision.replicas == 20
+    assert state.services["messaging"].steps.window_s == 120
+
+
+@pytest.mark.parametrize(
+    ("reporting", "words"),
+    [
+        pytest.param(0, "no replica has reported", id="no reports"),
+        pytest.param(11, "55% of 20 ready replicas report", id="too few"),
+    ],
+)
+def test_untrusted_signals_hold_what_is_there(reporting: int, words: str) -> None:
+    _, decision, _ = run([200.0] * 120, ready=20, reporting=reporting)
+
+    assert decision.replicas == 20
+    assert words in decision.reason
+    healthy = next(one for one in decision.conditions if one.type == "SignalsHealthy")
+    assert (healthy.status, healthy.reason) == ("False", "Untrusted")
+
+
+def test_untrusted_signals_still_raise() -> None:
+    _, decision, _ = run([3000.0] * 3, ready=20, reporting=11)
+
+    assert decision.replicas > 20
+
+
+def test_stale_reports_raise_to_the_fallback() -> None:
+    raising = policy(fallback={"behavior": "RaiseToReplicas", "replicas": 30})
+    old = service(200.0, 20, policy=raising, reports=reports(200.0, 20, now=NOW - 6))
+
+    _, (decision,) = decide(FleetState(), [old], NOW)
+
+    assert (decision.replicas, decision.won) == (30, "fallback")
+
+
+def test_one_replica_alone_does_not_scale_a_fleet() -> None:
+    alone = policy(minReplicas=1)
+
+    _, decision, _ = run([5000.0] * 5, ready=1, policy=alone)
+
+    assert decision.replicas == 2
+    assert "one replica alone says so" in decision.reason
+
+
+def test_replica_that_claims_what_cannot_be_is_clamped_and_reported() -> None:
+    liar = dataclasses.replace(reports(0, 1)[0], offered_per_s=(0.0, 0.0, 1e6, 0.0))
+    honest = reports(400.0, 10)[1:]
+
+    _, (decision,) = decide(FleetState(), [service(0, 10, reports=(liar, *honest))], NOW)
+
+    assert decision.replicas <= 12
+    assert "1 replicas claim more calls than can be believed" in decision.reason
+
+
+@pytest.mark.parametrize(
+    ("action", "replicas", "expected"),
+    [
+        pytest.param(OverrideAction.PIN, 9, 9, id="a pin sets"),
+        pytest.param(OverrideAction.PIN, 99, 50, id="a pin keeps the maximum"),
+        pytest.param(OverrideAction.PIN, 1, 1, id="a pin may go below the minimum"),
+        pytest.param(OverrideAction.FLOOR, 30, 30, id="a floor raises"),
+        pytest.param(OverrideAction.FLOOR, 99, 50, id="a floor keeps the maximum"),
+        pytest.param(OverrideAction.CEILING, 3, 3, id="a ceiling lowers at once"),
+        pytest.param(OverrideAction.CEILING, 30, 20, id="a ceiling above changes nothing"),
+        pytest.param(OverrideAction.FREEZE, 0, 20, id="a freeze keeps"),
+    ],
+)
+def test_override_holds(action: OverrideAction, replicas: int, expected: int) -> None:
+    given = service(200.0, 20, overrides=(override(action, replicas),))
+
+    _, (decision,) = decide(FleetState(), [given], NOW)
+
+    assert decision.replicas == expected
+    overridden = next(one for one in decision.conditions if one.type == "Overridden")
+    assert overridden.status == "True"
+    assert "INC-7" in overridden.message
+
+
+def test_override_that_blocks_lowering_does_not_block_raising() -> None:
+    block = (override(OverrideAction.BLOCK_SCALE_DOWN),)
+
+    _, calm, _ = run([200.0] * 120, ready=20, overrides=block)
+    _, busy, _ = run([4000.0] * 3, ready=20, overrides=block)
+
+    assert calm.replicas == 20
+    assert busy.replicas == 50
+
+
+def test_forced_surge_holds_the_replicas_and_ends_with_its_override() -> None:
+    forced = (override(OverrideAction.FORCE_SURGE),)
+    state, decision, now = run([200.0] * 70, ready=20, overrides=forced)
+    assert decision.in_surge
+    assert decision.replicas == 20
+
+    _, decision, _ = run([200.0] * 61, state, start=now + 1, ready=20)
+
+    assert not decision.in_surge
+
+
+@pytest.mark.parametrize(
+    ("mode", "conflict"),
+    [
+        pytest.param(Mode.FROZEN, "", id="frozen"),
+        pytest.param(Mode.ACTIVE, "the HorizontalPodAutoscaler messaging", id="another scaler"),
+    ],
+)
+def test_nothing_is_written_where_hands_are_off(mode: Mode, conflict: str) -> None:
+    given = service(5000.0, 4, policy=policy(mode=mode.value), conflict=conflict)
+
+    _, (decision,) = decide(FleetState(), [given], NOW)
+
+    assert not decision.is_write
+    assert decision.replicas == 4
+
+
+def test_advisory_says_what_it_would_set_and_writes_nothing() -> None:
+    _, decision, _ = run([2000.0] * 3, policy=policy(mode="Advisory"))
+
+    assert not decision.is_write
+    assert decision.replicas > 20
+    active = next(one for one in decision.conditions if one.type == "ScalingActive")
+    assert active.message.startswith(f"would set {decision.replicas} replicas: offered 2,000/s")
+
+
+def test_window_multiplies_what_was_wanted_when_its_lead_began() -> None:
+    window = window_from_spec(
+        "holiday",
+        {
+            "policies": ["messaging"],
+            "start": "2027-01-15T08:05:00Z",
+            "end": "2027-01-15T09:00:00Z",
+            "preScaleSeconds": 240,
+            "multiplierPercent": 1000,
+        },
+    )
+    state, before, now = run([200.0] * 60, ready=4, windows=(window,))
+    assert before.replicas == 4
+
+    state, first, now = run([300.0], state, start=now + 1, ready=4, windows=(window,))
+    _, later, _ = run([900.0] * 30, state, start=now + 1, ready=first.replicas, windows=(window,))
+
+    assert first.replicas in (30, 40)
+    assert first.won == "window"
+    assert "the window holiday asks for" in first.reason
+    assert later.replicas == first.replicas
+
+
+def test_callee_is_raised_for_what_its_caller_receives_now() -> None:
+    callee = policy(targetRef={"name": "contacts"}, upstreams=[{"name": "messaging"}])
+    state, now = FleetState(), NOW
+    decisions: tuple[ServiceDecision, ...] = ()
+
+    for second in range(40):
+        now = NOW + second
+        load = 200.0 if second < 35 else 2000.0
+        # The caller refuses what it cannot do, and so its callee sees nothing of the step.
+        shed = 0.0 if second < 35 else 400.0
+        state, decisions = decide(
+            state,
+            [
+                service(load, 4, now=now, shed_per_s=(0.0, 0.0, shed, 0.0)),
+                service(400.0, 6, now=now, name="contacts", policy=callee),
+            ],
+            now,
+        )
+
+    contacts = decisions[0]
+    assert contacts.won == "upstreams"
+    assert contacts.replicas == pytest.approx(2 * 2000 / 80, rel=0.2)
+    assert "its callers will cause" in contacts.reason
+
+
+def test_ring_of_callers_is_cut() -> None:
+    first = policy(targetRef={"name": "a"}, upstreams=[{"name": "b", "fanoutMilli": 5000}])
+    second = policy(targetRef={"name": "b"}, upstreams=[{"name": "a", "fanoutMilli": 5000}])
+    given = [service(100.0, name="a", policy=first), service(100.0, name="b", policy=second)]
+
+    _, decisions = decide(FleetState(), given, NOW)
+
+    assert max(one.replicas for one in decisions) <= 50
+
+
+def test_full_cluster_serves_the_larger_priority_first() -> None:
+    payments = policy(targetRef={"name": "payments"}, priority=900)
+    search = policy(targetRef={"name": "search"}, priority=10)
+    given = [
+        service(1600.0, name="payments", policy=payments),
+        service(1600.0, name="search", policy=search),
+    ]
+
+    _, decisions = decide(FleetState(), given, NOW, room=20)
+
+    by_name = {one.name: one for one in decisions}
+    assert sum(one.replicas for one in decisions) == 28
+    assert by_name["payments"].limited_by == ""
+    assert by_name["search"].limited_by == "the cluster's room"
+
+
+def test_each_kind_of_event_is_told_once_a_minute_at_most() -> None:
+    state, now, told = FleetState(), NOW, []
+    for second in range(200):
+        now = NOW + second
+        # Signals that come and go every three seconds.
+        count = 4 if second // 3 % 2 else 0
+        state, (decision,) = decide(state, [service(200.0, 4, now=now, reporting=count)], now)
+        told += [(event.reason, second) for event in decision.events]
+
+    seconds = [second for reason, second in told if reason == "SignalsUntrusted"]
+    assert len(seconds) >= 3
+    assert all(b - a >= 60 for a, b in itertools.pairwise(seconds))
+
+
+def test_clock_that_was_set_back_or_forward_does_not_stop_deciding() -> None:
+    state, _, _ = run(CALM, start=NOW)
+
+    state, back, _ = run([2000.0] * 3, state, start=NOW - 3600)
+    assert back.replicas >= 25
+    _, forward, _ = run([4000.0] * 3, state, start=NOW + 7200, ready=4)
+
+    assert forward.replicas == 50
+
+
+def test_clock_that_was_set_back_does_not_hold_the_fleet_up() -> None:
+    state, _, _ = run([200.0] * 10, start=NOW, ready=20)
+
+    _, decision, _ = run([200.0] * 62, state, start=NOW - 3600, ready=20)
+
+    assert decision.replicas == 15
+
+
+def test_capacity_is_learned_of_saturated_replicas_and_bounded() -> None:
+    _, slow, _ = run([600.0] * 10, ready=10, cpu_ratio=1.0)
+    _, slower, _ = run([100.0] * 10, ready=10, cpu_ratio=1.0)
+
+    assert slow.learned_capacity_per_s == pytest.approx(60, rel=0.02)
+    assert slower.learned_capacity_per_s == pytest.approx(50, rel=0.01)
+
+
+def test_start_up_time_is_learned_of_pods_that_became_ready() -> None:
+    state, _, _ = run(CALM)
+    started = [
+        dataclasses.replace(pod, name=f"late-{index}", create_time=NOW, ready_time=NOW + 20 + index)
+        for index, pod in enumerate(pods(10))
+    ]
+    given = service(200.0, 4, now=NOW + 30, pods=(*pods(4), *started), current_replicas=14)
+
+    _, (decision,) = decide(state, [given], NOW + 30)
+
+    assert decision.start_lead_s == 29
+
+
+def test_every_recommendation_and_the_one_that_won_are_recorded() -> None:
+    wide = policy(surge={"reservePercent": 100}, minReplicas=3)
+
+    _, decision, _ = run(CALM, policy=wide, overrides=(override(OverrideAction.FLOOR, 4),))
+
+    sources = {one.source: one.replicas for one in decision.recommendations}
+    assert set(sources) == {"demand", "reserve", "override", "minReplicas"}
+    assert decision.won == "reserve"
+    assert sources["reserve"] == 5
+
+
+def test_decision_is_plain_data() -> None:
+    _, decision, _ = run(CALM)
+
+    assert json.dumps(dataclasses.asdict(decision))
+
+
+def test_step_down_that_was_not_written_is_decided_again_the_next_second() -> None:
+    state, first, now = run([200.0] * 61, ready=20)
+
+    _, second, _ = run([200.0], state, start=now + 1, ready=20)
+
+    assert (first.replicas, second.replicas) == (15, 15)
