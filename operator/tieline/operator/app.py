@@ -18,7 +18,7 @@ from tieline.chassis.telemetry import telemetry
 from tieline.operator.cluster import ClusterError
 from tieline.operator.decision_state import ServiceDecision
 from tieline.operator.fleet import Fleet
-from tieline.operator.handlers import watching
+from tieline.operator.handlers import Watching
 from tieline.operator.kubernetes_cluster import kubernetes_cluster
 from tieline.operator.lease import LeaseKeeper
 from tieline.operator.load_reports import ReportBook
@@ -33,7 +33,7 @@ _UNREADABLE = "unreadable"
 
 @asynccontextmanager
 async def role(settings: OperatorSettings) -> AsyncIterator[None]:
-    """Run the operator. Reports are heard before the first decision, and the lease is given up last."""
+    """Run the operator; what is entered last is left first."""
     fleet, refusals = Fleet(), Counter[str]()
     reports = ReportBook(lambda service: service in fleet.services())
     async with AsyncExitStack() as stack:
@@ -64,18 +64,17 @@ async def role(settings: OperatorSettings) -> AsyncIterator[None]:
             await scaler.relist()
         except ClusterError as error:
             raise StartError(f"{error}; check the cluster, the namespace and the Role") from None
-        seen = await stack.enter_async_context(
-            watching(
-                fleet,
-                settings.namespace,
-                probe_port=settings.probe_port,
-                probe=lambda **_: _describe_ages(scaler),
-            )
+        watching = Watching(
+            fleet,
+            settings.namespace,
+            probe_port=settings.probe_port,
+            probe=lambda: {"tick_age_s": round(time.monotonic() - scaler.last_tick_time, 3)},
         )
-        await broker.subscribe(LOAD_REPORTS, cb=_ReportTaker(reports, refusals))
+        await stack.enter_async_context(watching.running())
+        await broker.subscribe(LOAD_REPORTS, cb=_ReportTaker(reports, refusals).take)
         await stack.enter_async_context(lease.keeping())
         await stack.enter_async_context(scaler.running())
-        observe_operator(measured.meter, scaler, lease, seen, refusals.total)
+        observe_operator(measured.meter, scaler, lease, watching, refusals.total)
         yield
 
 
@@ -86,7 +85,8 @@ class _ReportTaker:
         self._reports = reports
         self._refusals = refusals
 
-    async def __call__(self, message: Msg) -> None:
+    async def take(self, message: Msg) -> None:
+        """Take one in; what is refused is counted."""
         try:
             report = load_report_pb2.LoadReport.FromString(message.data)
         except DecodeError:
@@ -116,11 +116,5 @@ class _SurgePublisher:
             ready_replicas=decision.ready_replicas,
         )
         if decision.capacity_delay_s:
-            state.capacity_delay.CopyFrom(
-                Duration(seconds=int(decision.capacity_delay_s), nanos=0)
-            )
+            state.capacity_delay.CopyFrom(Duration(seconds=int(decision.capacity_delay_s), nanos=0))
         await self._broker.publish(surge_subject(service), state.SerializeToString())
-
-
-def _describe_ages(scaler: Scaler) -> dict[str, float]:
-    return {"tick_age_s": round(time.monotonic() - scaler.last_tick_time, 3)}

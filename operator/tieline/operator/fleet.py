@@ -124,7 +124,11 @@ class Fleet:
     def find_replicas(self, target: str) -> int | None:
         """Return the replicas that a Deployment asks for; None where there is no Deployment."""
         deployment = self._objects[Kind.DEPLOYMENT].get(target)
-        return None if deployment is None else integer_in(mapping_in(deployment, "spec"), "replicas", 1)
+        return (
+            None
+            if deployment is None
+            else integer_in(mapping_in(deployment, "spec"), "replicas", 1)
+        )
 
     def views(
         self,
@@ -153,7 +157,9 @@ class Fleet:
 
     def _owners(self) -> dict[str, str]:
         """Return the policy that scales each target: of several the oldest."""
-        by_age = sorted(self._policies.values(), key=lambda one: (one.meta.create_time, one.meta.name))
+        by_age = sorted(
+            self._policies.values(), key=lambda one: (one.meta.create_time, one.meta.name)
+        )
         owners: dict[str, str] = {}
         for each in by_age:
             if each.policy is not None:
@@ -162,7 +168,9 @@ class Fleet:
 
     def _observe_pods(self) -> dict[str, tuple[PodObservation, ...]]:
         """Return the living pods of each target."""
-        targets = {each.policy.target for each in self._policies.values() if each.policy is not None}
+        targets = {
+            each.policy.target for each in self._policies.values() if each.policy is not None
+        }
         selectors = {
             target: _selector_of(deployment)
             for target in targets
@@ -177,7 +185,9 @@ class Fleet:
             for target, selector in selectors.items():
                 if selector and all(labels.get(key) == value for key, value in selector.items()):
                     found[target].append(pod)
-        return {target: tuple(sorted(pods, key=lambda pod: pod.name)) for target, pods in found.items()}
+        return {
+            target: tuple(sorted(pods, key=lambda pod: pod.name)) for target, pods in found.items()
+        }
 
     def _view(
         self,

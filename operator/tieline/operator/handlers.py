@@ -1,14 +1,18 @@
 """What kopf hands in: events of watches, for the fleet's picture. Nothing else imports kopf.
 
-Only ``on.event`` handlers: they keep no state in the objects and add no finalizers, so that a policy
-can be deleted while no operator runs. Nothing is decided and nothing is written here; the scaler
-plans from the whole picture each second, whatever happened.
+Only ``on.event`` handlers: they keep no state in the objects and add no finalizers, so that a
+policy can be deleted while no operator runs. Nothing is decided and nothing is written here; the
+scaler plans from the whole picture each second, whatever happened.
+
+kopf has a thread and an event loop of its own: when it ends it cancels every task of its loop that
+it did not find there, the scaler's and the broker's included.
 """
 
 import asyncio
 import logging
+import threading
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -19,81 +23,100 @@ from tieline.operator.resources import Kind
 
 _STOP_TIMEOUT_S = 5.0
 
+# A connection that fell silent is found by the missing bookmarks, which come each minute.
+_INACTIVITY_TIMEOUT_S = 70
+
+_REQUEST_TIMEOUT_S = 30
+
 logger = logging.getLogger(__name__)
+
+Probe = Callable[[], Mapping[str, float]]
 
 
 class Watching:
-    """When something last came from the API; bookmarks count, of which kopf tells nothing."""
+    """The thread in which kopf follows the namespace."""
 
-    def __init__(self) -> None:
+    def __init__(self, fleet: Fleet, namespace: str, *, probe_port: int, probe: Probe) -> None:
         self.last_event_time = time.monotonic()
-        self.failure: BaseException | None = None
-        """Why kopf has ended, if it has."""
+        """By ``time.monotonic()``."""
 
+        self._fleet = fleet
+        self._namespace = namespace
+        self._probe_port = probe_port
+        self._probe = probe
+        self._loop = asyncio.get_running_loop()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="kopf", daemon=True)
 
-@asynccontextmanager
-async def watching(
-    fleet: Fleet, namespace: str, *, probe_port: int = 0, probe: Any = None
-) -> AsyncIterator[Watching]:
-    """Follow the namespace within the block; it begins when all kinds were listed once."""
-    state = Watching()
-    stop, ready = asyncio.Event(), asyncio.Event()
-    task = asyncio.create_task(
-        kopf.operator(
-            registry=_build_registry(fleet, state, probe),
-            settings=_build_settings(),
-            namespaces=[namespace],
-            standalone=True,
-            liveness_endpoint=f"http://0.0.0.0:{probe_port}/healthz" if probe_port else None,
-            stop_flag=stop,
-            ready_flag=ready,
-        ),
-        name="kopf",
-    )
-    task.add_done_callback(lambda done: _note_end(done, state))
-    try:
-        yield state
-    finally:
-        stop.set()
-        await asyncio.wait([task], timeout=_STOP_TIMEOUT_S)
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Follow within the block. It says nothing of when the first event comes: list before."""
+        self._thread.start()
+        try:
+            yield
+        finally:
+            self._stop.set()
+            await asyncio.to_thread(self._thread.join, _STOP_TIMEOUT_S)
 
+    def note(self, kind: Kind, event: str | None, body: Mapping[str, object]) -> None:
+        """Hand an event over to the loop of the scaler."""
+        self._loop.call_soon_threadsafe(self._take, kind, event, body)
 
-def _note_end(task: "asyncio.Task[None]", state: Watching) -> None:
-    if task.cancelled():
-        return
-    state.failure = task.exception()
-    if state.failure is not None:
-        logger.critical("kopf has ended", exc_info=state.failure)
+    def _take(self, kind: Kind, event: str | None, body: Mapping[str, object]) -> None:
+        self.last_event_time = time.monotonic()
+        self._fleet.note(kind, event, body)
+
+    def _run(self) -> None:
+        port = self._probe_port
+        try:
+            asyncio.run(
+                kopf.operator(
+                    registry=_build_registry(self, self._probe),
+                    settings=_build_settings(),
+                    namespaces=[self._namespace],
+                    standalone=True,
+                    liveness_endpoint=f"http://0.0.0.0:{port}/healthz" if port else None,
+                    stop_flag=self._stop,
+                )
+            )
+        except Exception:
+            # With it goes the probe's port, and with that the pod.
+            logger.critical("following the cluster has ended", exc_info=True)
 
 
 def _build_settings() -> kopf.OperatorSettings:
     settings = kopf.OperatorSettings()
-    # With namespaces given, nothing needs rights on the whole cluster.
+    # With a namespace given, nothing needs rights on the whole cluster.
     settings.scanning.disabled = True
     settings.posting.enabled = False
-    # A connection that fell silent is found by the missing bookmarks.
-    settings.watching.inactivity_timeout = 70
-    settings.networking.request_timeout = 30
+    settings.watching.inactivity_timeout = _INACTIVITY_TIMEOUT_S
+    settings.networking.request_timeout = _REQUEST_TIMEOUT_S
     return settings
 
 
-def _build_registry(fleet: Fleet, state: Watching, probe: Any) -> kopf.OperatorRegistry:
+def _build_registry(watching: Watching, probe: Probe) -> kopf.OperatorRegistry:
     registry = kopf.OperatorRegistry()
+    kopf.on.login(id="login", registry=registry)(_login)
     for kind in Kind:
-        _follow(registry, fleet, state, kind)
-    if probe is not None:
-        kopf.on.probe(id="operator", registry=registry)(probe)
+        _follow(registry, watching, kind)
+
+    def tell_ages(**_: Any) -> dict[str, float]:
+        return dict(probe())
+
+    kopf.on.probe(id="ages", registry=registry)(tell_ages)
     return registry
 
 
-def _follow(registry: kopf.OperatorRegistry, fleet: Fleet, state: Watching, kind: Kind) -> None:
+def _login(**given: Any) -> kopf.ConnectionInfo | None:
+    """Say who calls: in a pod its service account, elsewhere whom KUBECONFIG names."""
+    return kopf.login_with_service_account(**given) or kopf.login_with_kubeconfig(**given)
+
+
+def _follow(registry: kopf.OperatorRegistry, watching: Watching, kind: Kind) -> None:
     group, version, plural = kind.value
 
     async def note(**given: Any) -> None:
         event = given["event"]
-        state.last_event_time = time.monotonic()
-        fleet.note(kind, event["type"], event["object"])
+        watching.note(kind, event["type"], event["object"])
 
     kopf.on.event(group, version, plural, id=f"note-{plural}", registry=registry)(note)

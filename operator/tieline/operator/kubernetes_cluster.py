@@ -1,24 +1,24 @@
-"""``Cluster`` over the Kubernetes API, by lightkube: in a pod as its service account, elsewhere as
-``KUBECONFIG`` says."""
+"""``Cluster`` over the Kubernetes API, by lightkube.
+
+In a pod it is the service account that speaks, elsewhere whom ``KUBECONFIG`` names.
+"""
 
 import asyncio
 import datetime as dt
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from typing import Any
 
 import httpx2
 from lightkube import ApiError, AsyncClient, KubeConfig
 from lightkube.core.exceptions import ConfigError
-from lightkube.core.resource import NamespacedResource
 from lightkube.generic_resource import create_namespaced_resource
 from lightkube.models.coordination_v1 import LeaseSpec
 from lightkube.models.core_v1 import EventSource, ObjectReference
 from lightkube.models.meta_v1 import ObjectMeta
-from lightkube.resources.apps_v1 import Deployment, DeploymentScale
-from lightkube.resources.autoscaling_v2 import HorizontalPodAutoscaler
+from lightkube.resources.apps_v1 import DeploymentScale
 from lightkube.resources.coordination_v1 import Lease
 from lightkube.resources.core_v1 import Event as CoreEvent
-from lightkube.resources.core_v1 import Pod
 from lightkube.types import PatchType
 
 from tieline.chassis.process import StartError
@@ -42,13 +42,16 @@ _POLICY = create_namespaced_resource(GROUP, VERSION, "SurgePolicy", "surgepolici
 _WINDOW = create_namespaced_resource(GROUP, VERSION, "SurgeWindow", "surgewindows")
 _OVERRIDE = create_namespaced_resource(GROUP, VERSION, "SurgeOverride", "surgeoverrides")
 
-_RESOURCES: Mapping[Kind, type[NamespacedResource]] = {
+_RESOURCES: Mapping[Kind, type[Any]] = {
     Kind.POLICY: _POLICY,
     Kind.WINDOW: _WINDOW,
     Kind.OVERRIDE: _OVERRIDE,
-    Kind.DEPLOYMENT: Deployment,
-    Kind.POD: Pod,
-    Kind.AUTOSCALER: HorizontalPodAutoscaler,
+    # As they come: the typed ones refuse what lacks a field that is not looked at here.
+    Kind.DEPLOYMENT: create_namespaced_resource("apps", "v1", "Deployment", "deployments"),
+    Kind.POD: create_namespaced_resource("", "v1", "Pod", "pods"),
+    Kind.AUTOSCALER: create_namespaced_resource(
+        "autoscaling", "v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers"
+    ),
 }
 _STATUSES = {
     Kind.POLICY: _POLICY.Status,
@@ -205,4 +208,4 @@ def _translating(what: str, ignored: int) -> Iterator[None]:
         raise ClusterError(f"{what}: no answer in time") from error
     except httpx2.HTTPError as error:
         # Of a refusal without a status, and of everything below HTTP.
-        raise ClusterError(f"{what}: {error or type(error).__name__}") from error
+        raise ClusterError(f"{what}: {str(error) or type(error).__name__}") from error

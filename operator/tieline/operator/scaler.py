@@ -23,6 +23,7 @@ from tieline.operator.load_reports import ReportBook
 from tieline.operator.resources import Body, Kind, Meta
 from tieline.operator.scaling_decision import decide
 from tieline.operator.statuses import (
+    WRITE_INTERVAL_S,
     build_override_status,
     build_policy_status,
     build_trouble_status,
@@ -68,6 +69,7 @@ class Scaler:
         self._foreign = ForeignWrites()
         self._scale_times: dict[str, float] = {}
         self._statuses: dict[tuple[Kind, str, str], tuple[Body, float]] = {}
+        self._retry_times: dict[tuple[Kind, str, str], float] = {}
         self._troubles: dict[str, Trouble] = {}
         self.last_tick_time = time.monotonic()
         """By ``time.monotonic()``; its age is what the probe tells."""
@@ -186,12 +188,18 @@ class Scaler:
         self, kind: Kind, meta: Meta, stored: Body, status: Mapping[str, object], now: float
     ) -> None:
         key = (kind, meta.name, meta.uid)
+        if now < self._retry_times.get(key, float("-inf")):
+            return
         # The watch shows a write only later; until then what was written is what there is.
         before, write_time = self._statuses.get(key, (stored, float("-inf")))
         if not is_worth_writing(before, status, write_time, now):
             return
         if await self._try(self._cluster.patch_status(kind, meta.name, status)):
             self._statuses[key] = (status, now)
+            self._retry_times.pop(key, None)
+        else:
+            # What the API refuses now it refuses in a second as well.
+            self._retry_times[key] = now + WRITE_INTERVAL_S
 
     async def _try(self, write: Awaitable[None]) -> bool:
         try:

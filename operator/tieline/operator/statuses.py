@@ -48,7 +48,9 @@ def build_trouble_status(view: PolicyView, trouble: Trouble, now: float) -> dict
         Condition("SignalsHealthy", "Unknown", trouble.reason, ""),
         Condition("ScalingActive", "False", trouble.reason, trouble.message),
         *(Condition(kind, "Unknown", trouble.reason, "") for kind in _UNDECIDED),
-        Condition("TargetConflict", conflict, trouble.reason if trouble.is_conflict else "None", ""),
+        Condition(
+            "TargetConflict", conflict, trouble.reason if trouble.is_conflict else "None", ""
+        ),
     ]
     return {
         "observedGeneration": view.meta.generation,
@@ -125,7 +127,7 @@ def build_conditions(
 def is_worth_writing(
     before: Body, after: Mapping[str, object], last_write_time: float, now: float
 ) -> bool:
-    """Tell whether a status is to be written: at once for what people wait for, else now and then."""
+    """Tell whether a status is to be written: conditions at once, figures now and then."""
     if _gist(before) != _gist(after):
         return True
     if now - last_write_time < WRITE_INTERVAL_S:
