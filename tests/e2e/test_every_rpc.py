@@ -36,6 +36,7 @@ from tieline.api.identity.v1 import role_service_pb2 as role
 from tieline.api.identity.v1 import second_factor_service_pb2 as second_factor
 from tieline.api.identity.v1 import session_service_pb2 as sessions
 from tieline.api.identity.v1 import sign_in_provider_service_pb2 as sign_in_provider
+from tieline.api.messaging.v1 import media_service_pb2 as media
 from tieline.api.messaging.v1 import messaging_service_pb2 as messaging
 from tieline.api.messaging.v1 import scheduled_message_service_pb2 as scheduled
 from tieline.api.payments.v1 import payments_service_pb2 as payments
@@ -130,6 +131,9 @@ def _without_corp(request: Message) -> Message:
     if isinstance(request, imports.CreateImportJobRequest):
         config = imports.CreateImportJobConfig(request_id=request.config.request_id)
         return imports.CreateImportJobRequest(config=config)
+    if isinstance(request, media.UploadMediaRequest):
+        header = media.UploadHeader(upload_id=request.header.upload_id)
+        return media.UploadMediaRequest(header=header)
     bare = type(request).FromString(request.SerializeToString())
     if isinstance(bare, identity.UpdateCorpRequest):
         bare.corp.ClearField("corp_id")

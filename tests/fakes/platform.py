@@ -25,7 +25,10 @@ from tieline.api.identity.v1 import (
     session_service_pb2,  # noqa: F401
     signing_key_service_pb2,  # noqa: F401
 )
-from tieline.api.messaging.v1 import messaging_service_pb2  # noqa: F401
+from tieline.api.messaging.v1 import (
+    media_service_pb2,  # noqa: F401
+    messaging_service_pb2,  # noqa: F401
+)
 from tieline.api.payments.v1 import payments_service_pb2  # noqa: F401
 
 Answer = Callable[[Any, Mapping[str, str]], Any]

@@ -36,9 +36,9 @@ class Call:
     tracestate: str = ""
     """W3C ``tracestate`` as it arrived; empty when there was none."""
 
-    find_peer: Callable[[], str] = str
-    """Returns the caller's address as gRPC writes it, such as ``ipv4:192.0.2.7:4711``; empty for
-    calls over NATS and once the call has its answer. Asked for only by what writes it down."""
+    find_address: Callable[[], str] = str
+    """Returns the address that the caller is at, as far as it can be trusted (``addresses``); empty
+    for calls over NATS and once the call has its answer. Asked for only by what writes it down."""
 
     def remaining_s(self) -> float | None:
         """Return the seconds left, 0 when the deadline has passed, None without a deadline."""
@@ -62,6 +62,12 @@ def current_call() -> Call:
     if call is None:
         raise LookupError("no call is being handled here")
     return call
+
+
+def find_address() -> str:
+    """Return the address that the current call comes from, without the port; empty for none."""
+    call = current.get()
+    return "" if call is None else call.find_address()
 
 
 def current_principal() -> Principal:

@@ -16,9 +16,11 @@ from typing import Any
 from joserfc.jwk import OKPKey
 
 from tieline.api.identity.v1 import identity_requests_pb2
+from tieline.chassis.addresses import read_networks
 from tieline.chassis.authentication import FetchKeys, TokenVerifier, build_public_key
 from tieline.chassis.broker import Broker, connect_broker
 from tieline.chassis.derived_keys import derive_key
+from tieline.chassis.edge_agent import UNKNOWN_CAPACITY, answering_edge
 from tieline.chassis.grpc_server import (
     Served,
     bind,
@@ -65,6 +67,7 @@ class ServiceRuntime:
             default_deadline_s=settings.default_deadline_s,
             slow_call_s=settings.slow_call_s,
             trace_sample_ratio=settings.trace_sample_ratio,
+            trusted_proxies=read_networks(settings.trusted_proxies),
         )
         guarded = build_server(
             services,
@@ -79,7 +82,17 @@ class ServiceRuntime:
         except StartError:
             await guarded.server.stop(None)
             raise
-        async with serving(guarded, grace_s=settings.shutdown_grace_s):
+        async with (
+            # Around the server: it tells the edge of the drain while that lasts.
+            answering_edge(
+                settings.grpc_host,
+                settings.agent_port,
+                health=self.health,
+                capacity=lambda: UNKNOWN_CAPACITY,
+                shares_port=settings.grpc_port_shared,
+            ),
+            serving(guarded, grace_s=settings.shutdown_grace_s),
+        ):
             yield
 
 

@@ -7,8 +7,10 @@ composition root; no other module reads the environment.
 import os
 from typing import Literal, TypeVar
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from tieline.chassis.addresses import read_networks
 
 PREFIX = "TIELINE_"
 
@@ -63,6 +65,17 @@ class ServiceSettings(BaseSettings):
     """Whether other processes serve on the same port on purpose. `tieline serve --workers` sets it
     for its workers; without it a port that somebody listens on stops the start."""
 
+    agent_port: int = Field(default=0, ge=0, le=65535)
+    """TCP port on which the replica tells the edge how much it can take (HAProxy's agent-check), on
+    ``grpc_host``; 0 leaves it off, and the edge goes by its own settings. The workers of several
+    share it, and then tell only whether they are ready."""
+
+    trusted_proxies: str = ""
+    """Networks of the proxies in front, such as ``10.0.0.0/8,fd00::/8``: a call from there comes
+    from the last other address in its ``x-forwarded-for``, in the audit log, in the list of
+    sessions and in the limits for failed sign-ins. Empty trusts none; behind proxies all callers
+    then share the proxies' addresses, and one limit."""
+
     metrics_host: str = "127.0.0.1"
     """Address of the Prometheus endpoint. A pod listens on ``0.0.0.0``."""
 
@@ -92,6 +105,12 @@ class ServiceSettings(BaseSettings):
 
     slow_call_s: float = Field(default=1.0, gt=0)
     """Seconds from which on a unary call is written to the access log as slow."""
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _check_proxies(cls, value: str) -> str:
+        read_networks(value)
+        return value
 
 
 S = TypeVar("S", bound=BaseSettings)
@@ -124,7 +143,10 @@ def load_settings(settings_type: type[S]) -> S:
 
 def _describe(problem: object) -> str:
     assert isinstance(problem, dict), "pydantic describes each problem as a dict"
-    field = str(problem["loc"][0]).upper() if problem["loc"] else "?"
+    if not problem["loc"]:
+        # Of several settings together; the text names them.
+        return str(problem["msg"]).removeprefix("Value error, ")
+    field = str(problem["loc"][0]).upper()
     if problem["type"] == "missing":
         return f"setting {PREFIX}{field} is missing: set the environment variable"
     message = str(problem["msg"])

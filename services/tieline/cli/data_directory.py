@@ -5,6 +5,7 @@ lock             held by the running platform: every process of it, so that the 
 secrets.json     made once, readable by its owner only
 endpoints.json   addresses of the running platform; absent when it does not run
 postgres/ nats/  the engines' data
+media/           what was uploaded
 """
 
 import contextlib
@@ -56,6 +57,7 @@ class DataDirectory:
         self.path = path.absolute()
         self.postgres = self.path / "postgres"
         self.nats = self.path / "nats"
+        self.media = self.path / "media"
         self.secrets_file = self.path / "secrets.json"
         self._endpoints_file = self.path / "endpoints.json"
         self._lock_file = self.path / "lock"

@@ -137,6 +137,8 @@ class Platform:
             )
             # One-time codes work at once on one's own machine: they stand in the log.
             environment.setdefault("TIELINE_CODE_SENDER", "development_log")
+        if service == "messaging":
+            environment.setdefault("TIELINE_MEDIA_STORE_URL", self._data.media.as_uri())
         return environment
 
     def _nats_users(self) -> list[User]:

@@ -37,6 +37,8 @@ from tieline.api.identity.v1 import (
     signing_key_service_pb2_grpc,
 )
 from tieline.api.messaging.v1 import (
+    compliance_service_pb2_grpc,
+    media_service_pb2_grpc,
     messaging_service_pb2_grpc,
     scheduled_message_service_pb2_grpc,
 )
@@ -189,6 +191,16 @@ class Stubs:
     def messaging(self) -> messaging_service_pb2_grpc.MessagingServiceStub:
         """Conversations and messages."""
         return messaging_service_pb2_grpc.MessagingServiceStub(self._channel("messaging"))
+
+    @cached_property
+    def compliance(self) -> compliance_service_pb2_grpc.ComplianceServiceStub:
+        """How long messages are kept, and what must not go."""
+        return compliance_service_pb2_grpc.ComplianceServiceStub(self._channel("messaging"))
+
+    @cached_property
+    def media(self) -> media_service_pb2_grpc.MediaServiceStub:
+        """Images, voices, videos and files."""
+        return media_service_pb2_grpc.MediaServiceStub(self._channel("messaging"))
 
     @cached_property
     def scheduled_messages(

@@ -15,8 +15,16 @@ To receive: ``live`` keeps this replica's subscribers; ``feeds`` has one NATS su
 conversation that any of them is in, puts what arrives in order (``delivery``), fetches what is
 missing, and hands it to each ``subscriber``'s bounded queue.
 
+Media: ``media_servicer`` takes them in through ``uploading`` and gives them out, by the rules of
+``media``; ``media_types`` and ``images`` look at what arrived. The bytes lie behind the port
+``blob_store`` (``object_store``); ``media_upkeep`` removes what has expired. ``media_uses`` says
+what a message refers to, which ``sending`` checks and notes in the message's transaction.
+
 To be sent later: ``scheduled_message_servicer`` keeps what people want to be said and when
 (``schedules``); ``schedule_runner`` sends it through the same batcher.
+
+Compliance: ``compliance_servicer`` by the rules of ``retention``; ``retention_upkeep`` removes what
+is no longer kept.
 
 To be in a conversation: ``opening``, for the servicer and for the ``consumer`` of contacts' events,
 by the rules of ``conversations``.

@@ -5,6 +5,10 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from types import MappingProxyType
 
 from tieline.api.messaging.v1 import (
+    compliance_service_pb2,
+    compliance_service_pb2_grpc,
+    media_service_pb2,
+    media_service_pb2_grpc,
     messaging_pb2,
     messaging_service_pb2,
     messaging_service_pb2_grpc,
@@ -20,16 +24,23 @@ from tieline.chassis.runtime import service_runtime
 from tieline.chassis.streams import durables_of
 from tieline.messaging.announcer import Announcer
 from tieline.messaging.answers import build_handlers
+from tieline.messaging.compliance_servicer import ComplianceServicer
 from tieline.messaging.consumer import ContactsEvents
+from tieline.messaging.images import ImageWorkers
 from tieline.messaging.live import LiveHub
+from tieline.messaging.media_servicer import MediaServicer
+from tieline.messaging.media_upkeep import purging_media
 from tieline.messaging.messages import Send, client_message_id_used_error
+from tieline.messaging.object_store import open_store
 from tieline.messaging.repositories import SCHEMA
+from tieline.messaging.retention_upkeep import applying_retention
 from tieline.messaging.schedule_runner import ScheduleRunner
 from tieline.messaging.scheduled_message_servicer import ScheduledMessageServicer
 from tieline.messaging.sending import Sender
 from tieline.messaging.servicer import MessagingServicer
 from tieline.messaging.settings import MessagingSettings
 from tieline.messaging.upkeep import keeping_up
+from tieline.messaging.uploading import Uploader
 
 SETTINGS = MessagingSettings
 
@@ -47,6 +58,7 @@ async def role(settings: MessagingSettings) -> AsyncIterator[None]:
         AsyncExitStack() as stack,
     ):
         pool, broker = runtime.pool, runtime.broker
+        store = open_store(settings)
         await stack.enter_async_context(keeping_up(pool))
         announcer = await stack.enter_async_context(Announcer(pool, broker))
         batcher: CommitBatcher[Send, messaging_pb2.Message] = CommitBatcher(
@@ -59,6 +71,10 @@ async def role(settings: MessagingSettings) -> AsyncIterator[None]:
         for durable in durables_of(SCHEMA):
             handlers = ContactsEvents(announcer).handlers()
             await stack.enter_async_context(consuming(broker, pool, SCHEMA, durable, handlers))
+        await stack.enter_async_context(purging_media(pool, store))
+        await stack.enter_async_context(applying_retention(pool))
+        images = stack.enter_context(ImageWorkers())
+        media = MediaServicer(pool, store, Uploader(pool, store, images))
         servicer = MessagingServicer(
             pool=pool,
             broker=broker,
@@ -73,6 +89,16 @@ async def role(settings: MessagingSettings) -> AsyncIterator[None]:
                     messaging_service_pb2_grpc.add_MessagingServiceServicer_to_server,
                     servicer,
                     messaging_service_pb2.DESCRIPTOR.services_by_name["MessagingService"],
+                ),
+                Served(
+                    compliance_service_pb2_grpc.add_ComplianceServiceServicer_to_server,
+                    ComplianceServicer(pool, runtime.page_tokens),
+                    compliance_service_pb2.DESCRIPTOR.services_by_name["ComplianceService"],
+                ),
+                Served(
+                    media_service_pb2_grpc.add_MediaServiceServicer_to_server,
+                    media,
+                    media_service_pb2.DESCRIPTOR.services_by_name["MediaService"],
                 ),
                 Served(
                     scheduled_message_service_pb2_grpc.add_ScheduledMessageServiceServicer_to_server,

@@ -26,14 +26,22 @@ from tieline.chassis.health import RETRY_AFTER_S
 from tieline.chassis.postgres import Pool
 from tieline.chassis.principals import PrincipalKind
 from tieline.messaging import subjects
+from tieline.messaging.catching_up import CatchUp, Start, list_updates, plan_catch_up
 from tieline.messaging.conversations import (
     Conversation,
     conversation_to_proto,
     find_participant,
 )
 from tieline.messaging.feeds import MAX_LIVE_READS, Feeds, LiveBroker
+from tieline.messaging.messages import message_to_proto
 from tieline.messaging.numbering import ConversationKey
-from tieline.messaging.repositories.conversations import ConversationRepository, UserKey
+from tieline.messaging.ranges import list_steps
+from tieline.messaging.repositories.conversations import (
+    ConversationRepository,
+    Position,
+    UserKey,
+)
+from tieline.messaging.repositories.ranges import list_ranges
 from tieline.messaging.subscriber import Subscriber, Update
 
 HEARTBEAT_INTERVAL_S = 15.0
@@ -54,6 +62,7 @@ _FLUSH_TIMEOUT_S = 2
 
 _STARTED = Update(started=messaging_service_pb2.SubscriptionStarted())
 _HEARTBEAT = Update(heartbeat=messaging_service_pb2.Heartbeat())
+_CAUGHT_UP = Update(caught_up=messaging_service_pb2.CaughtUp())
 
 logger = logging.getLogger(__name__)
 
@@ -114,20 +123,51 @@ class LiveHub:
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._feeds.close()
 
-    async def subscribe(self, user: UserKey) -> AsyncGenerator[Update, None]:
+    async def subscribe(
+        self, user: UserKey, held: Mapping[str, int] | None = None
+    ) -> AsyncGenerator[Update, None]:
         """Yield ``started``, then all that is stored in the user's conversations from then on.
 
-        Raises UnavailableError while NATS is away, and ResourceExhaustedError
-        TOO_MANY_SUBSCRIPTIONS at once when the person has too many open, SUBSCRIBER_TOO_SLOW
-        when the updates are not taken.
+        With ``held``, conversation ids to numbers, what was stored before comes first: what the
+        feeds bring meanwhile waits in the subscriber's queue, which begins where this ends.
+
+        Raises UnavailableError while NATS is away, FailedPreconditionError HELD_AHEAD, and
+        ResourceExhaustedError TOO_MANY_SUBSCRIPTIONS at once when the person has too many open,
+        SUBSCRIBER_TOO_SLOW when the updates are not taken.
         """
         subscriber = self._enter(user)
         try:
-            await self._start(subscriber)
+            starts = await self._start(subscriber)
+            if held is None:
+                yield _STARTED
+            else:
+                joining = subscriber.postponed_joins | self._find_joining_ids(user)
+                plan = plan_catch_up(held, starts, joining)
+                yield _STARTED
+                async for update in self._catch_up(subscriber, plan):
+                    yield update
             while True:
                 yield await subscriber.next_update()
         finally:
             self._leave(subscriber)
+
+    def _find_joining_ids(self, user: UserKey) -> set[str]:
+        return {key[1] for key, users in self._joins.items() if user in users}
+
+    async def _catch_up(
+        self, subscriber: Subscriber, plan: CatchUp
+    ) -> AsyncGenerator[Update, None]:
+        """Yield what is planned; of the messages never more than a step is in memory."""
+        for update in list_updates(plan):
+            yield update
+        for step in list_steps(plan.ranges):
+            if subscriber.is_ended:
+                break  # the queue tells why
+            async with self._reads, self._pool.acquire() as connection:
+                messages = await list_ranges(connection, subscriber.user[0], step)
+            for message in messages:
+                yield Update(message=message_to_proto(message))
+        yield _CAUGHT_UP
 
     def _enter(self, user: UserKey) -> Subscriber:
         person = _find_person(user)
@@ -141,11 +181,11 @@ class LiveHub:
         self._subscribers.setdefault(user, set()).add(subscriber)
         return subscriber
 
-    async def _start(self, subscriber: Subscriber) -> None:
+    async def _start(self, subscriber: Subscriber) -> dict[str, Start]:
         """Begin in this order: feeds in force, then the numbers, then ``started``.
 
         So each message is either below the number at which its feed begins, and was stored before
-        ``started``, or comes through the feed.
+        ``started``, or comes through the feed. Returns those numbers by conversation id.
         """
         positions, database_time = await self._read_positions([subscriber.user])
         gone: set[ConversationKey] = set()
@@ -153,21 +193,23 @@ class LiveHub:
             first = _Comparison(monotonic(), database_time)
             self._comparisons.setdefault(subscriber.user, first)
         if positions:
-            held = {key for _, key, _ in positions}
+            held = {position.key for position in positions}
             await self._feeds.acquire(subscriber, held)
             await self._flush()
             positions, _ = await self._read_positions([subscriber.user])
-            gone = held - {key for _, key, _ in positions}
-        subscriber.push(_STARTED)
+            gone = held - {position.key for position in positions}
         subscriber.is_started = True
-        for user, key, last_sequence in positions:
+        starts = {}
+        for user, key, last_sequence, visible_from in positions:
             if key[1] in subscriber.conversation_ids:
-                self._feeds.start(subscriber, key, last_sequence)
+                number = self._feeds.start(subscriber, key, last_sequence)
+                starts[key[1]] = Start(number, visible_from)
             else:
                 self._want_join(key, user)
         for conversation_id in subscriber.postponed_joins:
             self._want_join((subscriber.user[0], conversation_id), subscriber.user)
         await self._let_go(subscriber, gone)
+        return starts
 
     async def _let_go(self, subscriber: Subscriber, gone: Collection[ConversationKey]) -> None:
         """Release what the user left while the subscriber began, unless the user came back."""
@@ -341,7 +383,7 @@ class LiveHub:
             return  # they left meanwhile
         moved_since = min(last.database_time for last in known) - _COMMIT_DELAY
         positions, database_time = await self._read_positions(users, moved_since)
-        for user, key, last_sequence in positions:
+        for user, key, last_sequence, _ in positions:
             self._feeds.learn(key, last_sequence)
             if any(
                 key[1] not in subscriber.conversation_ids
@@ -354,7 +396,7 @@ class LiveHub:
 
     async def _read_positions(
         self, users: Collection[UserKey], moved_since: dt.datetime | None = None
-    ) -> tuple[list[tuple[UserKey, ConversationKey, int]], dt.datetime]:
+    ) -> tuple[list[Position], dt.datetime]:
         async with self._reads, self._pool.acquire() as connection:
             repository = ConversationRepository(connection)
             return await repository.list_positions(users, moved_since=moved_since)

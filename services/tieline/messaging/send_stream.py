@@ -6,14 +6,12 @@ flow control then holds up the client: one that does not read its results can se
 
 import asyncio
 import logging
-from collections import Counter, deque
+from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 
 from tieline.api.messaging.v1 import messaging_pb2, messaging_service_pb2
-from tieline.chassis.errors import ResourceExhaustedError
 from tieline.chassis.ids import new_uuid7
-from tieline.chassis.principals import Principal
 from tieline.messaging.send_results import build_result
 
 # Of one request: a few commits' worth for a client that has everything ready.
@@ -104,30 +102,6 @@ class SendStream:
         for outcome in self._unanswered:
             outcome.cancel()
         return list(self._unanswered)
-
-
-class OpenStreams:
-    """Counts the open send streams of each person on this replica."""
-
-    def __init__(self) -> None:
-        self._counts: Counter[tuple[str, str, str]] = Counter()
-
-    @contextmanager
-    def entered(self, principal: Principal) -> Iterator[None]:
-        """Count one more within the block; raises ResourceExhaustedError where that is too many."""
-        person = (principal.kind, principal.corp_id, principal.id)
-        if self._counts[person] >= MAX_SEND_STREAMS:
-            raise ResourceExhaustedError(
-                "TOO_MANY_SEND_STREAMS",
-                f"at most {MAX_SEND_STREAMS} send streams of one person may be open",
-            )
-        self._counts[person] += 1
-        try:
-            yield
-        finally:
-            self._counts[person] -= 1
-            if not self._counts[person]:
-                del self._counts[person]
 
 
 def report_fault(error: BaseException) -> str:

@@ -17,6 +17,7 @@ from tieline.chassis.broker import Broker
 from tieline.chassis.calls import current_principal
 from tieline.chassis.commit_batch import CommitBatcher
 from tieline.chassis.errors import InvalidArgumentError, NotFoundError, ServiceError
+from tieline.chassis.fields import raise_violations
 from tieline.chassis.grpc_context import Context
 from tieline.chassis.idempotency import answered_once
 from tieline.chassis.ids import new_uuid7
@@ -24,6 +25,7 @@ from tieline.chassis.page_tokens import PageTokens, Position, page_size
 from tieline.chassis.postgres import Connection, Pool
 from tieline.chassis.requests import ask
 from tieline.messaging.announcer import Announcer
+from tieline.messaging.catching_up import read_held
 from tieline.messaging.conversations import (
     Conversation,
     ConversationKind,
@@ -36,16 +38,18 @@ from tieline.messaging.conversations import (
     participant_to_proto,
 )
 from tieline.messaging.live import LiveHub
-from tieline.messaging.messages import Send, build_send, message_to_proto
+from tieline.messaging.messages import Send, build_send
 from tieline.messaging.numbering import ConversationKey
+from tieline.messaging.open_streams import OpenStreams
 from tieline.messaging.opening import Opening
+from tieline.messaging.range_reads import read_batch
+from tieline.messaging.ranges import check_batch, check_bounds
 from tieline.messaging.repositories import SCHEMA
 from tieline.messaging.repositories.conversations import ConversationRepository, UserKey
-from tieline.messaging.repositories.messages import MessageRepository
 from tieline.messaging.send_results import build_result
 from tieline.messaging.send_stream import (
     MAX_REQUEST_MESSAGES,
-    OpenStreams,
+    MAX_SEND_STREAMS,
     SendStream,
     report_fault,
 )
@@ -78,7 +82,7 @@ class MessagingServicer(messaging_service_pb2_grpc.MessagingServiceServicer):
         self._batcher = batcher
         self._announcer = announcer
         self._hub = hub
-        self._send_streams = OpenStreams()
+        self._send_streams = OpenStreams(MAX_SEND_STREAMS, "TOO_MANY_SEND_STREAMS", "send streams")
 
     async def CreateConversation(
         self, request: messaging_service_pb2.CreateConversationRequest, context: Context
@@ -215,32 +219,45 @@ class MessagingServicer(messaging_service_pb2_grpc.MessagingServiceServicer):
     ) -> messaging_service_pb2.ListMessagesResponse:
         """Return a range of a conversation's messages in order of their numbers."""
         key, caller = _require_conversation(request.corp_id, request.conversation_id)
-        if request.after_sequence < 0:
-            raise InvalidArgumentError({"after_sequence": "must not be negative"})
-        limit = page_size(request.page_size, default=100, maximum=1000)
-
-        async with self._pool.acquire() as connection:
-            span = await ConversationRepository(connection).find_span_of(key, caller)
-            if span is None:
-                raise conversation_not_found_error(request.conversation_id)
-            # Not beyond the number that the response calls the last.
-            messages = await MessageRepository(connection).list_messages(
-                key,
-                after=max(request.after_sequence, span.visible_from_sequence),
-                up_to=span.last_sequence,
-                limit=limit,
-            )
-        return messaging_service_pb2.ListMessagesResponse(
-            messages=[message_to_proto(message) for message in messages],
-            last_sequence=span.last_sequence,
+        violations: dict[str, str] = {}
+        check_bounds(
+            request.after_sequence, request.before_sequence, request.page_size, "", violations
         )
+        raise_violations(violations)
+        asked = messaging_service_pb2.MessageRangeRequest(
+            conversation_id=request.conversation_id,
+            after_sequence=request.after_sequence,
+            before_sequence=request.before_sequence,
+            page_size=request.page_size,
+        )
+        async with self._pool.acquire() as connection:
+            ranges = await read_batch(connection, key[0], caller, [asked])
+        if not ranges:
+            raise conversation_not_found_error(request.conversation_id)
+        [found] = ranges
+        return messaging_service_pb2.ListMessagesResponse(
+            messages=found.messages,
+            last_sequence=found.last_sequence,
+            kept_from_sequence=found.kept_from_sequence,
+        )
+
+    async def BatchListMessages(
+        self, request: messaging_service_pb2.BatchListMessagesRequest, context: Context
+    ) -> messaging_service_pb2.BatchListMessagesResponse:
+        """Return ranges of many conversations, as far as they fit into one answer."""
+        corp_id, caller = _require_user(request.corp_id)
+        check_batch(request.ranges)
+        async with self._pool.acquire() as connection:
+            ranges = await read_batch(connection, corp_id, caller, request.ranges)
+        return messaging_service_pb2.BatchListMessagesResponse(ranges=ranges)
 
     async def Subscribe(
         self, request: messaging_service_pb2.SubscribeRequest, context: Context
     ) -> AsyncIterator[messaging_service_pb2.SubscribeResponse]:
         """Deliver every message stored from ``started`` on, in order, none twice, none missing."""
         user = _require_user(request.corp_id)
-        async with aclosing(self._hub.subscribe(user)) as updates:
+        held = read_held(request)
+        async with aclosing(self._hub.subscribe(user, held)) as updates:
             async for update in updates:
                 yield update
 

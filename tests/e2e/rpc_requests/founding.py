@@ -20,11 +20,13 @@ from tieline.api.identity.v1 import app_service_pb2 as apps
 from tieline.api.identity.v1 import corp_link_service_pb2 as corp_link
 from tieline.api.identity.v1 import identity_service_pb2 as identity
 from tieline.api.identity.v1 import sign_in_provider_service_pb2 as sign_in_provider
+from tieline.api.messaging.v1 import compliance_service_pb2 as compliance
+from tieline.api.messaging.v1 import media_service_pb2 as media
 from tieline.api.messaging.v1 import messaging_pb2
 from tieline.api.messaging.v1 import messaging_service_pb2 as messaging
 from tieline.api.messaging.v1 import scheduled_message_service_pb2 as scheduled
 from tieline.api.payments.v1 import payments_service_pb2 as payments
-from tieline.client import Endpoints, SignedIn, Tieline
+from tieline.client import Endpoints, SignedIn, Tieline, upload_media
 from tieline.client.errors import TielineError
 from tieline.demo.channel import Channel
 
@@ -91,6 +93,15 @@ async def found_world(tieline: Tieline, platform: PlatformProcess) -> World:
             ),
         )
     )
+    hold = await owner.compliance.CreateLegalHold(
+        compliance.CreateLegalHoldRequest(scope=compliance.LEGAL_HOLD_SCOPE_CORP, reason="case 7")
+    )
+    begun = await owner.media.BeginUpload(
+        media.BeginUploadRequest(
+            kind=media.MEDIA_KIND_FILE, name="begun.txt", size_bytes=100, sha256=bytes(32)
+        )
+    )
+    whole = await upload_media(owner.media, b"whole and checked", media.MEDIA_KIND_FILE, "plan.txt")
     provider = await owner.sign_in_providers.CreateSignInProvider(
         sign_in_provider.CreateSignInProviderRequest(
             provider=build_provider(),
@@ -121,6 +132,9 @@ async def found_world(tieline: Tieline, platform: PlatformProcess) -> World:
         conversation_id=conversation_id,
         scheduled_message_id=scheduled_message.scheduled_message.scheduled_message_id,
         group_id=group_id,
+        upload_id=begun.upload.upload_id,
+        media_id=whole.media_id,
+        hold_id=hold.hold.hold_id,
         contact_code=way.contact_way.code,
         join_code=join.join_way.code,
         red_packet_id=packet.red_packet.red_packet_id,

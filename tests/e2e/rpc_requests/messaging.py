@@ -4,11 +4,13 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import Message
 
 from e2e.rpc_requests.world import Request, World, new_id
+from tieline.api.messaging.v1 import compliance_service_pb2 as compliance
+from tieline.api.messaging.v1 import media_service_pb2 as media
 from tieline.api.messaging.v1 import messaging_pb2
 from tieline.api.messaging.v1 import messaging_service_pb2 as messaging
 from tieline.api.messaging.v1 import scheduled_message_service_pb2 as scheduled
 
-MODULES = (messaging, scheduled)
+MODULES = (messaging, media, compliance, scheduled)
 
 
 def _hello(world: World) -> messaging_pb2.OutgoingMessage:
@@ -69,6 +71,49 @@ REQUESTS: dict[str, Request] = {
     "MessagingService.ListMessages": lambda w: messaging.ListMessagesRequest(
         corp_id=w.corp_id, conversation_id=w.conversation_id
     ),
+    "ComplianceService.SetRetentionPolicy": lambda w: compliance.SetRetentionPolicyRequest(
+        corp_id=w.corp_id, conversation_kind=messaging_pb2.CONVERSATION_KIND_GROUP, keep_days=90
+    ),
+    "ComplianceService.ListRetentionPolicies": (
+        lambda w: compliance.ListRetentionPoliciesRequest(corp_id=w.corp_id)
+    ),
+    "ComplianceService.CreateLegalHold": lambda w: compliance.CreateLegalHoldRequest(
+        request_id=new_id(),
+        corp_id=w.corp_id,
+        scope=compliance.LEGAL_HOLD_SCOPE_CONVERSATION,
+        target_id=w.conversation_id,
+        reason="case 7",
+    ),
+    "ComplianceService.ReleaseLegalHold": lambda w: compliance.ReleaseLegalHoldRequest(
+        corp_id=w.corp_id, hold_id=w.hold_id
+    ),
+    "ComplianceService.ListLegalHolds": lambda w: compliance.ListLegalHoldsRequest(
+        corp_id=w.corp_id
+    ),
+    "MessagingService.BatchListMessages": lambda w: messaging.BatchListMessagesRequest(
+        corp_id=w.corp_id,
+        ranges=[messaging.MessageRangeRequest(conversation_id=w.conversation_id)],
+    ),
+    "MediaService.BeginUpload": lambda w: media.BeginUploadRequest(
+        request_id=new_id(),
+        corp_id=w.corp_id,
+        kind=media.MEDIA_KIND_FILE,
+        name="plan.txt",
+        size_bytes=100,
+        sha256=bytes(32),
+    ),
+    "MediaService.GetUpload": lambda w: media.GetUploadRequest(
+        corp_id=w.corp_id, upload_id=w.upload_id
+    ),
+    "MediaService.UploadMedia": lambda w: media.UploadMediaRequest(
+        header=media.UploadHeader(corp_id=w.corp_id, upload_id=w.upload_id)
+    ),
+    "MediaService.GetMedia": lambda w: media.GetMediaRequest(
+        corp_id=w.corp_id, media_id=w.media_id
+    ),
+    "MediaService.DownloadMedia": lambda w: media.DownloadMediaRequest(
+        corp_id=w.corp_id, media_id=w.media_id
+    ),
     "MessagingService.Subscribe": lambda w: messaging.SubscribeRequest(corp_id=w.corp_id),
     "ScheduledMessageService.CreateScheduledMessage": (
         lambda w: scheduled.CreateScheduledMessageRequest(
@@ -98,4 +143,5 @@ REQUESTS: dict[str, Request] = {
 # What follows the first request of a client's stream.
 FOLLOWING: dict[str, list[Message]] = {
     "MessagingService.SendMessages": [],
+    "MediaService.UploadMedia": [media.UploadMediaRequest(chunk=b"more")],
 }

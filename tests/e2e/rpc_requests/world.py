@@ -30,6 +30,9 @@ class World:
     conversation_id: str
     scheduled_message_id: str
     group_id: str
+    upload_id: str
+    media_id: str
+    hold_id: str
     contact_code: str
     join_code: str
     red_packet_id: str
@@ -54,6 +57,9 @@ class World:
             self.conversation_id,
             self.scheduled_message_id,
             self.group_id,
+            self.upload_id,
+            self.media_id,
+            self.hold_id,
             self.contact_code,
             self.join_code,
             self.red_packet_id,

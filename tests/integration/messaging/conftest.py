@@ -6,6 +6,7 @@ another test may have started.
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
+from pathlib import Path
 
 import grpc
 import nats as nats_client
@@ -16,7 +17,7 @@ from engines import Database, build_nats, build_settings, connected, create_data
 from fakes.members import FakeMembers
 from fakes.tokens import TestTokens
 from integration.messaging.chat import Corp, Stub
-from tieline.api.messaging.v1 import messaging_service_pb2_grpc
+from tieline.api.messaging.v1 import media_service_pb2_grpc, messaging_service_pb2_grpc
 from tieline.chassis import streams
 from tieline.chassis.health import Health
 from tieline.chassis.postgres import Pool, create_pool
@@ -85,11 +86,18 @@ async def pool(messaging_database: Database) -> AsyncIterator[Pool]:
 
 
 @pytest.fixture(scope="session")
+def media_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where both replicas keep media."""
+    return tmp_path_factory.mktemp("messaging-media")
+
+
+@pytest.fixture(scope="session")
 async def replica_channels(
     messaging_database: Database,
     messaging_nats: EmbeddedNats,
     tokens: TestTokens,
     members: FakeMembers,
+    media_folder: Path,
 ) -> AsyncIterator[list[grpc.aio.Channel]]:
     """Channels to two replicas, each with its own pool and broker, on one database."""
     async with AsyncExitStack() as stack:
@@ -99,6 +107,7 @@ async def replica_channels(
         for _ in range(2):
             settings = build_settings("messaging", messaging_database, messaging_nats)
             assert isinstance(settings, MessagingSettings)
+            settings = settings.model_copy(update={"media_store_url": media_folder.as_uri()})
             await stack.enter_async_context(role(settings))
             channel = grpc.aio.insecure_channel(f"127.0.0.1:{settings.grpc_port}")
             channels.append(await stack.enter_async_context(channel))
@@ -108,6 +117,14 @@ async def replica_channels(
 @pytest.fixture(scope="session")
 def replicas(replica_channels: list[grpc.aio.Channel]) -> list[Stub]:
     return [messaging_service_pb2_grpc.MessagingServiceStub(each) for each in replica_channels]
+
+
+@pytest.fixture(scope="session")
+def media_stubs(
+    replica_channels: list[grpc.aio.Channel],
+) -> list[media_service_pb2_grpc.MediaServiceStub]:
+    """The same for media."""
+    return [media_service_pb2_grpc.MediaServiceStub(each) for each in replica_channels]
 
 
 @pytest.fixture(scope="session")

@@ -9,11 +9,11 @@ from fakes.eventually import eventually
 from tieline.api.messaging.v1 import messaging_pb2, messaging_service_pb2
 from tieline.chassis.errors import NotFoundError, ResourceExhaustedError
 from tieline.chassis.principals import Principal, PrincipalKind
+from tieline.messaging.open_streams import OpenStreams
 from tieline.messaging.send_stream import (
     MAX_REQUEST_MESSAGES,
     MAX_SEND_STREAMS,
     MAX_UNANSWERED,
-    OpenStreams,
     SendStream,
 )
 
@@ -127,7 +127,7 @@ async def test_request_that_ends_the_stream_does_so_behind_the_results_before_it
 
 
 def test_one_stream_too_many_is_refused_and_an_ended_one_makes_room() -> None:
-    streams = OpenStreams()
+    streams = OpenStreams(MAX_SEND_STREAMS, "TOO_MANY_SEND_STREAMS", "send streams")
     person = Principal(PrincipalKind.MEMBER, "li.wei", "ww0", "session")
     entered = [streams.entered(person) for _ in range(MAX_SEND_STREAMS)]
     for each in entered:

@@ -9,16 +9,18 @@ from __future__ import annotations
 import asyncio
 import inspect
 import math
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import partial
 from time import monotonic, perf_counter
 from typing import Any
 
 import grpc
 from google.protobuf.message import DecodeError
 
+from tieline.chassis.addresses import Network, find_client_address, read_address
 from tieline.chassis.authentication import TokenVerifier
 from tieline.chassis.calls import Call, current
 from tieline.chassis.errors import (
@@ -45,6 +47,7 @@ Metadata = Mapping[str, str | bytes]
 
 _AUTHORIZATION_KEY = "authorization"
 _BEARER = "bearer "
+_FORWARDED_FOR_KEY = "x-forwarded-for"
 
 arrived_metadata: ContextVar[Metadata] = ContextVar("tieline_arrived_metadata")
 """Set by the interceptor for the handler, which runs in the same task. Asking gRPC's context for
@@ -63,6 +66,9 @@ class CallLimits:
 
     trace_sample_ratio: float = 0.01
     """Share of calls without an incoming trace that are traced and logged."""
+
+    trusted_proxies: Sequence[Network] = ()
+    """Who is believed about whom it forwards calls for."""
 
 
 @dataclass(slots=True)
@@ -133,7 +139,7 @@ class GuardedMethod:
         call = Call(
             self._method,
             accept_request_id(metadata.get(REQUEST_ID_KEY)),
-            find_peer=context.peer,
+            find_address=partial(self._find_address, metadata, context),
         )
         current.set(call)
         sampled = parts.tracing.begin(call, metadata)
@@ -154,12 +160,19 @@ class GuardedMethod:
             await context.abort(failure.code, failure.text, failure.trailing_metadata)
         finally:
             # gRPC frees what the context looks at: a task that outlives the call must not ask it.
-            call.find_peer = str
+            call.find_address = str
             parts.metrics.in_flight -= 1
             duration_s = perf_counter() - begun_at
             self._metrics.record(code, duration_s)
             if sampled is not None or code != "OK" or duration_s > self._slow_s:
                 self._report(call, code, duration_s, sampled)
+
+    def _find_address(self, metadata: Metadata, context: Context) -> str:
+        return find_client_address(
+            read_address(context.peer()),
+            str(metadata.get(_FORWARDED_FOR_KEY, "")),
+            self._limits.trusted_proxies,
+        )
 
     def _report(
         self, call: Call, code: str, duration_s: float, sampled: SampledCall | None

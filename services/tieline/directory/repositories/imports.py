@@ -100,6 +100,28 @@ async def find_department_ids(
     return {row["path"]: row["department_id"] for row in rows}
 
 
+async def count_nodes(
+    connection: Connection, corp_id: str, department_ids: Collection[int]
+) -> dict[int, int]:
+    """Return how many members and departments are in each of these departments."""
+    rows = await connection.fetch(
+        """
+        SELECT department_id,
+               (SELECT count(*)
+                  FROM directory.departments AS child
+                 WHERE child.corp_id = $1 AND child.parent_department_id = department.department_id)
+             + (SELECT count(*)
+                  FROM directory.member_departments AS place
+                 WHERE place.corp_id = $1 AND place.department_id = department.department_id)
+               AS nodes
+          FROM unnest($2::bigint[]) AS department (department_id)
+        """,
+        corp_id,
+        list(department_ids),
+    )
+    return {row["department_id"]: row["nodes"] for row in rows}
+
+
 async def list_departments_within(
     connection: Connection, corp_id: str, department_ids: Collection[int]
 ) -> dict[int, str]:

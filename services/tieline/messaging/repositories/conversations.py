@@ -55,6 +55,15 @@ class Span(NamedTuple):
     last_sequence: int
 
 
+class Position(NamedTuple):
+    """Up to where a conversation of a user's goes."""
+
+    user: UserKey
+    key: ConversationKey
+    last_sequence: int
+    visible_from_sequence: int
+
+
 class ConversationRepository:
     """Conversations and participants."""
 
@@ -306,7 +315,7 @@ class ConversationRepository:
 
     async def list_positions(
         self, users: Collection[UserKey], *, moved_since: dt.datetime | None = None
-    ) -> tuple[list[tuple[UserKey, ConversationKey, int]], dt.datetime]:
+    ) -> tuple[list[Position], dt.datetime]:
         """Return each user's conversations with their last numbers, and the database's time before.
 
         With ``moved_since`` only those that had a message, or that the user joined, after that
@@ -315,10 +324,11 @@ class ConversationRepository:
         now: dt.datetime = await self._connection.fetchval("SELECT statement_timestamp()")
         rows = await self._connection.fetch(
             """
-            SELECT own.corp_id, own.conversation_id, own.kind, own.id, conversation.last_sequence
+            SELECT own.corp_id, own.conversation_id, own.kind, own.id, own.visible_from_sequence,
+                   conversation.last_sequence
               FROM unnest($1::text[], $2::text[], $3::text[]) AS wanted (corp_id, kind, id)
              CROSS JOIN LATERAL (
-                   SELECT corp_id, conversation_id, kind, id, join_time
+                   SELECT corp_id, conversation_id, kind, id, visible_from_sequence, join_time
                      FROM messaging.participants
                     WHERE participants.corp_id = wanted.corp_id
                       AND participants.kind = wanted.kind
@@ -344,10 +354,11 @@ class ConversationRepository:
             moved_since,
         )
         positions = [
-            (
+            Position(
                 (row["corp_id"], Participant(row["kind"], row["id"])),
                 (row["corp_id"], row["conversation_id"]),
                 row["last_sequence"],
+                row["visible_from_sequence"],
             )
             for row in rows
         ]

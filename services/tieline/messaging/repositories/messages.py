@@ -269,7 +269,29 @@ class MessageRepository:
             [message.uncounted for message in messages],
             *insert_parameters(events),
         )
+        await self._insert_references(messages)
         wake_after_commit(SCHEMA)
+
+    async def _insert_references(self, messages: Sequence[StoredMessage]) -> None:
+        """Note which media the messages refer to, so that whoever reads them may read those."""
+        references = [(message, use) for message in messages for use in message.media]
+        if not references:
+            return
+        await self._connection.execute(
+            """
+            INSERT INTO messaging.media_references
+                   (corp_id, media_id, conversation_id, sequence, message_time)
+            SELECT corp_id, media_id, conversation_id, sequence, message_time
+              FROM unnest($1::text[], $2::uuid[], $3::text[], $4::bigint[], $5::timestamptz[])
+                   AS new (corp_id, media_id, conversation_id, sequence, message_time)
+            ON CONFLICT ON CONSTRAINT media_references_pkey DO NOTHING
+            """,
+            [message.corp_id for message, _ in references],
+            [use.media_id for _, use in references],
+            [message.conversation_id for message, _ in references],
+            [message.sequence for message, _ in references],
+            [message.create_time for message, _ in references],
+        )
 
     async def list_messages(
         self, key: ConversationKey, *, after: int, up_to: int, limit: int
@@ -302,21 +324,23 @@ class MessageRepository:
             limit,
             MAX_PAGE_BYTES,
         )
-        return [
-            StoredMessage(
-                *key,
-                row["sequence"],
-                Participant(row["sender_kind"], row["sender_id"]),
-                row["client_message_id"],
-                row["content"],
-                row["create_time"],
-                row["uncounted"],
-                row["edit_time"],
-                row["recall_time"],
-                row["original_content"],
-            )
-            for row in rows
-        ]
+        return [read_message(key, row) for row in rows]
+
+
+def read_message(key: ConversationKey, row: Record) -> StoredMessage:
+    """Return the message of a row of ``stored_messages``."""
+    return StoredMessage(
+        *key,
+        row["sequence"],
+        Participant(row["sender_kind"], row["sender_id"]),
+        row["client_message_id"],
+        row["content"],
+        row["create_time"],
+        row["uncounted"],
+        row["edit_time"],
+        row["recall_time"],
+        row["original_content"],
+    )
 
 
 def _key_of(send: Send) -> ConversationKey:

@@ -76,6 +76,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     ERROR_REASON_CLOSED: _ErrorReason.ValueType  # 21
     """FAILED_PRECONDITION: the quiz or the vote is closed."""
+    ERROR_REASON_HELD_AHEAD: _ErrorReason.ValueType  # 30
+    """FAILED_PRECONDITION: the client says that it holds a message that does not exist. Forget what is
+    held of the conversation. Metadata: `conversationId`, `lastSequence`.
+    """
     ERROR_REASON_SCHEDULED_MESSAGE_NOT_FOUND: _ErrorReason.ValueType  # 70
     """NOT_FOUND: no such scheduled message of the caller's. Metadata: `scheduledMessageId`."""
     ERROR_REASON_SCHEDULED_MESSAGES_EXHAUSTED: _ErrorReason.ValueType  # 71
@@ -84,6 +88,48 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """FAILED_PRECONDITION: the scheduled message has ended; schedule another. Metadata:
     `scheduledMessageId`.
     """
+    ERROR_REASON_MEDIA_NOT_FOUND: _ErrorReason.ValueType  # 100
+    """NOT_FOUND: no such medium, or the caller may not read it. Metadata: `mediaId`."""
+    ERROR_REASON_MEDIA_KIND_WRONG: _ErrorReason.ValueType  # 101
+    """FAILED_PRECONDITION: the medium is of another kind than the message that refers to it.
+    Metadata: `mediaId`, `kind`, what it is.
+    """
+    ERROR_REASON_UPLOAD_NOT_FOUND: _ErrorReason.ValueType  # 102
+    """NOT_FOUND: no such upload, it has expired, or it is somebody else's. Metadata: `uploadId`."""
+    ERROR_REASON_UPLOAD_OFFSET_WRONG: _ErrorReason.ValueType  # 103
+    """FAILED_PRECONDITION: the service has another number of bytes. Metadata: `offsetBytes`, where to
+    go on.
+    """
+    ERROR_REASON_UPLOAD_TAKEN_OVER: _ErrorReason.ValueType  # 104
+    """ABORTED: another stream goes on with this upload."""
+    ERROR_REASON_UPLOAD_TOO_SLOW: _ErrorReason.ValueType  # 105
+    """DEADLINE_EXCEEDED: too few bytes arrived in the last seconds; go on at a better time."""
+    ERROR_REASON_TOO_MANY_UPLOADS: _ErrorReason.ValueType  # 106
+    """RESOURCE_EXHAUSTED: 20 of the caller's uploads are not complete; complete one, or wait until
+    they expire.
+    """
+    ERROR_REASON_TOO_MANY_MEDIA_STREAMS: _ErrorReason.ValueType  # 107
+    """RESOURCE_EXHAUSTED: the caller has 8 uploads and downloads open at this replica; end one first."""
+    ERROR_REASON_MEDIA_CHECKSUM_WRONG: _ErrorReason.ValueType  # 108
+    """FAILED_PRECONDITION: what arrived has another SHA-256 than was announced; begin anew."""
+    ERROR_REASON_MEDIA_TYPE_WRONG: _ErrorReason.ValueType  # 109
+    """FAILED_PRECONDITION: what arrived is not of the kind that it was said to be, or is damaged.
+    Metadata: `problem`, what is wrong with it.
+    """
+    ERROR_REASON_MEDIA_TOO_LARGE: _ErrorReason.ValueType  # 110
+    """FAILED_PRECONDITION: the voice is longer than 60 s, or the image has too many pixels."""
+    ERROR_REASON_THUMBNAIL_MISSING: _ErrorReason.ValueType  # 111
+    """FAILED_PRECONDITION: the medium has no thumbnail. Metadata: `mediaId`."""
+    ERROR_REASON_MEDIA_STORE_MISSING: _ErrorReason.ValueType  # 112
+    """FAILED_PRECONDITION: the deployment has no store for media (TIELINE_MEDIA_STORE_URL)."""
+    ERROR_REASON_MEDIA_STORE_UNAVAILABLE: _ErrorReason.ValueType  # 113
+    """UNAVAILABLE with RetryInfo: the store for media does not answer."""
+    ERROR_REASON_MEDIA_STORE_FULL: _ErrorReason.ValueType  # 114
+    """RESOURCE_EXHAUSTED with RetryInfo: the store for media is full."""
+    ERROR_REASON_LEGAL_HOLD_NOT_FOUND: _ErrorReason.ValueType  # 120
+    """NOT_FOUND: no such legal hold. Metadata: `holdId`."""
+    ERROR_REASON_TOO_MANY_LEGAL_HOLDS: _ErrorReason.ValueType  # 121
+    """RESOURCE_EXHAUSTED: 1,000 legal holds of the corp are in force; release one first."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Machine-readable reasons. ErrorInfo.reason is the value's name without `ERROR_REASON_`."""
@@ -142,6 +188,10 @@ edits; or the conversation as many pinned messages. Metadata: `limit`.
 """
 ERROR_REASON_CLOSED: ErrorReason.ValueType  # 21
 """FAILED_PRECONDITION: the quiz or the vote is closed."""
+ERROR_REASON_HELD_AHEAD: ErrorReason.ValueType  # 30
+"""FAILED_PRECONDITION: the client says that it holds a message that does not exist. Forget what is
+held of the conversation. Metadata: `conversationId`, `lastSequence`.
+"""
 ERROR_REASON_SCHEDULED_MESSAGE_NOT_FOUND: ErrorReason.ValueType  # 70
 """NOT_FOUND: no such scheduled message of the caller's. Metadata: `scheduledMessageId`."""
 ERROR_REASON_SCHEDULED_MESSAGES_EXHAUSTED: ErrorReason.ValueType  # 71
@@ -150,4 +200,46 @@ ERROR_REASON_SCHEDULED_MESSAGE_ENDED: ErrorReason.ValueType  # 72
 """FAILED_PRECONDITION: the scheduled message has ended; schedule another. Metadata:
 `scheduledMessageId`.
 """
+ERROR_REASON_MEDIA_NOT_FOUND: ErrorReason.ValueType  # 100
+"""NOT_FOUND: no such medium, or the caller may not read it. Metadata: `mediaId`."""
+ERROR_REASON_MEDIA_KIND_WRONG: ErrorReason.ValueType  # 101
+"""FAILED_PRECONDITION: the medium is of another kind than the message that refers to it.
+Metadata: `mediaId`, `kind`, what it is.
+"""
+ERROR_REASON_UPLOAD_NOT_FOUND: ErrorReason.ValueType  # 102
+"""NOT_FOUND: no such upload, it has expired, or it is somebody else's. Metadata: `uploadId`."""
+ERROR_REASON_UPLOAD_OFFSET_WRONG: ErrorReason.ValueType  # 103
+"""FAILED_PRECONDITION: the service has another number of bytes. Metadata: `offsetBytes`, where to
+go on.
+"""
+ERROR_REASON_UPLOAD_TAKEN_OVER: ErrorReason.ValueType  # 104
+"""ABORTED: another stream goes on with this upload."""
+ERROR_REASON_UPLOAD_TOO_SLOW: ErrorReason.ValueType  # 105
+"""DEADLINE_EXCEEDED: too few bytes arrived in the last seconds; go on at a better time."""
+ERROR_REASON_TOO_MANY_UPLOADS: ErrorReason.ValueType  # 106
+"""RESOURCE_EXHAUSTED: 20 of the caller's uploads are not complete; complete one, or wait until
+they expire.
+"""
+ERROR_REASON_TOO_MANY_MEDIA_STREAMS: ErrorReason.ValueType  # 107
+"""RESOURCE_EXHAUSTED: the caller has 8 uploads and downloads open at this replica; end one first."""
+ERROR_REASON_MEDIA_CHECKSUM_WRONG: ErrorReason.ValueType  # 108
+"""FAILED_PRECONDITION: what arrived has another SHA-256 than was announced; begin anew."""
+ERROR_REASON_MEDIA_TYPE_WRONG: ErrorReason.ValueType  # 109
+"""FAILED_PRECONDITION: what arrived is not of the kind that it was said to be, or is damaged.
+Metadata: `problem`, what is wrong with it.
+"""
+ERROR_REASON_MEDIA_TOO_LARGE: ErrorReason.ValueType  # 110
+"""FAILED_PRECONDITION: the voice is longer than 60 s, or the image has too many pixels."""
+ERROR_REASON_THUMBNAIL_MISSING: ErrorReason.ValueType  # 111
+"""FAILED_PRECONDITION: the medium has no thumbnail. Metadata: `mediaId`."""
+ERROR_REASON_MEDIA_STORE_MISSING: ErrorReason.ValueType  # 112
+"""FAILED_PRECONDITION: the deployment has no store for media (TIELINE_MEDIA_STORE_URL)."""
+ERROR_REASON_MEDIA_STORE_UNAVAILABLE: ErrorReason.ValueType  # 113
+"""UNAVAILABLE with RetryInfo: the store for media does not answer."""
+ERROR_REASON_MEDIA_STORE_FULL: ErrorReason.ValueType  # 114
+"""RESOURCE_EXHAUSTED with RetryInfo: the store for media is full."""
+ERROR_REASON_LEGAL_HOLD_NOT_FOUND: ErrorReason.ValueType  # 120
+"""NOT_FOUND: no such legal hold. Metadata: `holdId`."""
+ERROR_REASON_TOO_MANY_LEGAL_HOLDS: ErrorReason.ValueType  # 121
+"""RESOURCE_EXHAUSTED: 1,000 legal holds of the corp are in force; release one first."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -434,6 +434,7 @@ class ListMessagesRequest(_message.Message):
     CONVERSATION_ID_FIELD_NUMBER: _builtins.int
     AFTER_SEQUENCE_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    BEFORE_SEQUENCE_FIELD_NUMBER: _builtins.int
     corp_id: _builtins.str
     """The corp; members may leave it empty for their own."""
     conversation_id: _builtins.str
@@ -444,6 +445,10 @@ class ListMessagesRequest(_message.Message):
     """
     page_size: _builtins.int
     """At most this many messages; 0 means 100, and values above 1,000 are lowered to 1,000."""
+    before_sequence: _builtins.int
+    """Only messages with a lower number, the last of them; 0 means no such bound. To go on backwards,
+    give the number of the first message received.
+    """
     def __init__(
         self,
         *,
@@ -451,10 +456,11 @@ class ListMessagesRequest(_message.Message):
         conversation_id: _builtins.str = ...,
         after_sequence: _builtins.int = ...,
         page_size: _builtins.int = ...,
+        before_sequence: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["after_sequence", b"after_sequence", "conversation_id", b"conversation_id", "corp_id", b"corp_id", "page_size", b"page_size"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after_sequence", b"after_sequence", "before_sequence", b"before_sequence", "conversation_id", b"conversation_id", "corp_id", b"corp_id", "page_size", b"page_size"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -468,25 +474,159 @@ class ListMessagesResponse(_message.Message):
 
     MESSAGES_FIELD_NUMBER: _builtins.int
     LAST_SEQUENCE_FIELD_NUMBER: _builtins.int
+    KEPT_FROM_SEQUENCE_FIELD_NUMBER: _builtins.int
     last_sequence: _builtins.int
     """Number of the conversation's newest message: once it is received, nothing is missing."""
+    kept_from_sequence: _builtins.int
+    """Where messages at the beginning of what was asked for are no longer kept: the number from which on
+    they are; ask on from there. 0 where none is missing.
+    """
     @_builtins.property
     def messages(self) -> _containers.RepeatedCompositeFieldContainer[_messaging_pb2.Message]:
-        """In order of their numbers."""
+        """In order of their numbers. With `before_sequence` those right before it, without it those right
+        behind `after_sequence`.
+        """
 
     def __init__(
         self,
         *,
         messages: _abc.Iterable[_messaging_pb2.Message] | None = ...,
         last_sequence: _builtins.int = ...,
+        kept_from_sequence: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["last_sequence", b"last_sequence", "messages", b"messages"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["kept_from_sequence", b"kept_from_sequence", "last_sequence", b"last_sequence", "messages", b"messages"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListMessagesResponse: _TypeAlias = ListMessagesResponse  # noqa: Y015
+
+@_typing.final
+class BatchListMessagesRequest(_message.Message):
+    """Request of MessagingService.BatchListMessages."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CORP_ID_FIELD_NUMBER: _builtins.int
+    RANGES_FIELD_NUMBER: _builtins.int
+    corp_id: _builtins.str
+    """The corp; members may leave it empty for their own."""
+    @_builtins.property
+    def ranges(self) -> _containers.RepeatedCompositeFieldContainer[Global___MessageRangeRequest]:
+        """1 to 200, each of another conversation."""
+
+    def __init__(
+        self,
+        *,
+        corp_id: _builtins.str = ...,
+        ranges: _abc.Iterable[Global___MessageRangeRequest] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["corp_id", b"corp_id", "ranges", b"ranges"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchListMessagesRequest: _TypeAlias = BatchListMessagesRequest  # noqa: Y015
+
+@_typing.final
+class MessageRangeRequest(_message.Message):
+    """One range of BatchListMessages."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONVERSATION_ID_FIELD_NUMBER: _builtins.int
+    AFTER_SEQUENCE_FIELD_NUMBER: _builtins.int
+    BEFORE_SEQUENCE_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    conversation_id: _builtins.str
+    """The conversation."""
+    after_sequence: _builtins.int
+    """As in ListMessagesRequest."""
+    before_sequence: _builtins.int
+    """As in ListMessagesRequest."""
+    page_size: _builtins.int
+    """As in ListMessagesRequest."""
+    def __init__(
+        self,
+        *,
+        conversation_id: _builtins.str = ...,
+        after_sequence: _builtins.int = ...,
+        before_sequence: _builtins.int = ...,
+        page_size: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after_sequence", b"after_sequence", "before_sequence", b"before_sequence", "conversation_id", b"conversation_id", "page_size", b"page_size"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MessageRangeRequest: _TypeAlias = MessageRangeRequest  # noqa: Y015
+
+@_typing.final
+class BatchListMessagesResponse(_message.Message):
+    """Response of MessagingService.BatchListMessages."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RANGES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def ranges(self) -> _containers.RepeatedCompositeFieldContainer[Global___MessageRange]:
+        """One for each range of a conversation that the caller is in, in the order of the request."""
+
+    def __init__(
+        self,
+        *,
+        ranges: _abc.Iterable[Global___MessageRange] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ranges", b"ranges"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchListMessagesResponse: _TypeAlias = BatchListMessagesResponse  # noqa: Y015
+
+@_typing.final
+class MessageRange(_message.Message):
+    """A range of one conversation's messages."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONVERSATION_ID_FIELD_NUMBER: _builtins.int
+    MESSAGES_FIELD_NUMBER: _builtins.int
+    LAST_SEQUENCE_FIELD_NUMBER: _builtins.int
+    COMPLETE_FIELD_NUMBER: _builtins.int
+    KEPT_FROM_SEQUENCE_FIELD_NUMBER: _builtins.int
+    conversation_id: _builtins.str
+    """The conversation."""
+    last_sequence: _builtins.int
+    """As in ListMessagesResponse."""
+    complete: _builtins.bool
+    """Whether the range has all that its request asked for; false where the call's bounds cut it."""
+    kept_from_sequence: _builtins.int
+    """As in ListMessagesResponse."""
+    @_builtins.property
+    def messages(self) -> _containers.RepeatedCompositeFieldContainer[_messaging_pb2.Message]:
+        """As in ListMessagesResponse."""
+
+    def __init__(
+        self,
+        *,
+        conversation_id: _builtins.str = ...,
+        messages: _abc.Iterable[_messaging_pb2.Message] | None = ...,
+        last_sequence: _builtins.int = ...,
+        complete: _builtins.bool = ...,
+        kept_from_sequence: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["complete", b"complete", "conversation_id", b"conversation_id", "kept_from_sequence", b"kept_from_sequence", "last_sequence", b"last_sequence", "messages", b"messages"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MessageRange: _TypeAlias = MessageRange  # noqa: Y015
 
 @_typing.final
 class SubscribeRequest(_message.Message):
@@ -495,20 +635,58 @@ class SubscribeRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     CORP_ID_FIELD_NUMBER: _builtins.int
+    CATCH_UP_FIELD_NUMBER: _builtins.int
+    HELD_FIELD_NUMBER: _builtins.int
     corp_id: _builtins.str
     """The corp; members may leave it empty for their own."""
+    catch_up: _builtins.bool
+    """Whether to bring what was stored before `started` as well."""
+    @_builtins.property
+    def held(self) -> _containers.RepeatedCompositeFieldContainer[Global___HeldConversation]:
+        """What the client holds, for `catch_up`: at most 2,000, each conversation once, the more important
+        first. Conversations that are not among them are told by `fetch`.
+        """
+
     def __init__(
         self,
         *,
         corp_id: _builtins.str = ...,
+        catch_up: _builtins.bool = ...,
+        held: _abc.Iterable[Global___HeldConversation] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["corp_id", b"corp_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["catch_up", b"catch_up", "corp_id", b"corp_id", "held", b"held"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SubscribeRequest: _TypeAlias = SubscribeRequest  # noqa: Y015
+
+@_typing.final
+class HeldConversation(_message.Message):
+    """Up to where a client has a conversation."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONVERSATION_ID_FIELD_NUMBER: _builtins.int
+    SEQUENCE_FIELD_NUMBER: _builtins.int
+    conversation_id: _builtins.str
+    """The conversation."""
+    sequence: _builtins.int
+    """The client has all messages up to this number; 0 for none."""
+    def __init__(
+        self,
+        *,
+        conversation_id: _builtins.str = ...,
+        sequence: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["conversation_id", b"conversation_id", "sequence", b"sequence"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HeldConversation: _TypeAlias = HeldConversation  # noqa: Y015
 
 @_typing.final
 class SubscribeResponse(_message.Message):
@@ -520,6 +698,9 @@ class SubscribeResponse(_message.Message):
     MESSAGE_FIELD_NUMBER: _builtins.int
     JOINED_FIELD_NUMBER: _builtins.int
     HEARTBEAT_FIELD_NUMBER: _builtins.int
+    FETCH_FIELD_NUMBER: _builtins.int
+    CAUGHT_UP_FIELD_NUMBER: _builtins.int
+    LEFT_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def started(self) -> Global___SubscriptionStarted:
         """First response: from here on nothing is missed."""
@@ -536,6 +717,18 @@ class SubscribeResponse(_message.Message):
     def heartbeat(self) -> Global___Heartbeat:
         """Sent after 15 s without anything else, so that a dead connection is noticed."""
 
+    @_builtins.property
+    def fetch(self) -> Global___ConversationToFetch:
+        """Behind `started`: a conversation that the client must fetch itself."""
+
+    @_builtins.property
+    def caught_up(self) -> Global___CaughtUp:
+        """Everything before `started` has been told."""
+
+    @_builtins.property
+    def left(self) -> Global___ConversationLeft:
+        """The caller is not in a conversation any more, or was not when the client subscribed."""
+
     def __init__(
         self,
         *,
@@ -543,12 +736,15 @@ class SubscribeResponse(_message.Message):
         message: _messaging_pb2.Message | None = ...,
         joined: _messaging_pb2.Conversation | None = ...,
         heartbeat: Global___Heartbeat | None = ...,
+        fetch: Global___ConversationToFetch | None = ...,
+        caught_up: Global___CaughtUp | None = ...,
+        left: Global___ConversationLeft | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["heartbeat", b"heartbeat", "joined", b"joined", "message", b"message", "started", b"started", "update", b"update"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["caught_up", b"caught_up", "fetch", b"fetch", "heartbeat", b"heartbeat", "joined", b"joined", "left", b"left", "message", b"message", "started", b"started", "update", b"update"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["heartbeat", b"heartbeat", "joined", b"joined", "message", b"message", "started", b"started", "update", b"update"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["caught_up", b"caught_up", "fetch", b"fetch", "heartbeat", b"heartbeat", "joined", b"joined", "left", b"left", "message", b"message", "started", b"started", "update", b"update"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_update: _TypeAlias = _typing.Literal["started", "message", "joined", "heartbeat"]  # noqa: Y015
+    _WhichOneofReturnType_update: _TypeAlias = _typing.Literal["started", "message", "joined", "heartbeat", "fetch", "caught_up", "left"]  # noqa: Y015
     _WhichOneofArgType_update: _TypeAlias = _typing.Literal["update", b"update"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_update) -> _WhichOneofReturnType_update | None: ...
 
@@ -587,3 +783,74 @@ class Heartbeat(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Heartbeat: _TypeAlias = Heartbeat  # noqa: Y015
+
+@_typing.final
+class ConversationToFetch(_message.Message):
+    """A conversation of which the client holds too little, or nothing: fetch it by ListMessages or
+    BatchListMessages.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONVERSATION_ID_FIELD_NUMBER: _builtins.int
+    AFTER_SEQUENCE_FIELD_NUMBER: _builtins.int
+    LAST_SEQUENCE_FIELD_NUMBER: _builtins.int
+    conversation_id: _builtins.str
+    """The conversation."""
+    after_sequence: _builtins.int
+    """What the client is known to hold: fetch what has higher numbers."""
+    last_sequence: _builtins.int
+    """Fetch up to this number; the messages behind it follow in the subscription."""
+    def __init__(
+        self,
+        *,
+        conversation_id: _builtins.str = ...,
+        after_sequence: _builtins.int = ...,
+        last_sequence: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after_sequence", b"after_sequence", "conversation_id", b"conversation_id", "last_sequence", b"last_sequence"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ConversationToFetch: _TypeAlias = ConversationToFetch  # noqa: Y015
+
+@_typing.final
+class CaughtUp(_message.Message):
+    """The subscription's catching up is over."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CaughtUp: _TypeAlias = CaughtUp  # noqa: Y015
+
+@_typing.final
+class ConversationLeft(_message.Message):
+    """A conversation whose delivery has ended."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONVERSATION_ID_FIELD_NUMBER: _builtins.int
+    conversation_id: _builtins.str
+    """The conversation; one that the client named and that the caller was never in as well."""
+    def __init__(
+        self,
+        *,
+        conversation_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["conversation_id", b"conversation_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ConversationLeft: _TypeAlias = ConversationLeft  # noqa: Y015

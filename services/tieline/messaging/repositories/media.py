@@ -1,0 +1,399 @@
+"""The SQL of media: what is there, who may read it, which messages refer to it."""
+
+import datetime as dt
+from collections.abc import Sequence
+
+from tieline.chassis.postgres import Connection, Record
+from tieline.messaging.conversations import Participant
+from tieline.messaging.media import (
+    TEMPORARY_LIFETIME,
+    Media,
+    MediaFacts,
+    MediaKind,
+    NewMedium,
+    Upload,
+)
+from tieline.messaging.media_uses import can_be_looked_up
+
+MediaKey = tuple[str, str]
+"""``(corp_id, media_id)``"""
+
+
+class MediaRepository:
+    """Media and the references to them."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    async def insert_media(self, upload: Upload, facts: MediaFacts) -> None:
+        """Make a medium of an upload whose row the caller has deleted in this transaction."""
+        medium = upload.medium
+        await self._connection.execute(
+            """
+            INSERT INTO messaging.media
+                   (corp_id, media_id, owner_kind, owner_id, kind, name, size_bytes, sha256,
+                    content_type, width, height, duration_ms, thumbnail_size_bytes, expire_time)
+            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13,
+                    now() + $14::interval)
+            """,
+            upload.corp_id,
+            upload.upload_id,
+            upload.owner.kind,
+            upload.owner.id,
+            medium.kind.value,
+            medium.name,
+            medium.size_bytes,
+            medium.sha256,
+            facts.content_type,
+            facts.width,
+            facts.height,
+            facts.duration_ms,
+            len(facts.thumbnail),
+            TEMPORARY_LIFETIME,
+        )
+
+    async def find_readable(self, key: MediaKey, reader: Participant) -> Media | None:
+        """Return a medium that the reader uploaded or may read a message about; else None.
+
+        Of what has expired only what a message refers to is left.
+        """
+        row = await self._connection.fetchrow(
+            """
+            SELECT corp_id, media_id, owner_kind, owner_id, kind, name, size_bytes, sha256,
+                   content_type, width, height, duration_ms, thumbnail_size_bytes, create_time,
+                   expire_time
+              FROM messaging.media
+             WHERE corp_id = $1 AND media_id = $2 AND NOT is_removed
+               AND ((owner_kind = $3 AND owner_id = $4 AND expire_time > now())
+                    OR EXISTS (
+                       SELECT
+                         FROM messaging.media_references AS reference
+                         JOIN messaging.participants
+                           ON participants.corp_id = reference.corp_id
+                          AND participants.conversation_id = reference.conversation_id
+                          AND participants.kind = $3
+                          AND participants.id = $4
+                          AND participants.visible_from_sequence < reference.sequence
+                        WHERE reference.corp_id = media.corp_id
+                          AND reference.media_id = media.media_id
+                    ))
+            """,
+            *key,
+            reader.kind,
+            reader.id,
+        )
+        return None if row is None else _build_media(row)
+
+    async def lock_readable(
+        self, wanted: Sequence[tuple[str, Participant, str]]
+    ) -> dict[tuple[str, Participant], dict[str, MediaKind]]:
+        """Return which of these media those people may read, by corp and person.
+
+        ``wanted`` are corp, person and media id. What is returned stays until the transaction ends.
+        Locked in the order of the keys; the purge waits for nobody.
+        """
+        asked = sorted({each for each in wanted if can_be_looked_up(each[2])})
+        rows = await self._connection.fetch(
+            """
+            SELECT wanted.corp_id, wanted.person_kind, wanted.person_id, media.media_id, media.kind
+              FROM unnest($1::text[], $2::text[], $3::text[], $4::uuid[])
+                   AS wanted (corp_id, person_kind, person_id, media_id)
+              JOIN messaging.media
+                ON media.corp_id = wanted.corp_id AND media.media_id = wanted.media_id
+             WHERE NOT media.is_removed
+               AND ((media.owner_kind = wanted.person_kind AND media.owner_id = wanted.person_id
+                     AND media.expire_time > now())
+                    OR EXISTS (
+                       SELECT
+                         FROM messaging.media_references AS reference
+                         JOIN messaging.participants
+                           ON participants.corp_id = reference.corp_id
+                          AND participants.conversation_id = reference.conversation_id
+                          AND participants.kind = wanted.person_kind
+                          AND participants.id = wanted.person_id
+                          AND participants.visible_from_sequence < reference.sequence
+                        WHERE reference.corp_id = media.corp_id
+                          AND reference.media_id = media.media_id
+                    ))
+             ORDER BY media.corp_id, media.media_id
+               FOR KEY SHARE OF media
+            """,
+            [corp_id for corp_id, _, _ in asked],
+            [person.kind for _, person, _ in asked],
+            [person.id for _, person, _ in asked],
+            [media_id for _, _, media_id in asked],
+        )
+        readable: dict[tuple[str, Participant], dict[str, MediaKind]] = {}
+        for row in rows:
+            person = Participant(row["person_kind"], row["person_id"])
+            found = readable.setdefault((row["corp_id"], person), {})
+            found[str(row["media_id"])] = MediaKind(row["kind"])
+        return readable
+
+    async def find_owned(self, key: MediaKey, owner: Participant) -> Media | None:
+        """Return a medium that this person uploaded; None for any other."""
+        row = await self._connection.fetchrow(
+            """
+            SELECT corp_id, media_id, owner_kind, owner_id, kind, name, size_bytes, sha256,
+                   content_type, width, height, duration_ms, thumbnail_size_bytes, create_time,
+                   expire_time
+              FROM messaging.media
+             WHERE corp_id = $1 AND media_id = $2 AND owner_kind = $3 AND owner_id = $4
+               AND NOT is_removed
+            """,
+            *key,
+            owner.kind,
+            owner.id,
+        )
+        return None if row is None else _build_media(row)
+
+    async def remove_expired(self, *, maximum_rows: int) -> Sequence[MediaKey]:
+        """Take media out of use that have expired and no message refers to; return which.
+
+        Also those that were taken out before and are still there. What a message refers to gets
+        another while, so that it is not looked at each time. Whoever is just now sending a message
+        about one of them holds its lock, and it is passed over.
+        """
+        expired = await self._connection.fetch(
+            """
+            SELECT corp_id, media_id
+              FROM messaging.media
+             WHERE expire_time < now()
+             ORDER BY expire_time
+             LIMIT $1
+               FOR UPDATE SKIP LOCKED
+            """,
+            maximum_rows,
+        )
+        # A statement of its own: it sees the references that were committed before the locks.
+        rows = await self._connection.fetch(
+            """
+            WITH expired AS (
+                SELECT media.corp_id, media.media_id,
+                       NOT EXISTS (
+                           SELECT
+                             FROM messaging.media_references AS reference
+                            WHERE reference.corp_id = media.corp_id
+                              AND reference.media_id = media.media_id
+                       ) AS is_unused
+                  FROM unnest($1::text[], $2::uuid[]) AS media (corp_id, media_id)
+            )
+            UPDATE messaging.media
+               SET is_removed = expired.is_unused,
+                   expire_time = CASE WHEN expired.is_unused THEN media.expire_time
+                                      ELSE now() + interval '1 day' END
+              FROM expired
+             WHERE media.corp_id = expired.corp_id AND media.media_id = expired.media_id
+            RETURNING media.corp_id, media.media_id, media.is_removed
+            """,
+            [row["corp_id"] for row in expired],
+            [row["media_id"] for row in expired],
+        )
+        return [(row["corp_id"], str(row["media_id"])) for row in rows if row["is_removed"]]
+
+    async def delete_removed(self, keys: Sequence[MediaKey]) -> None:
+        """Forget media whose bytes are gone."""
+        await self._connection.execute(
+            """
+            DELETE FROM messaging.media
+             USING unnest($1::text[], $2::uuid[]) AS gone (corp_id, media_id)
+             WHERE media.corp_id = gone.corp_id AND media.media_id = gone.media_id
+               AND media.is_removed
+            """,
+            [corp_id for corp_id, _ in keys],
+            [media_id for _, media_id in keys],
+        )
+
+
+class UploadRepository:
+    """Uploads that are not complete."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    async def is_known(self, corp_id: str, person: Participant) -> bool:
+        """Tell whether somebody is in any conversation of the corp."""
+        known: bool = await self._connection.fetchval(
+            """
+            SELECT EXISTS (
+                SELECT
+                  FROM messaging.participants
+                 WHERE corp_id = $1 AND kind = $2 AND id = $3
+            )
+            """,
+            corp_id,
+            person.kind,
+            person.id,
+        )
+        return known
+
+    async def count_of(self, corp_id: str, owner: Participant) -> int:
+        """Return how many uploads of a person are not complete."""
+        count: int = await self._connection.fetchval(
+            """
+            SELECT count(*)
+              FROM messaging.media_uploads
+             WHERE corp_id = $1 AND owner_kind = $2 AND owner_id = $3 AND expire_time > now()
+            """,
+            corp_id,
+            owner.kind,
+            owner.id,
+        )
+        return count
+
+    async def insert_upload(
+        self,
+        key: MediaKey,
+        owner: Participant,
+        medium: NewMedium,
+        *,
+        lifetime: dt.timedelta,
+    ) -> dt.datetime:
+        """Begin an upload; return when it expires."""
+        expire_time: dt.datetime = await self._connection.fetchval(
+            """
+            INSERT INTO messaging.media_uploads
+                   (corp_id, upload_id, owner_kind, owner_id, kind, name, size_bytes, sha256,
+                    expire_time)
+            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, now() + $9::interval)
+            RETURNING expire_time
+            """,
+            *key,
+            owner.kind,
+            owner.id,
+            medium.kind.value,
+            medium.name,
+            medium.size_bytes,
+            medium.sha256,
+            lifetime,
+        )
+        return expire_time
+
+    async def find_upload(self, key: MediaKey, owner: Participant) -> Upload | None:
+        """Return an upload of this person's that has not expired."""
+        row = await self._connection.fetchrow(
+            """
+            SELECT corp_id, upload_id, owner_kind, owner_id, kind, name, size_bytes, sha256,
+                   offset_bytes, part_keys, expire_time
+              FROM messaging.media_uploads
+             WHERE corp_id = $1 AND upload_id = $2 AND owner_kind = $3 AND owner_id = $4
+               AND expire_time > now()
+            """,
+            *key,
+            owner.kind,
+            owner.id,
+        )
+        return None if row is None else _build_upload(row)
+
+    async def claim_upload(
+        self, key: MediaKey, owner: Participant, claim_id: str, offset_bytes: int
+    ) -> bool:
+        """Make this stream the one that continues the upload, if it begins where that stands."""
+        claimed = await self._connection.fetchval(
+            """
+            UPDATE messaging.media_uploads
+               SET claim_id = $5
+             WHERE corp_id = $1 AND upload_id = $2 AND owner_kind = $3 AND owner_id = $4
+               AND offset_bytes = $6 AND expire_time > now()
+            RETURNING true
+            """,
+            *key,
+            owner.kind,
+            owner.id,
+            claim_id,
+            offset_bytes,
+        )
+        return claimed is True
+
+    async def add_part(
+        self, key: MediaKey, claim_id: str, part_key: str, size_bytes: int
+    ) -> Upload | None:
+        """Count a part that is in the store; None if another stream has taken the upload over."""
+        row = await self._connection.fetchrow(
+            """
+            UPDATE messaging.media_uploads
+               SET part_keys = part_keys || $4::text, offset_bytes = offset_bytes + $5
+             WHERE corp_id = $1 AND upload_id = $2 AND claim_id = $3 AND expire_time > now()
+            RETURNING corp_id, upload_id, owner_kind, owner_id, kind, name, size_bytes, sha256,
+                      offset_bytes, part_keys, expire_time
+            """,
+            *key,
+            claim_id,
+            part_key,
+            size_bytes,
+        )
+        return None if row is None else _build_upload(row)
+
+    async def delete_upload(self, key: MediaKey, claim_id: str) -> bool:
+        """End an upload that this stream continued; False if another one has taken it over."""
+        deleted = await self._connection.fetchval(
+            """
+            DELETE FROM messaging.media_uploads
+             WHERE corp_id = $1 AND upload_id = $2 AND claim_id = $3
+            RETURNING true
+            """,
+            *key,
+            claim_id,
+        )
+        return deleted is True
+
+    async def list_expired(self, *, grace: dt.timedelta, maximum_rows: int) -> Sequence[MediaKey]:
+        """Return uploads that expired so long ago that no stream can still be completing them."""
+        rows = await self._connection.fetch(
+            """
+            SELECT corp_id, upload_id
+              FROM messaging.media_uploads
+             WHERE expire_time < now() - $1::interval
+             ORDER BY expire_time
+             LIMIT $2
+            """,
+            grace,
+            maximum_rows,
+        )
+        return [(row["corp_id"], str(row["upload_id"])) for row in rows]
+
+    async def delete_expired(self, keys: Sequence[MediaKey]) -> None:
+        """Forget uploads whose parts are gone; a repeat changes nothing."""
+        await self._connection.execute(
+            """
+            DELETE FROM messaging.media_uploads
+             USING unnest($1::text[], $2::uuid[]) AS gone (corp_id, upload_id)
+             WHERE media_uploads.corp_id = gone.corp_id
+               AND media_uploads.upload_id = gone.upload_id
+               AND media_uploads.expire_time < now()
+            """,
+            [corp_id for corp_id, _ in keys],
+            [upload_id for _, upload_id in keys],
+        )
+
+
+def _build_medium(row: Record) -> NewMedium:
+    return NewMedium(MediaKind(row["kind"]), row["name"], row["size_bytes"], row["sha256"])
+
+
+def _build_media(row: Record) -> Media:
+    return Media(
+        row["corp_id"],
+        str(row["media_id"]),
+        Participant(row["owner_kind"], row["owner_id"]),
+        _build_medium(row),
+        row["content_type"],
+        row["width"],
+        row["height"],
+        row["duration_ms"],
+        row["thumbnail_size_bytes"],
+        row["create_time"],
+        row["expire_time"],
+    )
+
+
+def _build_upload(row: Record) -> Upload:
+    return Upload(
+        row["corp_id"],
+        str(row["upload_id"]),
+        Participant(row["owner_kind"], row["owner_id"]),
+        _build_medium(row),
+        row["offset_bytes"],
+        tuple(row["part_keys"]),
+        row["expire_time"],
+    )
