@@ -1,5 +1,6 @@
 """The surge operator put together: the one module that knows every class."""
 
+import socket
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -49,7 +50,9 @@ async def role(settings: OperatorSettings) -> AsyncIterator[None]:
             connect_broker(settings.nats_url.get_secret_value(), name=OPERATOR, health=Health())
         )
         cluster = await stack.enter_async_context(kubernetes_cluster(settings.namespace))
-        lease = LeaseKeeper(cluster, settings.lease_name, settings.replica_name)
+        lease = LeaseKeeper(
+            cluster, settings.lease_name, settings.replica_name or socket.gethostname()
+        )
         publisher = _SurgePublisher(broker)
         scaler = Scaler(
             cluster,

@@ -1,6 +1,5 @@
 """Settings of the surge operator."""
 
-import socket
 from typing import Literal
 
 from pydantic import Field, SecretStr
@@ -28,8 +27,8 @@ class OperatorSettings(BaseSettings):
     lease_name: str = Field(default="tieline-operator", min_length=1, max_length=253)
     """Lease of the namespace; of several operators with the same name one writes."""
 
-    replica_name: str = Field(default_factory=socket.gethostname, min_length=1, max_length=253)
-    """Names this operator in the lease: the pod's name, which is its host name."""
+    replica_name: str = Field(default="", max_length=253)
+    """Names this operator in the lease; empty for the host name, which in a pod is the pod's."""
 
     cluster_room_pods: int = Field(default=0, ge=0, le=100_000)
     """How many pods of all policies the cluster holds together; what is above is shared by

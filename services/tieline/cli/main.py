@@ -20,6 +20,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "demo": ("tieline.cli.demo", "A working day of a retailer on the running platform."),
         "serve": ("tieline.cli.serve", "Run one service."),
         "edge": ("tieline.cli.edge", "Run the edge: HAProxy in front of the services."),
+        "operator": ("tieline.cli.operator", "Run the surge operator."),
         "migrate": ("tieline.cli.migrate", "Bring databases and streams to this version."),
         "dead-letters": ("tieline.cli.dead_letters", "Events that could not be handled."),
         "calibrate-passwords": (

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import celpy
+import celpy.adapter
 import jsonschema
 import yaml
 
@@ -116,4 +117,4 @@ def _check_rules(schema: Schema, value: Any, before: Any, path: str) -> Iterator
 
 
 def _to_cel(value: Any) -> Any:
-    return celpy.json_to_cel(json.loads(json.dumps(value)))
+    return celpy.adapter.json_to_cel(json.loads(json.dumps(value)))
