@@ -17,6 +17,7 @@ PREFIX = "TIELINE_"
 # Read by the command line, not by a role, and so no unknown settings.
 COMMAND_LINE_VARIABLES = frozenset(
     {
+        "TIELINE_ADMINISTRATOR_PASSWORD",
         "TIELINE_BASE_PORT",
         "TIELINE_DATA",
         "TIELINE_DATABASE_ADMIN_DSN",

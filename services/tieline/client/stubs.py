@@ -37,6 +37,7 @@ from tieline.api.identity.v1 import (
     signing_key_service_pb2_grpc,
 )
 from tieline.api.messaging.v1 import (
+    archive_service_pb2_grpc,
     compliance_service_pb2_grpc,
     media_service_pb2_grpc,
     messaging_service_pb2_grpc,
@@ -191,6 +192,11 @@ class Stubs:
     def messaging(self) -> messaging_service_pb2_grpc.MessagingServiceStub:
         """Conversations and messages."""
         return messaging_service_pb2_grpc.MessagingServiceStub(self._channel("messaging"))
+
+    @cached_property
+    def archive(self) -> archive_service_pb2_grpc.ArchiveServiceStub:
+        """All that was said, for auditors."""
+        return archive_service_pb2_grpc.ArchiveServiceStub(self._channel("messaging"))
 
     @cached_property
     def compliance(self) -> compliance_service_pb2_grpc.ComplianceServiceStub:

@@ -62,6 +62,7 @@ OVERLOADED = Refusal(
     ResourceExhaustedError(
         "OVERLOADED",
         "too many calls wait before this one; more important ones go first",
+        {"ring": "edge"},
         retry_after_s=_retry_after_s(OVERLOAD_PUSHBACK_MS),
     ),
     OVERLOAD_PUSHBACK_MS,
@@ -70,6 +71,7 @@ QUEUE_TIME_PASSED = Refusal(
     UnavailableError(
         "OVERLOADED",
         "no replica took the call in time",
+        {"ring": "edge"},
         retry_after_s=_retry_after_s(OVERLOAD_PUSHBACK_MS),
     ),
     OVERLOAD_PUSHBACK_MS,

@@ -23,8 +23,12 @@ what a message refers to, which ``sending`` checks and notes in the message's tr
 To be sent later: ``scheduled_message_servicer`` keeps what people want to be said and when
 (``schedules``); ``schedule_runner`` sends it through the same batcher.
 
+Groups change by ``group_changes``, under their lock and by the rules of ``groups``; ``joining``
+lets people in by code. ``corp_events`` notes who left a corp and which corps are gone,
+``departures`` and ``corps_purge`` do the work.
+
 Compliance: ``compliance_servicer`` by the rules of ``retention``; ``retention_upkeep`` removes what
-is no longer kept.
+is no longer kept. ``archive_servicer`` gives auditors all that was said (``archive``).
 
 To be in a conversation: ``opening``, for the servicer and for the ``consumer`` of contacts' events,
 by the rules of ``conversations``.

@@ -5,8 +5,12 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from types import MappingProxyType
 
 from tieline.api.messaging.v1 import (
+    archive_service_pb2,
+    archive_service_pb2_grpc,
     compliance_service_pb2,
     compliance_service_pb2_grpc,
+    conversation_service_pb2,
+    conversation_service_pb2_grpc,
     media_service_pb2,
     media_service_pb2_grpc,
     messaging_pb2,
@@ -24,8 +28,13 @@ from tieline.chassis.runtime import service_runtime
 from tieline.chassis.streams import durables_of
 from tieline.messaging.announcer import Announcer
 from tieline.messaging.answers import build_handlers
+from tieline.messaging.archive_servicer import ArchiveServicer
 from tieline.messaging.compliance_servicer import ComplianceServicer
 from tieline.messaging.consumer import ContactsEvents
+from tieline.messaging.conversation_servicer import ConversationServicer
+from tieline.messaging.corp_events import CORP_HANDLERS
+from tieline.messaging.corps_purge import purging_corps
+from tieline.messaging.departures import taking_out
 from tieline.messaging.images import ImageWorkers
 from tieline.messaging.live import LiveHub
 from tieline.messaging.media_servicer import MediaServicer
@@ -68,8 +77,10 @@ async def role(settings: MessagingSettings) -> AsyncIterator[None]:
         await stack.enter_async_context(ScheduleRunner(pool, batcher).running())
         hub = await stack.enter_async_context(LiveHub(pool, broker))
         await stack.enter_async_context(answering(broker, SCHEMA, build_handlers(pool)))
+        await stack.enter_async_context(taking_out(pool, announcer))
+        await stack.enter_async_context(purging_corps(pool))
         for durable in durables_of(SCHEMA):
-            handlers = ContactsEvents(announcer).handlers()
+            handlers = {**ContactsEvents(announcer).handlers(), **CORP_HANDLERS}
             await stack.enter_async_context(consuming(broker, pool, SCHEMA, durable, handlers))
         await stack.enter_async_context(purging_media(pool, store))
         await stack.enter_async_context(applying_retention(pool))
@@ -89,6 +100,16 @@ async def role(settings: MessagingSettings) -> AsyncIterator[None]:
                     messaging_service_pb2_grpc.add_MessagingServiceServicer_to_server,
                     servicer,
                     messaging_service_pb2.DESCRIPTOR.services_by_name["MessagingService"],
+                ),
+                Served(
+                    archive_service_pb2_grpc.add_ArchiveServiceServicer_to_server,
+                    ArchiveServicer(pool, runtime.page_tokens),
+                    archive_service_pb2.DESCRIPTOR.services_by_name["ArchiveService"],
+                ),
+                Served(
+                    conversation_service_pb2_grpc.add_ConversationServiceServicer_to_server,
+                    ConversationServicer(pool, broker, announcer),
+                    conversation_service_pb2.DESCRIPTOR.services_by_name["ConversationService"],
                 ),
                 Served(
                     compliance_service_pb2_grpc.add_ComplianceServiceServicer_to_server,

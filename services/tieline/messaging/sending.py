@@ -60,7 +60,10 @@ async def _look_up_media(
     refusals = (
         check_uses(send.media, readable.get((send.corp_id, send.sender), {})) for send in sends
     )
-    return [replace(known, refusal=refusal) for known, refusal in zip(facts, refusals, strict=True)]
+    return [
+        replace(known, refusal=known.refusal or refusal)
+        for known, refusal in zip(facts, refusals, strict=True)
+    ]
 
 
 def build_announcements(messages: Iterable[messaging_pb2.Message]) -> list[Announcement]:

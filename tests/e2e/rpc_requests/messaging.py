@@ -4,13 +4,15 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import Message
 
 from e2e.rpc_requests.world import Request, World, new_id
+from tieline.api.messaging.v1 import archive_service_pb2 as archive
 from tieline.api.messaging.v1 import compliance_service_pb2 as compliance
+from tieline.api.messaging.v1 import conversation_note_pb2, messaging_pb2
+from tieline.api.messaging.v1 import conversation_service_pb2 as conversation
 from tieline.api.messaging.v1 import media_service_pb2 as media
-from tieline.api.messaging.v1 import messaging_pb2
 from tieline.api.messaging.v1 import messaging_service_pb2 as messaging
 from tieline.api.messaging.v1 import scheduled_message_service_pb2 as scheduled
 
-MODULES = (messaging, media, compliance, scheduled)
+MODULES = (archive, conversation, messaging, media, compliance, scheduled)
 
 
 def _hello(world: World) -> messaging_pb2.OutgoingMessage:
@@ -41,6 +43,58 @@ def build_scheduled(conversation_id: str) -> scheduled.ScheduledMessage:
 
 
 REQUESTS: dict[str, Request] = {
+    "ConversationService.UpdateSettings": lambda w: conversation.UpdateSettingsRequest(
+        corp_id=w.corp_id,
+        conversation_id=w.conversation_id,
+        settings=conversation_note_pb2.ConversationSettings(muted=True),
+        update_mask=FieldMask(paths=["muted"]),
+    ),
+    "ConversationService.AddParticipants": lambda w: conversation.AddParticipantsRequest(
+        corp_id=w.corp_id, conversation_id=w.conversation_id, user_ids=[w.colleague_id]
+    ),
+    "ConversationService.RemoveParticipants": lambda w: conversation.RemoveParticipantsRequest(
+        corp_id=w.corp_id, conversation_id=w.conversation_id, user_ids=[w.colleague_id]
+    ),
+    "ConversationService.LeaveConversation": lambda w: conversation.LeaveConversationRequest(
+        corp_id=w.corp_id, conversation_id=w.conversation_id
+    ),
+    "ConversationService.UpdateParticipantRole": (
+        lambda w: conversation.UpdateParticipantRoleRequest(
+            corp_id=w.corp_id,
+            conversation_id=w.conversation_id,
+            user_id=w.colleague_id,
+            role=conversation_note_pb2.PARTICIPANT_ROLE_ADMIN,
+        )
+    ),
+    "ConversationService.TransferConversation": (
+        lambda w: conversation.TransferConversationRequest(
+            corp_id=w.corp_id, conversation_id=w.conversation_id, user_id=w.colleague_id
+        )
+    ),
+    "ConversationService.DismissConversation": lambda w: conversation.DismissConversationRequest(
+        corp_id=w.corp_id, conversation_id=w.conversation_id
+    ),
+    "ConversationService.CreateJoinCode": lambda w: conversation.CreateJoinCodeRequest(
+        request_id=new_id(), corp_id=w.corp_id, conversation_id=w.conversation_id
+    ),
+    "ConversationService.ListJoinCodes": lambda w: conversation.ListJoinCodesRequest(
+        corp_id=w.corp_id, conversation_id=w.conversation_id
+    ),
+    "ConversationService.DeleteJoinCode": lambda w: conversation.DeleteJoinCodeRequest(
+        corp_id=w.corp_id, conversation_id=w.conversation_id, code="0" * 16
+    ),
+    "ConversationService.JoinConversation": lambda w: conversation.JoinConversationRequest(
+        corp_id=w.corp_id, code="0" * 16
+    ),
+    "ConversationService.ListJoinRequests": lambda w: conversation.ListJoinRequestsRequest(
+        corp_id=w.corp_id, conversation_id=w.conversation_id
+    ),
+    "ConversationService.DecideJoinRequest": lambda w: conversation.DecideJoinRequestRequest(
+        corp_id=w.corp_id, conversation_id=w.conversation_id, user_id=w.colleague_id
+    ),
+    "ConversationService.OpenAppConversation": lambda w: conversation.OpenAppConversationRequest(
+        corp_id=w.corp_id, user_id=w.colleague_id
+    ),
     "MessagingService.CreateConversation": lambda w: messaging.CreateConversationRequest(
         request_id=new_id(),
         corp_id=w.corp_id,
@@ -71,6 +125,13 @@ REQUESTS: dict[str, Request] = {
     "MessagingService.ListMessages": lambda w: messaging.ListMessagesRequest(
         corp_id=w.corp_id, conversation_id=w.conversation_id
     ),
+    "ArchiveService.ListArchiveEntries": lambda w: archive.ListArchiveEntriesRequest(
+        corp_id=w.corp_id, cursor=w.archive_cursor
+    ),
+    "ArchiveService.AcknowledgeArchive": lambda w: archive.AcknowledgeArchiveRequest(
+        corp_id=w.corp_id, consumer_id="e2e", cursor=w.archive_cursor
+    ),
+    "ArchiveService.ExportArchive": lambda w: archive.ExportArchiveRequest(corp_id=w.corp_id),
     "ComplianceService.SetRetentionPolicy": lambda w: compliance.SetRetentionPolicyRequest(
         corp_id=w.corp_id, conversation_kind=messaging_pb2.CONVERSATION_KIND_GROUP, keep_days=90
     ),

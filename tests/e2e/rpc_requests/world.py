@@ -33,6 +33,7 @@ class World:
     upload_id: str
     media_id: str
     hold_id: str
+    archive_cursor: str
     contact_code: str
     join_code: str
     red_packet_id: str

@@ -14,6 +14,8 @@ from tieline.edge.haproxy import HAProxy, find_binary
 from tieline.edge.methods import list_methods
 from tieline.edge.settings import EdgeSettings
 
+pytestmark = pytest.mark.haproxy
+
 WHERE = {
     "one": {"edge_messaging": "127.0.0.1:7103"},
     "all": {f"edge_{service}": "127.0.0.1:7103@7903,localhost:7104" for service in SERVICES},

@@ -11,6 +11,8 @@ from fakes.edges import Edge, MakeReplica, StartEdge, open_channel, token
 from fakes.eventually import eventually
 from tieline.client.errors import TielineError
 
+pytestmark = pytest.mark.haproxy
+
 
 async def test_calls_and_streams_pass_with_the_callers_address(
     make_replica: MakeReplica, start_edge: StartEdge

@@ -18,6 +18,8 @@ from tieline.client.interruptions import is_passing
 from tieline.edge.configuration import render
 from tieline.edge.methods import list_methods
 
+pytestmark = pytest.mark.haproxy
+
 
 class Load:
     """Calls without a pause, which are sent again when the edge says that they may."""

@@ -46,6 +46,14 @@ class Place(NamedTuple):
     role: Role
 
 
+class ListedParticipant(NamedTuple):
+    """Somebody in a conversation, as others see it."""
+
+    participant: Participant
+    role: Role
+    join_time: dt.datetime
+
+
 class Span(NamedTuple):
     """What a participant may read of a conversation."""
 
@@ -78,6 +86,7 @@ class ConversationRepository:
         *,
         direct_key: str | None = None,
         history_visible: bool = True,
+        posting: Allowed = Allowed.EVERYONE,
     ) -> bool:
         """Insert the conversation; False if its id, or the pair's conversation, is there already.
 
@@ -86,8 +95,8 @@ class ConversationRepository:
         inserted = await self._connection.fetchval(
             """
             INSERT INTO messaging.conversations
-                   (corp_id, conversation_id, kind, name, direct_key, history_visible)
-            VALUES ($1, $2, $3, $4, $5, $6)
+                   (corp_id, conversation_id, kind, name, direct_key, history_visible, posting)
+            VALUES ($1, $2, $3, $4, $5, $6, $7)
             ON CONFLICT DO NOTHING
             RETURNING true
             """,
@@ -96,8 +105,21 @@ class ConversationRepository:
             name,
             direct_key,
             history_visible,
+            posting.value,
         )
         return bool(inserted)
+
+    async def set_posting(self, key: ConversationKey, posting: Allowed) -> None:
+        """Store who may send."""
+        await self._connection.execute(
+            """
+            UPDATE messaging.conversations
+               SET posting = $3
+             WHERE corp_id = $1 AND conversation_id = $2 AND posting <> $3
+            """,
+            *key,
+            posting.value,
+        )
 
     async def find_direct_conversation_id(self, corp_id: str, direct_key: str) -> str | None:
         """Return the id of the pair's conversation, None if there is none."""
@@ -263,11 +285,11 @@ class ConversationRepository:
 
     async def list_participants(
         self, key: ConversationKey, *, after: Participant | None, limit: int
-    ) -> Sequence[Participant]:
+    ) -> Sequence[ListedParticipant]:
         """Return who is in the conversation, by kind and id, from ``after`` on."""
         rows = await self._connection.fetch(
             """
-            SELECT kind, id
+            SELECT kind, id, role, join_time
               FROM messaging.participants
              WHERE corp_id = $1
                AND conversation_id = $2
@@ -279,7 +301,12 @@ class ConversationRepository:
             *(after or (None, None)),
             limit,
         )
-        return [Participant(row["kind"], row["id"]) for row in rows]
+        return [
+            ListedParticipant(
+                Participant(row["kind"], row["id"]), Role(row["role"]), row["join_time"]
+            )
+            for row in rows
+        ]
 
     async def filter_participants(
         self, pairs: Collection[tuple[ConversationKey, Participant]]

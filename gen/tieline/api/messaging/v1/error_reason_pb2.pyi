@@ -130,6 +130,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """NOT_FOUND: no such legal hold. Metadata: `holdId`."""
     ERROR_REASON_TOO_MANY_LEGAL_HOLDS: _ErrorReason.ValueType  # 121
     """RESOURCE_EXHAUSTED: 1,000 legal holds of the corp are in force; release one first."""
+    ERROR_REASON_TOO_MANY_ARCHIVE_CONSUMERS: _ErrorReason.ValueType  # 122
+    """RESOURCE_EXHAUSTED: 100 consumers read the corp's archive."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Machine-readable reasons. ErrorInfo.reason is the value's name without `ERROR_REASON_`."""
@@ -242,4 +244,6 @@ ERROR_REASON_LEGAL_HOLD_NOT_FOUND: ErrorReason.ValueType  # 120
 """NOT_FOUND: no such legal hold. Metadata: `holdId`."""
 ERROR_REASON_TOO_MANY_LEGAL_HOLDS: ErrorReason.ValueType  # 121
 """RESOURCE_EXHAUSTED: 1,000 legal holds of the corp are in force; release one first."""
+ERROR_REASON_TOO_MANY_ARCHIVE_CONSUMERS: ErrorReason.ValueType  # 122
+"""RESOURCE_EXHAUSTED: 100 consumers read the corp's archive."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

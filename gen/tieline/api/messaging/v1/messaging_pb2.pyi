@@ -711,7 +711,7 @@ Global___MessagesSent: _TypeAlias = MessagesSent  # noqa: Y015
 
 @_typing.final
 class ParticipantsChanged(_message.Message):
-    """Event `tieline.messaging.v1.participants_changed`: somebody joined a conversation."""
+    """Event `tieline.messaging.v1.participants_changed`: somebody joined or left a conversation."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -719,6 +719,7 @@ class ParticipantsChanged(_message.Message):
     CORP_ID_FIELD_NUMBER: _builtins.int
     CONVERSATION_ID_FIELD_NUMBER: _builtins.int
     JOINED_FIELD_NUMBER: _builtins.int
+    LEFT_FIELD_NUMBER: _builtins.int
     event_id: _builtins.str
     """UUIDv7; the same when the event is delivered again."""
     corp_id: _builtins.str
@@ -729,6 +730,10 @@ class ParticipantsChanged(_message.Message):
     def joined(self) -> _containers.RepeatedCompositeFieldContainer[_principal_pb2.PrincipalRef]:
         """Who is new in it."""
 
+    @_builtins.property
+    def left(self) -> _containers.RepeatedCompositeFieldContainer[_principal_pb2.PrincipalRef]:
+        """Who is not in it any more."""
+
     def __init__(
         self,
         *,
@@ -736,10 +741,11 @@ class ParticipantsChanged(_message.Message):
         corp_id: _builtins.str = ...,
         conversation_id: _builtins.str = ...,
         joined: _abc.Iterable[_principal_pb2.PrincipalRef] | None = ...,
+        left: _abc.Iterable[_principal_pb2.PrincipalRef] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["conversation_id", b"conversation_id", "corp_id", b"corp_id", "event_id", b"event_id", "joined", b"joined"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["conversation_id", b"conversation_id", "corp_id", b"corp_id", "event_id", b"event_id", "joined", b"joined", "left", b"left"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -6,8 +6,10 @@ Messaging's calls: conversations, sending, receiving, catching up."""
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from tieline.api.common.v1 import principal_pb2 as _principal_pb2
+from tieline.api.messaging.v1 import conversation_note_pb2 as _conversation_note_pb2
 from tieline.api.messaging.v1 import messaging_pb2 as _messaging_pb2
 import builtins as _builtins
 import sys
@@ -235,6 +237,7 @@ class ListParticipantsResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     PARTICIPANTS_FIELD_NUMBER: _builtins.int
+    DETAILS_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
     """Gets the next page; empty after the last one."""
@@ -242,19 +245,59 @@ class ListParticipantsResponse(_message.Message):
     def participants(self) -> _containers.RepeatedCompositeFieldContainer[_principal_pb2.PrincipalRef]:
         """By kind and id."""
 
+    @_builtins.property
+    def details(self) -> _containers.RepeatedCompositeFieldContainer[Global___ParticipantDetails]:
+        """What else is known of each of them, in the same order."""
+
     def __init__(
         self,
         *,
         participants: _abc.Iterable[_principal_pb2.PrincipalRef] | None = ...,
+        details: _abc.Iterable[Global___ParticipantDetails] | None = ...,
         next_page_token: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "participants", b"participants"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["details", b"details", "next_page_token", b"next_page_token", "participants", b"participants"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListParticipantsResponse: _TypeAlias = ListParticipantsResponse  # noqa: Y015
+
+@_typing.final
+class ParticipantDetails(_message.Message):
+    """What is known of somebody in a conversation."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROLE_FIELD_NUMBER: _builtins.int
+    JOIN_TIME_FIELD_NUMBER: _builtins.int
+    VERIFIED_LABEL_FIELD_NUMBER: _builtins.int
+    role: _conversation_note_pb2.ParticipantRole.ValueType
+    """What the participant may do; unspecified in direct conversations."""
+    verified_label: _builtins.str
+    """In customer groups and in direct conversations: who a member is to outsiders, the corp's verified
+    label, such as `Baoji Education Bureau · government · verified`. Empty for
+    customers, and where the corp is not verified.
+    """
+    @_builtins.property
+    def join_time(self) -> _timestamp_pb2.Timestamp:
+        """When the participant came."""
+
+    def __init__(
+        self,
+        *,
+        role: _conversation_note_pb2.ParticipantRole.ValueType = ...,
+        join_time: _timestamp_pb2.Timestamp | None = ...,
+        verified_label: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["join_time", b"join_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["join_time", b"join_time", "role", b"role", "verified_label", b"verified_label"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ParticipantDetails: _TypeAlias = ParticipantDetails  # noqa: Y015
 
 @_typing.final
 class SendMessageRequest(_message.Message):

@@ -137,7 +137,9 @@ class MessagingServiceServicer:
         per sender, conversation and `client_message_id`. A repeat is recognised for at least 7 days
         after the message was stored; what is sent again later may be stored again.
 
-        Errors: NOT_FOUND CONVERSATION_NOT_FOUND; INVALID_ARGUMENT INVALID_FIELD;
+        Errors: NOT_FOUND CONVERSATION_NOT_FOUND; NOT_FOUND MESSAGE_NOT_FOUND, MENTIONED_NOT_FOUND for
+        what it answers and whom it mentions; PERMISSION_DENIED POSTING_NOT_ALLOWED;
+        FAILED_PRECONDITION CONVERSATION_DISMISSED; INVALID_ARGUMENT INVALID_FIELD;
         FAILED_PRECONDITION CLIENT_MESSAGE_ID_REUSED if it was used for other contents;
         NOT_FOUND MEDIA_NOT_FOUND for media that are not there or not the sender's to read;
         FAILED_PRECONDITION MEDIA_KIND_WRONG.
