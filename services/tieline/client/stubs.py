@@ -41,6 +41,7 @@ from tieline.api.messaging.v1 import (
     compliance_service_pb2_grpc,
     media_service_pb2_grpc,
     messaging_service_pb2_grpc,
+    reading_service_pb2_grpc,
     scheduled_message_service_pb2_grpc,
 )
 from tieline.api.payments.v1 import payments_service_pb2_grpc
@@ -216,6 +217,11 @@ class Stubs:
         return scheduled_message_service_pb2_grpc.ScheduledMessageServiceStub(
             self._channel("messaging")
         )
+
+    @cached_property
+    def reading(self) -> reading_service_pb2_grpc.ReadingServiceStub:
+        """What the party has read, keeps and does not want to be told of."""
+        return reading_service_pb2_grpc.ReadingServiceStub(self._channel("messaging"))
 
     @cached_property
     def contacts(self) -> contacts_service_pb2_grpc.ContactsServiceStub:

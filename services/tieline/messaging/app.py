@@ -13,9 +13,13 @@ from tieline.api.messaging.v1 import (
     conversation_service_pb2_grpc,
     media_service_pb2,
     media_service_pb2_grpc,
+    message_service_pb2,
+    message_service_pb2_grpc,
     messaging_pb2,
     messaging_service_pb2,
     messaging_service_pb2_grpc,
+    reading_service_pb2,
+    reading_service_pb2_grpc,
     scheduled_message_service_pb2,
     scheduled_message_service_pb2_grpc,
 )
@@ -39,8 +43,10 @@ from tieline.messaging.images import ImageWorkers
 from tieline.messaging.live import LiveHub
 from tieline.messaging.media_servicer import MediaServicer
 from tieline.messaging.media_upkeep import purging_media
+from tieline.messaging.message_servicer import MessageServicer
 from tieline.messaging.messages import Send, client_message_id_used_error
 from tieline.messaging.object_store import open_store
+from tieline.messaging.reading_servicer import ReadingServicer, StateBatcher
 from tieline.messaging.repositories import SCHEMA
 from tieline.messaging.retention_upkeep import applying_retention
 from tieline.messaging.schedule_runner import ScheduleRunner
@@ -48,6 +54,7 @@ from tieline.messaging.scheduled_message_servicer import ScheduledMessageService
 from tieline.messaging.sending import Sender
 from tieline.messaging.servicer import MessagingServicer
 from tieline.messaging.settings import MessagingSettings
+from tieline.messaging.state_changes import StateChanger
 from tieline.messaging.upkeep import keeping_up
 from tieline.messaging.uploading import Uploader
 
@@ -75,8 +82,12 @@ async def role(settings: MessagingSettings) -> AsyncIterator[None]:
         )
         await stack.enter_async_context(batcher)
         await stack.enter_async_context(ScheduleRunner(pool, batcher).running())
+        states: StateBatcher = CommitBatcher(pool, StateChanger(announcer).commit)
+        await stack.enter_async_context(states)
         hub = await stack.enter_async_context(LiveHub(pool, broker))
-        await stack.enter_async_context(answering(broker, SCHEMA, build_handlers(pool)))
+        await stack.enter_async_context(
+            answering(broker, SCHEMA, build_handlers(pool), control=runtime.control)
+        )
         await stack.enter_async_context(taking_out(pool, announcer))
         await stack.enter_async_context(purging_corps(pool))
         for durable in durables_of(SCHEMA):
@@ -100,6 +111,16 @@ async def role(settings: MessagingSettings) -> AsyncIterator[None]:
                     messaging_service_pb2_grpc.add_MessagingServiceServicer_to_server,
                     servicer,
                     messaging_service_pb2.DESCRIPTOR.services_by_name["MessagingService"],
+                ),
+                Served(
+                    message_service_pb2_grpc.add_MessageServiceServicer_to_server,
+                    MessageServicer(pool, announcer, batcher),
+                    message_service_pb2.DESCRIPTOR.services_by_name["MessageService"],
+                ),
+                Served(
+                    reading_service_pb2_grpc.add_ReadingServiceServicer_to_server,
+                    ReadingServicer(pool, broker, runtime.page_tokens, states),
+                    reading_service_pb2.DESCRIPTOR.services_by_name["ReadingService"],
                 ),
                 Served(
                     archive_service_pb2_grpc.add_ArchiveServiceServicer_to_server,

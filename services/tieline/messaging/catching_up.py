@@ -42,6 +42,8 @@ def read_held(
 ) -> Mapping[str, int] | None:
     """Return what the client holds, in its order; None for one that catches up by itself."""
     held = request.held
+    if request.state_revision < 0:
+        raise InvalidArgumentError({"state_revision": "must not be negative"})
     if held and not request.catch_up:
         raise InvalidArgumentError({"held": "must be empty without catch_up"})
     if len(held) > MAX_HELD_CONVERSATIONS:

@@ -63,6 +63,9 @@ class LiveBroker(Protocol):
     ) -> LiveSubscription:
         """Call ``cb`` for each message."""
 
+    async def publish(self, subject: str, payload: bytes, /) -> None:
+        """Send a message to all who are subscribed."""
+
     async def flush(self, timeout_s: int, /) -> None:
         """Return once the server has everything that was sent before."""
 

@@ -26,22 +26,22 @@ from tieline.chassis.health import RETRY_AFTER_S
 from tieline.chassis.postgres import Pool
 from tieline.chassis.principals import PrincipalKind
 from tieline.messaging import subjects
-from tieline.messaging.catching_up import CatchUp, Start, list_updates, plan_catch_up
+from tieline.messaging.catching_up import Start, plan_catch_up
 from tieline.messaging.conversations import (
     Conversation,
     conversation_to_proto,
     find_participant,
 )
 from tieline.messaging.feeds import MAX_LIVE_READS, Feeds, LiveBroker
-from tieline.messaging.messages import message_to_proto
+from tieline.messaging.looks import Looks
 from tieline.messaging.numbering import ConversationKey
-from tieline.messaging.ranges import list_steps
+from tieline.messaging.people import People
 from tieline.messaging.repositories.conversations import (
     ConversationRepository,
     Position,
     UserKey,
 )
-from tieline.messaging.repositories.ranges import list_ranges
+from tieline.messaging.resuming import resume
 from tieline.messaging.subscriber import Subscriber, Update
 
 HEARTBEAT_INTERVAL_S = 15.0
@@ -60,9 +60,7 @@ _COMMIT_DELAY = dt.timedelta(seconds=60)
 _TICK_S = 1.0
 _FLUSH_TIMEOUT_S = 2
 
-_STARTED = Update(started=messaging_service_pb2.SubscriptionStarted())
 _HEARTBEAT = Update(heartbeat=messaging_service_pb2.Heartbeat())
-_CAUGHT_UP = Update(caught_up=messaging_service_pb2.CaughtUp())
 
 logger = logging.getLogger(__name__)
 
@@ -92,6 +90,8 @@ class LiveHub:
         self._reads = asyncio.Semaphore(MAX_LIVE_READS)
         self._feeds = Feeds(pool, broker, self._reads, self._check_again)
         self._subscribers: dict[UserKey, set[Subscriber]] = {}
+        self._looks = Looks(broker)
+        self._people = People(pool, self._reads, self._subscribers, self._looks)
         self._subscriptions: Counter[UserKey] = Counter()
         self._comparisons: dict[UserKey, _Comparison] = {}
         self._retry_time = monotonic()
@@ -103,6 +103,7 @@ class LiveHub:
 
     async def __aenter__(self) -> Self:
         await self._broker.subscribe(subjects.JOINS, cb=self._receive_join)
+        await self._broker.subscribe(subjects.PEOPLE, cb=self._people.receive)
         await self._flush()
         self._reconnects = self._broker.stats["reconnects"]
         self._tasks = [
@@ -122,14 +123,16 @@ class LiveHub:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._feeds.close()
+        await self._people.close()
 
     async def subscribe(
-        self, user: UserKey, held: Mapping[str, int] | None = None
+        self, user: UserKey, held: Mapping[str, int] | None = None, state_revision: int = 0
     ) -> AsyncGenerator[Update, None]:
         """Yield ``started``, then all that is stored in the user's conversations from then on.
 
-        With ``held``, conversation ids to numbers, what was stored before comes first: what the
-        feeds bring meanwhile waits in the subscriber's queue, which begins where this ends.
+        With ``held``, conversation ids to numbers, what was stored before comes first, and the
+        reading states behind ``state_revision``: what happens meanwhile waits in the subscriber's
+        queue, which begins where this ends.
 
         Raises UnavailableError while NATS is away, FailedPreconditionError HELD_AHEAD, and
         ResourceExhaustedError TOO_MANY_SUBSCRIPTIONS at once when the person has too many open,
@@ -138,13 +141,20 @@ class LiveHub:
         subscriber = self._enter(user)
         try:
             starts = await self._start(subscriber)
+            revision = await self._people.begin(user)
+            started = messaging_service_pb2.SubscriptionStarted(
+                subscription_id=subscriber.id, state_revision=revision
+            )
             if held is None:
-                yield _STARTED
+                yield Update(started=started)
             else:
                 joining = subscriber.postponed_joins | self._find_joining_ids(user)
                 plan = plan_catch_up(held, starts, joining)
-                yield _STARTED
-                async for update in self._catch_up(subscriber, plan):
+                yield Update(started=started)
+                rest = resume(
+                    self._pool, self._reads, self._people, subscriber, plan, state_revision
+                )
+                async for update in rest:
                     yield update
             while True:
                 yield await subscriber.next_update()
@@ -153,21 +163,6 @@ class LiveHub:
 
     def _find_joining_ids(self, user: UserKey) -> set[str]:
         return {key[1] for key, users in self._joins.items() if user in users}
-
-    async def _catch_up(
-        self, subscriber: Subscriber, plan: CatchUp
-    ) -> AsyncGenerator[Update, None]:
-        """Yield what is planned; of the messages never more than a step is in memory."""
-        for update in list_updates(plan):
-            yield update
-        for step in list_steps(plan.ranges):
-            if subscriber.is_ended:
-                break  # the queue tells why
-            async with self._reads, self._pool.acquire() as connection:
-                messages = await list_ranges(connection, subscriber.user[0], step)
-            for message in messages:
-                yield Update(message=message_to_proto(message))
-        yield _CAUGHT_UP
 
     def _enter(self, user: UserKey) -> Subscriber:
         person = _find_person(user)
@@ -227,14 +222,19 @@ class LiveHub:
         if not of_user:
             del self._subscribers[subscriber.user]
             self._comparisons.pop(subscriber.user, None)
+            self._people.forget(subscriber.user)
         person = _find_person(subscriber.user)
         self._subscriptions[person] -= 1
         if not self._subscriptions[person]:
             del self._subscriptions[person]
         # A task: the call that ends may be cancelled, and must not keep what it holds.
-        task = asyncio.create_task(self._feeds.release_all(subscriber), name="live-release")
+        task = asyncio.create_task(self._release(subscriber), name="live-release")
         self._releases.add(task)
         task.add_done_callback(self._releases.discard)
+
+    async def _release(self, subscriber: Subscriber) -> None:
+        await self._feeds.release_all(subscriber)
+        await self._looks.end(subscriber)
 
     async def _receive_join(self, message: Msg) -> None:
         try:
@@ -342,6 +342,7 @@ class LiveHub:
             try:
                 self._send_heartbeats()
                 await self._compare_due()
+                await self._looks.end_old()
             except (ServiceError, nats.errors.Error) as error:
                 logger.info("the comparison of live delivery waits: %s", error)
             except Exception:
@@ -390,6 +391,7 @@ class LiveHub:
                 for subscriber in self._subscribers.get(user, ())
             ):
                 self._want_join(key, user)
+        await self._people.compare(users)
         for user in users:
             if user in self._comparisons:
                 self._comparisons[user] = _Comparison(now, database_time)

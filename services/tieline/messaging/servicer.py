@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import aclosing
 
 from tieline.api.messaging.v1 import (
@@ -47,6 +47,7 @@ from tieline.messaging.live import LiveHub
 from tieline.messaging.messages import Send, build_send
 from tieline.messaging.open_streams import OpenStreams
 from tieline.messaging.opening import Opening
+from tieline.messaging.overviews import overview_to_proto
 from tieline.messaging.range_reads import read_batch
 from tieline.messaging.ranges import check_batch, check_bounds
 from tieline.messaging.repositories import SCHEMA
@@ -55,6 +56,7 @@ from tieline.messaging.repositories.conversations import (
     ListedParticipant,
     UserKey,
 )
+from tieline.messaging.repositories.overviews import OverviewRow, list_overviews
 from tieline.messaging.send_results import build_result
 from tieline.messaging.send_stream import (
     MAX_REQUEST_MESSAGES,
@@ -119,6 +121,8 @@ class MessagingServicer(messaging_service_pb2_grpc.MessagingServiceServicer):
         key, caller = require_conversation(request.corp_id, request.conversation_id)
         async with self._pool.acquire() as connection:
             conversation = await get_conversation(connection, key, caller)
+            overviews = await list_overviews(connection, (key[0], caller), [key[1]])
+        _add_overviews([conversation], overviews)
         return messaging_service_pb2.GetConversationResponse(conversation=conversation)
 
     async def ListConversations(
@@ -137,12 +141,17 @@ class MessagingServicer(messaging_service_pb2_grpc.MessagingServiceServicer):
             conversations = await ConversationRepository(connection).list_conversations_of(
                 user, before=before, limit=size + 1
             )
+            page, next_page_token = self._page_tokens.cut(
+                conversations, size, request, _position_by_activity
+            )
+            overviews = await list_overviews(
+                connection, user, [conversation.conversation_id for conversation in page]
+            )
 
-        page, next_page_token = self._page_tokens.cut(
-            conversations, size, request, _position_by_activity
-        )
+        listed = [conversation_to_proto(conversation) for conversation in page]
+        _add_overviews(listed, overviews)
         return messaging_service_pb2.ListConversationsResponse(
-            conversations=map(conversation_to_proto, page), next_page_token=next_page_token
+            conversations=listed, next_page_token=next_page_token
         )
 
     async def ListParticipants(
@@ -275,7 +284,7 @@ class MessagingServicer(messaging_service_pb2_grpc.MessagingServiceServicer):
         """Deliver every message stored from ``started`` on, in order, none twice, none missing."""
         user = require_user(request.corp_id)
         held = read_held(request)
-        async with aclosing(self._hub.subscribe(user, held)) as updates:
+        async with aclosing(self._hub.subscribe(user, held, request.state_revision)) as updates:
             async for update in updates:
                 yield update
 
@@ -292,6 +301,15 @@ class MessagingServicer(messaging_service_pb2_grpc.MessagingServiceServicer):
             )
         conversation = await get_conversation(connection, (corp_id, conversation_id), new.caller)
         return messaging_service_pb2.CreateConversationResponse(conversation=conversation)
+
+
+def _add_overviews(
+    conversations: Iterable[messaging_pb2.Conversation], overviews: Mapping[str, OverviewRow]
+) -> None:
+    for conversation in conversations:
+        row = overviews.get(conversation.conversation_id)
+        if row is not None:  # None for one that the caller has left just now
+            conversation.overview.CopyFrom(overview_to_proto(row))
 
 
 def _describe(

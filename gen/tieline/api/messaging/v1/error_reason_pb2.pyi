@@ -80,6 +80,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """FAILED_PRECONDITION: the client says that it holds a message that does not exist. Forget what is
     held of the conversation. Metadata: `conversationId`, `lastSequence`.
     """
+    ERROR_REASON_NOT_THE_SENDER: _ErrorReason.ValueType  # 31
+    """PERMISSION_DENIED: who has read a message is told to its sender alone."""
     ERROR_REASON_SCHEDULED_MESSAGE_NOT_FOUND: _ErrorReason.ValueType  # 70
     """NOT_FOUND: no such scheduled message of the caller's. Metadata: `scheduledMessageId`."""
     ERROR_REASON_SCHEDULED_MESSAGES_EXHAUSTED: _ErrorReason.ValueType  # 71
@@ -194,6 +196,8 @@ ERROR_REASON_HELD_AHEAD: ErrorReason.ValueType  # 30
 """FAILED_PRECONDITION: the client says that it holds a message that does not exist. Forget what is
 held of the conversation. Metadata: `conversationId`, `lastSequence`.
 """
+ERROR_REASON_NOT_THE_SENDER: ErrorReason.ValueType  # 31
+"""PERMISSION_DENIED: who has read a message is told to its sender alone."""
 ERROR_REASON_SCHEDULED_MESSAGE_NOT_FOUND: ErrorReason.ValueType  # 70
 """NOT_FOUND: no such scheduled message of the caller's. Metadata: `scheduledMessageId`."""
 ERROR_REASON_SCHEDULED_MESSAGES_EXHAUSTED: ErrorReason.ValueType  # 71

@@ -11,6 +11,7 @@ from google.protobuf.internal import containers as _containers
 from tieline.api.common.v1 import principal_pb2 as _principal_pb2
 from tieline.api.messaging.v1 import conversation_note_pb2 as _conversation_note_pb2
 from tieline.api.messaging.v1 import messaging_pb2 as _messaging_pb2
+from tieline.api.messaging.v1 import reading_pb2 as _reading_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -680,10 +681,15 @@ class SubscribeRequest(_message.Message):
     CORP_ID_FIELD_NUMBER: _builtins.int
     CATCH_UP_FIELD_NUMBER: _builtins.int
     HELD_FIELD_NUMBER: _builtins.int
+    STATE_REVISION_FIELD_NUMBER: _builtins.int
     corp_id: _builtins.str
     """The corp; members may leave it empty for their own."""
     catch_up: _builtins.bool
     """Whether to bring what was stored before `started` as well."""
+    state_revision: _builtins.int
+    """The revision up to which the client holds the caller's reading states; those of higher ones
+    come before `caught_up`. 0 for none.
+    """
     @_builtins.property
     def held(self) -> _containers.RepeatedCompositeFieldContainer[Global___HeldConversation]:
         """What the client holds, for `catch_up`: at most 2,000, each conversation once, the more important
@@ -696,10 +702,11 @@ class SubscribeRequest(_message.Message):
         corp_id: _builtins.str = ...,
         catch_up: _builtins.bool = ...,
         held: _abc.Iterable[Global___HeldConversation] | None = ...,
+        state_revision: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["catch_up", b"catch_up", "corp_id", b"corp_id", "held", b"held"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["catch_up", b"catch_up", "corp_id", b"corp_id", "held", b"held", "state_revision", b"state_revision"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -744,6 +751,10 @@ class SubscribeResponse(_message.Message):
     FETCH_FIELD_NUMBER: _builtins.int
     CAUGHT_UP_FIELD_NUMBER: _builtins.int
     LEFT_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    RECEIPT_FIELD_NUMBER: _builtins.int
+    PRESENCE_FIELD_NUMBER: _builtins.int
+    TYPING_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def started(self) -> Global___SubscriptionStarted:
         """First response: from here on nothing is missed."""
@@ -772,6 +783,22 @@ class SubscribeResponse(_message.Message):
     def left(self) -> Global___ConversationLeft:
         """The caller is not in a conversation any more, or was not when the client subscribed."""
 
+    @_builtins.property
+    def state(self) -> _reading_pb2.ReadingState:
+        """How the caller stands to a conversation has changed; never missing, perhaps twice."""
+
+    @_builtins.property
+    def receipt(self) -> _reading_pb2.ReadReceipt:
+        """Somebody has read on in a conversation that this subscription looks at; may be lost."""
+
+    @_builtins.property
+    def presence(self) -> _reading_pb2.Presence:
+        """Somebody looks at a conversation that this subscription looks at; may be lost."""
+
+    @_builtins.property
+    def typing(self) -> _reading_pb2.Typing:
+        """Somebody is typing in a conversation that this subscription looks at; may be lost."""
+
     def __init__(
         self,
         *,
@@ -782,12 +809,16 @@ class SubscribeResponse(_message.Message):
         fetch: Global___ConversationToFetch | None = ...,
         caught_up: Global___CaughtUp | None = ...,
         left: Global___ConversationLeft | None = ...,
+        state: _reading_pb2.ReadingState | None = ...,
+        receipt: _reading_pb2.ReadReceipt | None = ...,
+        presence: _reading_pb2.Presence | None = ...,
+        typing: _reading_pb2.Typing | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["caught_up", b"caught_up", "fetch", b"fetch", "heartbeat", b"heartbeat", "joined", b"joined", "left", b"left", "message", b"message", "started", b"started", "update", b"update"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["caught_up", b"caught_up", "fetch", b"fetch", "heartbeat", b"heartbeat", "joined", b"joined", "left", b"left", "message", b"message", "presence", b"presence", "receipt", b"receipt", "started", b"started", "state", b"state", "typing", b"typing", "update", b"update"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["caught_up", b"caught_up", "fetch", b"fetch", "heartbeat", b"heartbeat", "joined", b"joined", "left", b"left", "message", b"message", "started", b"started", "update", b"update"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["caught_up", b"caught_up", "fetch", b"fetch", "heartbeat", b"heartbeat", "joined", b"joined", "left", b"left", "message", b"message", "presence", b"presence", "receipt", b"receipt", "started", b"started", "state", b"state", "typing", b"typing", "update", b"update"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_update: _TypeAlias = _typing.Literal["started", "message", "joined", "heartbeat", "fetch", "caught_up", "left"]  # noqa: Y015
+    _WhichOneofReturnType_update: _TypeAlias = _typing.Literal["started", "message", "joined", "heartbeat", "fetch", "caught_up", "left", "state", "receipt", "presence", "typing"]  # noqa: Y015
     _WhichOneofArgType_update: _TypeAlias = _typing.Literal["update", b"update"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_update) -> _WhichOneofReturnType_update | None: ...
 
@@ -799,12 +830,23 @@ class SubscriptionStarted(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    SUBSCRIPTION_ID_FIELD_NUMBER: _builtins.int
+    STATE_REVISION_FIELD_NUMBER: _builtins.int
+    subscription_id: _builtins.str
+    """Names the subscription in ReadingService.LookAt."""
+    state_revision: _builtins.int
+    """Changes of the caller's reading states behind this revision follow; without `catch_up` those
+    before it are fetched by ReadingService.ListReadingStates.
+    """
     def __init__(
         self,
+        *,
+        subscription_id: _builtins.str = ...,
+        state_revision: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["state_revision", b"state_revision", "subscription_id", b"subscription_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
