@@ -82,9 +82,6 @@ async def test_replicas_follow_the_reported_load_within_seconds_and_the_status_s
         ready = condition(api, "surgepolicies", "messaging", "Ready")
         assert "offered" in ready["message"]
         assert "hold 80 %" in ready["message"]
-        await eventually(
-            lambda: "SurgeEntered" in [event["reason"] for event in api.store.list("events", {})]
-        )
 
 
 async def test_surge_and_the_time_to_capacity_reach_the_services(
@@ -108,6 +105,9 @@ async def test_surge_and_the_time_to_capacity_reach_the_services(
         reporting.reporting(lambda: ["messaging-0", "messaging-1"], lambda: 1000.0),
     ):
         await eventually(lambda: heard and heard[-1].HasField("capacity_delay"))
+        await eventually(
+            lambda: "SurgeEntered" in [event["reason"] for event in api.store.list("events", {})]
+        )
     await subscription.unsubscribe()
 
     assert heard[-1].service == "messaging"
