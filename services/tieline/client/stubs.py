@@ -43,8 +43,10 @@ from tieline.api.messaging.v1 import (
     messaging_service_pb2_grpc,
     reading_service_pb2_grpc,
     scheduled_message_service_pb2_grpc,
+    sensitive_word_service_pb2_grpc,
 )
 from tieline.api.payments.v1 import payments_service_pb2_grpc
+from tieline.client.callee_level import CalleeLevel
 from tieline.client.caller import Caller
 from tieline.client.channel import PartyChannel
 from tieline.client.credentials import Credentials
@@ -57,6 +59,7 @@ class Line:
 
     channel: grpc.aio.Channel
     budget: RetryBudget
+    level: CalleeLevel
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +203,11 @@ class Stubs:
         return archive_service_pb2_grpc.ArchiveServiceStub(self._channel("messaging"))
 
     @cached_property
+    def sensitive_words(self) -> sensitive_word_service_pb2_grpc.SensitiveWordServiceStub:
+        """What may not be said, or is to be looked at."""
+        return sensitive_word_service_pb2_grpc.SensitiveWordServiceStub(self._channel("messaging"))
+
+    @cached_property
     def compliance(self) -> compliance_service_pb2_grpc.ComplianceServiceStub:
         """How long messages are kept, and what must not go."""
         return compliance_service_pb2_grpc.ComplianceServiceStub(self._channel("messaging"))
@@ -236,6 +244,10 @@ class Stubs:
     def _channel(self, service: str) -> PartyChannel:
         line = self._lines.by_service[service]
         caller = Caller(
-            self._credentials, self._lines.policy, line.budget, self._lines.call_timeout_s
+            self._credentials,
+            self._lines.policy,
+            line.budget,
+            self._lines.call_timeout_s,
+            line.level,
         )
         return PartyChannel(line.channel, caller)
