@@ -12,8 +12,9 @@ from tieline.api.messaging.v1 import media_service_pb2 as media
 from tieline.api.messaging.v1 import messaging_service_pb2 as messaging
 from tieline.api.messaging.v1 import reading_service_pb2 as reading
 from tieline.api.messaging.v1 import scheduled_message_service_pb2 as scheduled
+from tieline.api.messaging.v1 import search_service_pb2 as search
 
-MODULES = (archive, compliance, conversation, media, messaging, reading, scheduled)
+MODULES = (archive, compliance, conversation, media, messaging, reading, scheduled, search)
 
 
 def _hello(world: World) -> messaging_pb2.OutgoingMessage:
@@ -199,6 +200,9 @@ REQUESTS: dict[str, Request] = {
     ),
     "ReadingService.ShowTyping": lambda w: reading.ShowTypingRequest(
         corp_id=w.corp_id, conversation_id=w.conversation_id
+    ),
+    "SearchService.SearchMessages": lambda w: search.SearchMessagesRequest(
+        corp_id=w.corp_id, query="hello", conversation_id=w.conversation_id
     ),
     "MessagingService.Subscribe": lambda w: messaging.SubscribeRequest(corp_id=w.corp_id),
     "ScheduledMessageService.CreateScheduledMessage": (

@@ -30,6 +30,8 @@ PURGED_TABLES = (
     "legal_holds",
     "retention_policies",
     "archive_consumers",
+    "searchable_messages",
+    "search_progress",
     "first_answers",
 )
 
