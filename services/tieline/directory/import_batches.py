@@ -13,7 +13,7 @@ from typing import NamedTuple
 from tieline.directory.csv_rows import CsvMalformedError, CsvRecord
 from tieline.directory.departments import MAX_NODES
 from tieline.directory.import_columns import FIELD_COLUMNS
-from tieline.directory.member_rows import MemberRow, ReadRows, RowError, RowReader
+from tieline.directory.member_rows import NO_ATTRIBUTES, MemberRow, ReadRows, RowError, RowReader
 
 # About 60 ms of PostgreSQL's time, so that nobody else waits long for the corp's lock, and far
 # above the milliseconds that a commit costs.
@@ -59,15 +59,15 @@ class Batch:
 class BatchBuilder:
     """Collects a file's records into batches; the first record is the header."""
 
-    def __init__(self, attribute_names: Collection[str] = ()) -> None:
-        self._attribute_names = attribute_names
+    def __init__(self, attribute_kinds: Mapping[str, str] = NO_ATTRIBUTES) -> None:
+        self._attribute_kinds = attribute_kinds
         self._reader: RowReader | None = None
         self._records: list[CsvRecord] = []
 
     def add(self, record: CsvRecord) -> Batch | None:
         """Return the batch that this record fills, if it does."""
         if self._reader is None:
-            self._reader = RowReader(record, self._attribute_names)
+            self._reader = RowReader(record, self._attribute_kinds)
             return None
         self._records.append(record)
         return self._build() if len(self._records) == BATCH_RECORDS else None
@@ -267,7 +267,7 @@ class _Planner:
             fields = _fill(row.fields, _NEW_FIELDS)
             orders = row.orders or (0,) * len(row.departments)
             leaders = row.leaders or (False,) * len(row.departments)
-            attributes = {name: {"text": value} for name, value in row.attributes if value}
+            attributes = {name: value for name, value in row.attributes if value is not None}
             return PlannedMember(
                 row.line, row.user_id, fields, row.departments, orders, leaders, attributes,
                 before, True,
@@ -286,9 +286,10 @@ class _Planner:
         fields = _fill(row.fields, before.fields)
         attributes = dict(before.attributes)
         for name, value in row.attributes:
-            attributes[name] = {"text": value}
-            if not value:
-                del attributes[name]
+            if value is None:
+                attributes.pop(name, None)
+            else:
+                attributes[name] = value
         places = list(zip(department_ids, orders, leaders, strict=True))
         is_changed = (
             fields != before.fields

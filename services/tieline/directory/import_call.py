@@ -46,12 +46,12 @@ class ImportCall:
         async with self._pool.acquire() as connection:
             if not await corps.has_corp(connection, corp_id):
                 raise corps.corp_not_ready_error()
-            attribute_names = await imports.list_text_attributes(connection, corp_id)
+            attribute_kinds = await imports.find_attribute_kinds(connection, corp_id)
         import_id = new_uuid7()
         audit = ImportAudit(corp_id, import_id, options)
         if not options.needs_whole_file and options.encoding is Encoding.UTF_8:
             writer = MemberWriter(corp_id, import_id, writing.principal.department_ids)
-            steps = import_stream(self._pool, writer, audit, attribute_names, chunks)
+            steps = import_stream(self._pool, writer, audit, attribute_kinds, chunks)
         else:
             file_import = FileImport(
                 self._pool,

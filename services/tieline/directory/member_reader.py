@@ -22,9 +22,13 @@ _GONE = CorpNumbers(last_change_number=0, visibility_number=1, feed_epoch="")
 # About 3 ms of PostgreSQL's time: what arrives meanwhile waits no longer than that.
 _MAX_BATCH = 200
 
-# Giving a connection back costs as much as a query. A busy corp keeps one for some queries and then
-# lets others have it.
-_BATCHES_A_LOAN = 16
+# Borrowing a connection and giving it back costs as much as a query. A busy corp keeps one for some
+# queries, and for moments in between, and then lets others have it.
+_BATCHES_A_LOAN = 64
+_LINGER_S = 0.005
+
+# Corps that may keep a connection while nobody asks, of a pool of ten.
+_MAX_LINGERING = 2
 
 
 @dataclass(slots=True, eq=False)
@@ -41,6 +45,8 @@ class MemberReader:
         self._cache = MemberCache()
         # By corp; a corp is in it while a task reads for it.
         self._waiting: dict[str, list[_Waiting]] = {}
+        # Of tasks that keep a connection: done when somebody asks, or with False when nobody does.
+        self._arrivals: dict[str, asyncio.Future[bool]] = {}
         # The loop holds its tasks weakly.
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -58,6 +64,9 @@ class MemberReader:
             task.add_done_callback(self._tasks.discard)
         else:
             queue.append(waiting)
+            arrival = self._arrivals.get(corp_id)
+            if arrival is not None:
+                _settle(arrival, value=True)
         return await waiting.answer
 
     async def _read(self, corp_id: str) -> None:
@@ -69,13 +78,31 @@ class MemberReader:
                     for _ in range(_BATCHES_A_LOAN):
                         batch = self._take(corp_id)
                         if not batch:
-                            break
+                            if not await self._linger(corp_id):
+                                break
+                            batch = self._take(corp_id)
                         await self._answer(connection, corp_id, batch)
             except Exception as error:
                 for each in batch or self._take(corp_id):
                     if not each.answer.done():
                         each.answer.set_exception(error)
         del self._waiting[corp_id]
+
+    async def _linger(self, corp_id: str) -> bool:
+        """Wait a moment for somebody to ask; tell whether that came about."""
+        if self._waiting[corp_id]:
+            return True
+        if len(self._arrivals) >= _MAX_LINGERING:
+            return False
+        loop = asyncio.get_running_loop()
+        arrival: asyncio.Future[bool] = loop.create_future()
+        self._arrivals[corp_id] = arrival
+        ending = loop.call_later(_LINGER_S, lambda: _settle(arrival, value=False))
+        try:
+            return await arrival
+        finally:
+            ending.cancel()
+            del self._arrivals[corp_id]
 
     def _take(self, corp_id: str) -> list[_Waiting]:
         """Return whom the next query answers; who has given up is not among them."""
@@ -109,3 +136,8 @@ class MemberReader:
             # Some may have given up meanwhile.
             if not each.answer.done():
                 each.answer.set_result((found.get(each.user_id), numbers))
+
+
+def _settle(arrival: asyncio.Future[bool], *, value: bool) -> None:
+    if not arrival.done():
+        arrival.set_result(value)

@@ -242,7 +242,7 @@ def test_those_under_a_later_row_that_is_refused_are_refused_too() -> None:
 
 def test_attributes_are_merged_by_name_and_cleared_by_an_empty_value() -> None:
     before = stored("a")._replace(attributes={"Badge": {"text": "1"}, "Blog": {"web": {}}})
-    given = row(2, "a")._replace(attributes=(("Badge", ""), ("Desk", "7")))
+    given = row(2, "a")._replace(attributes=(("Badge", None), ("Desk", {"text": "7"})))
 
     [member] = plan(given, members=(before,)).members
 

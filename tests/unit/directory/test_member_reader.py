@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from fakes.eventually import eventually
 from tieline.api.directory.v1 import directory_service_pb2
 from tieline.chassis.errors import UnavailableError
 from tieline.directory.member_reader import MemberReader
@@ -20,6 +21,8 @@ class FakePool:
         self.names = {"li": "Li", "wang": "Wang"}
         self.numbers = {"li": 1, "wang": 2}
         self.is_there = True
+        self.lent = 0
+        self.loans = 0
         self.queries: list[tuple[str, set[str]]] = []
         self.error: Exception | None = None
         self.is_open = asyncio.Event()
@@ -32,7 +35,12 @@ class FakePool:
 
     @asynccontextmanager
     async def acquire(self, *, spares_reset: bool) -> AsyncIterator["FakePool"]:
-        yield self
+        self.lent += 1
+        self.loans += 1
+        try:
+            yield self
+        finally:
+            self.lent -= 1
 
     async def fetchrow(self, _: str, corp_id: str, known: int, limit: int) -> list[Any] | None:
         if self.error is not None:
@@ -154,6 +162,27 @@ async def test_change_is_seen_by_the_next_read_and_costs_the_others_nothing(
 
     assert names == ["Li Na", "Wang", "Li Na"]
     assert pool.queries == [("ww1", {"li"})]
+
+
+async def test_connection_is_kept_for_who_asks_next_and_given_back_when_nobody_does(
+    pool: FakePool, reader: MemberReader
+) -> None:
+    for user_id in ("li", "wang", "li"):
+        await name_of(reader, user_id)
+    lent, loans = pool.lent, pool.loans
+
+    await eventually(lambda: pool.lent == 0)
+
+    assert (lent, loans) == (1, 1)
+    assert await name_of(reader, "li") == "Li"
+    assert pool.loans == 2
+
+
+async def test_few_corps_keep_connections_at_a_time(pool: FakePool, reader: MemberReader) -> None:
+    for number in range(10):
+        await name_of(reader, "li", f"ww{number}")
+
+    assert pool.lent <= 3
 
 
 async def test_nothing_is_kept_of_a_corp_that_is_gone(pool: FakePool, reader: MemberReader) -> None:
