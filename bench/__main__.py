@@ -20,6 +20,8 @@ from bench import (
     messaging_delivery,
     messaging_send,
     messaging_subscribers,
+    overload,
+    overload_edge,
     platform_up,
 )
 from bench.harness import Benchmark, Figure, print_table, write_json
@@ -35,8 +37,10 @@ BENCHMARKS: tuple[Benchmark, ...] = (
     *messaging_send.BENCHMARKS,
     *messaging_delivery.BENCHMARKS,
     *messaging_subscribers.BENCHMARKS,
+    *overload.BENCHMARKS,
     *directory_import.BENCHMARKS,
     *identity_sign_ins.BENCHMARKS,
+    *overload_edge.BENCHMARKS,
 )
 
 
