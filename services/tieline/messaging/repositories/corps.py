@@ -34,6 +34,9 @@ PURGED_TABLES = (
     "archive_consumers",
     "searchable_messages",
     "search_progress",
+    "flagged_messages",
+    "sensitive_words",
+    "sensitive_word_sets",
     "first_answers",
 )
 
