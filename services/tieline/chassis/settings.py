@@ -104,6 +104,18 @@ class ServiceSettings(BaseSettings):
     default_deadline_s: float = Field(default=20.0, gt=0, le=600)
     """Seconds that a unary call may take whose caller gave no deadline."""
 
+    admission: bool = True
+    """Whether calls are refused by priority when they wait too long. Off only to measure what that
+    is worth."""
+
+    capacity_per_s: int = Field(default=1500, ge=10, le=1_000_000)
+    """Calls per second that one replica does at its best. How many may wait and be in flight is
+    derived from it; load reports show what was measured (docs/overload.md)."""
+
+    connection_age_s: float = Field(default=300.0, ge=0, le=86_400)
+    """Seconds after which a client is asked to connect anew, so that it finds new replicas; 0 for
+    never. Open calls and streams are not cut off."""
+
     slow_call_s: float = Field(default=1.0, gt=0)
     """Seconds from which on a unary call is written to the access log as slow."""
 

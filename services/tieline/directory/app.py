@@ -71,7 +71,7 @@ async def role(settings: DirectorySettings) -> AsyncIterator[None]:
         AsyncExitStack() as stack,
     ):
         await stack.enter_async_context(
-            answering(runtime.broker, SCHEMA, build_handlers(runtime.pool))
+            answering(runtime.broker, SCHEMA, build_handlers(runtime.pool), control=runtime.control)
         )
         for durable in durables_of(SCHEMA):
             await stack.enter_async_context(
