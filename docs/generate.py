@@ -65,10 +65,11 @@ def _administration_section() -> Iterator[str]:
         "tieline migrate, tieline dead-letters", dict(AdministrationSettings.model_fields)
     )
     yield ""
-    yield "## tieline up, tieline demo"
+    yield "## tieline up, tieline demo, tieline surge"
     yield ""
     yield (
-        "Both read `TIELINE_DATA`, and `tieline up` also `TIELINE_BASE_PORT`: see their `--help`. "
+        "All read `TIELINE_DATA`, `tieline up` also `TIELINE_BASE_PORT`, `tieline surge --target` "
+        "`TIELINE_ADMINISTRATOR_PASSWORD`: see their `--help`. "
         "`tieline up` passes the services' settings on to them, except those that it gives itself."
     )
 
