@@ -76,7 +76,13 @@ _REPEATABLE_METHODS = frozenset(
     }
 )
 
-_RETRYABLE_CODES = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.ABORTED)
+# CANCELLED, where nobody here cancelled, is a server whose queue is full: gRPC's core resets what
+# it has no room for.
+_RETRYABLE_CODES = (
+    grpc.StatusCode.UNAVAILABLE,
+    grpc.StatusCode.ABORTED,
+    grpc.StatusCode.CANCELLED,
+)
 
 
 @dataclass(frozen=True, slots=True)
