@@ -55,6 +55,7 @@ from tieline.messaging.sending import Sender
 from tieline.messaging.servicer import MessagingServicer
 from tieline.messaging.settings import MessagingSettings
 from tieline.messaging.state_changes import StateChanger
+from tieline.messaging.suspended_corps import SuspendedCorps
 from tieline.messaging.upkeep import keeping_up
 from tieline.messaging.uploading import Uploader
 
@@ -90,6 +91,8 @@ async def role(settings: MessagingSettings) -> AsyncIterator[None]:
         )
         await stack.enter_async_context(taking_out(pool, announcer))
         await stack.enter_async_context(purging_corps(pool))
+        suspended = SuspendedCorps(pool)
+        await stack.enter_async_context(suspended.following())
         for durable in durables_of(SCHEMA):
             handlers = {**ContactsEvents(announcer).handlers(), **CORP_HANDLERS}
             await stack.enter_async_context(consuming(broker, pool, SCHEMA, durable, handlers))
@@ -104,6 +107,7 @@ async def role(settings: MessagingSettings) -> AsyncIterator[None]:
             batcher=batcher,
             announcer=announcer,
             hub=hub,
+            suspended=suspended,
         )
         await stack.enter_async_context(
             runtime.serving(
