@@ -58,13 +58,13 @@ from tieline.messaging.repositories.conversations import (
 )
 from tieline.messaging.repositories.overviews import OverviewRow, list_overviews
 from tieline.messaging.send_results import build_result
-from tieline.messaging.suspended_corps import SuspendedCorps
 from tieline.messaging.send_stream import (
     MAX_REQUEST_MESSAGES,
     MAX_SEND_STREAMS,
     SendStream,
     report_fault,
 )
+from tieline.messaging.suspended_corps import SuspendedCorps
 
 # A batch of the committer has room for it.
 MAX_BATCH_MESSAGES = 200
