@@ -21,6 +21,7 @@ from tieline.chassis import streams
 from tieline.chassis.settings import PREFIX, ServiceSettings
 from tieline.cli.administration import AdministrationSettings
 from tieline.edge.settings import EdgeSettings
+from tieline.operator.settings import OperatorSettings
 
 ROOT = Path(__file__).parents[1]
 
@@ -57,6 +58,7 @@ def settings_page() -> Iterator[str]:
         }
         yield from _settings_section(service, own)
     yield from _settings_section("tieline edge", dict(EdgeSettings.model_fields))
+    yield from _settings_section("tieline operator run", dict(OperatorSettings.model_fields))
     yield from _administration_section()
 
 
