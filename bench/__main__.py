@@ -20,6 +20,7 @@ from bench import (
     messaging_delivery,
     messaging_send,
     messaging_subscribers,
+    operator_violations,
     platform_up,
 )
 from bench.harness import Benchmark, Figure, print_table, write_json
@@ -37,6 +38,7 @@ BENCHMARKS: tuple[Benchmark, ...] = (
     *messaging_subscribers.BENCHMARKS,
     *directory_import.BENCHMARKS,
     *identity_sign_ins.BENCHMARKS,
+    *operator_violations.BENCHMARKS,
 )
 
 

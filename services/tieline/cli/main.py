@@ -20,6 +20,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "demo": ("tieline.cli.demo", "A working day of a retailer on the running platform."),
         "serve": ("tieline.cli.serve", "Run one service."),
         "migrate": ("tieline.cli.migrate", "Bring databases and streams to this version."),
+        "operator": ("tieline.cli.operator", "Try a scaling policy before it is applied."),
         "dead-letters": ("tieline.cli.dead_letters", "Events that could not be handled."),
         "calibrate-passwords": (
             "tieline.cli.calibrate_passwords",
