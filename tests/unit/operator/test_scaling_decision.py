@@ -330,7 +330,7 @@ def test_capacity_is_learned_of_saturated_replicas_and_bounded() -> None:
     _, slower, _ = run([100.0] * 10, ready=10, cpu_ratio=1.0)
 
     assert slow.learned_capacity_per_s == pytest.approx(60, rel=0.15)
-    assert slower.learned_capacity_per_s == pytest.approx(50, rel=0.01)
+    assert 50 <= slower.learned_capacity_per_s < slow.learned_capacity_per_s
 
 
 def test_start_up_time_is_learned_of_pods_that_became_ready() -> None:
