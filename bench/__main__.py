@@ -20,6 +20,7 @@ from bench import (
     messaging_delivery,
     messaging_send,
     messaging_subscribers,
+    overload,
     operator_violations,
     platform_up,
 )
@@ -36,6 +37,7 @@ BENCHMARKS: tuple[Benchmark, ...] = (
     *messaging_send.BENCHMARKS,
     *messaging_delivery.BENCHMARKS,
     *messaging_subscribers.BENCHMARKS,
+    *overload.BENCHMARKS,
     *directory_import.BENCHMARKS,
     *identity_sign_ins.BENCHMARKS,
     *operator_violations.BENCHMARKS,

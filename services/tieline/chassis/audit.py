@@ -52,19 +52,6 @@ async def build_audit_event(
         entry.actor.kind = _KINDS[principal.kind]
         entry.actor.id = principal.id
     if call is not None:
-        entry.address = read_address(call.find_peer())
+        entry.address = call.find_address()
         entry.request_id = call.request_id
     return build_event(f"tieline.{schema}.v1.audit_recorded", corp_id, f"audit/{corp_id}", entry)
-
-
-def read_address(peer: str) -> str:
-    """Return the address of what gRPC calls a peer: ``ipv4:192.0.2.7:4711``, ``ipv6:[::1]:4711``.
-
-    Empty for an empty one; what is neither comes back as it is, a Unix socket's path for one.
-    """
-    family, _, rest = peer.partition(":")
-    if family not in ("ipv4", "ipv6"):
-        return peer
-    # gRPC escapes the brackets of an IPv6 address in what it tells.
-    rest = rest.replace("%5B", "[").replace("%5D", "]")
-    return rest.rpartition(":")[0].strip("[]")

@@ -10,8 +10,13 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 
-from tieline.chassis.errors import UnauthenticatedError
+from tieline.chassis.errors import RETRY_DELAY_S, UnauthenticatedError, overloaded_error
 from tieline.chassis.principals import Principal
+from tieline.chassis.priorities import DEFAULT_PRIORITY
+
+
+def _always() -> bool:
+    return True
 
 
 @dataclass(slots=True)
@@ -36,9 +41,15 @@ class Call:
     tracestate: str = ""
     """W3C ``tracestate`` as it arrived; empty when there was none."""
 
-    find_peer: Callable[[], str] = str
-    """Returns the caller's address as gRPC writes it, such as ``ipv4:192.0.2.7:4711``; empty for
-    calls over NATS and once the call has its answer. Asked for only by what writes it down."""
+    priority: int = DEFAULT_PRIORITY
+    """Fixed where the request entered the platform; see ``priorities``."""
+
+    admits: Callable[[], bool] = _always
+    """Asked for each message of a stream or a batch; False where it is to be refused."""
+
+    find_address: Callable[[], str] = str
+    """Returns the address that the caller is at, as far as it can be trusted (``addresses``); empty
+    for calls over NATS and once the call has its answer. Asked for only by what writes it down."""
 
     def remaining_s(self) -> float | None:
         """Return the seconds left, 0 when the deadline has passed, None without a deadline."""
@@ -64,12 +75,28 @@ def current_call() -> Call:
     return call
 
 
+def find_address() -> str:
+    """Return the address that the current call comes from, without the port; empty for none."""
+    call = current.get()
+    return "" if call is None else call.find_address()
+
+
 def current_principal() -> Principal:
     """Return the verified caller, or raise UnauthenticatedError for an anonymous one."""
     call = current.get()
     if call is None or call.principal is None:
         raise UnauthenticatedError("TOKEN_MISSING", "sign in first")
     return call.principal
+
+
+def check_part_admitted() -> None:
+    """Raise UnavailableError OVERLOADED when one more message of this call is to be refused.
+
+    For streams and batches: the call itself was admitted once, maybe hours ago.
+    """
+    call = current.get()
+    if call is not None and not call.admits():
+        raise overloaded_error(RETRY_DELAY_S)
 
 
 @contextmanager

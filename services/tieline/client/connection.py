@@ -21,11 +21,13 @@ from tieline.api.identity.v1 import (
     second_factor_service_pb2,
     sign_in_pb2,
 )
+from tieline.client.callee_level import CalleeLevel
 from tieline.client.caller import RetryPlan
 from tieline.client.credentials import Credentials, OnTokens, SessionTokens
 from tieline.client.endpoints import Endpoints, is_loopback
 from tieline.client.errors import TielineError
 from tieline.client.feed import MessageFeed
+from tieline.client.held_numbers import HeldNumbers
 from tieline.client.retries import RetryBudget, RetryPolicy
 from tieline.client.sender import MessageSender
 from tieline.client.stubs import Line, Lines, Stubs
@@ -47,6 +49,10 @@ _CHANNEL_OPTIONS = (
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 1_000),
     ("grpc.max_reconnect_backoff_ms", 2_000),
+    # Of several addresses each gets its share, and one that is new within seconds of being there;
+    # gRPC's own bound for asking the name service again is 30 s.
+    ("grpc.lb_policy_name", "round_robin"),
+    ("grpc.dns_min_time_between_resolutions_ms", 5_000),
     # Retries are the client library's: two layers of them would multiply.
     ("grpc.enable_retries", 0),
 )
@@ -78,14 +84,18 @@ class SignedIn(Stubs):
         return self._session.tokens
 
     def watch_messages(
-        self, *, corp_id: str = "", held: Mapping[str, int] | None = None
+        self,
+        *,
+        corp_id: str = "",
+        held: Mapping[str, int] | None = None,
+        store: HeldNumbers | None = None,
     ) -> MessageFeed:
         """Return a feed of the party's messages in one corp, to be entered with ``async with``.
 
         Members may leave ``corp_id`` empty. ``held`` maps conversation ids to the number of the
-        last message that the party has.
+        last message that the party has; ``store`` keeps these numbers, such as HeldNumbersFile.
         """
-        return MessageFeed(self.messaging, corp_id=corp_id, held=held)
+        return MessageFeed(self.messaging, corp_id=corp_id, held=held, store=store)
 
     def message_sender(self, *, corp_id: str = "") -> MessageSender:
         """Return a sender of many messages in one corp, to be entered with ``async with``.
@@ -269,7 +279,7 @@ async def connect(
         for service, target in asdict(endpoints).items():
             channel = _open_channel(target, tls, root_certificates)
             await stack.enter_async_context(channel)
-            by_service[service] = Line(channel, RetryBudget(policy))
+            by_service[service] = Line(channel, RetryBudget(policy), CalleeLevel(time.monotonic))
         yield Tieline(Lines(by_service, policy, call_timeout_s))
 
 

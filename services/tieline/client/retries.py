@@ -26,7 +26,9 @@ _READING_VERBS = ("Get", "List", "Search", "BatchGet", "Check")
 _REPEATABLE_METHODS = frozenset(
     {
         "AcceptCorpLink",
+        "AcknowledgeArchive",
         "AddContact",
+        "AddParticipants",
         "BatchSendMessages",
         "CancelImportJob",
         "CancelScheduledMessage",
@@ -36,26 +38,51 @@ _REPEATABLE_METHODS = frozenset(
         "CreateLinkedCorpToken",
         "DeclineCorpLink",
         "DeleteAttribute",
+        "DeleteJoinCode",
+        "DismissConversation",
+        "EditMessage",
+        "JoinConversation",
         "JoinCustomerGroup",
         "LeaveCorpLink",
+        "LookAt",
+        "MarkRead",
+        "MuteConversation",
+        "OpenAppConversation",
         "OpenRedPacket",
+        "PinConversation",
         "RefreshSession",
+        "RecallMessage",
+        "ReleaseLegalHold",
+        "RemoveParticipants",
         "ResetSecondFactor",
         "ScanQrSignIn",
         "RevokeAllSessions",
         "RevokeAppSecret",
         "RevokeSession",
+        "SaveDraft",
+        "ShowTyping",
+        "SetRetentionPolicy",
         "SignInMember",
         "SignInPlatformAdministrator",
         "SignOut",
+        "SetPin",
+        "SetReaction",
         "UpdateCorpLinkShare",
+        "UpdateParticipantRole",
+        "UpdateSettings",
         "UpdateSignInPolicy",
         "UpdateSignInProvider",
         "VerifyCorp",
     }
 )
 
-_RETRYABLE_CODES = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.ABORTED)
+# CANCELLED, where nobody here cancelled, is a server whose queue is full: gRPC's core resets what
+# it has no room for.
+_RETRYABLE_CODES = (
+    grpc.StatusCode.UNAVAILABLE,
+    grpc.StatusCode.ABORTED,
+    grpc.StatusCode.CANCELLED,
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,11 +37,15 @@ from tieline.api.identity.v1 import (
     signing_key_service_pb2_grpc,
 )
 from tieline.api.messaging.v1 import (
+    archive_service_pb2_grpc,
+    compliance_service_pb2_grpc,
     media_service_pb2_grpc,
     messaging_service_pb2_grpc,
+    reading_service_pb2_grpc,
     scheduled_message_service_pb2_grpc,
 )
 from tieline.api.payments.v1 import payments_service_pb2_grpc
+from tieline.client.callee_level import CalleeLevel
 from tieline.client.caller import Caller
 from tieline.client.channel import PartyChannel
 from tieline.client.credentials import Credentials
@@ -54,6 +58,7 @@ class Line:
 
     channel: grpc.aio.Channel
     budget: RetryBudget
+    level: CalleeLevel
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +197,16 @@ class Stubs:
         return messaging_service_pb2_grpc.MessagingServiceStub(self._channel("messaging"))
 
     @cached_property
+    def archive(self) -> archive_service_pb2_grpc.ArchiveServiceStub:
+        """All that was said, for auditors."""
+        return archive_service_pb2_grpc.ArchiveServiceStub(self._channel("messaging"))
+
+    @cached_property
+    def compliance(self) -> compliance_service_pb2_grpc.ComplianceServiceStub:
+        """How long messages are kept, and what must not go."""
+        return compliance_service_pb2_grpc.ComplianceServiceStub(self._channel("messaging"))
+
+    @cached_property
     def media(self) -> media_service_pb2_grpc.MediaServiceStub:
         """Images, voices, videos and files."""
         return media_service_pb2_grpc.MediaServiceStub(self._channel("messaging"))
@@ -206,6 +221,11 @@ class Stubs:
         )
 
     @cached_property
+    def reading(self) -> reading_service_pb2_grpc.ReadingServiceStub:
+        """What the party has read, keeps and does not want to be told of."""
+        return reading_service_pb2_grpc.ReadingServiceStub(self._channel("messaging"))
+
+    @cached_property
     def contacts(self) -> contacts_service_pb2_grpc.ContactsServiceStub:
         """Customers and customer groups."""
         return contacts_service_pb2_grpc.ContactsServiceStub(self._channel("contacts"))
@@ -218,6 +238,10 @@ class Stubs:
     def _channel(self, service: str) -> PartyChannel:
         line = self._lines.by_service[service]
         caller = Caller(
-            self._credentials, self._lines.policy, line.budget, self._lines.call_timeout_s
+            self._credentials,
+            self._lines.policy,
+            line.budget,
+            self._lines.call_timeout_s,
+            line.level,
         )
         return PartyChannel(line.channel, caller)

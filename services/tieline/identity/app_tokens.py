@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from tieline.chassis.authentication import token_expired_error
 from tieline.chassis.authorization import Resource, Right, require
+from tieline.chassis.calls import find_address
 from tieline.chassis.errors import ResourceExhaustedError
 from tieline.chassis.postgres import Connection, Pool, transaction
 from tieline.chassis.principals import Principal, PrincipalKind
@@ -28,7 +29,6 @@ from tieline.identity.repositories import (
     corps,
     revocations,
 )
-from tieline.identity.session_issuer import find_address
 
 TOKEN_LIFETIME = dt.timedelta(seconds=7200)
 """What clients of the open API expect."""

@@ -6,21 +6,17 @@ useless: those that are held back by then get the same answer, right or wrong.
 """
 
 import hmac
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from tieline.chassis.audit import read_address
-from tieline.chassis.calls import find_call
-from tieline.chassis.interceptors.guarded_method import arrived_metadata
+from tieline.chassis.addresses import group_address
+from tieline.chassis.calls import find_address
 from tieline.chassis.postgres import Connection, Pool
 from tieline.identity import lockout
-from tieline.identity.addresses import Network, find_client_address, group_address
 from tieline.identity.credentials import sign_in_locked_error
 from tieline.identity.lockout import Rule
 from tieline.identity.repositories import tallies
 from tieline.identity.repositories.tallies import Seen, TallyKey
-
-_FORWARDED_FOR = "x-forwarded-for"
 
 # Has no known address: an account has a user id.
 _NO_ACCOUNT = ("", "")
@@ -45,24 +41,15 @@ class Attempt:
 class Attempts:
     """Names attempts and keeps count of them."""
 
-    def __init__(self, key: bytes, proxies: Sequence[Network]) -> None:
+    def __init__(self, key: bytes) -> None:
         self._key = key
-        self._proxies = proxies
-
-    def find_address(self) -> str:
-        """Return the address that the current call comes from; empty outside of one."""
-        call = find_call()
-        if call is None:
-            return ""
-        forwarded_for = str(arrived_metadata.get({}).get(_FORWARDED_FOR, ""))
-        return find_client_address(read_address(call.find_peer()), forwarded_for, self._proxies)
 
     def at_account(self, kind: str, corp_id: str, user_id: str, *, is_possible: bool) -> Attempt:
         """Return an attempt to sign in to an account, which need not exist.
 
         ``is_possible`` is False for ids that no account has and the database must not see.
         """
-        address = group_address(self.find_address())
+        address = group_address(find_address())
         owner = corp_id if is_possible else ""
         name = user_id.lower()
         here = self._name(owner, "account-at-address", kind, corp_id, name, address)
@@ -81,7 +68,7 @@ class Attempts:
 
     def at_code(self) -> Attempt:
         """Return an attempt with a one-time code, whose own attempts are counted with it."""
-        address = group_address(self.find_address())
+        address = group_address(find_address())
         return Attempt({self._name("", "address", address): lockout.ADDRESS})
 
     def at_second_factor(self, corp_id: str, user_id: str) -> Attempt:
@@ -91,7 +78,7 @@ class Attempts:
 
     def asking_for_code(self, corp_id: str, receiver: str) -> Attempt:
         """Return the asking for a one-time code, which is counted whatever comes of it."""
-        address = group_address(self.find_address())
+        address = group_address(find_address())
         return Attempt(
             {
                 self._name(corp_id, "receiver", receiver): lockout.RECEIVER,
@@ -101,7 +88,7 @@ class Attempts:
 
     def asking(self) -> Attempt:
         """Return what begins a sign-in and leaves a row, counted whatever comes of it."""
-        address = group_address(self.find_address())
+        address = group_address(find_address())
         return Attempt({self._name("", "asking-address", address): lockout.ASKING_ADDRESS})
 
     def _name(self, corp_id: str, *parts: str) -> TallyKey:

@@ -14,10 +14,11 @@ import json
 from dataclasses import dataclass
 
 from tieline.chassis.errors import UnauthenticatedError
+from tieline.identity.devices import UNKNOWN_DEVICE, Device
 
 LIFETIME = dt.timedelta(minutes=10)
 
-# Ours have some 250 characters.
+# Ours have some 250 characters, and some 350 more for a device's name of 64.
 _MAX_LENGTH = 1024
 
 
@@ -35,6 +36,8 @@ class Challenge:
 
     is_enrolment_required: bool
     expire_time: dt.datetime
+    device: Device = UNKNOWN_DEVICE
+    """What the session will be listed with."""
 
 
 class Challenges:
@@ -52,8 +55,10 @@ class Challenges:
             challenge.credential,
             challenge.is_enrolment_required,
             challenge.expire_time.timestamp(),
+            challenge.device.name,
+            challenge.device.platform,
         ]
-        body = json.dumps(fields, separators=(",", ":")).encode()
+        body = json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode()
         return f"{_to_text(body)}.{_to_text(self._sign(body))}"
 
     def decode(self, text: str, now: dt.datetime) -> Challenge:
@@ -62,11 +67,20 @@ class Challenges:
         body = _from_text(encoded)
         if len(text) > _MAX_LENGTH or not hmac.compare_digest(self._sign(body), _from_text(mac)):
             raise challenge_ended_error()
-        corp_id, user_id, method, credential, is_enrolment_required, expire_s = json.loads(body)
+        fields = json.loads(body)
+        corp_id, user_id, method, credential, is_enrolment_required, expire_s, *device = fields
         expire_time = dt.datetime.fromtimestamp(expire_s, dt.UTC)
         if now >= expire_time:
             raise challenge_ended_error()
-        return Challenge(corp_id, user_id, method, credential, is_enrolment_required, expire_time)
+        return Challenge(
+            corp_id,
+            user_id,
+            method,
+            credential,
+            is_enrolment_required,
+            expire_time,
+            Device(*device),
+        )
 
     def _sign(self, body: bytes) -> bytes:
         return hmac.digest(self._key, body, "sha256")

@@ -19,6 +19,7 @@ from tieline.identity.activation import activate
 from tieline.identity.attempts import Attempts, begin_attempt, count_one, record_failure
 from tieline.identity.corps import MAX_NAME_LENGTH, find_account_key
 from tieline.identity.credentials import credentials_rejected_error
+from tieline.identity.devices import Device
 from tieline.identity.entrance import Entered, Entrance
 from tieline.identity.one_time_codes import OneTimeCode, OneTimeCodes, Purpose, Receiver
 from tieline.identity.passwords import PasswordPool, check_new_password
@@ -80,7 +81,9 @@ class CodeSignIn:
         self._wake_sender()
         return code_id, expire_time
 
-    async def sign_in_member(self, corp_id: str, code_id: str, code: str) -> tuple[Entered, str]:
+    async def sign_in_member(
+        self, corp_id: str, code_id: str, code: str, device: Device
+    ) -> tuple[Entered, str]:
         """Let the member in to whom the code was sent; return the user id as well."""
 
         async def enter(connection: Connection, found: OneTimeCode) -> tuple[Entered, str]:
@@ -88,7 +91,8 @@ class CodeSignIn:
             key = (corp_id, found.user_id)
             account = await activate(connection, key)
             await self._entrance.check_weak_proof(connection, key, account)
-            return await self._entrance.admit(connection, key, account, "code"), found.user_id
+            entered = await self._entrance.admit(connection, key, account, "code", device)
+            return entered, found.user_id
 
         return await self._use(corp_id, code_id, code, Purpose.SIGN_IN, enter)
 
@@ -121,7 +125,7 @@ class CodeSignIn:
         return await self._use(corp_id, code_id, code, Purpose.PASSWORD_RESET, set_password)
 
     async def sign_in_customer(
-        self, code_id: str, code: str, display_name: str
+        self, code_id: str, code: str, display_name: str, device: Device
     ) -> tuple[identity_pb2.Session, str]:
         """Open a session for the customer to whom the code was sent; return the id as well."""
         violations: dict[str, str] = {}
@@ -139,8 +143,8 @@ class CodeSignIn:
                 display_name,
                 _first_name(receiver),
             )
-            session = await self._issuer.open(connection, build_customer(customer_id, name))
-            return session, customer_id
+            customer = build_customer(customer_id, name)
+            return await self._issuer.open(connection, customer, device), customer_id
 
         return await self._use(NO_CORP, code_id, code, Purpose.CUSTOMER_SIGN_IN, enter)
 

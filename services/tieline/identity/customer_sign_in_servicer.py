@@ -7,6 +7,7 @@ from tieline.api.identity.v1 import (
 from tieline.chassis.fields import raise_violations, to_timestamp
 from tieline.chassis.grpc_context import Context
 from tieline.identity.code_sign_in import NO_CORP, CodeSignIn
+from tieline.identity.device_messages import read_device
 from tieline.identity.one_time_codes import Purpose, read_customer_receiver
 
 
@@ -40,7 +41,7 @@ class CustomerSignInServicer(customer_sign_in_service_pb2_grpc.CustomerSignInSer
     ) -> customer_sign_in_service_pb2.SignInCustomerByCodeResponse:
         """Open a session by a one-time code."""
         session, customer_id = await self._codes.sign_in_customer(
-            request.code_id, request.code, request.display_name
+            request.code_id, request.code, request.display_name, read_device(request)
         )
         return customer_sign_in_service_pb2.SignInCustomerByCodeResponse(
             session=session, customer_id=customer_id

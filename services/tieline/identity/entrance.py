@@ -15,7 +15,7 @@ from tieline.chassis.postgres import Connection
 from tieline.chassis.principals import OWNER_ROLE, Principal
 from tieline.identity.challenges import LIFETIME, Challenge, Challenges, fingerprint
 from tieline.identity.credentials import credentials_rejected_error
-from tieline.identity.devices import UNKNOWN_DEVICE, Device
+from tieline.identity.devices import Device
 from tieline.identity.repositories import SCHEMA, second_factors
 from tieline.identity.repositories.accounts import Account
 from tieline.identity.session_issuer import SessionIssuer, build_member, with_stored_grants
@@ -42,14 +42,14 @@ class Entrance:
         key: tuple[str, str],
         account: Account,
         method: str,
-        device: Device = UNKNOWN_DEVICE,
+        device: Device,
     ) -> Entered:
         """Open a session, or ask for the second factor. The account is locked."""
         member = await with_stored_grants(connection, _check_active(key, account))
         is_enrolled, policy = await second_factors.find_demands(connection, *key)
         if not is_enrolled and not policy.requires_second_factor(member):
             return Entered(session=await self._open(connection, member, method, device))
-        challenge = self._build_challenge(key, account, method, is_enrolled=is_enrolled)
+        challenge = self._build_challenge(key, account, method, device, is_enrolled=is_enrolled)
         return Entered(challenge=challenge)
 
     async def check_weak_proof(
@@ -71,7 +71,7 @@ class Entrance:
         key: tuple[str, str],
         account: Account,
         method: str,
-        device: Device = UNKNOWN_DEVICE,
+        device: Device,
     ) -> identity_pb2.Session:
         """Open a session for whom no second factor is to be asked. The account is locked."""
         return await self._open(connection, _check_active(key, account), method, device)
@@ -92,7 +92,13 @@ class Entrance:
         return await self._issuer.open(connection, member, device)
 
     def _build_challenge(
-        self, key: tuple[str, str], account: Account, method: str, *, is_enrolled: bool
+        self,
+        key: tuple[str, str],
+        account: Account,
+        method: str,
+        device: Device,
+        *,
+        is_enrolled: bool,
     ) -> sign_in_pb2.SecondFactorChallenge:
         corp_id, user_id = key
         challenge = Challenge(
@@ -102,6 +108,7 @@ class Entrance:
             credential=fingerprint(account.password_hash),
             is_enrolment_required=not is_enrolled,
             expire_time=dt.datetime.now(dt.UTC) + LIFETIME,
+            device=device,
         )
         return sign_in_pb2.SecondFactorChallenge(
             challenge=self._challenges.encode(challenge),

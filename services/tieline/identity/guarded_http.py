@@ -13,7 +13,7 @@ from typing import Any
 
 import httpx
 
-from tieline.identity.addresses import Network
+from tieline.chassis.addresses import Network
 
 # A key set of a hundred keys has some 100 KiB.
 MAX_RESPONSE_BYTES = 512 * 1024

@@ -5,12 +5,15 @@ from collections.abc import AsyncIterator
 from tieline.api.identity.v1 import (
     member_sign_in_service_pb2,
     member_sign_in_service_pb2_grpc,
+    session_pb2,
     sign_in_pb2,
 )
 from tieline.chassis.calls import current_principal
 from tieline.chassis.fields import raise_violations, to_timestamp
 from tieline.chassis.grpc_context import Context
 from tieline.identity.code_sign_in import CodeSignIn, is_corp_id
+from tieline.identity.device_messages import read_device, read_platform
+from tieline.identity.devices import Device
 from tieline.identity.one_time_codes import Purpose, read_member_receiver
 from tieline.identity.password_change import PasswordChange
 from tieline.identity.provider_sign_in import ProviderSignIn
@@ -72,7 +75,7 @@ class MemberSignInServicer(member_sign_in_service_pb2_grpc.MemberSignInServiceSe
     ) -> member_sign_in_service_pb2.SignInByCodeResponse:
         """Open a session by a one-time code, or ask for the second factor."""
         entered, user_id = await self._codes.sign_in_member(
-            request.corp_id, request.code_id, request.code
+            request.corp_id, request.code_id, request.code, read_device(request)
         )
         return member_sign_in_service_pb2.SignInByCodeResponse(
             session=entered.session,
@@ -114,7 +117,11 @@ class MemberSignInServicer(member_sign_in_service_pb2_grpc.MemberSignInServiceSe
     ) -> member_sign_in_service_pb2.CompleteProviderSignInResponse:
         """Open a session by what the provider gave the device."""
         session, user_id = await self._providers.complete(
-            request.corp_id, request.state, request.code, request.flow_secret
+            request.corp_id,
+            request.state,
+            request.code,
+            request.flow_secret,
+            read_device(request),
         )
         return member_sign_in_service_pb2.CompleteProviderSignInResponse(
             session=session, user_id=user_id
@@ -133,7 +140,9 @@ class MemberSignInServicer(member_sign_in_service_pb2_grpc.MemberSignInServiceSe
         self, request: member_sign_in_service_pb2.BeginQrSignInRequest, context: Context
     ) -> member_sign_in_service_pb2.BeginQrSignInResponse:
         """Make a QR code."""
-        begun = await self._qr_sign_ins.begin(request.device_name)
+        begun = await self._qr_sign_ins.begin(
+            Device(request.device_name, read_platform(request.device_platform))
+        )
         return member_sign_in_service_pb2.BeginQrSignInResponse(
             qr_id=begun.qr_id,
             qr_text=f"{TEXT_PREFIX}{begun.qr_id}",
@@ -161,7 +170,8 @@ class MemberSignInServicer(member_sign_in_service_pb2_grpc.MemberSignInServiceSe
         principal.require_corp(request.corp_id)
         found = await self._qr_sign_ins.scan(principal, request.qr_id)
         return member_sign_in_service_pb2.ScanQrSignInResponse(
-            device_name=found.device_name,
+            device_name=found.device.name,
+            device_platform=session_pb2.DevicePlatform.ValueType(found.device.platform),
             address=found.address,
             begin_time=to_timestamp(found.create_time),
             expire_time=to_timestamp(found.expire_time),

@@ -14,6 +14,7 @@ from tieline.identity.activation import activate
 from tieline.identity.attempts import Attempts, begin_attempt, count_one, record_failure
 from tieline.identity.code_sign_in import is_corp_id
 from tieline.identity.credentials import credentials_rejected_error, sign_in_locked_error
+from tieline.identity.devices import Device
 from tieline.identity.entrance import Entrance
 from tieline.identity.members import MemberLookup
 from tieline.identity.one_time_codes import Receiver, ReceiverKind
@@ -84,7 +85,7 @@ class ProviderSignIn:
         return url, flow.flow_secret, expire_time
 
     async def complete(
-        self, corp_id: str, state: str, code: str, flow_secret: str
+        self, corp_id: str, state: str, code: str, flow_secret: str, device: Device
     ) -> tuple[identity_pb2.Session, str]:
         """Open a session for the member whom the provider names; return the user id as well."""
         provider, claims = await self._redeem(corp_id, state, code, flow_secret)
@@ -100,7 +101,7 @@ class ProviderSignIn:
             ):
                 # Whoever sets a provider up could name anybody; a link is the owner's own word.
                 raise credentials_rejected_error()
-            session = await self._entrance.open(connection, key, account, "provider")
+            session = await self._entrance.open(connection, key, account, "provider", device)
         return session, user_id
 
     async def link(self, principal: Principal, state: str, code: str, flow_secret: str) -> None:

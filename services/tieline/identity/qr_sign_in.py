@@ -6,15 +6,16 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 
 from tieline.api.identity.v1 import identity_pb2
+from tieline.chassis.calls import find_address
 from tieline.chassis.fields import check_text, is_uuid, raise_violations
 from tieline.chassis.ids import new_uuid7
 from tieline.chassis.postgres import Pool, transaction
 from tieline.chassis.principals import Principal
 from tieline.identity.attempts import Attempts, begin_attempt, count_one, record_failure
 from tieline.identity.credentials import credentials_rejected_error, sign_in_locked_error
+from tieline.identity.devices import MAX_DEVICE_NAME_LENGTH, Device
 from tieline.identity.entrance import Entrance
 from tieline.identity.qr_sign_ins import (
-    MAX_DEVICE_NAME_LENGTH,
     QrSignIn,
     QrState,
     hash_poll_secret,
@@ -61,17 +62,15 @@ class QrSignIns:
         self._entrance = entrance
         self._waiting = waiting
 
-    async def begin(self, device_name: str) -> Begun:
+    async def begin(self, device: Device) -> Begun:
         """Make a QR code."""
         violations: dict[str, str] = {}
         check_text(
-            device_name, "device_name", violations, minimum=1, maximum=MAX_DEVICE_NAME_LENGTH
+            device.name, "device_name", violations, minimum=1, maximum=MAX_DEVICE_NAME_LENGTH
         )
         raise_violations(violations)
         qr_id, secret = new_uuid7(), new_poll_secret()
-        new = NewQrSignIn(
-            qr_id, hash_poll_secret(secret), device_name, self._attempts.find_address()
-        )
+        new = NewQrSignIn(qr_id, hash_poll_secret(secret), device, find_address())
         async with transaction(self._pool) as connection:
             await count_one(connection, self._attempts.asking(), sign_in_locked_error)
             expire_time = await qr_sign_ins.insert_qr_sign_in(connection, new)
@@ -138,7 +137,7 @@ class QrSignIns:
             account = await accounts.lock_account(connection, *key)
             if account is None:
                 raise credentials_rejected_error()
-            session = await self._entrance.open(connection, key, account, "qr_code")
+            session = await self._entrance.open(connection, key, account, "qr_code", found.device)
             await qr_sign_ins.update_qr_sign_in(
                 connection, qr_id, QrState.GIVEN, corp_id=key[0], user_id=key[1]
             )

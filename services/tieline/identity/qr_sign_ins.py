@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from tieline.chassis.errors import NotFoundError
+from tieline.identity.devices import Device
 
 LIFETIME = dt.timedelta(minutes=2)
-MAX_DEVICE_NAME_LENGTH = 64
 TEXT_PREFIX = "tieline:qr:"
 
 _SECRET_BYTES = 32
@@ -38,7 +38,7 @@ class QrSignIn:
     """A device that asks to be let in, and who has scanned its code."""
 
     state: QrState
-    device_name: str
+    device: Device
     address: str
     corp_id: str | None
     user_id: str | None

@@ -36,7 +36,7 @@ class Refusals:
         if len(self._tasks) >= _MAX_WAITING:
             logger.warning("a refused sign-in is missing in the audit log: too many at once")
             return
-        call = _keep_peer(current_call())
+        call = _keep_address(current_call())
         task = asyncio.create_task(self._write(call, corp_id, user_id, method), name="note-refusal")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -69,10 +69,10 @@ class Refusals:
             await insert_events(connection, SCHEMA, [event])
 
 
-def _keep_peer(call: Call) -> Call:
+def _keep_address(call: Call) -> Call:
     """Return the call with its address at hand: gRPC, asked for it after the answer, crashes."""
-    peer = call.find_peer()
-    return replace(call, find_peer=lambda: peer)
+    address = call.find_address()
+    return replace(call, find_address=lambda: address)
 
 
 @asynccontextmanager

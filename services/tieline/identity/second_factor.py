@@ -90,7 +90,7 @@ class SecondFactors:
                 codes = self.derive_codes(key, secrets.token_hex(_RANDOM_BYTES))
                 await self.keep_codes(connection, key, codes, "enrol")
             method = f"{challenge.method}+second_factor"
-            session = await self._entrance.open(connection, key, account, method)
+            session = await self._entrance.open(connection, key, account, method, challenge.device)
             return Completed(session, codes)
 
     async def begin_at_sign_in(self, text: str) -> sign_in_pb2.TotpEnrolment:

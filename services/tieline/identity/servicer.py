@@ -8,12 +8,12 @@ from tieline.chassis.ids import new_uuid7
 from tieline.chassis.postgres import Connection, Pool
 from tieline.identity.acts import PLATFORM_LOG, record_act
 from tieline.identity.corps import check_channel
+from tieline.identity.device_messages import read_device
 from tieline.identity.inviting import Inviting
 from tieline.identity.repositories import SCHEMA, customers
 from tieline.identity.rpcs.corp_life import CorpLifeCalls
 from tieline.identity.rpcs.corps import CorpCalls
 from tieline.identity.rpcs.verification import VerificationCalls
-from tieline.identity.session_servicer import read_device
 from tieline.identity.sign_in import SignIn
 
 

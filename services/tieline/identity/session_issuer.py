@@ -5,8 +5,7 @@ import uuid
 from dataclasses import replace
 
 from tieline.api.identity.v1 import identity_pb2
-from tieline.chassis.audit import read_address
-from tieline.chassis.calls import find_call
+from tieline.chassis.calls import find_address
 from tieline.chassis.fields import to_timestamp
 from tieline.chassis.ids import new_uuid7
 from tieline.chassis.outbox import insert_events
@@ -15,7 +14,7 @@ from tieline.chassis.principals import Principal, PrincipalKind
 from tieline.identity.access_tokens import AccessTokenSigner
 from tieline.identity.corp_life import check_may_sign_in, lets_session_go_on
 from tieline.identity.corps import MEMBER_ROLE
-from tieline.identity.devices import UNKNOWN_DEVICE, Device
+from tieline.identity.devices import Device
 from tieline.identity.refresh_tokens import (
     Refresh,
     RefreshToken,
@@ -54,7 +53,7 @@ class SessionIssuer:
         self._limits = limits
 
     async def open(
-        self, connection: Connection, principal: Principal, device: Device = UNKNOWN_DEVICE
+        self, connection: Connection, principal: Principal, device: Device
     ) -> identity_pb2.Session:
         """Open a session for a principal that has none yet, in the caller's transaction.
 
@@ -144,12 +143,6 @@ async def end_session(
         details = {"sessionId": str(session_id)}
         events.append(await build_session_audit(connection, verb, owner, details))
         await insert_events(connection, SCHEMA, events)
-
-
-def find_address() -> str:
-    """Return the address that the current call came from, without the port; empty for none."""
-    call = find_call()
-    return "" if call is None else read_address(call.find_peer())
 
 
 def build_member(corp_id: str, user_id: str, account: Account) -> Principal:

@@ -1,7 +1,6 @@
 """SessionService: where somebody is signed in, and the end of that."""
 
 import uuid
-from typing import Protocol
 
 from tieline.api.identity.v1 import session_pb2, session_service_pb2, session_service_pb2_grpc
 from tieline.chassis.calls import current_principal
@@ -12,7 +11,7 @@ from tieline.chassis.outbox import insert_events
 from tieline.chassis.page_tokens import PageTokens, page_size
 from tieline.chassis.postgres import Connection, Pool, transaction
 from tieline.chassis.principals import Principal
-from tieline.identity.devices import UNKNOWN_DEVICE, Device, check_device
+from tieline.identity.device_messages import to_device
 from tieline.identity.repositories import SCHEMA, sessions
 from tieline.identity.repositories.sessions import SignedInSession
 from tieline.identity.revocations import end_sessions
@@ -27,11 +26,6 @@ from tieline.identity.session_owners import (
 
 _DEFAULT_PAGE_SIZE = 50
 _MAX_PAGE_SIZE = 200
-
-
-class _HasDevice(Protocol):
-    @property
-    def device(self) -> session_pb2.Device: ...
 
 
 class SessionServicer(session_service_pb2_grpc.SessionServiceServicer):
@@ -113,27 +107,10 @@ class SessionServicer(session_service_pb2_grpc.SessionServiceServicer):
         return session_service_pb2.SignOutResponse()
 
 
-def read_device(request: _HasDevice) -> Device:
-    """Return what a request to sign in says of the client; raises what is wrong with it."""
-    platform = request.device.platform
-    # A client that is newer than this server may know more platforms.
-    if platform not in session_pb2.DevicePlatform.values():
-        platform = session_pb2.DEVICE_PLATFORM_OTHER
-    device = Device(request.device.name, platform)
-    check_device(device)
-    return device
-
-
 def _to_proto(session: SignedInSession, caller: Principal) -> session_pb2.DeviceSession:
-    device = None
-    if session.device != UNKNOWN_DEVICE:
-        device = session_pb2.Device(
-            name=session.device.name,
-            platform=session_pb2.DevicePlatform.ValueType(session.device.platform),
-        )
     return session_pb2.DeviceSession(
         session_id=str(session.session_id),
-        device=device,
+        device=to_device(session.device),
         address=session.address,
         create_time=to_timestamp(session.create_time),
         refresh_time=to_timestamp(session.refresh_time),

@@ -6,9 +6,9 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
+from tieline.chassis.addresses import read_networks
 from tieline.chassis.revocation_list import MAX_TOKEN_LIFETIME_S
 from tieline.chassis.settings import ServiceSettings
-from tieline.identity.addresses import read_networks
 from tieline.identity.passwords import MAX_PASSWORD_LENGTH, MIN_PASSWORD_LENGTH
 
 DAY_S = 24 * 60 * 60
@@ -61,10 +61,6 @@ class IdentitySettings(ServiceSettings):
 
     audit_retention_days: int = Field(default=3 * 365, ge=180, le=10 * 365)
     """Days that the audit log goes back at least; months that are older are dropped as a whole."""
-    trusted_proxies: str = ""
-    """Networks of the proxies in front, such as ``10.0.0.0/8,fd00::/8``: a call from there is
-    counted under the last other address in its ``x-forwarded-for``. Empty trusts none; behind
-    proxies all callers would then share one limit for failed sign-ins."""
 
     code_sender: Literal["off", "development_log", "webhook"] = "off"
     """Who sends one-time codes. ``webhook`` posts each to ``code_webhook_url``; ``development_log``
@@ -88,7 +84,7 @@ class IdentitySettings(ServiceSettings):
     """Password of the platform administrator named ``platform``, who is created with it at the
     first start. Once the account exists this setting changes nothing, whatever it says."""
 
-    @field_validator("trusted_proxies", "provider_networks")
+    @field_validator("provider_networks")
     @classmethod
     def _check_networks(cls, value: str) -> str:
         read_networks(value)

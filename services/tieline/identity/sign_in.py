@@ -25,7 +25,7 @@ from tieline.identity.attempts import (
 )
 from tieline.identity.corps import find_account_key
 from tieline.identity.credentials import credentials_rejected_error
-from tieline.identity.devices import UNKNOWN_DEVICE, Device
+from tieline.identity.devices import Device
 from tieline.identity.entrance import Entered, Entrance
 from tieline.identity.invitations import opens
 from tieline.identity.passwords import PasswordPool, check_given_password, check_new_password
@@ -70,7 +70,7 @@ class SignIn:
         user_id: str,
         code: str,
         password: str,
-        device: Device = UNKNOWN_DEVICE,
+        device: Device,
     ) -> Entered:
         """Use the code up, set the password, end older sessions and let the member in.
 
@@ -101,7 +101,7 @@ class SignIn:
         return await self.sign_in_member(corp_id, user_id, password, device)
 
     async def sign_in_member(
-        self, corp_id: str, user_id: str, password: str, device: Device = UNKNOWN_DEVICE
+        self, corp_id: str, user_id: str, password: str, device: Device
     ) -> Entered:
         """Let the member in whose password this is."""
         _check_given(password)
@@ -140,7 +140,7 @@ class SignIn:
         return entered
 
     async def sign_in_platform_administrator(
-        self, name: str, password: str, device: Device = UNKNOWN_DEVICE
+        self, name: str, password: str, device: Device
     ) -> identity_pb2.Session:
         """Open a session for the platform administrator whose password this is."""
         _check_given(password)
@@ -174,9 +174,7 @@ class SignIn:
             self._refusals.note(*key, "password")
         raise credentials_rejected_error()
 
-    async def sign_in_customer(
-        self, text: str, device: Device = UNKNOWN_DEVICE
-    ) -> tuple[identity_pb2.Session, str]:
+    async def sign_in_customer(self, text: str, device: Device) -> tuple[identity_pb2.Session, str]:
         """Open a session for whom the assertion vouches; return it with the customer's id."""
         assertion = await self._read_assertion(text)
         async with transaction(self._pool) as connection:

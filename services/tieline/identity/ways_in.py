@@ -15,9 +15,9 @@ from tieline.api.identity.v1 import (
     sign_in_provider_service_pb2,
     sign_in_provider_service_pb2_grpc,
 )
+from tieline.chassis.addresses import read_networks
 from tieline.chassis.grpc_server import Served
 from tieline.chassis.runtime import ServiceRuntime
-from tieline.identity.addresses import read_networks
 from tieline.identity.attempts import Attempts
 from tieline.identity.challenges import Challenges
 from tieline.identity.code_sign_in import CodeSignIn
@@ -64,7 +64,7 @@ async def ways_in(
 ) -> AsyncIterator[WaysIn]:
     """Run what the ways in need in the background, within the block."""
     pool = runtime.pool
-    attempts = Attempts(keyring.sign_in_tallies, read_networks(settings.trusted_proxies))
+    attempts = Attempts(keyring.sign_in_tallies)
     challenges = Challenges(keyring.second_factor_challenges)
     entrance = Entrance(issuer, challenges)
     members = MemberLookup(runtime.broker)

@@ -18,6 +18,7 @@ from tieline.messaging.conversations import (
     check_conversation_id,
     participant_to_proto,
 )
+from tieline.messaging.media_uses import MediaUse, list_media
 
 MAX_CLIENT_MESSAGE_ID_BYTES = 64
 
@@ -32,6 +33,12 @@ class Send:
     client_message_id: str
     content: bytes
     """Serialized MessageContent; equal contents have equal bytes."""
+
+    media: tuple[MediaUse, ...] = ()
+    """What the content refers to."""
+
+    has_references: bool = False
+    """Whether it answers a message or mentions somebody."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +59,9 @@ class StoredMessage:
     recall_time: dt.datetime | None = None
     original_content: bytes | None = None
     """What it said before its first edit; None for never edited."""
+
+    media: tuple[MediaUse, ...] = ()
+    """What a new one refers to; of one that is stored that stands in ``media_references``."""
 
     def says(self, content: bytes) -> bool:
         """Return whether this is what was sent first; of what is recalled nobody knows."""
@@ -86,6 +96,8 @@ def build_send(
         sender,
         client_message_id,
         content.SerializeToString(deterministic=True),
+        list_media(content),
+        content.HasField("reply_to") or content.HasField("mentions"),
     )
 
 

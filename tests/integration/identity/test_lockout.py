@@ -149,9 +149,10 @@ async def test_sign_ins_and_refusals_stand_in_the_audit_log(identity: Identity) 
     found: list[audit_pb2.AuditEntry] = []
     broker = await nats_client.connect(identity.nats.url("admin"))
     subscription = await broker.jetstream().subscribe("tieline.identity.v1.audit_recorded")
-    await refusal(sign_in(identity, corp.corp_id, new_address(), "wrong pass"))
-    await refusal(sign_in(identity, corp.corp_id, new_address(), "wrong pass", "nobody"))
-    await sign_in(identity, corp.corp_id, new_address(), PASSWORD)
+    guesser, owner = new_address(), new_address()
+    await refusal(sign_in(identity, corp.corp_id, guesser, "wrong pass"))
+    await refusal(sign_in(identity, corp.corp_id, guesser, "wrong pass", "nobody"))
+    await sign_in(identity, corp.corp_id, owner, PASSWORD)
 
     async def all_are_there() -> bool:
         entry = audit_pb2.AuditEntry.FromString((await subscription.next_msg(timeout=10)).data)
@@ -168,12 +169,14 @@ async def test_sign_ins_and_refusals_stand_in_the_audit_log(identity: Identity) 
     assert [(entry.resource, entry.details["method"]) for entry in refused] == [
         ("members/boss", "password")
     ]
-    assert refused[0].address
+    assert refused[0].address == guesser
     signed_in = [entry for entry in found if entry.action == "identity.member.sign_in"]
     assert [entry.details["method"] for entry in signed_in] == [
         "invitation",
         "password",
     ]
+    # The proxy's word counts here as it does for the limits.
+    assert [entry.address for entry in signed_in] == ["127.0.0.1", owner]
 
 
 async def change_password(

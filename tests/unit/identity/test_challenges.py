@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from tieline.chassis.errors import UnauthenticatedError
 from tieline.identity.challenges import Challenge, Challenges, fingerprint
+from tieline.identity.devices import Device
 
 NOW = dt.datetime(2026, 2, 24, 8, 0, tzinfo=dt.UTC)
 CHALLENGE = Challenge(
@@ -22,7 +23,15 @@ CHALLENGE = Challenge(
 CHALLENGES = Challenges(b"k" * 32)
 
 
-@pytest.mark.parametrize("challenge", [CHALLENGE, replace(CHALLENGE, is_enrolment_required=True)])
+@pytest.mark.parametrize(
+    "challenge",
+    [
+        CHALLENGE,
+        replace(CHALLENGE, is_enrolment_required=True),
+        replace(CHALLENGE, device=Device("📱" * 64, 9)),
+        replace(CHALLENGE, corp_id="w" * 64, user_id="u" * 64, device=Device('"' * 64, 2**31 - 1)),
+    ],
+)
 def test_a_challenge_is_read_as_it_was_written(challenge: Challenge) -> None:
     assert CHALLENGES.decode(CHALLENGES.encode(challenge), NOW) == challenge
 

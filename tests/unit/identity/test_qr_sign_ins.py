@@ -5,6 +5,7 @@ import datetime as dt
 import pytest
 
 from tieline.chassis.errors import NotFoundError
+from tieline.identity.devices import Device
 from tieline.identity.qr_sign_ins import (
     QrSignIn,
     QrState,
@@ -22,7 +23,7 @@ ME, SOMEBODY = ("ww1", "li.wei"), ("ww1", "wang.fang")
 def at(state: QrState, member: tuple[str, str] = ME) -> QrSignIn:
     is_scanned = state is not QrState.WAITING
     corp_id, user_id = member if is_scanned else (None, None)
-    return QrSignIn(state, "Chrome", "192.0.2.1", corp_id, user_id, NOW, NOW)
+    return QrSignIn(state, Device("Chrome"), "192.0.2.1", corp_id, user_id, NOW, NOW)
 
 
 @pytest.mark.parametrize(

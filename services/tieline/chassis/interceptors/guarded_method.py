@@ -9,16 +9,19 @@ from __future__ import annotations
 import asyncio
 import inspect
 import math
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import partial
 from time import monotonic, perf_counter
 from typing import Any
 
 import grpc
 from google.protobuf.message import DecodeError
 
+from tieline.chassis.addresses import Network, find_client_address, read_address
+from tieline.chassis.admission_control import AdmissionControl, KnownCaller
 from tieline.chassis.authentication import TokenVerifier
 from tieline.chassis.calls import Call, current
 from tieline.chassis.errors import (
@@ -36,15 +39,21 @@ from tieline.chassis.interceptors.error_mapping import (
     describe_fault,
     describe_service_error,
 )
+from tieline.chassis.interceptors.refusals import ADMISSION_KEY, arrived
 from tieline.chassis.interceptors.request_ids import REQUEST_ID_KEY, accept_request_id
 from tieline.chassis.interceptors.request_stream import RequestStream
 from tieline.chassis.interceptors.response_streams import ResponseStreams
 from tieline.chassis.interceptors.tracing import CallTracing, SampledCall
+from tieline.chassis.priorities import class_of
 
 Metadata = Mapping[str, str | bytes]
 
+# Of a call in the mean service time: it tells of the last hundred calls.
+_SERVICE_TIME_WEIGHT = 0.01
+
 _AUTHORIZATION_KEY = "authorization"
 _BEARER = "bearer "
+_FORWARDED_FOR_KEY = "x-forwarded-for"
 
 arrived_metadata: ContextVar[Metadata] = ContextVar("tieline_arrived_metadata")
 """Set by the interceptor for the handler, which runs in the same task. Asking gRPC's context for
@@ -64,6 +73,9 @@ class CallLimits:
     trace_sample_ratio: float = 0.01
     """Share of calls without an incoming trace that are traced and logged."""
 
+    trusted_proxies: Sequence[Network] = ()
+    """Who is believed about whom it forwards calls for."""
+
 
 @dataclass(slots=True)
 class SharedParts:
@@ -75,6 +87,7 @@ class SharedParts:
     tracing: CallTracing
     limits: CallLimits
     response_streams: ResponseStreams
+    control: AdmissionControl
 
 
 class GuardedMethod:
@@ -130,18 +143,28 @@ class GuardedMethod:
         begun_at = perf_counter()
         parts = self._parts
         metadata = arrived_metadata.get()
+        priority, caller = arrived.get()
+        control = parts.control
         call = Call(
             self._method,
             accept_request_id(metadata.get(REQUEST_ID_KEY)),
-            find_peer=context.peer,
+            priority=priority,
+            admits=partial(control.lets_in, priority, caller.corp),
+            find_address=partial(self._find_address, metadata, context),
         )
         current.set(call)
         sampled = parts.tracing.begin(call, metadata)
         parts.metrics.in_flight += 1
+        control.in_flight += self._is_unary
         code = "OK"
         try:
-            await self._admit(call, metadata, context)
-            context.set_trailing_metadata(((REQUEST_ID_KEY, call.request_id),))
+            await self._admit(call, metadata, context, caller)
+            context.set_trailing_metadata(
+                (
+                    (REQUEST_ID_KEY, call.request_id),
+                    (ADMISSION_KEY, control.tell(priority, caller.corp)),
+                )
+            )
             return await self._respond(request, context)
         except BaseException as error:
             failure = self._describe(error, call)
@@ -151,15 +174,26 @@ class GuardedMethod:
             code = failure.code.name
             if isinstance(request, RequestStream):
                 await request.drain()
-            await context.abort(failure.code, failure.text, failure.trailing_metadata)
+            told = (ADMISSION_KEY, control.tell(priority, caller.corp))
+            await context.abort(failure.code, failure.text, (*failure.trailing_metadata, told))
         finally:
             # gRPC frees what the context looks at: a task that outlives the call must not ask it.
-            call.find_peer = str
+            call.find_address = str
             parts.metrics.in_flight -= 1
+            control.in_flight -= self._is_unary
             duration_s = perf_counter() - begun_at
             self._metrics.record(code, duration_s)
+            if self._is_unary:
+                control.service_s += _SERVICE_TIME_WEIGHT * (duration_s - control.service_s)
             if sampled is not None or code != "OK" or duration_s > self._slow_s:
                 self._report(call, code, duration_s, sampled)
+
+    def _find_address(self, metadata: Metadata, context: Context) -> str:
+        return find_client_address(
+            read_address(context.peer()),
+            str(metadata.get(_FORWARDED_FOR_KEY, "")),
+            self._limits.trusted_proxies,
+        )
 
     def _report(
         self, call: Call, code: str, duration_s: float, sampled: SampledCall | None
@@ -171,7 +205,9 @@ class GuardedMethod:
         if sampled is not None:
             sampled.end(code)
 
-    async def _admit(self, call: Call, metadata: Metadata, context: Context) -> None:
+    async def _admit(
+        self, call: Call, metadata: Metadata, context: Context, caller: KnownCaller
+    ) -> None:
         """Refuse the call, or fill in who calls and until when."""
         parts = self._parts
         if not parts.health.is_ready:
@@ -179,6 +215,7 @@ class GuardedMethod:
         remaining_s = _remaining_s(context)
         if remaining_s is not None:
             if remaining_s <= 0:
+                parts.control.counts.expired[class_of(call.priority)] += 1
                 raise DeadlineExceededError(
                     "DEADLINE_PASSED", "the deadline had passed before the work began"
                 )
@@ -192,6 +229,9 @@ class GuardedMethod:
         if principal is None:
             principal = await parts.verifier.verify(token)
         call.principal = principal
+        if not caller.is_verified:
+            authorization = str(metadata[_AUTHORIZATION_KEY])
+            parts.control.remember_caller(authorization, principal)
         self._rule.check(principal, self._method)
 
     def _choose_respond(self) -> Callable[[Any, Any], Awaitable[Any]]:

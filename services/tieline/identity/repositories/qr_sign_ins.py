@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from tieline.chassis.postgres import Connection, Record
+from tieline.identity.devices import Device
 from tieline.identity.qr_sign_ins import LIFETIME, QrSignIn, QrState
 
 
@@ -15,7 +16,7 @@ class NewQrSignIn:
 
     qr_id: str
     poll_secret_hash: bytes = field(repr=False)
-    device_name: str
+    device: Device
     address: str
 
 
@@ -24,13 +25,14 @@ async def insert_qr_sign_in(connection: Connection, new: NewQrSignIn) -> dt.date
     expire_time = await connection.fetchval(
         """
         INSERT INTO identity.qr_sign_ins
-               (qr_id, poll_secret_hash, device_name, address, expire_time)
-        VALUES ($1, $2, $3, $4, now() + $5::interval)
+               (qr_id, poll_secret_hash, device_name, device_platform, address, expire_time)
+        VALUES ($1, $2, $3, $4, $5, now() + $6::interval)
         RETURNING expire_time
         """,
         uuid.UUID(new.qr_id),
         new.poll_secret_hash,
-        new.device_name,
+        new.device.name,
+        new.device.platform,
         new.address,
         LIFETIME,
     )
@@ -42,7 +44,8 @@ async def lock_qr_sign_in(connection: Connection, qr_id: str) -> QrSignIn | None
     """Lock the sign-in until the transaction ends; None where there is none or it is over."""
     row = await connection.fetchrow(
         """
-        SELECT state, device_name, address, corp_id, user_id, create_time, expire_time
+        SELECT state, device_name, device_platform, address, corp_id, user_id, create_time,
+               expire_time
           FROM identity.qr_sign_ins
          WHERE qr_id = $1 AND expire_time > clock_timestamp()
            FOR UPDATE
@@ -113,4 +116,6 @@ async def delete_ended(connection: Connection, *, maximum_rows: int) -> int:
 
 
 def _read(row: Record) -> QrSignIn:
-    return QrSignIn(**{**row, "state": QrState(row["state"])})
+    fields = dict(row)
+    device = Device(fields.pop("device_name"), fields.pop("device_platform"))
+    return QrSignIn(**{**fields, "state": QrState(row["state"]), "device": device})

@@ -26,9 +26,10 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from tieline.api.common.v1 import access_pb2 as tieline_dot_api_dot_common_dot_v1_dot_access__pb2
 from tieline.api.common.v1 import priority_pb2 as tieline_dot_api_dot_common_dot_v1_dot_priority__pb2
 from tieline.api.identity.v1 import identity_pb2 as tieline_dot_api_dot_identity_dot_v1_dot_identity__pb2
+from tieline.api.identity.v1 import session_pb2 as tieline_dot_api_dot_identity_dot_v1_dot_session__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n6tieline/api/identity/v1/customer_sign_in_service.proto\x12\x17tieline.api.identity.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\"tieline/api/common/v1/access.proto\x1a$tieline/api/common/v1/priority.proto\x1a&tieline/api/identity/v1/identity.proto\"Q\n RequestCustomerSignInCodeRequest\x12\x10\n\x06mobile\x18\x01 \x01(\tH\x00\x12\x0f\n\x05\x65mail\x18\x02 \x01(\tH\x00\x42\n\n\x08receiver\"e\n!RequestCustomerSignInCodeResponse\x12\x0f\n\x07\x63ode_id\x18\x01 \x01(\t\x12/\n\x0b\x65xpire_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"R\n\x1bSignInCustomerByCodeRequest\x12\x0f\n\x07\x63ode_id\x18\x01 \x01(\t\x12\x0c\n\x04\x63ode\x18\x02 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x03 \x01(\t\"f\n\x1cSignInCustomerByCodeResponse\x12\x31\n\x07session\x18\x01 \x01(\x0b\x32 .tieline.api.identity.v1.Session\x12\x13\n\x0b\x63ustomer_id\x18\x02 \x01(\t2\xca\x02\n\x15\x43ustomerSignInService\x12\x9e\x01\n\x19RequestCustomerSignInCode\x12\x39.tieline.api.identity.v1.RequestCustomerSignInCodeRequest\x1a:.tieline.api.identity.v1.RequestCustomerSignInCodeResponse\"\n\x8a\xb5\x18\x02\x08\x01\x90\xb5\x18\x01\x12\x8f\x01\n\x14SignInCustomerByCode\x12\x34.tieline.api.identity.v1.SignInCustomerByCodeRequest\x1a\x35.tieline.api.identity.v1.SignInCustomerByCodeResponse\"\n\x8a\xb5\x18\x02\x08\x01\x90\xb5\x18\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n6tieline/api/identity/v1/customer_sign_in_service.proto\x12\x17tieline.api.identity.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\"tieline/api/common/v1/access.proto\x1a$tieline/api/common/v1/priority.proto\x1a&tieline/api/identity/v1/identity.proto\x1a%tieline/api/identity/v1/session.proto\"Q\n RequestCustomerSignInCodeRequest\x12\x10\n\x06mobile\x18\x01 \x01(\tH\x00\x12\x0f\n\x05\x65mail\x18\x02 \x01(\tH\x00\x42\n\n\x08receiver\"e\n!RequestCustomerSignInCodeResponse\x12\x0f\n\x07\x63ode_id\x18\x01 \x01(\t\x12/\n\x0b\x65xpire_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x83\x01\n\x1bSignInCustomerByCodeRequest\x12\x0f\n\x07\x63ode_id\x18\x01 \x01(\t\x12\x0c\n\x04\x63ode\x18\x02 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x03 \x01(\t\x12/\n\x06\x64\x65vice\x18\x04 \x01(\x0b\x32\x1f.tieline.api.identity.v1.Device\"f\n\x1cSignInCustomerByCodeResponse\x12\x31\n\x07session\x18\x01 \x01(\x0b\x32 .tieline.api.identity.v1.Session\x12\x13\n\x0b\x63ustomer_id\x18\x02 \x01(\t2\xca\x02\n\x15\x43ustomerSignInService\x12\x9e\x01\n\x19RequestCustomerSignInCode\x12\x39.tieline.api.identity.v1.RequestCustomerSignInCodeRequest\x1a:.tieline.api.identity.v1.RequestCustomerSignInCodeResponse\"\n\x8a\xb5\x18\x02\x08\x01\x90\xb5\x18\x01\x12\x8f\x01\n\x14SignInCustomerByCode\x12\x34.tieline.api.identity.v1.SignInCustomerByCodeRequest\x1a\x35.tieline.api.identity.v1.SignInCustomerByCodeResponse\"\n\x8a\xb5\x18\x02\x08\x01\x90\xb5\x18\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -39,14 +40,14 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CUSTOMERSIGNINSERVICE'].methods_by_name['RequestCustomerSignInCode']._serialized_options = b'\212\265\030\002\010\001\220\265\030\001'
   _globals['_CUSTOMERSIGNINSERVICE'].methods_by_name['SignInCustomerByCode']._loaded_options = None
   _globals['_CUSTOMERSIGNINSERVICE'].methods_by_name['SignInCustomerByCode']._serialized_options = b'\212\265\030\002\010\001\220\265\030\001'
-  _globals['_REQUESTCUSTOMERSIGNINCODEREQUEST']._serialized_start=230
-  _globals['_REQUESTCUSTOMERSIGNINCODEREQUEST']._serialized_end=311
-  _globals['_REQUESTCUSTOMERSIGNINCODERESPONSE']._serialized_start=313
-  _globals['_REQUESTCUSTOMERSIGNINCODERESPONSE']._serialized_end=414
-  _globals['_SIGNINCUSTOMERBYCODEREQUEST']._serialized_start=416
-  _globals['_SIGNINCUSTOMERBYCODEREQUEST']._serialized_end=498
-  _globals['_SIGNINCUSTOMERBYCODERESPONSE']._serialized_start=500
-  _globals['_SIGNINCUSTOMERBYCODERESPONSE']._serialized_end=602
-  _globals['_CUSTOMERSIGNINSERVICE']._serialized_start=605
-  _globals['_CUSTOMERSIGNINSERVICE']._serialized_end=935
+  _globals['_REQUESTCUSTOMERSIGNINCODEREQUEST']._serialized_start=269
+  _globals['_REQUESTCUSTOMERSIGNINCODEREQUEST']._serialized_end=350
+  _globals['_REQUESTCUSTOMERSIGNINCODERESPONSE']._serialized_start=352
+  _globals['_REQUESTCUSTOMERSIGNINCODERESPONSE']._serialized_end=453
+  _globals['_SIGNINCUSTOMERBYCODEREQUEST']._serialized_start=456
+  _globals['_SIGNINCUSTOMERBYCODEREQUEST']._serialized_end=587
+  _globals['_SIGNINCUSTOMERBYCODERESPONSE']._serialized_start=589
+  _globals['_SIGNINCUSTOMERBYCODERESPONSE']._serialized_end=691
+  _globals['_CUSTOMERSIGNINSERVICE']._serialized_start=694
+  _globals['_CUSTOMERSIGNINSERVICE']._serialized_end=1024
 # @@protoc_insertion_point(module_scope)

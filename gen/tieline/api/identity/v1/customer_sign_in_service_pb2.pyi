@@ -7,6 +7,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from tieline.api.identity.v1 import identity_pb2 as _identity_pb2
+from tieline.api.identity.v1 import session_pb2 as _session_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -83,6 +84,7 @@ class SignInCustomerByCodeRequest(_message.Message):
     CODE_ID_FIELD_NUMBER: _builtins.int
     CODE_FIELD_NUMBER: _builtins.int
     DISPLAY_NAME_FIELD_NUMBER: _builtins.int
+    DEVICE_FIELD_NUMBER: _builtins.int
     code_id: _builtins.str
     """Of the response to RequestCustomerSignInCode."""
     code: _builtins.str
@@ -92,16 +94,21 @@ class SignInCustomerByCodeRequest(_message.Message):
     it, and a new customer is called by the last four characters of the number, or by what stands
     before the `@`.
     """
+    @_builtins.property
+    def device(self) -> _session_pb2.Device:
+        """What is signed in with; shown by ListSessions."""
+
     def __init__(
         self,
         *,
         code_id: _builtins.str = ...,
         code: _builtins.str = ...,
         display_name: _builtins.str = ...,
+        device: _session_pb2.Device | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["device", b"device"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "code_id", b"code_id", "display_name", b"display_name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "code_id", b"code_id", "device", b"device", "display_name", b"display_name"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -26,10 +26,11 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from tieline.api.common.v1 import access_pb2 as tieline_dot_api_dot_common_dot_v1_dot_access__pb2
 from tieline.api.common.v1 import priority_pb2 as tieline_dot_api_dot_common_dot_v1_dot_priority__pb2
 from tieline.api.identity.v1 import identity_pb2 as tieline_dot_api_dot_identity_dot_v1_dot_identity__pb2
+from tieline.api.identity.v1 import session_pb2 as tieline_dot_api_dot_identity_dot_v1_dot_session__pb2
 from tieline.api.identity.v1 import sign_in_pb2 as tieline_dot_api_dot_identity_dot_v1_dot_sign__in__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n4tieline/api/identity/v1/member_sign_in_service.proto\x12\x17tieline.api.identity.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\"tieline/api/common/v1/access.proto\x1a$tieline/api/common/v1/priority.proto\x1a&tieline/api/identity/v1/identity.proto\x1a%tieline/api/identity/v1/sign_in.proto\"\x98\x01\n\x18RequestSignInCodeRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12<\n\x07purpose\x18\x02 \x01(\x0e\x32+.tieline.api.identity.v1.OneTimeCodePurpose\x12\x10\n\x06mobile\x18\x03 \x01(\tH\x00\x12\x0f\n\x05\x65mail\x18\x04 \x01(\tH\x00\x42\n\n\x08receiver\"]\n\x19RequestSignInCodeResponse\x12\x0f\n\x07\x63ode_id\x18\x01 \x01(\t\x12/\n\x0b\x65xpire_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"E\n\x13SignInByCodeRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x0f\n\x07\x63ode_id\x18\x02 \x01(\t\x12\x0c\n\x04\x63ode\x18\x03 \x01(\t\"\xab\x01\n\x14SignInByCodeResponse\x12\x31\n\x07session\x18\x01 \x01(\x0b\x32 .tieline.api.identity.v1.Session\x12O\n\x17second_factor_challenge\x18\x02 \x01(\x0b\x32..tieline.api.identity.v1.SecondFactorChallenge\x12\x0f\n\x07user_id\x18\x03 \x01(\t\"X\n\x14ResetPasswordRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x0f\n\x07\x63ode_id\x18\x02 \x01(\t\x12\x0c\n\x04\x63ode\x18\x03 \x01(\t\x12\x10\n\x08password\x18\x04 \x01(\t\"(\n\x15ResetPasswordResponse\x12\x0f\n\x07user_id\x18\x01 \x01(\t\"T\n\x15\x43hangePasswordRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x14\n\x0cold_password\x18\x02 \x01(\t\x12\x14\n\x0cnew_password\x18\x03 \x01(\t\"\x18\n\x16\x43hangePasswordResponse\"X\n\x1a\x42\x65ginProviderSignInRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x13\n\x0bprovider_id\x18\x02 \x01(\t\x12\x14\n\x0credirect_uri\x18\x03 \x01(\t\"~\n\x1b\x42\x65ginProviderSignInResponse\x12\x19\n\x11\x61uthorization_url\x18\x01 \x01(\t\x12\x13\n\x0b\x66low_secret\x18\x02 \x01(\t\x12/\n\x0b\x65xpire_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"b\n\x1d\x43ompleteProviderSignInRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\r\n\x05state\x18\x02 \x01(\t\x12\x0c\n\x04\x63ode\x18\x03 \x01(\t\x12\x13\n\x0b\x66low_secret\x18\x04 \x01(\t\"d\n\x1e\x43ompleteProviderSignInResponse\x12\x31\n\x07session\x18\x01 \x01(\x0b\x32 .tieline.api.identity.v1.Session\x12\x0f\n\x07user_id\x18\x02 \x01(\t\"_\n\x1aLinkProviderAccountRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\r\n\x05state\x18\x02 \x01(\t\x12\x0c\n\x04\x63ode\x18\x03 \x01(\t\x12\x13\n\x0b\x66low_secret\x18\x04 \x01(\t\"\x1d\n\x1bLinkProviderAccountResponse\"+\n\x14\x42\x65ginQrSignInRequest\x12\x13\n\x0b\x64\x65vice_name\x18\x01 \x01(\t\"}\n\x15\x42\x65ginQrSignInResponse\x12\r\n\x05qr_id\x18\x01 \x01(\t\x12\x0f\n\x07qr_text\x18\x02 \x01(\t\x12\x13\n\x0bpoll_secret\x18\x03 \x01(\t\x12/\n\x0b\x65xpire_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\":\n\x14WatchQrSignInRequest\x12\r\n\x05qr_id\x18\x01 \x01(\t\x12\x13\n\x0bpoll_secret\x18\x02 \x01(\t\"\xa3\x01\n\x15WatchQrSignInResponse\x12\x35\n\x05state\x18\x01 \x01(\x0e\x32&.tieline.api.identity.v1.QrSignInState\x12\x31\n\x07session\x18\x02 \x01(\x0b\x32 .tieline.api.identity.v1.Session\x12\x0f\n\x07\x63orp_id\x18\x03 \x01(\t\x12\x0f\n\x07user_id\x18\x04 \x01(\t\"5\n\x13ScanQrSignInRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\r\n\x05qr_id\x18\x02 \x01(\t\"\x9d\x01\n\x14ScanQrSignInResponse\x12\x13\n\x0b\x64\x65vice_name\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x02 \x01(\t\x12.\n\nbegin_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x65xpire_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"I\n\x15\x44\x65\x63ideQrSignInRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\r\n\x05qr_id\x18\x02 \x01(\t\x12\x10\n\x08\x61pproved\x18\x03 \x01(\x08\"\x18\n\x16\x44\x65\x63ideQrSignInResponse2\xbe\x0b\n\x13MemberSignInService\x12\x86\x01\n\x11RequestSignInCode\x12\x31.tieline.api.identity.v1.RequestSignInCodeRequest\x1a\x32.tieline.api.identity.v1.RequestSignInCodeResponse\"\n\x8a\xb5\x18\x02\x08\x01\x90\xb5\x18\x01\x12w\n\x0cSignInByCode\x12,.tieline.api.identity.v1.SignInByCodeRequest\x1a-.tieline.api.identity.v1.SignInByCodeResponse\"\n\x8a\xb5\x18\x02\x08\x01\x90\xb5\x18\x01\x12z\n\rResetPassword\x12-.tieline.api.identity.v1.ResetPasswordRequest\x1a..tieline.api.identity.v1.ResetPasswordResponse\"\n\x8a\xb5\x18\x02\x08\x01\x90\xb5\x18\x01\x12~\n\x0e\x43hangePassword\x12..tieline.api.identity.v1.ChangePasswordRequest\x1a/.tieline.api.identity.v1.ChangePasswordResponse\"\x0b\x8a\xb5\x18\x03\x12\x01\x02\x90\xb5\x18\x01\x12\x8c\x01\n\x13\x42\x65ginProviderSignIn\x12\x33.tieline.api.identity.v1.BeginProviderSignInRequest\x1a\x34.tieline.api.identity.v1.BeginProviderSignInResponse\"\n\x8a\xb5\x18\x02\x08\x01\x90\xb5\x18\x01\x12\x95\x01\n\x16\x43ompleteProviderSignIn\x12\x36.tieline.api.identity.v1.CompleteProviderSignInRequest\x1a\x37.tieline.api.identity.v1.CompleteProviderSignInResponse\"\n\x8a\xb5\x18\x02\x08\x01\x90\xb5\x18\x01\x12\x8d\x01\n\x13LinkProviderAccount\x12\x33.tieline.api.identity.v1.LinkProviderAccountRequest\x1a\x34.tieline.api.identity.v1.LinkProviderAccountResponse\"\x0b\x8a\xb5\x18\x03\x12\x01\x02\x90\xb5\x18\x03\x12z\n\rBeginQrSignIn\x12-.tieline.api.identity.v1.BeginQrSignInRequest\x1a..tieline.api.identity.v1.BeginQrSignInResponse\"\n\x8a\xb5\x18\x02\x08\x01\x90\xb5\x18\x01\x12|\n\rWatchQrSignIn\x12-.tieline.api.identity.v1.WatchQrSignInRequest\x1a..tieline.api.identity.v1.WatchQrSignInResponse\"\n\x8a\xb5\x18\x02\x08\x01\x90\xb5\x18\x01\x30\x01\x12x\n\x0cScanQrSignIn\x12,.tieline.api.identity.v1.ScanQrSignInRequest\x1a-.tieline.api.identity.v1.ScanQrSignInResponse\"\x0b\x8a\xb5\x18\x03\x12\x01\x02\x90\xb5\x18\x01\x12~\n\x0e\x44\x65\x63ideQrSignIn\x12..tieline.api.identity.v1.DecideQrSignInRequest\x1a/.tieline.api.identity.v1.DecideQrSignInResponse\"\x0b\x8a\xb5\x18\x03\x12\x01\x02\x90\xb5\x18\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n4tieline/api/identity/v1/member_sign_in_service.proto\x12\x17tieline.api.identity.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\"tieline/api/common/v1/access.proto\x1a$tieline/api/common/v1/priority.proto\x1a&tieline/api/identity/v1/identity.proto\x1a%tieline/api/identity/v1/session.proto\x1a%tieline/api/identity/v1/sign_in.proto\"\x98\x01\n\x18RequestSignInCodeRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12<\n\x07purpose\x18\x02 \x01(\x0e\x32+.tieline.api.identity.v1.OneTimeCodePurpose\x12\x10\n\x06mobile\x18\x03 \x01(\tH\x00\x12\x0f\n\x05\x65mail\x18\x04 \x01(\tH\x00\x42\n\n\x08receiver\"]\n\x19RequestSignInCodeResponse\x12\x0f\n\x07\x63ode_id\x18\x01 \x01(\t\x12/\n\x0b\x65xpire_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"v\n\x13SignInByCodeRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x0f\n\x07\x63ode_id\x18\x02 \x01(\t\x12\x0c\n\x04\x63ode\x18\x03 \x01(\t\x12/\n\x06\x64\x65vice\x18\x04 \x01(\x0b\x32\x1f.tieline.api.identity.v1.Device\"\xab\x01\n\x14SignInByCodeResponse\x12\x31\n\x07session\x18\x01 \x01(\x0b\x32 .tieline.api.identity.v1.Session\x12O\n\x17second_factor_challenge\x18\x02 \x01(\x0b\x32..tieline.api.identity.v1.SecondFactorChallenge\x12\x0f\n\x07user_id\x18\x03 \x01(\t\"X\n\x14ResetPasswordRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x0f\n\x07\x63ode_id\x18\x02 \x01(\t\x12\x0c\n\x04\x63ode\x18\x03 \x01(\t\x12\x10\n\x08password\x18\x04 \x01(\t\"(\n\x15ResetPasswordResponse\x12\x0f\n\x07user_id\x18\x01 \x01(\t\"T\n\x15\x43hangePasswordRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x14\n\x0cold_password\x18\x02 \x01(\t\x12\x14\n\x0cnew_password\x18\x03 \x01(\t\"\x18\n\x16\x43hangePasswordResponse\"X\n\x1a\x42\x65ginProviderSignInRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x13\n\x0bprovider_id\x18\x02 \x01(\t\x12\x14\n\x0credirect_uri\x18\x03 \x01(\t\"~\n\x1b\x42\x65ginProviderSignInResponse\x12\x19\n\x11\x61uthorization_url\x18\x01 \x01(\t\x12\x13\n\x0b\x66low_secret\x18\x02 \x01(\t\x12/\n\x0b\x65xpire_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x93\x01\n\x1d\x43ompleteProviderSignInRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\r\n\x05state\x18\x02 \x01(\t\x12\x0c\n\x04\x63ode\x18\x03 \x01(\t\x12\x13\n\x0b\x66low_secret\x18\x04 \x01(\t\x12/\n\x06\x64\x65vice\x18\x05 \x01(\x0b\x32\x1f.tieline.api.identity.v1.Device\"d\n\x1e\x43ompleteProviderSignInResponse\x12\x31\n\x07session\x18\x01 \x01(\x0b\x32 .tieline.api.identity.v1.Session\x12\x0f\n\x07user_id\x18\x02 \x01(\t\"_\n\x1aLinkProviderAccountRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\r\n\x05state\x18\x02 \x01(\t\x12\x0c\n\x04\x63ode\x18\x03 \x01(\t\x12\x13\n\x0b\x66low_secret\x18\x04 \x01(\t\"\x1d\n\x1bLinkProviderAccountResponse\"m\n\x14\x42\x65ginQrSignInRequest\x12\x13\n\x0b\x64\x65vice_name\x18\x01 \x01(\t\x12@\n\x0f\x64\x65vice_platform\x18\x02 \x01(\x0e\x32\'.tieline.api.identity.v1.DevicePlatform\"}\n\x15\x42\x65ginQrSignInResponse\x12\r\n\x05qr_id\x18\x01 \x01(\t\x12\x0f\n\x07qr_text\x18\x02 \x01(\t\x12\x13\n\x0bpoll_secret\x18\x03 \x01(\t\x12/\n\x0b\x65xpire_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\":\n\x14WatchQrSignInRequest\x12\r\n\x05qr_id\x18\x01 \x01(\t\x12\x13\n\x0bpoll_secret\x18\x02 \x01(\t\"\xa3\x01\n\x15WatchQrSignInResponse\x12\x35\n\x05state\x18\x01 \x01(\x0e\x32&.tieline.api.identity.v1.QrSignInState\x12\x31\n\x07session\x18\x02 \x01(\x0b\x32 .tieline.api.identity.v1.Session\x12\x0f\n\x07\x63orp_id\x18\x03 \x01(\t\x12\x0f\n\x07user_id\x18\x04 \x01(\t\"5\n\x13ScanQrSignInRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\r\n\x05qr_id\x18\x02 \x01(\t\"\xdf\x01\n\x14ScanQrSignInResponse\x12\x13\n\x0b\x64\x65vice_name\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x02 \x01(\t\x12.\n\nbegin_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x65xpire_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12@\n\x0f\x64\x65vice_platform\x18\x05 \x01(\x0e\x32\'.tieline.api.identity.v1.DevicePlatform\"I\n\x15\x44\x65\x63ideQrSignInRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\r\n\x05qr_id\x18\x02 \x01(\t\x12\x10\n\x08\x61pproved\x18\x03 \x01(\x08\"\x18\n\x16\x44\x65\x63ideQrSignInResponse2\xbe\x0b\n\x13MemberSignInService\x12\x86\x01\n\x11RequestSignInCode\x12\x31.tieline.api.identity.v1.RequestSignInCodeRequest\x1a\x32.tieline.api.identity.v1.RequestSignInCodeResponse\"\n\x8a\xb5\x18\x02\x08\x01\x90\xb5\x18\x01\x12w\n\x0cSignInByCode\x12,.tieline.api.identity.v1.SignInByCodeRequest\x1a-.tieline.api.identity.v1.SignInByCodeResponse\"\n\x8a\xb5\x18\x02\x08\x01\x90\xb5\x18\x01\x12z\n\rResetPassword\x12-.tieline.api.identity.v1.ResetPasswordRequest\x1a..tieline.api.identity.v1.ResetPasswordResponse\"\n\x8a\xb5\x18\x02\x08\x01\x90\xb5\x18\x01\x12~\n\x0e\x43hangePassword\x12..tieline.api.identity.v1.ChangePasswordRequest\x1a/.tieline.api.identity.v1.ChangePasswordResponse\"\x0b\x8a\xb5\x18\x03\x12\x01\x02\x90\xb5\x18\x01\x12\x8c\x01\n\x13\x42\x65ginProviderSignIn\x12\x33.tieline.api.identity.v1.BeginProviderSignInRequest\x1a\x34.tieline.api.identity.v1.BeginProviderSignInResponse\"\n\x8a\xb5\x18\x02\x08\x01\x90\xb5\x18\x01\x12\x95\x01\n\x16\x43ompleteProviderSignIn\x12\x36.tieline.api.identity.v1.CompleteProviderSignInRequest\x1a\x37.tieline.api.identity.v1.CompleteProviderSignInResponse\"\n\x8a\xb5\x18\x02\x08\x01\x90\xb5\x18\x01\x12\x8d\x01\n\x13LinkProviderAccount\x12\x33.tieline.api.identity.v1.LinkProviderAccountRequest\x1a\x34.tieline.api.identity.v1.LinkProviderAccountResponse\"\x0b\x8a\xb5\x18\x03\x12\x01\x02\x90\xb5\x18\x03\x12z\n\rBeginQrSignIn\x12-.tieline.api.identity.v1.BeginQrSignInRequest\x1a..tieline.api.identity.v1.BeginQrSignInResponse\"\n\x8a\xb5\x18\x02\x08\x01\x90\xb5\x18\x01\x12|\n\rWatchQrSignIn\x12-.tieline.api.identity.v1.WatchQrSignInRequest\x1a..tieline.api.identity.v1.WatchQrSignInResponse\"\n\x8a\xb5\x18\x02\x08\x01\x90\xb5\x18\x01\x30\x01\x12x\n\x0cScanQrSignIn\x12,.tieline.api.identity.v1.ScanQrSignInRequest\x1a-.tieline.api.identity.v1.ScanQrSignInResponse\"\x0b\x8a\xb5\x18\x03\x12\x01\x02\x90\xb5\x18\x01\x12~\n\x0e\x44\x65\x63ideQrSignIn\x12..tieline.api.identity.v1.DecideQrSignInRequest\x1a/.tieline.api.identity.v1.DecideQrSignInResponse\"\x0b\x8a\xb5\x18\x03\x12\x01\x02\x90\xb5\x18\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -58,50 +59,50 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_MEMBERSIGNINSERVICE'].methods_by_name['ScanQrSignIn']._serialized_options = b'\212\265\030\003\022\001\002\220\265\030\001'
   _globals['_MEMBERSIGNINSERVICE'].methods_by_name['DecideQrSignIn']._loaded_options = None
   _globals['_MEMBERSIGNINSERVICE'].methods_by_name['DecideQrSignIn']._serialized_options = b'\212\265\030\003\022\001\002\220\265\030\001'
-  _globals['_REQUESTSIGNINCODEREQUEST']._serialized_start=268
-  _globals['_REQUESTSIGNINCODEREQUEST']._serialized_end=420
-  _globals['_REQUESTSIGNINCODERESPONSE']._serialized_start=422
-  _globals['_REQUESTSIGNINCODERESPONSE']._serialized_end=515
-  _globals['_SIGNINBYCODEREQUEST']._serialized_start=517
-  _globals['_SIGNINBYCODEREQUEST']._serialized_end=586
-  _globals['_SIGNINBYCODERESPONSE']._serialized_start=589
-  _globals['_SIGNINBYCODERESPONSE']._serialized_end=760
-  _globals['_RESETPASSWORDREQUEST']._serialized_start=762
-  _globals['_RESETPASSWORDREQUEST']._serialized_end=850
-  _globals['_RESETPASSWORDRESPONSE']._serialized_start=852
-  _globals['_RESETPASSWORDRESPONSE']._serialized_end=892
-  _globals['_CHANGEPASSWORDREQUEST']._serialized_start=894
-  _globals['_CHANGEPASSWORDREQUEST']._serialized_end=978
-  _globals['_CHANGEPASSWORDRESPONSE']._serialized_start=980
-  _globals['_CHANGEPASSWORDRESPONSE']._serialized_end=1004
-  _globals['_BEGINPROVIDERSIGNINREQUEST']._serialized_start=1006
-  _globals['_BEGINPROVIDERSIGNINREQUEST']._serialized_end=1094
-  _globals['_BEGINPROVIDERSIGNINRESPONSE']._serialized_start=1096
-  _globals['_BEGINPROVIDERSIGNINRESPONSE']._serialized_end=1222
-  _globals['_COMPLETEPROVIDERSIGNINREQUEST']._serialized_start=1224
-  _globals['_COMPLETEPROVIDERSIGNINREQUEST']._serialized_end=1322
-  _globals['_COMPLETEPROVIDERSIGNINRESPONSE']._serialized_start=1324
-  _globals['_COMPLETEPROVIDERSIGNINRESPONSE']._serialized_end=1424
-  _globals['_LINKPROVIDERACCOUNTREQUEST']._serialized_start=1426
-  _globals['_LINKPROVIDERACCOUNTREQUEST']._serialized_end=1521
-  _globals['_LINKPROVIDERACCOUNTRESPONSE']._serialized_start=1523
-  _globals['_LINKPROVIDERACCOUNTRESPONSE']._serialized_end=1552
-  _globals['_BEGINQRSIGNINREQUEST']._serialized_start=1554
-  _globals['_BEGINQRSIGNINREQUEST']._serialized_end=1597
-  _globals['_BEGINQRSIGNINRESPONSE']._serialized_start=1599
-  _globals['_BEGINQRSIGNINRESPONSE']._serialized_end=1724
-  _globals['_WATCHQRSIGNINREQUEST']._serialized_start=1726
-  _globals['_WATCHQRSIGNINREQUEST']._serialized_end=1784
-  _globals['_WATCHQRSIGNINRESPONSE']._serialized_start=1787
-  _globals['_WATCHQRSIGNINRESPONSE']._serialized_end=1950
-  _globals['_SCANQRSIGNINREQUEST']._serialized_start=1952
-  _globals['_SCANQRSIGNINREQUEST']._serialized_end=2005
-  _globals['_SCANQRSIGNINRESPONSE']._serialized_start=2008
-  _globals['_SCANQRSIGNINRESPONSE']._serialized_end=2165
-  _globals['_DECIDEQRSIGNINREQUEST']._serialized_start=2167
-  _globals['_DECIDEQRSIGNINREQUEST']._serialized_end=2240
-  _globals['_DECIDEQRSIGNINRESPONSE']._serialized_start=2242
-  _globals['_DECIDEQRSIGNINRESPONSE']._serialized_end=2266
-  _globals['_MEMBERSIGNINSERVICE']._serialized_start=2269
-  _globals['_MEMBERSIGNINSERVICE']._serialized_end=3739
+  _globals['_REQUESTSIGNINCODEREQUEST']._serialized_start=307
+  _globals['_REQUESTSIGNINCODEREQUEST']._serialized_end=459
+  _globals['_REQUESTSIGNINCODERESPONSE']._serialized_start=461
+  _globals['_REQUESTSIGNINCODERESPONSE']._serialized_end=554
+  _globals['_SIGNINBYCODEREQUEST']._serialized_start=556
+  _globals['_SIGNINBYCODEREQUEST']._serialized_end=674
+  _globals['_SIGNINBYCODERESPONSE']._serialized_start=677
+  _globals['_SIGNINBYCODERESPONSE']._serialized_end=848
+  _globals['_RESETPASSWORDREQUEST']._serialized_start=850
+  _globals['_RESETPASSWORDREQUEST']._serialized_end=938
+  _globals['_RESETPASSWORDRESPONSE']._serialized_start=940
+  _globals['_RESETPASSWORDRESPONSE']._serialized_end=980
+  _globals['_CHANGEPASSWORDREQUEST']._serialized_start=982
+  _globals['_CHANGEPASSWORDREQUEST']._serialized_end=1066
+  _globals['_CHANGEPASSWORDRESPONSE']._serialized_start=1068
+  _globals['_CHANGEPASSWORDRESPONSE']._serialized_end=1092
+  _globals['_BEGINPROVIDERSIGNINREQUEST']._serialized_start=1094
+  _globals['_BEGINPROVIDERSIGNINREQUEST']._serialized_end=1182
+  _globals['_BEGINPROVIDERSIGNINRESPONSE']._serialized_start=1184
+  _globals['_BEGINPROVIDERSIGNINRESPONSE']._serialized_end=1310
+  _globals['_COMPLETEPROVIDERSIGNINREQUEST']._serialized_start=1313
+  _globals['_COMPLETEPROVIDERSIGNINREQUEST']._serialized_end=1460
+  _globals['_COMPLETEPROVIDERSIGNINRESPONSE']._serialized_start=1462
+  _globals['_COMPLETEPROVIDERSIGNINRESPONSE']._serialized_end=1562
+  _globals['_LINKPROVIDERACCOUNTREQUEST']._serialized_start=1564
+  _globals['_LINKPROVIDERACCOUNTREQUEST']._serialized_end=1659
+  _globals['_LINKPROVIDERACCOUNTRESPONSE']._serialized_start=1661
+  _globals['_LINKPROVIDERACCOUNTRESPONSE']._serialized_end=1690
+  _globals['_BEGINQRSIGNINREQUEST']._serialized_start=1692
+  _globals['_BEGINQRSIGNINREQUEST']._serialized_end=1801
+  _globals['_BEGINQRSIGNINRESPONSE']._serialized_start=1803
+  _globals['_BEGINQRSIGNINRESPONSE']._serialized_end=1928
+  _globals['_WATCHQRSIGNINREQUEST']._serialized_start=1930
+  _globals['_WATCHQRSIGNINREQUEST']._serialized_end=1988
+  _globals['_WATCHQRSIGNINRESPONSE']._serialized_start=1991
+  _globals['_WATCHQRSIGNINRESPONSE']._serialized_end=2154
+  _globals['_SCANQRSIGNINREQUEST']._serialized_start=2156
+  _globals['_SCANQRSIGNINREQUEST']._serialized_end=2209
+  _globals['_SCANQRSIGNINRESPONSE']._serialized_start=2212
+  _globals['_SCANQRSIGNINRESPONSE']._serialized_end=2435
+  _globals['_DECIDEQRSIGNINREQUEST']._serialized_start=2437
+  _globals['_DECIDEQRSIGNINREQUEST']._serialized_end=2510
+  _globals['_DECIDEQRSIGNINRESPONSE']._serialized_start=2512
+  _globals['_DECIDEQRSIGNINRESPONSE']._serialized_end=2536
+  _globals['_MEMBERSIGNINSERVICE']._serialized_start=2539
+  _globals['_MEMBERSIGNINSERVICE']._serialized_end=4009
 # @@protoc_insertion_point(module_scope)

@@ -7,6 +7,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from tieline.api.identity.v1 import identity_pb2 as _identity_pb2
+from tieline.api.identity.v1 import session_pb2 as _session_pb2
 from tieline.api.identity.v1 import sign_in_pb2 as _sign_in_pb2
 import builtins as _builtins
 import sys
@@ -92,22 +93,28 @@ class SignInByCodeRequest(_message.Message):
     CORP_ID_FIELD_NUMBER: _builtins.int
     CODE_ID_FIELD_NUMBER: _builtins.int
     CODE_FIELD_NUMBER: _builtins.int
+    DEVICE_FIELD_NUMBER: _builtins.int
     corp_id: _builtins.str
     """The member's corp."""
     code_id: _builtins.str
     """Of the response to RequestSignInCode."""
     code: _builtins.str
     """6 digits."""
+    @_builtins.property
+    def device(self) -> _session_pb2.Device:
+        """What is signed in with; shown by ListSessions, also where a second factor is asked for first."""
+
     def __init__(
         self,
         *,
         corp_id: _builtins.str = ...,
         code_id: _builtins.str = ...,
         code: _builtins.str = ...,
+        device: _session_pb2.Device | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["device", b"device"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "code_id", b"code_id", "corp_id", b"corp_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "code_id", b"code_id", "corp_id", b"corp_id", "device", b"device"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -324,6 +331,7 @@ class CompleteProviderSignInRequest(_message.Message):
     STATE_FIELD_NUMBER: _builtins.int
     CODE_FIELD_NUMBER: _builtins.int
     FLOW_SECRET_FIELD_NUMBER: _builtins.int
+    DEVICE_FIELD_NUMBER: _builtins.int
     corp_id: _builtins.str
     """The member's corp."""
     state: _builtins.str
@@ -332,6 +340,10 @@ class CompleteProviderSignInRequest(_message.Message):
     """`code` of the redirect."""
     flow_secret: _builtins.str
     """Of the response to BeginProviderSignIn."""
+    @_builtins.property
+    def device(self) -> _session_pb2.Device:
+        """What is signed in with; shown by ListSessions."""
+
     def __init__(
         self,
         *,
@@ -339,10 +351,11 @@ class CompleteProviderSignInRequest(_message.Message):
         state: _builtins.str = ...,
         code: _builtins.str = ...,
         flow_secret: _builtins.str = ...,
+        device: _session_pb2.Device | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["device", b"device"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "corp_id", b"corp_id", "flow_secret", b"flow_secret", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "corp_id", b"corp_id", "device", b"device", "flow_secret", b"flow_secret", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -434,18 +447,22 @@ class BeginQrSignInRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     DEVICE_NAME_FIELD_NUMBER: _builtins.int
+    DEVICE_PLATFORM_FIELD_NUMBER: _builtins.int
     device_name: _builtins.str
     """What the member is shown of the device that asks, such as `Chrome on Windows`; 1 to 64
-    characters. Nobody has checked it.
+    characters. Nobody has checked it. ListSessions shows it of the session that the device gets.
     """
+    device_platform: _session_pb2.DevicePlatform.ValueType
+    """What sort of client the device is."""
     def __init__(
         self,
         *,
         device_name: _builtins.str = ...,
+        device_platform: _session_pb2.DevicePlatform.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["device_name", b"device_name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["device_name", b"device_name", "device_platform", b"device_platform"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -585,10 +602,13 @@ class ScanQrSignInResponse(_message.Message):
     ADDRESS_FIELD_NUMBER: _builtins.int
     BEGIN_TIME_FIELD_NUMBER: _builtins.int
     EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    DEVICE_PLATFORM_FIELD_NUMBER: _builtins.int
     device_name: _builtins.str
     """What the device that asks says it is."""
     address: _builtins.str
     """Address from which it asks."""
+    device_platform: _session_pb2.DevicePlatform.ValueType
+    """What sort of client it says it is."""
     @_builtins.property
     def begin_time(self) -> _timestamp_pb2.Timestamp:
         """When it asked."""
@@ -604,10 +624,11 @@ class ScanQrSignInResponse(_message.Message):
         address: _builtins.str = ...,
         begin_time: _timestamp_pb2.Timestamp | None = ...,
         expire_time: _timestamp_pb2.Timestamp | None = ...,
+        device_platform: _session_pb2.DevicePlatform.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["begin_time", b"begin_time", "expire_time", b"expire_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "begin_time", b"begin_time", "device_name", b"device_name", "expire_time", b"expire_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "begin_time", b"begin_time", "device_name", b"device_name", "device_platform", b"device_platform", "expire_time", b"expire_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -2,7 +2,12 @@
 
 import pytest
 
-from tieline.identity.addresses import find_client_address, group_address, read_networks
+from tieline.chassis.addresses import (
+    find_client_address,
+    group_address,
+    read_address,
+    read_networks,
+)
 
 PROXIES = read_networks("10.0.0.0/8, fd00::/8")
 
@@ -45,3 +50,17 @@ def test_what_is_no_network_is_named() -> None:
     assert read_networks("") == ()
     with pytest.raises(ValueError, match="ten"):
         read_networks("10.0.0.0/8,ten")
+
+
+@pytest.mark.parametrize(
+    ("peer", "address"),
+    [
+        ("ipv4:192.0.2.7:4711", "192.0.2.7"),
+        ("ipv6:%5B2001:db8::1%5D:4711", "2001:db8::1"),
+        ("ipv6:[::1]:4711", "::1"),
+        ("unix:/run/edge.sock", "unix:/run/edge.sock"),
+        ("", ""),
+    ],
+)
+def test_the_address_is_without_family_and_port(peer: str, address: str) -> None:
+    assert read_address(peer) == address

@@ -14,6 +14,19 @@ def read_networks(text: str) -> tuple[Network, ...]:
     return tuple(ipaddress.ip_network(part.strip()) for part in text.split(",") if part.strip())
 
 
+def read_address(peer: str) -> str:
+    """Return the address of what gRPC calls a peer: ``ipv4:192.0.2.7:4711``, ``ipv6:[::1]:4711``.
+
+    Empty for an empty one; what is neither comes back as it is, a Unix socket's path for one.
+    """
+    family, _, rest = peer.partition(":")
+    if family not in ("ipv4", "ipv6"):
+        return peer
+    # gRPC escapes the brackets of an IPv6 address in what it tells.
+    rest = rest.replace("%5B", "[").replace("%5D", "]")
+    return rest.rpartition(":")[0].strip("[]")
+
+
 def find_client_address(peer: str, forwarded_for: str, proxies: Sequence[Network]) -> str:
     """Return the address of whoever calls, as far as it can be trusted.
 
