@@ -20,8 +20,8 @@ from bench import (
     messaging_delivery,
     messaging_send,
     messaging_subscribers,
-    overload,
     operator_violations,
+    overload,
     platform_up,
 )
 from bench.harness import Benchmark, Figure, print_table, write_json
