@@ -19,9 +19,11 @@ from bench import (
     limits,
     messaging_delivery,
     messaging_send,
+    messaging_sensitive_words,
     messaging_subscribers,
     operator_violations,
     overload,
+    overload_edge,
     platform_up,
 )
 from bench.harness import Benchmark, Figure, print_table, write_json
@@ -37,9 +39,11 @@ BENCHMARKS: tuple[Benchmark, ...] = (
     *messaging_send.BENCHMARKS,
     *messaging_delivery.BENCHMARKS,
     *messaging_subscribers.BENCHMARKS,
+    *messaging_sensitive_words.BENCHMARKS,
     *overload.BENCHMARKS,
     *directory_import.BENCHMARKS,
     *identity_sign_ins.BENCHMARKS,
+    *overload_edge.BENCHMARKS,
     *operator_violations.BENCHMARKS,
 )
 

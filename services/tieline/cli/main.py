@@ -21,8 +21,8 @@ COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "serve": ("tieline.cli.serve", "Run one service."),
         "surge": ("tieline.cli.surge", "Many times the load on a running platform."),
         "edge": ("tieline.cli.edge", "Run the edge: HAProxy in front of the services."),
+        "operator": ("tieline.cli.operator", "Run the surge operator, or try a scaling policy."),
         "migrate": ("tieline.cli.migrate", "Bring databases and streams to this version."),
-        "operator": ("tieline.cli.operator", "Try a scaling policy before it is applied."),
         "dead-letters": ("tieline.cli.dead_letters", "Events that could not be handled."),
         "calibrate-passwords": (
             "tieline.cli.calibrate_passwords",

@@ -43,6 +43,7 @@ from tieline.api.messaging.v1 import (
     messaging_service_pb2_grpc,
     reading_service_pb2_grpc,
     scheduled_message_service_pb2_grpc,
+    sensitive_word_service_pb2_grpc,
 )
 from tieline.api.payments.v1 import payments_service_pb2_grpc
 from tieline.client.callee_level import CalleeLevel
@@ -200,6 +201,11 @@ class Stubs:
     def archive(self) -> archive_service_pb2_grpc.ArchiveServiceStub:
         """All that was said, for auditors."""
         return archive_service_pb2_grpc.ArchiveServiceStub(self._channel("messaging"))
+
+    @cached_property
+    def sensitive_words(self) -> sensitive_word_service_pb2_grpc.SensitiveWordServiceStub:
+        """What may not be said, or is to be looked at."""
+        return sensitive_word_service_pb2_grpc.SensitiveWordServiceStub(self._channel("messaging"))
 
     @cached_property
     def compliance(self) -> compliance_service_pb2_grpc.ComplianceServiceStub:

@@ -37,6 +37,7 @@ lets people in by code. ``corp_events`` notes who left a corp and which corps ar
 
 Compliance: ``compliance_servicer`` by the rules of ``retention``; ``retention_upkeep`` removes what
 is no longer kept. ``archive_servicer`` gives auditors all that was said (``archive``).
+``word_screen`` has each corp's ``sensitive_words`` in memory for ``sending``.
 
 To be in a conversation: ``opening``, for the servicer and for the ``consumer`` of contacts' events,
 by the rules of ``conversations``.

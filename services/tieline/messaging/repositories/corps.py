@@ -32,6 +32,9 @@ PURGED_TABLES = (
     "legal_holds",
     "retention_policies",
     "archive_consumers",
+    "flagged_messages",
+    "sensitive_words",
+    "sensitive_word_sets",
     "first_answers",
 )
 
