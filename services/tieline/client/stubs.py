@@ -43,6 +43,7 @@ from tieline.api.messaging.v1 import (
     messaging_service_pb2_grpc,
     reading_service_pb2_grpc,
     scheduled_message_service_pb2_grpc,
+    search_service_pb2_grpc,
     sensitive_word_service_pb2_grpc,
 )
 from tieline.api.payments.v1 import payments_service_pb2_grpc
@@ -230,6 +231,11 @@ class Stubs:
     def reading(self) -> reading_service_pb2_grpc.ReadingServiceStub:
         """What the party has read, keeps and does not want to be told of."""
         return reading_service_pb2_grpc.ReadingServiceStub(self._channel("messaging"))
+
+    @cached_property
+    def message_search(self) -> search_service_pb2_grpc.SearchServiceStub:
+        """Messages of the party's conversations by what they say."""
+        return search_service_pb2_grpc.SearchServiceStub(self._channel("messaging"))
 
     @cached_property
     def contacts(self) -> contacts_service_pb2_grpc.ContactsServiceStub:

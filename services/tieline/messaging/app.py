@@ -22,6 +22,8 @@ from tieline.api.messaging.v1 import (
     reading_service_pb2_grpc,
     scheduled_message_service_pb2,
     scheduled_message_service_pb2_grpc,
+    search_service_pb2,
+    search_service_pb2_grpc,
     sensitive_word_service_pb2,
     sensitive_word_service_pb2_grpc,
 )
@@ -53,6 +55,8 @@ from tieline.messaging.repositories import SCHEMA
 from tieline.messaging.retention_upkeep import applying_retention
 from tieline.messaging.schedule_runner import ScheduleRunner
 from tieline.messaging.scheduled_message_servicer import ScheduledMessageServicer
+from tieline.messaging.search_index import indexing
+from tieline.messaging.search_servicer import SearchServicer
 from tieline.messaging.sending import Sender
 from tieline.messaging.sensitive_word_servicer import SensitiveWordServicer
 from tieline.messaging.servicer import MessagingServicer
@@ -95,6 +99,7 @@ async def role(settings: MessagingSettings) -> AsyncIterator[None]:
             answering(broker, SCHEMA, build_handlers(pool), control=runtime.control)
         )
         await stack.enter_async_context(taking_out(pool, announcer))
+        await stack.enter_async_context(indexing(pool))
         await stack.enter_async_context(purging_corps(pool))
         for durable in durables_of(SCHEMA):
             handlers = {**ContactsEvents(announcer).handlers(), **CORP_HANDLERS}
@@ -119,8 +124,13 @@ async def role(settings: MessagingSettings) -> AsyncIterator[None]:
                     messaging_service_pb2.DESCRIPTOR.services_by_name["MessagingService"],
                 ),
                 Served(
+                    search_service_pb2_grpc.add_SearchServiceServicer_to_server,
+                    SearchServicer(pool, runtime.page_tokens),
+                    search_service_pb2.DESCRIPTOR.services_by_name["SearchService"],
+                ),
+                Served(
                     message_service_pb2_grpc.add_MessageServiceServicer_to_server,
-                    MessageServicer(pool, announcer, batcher),
+                    MessageServicer(pool, announcer, batcher, words.screen),
                     message_service_pb2.DESCRIPTOR.services_by_name["MessageService"],
                 ),
                 Served(
