@@ -262,6 +262,11 @@ async def _copy_staff(database: Any, corp_id: str, staff: Sequence[StaffRow]) ->
         first + len(staff),
         len(planned) + 2,
     )
+    await database.execute(
+        "INSERT INTO directory.search_waiting (corp_id, change_number) VALUES ($1, $2)",
+        corp_id,
+        first + len(staff),
+    )
     return ids
 
 

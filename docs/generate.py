@@ -20,6 +20,7 @@ from pydantic_core import PydanticUndefined
 from tieline.chassis import streams
 from tieline.chassis.settings import PREFIX, ServiceSettings
 from tieline.cli.administration import AdministrationSettings
+from tieline.edge.settings import EdgeSettings
 
 ROOT = Path(__file__).parents[1]
 
@@ -55,6 +56,7 @@ def settings_page() -> Iterator[str]:
             if _differs(field, ServiceSettings.model_fields.get(name))
         }
         yield from _settings_section(service, own)
+    yield from _settings_section("tieline edge", dict(EdgeSettings.model_fields))
     yield from _administration_section()
 
 

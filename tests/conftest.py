@@ -7,6 +7,7 @@ workers starts it itself. Nothing here is shared with `tieline up` or left behin
 import asyncio
 import contextlib
 import importlib
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from typing import Any
@@ -19,7 +20,9 @@ import uvloop
 from engines import ROLE_PASSWORD, Database, build_nats, build_settings, connected, running_postgres
 from fakes.tokens import TestTokens
 from tieline.chassis import migrations, streams
+from tieline.chassis.process import StartError
 from tieline.chassis.streams import SERVICES
+from tieline.edge.haproxy import find_binary
 from tieline.embedded.nats import EmbeddedNats
 
 StartService = Callable[[str], Awaitable[grpc.aio.Channel]]
@@ -33,6 +36,24 @@ def pytest_configure(config: pytest.Config) -> None:
     worker_input = getattr(config, "workerinput", None)
     if worker_input is not None:
         config.stash[_ADMIN_DSN] = worker_input["admin_dsn"]
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave the edge's tests out where HAProxy is missing and can't be installed, and say so.
+
+    Root can install it: there they fail with the line that says how.
+    """
+    needing = [item for item in items if item.get_closest_marker("haproxy")]
+    if not needing or os.geteuid() == 0 or is_haproxy_there():
+        return
+    items[:] = [item for item in items if item not in needing]
+    config.hook.pytest_deselected(items=needing)
+    if not hasattr(config, "workerinput"):
+        reporter: Any = config.pluginmanager.get_plugin("terminalreporter")
+        reporter.write_line(
+            f"{len(needing)} tests of the edge are left out: HAProxy is not installed "
+            "(as root: apt-get install haproxy)"
+        )
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -115,6 +136,15 @@ async def start_service(
         broker = await stack.enter_async_context(connected(nats, "identity"))
         await stack.enter_async_context(tokens.published(broker))
         yield start
+
+
+def is_haproxy_there() -> bool:
+    """Tell whether the edge could start."""
+    try:
+        find_binary()
+    except StartError:
+        return False
+    return True
 
 
 def _ensure_postgres(config: pytest.Config) -> str:

@@ -140,4 +140,6 @@ def build_settings(service: str, database: Database, nats: EmbeddedNats) -> Serv
         secret_key=SecretStr(f"{service}-key-only-for-tests".ljust(32, "-")),
         grpc_port=find_free_port(),
         shutdown_grace_s=2,
+        # Clients and services share the test's event loop: what waits there tells of neither.
+        admission=False,
     )

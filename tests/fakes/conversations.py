@@ -66,11 +66,40 @@ class FakeConversations:
         try:
             started = messaging_service_pb2.SubscriptionStarted()
             yield messaging_service_pb2.SubscribeResponse(started=started)
+            for rest in self._list_rest(request) if request.catch_up else ():
+                yield rest
             while (update := await queue.get()) is not None:
                 yield update
         finally:
             self.open_subscriptions -= 1
         raise Refusal(grpc.StatusCode.UNAVAILABLE, "SHUTTING_DOWN", retry_after_s=0.01)
+
+    def _list_rest(
+        self, request: messaging_service_pb2.SubscribeRequest
+    ) -> list[messaging_service_pb2.SubscribeResponse]:
+        """Return messages of what the client holds, and what to fetch of the others."""
+        response = messaging_service_pb2.SubscribeResponse
+        held = {each.conversation_id: each.sequence for each in request.held}
+        updates = [
+            response(left=messaging_service_pb2.ConversationLeft(conversation_id=name))
+            for name in held
+            if name not in self.messages
+        ]
+        for name, stored in self.messages.items():
+            if name in held:
+                if held[name] > len(stored):
+                    raise Refusal(
+                        grpc.StatusCode.FAILED_PRECONDITION,
+                        "HELD_AHEAD",
+                        metadata={"conversationId": name},
+                    )
+                updates += [response(message=message) for message in stored[held[name] :]]
+            else:
+                fetch = messaging_service_pb2.ConversationToFetch(
+                    conversation_id=name, last_sequence=len(stored)
+                )
+                updates.append(response(fetch=fetch))
+        return [*updates, response(caught_up=messaging_service_pb2.CaughtUp())]
 
     def _list_conversations(
         self, request: messaging_service_pb2.ListConversationsRequest, metadata: Mapping[str, str]

@@ -16,13 +16,21 @@ from joserfc.jwk import OKPKey
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from fakes.tokens import KEY_ID, TestTokens
+from tieline.chassis.admission_control import AdmissionControl
 from tieline.chassis.authentication import TokenVerifier, build_public_key
-from tieline.chassis.grpc_server import GuardedServer, bind, build_guarded_server
+from tieline.chassis.grpc_server import (
+    NO_CLASSES,
+    GuardedServer,
+    Transport,
+    bind,
+    build_guarded_server,
+)
 from tieline.chassis.health import Health
 from tieline.chassis.health_servicer import HealthServicer
 from tieline.chassis.interceptors.access import AccessRule
 from tieline.chassis.interceptors.guarded_method import CallLimits
 from tieline.chassis.principals import PrincipalKind
+from tieline.chassis.priorities import BusinessClass
 from tieline.chassis.revocation_list import RevocationList
 from tieline.chassis.telemetry import telemetry
 
@@ -93,7 +101,9 @@ async def guarded_server(
     access: AccessRule | None = None,
     undeclared: frozenset[str] = frozenset(),
     limits: CallLimits | None = None,
-    shares_port: bool = False,
+    transport: Transport | None = None,
+    classes: Mapping[str, BusinessClass] = NO_CLASSES,
+    control: AdmissionControl | None = None,
 ) -> AsyncIterator[Caller]:
     """Serve the methods; each is for members, unless ``access`` says otherwise.
 
@@ -113,7 +123,9 @@ async def guarded_server(
             health=health,
             telemetry=measured,
             limits=limits or CallLimits(trace_sample_ratio=0),
-            shares_port=shares_port,
+            classes={f"/{SERVICE}/{method}": of for method, of in classes.items()},
+            control=control,
+            transport=transport,
         )
         guarded.server.add_generic_rpc_handlers(
             [grpc.method_handlers_generic_handler(SERVICE, behaviours)]

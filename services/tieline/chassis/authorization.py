@@ -45,12 +45,14 @@ class Right(StrEnum):
     MANAGE_DIRECTORY = "manage_directory"
     MANAGE_VISIBILITY = "manage_visibility"
     MANAGE_SCHOOL = "manage_school"
+    MANAGE_COMPLIANCE = "manage_compliance"
+    READ_COMPLIANCE = "read_compliance"
 
 
 CORP_RIGHTS = frozenset(Right) - {Right.REVIEW_CORPS}
 """Those that somebody of a corp can hold."""
 
-READING_RIGHTS = frozenset({Right.READ_AUDIT_LOG, Right.READ_DIRECTORY})
+READING_RIGHTS = frozenset({Right.READ_AUDIT_LOG, Right.READ_DIRECTORY, Right.READ_COMPLIANCE})
 """Those that change nothing: an auditor's."""
 
 GRANTABLE_RIGHTS = CORP_RIGHTS - {Right.MANAGE_ROLES}

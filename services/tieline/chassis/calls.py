@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from tieline.chassis.errors import UnauthenticatedError
 from tieline.chassis.principals import Principal
+from tieline.chassis.priorities import DEFAULT_PRIORITY
 
 
 @dataclass(slots=True)
@@ -35,6 +36,9 @@ class Call:
 
     tracestate: str = ""
     """W3C ``tracestate`` as it arrived; empty when there was none."""
+
+    priority: int = DEFAULT_PRIORITY
+    """Fixed where the request entered the platform; see ``priorities``."""
 
     find_address: Callable[[], str] = str
     """Returns the address that the caller is at, as far as it can be trusted (``addresses``); empty

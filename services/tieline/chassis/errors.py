@@ -112,3 +112,11 @@ class UnavailableError(ServiceError):
     """Something that the request needs is away; the same request succeeds later."""
 
     code = "UNAVAILABLE"
+
+
+OVERLOADED_TEXT = "the service is overloaded; try again after the time given"
+
+
+def overloaded_error(delay_s: float) -> UnavailableError:
+    """Return what somebody is told whose request is refused for its priority: nothing was done."""
+    return UnavailableError("OVERLOADED", OVERLOADED_TEXT, retry_after_s=delay_s)

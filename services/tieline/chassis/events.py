@@ -37,9 +37,11 @@ from tieline.chassis.message_headers import (
     EVENT_ID_HEADER,
     KEY_HEADER,
     MESSAGE_ID_HEADER,
+    PRIORITY_HEADER,
     REQUEST_ID_HEADER,
 )
 from tieline.chassis.postgres import Connection, Pool, transaction
+from tieline.chassis.priorities import DEFAULT_PRIORITY, read_priority
 from tieline.chassis.repeating import repeating
 from tieline.chassis.streams import ACK_WAIT_S, MAX_AGE_S, Durable
 from tieline.chassis.telemetry import extract_context
@@ -271,6 +273,7 @@ def _build_call(event: ReceivedEvent) -> Call:
     return Call(
         method=event.subject,
         request_id=event.headers.get(REQUEST_ID_HEADER) or new_uuid7(),
+        priority=read_priority(event.headers.get(PRIORITY_HEADER)) or DEFAULT_PRIORITY,
         traceparent=event.headers.get("traceparent", ""),
         tracestate=event.headers.get("tracestate", ""),
     )

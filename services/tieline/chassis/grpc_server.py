@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 import socket
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Generic, TypeVar
 
 import grpc
@@ -15,6 +17,7 @@ from google.protobuf.descriptor import ServiceDescriptor
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from tieline.chassis.admission_control import AdmissionControl
 from tieline.chassis.authentication import TokenVerifier
 from tieline.chassis.health import Health
 from tieline.chassis.health_servicer import HealthServicer
@@ -24,7 +27,10 @@ from tieline.chassis.interceptors.call_interceptor import CallInterceptor
 from tieline.chassis.interceptors.call_metrics import CallMetrics
 from tieline.chassis.interceptors.guarded_method import CallLimits
 from tieline.chassis.interceptors.tracing import CallTracing
+from tieline.chassis.measured_capacity import pending_limit
+from tieline.chassis.priorities import BusinessClass
 from tieline.chassis.process import StartError
+from tieline.chassis.queue_probe import QueueProbe
 from tieline.chassis.telemetry import Telemetry
 
 Servicer = TypeVar("Servicer")
@@ -39,6 +45,8 @@ MIN_PING_INTERVAL_MS = 10_000
 # Finds a peer that vanished without a word (a pulled cable, a lost pod) within 40 s.
 PING_INTERVAL_MS = 30_000
 PING_TIMEOUT_MS = 10_000
+
+NO_CLASSES: Mapping[str, BusinessClass] = MappingProxyType({})
 
 # Streams that end by themselves (a page of an export) get a second of the drain; subscriptions,
 # which never do, then go to another replica.
@@ -61,12 +69,32 @@ class Served(Generic[Servicer]):
 
 
 @dataclass(frozen=True, slots=True)
+class Transport:
+    """What holds for connections and for calls that Python has not seen yet."""
+
+    capacity_per_s: int = 1500
+    """Calls that a replica does in a second; decides how many may wait in the C core."""
+
+    limits_pending: bool = True
+    """Whether the C core refuses what would wait too long."""
+
+    max_streams: int = 1000
+    """Calls and streams of one connection at a time; the client holds back what is more."""
+
+    connection_age_s: float = 0.0
+    """After it a client is asked to connect anew, and so finds new replicas; 0 for never."""
+
+    shares_port: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class GuardedServer:
     """A server and what its drain needs."""
 
     server: grpc.aio.Server
     interceptor: CallInterceptor
     health: Health
+    probe: QueueProbe
 
 
 def build_server(
@@ -76,23 +104,27 @@ def build_server(
     health: Health,
     telemetry: Telemetry,
     limits: CallLimits,
-    shares_port: bool = False,
+    control: AdmissionControl | None = None,
+    transport: Transport | None = None,
 ) -> GuardedServer:
     """Return a server of these services, not yet bound.
 
     Raises StartError when a method does not say who may call it, or how much it matters.
     """
     access: dict[str, AccessRule] = {}
+    classes: dict[str, BusinessClass] = {}
     for served in services:
         access |= build_access_table(served.descriptor)
-        build_class_table(served.descriptor)
+        classes |= build_class_table(served.descriptor)
     built = build_guarded_server(
         access,
         verifier=verifier,
         health=health,
         telemetry=telemetry,
         limits=limits,
-        shares_port=shares_port,
+        classes=classes,
+        control=control,
+        transport=transport,
     )
     for served in services:
         served.add(built.server)
@@ -112,21 +144,35 @@ def build_guarded_server(
     health: Health,
     telemetry: Telemetry,
     limits: CallLimits,
-    shares_port: bool = False,
+    classes: Mapping[str, BusinessClass] = NO_CLASSES,
+    control: AdmissionControl | None = None,
+    transport: Transport | None = None,
 ) -> GuardedServer:
-    """Return a server without services whose methods this access table opens."""
+    """Return a server without services whose methods this access table opens.
+
+    Methods that ``classes`` does not name are NORMAL. Without a ``control`` nothing is refused.
+    """
+    transport = transport or Transport()
+    if control is None:
+        capacity_per_s = transport.capacity_per_s
+        control = AdmissionControl(os.urandom(32), capacity_per_s=capacity_per_s, is_on=False)
+    probe = QueueProbe(control)
     metrics = CallMetrics(telemetry.meter)
     telemetry.histograms.append(metrics.durations)
     interceptor = CallInterceptor(
         access=access,
+        classes=classes,
+        control=control,
+        probe=probe,
         verifier=verifier,
         health=health,
         metrics=metrics,
         tracing=CallTracing(telemetry.tracer, limits.trace_sample_ratio),
         limits=limits,
     )
-    server = grpc.aio.server(interceptors=[interceptor], options=_options(shares_port))
-    return GuardedServer(server, interceptor, health)
+    server = grpc.aio.server(interceptors=[interceptor], options=_options(transport))
+    probe.bind(server)
+    return GuardedServer(server, interceptor, health, probe)
 
 
 def bind(guarded: GuardedServer, host: str, port: int) -> int:
@@ -172,7 +218,8 @@ async def serving(guarded: GuardedServer, *, grace_s: float) -> AsyncIterator[No
     await guarded.server.start()
     guarded.health.mark_serving()
     try:
-        yield
+        async with guarded.probe.running():
+            yield
     finally:
         guarded.health.mark_draining()
         stopping = asyncio.create_task(guarded.server.stop(grace_s))
@@ -185,14 +232,26 @@ def _address(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def _options(shares_port: bool) -> list[tuple[str, int]]:
-    return [
+def _options(transport: Transport) -> list[tuple[str, int]]:
+    options = [
         # gRPC's default would let a second `tieline serve` silently share the port of the first.
-        ("grpc.so_reuseport", int(shares_port)),
+        ("grpc.so_reuseport", int(transport.shares_port)),
         ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
         ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
         ("grpc.keepalive_time_ms", PING_INTERVAL_MS),
         ("grpc.keepalive_timeout_ms", PING_TIMEOUT_MS),
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.http2.min_ping_interval_without_data_ms", MIN_PING_INTERVAL_MS),
+        ("grpc.max_concurrent_streams", transport.max_streams),
     ]
+    if transport.limits_pending:
+        pending = pending_limit(transport.capacity_per_s)
+        options += [
+            # Between two different numbers calls would be refused by chance.
+            ("grpc.server.max_pending_requests", pending),
+            ("grpc.server.max_pending_requests_hard_limit", pending),
+        ]
+    if transport.connection_age_s:
+        # gRPC spreads it by 10 % to both sides. Calls that are open then are not cut off.
+        options.append(("grpc.max_connection_age_ms", int(transport.connection_age_s * 1000)))
+    return options

@@ -8,6 +8,12 @@ DEADLINE_HEADER = "Tieline-Deadline"
 PRINCIPAL_HEADER = "Tieline-Principal"
 """The caller on whose behalf a question is asked, as JSON."""
 
+PRIORITY_HEADER = "Tieline-Priority"
+"""How much the request matters that caused the message: a number, see ``priorities``."""
+
+LEVEL_HEADER = "Tieline-Admission-Level"
+"""Of answers: the largest priority that the answering replica lets in."""
+
 EVENT_ID_HEADER = "Tieline-Event-Id"
 CORP_ID_HEADER = "Tieline-Corp-Id"
 KEY_HEADER = "Tieline-Key"

@@ -29,7 +29,7 @@ from tieline.chassis.calls import find_call
 from tieline.chassis.errors import ServiceError
 from tieline.chassis.event_publisher import EventPublisher
 from tieline.chassis.ids import new_uuid7
-from tieline.chassis.message_headers import REQUEST_ID_HEADER
+from tieline.chassis.message_headers import PRIORITY_HEADER, REQUEST_ID_HEADER
 from tieline.chassis.postgres import Connection, Pool, Record, wake_after_commit
 from tieline.chassis.telemetry import inject_headers
 
@@ -132,6 +132,7 @@ def insert_parameters(events: Sequence[Event]) -> tuple[object, ...]:
     call = find_call()
     if call is not None:
         headers[REQUEST_ID_HEADER] = call.request_id
+        headers[PRIORITY_HEADER] = str(call.priority)
     return (
         [event.corp_id for event in events],
         [event.event_id for event in events],

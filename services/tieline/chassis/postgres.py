@@ -121,8 +121,13 @@ class Pool:
         self._is_suspect = asyncio.Event()
 
     @asynccontextmanager
-    async def acquire(self) -> AsyncIterator[Connection]:
-        """Lend a connection outside of any transaction, for single reads."""
+    async def acquire(self, *, spares_reset: bool = False) -> AsyncIterator[Connection]:
+        """Lend a connection outside of any transaction, for single reads.
+
+        ``spares_reset`` is for who reads again and again and changes no setting of the session: the
+        driver's reset costs as much as a small read. It also finds connections that fell silent
+        since; spared, who borrows next finds them.
+        """
         try:
             connection = await self._driver_pool.acquire(timeout=_ACQUIRE_TIMEOUT_S)
         except TimeoutError:
@@ -138,16 +143,19 @@ class Pool:
                 raise
             raise translated from error
         finally:
-            await self._release(connection)
+            await self._release(connection, spares_reset=spares_reset)
 
     async def _release(
-        self, connection: "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
+        self, connection: "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]", *, spares_reset: bool
     ) -> None:
+        token = _spares_reset.set(spares_reset)
         try:
             await self._driver_pool.release(connection)
         except DRIVER_ERRORS as error:
             # The driver has closed it. What was done with it is done.
             self._lost(error)
+        finally:
+            _spares_reset.reset(token)
 
     @asynccontextmanager
     async def connect(self) -> AsyncIterator[Connection]:
@@ -337,7 +345,7 @@ async def _open_driver_pool(options: Mapping[str, Any], max_size: int) -> _Drive
 
 
 async def _reset_session(connection: "asyncpg.Connection[Record]") -> None:
-    """Do to a returned connection what the driver does, unless the transaction spared it that."""
+    """Do to a returned connection what the driver does, unless its borrower spared it that."""
     if not _spares_reset.get():
         await connection.execute(connection.get_reset_query())
 
@@ -346,18 +354,18 @@ async def _reset_session(connection: "asyncpg.Connection[Record]") -> None:
 async def transaction(pool: Pool, *, spares_reset: bool = False) -> AsyncIterator[Connection]:
     """Run the block in one transaction; after its commit, wake the relay if events were inserted.
 
-    ``spares_reset`` is for who commits one transaction after the other and changes no setting of
-    the session: the driver's reset costs as much as a COMMIT. It also finds connections that fell
-    silent since; spared, the next transaction finds them.
+    ``spares_reset`` is for who commits one transaction after the other (see ``Pool.acquire``).
 
     A lost connection during COMMIT raises UnavailableError although the server may have committed:
     what is sent again must be recognised, by its request id or key.
     """
     wakes: set[str] = set()
     token = _wakes.set(wakes)
-    reset_token = _spares_reset.set(spares_reset)
     try:
-        async with pool.acquire() as connection, connection.transaction():
+        async with (
+            pool.acquire(spares_reset=spares_reset) as connection,
+            connection.transaction(),
+        ):
             try:
                 yield connection
             except TimeoutError as error:
@@ -366,7 +374,6 @@ async def transaction(pool: Pool, *, spares_reset: bool = False) -> AsyncIterato
                 raise
     finally:
         _wakes.reset(token)
-        _spares_reset.reset(reset_token)
     for schema in wakes:
         pool.wake(schema)
 

@@ -27,6 +27,9 @@ LOWEST_PRIORITY = BusinessClass.LOW * USER_LEVELS + USER_LEVELS - 1
 
 HIGHEST_PRIORITY = BusinessClass.CRITICAL * USER_LEVELS
 
+DEFAULT_PRIORITY = BusinessClass.NORMAL * USER_LEVELS + USER_LEVELS - 1
+"""Of what names none: not before anybody who reads, not after what can wait."""
+
 # Everybody's turn comes: DAGOR's interval.
 _EPOCH_S = 3600
 

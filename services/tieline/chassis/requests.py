@@ -1,9 +1,13 @@
 """Questions between services: protobuf requests and replies over NATS' service API.
 
 ``requests.<service>.v1.<method>`` reaches one replica of the service. With a request travel what
-is left of its deadline (a duration: clocks differ), the caller, the request id and the trace. A
-ServiceError of the answering side is raised again by ``ask`` as it was; a fault over there is an
-InternalError here, which tells the caller nothing.
+is left of its deadline (a duration: clocks differ), the caller, the priority, the request id and
+the trace. A ServiceError of the answering side is raised again by ``ask`` as it was; a fault over
+there is an InternalError here, which tells the caller nothing.
+
+A replica that is overloaded refuses questions by priority as it refuses calls, and every answer
+tells its level: what would be refused is then not asked. Questions are never sent again from here;
+that is for whoever began it all, or each hop would multiply the retries of the one before.
 """
 
 import asyncio
@@ -14,6 +18,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
+from weakref import WeakKeyDictionary
 
 import nats.errors
 import nats.micro
@@ -23,18 +28,28 @@ from nats.micro.request import ERROR_CODE_HEADER, Request
 from nats.micro.service import Service
 from opentelemetry import trace
 
+from tieline.chassis.admission_control import RETRY_DELAY_S, AdmissionControl
 from tieline.chassis.broker import Broker, check_connected
+from tieline.chassis.callee_levels import CalleeLevel
 from tieline.chassis.calls import Call, entered, find_call
 from tieline.chassis.errors import (
     DeadlineExceededError,
     InvalidArgumentError,
     ServiceError,
     UnavailableError,
+    overloaded_error,
 )
 from tieline.chassis.health import RETRY_AFTER_S
 from tieline.chassis.ids import new_uuid7
-from tieline.chassis.message_headers import DEADLINE_HEADER, PRINCIPAL_HEADER, REQUEST_ID_HEADER
+from tieline.chassis.message_headers import (
+    DEADLINE_HEADER,
+    LEVEL_HEADER,
+    PRINCIPAL_HEADER,
+    PRIORITY_HEADER,
+    REQUEST_ID_HEADER,
+)
 from tieline.chassis.principals import Principal, PrincipalKind
+from tieline.chassis.priorities import DEFAULT_PRIORITY, class_of, read_priority
 from tieline.chassis.statuses import from_status, to_status
 from tieline.chassis.telemetry import extract_context, inject_headers
 
@@ -48,6 +63,11 @@ _DRAIN_TIMEOUT_S = 5.0
 
 # Prefix of the subjects on which askers wait for answers.
 _INBOX = "_INBOX."
+
+# Of the remaining time, for the answer's way back; a tenth of what is left where that is less.
+_MARGIN_S = 0.02
+
+_levels: WeakKeyDictionary[Broker, dict[str, CalleeLevel]] = WeakKeyDictionary()
 
 M = TypeVar("M", bound=Message)
 R = TypeVar("R", bound=Message)
@@ -77,6 +97,7 @@ async def ask(
     response_type: type[M],
     *,
     timeout_s: float = 2.0,
+    priority: int | None = None,
 ) -> M:
     """Return the answer of ``service``, or raise the ServiceError that it answered with.
 
@@ -85,8 +106,15 @@ async def ask(
     Waits no longer than ``timeout_s`` and the current call's deadline. UnavailableError:
     BROKER_UNAVAILABLE at once while NATS is away, SERVICE_UNAVAILABLE (metadata ``service``) when
     no replica is there or none answers in time. What was asked may have been done all the same.
+    OVERLOADED: nothing was done. ``priority`` None means the current call's.
     """
     check_connected(broker)
+    if priority is None:
+        call = find_call()
+        priority = DEFAULT_PRIORITY if call is None else call.priority
+    level = _level_of(broker, service)
+    if not level.lets_in(priority):
+        raise overloaded_error(RETRY_DELAY_S)
     subject = _build_subject(service, method)
     timeout_s = _shorten_to_deadline(timeout_s)
     try:
@@ -94,7 +122,7 @@ async def ask(
             subject,
             request.SerializeToString(),
             timeout=timeout_s,
-            headers=_build_headers(timeout_s),
+            headers=_build_headers(timeout_s, priority),
         )
     except (
         nats.errors.TimeoutError,
@@ -105,23 +133,35 @@ async def ask(
     ):
         _shorten_to_deadline(timeout_s)
         raise _unavailable_error(service, f"{service} does not answer") from None
-    if ERROR_CODE_HEADER in (reply.headers or {}):
-        raise _read_error(reply.data, subject)
+    headers = reply.headers or {}
+    told = read_priority(headers.get(LEVEL_HEADER))
+    if told is not None:
+        level.note(told)
+    if ERROR_CODE_HEADER in headers:
+        error = _read_error(reply.data, subject)
+        if isinstance(error, UnavailableError) and error.reason == "OVERLOADED":
+            level.hold_off(error.retry_after_s or RETRY_DELAY_S)
+        raise error
     return response_type.FromString(reply.data)
 
 
 @asynccontextmanager
 async def answering(
-    broker: Broker, service: str, handlers: Mapping[str, RequestHandler[Any, Any]]
+    broker: Broker,
+    service: str,
+    handlers: Mapping[str, RequestHandler[Any, Any]],
+    *,
+    control: AdmissionControl | None = None,
 ) -> AsyncIterator[None]:
     """Answer the service's requests, ``method_in_snake_case`` -> handler, until the block is left.
 
-    Leaving it takes no new requests, and gives those being handled 5 seconds to end.
+    ``control`` refuses by priority; without it everything is taken. Leaving the block takes no new
+    requests, and gives those being handled 5 seconds to end.
     """
     endpoint = await nats.micro.add_service(
         broker, name=service, version="1.0.0", queue_group=service
     )
-    answers = _Answers(service)
+    answers = _Answers(service, control)
     try:
         for method, handler in handlers.items():
             await endpoint.add_endpoint(
@@ -140,8 +180,9 @@ async def answering(
 class _Answers:
     """The requests being handled."""
 
-    def __init__(self, service: str) -> None:
+    def __init__(self, service: str, control: AdmissionControl | None) -> None:
         self._service = service
+        self._control = control
         self._free = asyncio.Semaphore(_MAX_HANDLERS)
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -161,7 +202,8 @@ class _Answers:
                 return
             # A task for each: a subscription delivers its next message when this returns.
             task = asyncio.create_task(
-                _answer(request, handler, received, self._free), name=request.subject
+                _answer(request, handler, received, self._free, self._control),
+                name=request.subject,
             )
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
@@ -177,12 +219,18 @@ class _Answers:
 
 
 async def _answer(
-    request: Request, handler: RequestHandler[Any, Any], received: float, free: asyncio.Semaphore
+    request: Request,
+    handler: RequestHandler[Any, Any],
+    received: float,
+    free: asyncio.Semaphore,
+    control: AdmissionControl | None,
 ) -> None:
     call = _read_call(request, received)
     headers = request.headers or {}
     with entered(call):
         try:
+            if control is not None:
+                _check_admitted(call, control, received)
             with _tracer.start_as_current_span(
                 request.subject,
                 extract_context(headers),
@@ -190,12 +238,26 @@ async def _answer(
                 record_exception=False,
             ):
                 response = await _handle(request, handler, call, free)
-            await request.respond(response.SerializeToString())
+            await request.respond(response.SerializeToString(), headers=_tell_level(control))
         except ServiceError as error:
-            await _respond_error(request, to_status(error))
+            await _respond_error(request, to_status(error), _tell_level(control))
         except Exception:
             logger.exception("%s failed", request.subject)
             await _respond_error(request, status_pb2.Status(code=code_pb2.INTERNAL))
+
+
+def _check_admitted(call: Call, control: AdmissionControl, received: float) -> None:
+    control.note_queueing(time.monotonic() - received)
+    # A corp's flood was held to its share where it entered.
+    if not control.lets_in(call.priority, control.no_corp):
+        raise overloaded_error(control.retry_delay_s)
+    if call.remaining_s() == 0:
+        control.counts.expired[class_of(call.priority)] += 1
+        raise _deadline_passed_error()
+
+
+def _tell_level(control: AdmissionControl | None) -> dict[str, str] | None:
+    return None if control is None else {LEVEL_HEADER: str(control.level)}
 
 
 async def _handle(
@@ -220,10 +282,15 @@ async def _handle(
         raise
 
 
-async def _respond_error(request: Request, status: status_pb2.Status) -> None:
+async def _respond_error(
+    request: Request, status: status_pb2.Status, headers: dict[str, str] | None = None
+) -> None:
     try:
         await request.respond_error(
-            str(status.code), code_pb2.Code.Name(status.code), status.SerializeToString()
+            str(status.code),
+            code_pb2.Code.Name(status.code),
+            status.SerializeToString(),
+            headers=headers,
         )
     except nats.errors.Error as error:
         logger.warning("%s: the answer could not be sent: %s", request.subject, error)
@@ -245,13 +312,16 @@ def _read_call(request: Request, received: float) -> Call:
         request_id=headers.get(REQUEST_ID_HEADER) or new_uuid7(),
         deadline=received + int(left_ms) / 1000 if left_ms.isdecimal() else None,
         principal=_read_principal(headers.get(PRINCIPAL_HEADER, "")),
+        priority=read_priority(headers.get(PRIORITY_HEADER)) or DEFAULT_PRIORITY,
         traceparent=headers.get("traceparent", ""),
         tracestate=headers.get("tracestate", ""),
     )
 
 
-def _build_headers(timeout_s: float) -> dict[str, str]:
-    headers = {DEADLINE_HEADER: str(int(timeout_s * 1000))}
+def _build_headers(timeout_s: float, priority: int) -> dict[str, str]:
+    # The answer has a way to go as well: who gets less than there is can still say so in time.
+    left_ms = max(int((timeout_s - min(_MARGIN_S, timeout_s * 0.1)) * 1000), 1)
+    headers = {DEADLINE_HEADER: str(left_ms), PRIORITY_HEADER: str(priority)}
     inject_headers(headers)
     call = find_call()
     if call is not None:
@@ -289,6 +359,14 @@ def _read_principal(text: str) -> Principal | None:
             "department_ids": frozenset(fields["department_ids"]),
         }
     )
+
+
+def _level_of(broker: Broker, service: str) -> CalleeLevel:
+    levels = _levels.setdefault(broker, {})
+    level = levels.get(service)
+    if level is None:
+        level = levels[service] = CalleeLevel(time.monotonic)
+    return level
 
 
 def _build_subject(service: str, method: str) -> str:

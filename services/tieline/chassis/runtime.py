@@ -17,11 +17,14 @@ from joserfc.jwk import OKPKey
 
 from tieline.api.identity.v1 import identity_requests_pb2
 from tieline.chassis.addresses import read_networks
+from tieline.chassis.admission_control import AdmissionControl
 from tieline.chassis.authentication import FetchKeys, TokenVerifier, build_public_key
 from tieline.chassis.broker import Broker, connect_broker
 from tieline.chassis.derived_keys import derive_key
+from tieline.chassis.edge_agent import Capacity, answering_edge
 from tieline.chassis.grpc_server import (
     Served,
+    Transport,
     bind,
     build_server,
     check_port_is_free,
@@ -29,10 +32,12 @@ from tieline.chassis.grpc_server import (
 )
 from tieline.chassis.health import Health
 from tieline.chassis.interceptors.guarded_method import CallLimits
+from tieline.chassis.load_reports import LoadReporter, reporting
 from tieline.chassis.migrations import MigrationError, check_schema
 from tieline.chassis.outbox import OutboxRelay
 from tieline.chassis.page_tokens import PageTokens
 from tieline.chassis.postgres import NO_CONSTRAINT_ERRORS, ConstraintErrors, Pool, create_pool
+from tieline.chassis.priorities import HIGHEST_PRIORITY
 from tieline.chassis.process import StartError
 from tieline.chassis.requests import ask
 from tieline.chassis.revocation_list import RevocationList
@@ -47,6 +52,7 @@ MakeFetchKeys = Callable[[Pool], Awaitable[FetchKeys]]
 class ServiceRuntime:
     """What a service is built on."""
 
+    service: str
     settings: ServiceSettings
     pool: Pool
     broker: Broker
@@ -54,6 +60,10 @@ class ServiceRuntime:
     page_tokens: PageTokens
     telemetry: Telemetry
     verifier: TokenVerifier
+    control: AdmissionControl
+
+    def _capacity(self) -> Capacity:
+        return Capacity(self.control.capacity.measured_per_s, self.control.service_s)
 
     @asynccontextmanager
     async def serving(self, *services: Served[Any]) -> AsyncIterator[None]:
@@ -74,14 +84,33 @@ class ServiceRuntime:
             health=self.health,
             telemetry=self.telemetry,
             limits=limits,
-            shares_port=settings.grpc_port_shared,
+            control=self.control,
+            transport=Transport(
+                capacity_per_s=settings.capacity_per_s,
+                limits_pending=settings.admission,
+                connection_age_s=settings.connection_age_s,
+                shares_port=settings.grpc_port_shared,
+            ),
         )
         try:
             bind(guarded, settings.grpc_host, settings.grpc_port)
         except StartError:
             await guarded.server.stop(None)
             raise
-        async with serving(guarded, grace_s=settings.shutdown_grace_s):
+        reporter = LoadReporter(self.service, self.control, self.health)
+        reporter.probe = guarded.probe
+        async with (
+            reporting(self.broker, reporter, self.control),
+            # Around the server: it tells the edge of the drain while that lasts.
+            answering_edge(
+                settings.grpc_host,
+                settings.agent_port,
+                health=self.health,
+                capacity=self._capacity,
+                shares_port=settings.grpc_port_shared,
+            ),
+            serving(guarded, grace_s=settings.shutdown_grace_s),
+        ):
             yield
 
 
@@ -129,15 +158,21 @@ async def service_runtime(
             fetch_keys = _asking_identity(broker)
         else:
             fetch_keys = await make_fetch_keys(pool)
-        page_token_key = derive_key(settings.secret_key.get_secret_value(), "page-tokens")
+        secret_key = settings.secret_key.get_secret_value()
         yield ServiceRuntime(
+            service=service,
             settings=settings,
             pool=pool,
             broker=broker,
             health=health,
-            page_tokens=PageTokens(page_token_key),
+            page_tokens=PageTokens(derive_key(secret_key, "page-tokens")),
             telemetry=measured,
             verifier=TokenVerifier(fetch_keys, revocations),
+            control=AdmissionControl(
+                derive_key(secret_key, "admission.user-levels"),
+                capacity_per_s=settings.capacity_per_s,
+                is_on=settings.admission,
+            ),
         )
 
 
@@ -157,6 +192,8 @@ def _asking_identity(broker: Broker) -> FetchKeys:
             "get_signing_keys",
             identity_requests_pb2.GetSigningKeysRequest(),
             identity_requests_pb2.GetSigningKeysResponse,
+            # Everybody's calls wait for them, whoever's call it was that noticed.
+            priority=HIGHEST_PRIORITY,
         )
         return {key.key_id: build_public_key(key.public_key) for key in response.keys}
 

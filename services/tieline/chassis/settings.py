@@ -17,6 +17,7 @@ PREFIX = "TIELINE_"
 # Read by the command line, not by a role, and so no unknown settings.
 COMMAND_LINE_VARIABLES = frozenset(
     {
+        "TIELINE_ADMINISTRATOR_PASSWORD",
         "TIELINE_BASE_PORT",
         "TIELINE_DATA",
         "TIELINE_DATABASE_ADMIN_DSN",
@@ -65,6 +66,11 @@ class ServiceSettings(BaseSettings):
     """Whether other processes serve on the same port on purpose. `tieline serve --workers` sets it
     for its workers; without it a port that somebody listens on stops the start."""
 
+    agent_port: int = Field(default=0, ge=0, le=65535)
+    """TCP port on which the replica tells the edge how much it can take (HAProxy's agent-check), on
+    ``grpc_host``; 0 leaves it off, and the edge goes by its own settings. The workers of several
+    share it, and then tell only whether they are ready."""
+
     trusted_proxies: str = ""
     """Networks of the proxies in front, such as ``10.0.0.0/8,fd00::/8``: a call from there comes
     from the last other address in its ``x-forwarded-for``, in the audit log, in the list of
@@ -97,6 +103,18 @@ class ServiceSettings(BaseSettings):
 
     default_deadline_s: float = Field(default=20.0, gt=0, le=600)
     """Seconds that a unary call may take whose caller gave no deadline."""
+
+    admission: bool = True
+    """Whether calls are refused by priority when they wait too long. Off only to measure what that
+    is worth."""
+
+    capacity_per_s: int = Field(default=1500, ge=10, le=1_000_000)
+    """Calls per second that one replica does at its best. How many may wait and be in flight is
+    derived from it; load reports show what was measured (docs/overload.md)."""
+
+    connection_age_s: float = Field(default=300.0, ge=0, le=86_400)
+    """Seconds after which a client is asked to connect anew, so that it finds new replicas; 0 for
+    never. Open calls and streams are not cut off."""
 
     slow_call_s: float = Field(default=1.0, gt=0)
     """Seconds from which on a unary call is written to the access log as slow."""
@@ -138,7 +156,10 @@ def load_settings(settings_type: type[S]) -> S:
 
 def _describe(problem: object) -> str:
     assert isinstance(problem, dict), "pydantic describes each problem as a dict"
-    field = str(problem["loc"][0]).upper() if problem["loc"] else "?"
+    if not problem["loc"]:
+        # Of several settings together; the text names them.
+        return str(problem["msg"]).removeprefix("Value error, ")
+    field = str(problem["loc"][0]).upper()
     if problem["type"] == "missing":
         return f"setting {PREFIX}{field} is missing: set the environment variable"
     message = str(problem["msg"])

@@ -109,6 +109,22 @@ DURABLES = (
             "tieline.contacts.v1.contact_added",
             "tieline.contacts.v1.customer_group_created",
             "tieline.contacts.v1.customer_joined_group",
+            "tieline.contacts.v1.customer_left_group",
+        ),
+    ),
+    Durable(
+        "messaging",
+        "DIRECTORY",
+        ("tieline.directory.v1.member_disabled", "tieline.directory.v1.member_left"),
+    ),
+    Durable(
+        "messaging",
+        "IDENTITY",
+        (
+            "tieline.identity.v1.corp_deleted",
+            "tieline.identity.v1.corp_resumed",
+            "tieline.identity.v1.corp_suspended",
+            "tieline.identity.v1.corp_updated",
         ),
     ),
 )

@@ -13,7 +13,7 @@ CHECK_TIMEOUT_S = 1.0
 async def is_serving(port: int) -> bool:
     """Tell whether the server on the port says SERVING for all that it offers."""
     # A channel whose first attempt fails waits a second before the next one; a socket doesn't.
-    if not _is_listening(port):
+    if not is_listening(port):
         return False
     async with grpc.aio.insecure_channel(f"{LOOPBACK}:{port}") as channel:
         check = channel.unary_unary(
@@ -28,7 +28,8 @@ async def is_serving(port: int) -> bool:
     return bool(response.status == health_pb2.HealthCheckResponse.SERVING)
 
 
-def _is_listening(port: int) -> bool:
+def is_listening(port: int) -> bool:
+    """Tell whether anything listens on the port."""
     with socket.socket() as probe:
         probe.settimeout(CHECK_TIMEOUT_S)
         return probe.connect_ex((LOOPBACK, port)) == 0

@@ -19,6 +19,8 @@ COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "up": ("tieline.cli.up", "Run the whole platform on this machine."),
         "demo": ("tieline.cli.demo", "A working day of a retailer on the running platform."),
         "serve": ("tieline.cli.serve", "Run one service."),
+        "surge": ("tieline.cli.surge", "Many times the load on a running platform."),
+        "edge": ("tieline.cli.edge", "Run the edge: HAProxy in front of the services."),
         "migrate": ("tieline.cli.migrate", "Bring databases and streams to this version."),
         "dead-letters": ("tieline.cli.dead_letters", "Events that could not be handled."),
         "calibrate-passwords": (

@@ -10,7 +10,7 @@ from typing import Any
 from tieline.chassis.derived_keys import derive_key
 from tieline.chassis.streams import EDGE, OPERATOR, SERVICES, permissions_of
 from tieline.cli.data_directory import DataDirectory, PlatformSecrets
-from tieline.cli.grpc_health import is_serving
+from tieline.cli.grpc_health import is_listening, is_serving
 from tieline.cli.port_plan import PortPlan
 from tieline.cli.preparation import create_database, migrate_and_declare, set_role_passwords
 from tieline.cli.service_environment import list_variables, select_environment
@@ -52,11 +52,15 @@ class Platform:
         await self._prepare(note)
         # Together: each waits longer for its imports than for anything of the others.
         await supervisor.start(*(self._service_spec(service) for service in SERVICES))
+        if self._ports.edge is not None:
+            await supervisor.start(self._edge_spec(self._ports.edge))
         self._data.write_endpoints(self.endpoints())
 
     def endpoints(self) -> dict[str, Any]:
         """Return the addresses, without any secret."""
+        edge = {} if self._ports.edge is None else {"edge": f"{LOOPBACK}:{self._ports.edge}"}
         return {
+            **edge,
             "services": {name: f"{LOOPBACK}:{port}" for name, port in self._ports.grpc.items()},
             "metrics": {
                 name: f"http://{LOOPBACK}:{port}/metrics"
@@ -115,6 +119,28 @@ class Platform:
             stop_timeout_s=STOP_TIMEOUT_S,
         )
 
+    def _edge_spec(self, port: int) -> ChildSpec:
+        replicas = {
+            f"TIELINE_EDGE_{service.upper()}": (
+                f"{LOOPBACK}:{self._ports.grpc[service]}@{self._ports.agents[service]}"
+            )
+            for service in SERVICES
+        }
+        return ChildSpec(
+            name=EDGE,
+            command=tieline_command("edge"),
+            is_ready=lambda: asyncio.to_thread(is_listening, port),
+            environment={
+                "TIELINE_LOG_FORMAT": "console",
+                "TIELINE_SHUTDOWN_GRACE_S": str(SHUTDOWN_GRACE_S),
+                **select_environment(os.environ, list_variables(EDGE)),
+                **replicas,
+                "TIELINE_EDGE_PORT": str(port),
+                "TIELINE_NATS_URL": self._nats.url(EDGE),
+            },
+            stop_timeout_s=STOP_TIMEOUT_S,
+        )
+
     def _service_environment(self, service: str) -> Mapping[str, str]:
         own = self._secrets.services[service]
         environment = {
@@ -131,6 +157,9 @@ class Platform:
             "TIELINE_GRPC_PORT": str(self._ports.grpc[service]),
             "TIELINE_METRICS_PORT": str(self._ports.metrics[service]),
         }
+        if self._ports.edge is not None:
+            environment["TIELINE_AGENT_PORT"] = str(self._ports.agents[service])
+            environment.setdefault("TIELINE_TRUSTED_PROXIES", f"{LOOPBACK}/32")
         if service == "identity":
             environment["TIELINE_PLATFORM_ADMINISTRATOR_PASSWORD"] = (
                 self._secrets.platform_administrator_password

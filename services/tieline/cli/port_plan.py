@@ -13,6 +13,8 @@ NATS_OFFSET = 222
 NATS_MONITORING_OFFSET = 223
 FIRST_GRPC_OFFSET = 101
 FIRST_METRICS_OFFSET = 201
+EDGE_OFFSET = 100
+FIRST_AGENT_OFFSET = 301
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,12 @@ class PortPlan:
     nats_monitoring: int
     grpc: Mapping[str, int]
     metrics: Mapping[str, int]
+    edge: int | None
+    """Where clients call all services; None without an edge."""
+
+    agents: Mapping[str, int]
+    """Where the services tell the edge what they can take; empty without one."""
+
     notes: Sequence[str]
 
 
@@ -33,6 +41,7 @@ def plan_ports(
     *,
     is_free: Callable[[int], bool],
     find_free: Callable[[], int],
+    with_edge: bool = False,
 ) -> PortPlan:
     """Take the base port plus a fixed offset for each part.
 
@@ -48,6 +57,10 @@ def plan_ports(
             f"{name}'s metrics": FIRST_METRICS_OFFSET + index for index, name in enumerate(services)
         },
     }
+    if with_edge:
+        wanted["the edge"] = EDGE_OFFSET
+        for index, name in enumerate(services):
+            wanted[f"{name}'s agent"] = FIRST_AGENT_OFFSET + index
     base = DEFAULT_BASE_PORT if base_port is None else base_port
     ports = {user: base + offset for user, offset in wanted.items()}
     taken = [user for user, port in ports.items() if not is_free(port)]
@@ -65,6 +78,8 @@ def plan_ports(
         nats_monitoring=ports["NATS's monitoring"],
         grpc={name: ports[name] for name in services},
         metrics={name: ports[f"{name}'s metrics"] for name in services},
+        edge=ports.get("the edge"),
+        agents={name: ports[f"{name}'s agent"] for name in services} if with_edge else {},
         notes=notes,
     )
 

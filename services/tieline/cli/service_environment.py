@@ -9,7 +9,10 @@ from tieline.cli.errors import CommandError
 # `up` gives these to the services itself.
 _GIVEN = frozenset(
     {
+        "TIELINE_AGENT_PORT",
         "TIELINE_DATABASE_DSN",
+        "TIELINE_EDGE_HOST",
+        "TIELINE_EDGE_PORT",
         "TIELINE_GRPC_HOST",
         "TIELINE_GRPC_PORT",
         "TIELINE_GRPC_PORT_SHARED",

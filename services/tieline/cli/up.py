@@ -11,7 +11,8 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from tieline.chassis.streams import SERVICES
+from tieline.chassis.process import StartError
+from tieline.chassis.streams import EDGE, SERVICES
 from tieline.cli.child_process import ChildProcess
 from tieline.cli.data_directory import DEFAULT_DATA_DIRECTORY, DataDirectory
 from tieline.cli.errors import CommandError, describe_os_error
@@ -20,6 +21,7 @@ from tieline.cli.port_plan import MAX_BASE_PORT, plan_ports
 from tieline.cli.service_environment import check_environment
 from tieline.cli.supervisor import Supervisor
 from tieline.cli.terminal import Terminal
+from tieline.edge.haproxy import find_binary
 from tieline.embedded.ports import find_free_port, is_port_free
 
 DEMO_STOP_TIMEOUT_S = 5.0
@@ -44,8 +46,11 @@ DEMO_STOP_TIMEOUT_S = 5.0
     help="Ports start here: gRPC at +101 to +105, metrics at +201 to +205, NATS at +222 and +223, "
     "PostgreSQL at +432. Without it 7000, and a taken port is replaced by a free one.",
 )
+@click.option(
+    "--edge", is_flag=True, help="Put the edge in front, at +100; needs HAProxy (docs/edge.md)."
+)
 @click.option("--demo", is_flag=True, help="Run `tieline demo` when everything is healthy.")
-def up(data_path: Path, base_port: int | None, demo: bool) -> None:
+def up(data_path: Path, base_port: int | None, edge: bool, demo: bool) -> None:
     """Run PostgreSQL, NATS and the five services on this machine, until Ctrl-C.
 
     The services listen on the loopback address only. Their data stay in the --data folder and are
@@ -55,18 +60,29 @@ def up(data_path: Path, base_port: int | None, demo: bool) -> None:
     Examples:
       tieline up
       tieline up --demo
+      tieline up --edge
       tieline up --data /srv/tieline --base-port 17000
     """
-    check_environment(os.environ, SERVICES)
+    check_environment(os.environ, (*SERVICES, EDGE))
+    if edge:
+        check_edge_can_run()
     terminal = Terminal(Console())
     data = DataDirectory(data_path)
     # Before the event loop: it waits for the rest of a killed platform.
     try:
         with data.held() as lock:
-            status = asyncio.run(_run(data, base_port, demo, terminal, lock))
+            status = asyncio.run(_run(data, base_port, edge, demo, terminal, lock))
     except OSError as error:
         raise CommandError(describe_os_error(error, place=data.path)) from None
     sys.exit(status)
+
+
+def check_edge_can_run() -> None:
+    """Raise CommandError that names the package where HAProxy is missing."""
+    try:
+        find_binary()
+    except StartError as error:
+        raise CommandError(error.text) from None
 
 
 def print_welcome(
@@ -79,6 +95,8 @@ def print_welcome(
         table.add_column(heading)
     for service in SERVICES:
         table.add_row(service, endpoints["services"][service], endpoints["metrics"][service])
+    if "edge" in endpoints:
+        table.add_row("edge (all of them)", endpoints["edge"], "")
     table.add_row("PostgreSQL", endpoints["postgres"], "")
     table.add_row("NATS", endpoints["nats"], "")
     console = terminal.console
@@ -93,7 +111,12 @@ def print_welcome(
 
 
 async def _run(
-    data: DataDirectory, base_port: int | None, demo: bool, terminal: Terminal, lock: int
+    data: DataDirectory,
+    base_port: int | None,
+    edge: bool,
+    demo: bool,
+    terminal: Terminal,
+    lock: int,
 ) -> int:
     """Serve until a signal or the demo's failure; return the exit status."""
     supervisor = Supervisor(
@@ -101,7 +124,7 @@ async def _run(
     )
     stop = _stop_on_signals(supervisor, terminal)
     serving = asyncio.create_task(
-        _serve(data, base_port, demo, terminal, supervisor), name="serving"
+        _serve(data, base_port, edge, demo, terminal, supervisor), name="serving"
     )
     stopping = asyncio.create_task(stop.wait(), name="stopping")
     try:
@@ -135,13 +158,16 @@ def _stop_on_signals(supervisor: Supervisor, terminal: Terminal) -> asyncio.Even
 async def _serve(
     data: DataDirectory,
     base_port: int | None,
+    edge: bool,
     demo: bool,
     terminal: Terminal,
     supervisor: Supervisor,
 ) -> int:
     """Start everything and stay; return only when the demo failed."""
     secrets = data.secrets(SERVICES)
-    ports = plan_ports(SERVICES, base_port, is_free=is_port_free, find_free=find_free_port)
+    ports = plan_ports(
+        SERVICES, base_port, is_free=is_port_free, find_free=find_free_port, with_edge=edge
+    )
     for text in ports.notes:
         terminal.note(text)
     platform = Platform(data, secrets, ports)

@@ -13,7 +13,7 @@ is called and returned are the generated stubs and messages of ``tieline.api``.
 
 Belongs here: what every caller of the public API needs. Does not: anything of the inside of a
 service. Reading order: connection, channel, caller, calls, retries, credentials; then pages, feed,
-merging, sender, media.
+held_numbers, merging, sender, media.
 """
 
 from tieline.client.connection import (
@@ -27,6 +27,7 @@ from tieline.client.credentials import SessionTokens
 from tieline.client.endpoints import Endpoints
 from tieline.client.errors import TielineError
 from tieline.client.feed import MessageFeed
+from tieline.client.held_numbers import HeldNumbers, HeldNumbersFile
 from tieline.client.media import download_media, upload_media
 from tieline.client.pages import message_range, pages
 from tieline.client.retries import RetryPolicy
@@ -34,6 +35,8 @@ from tieline.client.sender import MessageSender
 
 __all__ = [
     "Endpoints",
+    "HeldNumbers",
+    "HeldNumbersFile",
     "MessageFeed",
     "MessageSender",
     "RetryPolicy",

@@ -26,6 +26,7 @@ from tieline.client.credentials import Credentials, OnTokens, SessionTokens
 from tieline.client.endpoints import Endpoints, is_loopback
 from tieline.client.errors import TielineError
 from tieline.client.feed import MessageFeed
+from tieline.client.held_numbers import HeldNumbers
 from tieline.client.retries import RetryBudget, RetryPolicy
 from tieline.client.sender import MessageSender
 from tieline.client.stubs import Line, Lines, Stubs
@@ -78,14 +79,18 @@ class SignedIn(Stubs):
         return self._session.tokens
 
     def watch_messages(
-        self, *, corp_id: str = "", held: Mapping[str, int] | None = None
+        self,
+        *,
+        corp_id: str = "",
+        held: Mapping[str, int] | None = None,
+        store: HeldNumbers | None = None,
     ) -> MessageFeed:
         """Return a feed of the party's messages in one corp, to be entered with ``async with``.
 
         Members may leave ``corp_id`` empty. ``held`` maps conversation ids to the number of the
-        last message that the party has.
+        last message that the party has; ``store`` keeps these numbers, such as HeldNumbersFile.
         """
-        return MessageFeed(self.messaging, corp_id=corp_id, held=held)
+        return MessageFeed(self.messaging, corp_id=corp_id, held=held, store=store)
 
     def message_sender(self, *, corp_id: str = "") -> MessageSender:
         """Return a sender of many messages in one corp, to be entered with ``async with``.

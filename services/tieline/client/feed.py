@@ -1,8 +1,9 @@
 """All messages of one party as they come: caught up, in order, none twice, none missing.
 
-One subscription after the other; each begins with the ranges that came between. A bounded queue
-lies between the network and the reader of the feed: a reader that is slow makes the service end the
-subscription, and what was not read is fetched afterwards.
+One subscription after the other; each says what is held, and begins with the rest of it or with
+what must be fetched by range. A bounded queue lies between the network and the reader of the feed:
+a reader that is slow makes the service end the subscription, and what was not read comes with the
+next one.
 """
 
 import asyncio
@@ -20,15 +21,21 @@ from tieline.api.messaging.v1 import (
     messaging_service_pb2_grpc,
 )
 from tieline.client.errors import TielineError
+from tieline.client.held_numbers import HeldNumbers
 from tieline.client.interruptions import is_passing
 from tieline.client.merging import MessageMerge
-from tieline.client.pages import message_range, pages
+from tieline.client.pages import message_range
 
 # Three times the time after which the service sends a heartbeat.
 SILENCE_S = 45.0
 
+# What a subscription takes; the conversations beyond are told by the service, to be fetched.
+MAX_HELD = 2000
+
 # Messages that wait for the feed's reader, and updates that wait to be merged: at most 2 KiB each.
 QUEUE_SIZE = 1000
+
+HELD_AHEAD = "HELD_AHEAD"
 
 FIRST_DELAY_S = 0.1
 MAX_DELAY_S = 5.0
@@ -40,8 +47,12 @@ class MessageFeed:
     """An async context manager and iterator over one party's messages in one corp.
 
     ``held`` says, by conversation id, up to which number the party has everything; the others begin
-    with their first message. The iterator raises TielineError where subscribing again can't help,
-    such as SESSION_ENDED or TOO_MANY_SUBSCRIPTIONS, and CANCELLED where the connection was closed.
+    with their first message. ``store`` keeps these numbers from one feed to the next: what is in it
+    is held, and a message is put into it when the next one is asked for, so that one whose reader
+    dies over it comes again.
+
+    The iterator raises TielineError where subscribing again can't help, such as SESSION_ENDED or
+    TOO_MANY_SUBSCRIPTIONS, and CANCELLED where the connection was closed.
     """
 
     def __init__(
@@ -50,11 +61,14 @@ class MessageFeed:
         *,
         corp_id: str = "",
         held: Mapping[str, int] | None = None,
+        store: HeldNumbers | None = None,
     ) -> None:
         self._messaging = messaging
         self._corp_id = corp_id
-        self._merge = MessageMerge(held or {})
-        self._held = dict(held or {})
+        self._store = store
+        self._held = {**(held or {}), **(store.load() if store else {})}
+        self._merge = MessageMerge(self._held)
+        self._given: messaging_pb2.Message | None = None
         self._messages: asyncio.Queue[messaging_pb2.Message | None] = asyncio.Queue(QUEUE_SIZE)
         self._live = asyncio.Event()
         self._error: Exception | None = None
@@ -83,6 +97,9 @@ class MessageFeed:
     async def __anext__(self) -> messaging_pb2.Message:
         """Return the next message; waits for one as long as it takes."""
         assert self._task is not None, "a feed is entered with `async with` before it is read"
+        if self._given is not None and self._store is not None:
+            self._store.put(self._given.conversation_id, self._given.sequence)
+        self._given = None
         message = await self._messages.get()
         if message is None:
             # The end stays the end, for whoever asks again.
@@ -90,6 +107,7 @@ class MessageFeed:
             assert self._error is not None, "the end is put for an error alone"
             raise self._error
         self._held[message.conversation_id] = message.sequence
+        self._given = message
         return message
 
     async def __aenter__(self) -> Self:
@@ -133,7 +151,10 @@ class MessageFeed:
             try:
                 await self._follow_one_subscription()
             except TielineError as error:
-                if not is_passing(error):
+                if error.reason == HELD_AHEAD:
+                    # The platform is older than what is held, as after a restored backup.
+                    self._forget(error.metadata["conversationId"])
+                elif not is_passing(error):
                     raise
                 logger.info("subscription ended: %s", error)
             if self._live.is_set():
@@ -145,9 +166,7 @@ class MessageFeed:
 
     async def _follow_one_subscription(self) -> None:
         """Merge what one subscription brings, until it ends or breaks."""
-        call = self._messaging.Subscribe(
-            messaging_service_pb2.SubscribeRequest(corp_id=self._corp_id)
-        )
+        call = self._messaging.Subscribe(self._build_request())
         updates: asyncio.Queue[messaging_service_pb2.SubscribeResponse | None]
         updates = asyncio.Queue(QUEUE_SIZE)
         # Reading goes on while ranges are fetched, or the service would find this client too slow.
@@ -161,28 +180,44 @@ class MessageFeed:
             # Cancelling a read ends the call; the reading may be waiting for room instead.
             call.cancel()
 
+    def _build_request(self) -> messaging_service_pb2.SubscribeRequest:
+        request = messaging_service_pb2.SubscribeRequest(corp_id=self._corp_id, catch_up=True)
+        # The latest that moved stand at the end; the others are told, to be fetched.
+        for conversation_id, number in list(self._merge.held.items())[-MAX_HELD:]:
+            request.held.add(conversation_id=conversation_id, sequence=number)
+        return request
+
     async def _take(self, update: messaging_service_pb2.SubscribeResponse) -> None:
-        if update.HasField("started"):
-            await self._catch_up()
-            self._live.set()
-        elif update.HasField("joined"):
-            await self._fetch_missing(update.joined)
-        elif update.HasField("message"):
+        if update.HasField("message"):
             if self._merge.is_after_gap(update.message):
                 await self._fetch(update.message.conversation_id)
             if self._merge.is_after_gap(update.message):
                 # The range came from somewhere that is behind; another subscription will know.
                 raise TielineError(grpc.StatusCode.UNAVAILABLE, "messages are missing")
             await self._put(update.message)
+        elif update.HasField("fetch"):
+            # What the party can't read, since it came later, is not missing.
+            self._merge.begin_at(update.fetch.conversation_id, update.fetch.after_sequence)
+            await self._fetch_missing(update.fetch.conversation_id, update.fetch.last_sequence)
+        elif update.HasField("caught_up"):
+            self._live.set()
+        elif update.HasField("joined"):
+            joined = update.joined
+            self._merge.begin_at(joined.conversation_id, joined.visible_from_sequence)
+            await self._fetch_missing(joined.conversation_id, joined.last_sequence)
+        elif update.HasField("left"):
+            self._forget(update.left.conversation_id)
 
-    async def _catch_up(self) -> None:
-        request = messaging_service_pb2.ListConversationsRequest(corp_id=self._corp_id)
-        async for conversation in pages(self._messaging.ListConversations, request):
-            await self._fetch_missing(conversation)
+    def _forget(self, conversation_id: str) -> None:
+        """Begin anew with a conversation should the party come back to it."""
+        self._merge.forget(conversation_id)
+        self._held.pop(conversation_id, None)
+        if self._store is not None:
+            self._store.forget(conversation_id)
 
-    async def _fetch_missing(self, conversation: messaging_pb2.Conversation) -> None:
-        if self._merge.is_missing(conversation.conversation_id, conversation.last_sequence):
-            await self._fetch(conversation.conversation_id)
+    async def _fetch_missing(self, conversation_id: str, last_sequence: int) -> None:
+        if self._merge.is_missing(conversation_id, last_sequence):
+            await self._fetch(conversation_id)
 
     async def _fetch(self, conversation_id: str) -> None:
         messages = message_range(

@@ -37,8 +37,19 @@ class MessageMerge:
         assert message.sequence <= held + 1, "the messages before this one are fetched first"
         if message.sequence <= held:
             return False
+        # Moved to the end: the order is that of the latest message.
+        self._held.pop(message.conversation_id, None)
         self._held[message.conversation_id] = message.sequence
         return True
+
+    def begin_at(self, conversation_id: str, sequence: int) -> None:
+        """Take everything up to a number as come out: what comes before it can't be read."""
+        if sequence > self.held_sequence(conversation_id):
+            self._held[conversation_id] = sequence
+
+    def forget(self, conversation_id: str) -> None:
+        """Begin with the conversation's first message should it come back."""
+        self._held.pop(conversation_id, None)
 
     def is_after_gap(self, message: messaging_pb2.Message) -> bool:
         """Tell whether messages before this one are missing."""

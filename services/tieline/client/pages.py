@@ -90,5 +90,10 @@ async def message_range(
         for message in response.messages:
             after_sequence = message.sequence
             yield message
-        if not response.messages or after_sequence >= response.last_sequence:
+        if not response.messages:
+            # What retention has removed is passed over.
+            after_sequence = max(after_sequence, response.kept_from_sequence - 1)
+        if after_sequence >= response.last_sequence or not (
+            response.messages or response.kept_from_sequence
+        ):
             return

@@ -37,8 +37,11 @@ from tieline.api.identity.v1 import (
     signing_key_service_pb2_grpc,
 )
 from tieline.api.messaging.v1 import (
+    archive_service_pb2_grpc,
+    compliance_service_pb2_grpc,
     media_service_pb2_grpc,
     messaging_service_pb2_grpc,
+    reading_service_pb2_grpc,
     scheduled_message_service_pb2_grpc,
 )
 from tieline.api.payments.v1 import payments_service_pb2_grpc
@@ -192,6 +195,16 @@ class Stubs:
         return messaging_service_pb2_grpc.MessagingServiceStub(self._channel("messaging"))
 
     @cached_property
+    def archive(self) -> archive_service_pb2_grpc.ArchiveServiceStub:
+        """All that was said, for auditors."""
+        return archive_service_pb2_grpc.ArchiveServiceStub(self._channel("messaging"))
+
+    @cached_property
+    def compliance(self) -> compliance_service_pb2_grpc.ComplianceServiceStub:
+        """How long messages are kept, and what must not go."""
+        return compliance_service_pb2_grpc.ComplianceServiceStub(self._channel("messaging"))
+
+    @cached_property
     def media(self) -> media_service_pb2_grpc.MediaServiceStub:
         """Images, voices, videos and files."""
         return media_service_pb2_grpc.MediaServiceStub(self._channel("messaging"))
@@ -204,6 +217,11 @@ class Stubs:
         return scheduled_message_service_pb2_grpc.ScheduledMessageServiceStub(
             self._channel("messaging")
         )
+
+    @cached_property
+    def reading(self) -> reading_service_pb2_grpc.ReadingServiceStub:
+        """What the party has read, keeps and does not want to be told of."""
+        return reading_service_pb2_grpc.ReadingServiceStub(self._channel("messaging"))
 
     @cached_property
     def contacts(self) -> contacts_service_pb2_grpc.ContactsServiceStub:

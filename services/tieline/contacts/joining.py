@@ -1,4 +1,4 @@
-"""What happens when a customer shows a code, within the caller's transaction."""
+"""What happens when a customer shows a code, or leaves, within the caller's transaction."""
 
 from dataclasses import replace
 
@@ -7,8 +7,16 @@ from tieline.chassis.postgres import Connection
 from tieline.chassis.principals import Principal
 from tieline.contacts.codes import code_not_found_error
 from tieline.contacts.contacts import Contact
-from tieline.contacts.customer_groups import CustomerGroup, check_room
-from tieline.contacts.messages import build_added_event, build_joined_event
+from tieline.contacts.customer_groups import (
+    CustomerGroup,
+    check_room,
+    customer_group_not_found_error,
+)
+from tieline.contacts.messages import (
+    build_added_event,
+    build_joined_event,
+    build_left_event,
+)
 from tieline.contacts.repository import SCHEMA, ContactsRepository
 
 
@@ -55,3 +63,15 @@ async def join_customer_group(
     event = build_joined_event(corp_id, group_id, customer.id)
     await insert_events(connection, SCHEMA, [event])
     return replace(group, member_count=group.member_count + 1)
+
+
+async def leave_customer_group(
+    connection: Connection, corp_id: str, customer_group_id: str, customer: Principal
+) -> None:
+    """Take the customer out of a group; raises NotFoundError CUSTOMER_GROUP_NOT_FOUND."""
+    repository = ContactsRepository(connection, corp_id)
+    await repository.lock_customer_group(customer_group_id)
+    if not await repository.delete_group_member(customer_group_id, customer.kind, customer.id):
+        raise customer_group_not_found_error(customer_group_id)
+    event = build_left_event(corp_id, customer_group_id, customer.id)
+    await insert_events(connection, SCHEMA, [event])

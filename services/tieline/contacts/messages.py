@@ -12,6 +12,7 @@ from tieline.contacts.customer_groups import CustomerGroup, JoinWay
 CONTACT_ADDED = "tieline.contacts.v1.contact_added"
 CUSTOMER_GROUP_CREATED = "tieline.contacts.v1.customer_group_created"
 CUSTOMER_JOINED_GROUP = "tieline.contacts.v1.customer_joined_group"
+CUSTOMER_LEFT_GROUP = "tieline.contacts.v1.customer_left_group"
 
 
 def to_contact_way(way: ContactWay) -> contacts_pb2.ContactWay:
@@ -74,3 +75,11 @@ def build_joined_event(corp_id: str, customer_group_id: str, customer_id: str) -
         corp_id=corp_id, customer_group_id=customer_group_id, customer_id=customer_id
     )
     return build_event(CUSTOMER_JOINED_GROUP, corp_id, customer_group_id, message)
+
+
+def build_left_event(corp_id: str, customer_group_id: str, customer_id: str) -> Event:
+    """Build the event of a customer who left a group."""
+    message = contacts_pb2.CustomerLeftGroup(
+        corp_id=corp_id, customer_group_id=customer_group_id, customer_id=customer_id
+    )
+    return build_event(CUSTOMER_LEFT_GROUP, corp_id, customer_group_id, message)

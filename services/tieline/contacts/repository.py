@@ -177,6 +177,23 @@ class ContactsRepository:
             id_,
         )
 
+    async def delete_group_member(
+        self, customer_group_id: str, kind: PrincipalKind, id_: str
+    ) -> bool:
+        """Take somebody out of a group; False if he or she was not in it."""
+        deleted = await self._connection.fetchval(
+            """
+            DELETE FROM contacts.customer_group_members
+             WHERE corp_id = $1 AND customer_group_id = $2 AND kind = $3 AND id = $4
+            RETURNING true
+            """,
+            self._corp_id,
+            customer_group_id,
+            kind,
+            id_,
+        )
+        return bool(deleted)
+
     async def insert_join_way(self, code: str, customer_group_id: str) -> JoinWay:
         """Store a new code of a group."""
         create_time: dt.datetime = await self._connection.fetchval(

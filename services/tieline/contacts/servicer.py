@@ -17,7 +17,7 @@ from tieline.contacts.customer_groups import (
     check_name,
     customer_group_not_found_error,
 )
-from tieline.contacts.joining import add_contact, join_customer_group
+from tieline.contacts.joining import add_contact, join_customer_group, leave_customer_group
 from tieline.contacts.messages import (
     build_created_event,
     to_contact,
@@ -167,3 +167,14 @@ class ContactsServicer(contacts_service_pb2_grpc.ContactsServiceServicer):
         async with transaction(self._pool) as connection:
             group = await join_customer_group(connection, corp_id, request.code, customer)
         return contacts_service_pb2.JoinCustomerGroupResponse(group=to_customer_group(group))
+
+    async def LeaveCustomerGroup(
+        self, request: contacts_service_pb2.LeaveCustomerGroupRequest, context: Context
+    ) -> contacts_service_pb2.LeaveCustomerGroupResponse:
+        """Take the calling customer out of a group."""
+        customer = current_principal()
+        corp_id = customer.require_corp(request.corp_id)
+        check_customer_group_id(request.customer_group_id)
+        async with transaction(self._pool) as connection:
+            await leave_customer_group(connection, corp_id, request.customer_group_id, customer)
+        return contacts_service_pb2.LeaveCustomerGroupResponse()

@@ -51,6 +51,7 @@ from tieline.directory.linked_corps_servicer import LinkedCorpServicer
 from tieline.directory.member_servicer import MemberServicer
 from tieline.directory.repositories import SCHEMA
 from tieline.directory.repositories.import_jobs import CONSTRAINT_ERRORS
+from tieline.directory.running_imports import RunningImports
 from tieline.directory.schools_servicer import SchoolServicer
 from tieline.directory.search_index import indexing
 from tieline.directory.servicer import DirectoryServicer
@@ -70,15 +71,16 @@ async def role(settings: DirectorySettings) -> AsyncIterator[None]:
         AsyncExitStack() as stack,
     ):
         await stack.enter_async_context(
-            answering(runtime.broker, SCHEMA, build_handlers(runtime.pool))
+            answering(runtime.broker, SCHEMA, build_handlers(runtime.pool), control=runtime.control)
         )
         for durable in durables_of(SCHEMA):
             await stack.enter_async_context(
                 consuming(runtime.broker, runtime.pool, SCHEMA, durable, HANDLERS)
             )
-        worker = ImportWorker(runtime.pool)
+        imports = RunningImports()
+        worker = ImportWorker(runtime.pool, imports)
         await stack.enter_async_context(worker.running())
-        await stack.enter_async_context(indexing(runtime.pool))
+        await stack.enter_async_context(indexing(runtime.pool, imports))
         retention = dt.timedelta(days=settings.removal_retention_days)
         await stack.enter_async_context(purging(runtime.pool, retention))
         await stack.enter_async_context(purging_corps(runtime.pool))
@@ -87,7 +89,7 @@ async def role(settings: DirectorySettings) -> AsyncIterator[None]:
         # One for all: what it keeps is bounded, and the same for whoever asks.
         viewers = Viewers(runtime.pool, IdentityAppRanges(runtime.broker))
         async with runtime.serving(
-            *_services(runtime, settings, viewers),
+            *_services(runtime, settings, viewers, imports),
             *_feed_schools_and_links(runtime, ChangeServicer(feed, hub, viewers), viewers),
             *_file_services(runtime, settings, worker, viewers),
         ):
@@ -101,7 +103,7 @@ def _file_services(
     return [
         Served(
             import_service_pb2_grpc.add_ImportServiceServicer_to_server,
-            ImportServicer(pool, page_tokens, worker, settings.import_max_bytes),
+            ImportServicer(pool, page_tokens, viewers, worker, settings.import_max_bytes),
             import_service_pb2.DESCRIPTOR.services_by_name["ImportService"],
         ),
         Served(
@@ -113,13 +115,16 @@ def _file_services(
 
 
 def _services(
-    runtime: ServiceRuntime, settings: DirectorySettings, viewers: Viewers
+    runtime: ServiceRuntime,
+    settings: DirectorySettings,
+    viewers: Viewers,
+    imports: RunningImports,
 ) -> list[Served[Any]]:
     pool, page_tokens = runtime.pool, runtime.page_tokens
     return [
         Served(
             directory_service_pb2_grpc.add_DirectoryServiceServicer_to_server,
-            DirectoryServicer(pool, page_tokens, viewers, settings.import_max_bytes),
+            DirectoryServicer(pool, page_tokens, viewers, imports, settings.import_max_bytes),
             directory_service_pb2.DESCRIPTOR.services_by_name["DirectoryService"],
         ),
         Served(
@@ -134,7 +139,7 @@ def _services(
         ),
         Served(
             attribute_service_pb2_grpc.add_AttributeServiceServicer_to_server,
-            AttributeServicer(pool, page_tokens),
+            AttributeServicer(pool, page_tokens, viewers),
             attribute_service_pb2.DESCRIPTOR.services_by_name["AttributeService"],
         ),
         Served(

@@ -10,6 +10,7 @@ from tieline.directory.attributes import (
 from tieline.directory.corp_writes import CorpWrite
 from tieline.directory.limits import check_limit
 from tieline.directory.repositories import attributes, member_writes
+from tieline.directory.writers import DirectoryWriter
 
 # About 100 ms under the corp's lock.
 _CLEARED_AT_ONCE = 2000
@@ -45,7 +46,7 @@ async def update_attribute(
     return changed
 
 
-async def delete_attribute(pool: Pool, corp_id: str, name: str) -> None:
+async def delete_attribute(pool: Pool, corp_id: str, name: str, writer: DirectoryWriter) -> None:
     """Clear the attribute's values, some members at a time, and then delete it.
 
     The corp's other writers get in between; the last transaction finds nobody with a value.
@@ -53,7 +54,7 @@ async def delete_attribute(pool: Pool, corp_id: str, name: str) -> None:
     is_done = False
     while not is_done:
         async with transaction(pool) as connection:
-            write = await CorpWrite.begin(connection, corp_id)
+            write = await CorpWrite.begin(connection, corp_id, writer)
             await _get_attribute(write, name)
             is_done = await _clear_some(write, name)
             if is_done:

@@ -21,6 +21,8 @@ from tieline.directory.corp_writes import CorpWrite, written_once
 from tieline.directory.departments import MAX_ORDER
 from tieline.directory.masks import check_mask
 from tieline.directory.repositories import attributes
+from tieline.directory.viewers import Viewers
+from tieline.directory.writers import find_writer
 
 _KIND_NAMES = {kind: name for name, kind in KINDS.items()}
 
@@ -28,9 +30,10 @@ _KIND_NAMES = {kind: name for name, kind in KINDS.items()}
 class AttributeServicer(attribute_service_pb2_grpc.AttributeServiceServicer):
     """Keeps the attributes of its callers' corps."""
 
-    def __init__(self, pool: Pool, page_tokens: PageTokens) -> None:
+    def __init__(self, pool: Pool, page_tokens: PageTokens, viewers: Viewers) -> None:
         self._pool = pool
         self._page_tokens = page_tokens
+        self._viewers = viewers
 
     async def CreateAttribute(
         self, request: attribute_service_pb2.CreateAttributeRequest, context: Context
@@ -51,7 +54,7 @@ class AttributeServicer(attribute_service_pb2_grpc.AttributeServiceServicer):
             return attribute_service_pb2.CreateAttributeResponse(attribute=_to_attribute(created))
 
         return await written_once(
-            self._pool, request, attribute_service_pb2.CreateAttributeResponse, act
+            self._pool, self._viewers, request, attribute_service_pb2.CreateAttributeResponse, act
         )
 
     async def UpdateAttribute(
@@ -75,7 +78,7 @@ class AttributeServicer(attribute_service_pb2_grpc.AttributeServiceServicer):
             return attribute_service_pb2.UpdateAttributeResponse(attribute=_to_attribute(changed))
 
         return await written_once(
-            self._pool, request, attribute_service_pb2.UpdateAttributeResponse, act
+            self._pool, self._viewers, request, attribute_service_pb2.UpdateAttributeResponse, act
         )
 
     async def DeleteAttribute(
@@ -86,7 +89,8 @@ class AttributeServicer(attribute_service_pb2_grpc.AttributeServiceServicer):
         violations: dict[str, str] = {}
         _check_name(request.name, "name", violations)
         raise_violations(violations)
-        await attribute_changes.delete_attribute(self._pool, corp_id, request.name)
+        writer = await find_writer(self._pool, self._viewers, current_principal(), corp_id)
+        await attribute_changes.delete_attribute(self._pool, corp_id, request.name, writer)
         return attribute_service_pb2.DeleteAttributeResponse()
 
     async def ListAttributes(

@@ -11,20 +11,20 @@ from typing import Any, TypeVar
 
 from google.protobuf.message import Message
 
-from tieline.api.directory.v1 import directory_pb2
+from tieline.api.directory.v1 import directory_pb2, school_pb2
 from tieline.chassis.audit import build_audit_event
 from tieline.chassis.authorization import Resource, Right, require
 from tieline.chassis.calls import current_principal
 from tieline.chassis.idempotency import answered_once
-from tieline.chassis.outbox import Event, build_event, insert_events
+from tieline.chassis.outbox import insert_events
 from tieline.chassis.postgres import Connection, Pool
+from tieline.directory.id_events import build_id_events
 from tieline.directory.repositories import SCHEMA, corps
 from tieline.directory.repositories.corps import LockedCorp
+from tieline.directory.viewers import Viewers
+from tieline.directory.writers import DirectoryWriter, find_writer
 
 M = TypeVar("M", bound=Message)
-
-# 64 bytes a user id and a few for framing: an eighth of what an event may have.
-EVENT_IDS = 1000
 
 
 @dataclass(slots=True)
@@ -34,16 +34,26 @@ class CorpWrite:
     connection: Connection
     corp_id: str
     corp: LockedCorp
+    last_change_number: int
+    """The corp's last number, with those that this write has taken."""
+
+    writer: DirectoryWriter | None = None
+    """Whoever changes it; None for what happens without a caller."""
+
     _members: dict[str, None] = field(default_factory=dict)
     _departments: dict[int, None] = field(default_factory=dict)
     _tags: dict[int, None] = field(default_factory=dict)
+    _school_departments: dict[int, None] = field(default_factory=dict)
     _told: list[tuple[str, type[Message], Sequence[str]]] = field(default_factory=list)
     _acts: list[tuple[str, str, dict[str, str]]] = field(default_factory=list)
 
     @classmethod
-    async def begin(cls, connection: Connection, corp_id: str) -> "CorpWrite":
+    async def begin(
+        cls, connection: Connection, corp_id: str, writer: DirectoryWriter | None = None
+    ) -> "CorpWrite":
         """Wait for the corp's other writers; their changes are seen from here on."""
-        return cls(connection, corp_id, await corps.lock_corp(connection, corp_id))
+        corp = await corps.lock_corp(connection, corp_id)
+        return cls(connection, corp_id, corp, corp.last_change_number, writer)
 
     def require_range(self, ancestor_ids: Iterable[int] | None) -> None:
         """Refuse a caller who may not manage what lies in these departments.
@@ -51,12 +61,22 @@ class CorpWrite:
         ``ancestor_ids`` are the departments with those above them; None for what belongs to the
         corp as a whole.
         """
+        assert self.writer is not None, "only callers are refused anything"
         department_ids = None if ancestor_ids is None else frozenset(ancestor_ids)
-        require(current_principal(), Right.MANAGE_DIRECTORY, Resource(self.corp_id, department_ids))
+        resource = Resource(self.corp_id, department_ids)
+        require(self.writer.principal, Right.MANAGE_DIRECTORY, resource)
+
+    def require_member(self, user_id: str, ancestor_ids: Iterable[int]) -> None:
+        """Refuse a caller who may not manage a member of departments below or among these."""
+        assert self.writer is not None, "only callers are refused anything"
+        if user_id not in self.writer.user_ids:
+            self.require_range(ancestor_ids)
 
     async def take_numbers(self, count: int) -> int:
         """Return the first of as many numbers of changes."""
-        return await corps.advance_change_number(self.connection, self.corp_id, count)
+        first = await corps.advance_change_number(self.connection, self.corp_id, count)
+        self.last_change_number = first + count - 1
+        return first
 
     async def record_removals(self, kind: str, resource_ids: Sequence[str]) -> None:
         """Leave tombstones of what is gone."""
@@ -82,6 +102,10 @@ class CorpWrite:
         """Publish an event of its own about members."""
         self._told.append((subject, message_type, user_ids))
 
+    def note_school_departments(self, department_ids: Iterable[int]) -> None:
+        """Remember what to name in ``school_departments_changed``."""
+        self._school_departments.update(dict.fromkeys(department_ids))
+
     def audit(self, action: str, resource: str, **details: str) -> None:
         """Write the act into the corp's audit log."""
         self._acts.append((action, resource, details))
@@ -101,8 +125,14 @@ class CorpWrite:
                 list(self._departments),
             ),
             ("tags_changed", directory_pb2.TagsChanged, "tag_ids", list(self._tags)),
+            (
+                "school_departments_changed",
+                school_pb2.SchoolDepartmentsChanged,
+                "department_ids",
+                list(self._school_departments),
+            ),
         ]
-        events = [event for change in changes for event in self._build_events(*change)]
+        events = [event for change in changes for event in build_id_events(self.corp_id, *change)]
         for action, resource, details in self._acts:
             events.append(
                 await build_audit_event(
@@ -116,22 +146,10 @@ class CorpWrite:
             )
         await insert_events(self.connection, SCHEMA, events)
 
-    def _build_events(
-        self, subject: str, message_type: Any, ids_field: str, ids: Sequence[Any]
-    ) -> list[Event]:
-        return [
-            build_event(
-                f"tieline.{SCHEMA}.v1.{subject}",
-                self.corp_id,
-                self.corp_id,
-                message_type(corp_id=self.corp_id, **{ids_field: ids[start : start + EVENT_IDS]}),
-            )
-            for start in range(0, len(ids), EVENT_IDS)
-        ]
-
 
 async def written_once(
     pool: Pool,
+    viewers: Viewers,
     request: Message,
     response_type: type[M],
     act: Callable[[CorpWrite], Awaitable[M]],
@@ -140,10 +158,12 @@ async def written_once(
 
     ``act`` runs under the lock of the corp that the request names (see ``answered_once``).
     """
-    corp_id = current_principal().require_corp(request.corp_id)  # type: ignore[attr-defined]
+    principal = current_principal()
+    corp_id = principal.require_corp(request.corp_id)  # type: ignore[attr-defined]
+    writer = await find_writer(pool, viewers, principal, corp_id)
 
     async def write(connection: Connection) -> M:
-        corp_write = await CorpWrite.begin(connection, corp_id)
+        corp_write = await CorpWrite.begin(connection, corp_id, writer)
         response = await act(corp_write)
         await corp_write.finish()
         return response

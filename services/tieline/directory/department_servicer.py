@@ -63,7 +63,7 @@ class DepartmentServicer(department_service_pb2_grpc.DepartmentServiceServicer):
             )
 
         return await written_once(
-            self._pool, request, department_service_pb2.CreateDepartmentResponse, act
+            self._pool, self._viewers, request, department_service_pb2.CreateDepartmentResponse, act
         )
 
     async def GetDepartment(
@@ -124,7 +124,7 @@ class DepartmentServicer(department_service_pb2_grpc.DepartmentServiceServicer):
             )
 
         return await written_once(
-            self._pool, request, department_service_pb2.UpdateDepartmentResponse, act
+            self._pool, self._viewers, request, department_service_pb2.UpdateDepartmentResponse, act
         )
 
     async def DeleteDepartment(
@@ -139,5 +139,5 @@ class DepartmentServicer(department_service_pb2_grpc.DepartmentServiceServicer):
             return department_service_pb2.DeleteDepartmentResponse()
 
         return await written_once(
-            self._pool, request, department_service_pb2.DeleteDepartmentResponse, act
+            self._pool, self._viewers, request, department_service_pb2.DeleteDepartmentResponse, act
         )

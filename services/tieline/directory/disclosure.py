@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from tieline.directory.departments import Department
+from tieline.directory.member_cache import KeptMember
 from tieline.directory.members import Member
 from tieline.directory.visibility import Viewer
 
@@ -15,6 +16,21 @@ _EMPTY = Member(user_id="")
 def sees_member(viewer: Viewer, member: Member) -> bool:
     """Tell whether the viewer sees the member."""
     return viewer.is_unlimited or viewer.can_see(member.user_id, departments_of(member))
+
+
+def gets_all(viewer: Viewer, member: KeptMember, leader: KeptMember | None) -> bool:
+    """Tell whether a viewer who sees the member gets everything of it.
+
+    ``leader`` is the direct leader, None where there is none.
+    """
+    if viewer.is_unlimited:
+        return True
+    departments = member.department_ids
+    return (
+        not viewer.list_hidden_fields(member.user_id, departments)
+        and all(map(viewer.can_see_department, departments))
+        and (leader is None or viewer.can_see(leader.user_id, leader.department_ids))
+    )
 
 
 def disclose_member(viewer: Viewer, member: Member, seen_leaders: Collection[str]) -> Member:

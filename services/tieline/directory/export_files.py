@@ -71,7 +71,7 @@ async def read_rows(
         ordered = sorted(stored.values(), key=lambda each: (each.path.split("/"), each.path))
         yield [department_header(), *map(department_row, ordered)]
         return
-    header = member_header(await imports.list_text_attributes(connection, corp_id))
+    header = member_header(await imports.find_attribute_kinds(connection, corp_id))
     paths = await exports.list_paths(connection, corp_id)
     yield [header]
     async for members in exports.list_members(connection, corp_id):

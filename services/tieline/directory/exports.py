@@ -5,6 +5,7 @@ import io
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
 
+from tieline.directory.attribute_cells import write_cell, write_profile
 from tieline.directory.csv_rows import BYTE_ORDER_MARK, Encoding, guard_formula
 from tieline.directory.department_lists import join_paths
 from tieline.directory.department_replacement import StoredDepartment
@@ -28,7 +29,7 @@ class Table(StrEnum):
     DEPARTMENTS = "departments"
 
 
-def member_header(attribute_names: Sequence[str]) -> list[str]:
+def member_header(attribute_names: Iterable[str]) -> list[str]:
     """Return the columns of a file of members.
 
     An attribute that is called like a column has none: in an import the column would be meant.
@@ -42,6 +43,7 @@ def member_header(attribute_names: Sequence[str]) -> list[str]:
 def member_row(member: StoredMember, paths: dict[int, str], header: Sequence[str]) -> list[str]:
     """Return the values of a member below the header."""
     values = dict(zip(FIELD_COLUMNS, member.fields, strict=True))
+    values["external_profile"] = write_profile(values["external_profile"])
     values["gender"] = values["gender"].replace("unknown", "")
     values[USER_ID] = member.user_id
     values[DEPARTMENT] = join_paths([paths[place[0]] for place in member.places])
@@ -50,7 +52,7 @@ def member_row(member: StoredMember, paths: dict[int, str], header: Sequence[str
     own = len(MEMBER_COLUMNS)
     attributes = member.attributes
     return [values[column] for column in header[:own]] + [
-        str(attributes[name].get("text", "")) if name in attributes else "" for name in header[own:]
+        write_cell(attributes[name]) if name in attributes else "" for name in header[own:]
     ]
 
 

@@ -11,8 +11,9 @@ from operator import attrgetter
 from typing import NamedTuple
 
 from tieline.directory.csv_rows import CsvMalformedError, CsvRecord
+from tieline.directory.departments import MAX_NODES
 from tieline.directory.import_columns import FIELD_COLUMNS
-from tieline.directory.member_rows import MemberRow, ReadRows, RowError, RowReader
+from tieline.directory.member_rows import NO_ATTRIBUTES, MemberRow, ReadRows, RowError, RowReader
 
 # About 60 ms of PostgreSQL's time, so that nobody else waits long for the corp's lock, and far
 # above the milliseconds that a commit costs.
@@ -31,6 +32,7 @@ _NEW_FIELDS = tuple("unknown" if name == "gender" else "" for name in FIELD_COLU
 
 _NO_LEADER = "is no member yet: import that row first"
 _LEADER_CYCLE = "reports, over others or not, to this member"
+_FULL = f"has {MAX_NODES} members and departments already"
 _OUT_OF_RANGE = "must lie in the departments that you administer"
 _MEMBER_OUT_OF_RANGE = "is in none of the departments that you administer"
 
@@ -57,15 +59,15 @@ class Batch:
 class BatchBuilder:
     """Collects a file's records into batches; the first record is the header."""
 
-    def __init__(self, attribute_names: Collection[str] = ()) -> None:
-        self._attribute_names = attribute_names
+    def __init__(self, attribute_kinds: Mapping[str, str] = NO_ATTRIBUTES) -> None:
+        self._attribute_kinds = attribute_kinds
         self._reader: RowReader | None = None
         self._records: list[CsvRecord] = []
 
     def add(self, record: CsvRecord) -> Batch | None:
         """Return the batch that this record fills, if it does."""
         if self._reader is None:
-            self._reader = RowReader(record, self._attribute_names)
+            self._reader = RowReader(record, self._attribute_kinds)
             return None
         self._records.append(record)
         return self._build() if len(self._records) == BATCH_RECORDS else None
@@ -159,6 +161,9 @@ class Surroundings:
     leaders: Mapping[str, str] = field(default_factory=dict)
     """Who reports to whom (empty for nobody): all those above whoever a row names as leader."""
 
+    rooms: Mapping[str, int] = field(default_factory=dict)
+    """How many more members fit into departments that are nearly full, by path."""
+
     can_manage_path: Callable[[str], bool] = lambda path: True
     can_manage_member: Callable[[StoredMember], bool] = lambda member: True
 
@@ -193,6 +198,7 @@ class _Planner:
         self._around = surroundings
         self._named_user_ids = named_user_ids
         self._leaders = dict(surroundings.leaders)
+        self._rooms = dict(surroundings.rooms)
         self._members = {member.user_id: member for member in surroundings.stored}
         self._lines: dict[str, int] = {}
         # Whose each number and address is, a mapping for each of UNIQUE_PLACES.
@@ -223,6 +229,9 @@ class _Planner:
         leader = row.fields[LEADER_PLACE]
         if leader is not None:
             self._leaders[row.user_id] = leader
+        if self._rooms:
+            for path in self._list_joined(row, member):
+                self._rooms[path] -= 1
         self._plan.members.append(self._merge(row, member))
 
     def drop_those_under_nobody(self) -> None:
@@ -258,7 +267,7 @@ class _Planner:
             fields = _fill(row.fields, _NEW_FIELDS)
             orders = row.orders or (0,) * len(row.departments)
             leaders = row.leaders or (False,) * len(row.departments)
-            attributes = {name: {"text": value} for name, value in row.attributes if value}
+            attributes = {name: value for name, value in row.attributes if value is not None}
             return PlannedMember(
                 row.line, row.user_id, fields, row.departments, orders, leaders, attributes,
                 before, True,
@@ -277,9 +286,10 @@ class _Planner:
         fields = _fill(row.fields, before.fields)
         attributes = dict(before.attributes)
         for name, value in row.attributes:
-            attributes[name] = {"text": value}
-            if not value:
-                del attributes[name]
+            if value is None:
+                attributes.pop(name, None)
+            else:
+                attributes[name] = value
         places = list(zip(department_ids, orders, leaders, strict=True))
         is_changed = (
             fields != before.fields
@@ -300,6 +310,8 @@ class _Planner:
         if line is not None:
             return [self._error(row.line, "user_id", f"is already on line {line} of this file")]
         errors = self._find_range_errors(row, member)
+        if self._rooms and any(self._rooms[path] <= 0 for path in self._list_joined(row, member)):
+            errors.append(self._error(row.line, "department", _FULL))
         for name, place, owners in zip(UNIQUE_COLUMNS, UNIQUE_PLACES, self._owners, strict=True):
             value = row.fields[place]
             if value and (owner := owners.get(value.lower(), user_id)) != user_id:
@@ -316,6 +328,12 @@ class _Planner:
         if member is not None and member.state != LEFT and not around.can_manage_member(member):
             return [self._error(row.line, "user_id", _MEMBER_OUT_OF_RANGE)]
         return []
+
+    def _list_joined(self, row: MemberRow, member: StoredMember | None) -> list[str]:
+        """Return the nearly full departments that the row puts the member into anew."""
+        ids = self._around.department_ids
+        held = set() if member is None else {place[0] for place in member.places}
+        return [path for path in row.departments if path in self._rooms and ids[path] not in held]
 
     def _find_leader_errors(self, row: MemberRow, leader: str) -> list[RowError]:
         if leader not in self._leaders and leader not in self._named_user_ids:

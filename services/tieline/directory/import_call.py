@@ -16,16 +16,23 @@ from tieline.directory.import_stream import import_stream
 from tieline.directory.import_writes import MemberWriter
 from tieline.directory.record_files import take_in, temporary_file
 from tieline.directory.repositories import corps, imports
+from tieline.directory.viewers import Viewers
+from tieline.directory.writers import find_writer
 
 
 class ImportCall:
     """One call of ImportMembers, whose file begins behind the config."""
 
     def __init__(
-        self, pool: Pool, config: directory_service_pb2.ImportMembersConfig, max_bytes: int
+        self,
+        pool: Pool,
+        viewers: Viewers,
+        config: directory_service_pb2.ImportMembersConfig,
+        max_bytes: int,
     ) -> None:
         """``max_bytes`` bounds files that must be here before they are imported."""
         self._pool = pool
+        self._viewers = viewers
         self._config = config
         self._max_bytes = max_bytes
 
@@ -34,23 +41,24 @@ class ImportCall:
         principal = current_principal()
         corp_id = principal.require_corp(self._config.corp_id)
         options = read_options(self._config.options, "options")
-        check_range(principal, corp_id, options.mode)
+        writing = await find_writer(self._pool, self._viewers, principal, corp_id)
+        check_range(writing.principal, corp_id, options.mode)
         async with self._pool.acquire() as connection:
             if not await corps.has_corp(connection, corp_id):
                 raise corps.corp_not_ready_error()
-            attribute_names = await imports.list_text_attributes(connection, corp_id)
+            attribute_kinds = await imports.find_attribute_kinds(connection, corp_id)
         import_id = new_uuid7()
         audit = ImportAudit(corp_id, import_id, options)
         if not options.needs_whole_file and options.encoding is Encoding.UTF_8:
-            writer = MemberWriter(corp_id, import_id, principal.department_ids)
-            steps = import_stream(self._pool, writer, audit, attribute_names, chunks)
+            writer = MemberWriter(corp_id, import_id, writing.principal.department_ids)
+            steps = import_stream(self._pool, writer, audit, attribute_kinds, chunks)
         else:
             file_import = FileImport(
                 self._pool,
                 corp_id,
                 import_id,
                 options,
-                principal.department_ids,
+                writing.principal.department_ids,
                 find_caller_user_id(principal),
             )
             steps = self._import_file(file_import, StreamKeeper(audit), chunks)

@@ -10,7 +10,8 @@ DEPARTMENT = "department"
 DEPARTMENT_ORDER = "department_order"
 IS_LEADER = "is_leader"
 
-# What a member's row says in texts, in the order of `MemberRow.fields`.
+# What a member's row says in texts, in the order of `MemberRow.fields`; of the profile the
+# hexadecimal digits of its message.
 FIELD_COLUMNS = (
     "name",
     "alias",
@@ -23,6 +24,7 @@ FIELD_COLUMNS = (
     "address",
     "direct_leader",
     "external_position",
+    "external_profile",
 )
 
 MEMBER_COLUMNS = (USER_ID, "name", DEPARTMENT, DEPARTMENT_ORDER, IS_LEADER, *FIELD_COLUMNS[1:])
@@ -63,6 +65,8 @@ _CHINESE_MEMBER_COLUMNS = {
     "直接上级": "direct_leader",
     "对外职务": "external_position",
     "对外职位": "external_position",
+    "对外资料": "external_profile",
+    "对外信息": "external_profile",
 }
 
 MEMBER_HEADERS: Mapping[str, str] = MappingProxyType(

@@ -48,10 +48,10 @@ class FileImport:
         self, file: BinaryIO, keeper: Keeper, state: RunState
     ) -> AsyncGenerator[Progress, None]:
         async with self.pool.acquire() as connection:
-            attribute_names = await imports.list_text_attributes(connection, self.corp_id)
+            attribute_kinds = await imports.find_attribute_kinds(connection, self.corp_id)
         writer = MemberWriter(self.corp_id, self.import_id, self.range_ids)
         members = MemberFileImport(
-            self.pool, self.corp_id, writer, keeper, self.options, attribute_names
+            self.pool, self.corp_id, writer, keeper, self.options, attribute_kinds
         )
         replaces = self.options.mode is Mode.REPLACE_MEMBERS
         staying: set[str] = set()

@@ -9,7 +9,7 @@ A dry run goes the same way and writes nothing. An import that was ended anywher
 the rows that are done; a pass that writes nothing is simply made again.
 """
 
-from collections.abc import AsyncGenerator, Collection
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import BinaryIO
@@ -50,14 +50,14 @@ class MemberFileImport:
         writer: MemberWriter,
         keeper: Keeper,
         options: Options,
-        attribute_names: Collection[str],
+        attribute_kinds: Mapping[str, str],
     ) -> None:
         self._pool = pool
         self._corp_id = corp_id
         self._writer = writer
         self._keeper = keeper
         self._options = options
-        self._attribute_names = attribute_names
+        self._attribute_kinds = attribute_kinds
 
     async def upsert(self, file: BinaryIO, state: RunState) -> AsyncGenerator[Progress, None]:
         """Store the rows behind those that are done, a batch in each transaction."""
@@ -141,7 +141,7 @@ class MemberFileImport:
 
     async def _read_batches(self, file: BinaryIO, *, skip: int = 0) -> AsyncGenerator[Batch, None]:
         """Yield the file's batches without the first ``skip`` rows."""
-        builder = BatchBuilder(self._attribute_names)
+        builder = BatchBuilder(self._attribute_kinds)
         # The header is no row.
         position = -1
         async with aclosing(read_records(file, self._options)) as slices:

@@ -11,7 +11,6 @@ from tieline.api.directory.v1 import (
     import_service_pb2_grpc,
 )
 from tieline.chassis.audit import build_audit_event
-from tieline.chassis.authorization import Right, is_limited
 from tieline.chassis.calls import current_principal
 from tieline.chassis.errors import InvalidArgumentError
 from tieline.chassis.fields import to_timestamp
@@ -36,6 +35,8 @@ from tieline.directory.import_worker import ImportWorker
 from tieline.directory.record_files import take_in, temporary_file
 from tieline.directory.repositories import SCHEMA, corps, import_jobs
 from tieline.directory.upload import MAX_CHUNK_BYTES, read_chunks, read_first
+from tieline.directory.viewers import Viewers
+from tieline.directory.writers import find_writer
 
 # Twice a second: as often as a person sees a bar move.
 _WATCH_INTERVAL_S = 0.5
@@ -53,10 +54,16 @@ class ImportServicer(import_service_pb2_grpc.ImportServiceServicer):
     """Takes files in, and tells of the jobs that work on them."""
 
     def __init__(
-        self, pool: Pool, page_tokens: PageTokens, worker: ImportWorker, max_bytes: int
+        self,
+        pool: Pool,
+        page_tokens: PageTokens,
+        viewers: Viewers,
+        worker: ImportWorker,
+        max_bytes: int,
     ) -> None:
         self._pool = pool
         self._page_tokens = page_tokens
+        self._viewers = viewers
         self._worker = worker
         self._max_bytes = max_bytes
 
@@ -70,7 +77,8 @@ class ImportServicer(import_service_pb2_grpc.ImportServiceServicer):
         principal = current_principal()
         corp_id = principal.require_corp(config.corp_id)
         options = read_options(config.options, "config.options")
-        check_range(principal, corp_id, options.mode)
+        writer = await find_writer(self._pool, self._viewers, principal, corp_id)
+        check_range(writer.principal, corp_id, options.mode)
         with temporary_file() as file:
             size = await take_in(read_chunks(request_iterator), file, self._max_bytes)
             _check_digest(config, file)
@@ -79,7 +87,9 @@ class ImportServicer(import_service_pb2_grpc.ImportServiceServicer):
                 SCHEMA,
                 config,
                 import_service_pb2.CreateImportJobResponse,
-                lambda connection: _create(connection, corp_id, options, file, size),
+                lambda connection: _create(
+                    connection, corp_id, options, file, size, writer.principal
+                ),
                 corp_id=corp_id,
             )
         self._worker.wake()
@@ -104,11 +114,12 @@ class ImportServicer(import_service_pb2_grpc.ImportServiceServicer):
         corp_id = principal.require_corp(request.corp_id)
         size = page_size(request.page_size, default=20, maximum=100)
         position = self._page_tokens.decode(request.page_token, request)
+        writer = await find_writer(self._pool, self._viewers, principal, corp_id)
         async with self._pool.acquire() as connection:
             jobs = await import_jobs.list_jobs(
                 connection,
                 corp_id,
-                creator_id=principal.id if _sees_own_jobs_alone(principal) else "",
+                creator_id=principal.id if writer.is_limited else "",
                 before_job_id="" if position is None else str(position[0]),
                 limit=size + 1,
             )
@@ -185,20 +196,17 @@ class ImportServicer(import_service_pb2_grpc.ImportServiceServicer):
     async def _get_job(self, corp_id: str, job_id: str) -> ImportJob:
         """Return the job, or raise for one that the caller may not know of.
 
-        What is wrong with rows tells of members: an administrator of some departments has rows of
+        What is wrong with rows tells of members: whoever manages a part of the corp has rows of
         his or her own jobs alone.
         """
         principal = current_principal()
         corp_id = principal.require_corp(corp_id)
+        writer = await find_writer(self._pool, self._viewers, principal, corp_id)
         async with self._pool.acquire() as connection:
             job = await import_jobs.find_job(connection, corp_id, job_id)
-        if job is None or (_sees_own_jobs_alone(principal) and job.creator.id != principal.id):
+        if job is None or (writer.is_limited and job.creator.id != principal.id):
             raise job_not_found_error(job_id)
         return job
-
-
-def _sees_own_jobs_alone(principal: Principal) -> bool:
-    return is_limited(principal, Right.MANAGE_DIRECTORY)
 
 
 def _check_digest(config: import_service_pb2.CreateImportJobConfig, file: BinaryIO) -> None:
@@ -214,7 +222,12 @@ def _check_digest(config: import_service_pb2.CreateImportJobConfig, file: Binary
 
 
 async def _create(
-    connection: Connection, corp_id: str, options: Options, file: BinaryIO, size: int
+    connection: Connection,
+    corp_id: str,
+    options: Options,
+    file: BinaryIO,
+    size: int,
+    creator: Principal,
 ) -> import_service_pb2.CreateImportJobResponse:
     if not await corps.has_corp(connection, corp_id):
         raise corps.corp_not_ready_error()
@@ -225,7 +238,7 @@ async def _create(
         job_id=new_uuid7(),
         state=State.WAITING,
         options=options,
-        creator=current_principal(),
+        creator=creator,
         file_bytes=size,
         total_rows=0,
         totals=Totals(),

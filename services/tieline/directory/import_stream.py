@@ -5,7 +5,7 @@ does not grow with the file. No transaction is open while this waits for the cal
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Collection
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing
 
 from tieline.chassis.postgres import Pool, transaction
@@ -22,7 +22,7 @@ async def import_stream(
     pool: Pool,
     writer: MemberWriter,
     audit: ImportAudit,
-    attribute_names: Collection[str],
+    attribute_kinds: Mapping[str, str],
     chunks: AsyncIterator[bytes],
 ) -> AsyncGenerator[Progress, None]:
     """Commit the file's rows; yield progress after each transaction, and the whole at the end.
@@ -31,7 +31,7 @@ async def import_stream(
     """
     totals = Totals()
     end_byte = 0
-    async with aclosing(prefetched(_read_batches(chunks, attribute_names))) as batches:
+    async with aclosing(prefetched(_read_batches(chunks, attribute_kinds))) as batches:
         async for batch in batches:
             if batch.read.rows:
                 async with transaction(pool) as connection:
@@ -45,10 +45,10 @@ async def import_stream(
 
 
 async def _read_batches(
-    chunks: AsyncIterator[bytes], attribute_names: Collection[str]
+    chunks: AsyncIterator[bytes], attribute_kinds: Mapping[str, str]
 ) -> AsyncGenerator[Batch, None]:
     reader = CsvReader()
-    builder = BatchBuilder(attribute_names)
+    builder = BatchBuilder(attribute_kinds)
     async for chunk in chunks:
         for start in range(0, len(chunk), SLICE_BYTES):
             for record in reader.feed(chunk[start : start + SLICE_BYTES]):

@@ -29,6 +29,7 @@ from tieline.directory.import_totals import Totals
 from tieline.directory.member_rows import RowError
 from tieline.directory.record_files import temporary_file
 from tieline.directory.repositories import import_jobs
+from tieline.directory.running_imports import RunningImports
 
 # Far above a transaction's time; as long does a job wait whose replica vanished.
 LEASE_S = 30.0
@@ -57,8 +58,9 @@ class JobLostError(Exception):
 class ImportWorker:
     """Takes jobs and works on them, one at a time."""
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: Pool, imports: RunningImports) -> None:
         self._pool = pool
+        self._imports = imports
         # Of this process; a second worker in it would hold other leases.
         self._holder = new_uuid7()
         self._has_jobs = asyncio.Event()
@@ -139,7 +141,8 @@ class ImportWorker:
             await self._finish(job, State.FAILED, Failure("INTERNAL", text))
             return
         try:
-            await self._import(job)
+            with self._imports.one():
+                await self._import(job)
         except _PASSING_ERRORS:
             raise
         except ServiceError as error:

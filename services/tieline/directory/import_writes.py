@@ -21,6 +21,7 @@ from tieline.directory.import_batches import (
     Surroundings,
     plan_batch,
 )
+from tieline.directory.import_nodes import NodeCounts
 from tieline.directory.import_preview import Preview
 from tieline.directory.limits import check_limit
 from tieline.directory.members import Member, MemberDepartment
@@ -55,12 +56,14 @@ class MemberWriter:
         self._corp_id = corp_id
         self._import_id = import_id
         self._range_ids = range_ids
+        self._nodes = NodeCounts()
 
     async def write(self, connection: Connection, batch: Batch) -> BatchOutcome:
         """Store the good rows, in the caller's transaction."""
         if not batch.read.rows:
             return self.refuse(batch)
         write = await CorpWrite.begin(connection, self._corp_id)
+        self._nodes.begin(write.last_change_number)
         plan = await self._plan(connection, batch, write.corp.next_department_id, None)
         changed = [member for member in plan.batch.members if member.is_changed]
         await self._make_departments(write, plan.new_departments)
@@ -77,6 +80,7 @@ class MemberWriter:
         write.tell_of_members("members_imported", directory_pb2.MembersImported, user_ids)
         write.note_members(user_ids)
         await write.finish()
+        self._nodes.finish(write.last_change_number)
         return BatchOutcome(plan.batch, len(plan.new_departments))
 
     async def _make_departments(self, write: CorpWrite, new: list[NewDepartment]) -> None:
@@ -117,11 +121,16 @@ class MemberWriter:
             ids |= preview.find_department_ids(paths)
             stored = preview.change(stored, rows)
             leaders |= preview.leaders
+        unknown = self._nodes.list_unknown(ids.values())
+        if unknown:
+            self._nodes.note(await imports.count_nodes(connection, self._corp_id, unknown))
         around = await self._surround(connection, stored, ids, leaders)
         planned = plan_batch(batch, around, import_id=self._import_id)
         needed = {path for member in planned.members for path in member.departments}
         new = plan_departments(needed, ids, next_department_id)
-        return _Plan(planned, ids | {each.path: each.department_id for each in new}, new)
+        ids |= {each.path: each.department_id for each in new}
+        self._nodes.add(planned.members, new, ids)
+        return _Plan(planned, ids, new)
 
     async def _find_leaders(self, connection: Connection, batch: Batch) -> dict[str, str]:
         named = {leader for row in batch.read.rows if (leader := row.fields[LEADER_PLACE])}
@@ -136,14 +145,16 @@ class MemberWriter:
         department_ids: Mapping[str, int],
         leaders: Mapping[str, str],
     ) -> Surroundings:
+        rooms = self._nodes.list_rooms(department_ids)
         if not self._range_ids:
-            return Surroundings(stored, department_ids, leaders)
+            return Surroundings(stored, department_ids, leaders, rooms)
         within = await imports.list_departments_within(connection, self._corp_id, self._range_ids)
         within_paths = set(within.values())
         return Surroundings(
             stored,
             department_ids,
             leaders,
+            rooms,
             can_manage_path=lambda path: not within_paths.isdisjoint(list_with_ancestors([path])),
             can_manage_member=lambda member: any(place[0] in within for place in member.places),
         )

@@ -89,7 +89,7 @@ async def remove_members(write: CorpWrite, user_ids: Sequence[str], etag: str = 
         member = current[user_id]
         # Out of every department, so that each must be the caller's to manage.
         for at in member.departments:
-            write.require_range(ancestors[at.department_id])
+            write.require_member(user_id, ancestors[at.department_id])
         _check_is_not_owner(write, user_id)
         check_etag(etag, member.change_number)
     await leave(write, user_ids)
@@ -105,7 +105,9 @@ async def leave(write: CorpWrite, user_ids: Sequence[str]) -> None:
         "tag_member", [f"{tag_id}/{user_id}" for tag_id, user_id in untagged]
     )
     write.note_tags(tag_id for tag_id, _ in untagged)
-    await schools.delete_administrators(connection, corp_id, user_ids)
+    write.note_school_departments(
+        await schools.delete_administrators(connection, corp_id, user_ids)
+    )
     led = await departures.remove_leadership(connection, corp_id, user_ids)
     await _touch_departments(write, led)
     reports = await departures.find_reports(connection, corp_id, user_ids)
@@ -166,7 +168,7 @@ async def find_current(write: CorpWrite, user_ids: Collection[str]) -> dict[str,
 async def _find_manageable(write: CorpWrite, user_id: str) -> Member:
     found = await find_current(write, [user_id])
     ancestors = await _find_ancestors(write, found.values())
-    write.require_range(id_ for above in ancestors.values() for id_ in above)
+    write.require_member(user_id, (id_ for above in ancestors.values() for id_ in above))
     return found[user_id]
 
 
@@ -220,7 +222,9 @@ async def _check_departments(
             if department_id not in ancestors:
                 raise department_not_found_error(department_id)
         if old:
-            write.require_range(id_ for department_id in old for id_ in ancestors[department_id])
+            write.require_member(
+                after.user_id, (id_ for department_id in old for id_ in ancestors[department_id])
+            )
         for department_id in sorted(old ^ new):
             write.require_range(ancestors[department_id])
         for department_id in new - old:

@@ -129,9 +129,10 @@ def _read_direct_leader(value: str, field: str, violations: dict[str, str]) -> s
     return member_key(value)
 
 
-def _read_external_profile(
+def read_external_profile(
     value: directory_pb2.ExternalProfile, field: str, violations: dict[str, str]
 ) -> bytes:
+    """Return what customers see of a member, as it is stored."""
     check_text(value.corp_name, f"{field}.corp_name", violations, minimum=0, maximum=64)
     check_text(
         value.channel_nickname, f"{field}.channel_nickname", violations, minimum=0, maximum=64
@@ -161,7 +162,7 @@ RULES: dict[str, _Rule] = {
     "avatar_media_id": _matching(_MEDIA_ID_PATTERN, "must be 0 to 128 of 0-9 A-Z a-z _ -"),
     "direct_leader_user_id": _read_direct_leader,
     "external_position": _text(0, 12),
-    "external_profile": _read_external_profile,
+    "external_profile": read_external_profile,
     "extended_attributes": _read_attributes,
 }
 """What each field that a request can set may be, by its name in the API."""

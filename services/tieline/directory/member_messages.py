@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 
-from tieline.api.directory.v1 import directory_pb2
+from tieline.api.directory.v1 import directory_pb2, directory_service_pb2
 from tieline.chassis.fields import to_timestamp
 from tieline.directory.attributes import to_values
+from tieline.directory.member_cache import KeptMember
 from tieline.directory.member_fields import GENDERS
 from tieline.directory.members import Member, MemberState
 
@@ -65,3 +66,14 @@ def to_member(member: Member) -> directory_pb2.Member:
     if member.leave_time is not None:
         message.leave_time.CopyFrom(to_timestamp(member.leave_time))
     return message
+
+
+def to_kept(member: Member) -> KeptMember:
+    """Return the member as it is kept: the message is made once."""
+    response = directory_service_pb2.GetMemberResponse(member=to_member(member))
+    return KeptMember(
+        member.user_id,
+        tuple(at.department_id for at in member.departments),
+        member.direct_leader,
+        response.SerializeToString(),
+    )

@@ -5,12 +5,20 @@ something wrong is the batch read row by row, to tell which.
 """
 
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import repeat
+from types import MappingProxyType
 from typing import NamedTuple
 
 from tieline.chassis.fields import CONTROL_CHARACTER_PATTERN, USER_ID_PATTERN
+from tieline.directory.attribute_cells import (
+    CELL_KINDS,
+    MAX_TEXT_CHARACTERS,
+    PROFILE_RULE,
+    Value,
+    read_profile,
+)
 from tieline.directory.csv_rows import CsvRecord
 from tieline.directory.department_lists import DepartmentLists
 from tieline.directory.import_columns import (
@@ -35,7 +43,6 @@ from tieline.directory.members import (
 MAX_ALIAS_CHARACTERS = 64
 MAX_ADDRESS_CHARACTERS = 128
 MAX_EXTERNAL_POSITION_CHARACTERS = 12
-MAX_ATTRIBUTE_CHARACTERS = 512
 
 USER_ID_RULE = "must be 1 to 64 of 0-9 A-Z a-z _ - @ . and begin with a letter or digit"
 TELEPHONE_RULE = "must be at most 32 of digits - + , and spaces"
@@ -47,6 +54,10 @@ _GENDERS: Mapping[str, str] = {
     **dict.fromkeys(("1", "m", "male", "男"), "male"),
     **dict.fromkeys(("2", "f", "female", "女"), "female"),
 }
+
+
+NO_ATTRIBUTES: Mapping[str, str] = MappingProxyType({})
+"""Kinds of attributes by name: of a corp without any."""
 
 
 class RowError(NamedTuple):
@@ -76,8 +87,8 @@ class MemberRow(NamedTuple):
     leaders: tuple[bool, ...] | None = None
     """In the order of ``departments``; None if the file leaves the column out."""
 
-    attributes: tuple[tuple[str, str], ...] = ()
-    """Names and values of the attributes that the file has columns for."""
+    attributes: tuple[tuple[str, Value | None], ...] = ()
+    """Names and values of the attributes that the file has columns for; None for no value."""
 
 
 @dataclass(slots=True)
@@ -126,6 +137,8 @@ _EMAIL = _Rule(
     lambda value: not value or EMAIL_PATTERN.fullmatch(value),
     EMAIL_RULE,
 )
+# A column without any value is right; every other one is looked at value by value.
+_EMPTY_COLUMN = re.compile(r"\n*")
 _RULES: Mapping[str, _Rule] = {
     USER_ID: _USER_ID,
     "name": _text_rule(1, MAX_NAME_CHARACTERS),
@@ -149,25 +162,40 @@ _RULES: Mapping[str, _Rule] = {
         rf"(?:{USER_ID_PATTERN.pattern})?", f"{USER_ID_RULE}; or be empty"
     ),
     "external_position": _text_rule(0, MAX_EXTERNAL_POSITION_CHARACTERS),
+    "external_profile": _Rule(
+        _EMPTY_COLUMN, lambda value: read_profile(value) is not None, PROFILE_RULE
+    ),
 }
-_ATTRIBUTE_RULE = _text_rule(0, MAX_ATTRIBUTE_CHARACTERS)
+_ATTRIBUTE_RULES: Mapping[str, _Rule] = {
+    name: _text_rule(0, MAX_TEXT_CHARACTERS)
+    if name == "text"
+    else _Rule(_EMPTY_COLUMN, lambda value, kind=kind: not value or kind.read(value), kind.rule)  # type: ignore[misc]
+    for name, kind in CELL_KINDS.items()
+}
 
 # What is stored differs from what is written.
 _NORMALISE: Mapping[str, Callable[[str], str]] = {
     "gender": lambda value: _GENDERS[value.lower()],
     "direct_leader": str.lower,
+    "external_profile": lambda value: read_profile(value) or "",
 }
 
 
 class RowReader:
     """Reads the records below one header."""
 
-    def __init__(self, header: CsvRecord, attribute_names: Collection[str] = ()) -> None:
+    def __init__(
+        self, header: CsvRecord, attribute_kinds: Mapping[str, str] = NO_ATTRIBUTES
+    ) -> None:
         """Take the columns from the header, or raise CsvMalformedError."""
-        self._header = Header(header, MEMBER_HEADERS, REQUIRED_MEMBER_COLUMNS, attribute_names)
+        self._attribute_kinds = attribute_kinds
+        self._header = Header(header, MEMBER_HEADERS, REQUIRED_MEMBER_COLUMNS, attribute_kinds)
         places = self._header.places
         self._checks = [(places[name], rule) for name, rule in _RULES.items() if name in places]
-        self._checks += [(at, _ATTRIBUTE_RULE) for at in self._header.attribute_places.values()]
+        self._checks += [
+            (at, _ATTRIBUTE_RULES[attribute_kinds[name]])
+            for name, at in self._header.attribute_places.items()
+        ]
         self._column_names = {column: self._header.names[at] for column, at in places.items()}
         self._lists = DepartmentLists()
 
@@ -220,9 +248,13 @@ class RowReader:
         if self._header.attribute_places:
             named = self._header.attribute_places.items()
             attributes = zip(
-                *([(name, value) for value in columns[at]] for name, at in named), strict=True
+                *(self._read_attribute(name, columns[at]) for name, at in named), strict=True
             )
         return map(MemberRow, lines, user_ids, fields, *departments, attributes)
+
+    def _read_attribute(self, name: str, values: Sequence[str]) -> list[tuple[str, Value | None]]:
+        read = CELL_KINDS[self._attribute_kinds[name]].read
+        return [(name, read(value) if value else None) for value in values]
 
     def _normalised(self, name: str, values: Sequence[str]) -> Iterable[str]:
         normalise = _NORMALISE.get(name)

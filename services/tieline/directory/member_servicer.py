@@ -53,7 +53,9 @@ class MemberServicer(member_service_pb2_grpc.MemberServiceServicer):
             created = await member_changes.create_member(write, member)
             return member_service_pb2.CreateMemberResponse(member=to_member(created))
 
-        return await written_once(self._pool, request, member_service_pb2.CreateMemberResponse, act)
+        return await written_once(
+            self._pool, self._viewers, request, member_service_pb2.CreateMemberResponse, act
+        )
 
     async def UpdateMember(
         self, request: member_service_pb2.UpdateMemberRequest, context: Context
@@ -67,7 +69,9 @@ class MemberServicer(member_service_pb2_grpc.MemberServiceServicer):
             [member] = await member_changes.update_members(write, [change])
             return member_service_pb2.UpdateMemberResponse(member=to_member(member))
 
-        return await written_once(self._pool, request, member_service_pb2.UpdateMemberResponse, act)
+        return await written_once(
+            self._pool, self._viewers, request, member_service_pb2.UpdateMemberResponse, act
+        )
 
     async def BatchUpdateMembers(
         self, request: member_service_pb2.BatchUpdateMembersRequest, context: Context
@@ -90,7 +94,7 @@ class MemberServicer(member_service_pb2_grpc.MemberServiceServicer):
             return member_service_pb2.BatchUpdateMembersResponse(members=map(to_member, changed))
 
         return await written_once(
-            self._pool, request, member_service_pb2.BatchUpdateMembersResponse, act
+            self._pool, self._viewers, request, member_service_pb2.BatchUpdateMembersResponse, act
         )
 
     async def DeleteMember(
@@ -103,7 +107,9 @@ class MemberServicer(member_service_pb2_grpc.MemberServiceServicer):
             await member_changes.remove_members(write, [user_id], request.etag)
             return member_service_pb2.DeleteMemberResponse()
 
-        return await written_once(self._pool, request, member_service_pb2.DeleteMemberResponse, act)
+        return await written_once(
+            self._pool, self._viewers, request, member_service_pb2.DeleteMemberResponse, act
+        )
 
     async def BatchDeleteMembers(
         self, request: member_service_pb2.BatchDeleteMembersRequest, context: Context
@@ -123,7 +129,7 @@ class MemberServicer(member_service_pb2_grpc.MemberServiceServicer):
             return member_service_pb2.BatchDeleteMembersResponse()
 
         return await written_once(
-            self._pool, request, member_service_pb2.BatchDeleteMembersResponse, act
+            self._pool, self._viewers, request, member_service_pb2.BatchDeleteMembersResponse, act
         )
 
     async def DisableMember(
@@ -137,7 +143,7 @@ class MemberServicer(member_service_pb2_grpc.MemberServiceServicer):
             return member_service_pb2.DisableMemberResponse(member=to_member(member))
 
         return await written_once(
-            self._pool, request, member_service_pb2.DisableMemberResponse, act
+            self._pool, self._viewers, request, member_service_pb2.DisableMemberResponse, act
         )
 
     async def EnableMember(
@@ -150,7 +156,9 @@ class MemberServicer(member_service_pb2_grpc.MemberServiceServicer):
             member = await member_changes.enable_member(write, user_id)
             return member_service_pb2.EnableMemberResponse(member=to_member(member))
 
-        return await written_once(self._pool, request, member_service_pb2.EnableMemberResponse, act)
+        return await written_once(
+            self._pool, self._viewers, request, member_service_pb2.EnableMemberResponse, act
+        )
 
     async def ListMemberIds(
         self, request: member_service_pb2.ListMemberIdsRequest, context: Context

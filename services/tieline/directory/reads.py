@@ -2,11 +2,19 @@
 
 from collections.abc import Collection, Iterable, Sequence
 
+from tieline.api.directory.v1 import directory_service_pb2
 from tieline.chassis.calls import current_principal
 from tieline.chassis.postgres import Connection
 from tieline.chassis.principals import PrincipalKind
 from tieline.directory.departments import Department, department_not_found_error
-from tieline.directory.disclosure import disclose_department, disclose_member, sees_member
+from tieline.directory.disclosure import (
+    disclose_department,
+    disclose_member,
+    gets_all,
+    sees_member,
+)
+from tieline.directory.member_cache import KeptMember
+from tieline.directory.member_messages import to_member
 from tieline.directory.member_reader import MemberReader
 from tieline.directory.members import Member, member_key, user_not_found_error
 from tieline.directory.repositories import departments, members
@@ -15,16 +23,34 @@ from tieline.directory.viewers import Viewers
 from tieline.directory.visibility import Viewer
 
 
-async def get_member(reader: MemberReader, viewers: Viewers, corp_id: str, user_id: str) -> Member:
+async def get_member(
+    reader: MemberReader, viewers: Viewers, corp_id: str, user_id: str
+) -> directory_service_pb2.GetMemberResponse:
     """Return the member; who is not seen is not there."""
-    found, is_open = await reader.find(corp_id, member_key(user_id))
+    found, numbers = await reader.find(corp_id, member_key(user_id))
     if found is None:
         raise user_not_found_error(user_id)
-    # In a corp without rules members see everybody, and there is nothing more to ask.
-    if is_open and current_principal().kind is PrincipalKind.MEMBER:
-        return found
+    principal = current_principal()
+    if principal.kind is PrincipalKind.MEMBER:
+        viewer = viewers.recall(principal, corp_id, numbers)
+        if viewer is not None and await _gets_all(reader, viewer, found, user_id):
+            return directory_service_pb2.GetMemberResponse.FromString(found.message)
     [member] = await get_members(viewers, corp_id, [user_id])
-    return member
+    return directory_service_pb2.GetMemberResponse(member=to_member(member))
+
+
+async def _gets_all(reader: MemberReader, viewer: Viewer, found: KeptMember, user_id: str) -> bool:
+    """Tell whether the viewer gets the member whole; NotFoundError where not at all."""
+    if viewer.is_unlimited:
+        return True
+    if not viewer.can_see(found.user_id, found.department_ids):
+        raise user_not_found_error(user_id)
+    leader = None
+    if found.direct_leader:
+        leader, _ = await reader.find(viewer.corp_id, found.direct_leader)
+        if leader is None:
+            return False
+    return gets_all(viewer, found, leader)
 
 
 async def get_members(viewers: Viewers, corp_id: str, user_ids: Sequence[str]) -> list[Member]:

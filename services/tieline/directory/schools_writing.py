@@ -1,5 +1,6 @@
 """Changes of a school's tree: each in one transaction, with its audit entry."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from tieline.api.directory.v1 import school_pb2, school_service_pb2
@@ -15,9 +16,10 @@ from tieline.chassis.errors import (
 from tieline.chassis.etags import check_etag
 from tieline.chassis.fields import raise_violations
 from tieline.chassis.idempotency import answered_once
-from tieline.chassis.outbox import insert_events
+from tieline.chassis.outbox import Event, insert_events
 from tieline.chassis.postgres import Connection, Pool
 from tieline.chassis.requests import ask
+from tieline.directory.id_events import build_id_events
 from tieline.directory.repositories import SCHEMA, corps, members, schools
 from tieline.directory.schools import (
     MAX_DEPARTMENTS,
@@ -54,13 +56,18 @@ async def ask_about_corp(broker: Broker, corp_id: str) -> identity_requests_pb2.
 
 
 async def record(
-    connection: Connection, corp_id: str, action: str, resource: str, details: dict[str, str]
+    connection: Connection,
+    corp_id: str,
+    action: str,
+    resource: str,
+    details: dict[str, str],
+    changed: Sequence[Event] = (),
 ) -> None:
-    """Write down what was done to a school."""
+    """Write down what was done to a school, and tell what changed by it."""
     event = await build_audit_event(
         connection, SCHEMA, corp_id=corp_id, action=action, resource=resource, details=details
     )
-    await insert_events(connection, SCHEMA, [event])
+    await insert_events(connection, SCHEMA, [*changed, event])
 
 
 class SchoolDepartments:
@@ -260,4 +267,14 @@ async def _record(
         f"directory.school_department.{verb}",
         f"schoolDepartments/{department_id}",
         details,
+        build_id_events(
+            corp_id,
+            "school_departments_changed",
+            school_pb2.SchoolDepartmentsChanged,
+            "department_ids",
+            # The school's root is made with the first department.
+            [ROOT_DEPARTMENT_ID, department_id]
+            if department_id == ROOT_DEPARTMENT_ID + 1 and verb == "create"
+            else [department_id],
+        ),
     )

@@ -6,13 +6,14 @@ acknowledged before it; the thousands of an import in the background, by whichev
 corp's row in ``search_progress``. A batch that is lost with its process is made again.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from tieline.chassis.postgres import Connection, Pool
 from tieline.chassis.repeating import repeating
 from tieline.directory.repositories import search_index as repository
 from tieline.directory.repositories.search_index import ChangedMember
+from tieline.directory.running_imports import RunningImports
 from tieline.directory.search_terms import SearchEntry, build_entry
 
 # Some 100 ms: a search that comes at the same time waits no longer than that.
@@ -20,6 +21,14 @@ _BATCH_MEMBERS = 500
 
 # Between two looks for corps that are behind. Searches don't wait for it.
 _INTERVAL_S = 1.0
+
+# To an import, before each batch: while one runs, 500 members a second are indexed. An import that
+# has the process to itself takes half the time.
+_GIVE_WAY_S = 1.0
+
+# Between two looks at every corp. What changes is told to the indexer in the transaction of the
+# change; only a change of the program, or one by an older program, has to be looked for.
+_WHOLE_LOOK_INTERVAL_S = 300.0
 
 # Of one look; the others' turn comes with the next.
 _MAX_CORPS = 100
@@ -35,19 +44,39 @@ async def catch_up(connection: Connection, corp_id: str) -> bool:
 
 
 @asynccontextmanager
-async def indexing(pool: Pool) -> AsyncIterator[None]:
-    """Index what changes in any corp until the block is left."""
+async def indexing(pool: Pool, imports: RunningImports) -> AsyncIterator[None]:
+    """Index what changes in any corp until the block is left; imports go first."""
+
+    async def index_waiting() -> None:
+        async with pool.acquire() as connection:
+            corp_ids = await repository.list_waiting_corps(connection, _MAX_CORPS)
+            await _index_all(connection, corp_ids, imports)
 
     async def index_those_behind() -> None:
         async with pool.acquire() as connection:
-            for corp_id in await repository.list_corps_behind(connection, _MAX_CORPS):
-                while not await catch_up(connection, corp_id):
-                    pass
+            while corp_ids := await repository.list_corps_behind(connection, _MAX_CORPS):
+                await _index_all(connection, corp_ids, imports)
 
-    async with repeating(
-        "the search indexer", index_those_behind, interval_s=_INTERVAL_S, at_once=True
+    async with (
+        repeating("the search indexer", index_waiting, interval_s=_INTERVAL_S, at_once=True),
+        repeating(
+            "the search indexer's look at every corp",
+            index_those_behind,
+            interval_s=_WHOLE_LOOK_INTERVAL_S,
+            at_once=True,
+        ),
     ):
         yield
+
+
+async def _index_all(
+    connection: Connection, corp_ids: Sequence[str], imports: RunningImports
+) -> None:
+    for corp_id in corp_ids:
+        is_done = False
+        while not is_done:
+            await imports.give_way(_GIVE_WAY_S)
+            is_done = await catch_up(connection, corp_id)
 
 
 async def _index_batch(connection: Connection, corp_id: str) -> bool:

@@ -29,6 +29,7 @@ from tieline.directory.members import (
 )
 from tieline.directory.reads import get_member, get_members, show_departments, show_members
 from tieline.directory.repositories import departments, members
+from tieline.directory.running_imports import RunningImports
 from tieline.directory.upload import read_chunks, read_first
 from tieline.directory.viewers import Viewers
 from tieline.directory.visibility import Viewer
@@ -40,11 +41,17 @@ class DirectoryServicer(directory_service_pb2_grpc.DirectoryServiceServicer):
     """Answers for the corps of its callers."""
 
     def __init__(
-        self, pool: Pool, page_tokens: PageTokens, viewers: Viewers, import_max_bytes: int
+        self,
+        pool: Pool,
+        page_tokens: PageTokens,
+        viewers: Viewers,
+        imports: RunningImports,
+        import_max_bytes: int,
     ) -> None:
         self._pool = pool
         self._page_tokens = page_tokens
         self._viewers = viewers
+        self._imports = imports
         self._import_max_bytes = import_max_bytes
         self._reader = MemberReader(pool)
         self._search = MemberSearch(page_tokens, viewers)
@@ -56,10 +63,11 @@ class DirectoryServicer(directory_service_pb2_grpc.DirectoryServiceServicer):
     ) -> AsyncGenerator[directory_service_pb2.ImportMembersResponse, None]:
         """Commit the file's good rows batch by batch and tell how far it is."""
         first = await read_first(request_iterator)
-        called = ImportCall(self._pool, first.config, self._import_max_bytes)
-        async with aclosing(called.run(read_chunks(request_iterator))) as steps:
-            async for progress in steps:
-                yield progress_to_proto(progress)
+        called = ImportCall(self._pool, self._viewers, first.config, self._import_max_bytes)
+        with self._imports.one():
+            async with aclosing(called.run(read_chunks(request_iterator))) as steps:
+                async for progress in steps:
+                    yield progress_to_proto(progress)
 
     async def GetMember(
         self,
@@ -71,8 +79,7 @@ class DirectoryServicer(directory_service_pb2_grpc.DirectoryServiceServicer):
         violations: dict[str, str] = {}
         check_user_id(request.user_id, "user_id", violations)
         raise_violations(violations)
-        member = await get_member(self._reader, self._viewers, corp_id, request.user_id)
-        return directory_service_pb2.GetMemberResponse(member=to_member(member))
+        return await get_member(self._reader, self._viewers, corp_id, request.user_id)
 
     async def BatchGetMembers(
         self,

@@ -10,6 +10,7 @@ from tieline.chassis.broker import Broker
 from tieline.chassis.fields import check_user_id, raise_violations
 from tieline.chassis.idempotency import answered_once
 from tieline.chassis.postgres import Connection, Pool
+from tieline.directory.id_events import build_id_events
 from tieline.directory.repositories import SCHEMA, parents, schools, students
 from tieline.directory.schools import max_parents
 from tieline.directory.schools_protos import (
@@ -95,10 +96,10 @@ class SchoolPeople:
         async def act(connection: Connection) -> Results:
             await schools.lock_school(connection, corp_id)
             stored = await students.find_students(connection, corp_id, ids)
-            await students.delete_students(connection, corp_id, stored.keys())
+            lost = await students.delete_students(connection, corp_id, stored.keys())
             missing = Problem("STUDENT_NOT_FOUND", "no such student")
             outcomes = [stored.get(each, missing) for each in ids]
-            await _record(connection, corp_id, "student.delete", outcomes)
+            await _record(connection, corp_id, "student.delete", outcomes, lost_parent_ids=lost)
             return results_to_proto(ids, outcomes)
 
         return await self._answer(
@@ -246,7 +247,7 @@ def _parent_ids(batch: Collection[Parent]) -> list[str]:
 Item = TypeVar("Item")
 
 
-def _done(outcomes: Sequence[Item | Problem], item_type: type[Item]) -> list[Item]:
+def _done(outcomes: Sequence[object], item_type: type[Item]) -> list[Item]:
     return [outcome for outcome in outcomes if isinstance(outcome, item_type)]
 
 
@@ -277,10 +278,26 @@ async def _record(
     action: str,
     outcomes: Sequence[object],
     fields: Collection[str] = (),
+    *,
+    lost_parent_ids: Sequence[str] = (),
 ) -> None:
-    """Write down how many were done; which ones would tell of children."""
+    """Write down how many were done; which ones would tell of children. Events have the ids."""
     refused = sum(isinstance(outcome, Problem) for outcome in outcomes)
     details = {"done": str(len(outcomes) - refused), "refused": str(refused)}
     if fields:
         details["fields"] = ", ".join(sorted(fields))
-    await record(connection, corp_id, f"directory.{action}", "school", details)
+    changed = build_id_events(
+        corp_id,
+        "students_changed",
+        school_pb2.StudentsChanged,
+        "student_ids",
+        _student_ids(_done(outcomes, Student)),
+    )
+    changed += build_id_events(
+        corp_id,
+        "parents_changed",
+        school_pb2.ParentsChanged,
+        "parent_ids",
+        [*_parent_ids(_done(outcomes, Parent)), *lost_parent_ids],
+    )
+    await record(connection, corp_id, f"directory.{action}", "school", details, changed)

@@ -1,16 +1,18 @@
 """What is done to tags, each within one write to the corp."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from tieline.chassis.calls import current_principal
 from tieline.chassis.errors import AlreadyExistsError, InvalidArgumentError
 from tieline.chassis.etags import check_etag
 from tieline.chassis.fields import USER_ID_PATTERN
+from tieline.chassis.principals import PrincipalKind
 from tieline.directory.corp_writes import CorpWrite
 from tieline.directory.limits import check_limit
 from tieline.directory.members import member_key
 from tieline.directory.repositories import corps, departments, members, tags
+from tieline.directory.repositories.viewers import list_departments_of
 from tieline.directory.tags import (
     MAX_NODES,
     MAX_TAGS,
@@ -19,6 +21,7 @@ from tieline.directory.tags import (
     maker_of,
     tag_not_found_error,
 )
+from tieline.directory.writers import DirectoryWriter
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +43,7 @@ class Nodes:
 async def create_tag(write: CorpWrite, tag_id: int, name: str) -> Tag:
     """Add a tag; ``tag_id`` 0 has one made."""
     connection, corp_id = write.connection, write.corp_id
-    write.require_range(None)
+    _require_tags(write)
     tag_id = tag_id or write.corp.next_tag_id
     if await tags.find_tag(connection, corp_id, tag_id) is not None:
         raise _tag_exists_error(tag_id)
@@ -138,6 +141,12 @@ async def _sort_out(
     askable = [key for key in keys.values() if USER_ID_PATTERN.fullmatch(key)]
     listed = await members.find_listed(connection, corp_id, askable)
     existing = await departments.find_ancestors(connection, corp_id, set(department_ids))
+    if write.writer is not None and write.writer.is_limited:
+        # What is out of an app's range is not there for it.
+        listed = await _find_managed(write, write.writer, listed)
+        existing = {
+            id_: above for id_, above in existing.items() if write.writer.manages("", above)
+        }
     nodes = Nodes(
         user_ids=list(dict.fromkeys(key for key in keys.values() if key in listed)),
         department_ids=[id_ for id_ in dict.fromkeys(department_ids) if id_ in existing],
@@ -152,8 +161,27 @@ async def _sort_out(
     return nodes
 
 
+async def _find_managed(
+    write: CorpWrite, writer: DirectoryWriter, user_ids: Collection[str]
+) -> set[str]:
+    places = await list_departments_of(write.connection, write.corp_id, user_ids)
+    ids = {id_ for place in places.values() for id_ in place}
+    above = await departments.find_ancestors(write.connection, write.corp_id, ids)
+    return {
+        user_id
+        for user_id, place in places.items()
+        if writer.manages(user_id, [id_ for each in place for id_ in above[each]])
+    }
+
+
+def _require_tags(write: CorpWrite) -> None:
+    """Refuse who manages a part of the corp: a tag is the corp's, or the app's that made it."""
+    if current_principal().kind is not PrincipalKind.APP:
+        write.require_range(None)
+
+
 async def _get_changeable(write: CorpWrite, tag_id: int) -> Tag:
-    write.require_range(None)
+    _require_tags(write)
     tag = await _get_tag(write, tag_id)
     check_may_change(tag, current_principal())
     return tag

@@ -45,7 +45,9 @@ class TagServicer(tag_service_pb2_grpc.TagServiceServicer):
             tag = await tag_changes.create_tag(write, request.tag.tag_id, name)
             return tag_service_pb2.CreateTagResponse(tag=to_tag(tag))
 
-        return await written_once(self._pool, request, tag_service_pb2.CreateTagResponse, act)
+        return await written_once(
+            self._pool, self._viewers, request, tag_service_pb2.CreateTagResponse, act
+        )
 
     async def GetTag(
         self, request: tag_service_pb2.GetTagRequest, context: Context
@@ -92,7 +94,9 @@ class TagServicer(tag_service_pb2_grpc.TagServiceServicer):
             tag = await tag_changes.rename_tag(write, request.tag.tag_id, name, request.tag.etag)
             return tag_service_pb2.UpdateTagResponse(tag=to_tag(tag))
 
-        return await written_once(self._pool, request, tag_service_pb2.UpdateTagResponse, act)
+        return await written_once(
+            self._pool, self._viewers, request, tag_service_pb2.UpdateTagResponse, act
+        )
 
     async def DeleteTag(
         self, request: tag_service_pb2.DeleteTagRequest, context: Context
@@ -103,7 +107,9 @@ class TagServicer(tag_service_pb2_grpc.TagServiceServicer):
             await tag_changes.delete_tag(write, request.tag_id, request.etag)
             return tag_service_pb2.DeleteTagResponse()
 
-        return await written_once(self._pool, request, tag_service_pb2.DeleteTagResponse, act)
+        return await written_once(
+            self._pool, self._viewers, request, tag_service_pb2.DeleteTagResponse, act
+        )
 
     async def AddTagMembers(
         self, request: tag_service_pb2.AddTagMembersRequest, context: Context
@@ -120,7 +126,9 @@ class TagServicer(tag_service_pb2_grpc.TagServiceServicer):
                 invalid_department_ids=nodes.invalid_department_ids,
             )
 
-        return await written_once(self._pool, request, tag_service_pb2.AddTagMembersResponse, act)
+        return await written_once(
+            self._pool, self._viewers, request, tag_service_pb2.AddTagMembersResponse, act
+        )
 
     async def RemoveTagMembers(
         self, request: tag_service_pb2.RemoveTagMembersRequest, context: Context
@@ -138,7 +146,7 @@ class TagServicer(tag_service_pb2_grpc.TagServiceServicer):
             )
 
         return await written_once(
-            self._pool, request, tag_service_pb2.RemoveTagMembersResponse, act
+            self._pool, self._viewers, request, tag_service_pb2.RemoveTagMembersResponse, act
         )
 
     async def ListTagMembers(

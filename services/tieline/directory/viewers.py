@@ -21,6 +21,7 @@ from tieline.chassis.postgres import Connection, Pool
 from tieline.chassis.principals import AUDITOR_ROLE, OWNER_ROLE, Principal, PrincipalKind
 from tieline.directory.app_ranges import AppRanges
 from tieline.directory.departments import ROOT_DEPARTMENT_ID
+from tieline.directory.member_cache import CorpNumbers
 from tieline.directory.repositories import app_ranges, visibility_rules
 from tieline.directory.repositories import viewers as repository
 from tieline.directory.repositories.corps import corp_not_ready_error
@@ -42,6 +43,9 @@ NARROW_MEMBERS = 3000
 # Some 64 bytes an id: 30 MB.
 _MAX_KEPT_IDS = 500_000
 
+# Callers whose place in the corp is kept: 1 KB each.
+_MAX_PLACED = 10_000
+
 # Corps whose rules are kept as they are read.
 _MAX_KEPT_CORPS = 1000
 
@@ -54,6 +58,8 @@ class Viewers:
         self._app_ranges = app_ranges
         self._kept = _Kept()
         self._rules: OrderedDict[str, tuple[int, Sequence[Rule]]] = OrderedDict()
+        # By corp, member and what a role adds; the one used longest ago is the first.
+        self._placed: OrderedDict[tuple[str, str, Scope], _Placed] = OrderedDict()
 
     @asynccontextmanager
     async def reading(
@@ -118,6 +124,22 @@ class Viewers:
             return Viewer(corp_id, is_unlimited=True)
         return await self._of_member(principal.id, full, corp_id, connection)
 
+    def recall(self, principal: Principal, corp_id: str, numbers: CorpNumbers) -> Viewer | None:
+        """Return what a member sees of a corp that is at these numbers, if it is known.
+
+        None says that it must be found out anew; no wait.
+        """
+        full = _list_administered(principal)
+        if full.everybody or not numbers.visibility_number:
+            return Viewer(corp_id, is_unlimited=True)
+        placed = self._placed.get((corp_id, principal.id, full))
+        if placed is None or placed.last_change_number != numbers.last_change_number:
+            return None
+        self._placed.move_to_end((corp_id, principal.id, full))
+        if placed.reach.is_unlimited:
+            return Viewer(corp_id, is_unlimited=True)
+        return self._kept.find(corp_id, placed.reach, placed.structure_number)
+
     async def of_member(self, user_id: str, corp_id: str, connection: Connection) -> Viewer:
         """Return what a member without any role sees, whoever asks."""
         return await self._of_member(user_id, NOBODY, corp_id, connection)
@@ -133,7 +155,17 @@ class Viewers:
             return Viewer(corp_id, is_unlimited=True)
         rules = await self._read_rules(corp_id, versions.visibility_number, connection)
         reach = plan_reach(person, rules, full=full)
+        self._place(
+            (corp_id, user_id, full),
+            _Placed(versions.last_change_number, versions.structure_number, reach),
+        )
         return await self._spell_out(corp_id, reach, versions.structure_number, connection)
+
+    def _place(self, key: tuple[str, str, Scope], placed: "_Placed") -> None:
+        self._placed[key] = placed
+        self._placed.move_to_end(key)
+        if len(self._placed) > _MAX_PLACED:
+            self._placed.popitem(last=False)
 
     async def _read_rules(
         self, corp_id: str, number: int, connection: Connection
@@ -159,6 +191,15 @@ class Viewers:
             viewer = await _measure(viewer, connection)
             self._kept.put(corp_id, reach, number, viewer)
         return viewer
+
+
+@dataclass(frozen=True, slots=True)
+class _Placed:
+    """What the rules come to for a member, while nothing in the corp changes."""
+
+    last_change_number: int
+    structure_number: int
+    reach: Reach
 
 
 @dataclass(frozen=True, slots=True)

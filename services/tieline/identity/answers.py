@@ -48,6 +48,7 @@ def build_handlers(pool: Pool) -> dict[str, RequestHandler[Any, Any]]:
         return identity_requests_pb2.FindCorpResponse(
             kind=identity_pb2.CorpKind.Value(f"CORP_KIND_{corp.kind.name}"),
             verified=corp.verify_time is not None,
+            verified_label=corp.verified_label,
         )
 
     return {

@@ -101,7 +101,7 @@ async def role(settings: IdentitySettings) -> AsyncIterator[None]:
         await keep_audit_log(runtime.pool, audit_retention)
         await stack.enter_async_context(purging(runtime.pool, audit_retention=audit_retention))
         await stack.enter_async_context(
-            answering(runtime.broker, SCHEMA, build_handlers(runtime.pool))
+            answering(runtime.broker, SCHEMA, build_handlers(runtime.pool), control=runtime.control)
         )
         for durable in durables_of(SCHEMA):
             await stack.enter_async_context(

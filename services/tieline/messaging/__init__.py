@@ -13,14 +13,27 @@ appends them. ``contents`` and ``template_cards`` have the rules of what people 
 
 To receive: ``live`` keeps this replica's subscribers; ``feeds`` has one NATS subscription for each
 conversation that any of them is in, puts what arrives in order (``delivery``), fetches what is
-missing, and hands it to each ``subscriber``'s bounded queue.
+missing, and hands it to each ``subscriber``'s bounded queue. Who says what it holds is first sent
+the rest (``catching_up``, ``resuming``); ``ranges`` and ``range_reads`` serve those who fetch.
+
+How a person stands to a conversation (``reading``): ``state_changes`` commits it, ``people`` tells
+the person's devices, ``overviews`` and ``content_texts`` make what a list shows. ``looks`` has what
+passes between those who look at the same conversation, and is not stored.
 
 Media: ``media_servicer`` takes them in through ``uploading`` and gives them out, by the rules of
 ``media``; ``media_types`` and ``images`` look at what arrived. The bytes lie behind the port
-``blob_store`` (``object_store``); ``media_upkeep`` removes what has expired.
+``blob_store`` (``object_store``); ``media_upkeep`` removes what has expired. ``media_uses`` says
+what a message refers to, which ``sending`` checks and notes in the message's transaction.
 
 To be sent later: ``scheduled_message_servicer`` keeps what people want to be said and when
 (``schedules``); ``schedule_runner`` sends it through the same batcher.
+
+Groups change by ``group_changes``, under their lock and by the rules of ``groups``; ``joining``
+lets people in by code. ``corp_events`` notes who left a corp and which corps are gone,
+``departures`` and ``corps_purge`` do the work.
+
+Compliance: ``compliance_servicer`` by the rules of ``retention``; ``retention_upkeep`` removes what
+is no longer kept. ``archive_servicer`` gives auditors all that was said (``archive``).
 
 To be in a conversation: ``opening``, for the servicer and for the ``consumer`` of contacts' events,
 by the rules of ``conversations``.

@@ -5,11 +5,19 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from types import MappingProxyType
 
 from tieline.api.messaging.v1 import (
+    archive_service_pb2,
+    archive_service_pb2_grpc,
+    compliance_service_pb2,
+    compliance_service_pb2_grpc,
+    conversation_service_pb2,
+    conversation_service_pb2_grpc,
     media_service_pb2,
     media_service_pb2_grpc,
     messaging_pb2,
     messaging_service_pb2,
     messaging_service_pb2_grpc,
+    reading_service_pb2,
+    reading_service_pb2_grpc,
     scheduled_message_service_pb2,
     scheduled_message_service_pb2_grpc,
 )
@@ -22,19 +30,28 @@ from tieline.chassis.runtime import service_runtime
 from tieline.chassis.streams import durables_of
 from tieline.messaging.announcer import Announcer
 from tieline.messaging.answers import build_handlers
+from tieline.messaging.archive_servicer import ArchiveServicer
+from tieline.messaging.compliance_servicer import ComplianceServicer
 from tieline.messaging.consumer import ContactsEvents
+from tieline.messaging.conversation_servicer import ConversationServicer
+from tieline.messaging.corp_events import CORP_HANDLERS
+from tieline.messaging.corps_purge import purging_corps
+from tieline.messaging.departures import taking_out
 from tieline.messaging.images import ImageWorkers
 from tieline.messaging.live import LiveHub
 from tieline.messaging.media_servicer import MediaServicer
 from tieline.messaging.media_upkeep import purging_media
 from tieline.messaging.messages import Send, client_message_id_used_error
 from tieline.messaging.object_store import open_store
+from tieline.messaging.reading_servicer import ReadingServicer, StateBatcher
 from tieline.messaging.repositories import SCHEMA
+from tieline.messaging.retention_upkeep import applying_retention
 from tieline.messaging.schedule_runner import ScheduleRunner
 from tieline.messaging.scheduled_message_servicer import ScheduledMessageServicer
 from tieline.messaging.sending import Sender
 from tieline.messaging.servicer import MessagingServicer
 from tieline.messaging.settings import MessagingSettings
+from tieline.messaging.state_changes import StateChanger
 from tieline.messaging.upkeep import keeping_up
 from tieline.messaging.uploading import Uploader
 
@@ -62,12 +79,19 @@ async def role(settings: MessagingSettings) -> AsyncIterator[None]:
         )
         await stack.enter_async_context(batcher)
         await stack.enter_async_context(ScheduleRunner(pool, batcher).running())
+        states: StateBatcher = CommitBatcher(pool, StateChanger(announcer).commit)
+        await stack.enter_async_context(states)
         hub = await stack.enter_async_context(LiveHub(pool, broker))
-        await stack.enter_async_context(answering(broker, SCHEMA, build_handlers(pool)))
+        await stack.enter_async_context(
+            answering(broker, SCHEMA, build_handlers(pool), control=runtime.control)
+        )
+        await stack.enter_async_context(taking_out(pool, announcer))
+        await stack.enter_async_context(purging_corps(pool))
         for durable in durables_of(SCHEMA):
-            handlers = ContactsEvents(announcer).handlers()
+            handlers = {**ContactsEvents(announcer).handlers(), **CORP_HANDLERS}
             await stack.enter_async_context(consuming(broker, pool, SCHEMA, durable, handlers))
         await stack.enter_async_context(purging_media(pool, store))
+        await stack.enter_async_context(applying_retention(pool))
         images = stack.enter_context(ImageWorkers())
         media = MediaServicer(pool, store, Uploader(pool, store, images))
         servicer = MessagingServicer(
@@ -84,6 +108,26 @@ async def role(settings: MessagingSettings) -> AsyncIterator[None]:
                     messaging_service_pb2_grpc.add_MessagingServiceServicer_to_server,
                     servicer,
                     messaging_service_pb2.DESCRIPTOR.services_by_name["MessagingService"],
+                ),
+                Served(
+                    reading_service_pb2_grpc.add_ReadingServiceServicer_to_server,
+                    ReadingServicer(pool, broker, runtime.page_tokens, states),
+                    reading_service_pb2.DESCRIPTOR.services_by_name["ReadingService"],
+                ),
+                Served(
+                    archive_service_pb2_grpc.add_ArchiveServiceServicer_to_server,
+                    ArchiveServicer(pool, runtime.page_tokens),
+                    archive_service_pb2.DESCRIPTOR.services_by_name["ArchiveService"],
+                ),
+                Served(
+                    conversation_service_pb2_grpc.add_ConversationServiceServicer_to_server,
+                    ConversationServicer(pool, broker, announcer),
+                    conversation_service_pb2.DESCRIPTOR.services_by_name["ConversationService"],
+                ),
+                Served(
+                    compliance_service_pb2_grpc.add_ComplianceServiceServicer_to_server,
+                    ComplianceServicer(pool, runtime.page_tokens),
+                    compliance_service_pb2.DESCRIPTOR.services_by_name["ComplianceService"],
                 ),
                 Served(
                     media_service_pb2_grpc.add_MediaServiceServicer_to_server,

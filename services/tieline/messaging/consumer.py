@@ -3,11 +3,16 @@
 from collections.abc import Mapping
 
 from tieline.api.contacts.v1 import contacts_pb2
+from tieline.api.messaging.v1 import conversation_note_pb2
 from tieline.chassis.events import EventHandler, ReceivedEvent
 from tieline.chassis.postgres import Connection
 from tieline.messaging.announcer import Announcer
+from tieline.messaging.conversation_log import ConversationLog, Note
 from tieline.messaging.conversations import ConversationKind, customer, member
-from tieline.messaging.opening import Opening
+from tieline.messaging.notes import build_participants_note
+from tieline.messaging.opening import Opening, tell_members_changed
+from tieline.messaging.repositories.corps import CorpRepository
+from tieline.messaging.repositories.groups import GroupRepository
 
 
 class GroupNotYetThereError(Exception):
@@ -26,17 +31,22 @@ class ContactsEvents:
             "tieline.contacts.v1.contact_added": self.on_contact_added,
             "tieline.contacts.v1.customer_group_created": self.on_customer_group_created,
             "tieline.contacts.v1.customer_joined_group": self.on_customer_joined_group,
+            "tieline.contacts.v1.customer_left_group": self.on_customer_left_group,
         }
 
     async def on_contact_added(self, connection: Connection, event: ReceivedEvent) -> None:
         """Give the member and the customer their direct conversation."""
         added = event.decode(contacts_pb2.ContactAdded)
+        if await CorpRepository(connection).is_deleted(added.corp_id):
+            return
         pair = (member(added.contact.user_id), customer(added.contact.customer_id))
         await Opening(connection, self._announcer).open_direct(added.corp_id, pair)
 
     async def on_customer_group_created(self, connection: Connection, event: ReceivedEvent) -> None:
         """Give the group its conversation, under the group's own id, with the owner in it."""
         created = event.decode(contacts_pb2.CustomerGroupCreated)
+        if await CorpRepository(connection).is_deleted(created.corp_id):
+            return
         await Opening(connection, self._announcer).open_group(
             (created.corp_id, created.group.customer_group_id),
             ConversationKind.CUSTOMER_GROUP,
@@ -47,6 +57,23 @@ class ContactsEvents:
     async def on_customer_joined_group(self, connection: Connection, event: ReceivedEvent) -> None:
         """Let the customer into the group's conversation."""
         joined = event.decode(contacts_pb2.CustomerJoinedGroup)
+        if await CorpRepository(connection).is_deleted(joined.corp_id):
+            return
         key = (joined.corp_id, joined.customer_group_id)
         if not await Opening(connection, self._announcer).let_in(key, customer(joined.customer_id)):
             raise GroupNotYetThereError(joined.customer_group_id)
+
+    async def on_customer_left_group(self, connection: Connection, event: ReceivedEvent) -> None:
+        """Let the customer out of the group's conversation."""
+        left = event.decode(contacts_pb2.CustomerLeftGroup)
+        key = (left.corp_id, left.customer_group_id)
+        log = ConversationLog(connection, self._announcer)
+        counters = await log.lock([key])
+        gone = [customer(left.customer_id)]
+        if key not in counters or not await GroupRepository(connection).delete_participants(
+            key, gone
+        ):
+            return
+        await tell_members_changed(connection, self._announcer, key, left=gone)
+        note = build_participants_note(conversation_note_pb2.PARTICIPANTS_CHANGE_LEFT, gone)
+        await log.append([Note(key, gone[0], note)], counters)

@@ -199,9 +199,14 @@ def _check_others(
     return others
 
 
+def is_conversation_id(value: str) -> bool:
+    """Tell whether this may be the id of a conversation."""
+    return _ID_PATTERN.fullmatch(value) is not None
+
+
 def check_conversation_id(conversation_id: str) -> None:
     """Refuse what can't be the id of any conversation."""
-    if not _ID_PATTERN.fullmatch(conversation_id):
+    if not is_conversation_id(conversation_id):
         raise conversation_not_found_error(conversation_id)
 
 

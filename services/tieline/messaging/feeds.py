@@ -14,6 +14,7 @@ import nats.errors
 from google.protobuf.message import DecodeError
 from nats.aio.msg import Msg
 
+from tieline.api.messaging.v1 import messaging_service_pb2
 from tieline.chassis.errors import ServiceError
 from tieline.chassis.postgres import Pool
 from tieline.messaging.delivery import Cursor
@@ -61,6 +62,9 @@ class LiveBroker(Protocol):
         self, subject: str, *, cb: Callable[[Msg], Awaitable[None]]
     ) -> LiveSubscription:
         """Call ``cb`` for each message."""
+
+    async def publish(self, subject: str, payload: bytes, /) -> None:
+        """Send a message to all who are subscribed."""
 
     async def flush(self, timeout_s: int, /) -> None:
         """Return once the server has everything that was sent before."""
@@ -205,6 +209,8 @@ class Feeds:
             for subscriber in [each for each in feed.starts if each.user == user]:
                 del feed.starts[subscriber]
                 subscriber.conversation_ids.discard(feed.key[1])
+                left = messaging_service_pb2.ConversationLeft(conversation_id=feed.key[1])
+                subscriber.push(Update(left=left))
                 self._on_left(feed.key, user)
         if not feed.starts:
             task = asyncio.create_task(self._end_unused(feed), name="end-feed")

@@ -26,14 +26,22 @@ from tieline.chassis.health import RETRY_AFTER_S
 from tieline.chassis.postgres import Pool
 from tieline.chassis.principals import PrincipalKind
 from tieline.messaging import subjects
+from tieline.messaging.catching_up import Start, plan_catch_up
 from tieline.messaging.conversations import (
     Conversation,
     conversation_to_proto,
     find_participant,
 )
 from tieline.messaging.feeds import MAX_LIVE_READS, Feeds, LiveBroker
+from tieline.messaging.looks import Looks
 from tieline.messaging.numbering import ConversationKey
-from tieline.messaging.repositories.conversations import ConversationRepository, UserKey
+from tieline.messaging.people import People
+from tieline.messaging.repositories.conversations import (
+    ConversationRepository,
+    Position,
+    UserKey,
+)
+from tieline.messaging.resuming import resume
 from tieline.messaging.subscriber import Subscriber, Update
 
 HEARTBEAT_INTERVAL_S = 15.0
@@ -52,7 +60,6 @@ _COMMIT_DELAY = dt.timedelta(seconds=60)
 _TICK_S = 1.0
 _FLUSH_TIMEOUT_S = 2
 
-_STARTED = Update(started=messaging_service_pb2.SubscriptionStarted())
 _HEARTBEAT = Update(heartbeat=messaging_service_pb2.Heartbeat())
 
 logger = logging.getLogger(__name__)
@@ -83,6 +90,8 @@ class LiveHub:
         self._reads = asyncio.Semaphore(MAX_LIVE_READS)
         self._feeds = Feeds(pool, broker, self._reads, self._check_again)
         self._subscribers: dict[UserKey, set[Subscriber]] = {}
+        self._looks = Looks(broker)
+        self._people = People(pool, self._reads, self._subscribers, self._looks)
         self._subscriptions: Counter[UserKey] = Counter()
         self._comparisons: dict[UserKey, _Comparison] = {}
         self._retry_time = monotonic()
@@ -94,6 +103,7 @@ class LiveHub:
 
     async def __aenter__(self) -> Self:
         await self._broker.subscribe(subjects.JOINS, cb=self._receive_join)
+        await self._broker.subscribe(subjects.PEOPLE, cb=self._people.receive)
         await self._flush()
         self._reconnects = self._broker.stats["reconnects"]
         self._tasks = [
@@ -113,21 +123,46 @@ class LiveHub:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._feeds.close()
+        await self._people.close()
 
-    async def subscribe(self, user: UserKey) -> AsyncGenerator[Update, None]:
+    async def subscribe(
+        self, user: UserKey, held: Mapping[str, int] | None = None, state_revision: int = 0
+    ) -> AsyncGenerator[Update, None]:
         """Yield ``started``, then all that is stored in the user's conversations from then on.
 
-        Raises UnavailableError while NATS is away, and ResourceExhaustedError
-        TOO_MANY_SUBSCRIPTIONS at once when the person has too many open, SUBSCRIBER_TOO_SLOW
-        when the updates are not taken.
+        With ``held``, conversation ids to numbers, what was stored before comes first, and the
+        reading states behind ``state_revision``: what happens meanwhile waits in the subscriber's
+        queue, which begins where this ends.
+
+        Raises UnavailableError while NATS is away, FailedPreconditionError HELD_AHEAD, and
+        ResourceExhaustedError TOO_MANY_SUBSCRIPTIONS at once when the person has too many open,
+        SUBSCRIBER_TOO_SLOW when the updates are not taken.
         """
         subscriber = self._enter(user)
         try:
-            await self._start(subscriber)
+            starts = await self._start(subscriber)
+            revision = await self._people.begin(user)
+            started = messaging_service_pb2.SubscriptionStarted(
+                subscription_id=subscriber.id, state_revision=revision
+            )
+            if held is None:
+                yield Update(started=started)
+            else:
+                joining = subscriber.postponed_joins | self._find_joining_ids(user)
+                plan = plan_catch_up(held, starts, joining)
+                yield Update(started=started)
+                rest = resume(
+                    self._pool, self._reads, self._people, subscriber, plan, state_revision
+                )
+                async for update in rest:
+                    yield update
             while True:
                 yield await subscriber.next_update()
         finally:
             self._leave(subscriber)
+
+    def _find_joining_ids(self, user: UserKey) -> set[str]:
+        return {key[1] for key, users in self._joins.items() if user in users}
 
     def _enter(self, user: UserKey) -> Subscriber:
         person = _find_person(user)
@@ -141,11 +176,11 @@ class LiveHub:
         self._subscribers.setdefault(user, set()).add(subscriber)
         return subscriber
 
-    async def _start(self, subscriber: Subscriber) -> None:
+    async def _start(self, subscriber: Subscriber) -> dict[str, Start]:
         """Begin in this order: feeds in force, then the numbers, then ``started``.
 
         So each message is either below the number at which its feed begins, and was stored before
-        ``started``, or comes through the feed.
+        ``started``, or comes through the feed. Returns those numbers by conversation id.
         """
         positions, database_time = await self._read_positions([subscriber.user])
         gone: set[ConversationKey] = set()
@@ -153,21 +188,23 @@ class LiveHub:
             first = _Comparison(monotonic(), database_time)
             self._comparisons.setdefault(subscriber.user, first)
         if positions:
-            held = {key for _, key, _ in positions}
+            held = {position.key for position in positions}
             await self._feeds.acquire(subscriber, held)
             await self._flush()
             positions, _ = await self._read_positions([subscriber.user])
-            gone = held - {key for _, key, _ in positions}
-        subscriber.push(_STARTED)
+            gone = held - {position.key for position in positions}
         subscriber.is_started = True
-        for user, key, last_sequence in positions:
+        starts = {}
+        for user, key, last_sequence, visible_from in positions:
             if key[1] in subscriber.conversation_ids:
-                self._feeds.start(subscriber, key, last_sequence)
+                number = self._feeds.start(subscriber, key, last_sequence)
+                starts[key[1]] = Start(number, visible_from)
             else:
                 self._want_join(key, user)
         for conversation_id in subscriber.postponed_joins:
             self._want_join((subscriber.user[0], conversation_id), subscriber.user)
         await self._let_go(subscriber, gone)
+        return starts
 
     async def _let_go(self, subscriber: Subscriber, gone: Collection[ConversationKey]) -> None:
         """Release what the user left while the subscriber began, unless the user came back."""
@@ -185,14 +222,19 @@ class LiveHub:
         if not of_user:
             del self._subscribers[subscriber.user]
             self._comparisons.pop(subscriber.user, None)
+            self._people.forget(subscriber.user)
         person = _find_person(subscriber.user)
         self._subscriptions[person] -= 1
         if not self._subscriptions[person]:
             del self._subscriptions[person]
         # A task: the call that ends may be cancelled, and must not keep what it holds.
-        task = asyncio.create_task(self._feeds.release_all(subscriber), name="live-release")
+        task = asyncio.create_task(self._release(subscriber), name="live-release")
         self._releases.add(task)
         task.add_done_callback(self._releases.discard)
+
+    async def _release(self, subscriber: Subscriber) -> None:
+        await self._feeds.release_all(subscriber)
+        await self._looks.end(subscriber)
 
     async def _receive_join(self, message: Msg) -> None:
         try:
@@ -300,6 +342,7 @@ class LiveHub:
             try:
                 self._send_heartbeats()
                 await self._compare_due()
+                await self._looks.end_old()
             except (ServiceError, nats.errors.Error) as error:
                 logger.info("the comparison of live delivery waits: %s", error)
             except Exception:
@@ -341,20 +384,21 @@ class LiveHub:
             return  # they left meanwhile
         moved_since = min(last.database_time for last in known) - _COMMIT_DELAY
         positions, database_time = await self._read_positions(users, moved_since)
-        for user, key, last_sequence in positions:
+        for user, key, last_sequence, _ in positions:
             self._feeds.learn(key, last_sequence)
             if any(
                 key[1] not in subscriber.conversation_ids
                 for subscriber in self._subscribers.get(user, ())
             ):
                 self._want_join(key, user)
+        await self._people.compare(users)
         for user in users:
             if user in self._comparisons:
                 self._comparisons[user] = _Comparison(now, database_time)
 
     async def _read_positions(
         self, users: Collection[UserKey], moved_since: dt.datetime | None = None
-    ) -> tuple[list[tuple[UserKey, ConversationKey, int]], dt.datetime]:
+    ) -> tuple[list[Position], dt.datetime]:
         async with self._reads, self._pool.acquire() as connection:
             repository = ConversationRepository(connection)
             return await repository.list_positions(users, moved_since=moved_since)

@@ -18,6 +18,7 @@ from tieline.messaging.conversations import (
     check_conversation_id,
     participant_to_proto,
 )
+from tieline.messaging.media_uses import MediaUse, list_media
 
 MAX_CLIENT_MESSAGE_ID_BYTES = 64
 
@@ -32,6 +33,9 @@ class Send:
     client_message_id: str
     content: bytes
     """Serialized MessageContent; equal contents have equal bytes."""
+
+    media: tuple[MediaUse, ...] = ()
+    """What the content refers to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +56,9 @@ class StoredMessage:
     recall_time: dt.datetime | None = None
     original_content: bytes | None = None
     """What it said before its first edit; None for never edited."""
+
+    media: tuple[MediaUse, ...] = ()
+    """What a new one refers to; of one that is stored that stands in ``media_references``."""
 
     def says(self, content: bytes) -> bool:
         """Return whether this is what was sent first; of what is recalled nobody knows."""
@@ -86,6 +93,7 @@ def build_send(
         sender,
         client_message_id,
         content.SerializeToString(deterministic=True),
+        list_media(content),
     )
 
 

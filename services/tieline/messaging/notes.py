@@ -1,9 +1,17 @@
 """What the notes in a conversation's log say. Pure."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from tieline.api.messaging.v1 import conversation_note_pb2, messaging_pb2
-from tieline.messaging.conversations import Participant, find_participant, participant_to_proto
+from tieline.messaging.conversations import (
+    ROLES_TO_PROTO,
+    Participant,
+    Role,
+    Settings,
+    find_participant,
+    participant_to_proto,
+    settings_to_proto,
+)
 
 DEPARTURES = frozenset(
     {
@@ -33,3 +41,28 @@ def build_participants_note(
             change=change, participants=map(participant_to_proto, participants)
         )
     )
+
+
+def build_settings_note(fields: Iterable[str], settings: Settings) -> messaging_pb2.MessageContent:
+    """Return the note about settings that are others now."""
+    return messaging_pb2.MessageContent(
+        settings_note=conversation_note_pb2.SettingsNote(
+            changed_fields=fields, settings=settings_to_proto(settings)
+        )
+    )
+
+
+def build_roles_note(roles: Mapping[Participant, Role]) -> messaging_pb2.MessageContent:
+    """Return the note about roles that are others now."""
+    changes = [
+        conversation_note_pb2.RoleChange(
+            participant=participant_to_proto(participant), role=ROLES_TO_PROTO[role]
+        )
+        for participant, role in roles.items()
+    ]
+    return messaging_pb2.MessageContent(roles_note=conversation_note_pb2.RolesNote(changes=changes))
+
+
+def build_dismiss_note() -> messaging_pb2.MessageContent:
+    """Return the note about the end of a group."""
+    return messaging_pb2.MessageContent(dismiss_note=conversation_note_pb2.DismissNote())

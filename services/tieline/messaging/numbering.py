@@ -41,6 +41,9 @@ class SendFacts:
     repeated: StoredMessage | None
     """The sender's message of the same client message id, if there is one."""
 
+    refusal: ServiceError | None = None
+    """Why the message may not be stored if it is new."""
+
 
 @dataclass(slots=True)
 class NumberedBatch:
@@ -79,6 +82,9 @@ def number_batch(
         first = known.repeated or given.get(key)
         if first is not None:
             batch.outcomes.append(_repeat(send, first))
+            continue
+        if known.refusal is not None:
+            batch.outcomes.append(known.refusal)
             continue
         last = batch.last_sequences.get(conversation, counter.last_sequence)
         message = _store(send, last + 1, now, counter.uncounted)
@@ -125,6 +131,7 @@ def _store(send: Send, sequence: int, now: dt.datetime, uncounted: int) -> Store
         send.content,
         now,
         uncounted,
+        media=send.media,
     )
 
 

@@ -10,6 +10,7 @@ from tieline.messaging import subjects
 from tieline.messaging.announcer import Announcer
 from tieline.messaging.conversation_log import ConversationLog, Note
 from tieline.messaging.conversations import (
+    Allowed,
     ConversationKind,
     Participant,
     build_direct_key,
@@ -50,6 +51,26 @@ class Opening:
             return key[1]
         found = await self._repository.find_direct_conversation_id(corp_id, direct_key)
         assert found is not None, "what the insert conflicted with is committed and stays"
+        return found
+
+    async def open_app(
+        self, corp_id: str, app: Participant, reader: Participant, *, accepts_replies: bool
+    ) -> str:
+        """Return the id of the app's conversation with a member, made if there is none.
+
+        Whether the member may answer is what this says, also of one that was there.
+        """
+        direct_key = build_direct_key((app, reader))
+        posting = Allowed.EVERYONE if accepts_replies else Allowed.OWNER
+        key = (corp_id, new_uuid7())
+        if await self._repository.insert_conversation(
+            key, ConversationKind.APP, "", direct_key=direct_key, posting=posting
+        ):
+            await self._let_in(key, (app, reader), owner=app)
+            return key[1]
+        found = await self._repository.find_direct_conversation_id(corp_id, direct_key)
+        assert found is not None, "what the insert conflicted with is committed and stays"
+        await self._repository.set_posting((corp_id, found), posting)
         return found
 
     async def open_group(
@@ -93,16 +114,27 @@ class Opening:
             key, participants, last_sequence, owner=owner
         )
         if joined:
-            await self._tell_joined(key, joined)
+            await tell_members_changed(self._connection, self._announcer, key, joined=joined)
         return joined
 
-    async def _tell_joined(self, key: ConversationKey, joined: Sequence[Participant]) -> None:
-        corp_id, conversation_id = key
-        changed = messaging_pb2.ParticipantsChanged(
-            corp_id=corp_id,
-            conversation_id=conversation_id,
-            joined=[participant_to_proto(participant) for participant in joined],
-        )
-        event = build_event(PARTICIPANTS_CHANGED, corp_id, conversation_id, changed)
-        await insert_events(self._connection, SCHEMA, [event])
-        self._announcer.announce_after_commit(self._connection, [(subjects.JOINS, event.payload)])
+
+async def tell_members_changed(
+    connection: Connection,
+    announcer: Announcer,
+    key: ConversationKey,
+    *,
+    joined: Sequence[Participant] = (),
+    left: Sequence[Participant] = (),
+) -> None:
+    """Tell other services who came and went, and the replicas who came."""
+    corp_id, conversation_id = key
+    changed = messaging_pb2.ParticipantsChanged(
+        corp_id=corp_id,
+        conversation_id=conversation_id,
+        joined=map(participant_to_proto, joined),
+        left=map(participant_to_proto, left),
+    )
+    event = build_event(PARTICIPANTS_CHANGED, corp_id, conversation_id, changed)
+    await insert_events(connection, SCHEMA, [event])
+    if joined:
+        announcer.announce_after_commit(connection, [(subjects.JOINS, event.payload)])

@@ -1,6 +1,8 @@
 """Commits a batch of sends: locks, numbers, writes, and tells of it."""
 
+import datetime as dt
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import groupby
 
 from tieline.api.messaging.v1 import messaging_pb2
@@ -9,9 +11,13 @@ from tieline.chassis.fields import to_timestamp
 from tieline.chassis.outbox import Event, build_event
 from tieline.chassis.postgres import Connection
 from tieline.messaging.announcer import Announcement, Announcer
+from tieline.messaging.conversations import find_participant
+from tieline.messaging.media_uses import check_uses
 from tieline.messaging.messages import Send, StoredMessage, build_proto, message_to_proto
-from tieline.messaging.numbering import number_batch
+from tieline.messaging.numbering import SendFacts, number_batch
+from tieline.messaging.repositories.media import MediaRepository
 from tieline.messaging.repositories.messages import MessageRepository
+from tieline.messaging.repositories.overviews import EVERYONE, Mention, insert_mentions
 from tieline.messaging.subjects import build_conversation_subject
 
 MESSAGES_SENT = "tieline.messaging.v1.messages_sent"
@@ -34,15 +40,51 @@ class Sender:
         """Store what is new of the batch in two statements; return one outcome for each send."""
         repository = MessageRepository(connection)
         known = await repository.lock_and_look_up(sends)
-        batch = number_batch(sends, known.facts, known.counters, known.now)
+        facts = await _look_up_media(connection, sends, known.facts)
+        batch = number_batch(sends, facts, known.counters, known.now)
         create_time = to_timestamp(known.now)
         protos = {id(message): build_proto(message, create_time) for message in batch.new}
         if batch.new:
             stored = list(protos.values())
             events = list(build_events(stored))
             await repository.insert_messages(batch.new, known.now, events)
+            mentions = list(_list_mentions(stored, known.now))
+            if mentions:
+                await insert_mentions(connection, mentions)
             self._announcer.announce_after_commit(connection, build_announcements(stored))
         return [_to_outcome(outcome, protos) for outcome in batch.outcomes]
+
+
+async def _look_up_media(
+    connection: Connection, sends: Sequence[Send], facts: Sequence[SendFacts]
+) -> Sequence[SendFacts]:
+    """Return the facts with what speaks against messages that refer to media; most do not."""
+    wanted = [(send.corp_id, send.sender, use.media_id) for send in sends for use in send.media]
+    if not wanted:
+        return facts
+    readable = await MediaRepository(connection).lock_readable(wanted)
+    refusals = (
+        check_uses(send.media, readable.get((send.corp_id, send.sender), {})) for send in sends
+    )
+    return [
+        replace(known, refusal=known.refusal or refusal)
+        for known, refusal in zip(facts, refusals, strict=True)
+    ]
+
+
+def _list_mentions(
+    messages: Iterable[messaging_pb2.Message], now: dt.datetime
+) -> Iterator[Mention]:
+    for message in messages:
+        if not message.content.HasField("mentions"):
+            continue
+        mentions = message.content.mentions
+        participants = {EVERYONE} if mentions.everyone else set()
+        participants |= {each for each in map(find_participant, mentions.participants) if each}
+        for participant in participants:
+            yield Mention(
+                message.corp_id, message.conversation_id, message.sequence, participant, now
+            )
 
 
 def build_announcements(messages: Iterable[messaging_pb2.Message]) -> list[Announcement]:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import aclosing
 
-from tieline.api.directory.v1 import directory_requests_pb2
 from tieline.api.messaging.v1 import (
     messaging_pb2,
     messaging_service_pb2,
@@ -16,33 +15,48 @@ from tieline.api.messaging.v1 import (
 from tieline.chassis.broker import Broker
 from tieline.chassis.calls import current_principal
 from tieline.chassis.commit_batch import CommitBatcher
-from tieline.chassis.errors import InvalidArgumentError, NotFoundError, ServiceError
+from tieline.chassis.errors import InvalidArgumentError, ServiceError
+from tieline.chassis.fields import raise_violations, to_timestamp
 from tieline.chassis.grpc_context import Context
 from tieline.chassis.idempotency import answered_once
 from tieline.chassis.ids import new_uuid7
 from tieline.chassis.page_tokens import PageTokens, Position, page_size
 from tieline.chassis.postgres import Connection, Pool
-from tieline.chassis.requests import ask
+from tieline.chassis.principals import PrincipalKind
 from tieline.messaging.announcer import Announcer
+from tieline.messaging.callers import (
+    check_members,
+    get_conversation,
+    require_conversation,
+    require_user,
+)
+from tieline.messaging.catching_up import read_held
 from tieline.messaging.conversations import (
+    ROLES_TO_PROTO,
     Conversation,
     ConversationKind,
     NewConversation,
     Participant,
-    check_conversation_id,
     check_conversation_request,
     conversation_not_found_error,
     conversation_to_proto,
     participant_to_proto,
 )
+from tieline.messaging.corp_labels import find_verified_label
 from tieline.messaging.live import LiveHub
-from tieline.messaging.messages import Send, build_send, message_to_proto
-from tieline.messaging.numbering import ConversationKey
+from tieline.messaging.messages import Send, build_send
 from tieline.messaging.open_streams import OpenStreams
 from tieline.messaging.opening import Opening
+from tieline.messaging.overviews import overview_to_proto
+from tieline.messaging.range_reads import read_batch
+from tieline.messaging.ranges import check_batch, check_bounds
 from tieline.messaging.repositories import SCHEMA
-from tieline.messaging.repositories.conversations import ConversationRepository, UserKey
-from tieline.messaging.repositories.messages import MessageRepository
+from tieline.messaging.repositories.conversations import (
+    ConversationRepository,
+    ListedParticipant,
+    UserKey,
+)
+from tieline.messaging.repositories.overviews import OverviewRow, list_overviews
 from tieline.messaging.send_results import build_result
 from tieline.messaging.send_stream import (
     MAX_REQUEST_MESSAGES,
@@ -55,6 +69,9 @@ from tieline.messaging.send_stream import (
 MAX_BATCH_MESSAGES = 200
 
 SendBatcher = CommitBatcher[Send, messaging_pb2.Message]
+
+# Where people from outside of the corp may be.
+_OUTSIDERS_IN = (ConversationKind.DIRECT, ConversationKind.CUSTOMER_GROUP)
 
 _MICROSECOND = dt.timedelta(microseconds=1)
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
@@ -85,7 +102,7 @@ class MessagingServicer(messaging_service_pb2_grpc.MessagingServiceServicer):
         self, request: messaging_service_pb2.CreateConversationRequest, context: Context
     ) -> messaging_service_pb2.CreateConversationResponse:
         """Open a conversation of members, at most once per ``request_id``."""
-        corp_id, caller = _require_user(request.corp_id)
+        corp_id, caller = require_user(request.corp_id)
         new = check_conversation_request(request.kind, request.name, request.user_ids, caller)
         return await answered_once(
             self._pool,
@@ -94,23 +111,25 @@ class MessagingServicer(messaging_service_pb2_grpc.MessagingServiceServicer):
             messaging_service_pb2.CreateConversationResponse,
             lambda connection: self._create(connection, corp_id, new),
             corp_id=corp_id,
-            prepare=lambda: self._check_others(corp_id, new),
+            prepare=lambda: check_members(self._broker, corp_id, new.others),
         )
 
     async def GetConversation(
         self, request: messaging_service_pb2.GetConversationRequest, context: Context
     ) -> messaging_service_pb2.GetConversationResponse:
         """Return a conversation that the caller is in."""
-        key, caller = _require_conversation(request.corp_id, request.conversation_id)
+        key, caller = require_conversation(request.corp_id, request.conversation_id)
         async with self._pool.acquire() as connection:
-            conversation = await _get_conversation(connection, key, caller)
+            conversation = await get_conversation(connection, key, caller)
+            overviews = await list_overviews(connection, (key[0], caller), [key[1]])
+        _add_overviews([conversation], overviews)
         return messaging_service_pb2.GetConversationResponse(conversation=conversation)
 
     async def ListConversations(
         self, request: messaging_service_pb2.ListConversationsRequest, context: Context
     ) -> messaging_service_pb2.ListConversationsResponse:
         """List the caller's conversations, the latest activity first."""
-        user = _require_user(request.corp_id)
+        user = require_user(request.corp_id)
         size = page_size(request.page_size, default=50, maximum=200)
         position = self._page_tokens.decode(request.page_token, request)
         before = None
@@ -122,41 +141,52 @@ class MessagingServicer(messaging_service_pb2_grpc.MessagingServiceServicer):
             conversations = await ConversationRepository(connection).list_conversations_of(
                 user, before=before, limit=size + 1
             )
+            page, next_page_token = self._page_tokens.cut(
+                conversations, size, request, _position_by_activity
+            )
+            overviews = await list_overviews(
+                connection, user, [conversation.conversation_id for conversation in page]
+            )
 
-        page, next_page_token = self._page_tokens.cut(
-            conversations, size, request, _position_by_activity
-        )
+        listed = [conversation_to_proto(conversation) for conversation in page]
+        _add_overviews(listed, overviews)
         return messaging_service_pb2.ListConversationsResponse(
-            conversations=map(conversation_to_proto, page), next_page_token=next_page_token
+            conversations=listed, next_page_token=next_page_token
         )
 
     async def ListParticipants(
         self, request: messaging_service_pb2.ListParticipantsRequest, context: Context
     ) -> messaging_service_pb2.ListParticipantsResponse:
         """List who is in a conversation of the caller's, by kind and id."""
-        key, caller = _require_conversation(request.corp_id, request.conversation_id)
+        key, caller = require_conversation(request.corp_id, request.conversation_id)
         size = page_size(request.page_size, default=100, maximum=1000)
         position = self._page_tokens.decode(request.page_token, request)
         after = None if position is None else Participant(str(position[0]), str(position[1]))
 
         async with self._pool.acquire() as connection:
             repository = ConversationRepository(connection)
-            if await repository.find_span_of(key, caller) is None:
+            conversation = await repository.find_conversation_of(key, caller)
+            if conversation is None:
                 raise conversation_not_found_error(request.conversation_id)
-            participants = await repository.list_participants(key, after=after, limit=size + 1)
+            listed = await repository.list_participants(key, after=after, limit=size + 1)
+        label = ""
+        if conversation.kind in _OUTSIDERS_IN:
+            label = await find_verified_label(self._pool, self._broker, key[0])
 
         page, next_page_token = self._page_tokens.cut(
-            participants, size, request, lambda participant: participant
+            listed, size, request, lambda each: each.participant
         )
         return messaging_service_pb2.ListParticipantsResponse(
-            participants=map(participant_to_proto, page), next_page_token=next_page_token
+            participants=[participant_to_proto(each.participant) for each in page],
+            next_page_token=next_page_token,
+            details=[_describe(each, conversation.kind, label) for each in page],
         )
 
     async def SendMessage(
         self, request: messaging_service_pb2.SendMessageRequest, context: Context
     ) -> messaging_service_pb2.SendMessageResponse:
         """Store a message under the next number, at most once per ``client_message_id``."""
-        user = _require_user(request.corp_id)
+        user = require_user(request.corp_id)
         send = build_send(user, request.conversation_id, request.client_message_id, request.content)
         message = await self._batcher.submit(send)
         return messaging_service_pb2.SendMessageResponse(message=message)
@@ -165,7 +195,7 @@ class MessagingServicer(messaging_service_pb2_grpc.MessagingServiceServicer):
         self, request: messaging_service_pb2.BatchSendMessagesRequest, context: Context
     ) -> messaging_service_pb2.BatchSendMessagesResponse:
         """Store each of the messages as SendMessage would; each has a result of its own."""
-        user = _require_user(request.corp_id)
+        user = require_user(request.corp_id)
         if not 1 <= len(request.messages) <= MAX_BATCH_MESSAGES:
             raise InvalidArgumentError({"messages": f"must be 1 to {MAX_BATCH_MESSAGES} messages"})
         outcomes = await asyncio.gather(
@@ -190,7 +220,7 @@ class MessagingServicer(messaging_service_pb2_grpc.MessagingServiceServicer):
     def _begin_each(
         self, request: messaging_service_pb2.SendMessagesRequest
     ) -> Iterator[asyncio.Future[messaging_pb2.Message]]:
-        user = _require_user(request.corp_id)
+        user = require_user(request.corp_id)
         if not 1 <= len(request.messages) <= MAX_REQUEST_MESSAGES:
             raise InvalidArgumentError(
                 {"messages": f"must be 1 to {MAX_REQUEST_MESSAGES} messages"}
@@ -215,53 +245,48 @@ class MessagingServicer(messaging_service_pb2_grpc.MessagingServiceServicer):
         self, request: messaging_service_pb2.ListMessagesRequest, context: Context
     ) -> messaging_service_pb2.ListMessagesResponse:
         """Return a range of a conversation's messages in order of their numbers."""
-        key, caller = _require_conversation(request.corp_id, request.conversation_id)
-        if request.after_sequence < 0:
-            raise InvalidArgumentError({"after_sequence": "must not be negative"})
-        limit = page_size(request.page_size, default=100, maximum=1000)
-
-        async with self._pool.acquire() as connection:
-            span = await ConversationRepository(connection).find_span_of(key, caller)
-            if span is None:
-                raise conversation_not_found_error(request.conversation_id)
-            # Not beyond the number that the response calls the last.
-            messages = await MessageRepository(connection).list_messages(
-                key,
-                after=max(request.after_sequence, span.visible_from_sequence),
-                up_to=span.last_sequence,
-                limit=limit,
-            )
-        return messaging_service_pb2.ListMessagesResponse(
-            messages=[message_to_proto(message) for message in messages],
-            last_sequence=span.last_sequence,
+        key, caller = require_conversation(request.corp_id, request.conversation_id)
+        violations: dict[str, str] = {}
+        check_bounds(
+            request.after_sequence, request.before_sequence, request.page_size, "", violations
         )
+        raise_violations(violations)
+        asked = messaging_service_pb2.MessageRangeRequest(
+            conversation_id=request.conversation_id,
+            after_sequence=request.after_sequence,
+            before_sequence=request.before_sequence,
+            page_size=request.page_size,
+        )
+        async with self._pool.acquire() as connection:
+            ranges = await read_batch(connection, key[0], caller, [asked])
+        if not ranges:
+            raise conversation_not_found_error(request.conversation_id)
+        [found] = ranges
+        return messaging_service_pb2.ListMessagesResponse(
+            messages=found.messages,
+            last_sequence=found.last_sequence,
+            kept_from_sequence=found.kept_from_sequence,
+        )
+
+    async def BatchListMessages(
+        self, request: messaging_service_pb2.BatchListMessagesRequest, context: Context
+    ) -> messaging_service_pb2.BatchListMessagesResponse:
+        """Return ranges of many conversations, as far as they fit into one answer."""
+        corp_id, caller = require_user(request.corp_id)
+        check_batch(request.ranges)
+        async with self._pool.acquire() as connection:
+            ranges = await read_batch(connection, corp_id, caller, request.ranges)
+        return messaging_service_pb2.BatchListMessagesResponse(ranges=ranges)
 
     async def Subscribe(
         self, request: messaging_service_pb2.SubscribeRequest, context: Context
     ) -> AsyncIterator[messaging_service_pb2.SubscribeResponse]:
         """Deliver every message stored from ``started`` on, in order, none twice, none missing."""
-        user = _require_user(request.corp_id)
-        async with aclosing(self._hub.subscribe(user)) as updates:
+        user = require_user(request.corp_id)
+        held = read_held(request)
+        async with aclosing(self._hub.subscribe(user, held, request.state_revision)) as updates:
             async for update in updates:
                 yield update
-
-    async def _check_others(self, corp_id: str, new: NewConversation) -> None:
-        """Refuse a conversation with somebody whom directory does not know."""
-        response = await ask(
-            self._broker,
-            "directory",
-            "find_missing_members",
-            directory_requests_pb2.FindMissingMembersRequest(
-                corp_id=corp_id, user_ids=[other.id for other in new.others]
-            ),
-            directory_requests_pb2.FindMissingMembersResponse,
-        )
-        if response.missing_user_ids:
-            raise NotFoundError(
-                "USER_NOT_FOUND",
-                "no such member in the corp",
-                {"userId": response.missing_user_ids[0]},
-            )
 
     async def _create(
         self, connection: Connection, corp_id: str, new: NewConversation
@@ -274,34 +299,30 @@ class MessagingServicer(messaging_service_pb2_grpc.MessagingServiceServicer):
             await opening.open_group(
                 (corp_id, conversation_id), new.kind, new.name, new.caller, new.others
             )
-        conversation = await _get_conversation(connection, (corp_id, conversation_id), new.caller)
+        conversation = await get_conversation(connection, (corp_id, conversation_id), new.caller)
         return messaging_service_pb2.CreateConversationResponse(conversation=conversation)
+
+
+def _add_overviews(
+    conversations: Iterable[messaging_pb2.Conversation], overviews: Mapping[str, OverviewRow]
+) -> None:
+    for conversation in conversations:
+        row = overviews.get(conversation.conversation_id)
+        if row is not None:  # None for one that the caller has left just now
+            conversation.overview.CopyFrom(overview_to_proto(row))
+
+
+def _describe(
+    listed: ListedParticipant, kind: ConversationKind, verified_label: str
+) -> messaging_service_pb2.ParticipantDetails:
+    details = messaging_service_pb2.ParticipantDetails(join_time=to_timestamp(listed.join_time))
+    if kind is not ConversationKind.DIRECT:
+        details.role = ROLES_TO_PROTO[listed.role]
+    if listed.participant.kind == PrincipalKind.MEMBER:
+        details.verified_label = verified_label
+    return details
 
 
 def _position_by_activity(conversation: Conversation) -> Position:
     microseconds = (conversation.last_activity_time - _EPOCH) // _MICROSECOND
     return [microseconds, conversation.conversation_id]
-
-
-def _require_user(corp_id: str) -> UserKey:
-    """Return the caller within the corp that the request means."""
-    principal = current_principal()
-    return principal.require_corp(corp_id), Participant(principal.kind.value, principal.id)
-
-
-def _require_conversation(
-    corp_id: str, conversation_id: str
-) -> tuple[ConversationKey, Participant]:
-    """Return the key that the request means, and the caller."""
-    corp_id, caller = _require_user(corp_id)
-    check_conversation_id(conversation_id)
-    return (corp_id, conversation_id), caller
-
-
-async def _get_conversation(
-    connection: Connection, key: ConversationKey, participant: Participant
-) -> messaging_pb2.Conversation:
-    conversation = await ConversationRepository(connection).find_conversation_of(key, participant)
-    if conversation is None:
-        raise conversation_not_found_error(key[1])
-    return conversation_to_proto(conversation)

@@ -1,6 +1,7 @@
 """One open Subscribe call on this replica: a bounded queue between delivery and the client."""
 
 import asyncio
+import secrets
 from collections import deque
 from time import monotonic
 
@@ -27,6 +28,7 @@ class Subscriber:
         "_updates",
         "conversation_ids",
         "has_left",
+        "id",
         "is_started",
         "postponed_joins",
         "push_time",
@@ -35,6 +37,9 @@ class Subscriber:
 
     def __init__(self, user: UserKey) -> None:
         self.user = user
+        self.id = secrets.token_urlsafe(9)
+        """By which LookAt names it."""
+
         self.conversation_ids: set[str] = set()
         """Those whose feeds this subscriber holds."""
 
@@ -74,6 +79,12 @@ class Subscriber:
         self._updates.append(update)
         self.push_time = monotonic()
         self._is_filled.set()
+
+    def push_if_room(self, update: Update) -> None:
+        """Queue an update that may be lost; what waits for a slow client has the room."""
+        if self._error is None and len(self._updates) < MAX_QUEUED_UPDATES // 2:
+            self._updates.append(update)
+            self._is_filled.set()
 
     def end(self, error: ServiceError) -> None:
         """Drop what waits and let :meth:`next_update` raise ``error``."""

@@ -11,7 +11,11 @@ from contextlib import asynccontextmanager
 from tieline.chassis.errors import ServiceError
 from tieline.chassis.postgres import Pool, transaction
 from tieline.chassis.repeating import repeating
+from tieline.messaging.repositories.overviews import delete_old_mentions
 from tieline.messaging.repositories.upkeep import UpkeepRepository
+
+# Who was mentioned longer ago than this and has not read on will not miss it in a count.
+_MENTION_AGE = dt.timedelta(days=180)
 
 REPEAT_WINDOW = dt.timedelta(days=7)
 """How long a repeated client message id is recognised, as the API promises."""
@@ -49,6 +53,12 @@ async def keep_up(pool: Pool) -> None:
         async with transaction(pool) as connection:
             deleted = await UpkeepRepository(connection).delete_old_sends(
                 age=REPEAT_WINDOW, maximum_rows=_BATCH_ROWS
+            )
+    deleted = _BATCH_ROWS
+    while deleted == _BATCH_ROWS:
+        async with transaction(pool) as connection:
+            deleted = await delete_old_mentions(
+                connection, age=_MENTION_AGE, maximum_rows=_BATCH_ROWS
             )
 
 

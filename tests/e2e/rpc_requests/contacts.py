@@ -23,6 +23,9 @@ REQUESTS: dict[str, Request] = {
     "ContactsService.CreateJoinWay": lambda w: contacts.CreateJoinWayRequest(
         request_id=new_id(), corp_id=w.corp_id, customer_group_id=w.group_id
     ),
+    "ContactsService.LeaveCustomerGroup": lambda w: contacts.LeaveCustomerGroupRequest(
+        corp_id=w.corp_id, customer_group_id=w.group_id
+    ),
     "ContactsService.JoinCustomerGroup": lambda w: contacts.JoinCustomerGroupRequest(
         corp_id=w.corp_id, code="0" * len(w.join_code)
     ),

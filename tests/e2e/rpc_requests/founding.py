@@ -20,6 +20,8 @@ from tieline.api.identity.v1 import app_service_pb2 as apps
 from tieline.api.identity.v1 import corp_link_service_pb2 as corp_link
 from tieline.api.identity.v1 import identity_service_pb2 as identity
 from tieline.api.identity.v1 import sign_in_provider_service_pb2 as sign_in_provider
+from tieline.api.messaging.v1 import archive_service_pb2 as archive
+from tieline.api.messaging.v1 import compliance_service_pb2 as compliance
 from tieline.api.messaging.v1 import media_service_pb2 as media
 from tieline.api.messaging.v1 import messaging_pb2
 from tieline.api.messaging.v1 import messaging_service_pb2 as messaging
@@ -92,6 +94,10 @@ async def found_world(tieline: Tieline, platform: PlatformProcess) -> World:
             ),
         )
     )
+    hold = await owner.compliance.CreateLegalHold(
+        compliance.CreateLegalHoldRequest(scope=compliance.LEGAL_HOLD_SCOPE_CORP, reason="case 7")
+    )
+    archived = await owner.archive.ListArchiveEntries(archive.ListArchiveEntriesRequest())
     begun = await owner.media.BeginUpload(
         media.BeginUploadRequest(
             kind=media.MEDIA_KIND_FILE, name="begun.txt", size_bytes=100, sha256=bytes(32)
@@ -130,6 +136,8 @@ async def found_world(tieline: Tieline, platform: PlatformProcess) -> World:
         group_id=group_id,
         upload_id=begun.upload.upload_id,
         media_id=whole.media_id,
+        hold_id=hold.hold.hold_id,
+        archive_cursor=archived.next_cursor,
         contact_code=way.contact_way.code,
         join_code=join.join_way.code,
         red_packet_id=packet.red_packet.red_packet_id,

@@ -4,12 +4,16 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import Message
 
 from e2e.rpc_requests.world import Request, World, new_id
+from tieline.api.messaging.v1 import archive_service_pb2 as archive
+from tieline.api.messaging.v1 import compliance_service_pb2 as compliance
+from tieline.api.messaging.v1 import conversation_note_pb2, messaging_pb2
+from tieline.api.messaging.v1 import conversation_service_pb2 as conversation
 from tieline.api.messaging.v1 import media_service_pb2 as media
-from tieline.api.messaging.v1 import messaging_pb2
 from tieline.api.messaging.v1 import messaging_service_pb2 as messaging
+from tieline.api.messaging.v1 import reading_service_pb2 as reading
 from tieline.api.messaging.v1 import scheduled_message_service_pb2 as scheduled
 
-MODULES = (messaging, media, scheduled)
+MODULES = (archive, compliance, conversation, media, messaging, reading, scheduled)
 
 
 def _hello(world: World) -> messaging_pb2.OutgoingMessage:
@@ -40,6 +44,58 @@ def build_scheduled(conversation_id: str) -> scheduled.ScheduledMessage:
 
 
 REQUESTS: dict[str, Request] = {
+    "ConversationService.UpdateSettings": lambda w: conversation.UpdateSettingsRequest(
+        corp_id=w.corp_id,
+        conversation_id=w.conversation_id,
+        settings=conversation_note_pb2.ConversationSettings(muted=True),
+        update_mask=FieldMask(paths=["muted"]),
+    ),
+    "ConversationService.AddParticipants": lambda w: conversation.AddParticipantsRequest(
+        corp_id=w.corp_id, conversation_id=w.conversation_id, user_ids=[w.colleague_id]
+    ),
+    "ConversationService.RemoveParticipants": lambda w: conversation.RemoveParticipantsRequest(
+        corp_id=w.corp_id, conversation_id=w.conversation_id, user_ids=[w.colleague_id]
+    ),
+    "ConversationService.LeaveConversation": lambda w: conversation.LeaveConversationRequest(
+        corp_id=w.corp_id, conversation_id=w.conversation_id
+    ),
+    "ConversationService.UpdateParticipantRole": (
+        lambda w: conversation.UpdateParticipantRoleRequest(
+            corp_id=w.corp_id,
+            conversation_id=w.conversation_id,
+            user_id=w.colleague_id,
+            role=conversation_note_pb2.PARTICIPANT_ROLE_ADMIN,
+        )
+    ),
+    "ConversationService.TransferConversation": (
+        lambda w: conversation.TransferConversationRequest(
+            corp_id=w.corp_id, conversation_id=w.conversation_id, user_id=w.colleague_id
+        )
+    ),
+    "ConversationService.DismissConversation": lambda w: conversation.DismissConversationRequest(
+        corp_id=w.corp_id, conversation_id=w.conversation_id
+    ),
+    "ConversationService.CreateJoinCode": lambda w: conversation.CreateJoinCodeRequest(
+        request_id=new_id(), corp_id=w.corp_id, conversation_id=w.conversation_id
+    ),
+    "ConversationService.ListJoinCodes": lambda w: conversation.ListJoinCodesRequest(
+        corp_id=w.corp_id, conversation_id=w.conversation_id
+    ),
+    "ConversationService.DeleteJoinCode": lambda w: conversation.DeleteJoinCodeRequest(
+        corp_id=w.corp_id, conversation_id=w.conversation_id, code="0" * 16
+    ),
+    "ConversationService.JoinConversation": lambda w: conversation.JoinConversationRequest(
+        corp_id=w.corp_id, code="0" * 16
+    ),
+    "ConversationService.ListJoinRequests": lambda w: conversation.ListJoinRequestsRequest(
+        corp_id=w.corp_id, conversation_id=w.conversation_id
+    ),
+    "ConversationService.DecideJoinRequest": lambda w: conversation.DecideJoinRequestRequest(
+        corp_id=w.corp_id, conversation_id=w.conversation_id, user_id=w.colleague_id
+    ),
+    "ConversationService.OpenAppConversation": lambda w: conversation.OpenAppConversationRequest(
+        corp_id=w.corp_id, user_id=w.colleague_id
+    ),
     "MessagingService.CreateConversation": lambda w: messaging.CreateConversationRequest(
         request_id=new_id(),
         corp_id=w.corp_id,
@@ -70,6 +126,36 @@ REQUESTS: dict[str, Request] = {
     "MessagingService.ListMessages": lambda w: messaging.ListMessagesRequest(
         corp_id=w.corp_id, conversation_id=w.conversation_id
     ),
+    "ArchiveService.ListArchiveEntries": lambda w: archive.ListArchiveEntriesRequest(
+        corp_id=w.corp_id, cursor=w.archive_cursor
+    ),
+    "ArchiveService.AcknowledgeArchive": lambda w: archive.AcknowledgeArchiveRequest(
+        corp_id=w.corp_id, consumer_id="e2e", cursor=w.archive_cursor
+    ),
+    "ArchiveService.ExportArchive": lambda w: archive.ExportArchiveRequest(corp_id=w.corp_id),
+    "ComplianceService.SetRetentionPolicy": lambda w: compliance.SetRetentionPolicyRequest(
+        corp_id=w.corp_id, conversation_kind=messaging_pb2.CONVERSATION_KIND_GROUP, keep_days=90
+    ),
+    "ComplianceService.ListRetentionPolicies": (
+        lambda w: compliance.ListRetentionPoliciesRequest(corp_id=w.corp_id)
+    ),
+    "ComplianceService.CreateLegalHold": lambda w: compliance.CreateLegalHoldRequest(
+        request_id=new_id(),
+        corp_id=w.corp_id,
+        scope=compliance.LEGAL_HOLD_SCOPE_CONVERSATION,
+        target_id=w.conversation_id,
+        reason="case 7",
+    ),
+    "ComplianceService.ReleaseLegalHold": lambda w: compliance.ReleaseLegalHoldRequest(
+        corp_id=w.corp_id, hold_id=w.hold_id
+    ),
+    "ComplianceService.ListLegalHolds": lambda w: compliance.ListLegalHoldsRequest(
+        corp_id=w.corp_id
+    ),
+    "MessagingService.BatchListMessages": lambda w: messaging.BatchListMessagesRequest(
+        corp_id=w.corp_id,
+        ranges=[messaging.MessageRangeRequest(conversation_id=w.conversation_id)],
+    ),
     "MediaService.BeginUpload": lambda w: media.BeginUploadRequest(
         request_id=new_id(),
         corp_id=w.corp_id,
@@ -89,6 +175,30 @@ REQUESTS: dict[str, Request] = {
     ),
     "MediaService.DownloadMedia": lambda w: media.DownloadMediaRequest(
         corp_id=w.corp_id, media_id=w.media_id
+    ),
+    "ReadingService.MarkRead": lambda w: reading.MarkReadRequest(
+        corp_id=w.corp_id, conversation_id=w.conversation_id, delivered_sequence=1
+    ),
+    "ReadingService.MuteConversation": lambda w: reading.MuteConversationRequest(
+        corp_id=w.corp_id, conversation_id=w.conversation_id, muted=True
+    ),
+    "ReadingService.PinConversation": lambda w: reading.PinConversationRequest(
+        corp_id=w.corp_id, conversation_id=w.conversation_id, pinned=True
+    ),
+    "ReadingService.SaveDraft": lambda w: reading.SaveDraftRequest(
+        corp_id=w.corp_id, conversation_id=w.conversation_id
+    ),
+    "ReadingService.ListReadingStates": lambda w: reading.ListReadingStatesRequest(
+        corp_id=w.corp_id
+    ),
+    "ReadingService.ListReaders": lambda w: reading.ListReadersRequest(
+        corp_id=w.corp_id, conversation_id=w.conversation_id, sequence=1
+    ),
+    "ReadingService.LookAt": lambda w: reading.LookAtRequest(
+        corp_id=w.corp_id, subscription_id="one", conversation_id=w.conversation_id
+    ),
+    "ReadingService.ShowTyping": lambda w: reading.ShowTypingRequest(
+        corp_id=w.corp_id, conversation_id=w.conversation_id
     ),
     "MessagingService.Subscribe": lambda w: messaging.SubscribeRequest(corp_id=w.corp_id),
     "ScheduledMessageService.CreateScheduledMessage": (

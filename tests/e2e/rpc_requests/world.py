@@ -32,6 +32,8 @@ class World:
     group_id: str
     upload_id: str
     media_id: str
+    hold_id: str
+    archive_cursor: str
     contact_code: str
     join_code: str
     red_packet_id: str
@@ -58,6 +60,7 @@ class World:
             self.group_id,
             self.upload_id,
             self.media_id,
+            self.hold_id,
             self.contact_code,
             self.join_code,
             self.red_packet_id,

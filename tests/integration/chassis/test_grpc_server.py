@@ -25,6 +25,7 @@ from tieline.api.identity.v1 import identity_service_pb2
 from tieline.chassis.authentication import TokenVerifier
 from tieline.chassis.grpc_server import (
     Served,
+    Transport,
     bind,
     build_server,
     check_port_is_free,
@@ -156,8 +157,8 @@ async def test_two_services_never_share_a_port_by_accident() -> None:
 
 async def test_worker_shares_the_port_of_its_siblings() -> None:
     async with (
-        guarded_server({"Echo": unary(echo)}, shares_port=True) as caller,
-        guarded_server({"Echo": unary(echo)}, shares_port=True) as sibling,
+        guarded_server({"Echo": unary(echo)}, transport=Transport(shares_port=True)) as caller,
+        guarded_server({"Echo": unary(echo)}, transport=Transport(shares_port=True)) as sibling,
     ):
         assert bind(sibling.guarded, "127.0.0.1", caller.port) == caller.port
 

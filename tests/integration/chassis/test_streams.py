@@ -1,14 +1,11 @@
 """The declared streams, and what each service's user may and may not do on a real server."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-
-import nats
 import pytest
 from nats.aio.client import Client
 from nats.errors import NoRespondersError
 from nats.js.api import ConsumerConfig, StreamConfig
 
+from fakes.broker_users import connected
 from fakes.eventually import eventually
 from tieline.chassis import streams
 from tieline.chassis.broker import connect_admin
@@ -16,21 +13,6 @@ from tieline.chassis.process import StartError
 from tieline.chassis.revocation_list import RevocationList
 from tieline.chassis.revocations import following_revocations
 from tieline.embedded.nats import EmbeddedNats
-
-
-@asynccontextmanager
-async def connected(server: EmbeddedNats, user: str) -> AsyncIterator[tuple[Client, list[str]]]:
-    """A connection of the user, and the errors that the server sends it."""
-    errors: list[str] = []
-
-    async def remember(error: Exception) -> None:
-        errors.append(str(error))
-
-    client = await nats.connect(server.url(user), inbox_prefix=f"_INBOX.{user}", error_cb=remember)
-    try:
-        yield client, errors
-    finally:
-        await client.close()
 
 
 async def test_declaring_again_changes_nothing(declared_nats: EmbeddedNats) -> None:

@@ -5,6 +5,8 @@ import datetime as dt
 import random
 from collections import defaultdict
 from collections.abc import AsyncIterator, Mapping
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -17,6 +19,7 @@ from tieline.api.identity.v1 import identity_pb2, identity_service_pb2
 from tieline.api.messaging.v1 import messaging_service_pb2
 from tieline.client import (
     Endpoints,
+    HeldNumbersFile,
     MessageFeed,
     SessionTokens,
     Tieline,
@@ -307,6 +310,47 @@ async def test_leaving_the_feed_ends_its_subscription(
 
     assert open_within == 1
     await eventually(lambda: conversations.open_subscriptions == 0)
+
+
+async def test_store_holds_what_was_dealt_with_and_the_rest_comes_again(
+    tieline: Tieline, conversations: FakeConversations, tmp_path: Path
+) -> None:
+    for number in range(5):
+        conversations.store("c", str(number))
+    taken = []
+
+    for _ in range(2):
+        with closing(HeldNumbersFile(tmp_path / "held")) as store:
+            async with MessageFeed(tieline.messaging, store=store) as feed:
+                # The third is given to the reader, who does not come back for another.
+                taken.append([number for _, number in await take(feed, 3)])
+
+    assert taken == [[1, 2, 3], [3, 4, 5]]
+
+
+async def test_conversation_that_was_left_begins_anew_when_it_is_joined_again(
+    tieline: Tieline, conversations: FakeConversations
+) -> None:
+    conversations.store("stays", "hello")
+    async with MessageFeed(tieline.messaging, held={"left": 4}) as feed:
+        await take(feed, 1)
+        await feed.wait_live()
+        conversations.lose("left", "one")
+        conversations.join("left")
+        again = await take(feed, 1)
+
+    assert again == [("left", 1)]
+
+
+async def test_what_is_held_of_a_platform_that_was_set_back_is_forgotten(
+    tieline: Tieline, conversations: FakeConversations
+) -> None:
+    conversations.store("c", "one")
+
+    async with MessageFeed(tieline.messaging, held={"c": 9}) as feed:
+        taken = await take(feed, 1)
+
+    assert taken == [("c", 1)]
 
 
 async def test_slow_reader_gets_everything_in_the_end(

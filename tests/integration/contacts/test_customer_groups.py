@@ -245,3 +245,30 @@ async def test_events_tell_of_the_group_and_then_of_each_customer_once(
     joined = [contacts_pb2.CustomerJoinedGroup.FromString(data) for _, data in events[1:]]
     assert [event.customer_id for event in joined] == [*customer_ids, last_id]
     assert {event.customer_group_id for event in joined} == {group.customer_group_id}
+
+
+async def test_customer_leaves_a_group_and_may_come_back(corp: Corp, nats: EmbeddedNats) -> None:
+    group = await corp.group()
+    way = await corp.join_way(group)
+    customer_id = new_customer_id()
+    customer = corp.customer(customer_id)
+    await corp.join(way.code, customer)
+    leave = contacts_service_pb2.LeaveCustomerGroupRequest(
+        corp_id=corp.corp_id, customer_group_id=group.customer_group_id
+    )
+
+    await call(corp.contacts.LeaveCustomerGroup, leave, customer)
+    error = await refusal(corp.contacts.LeaveCustomerGroup, leave, customer)
+
+    assert error.reason == "CUSTOMER_GROUP_NOT_FOUND"
+    assert (await corp.get_group(group, corp.member())).member_count == 1
+    assert (await corp.join(way.code, customer)).member_count == 2
+    events = await published_events(nats, "CONTACTS", group.customer_group_id, 4)
+    assert [subject.rpartition(".")[2] for subject, _ in events] == [
+        "customer_group_created",
+        "customer_joined_group",
+        "customer_left_group",
+        "customer_joined_group",
+    ]
+    left = contacts_pb2.CustomerLeftGroup.FromString(events[2][1])
+    assert (left.corp_id, left.customer_id) == (corp.corp_id, customer_id)

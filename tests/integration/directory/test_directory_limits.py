@@ -1,6 +1,7 @@
 """How much a corp may have of everything, and writers who meet."""
 
 import asyncio
+import functools
 from typing import Any
 
 import grpc
@@ -16,7 +17,13 @@ from tieline.api.directory.v1 import (
     tag_service_pb2,
 )
 from tieline.client.errors import TielineError
-from tieline.directory import department_changes, department_servicer, tag_changes
+from tieline.directory import (
+    department_changes,
+    department_servicer,
+    import_writes,
+    tag_changes,
+)
+from tieline.directory.import_nodes import NodeCounts
 
 
 def create_department(name: str, parent: int = 1) -> department_service_pb2.CreateDepartmentRequest:
@@ -72,6 +79,26 @@ async def test_department_has_a_bounded_number_of_children_and_members(
         ),
     ):
         await check_full(owner, request, "nodes_of_a_department", 2)
+
+
+async def test_file_fills_a_department_up_to_its_bound(
+    owner: Writer, corp: Corp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(import_writes, "NodeCounts", functools.partial(NodeCounts, 3))
+    east = (await owner.create_department("East")).department_id
+    await owner.create_department("Child", east)
+    await owner.create_member("li", east)
+
+    first = await corp.import_file(table(("a", "A", "East"), ("b", "B", "East"), ("li", "L", "")))
+    second = await corp.import_file(table(("b", "B", "East"), ("c", "C", "East")))
+    with pytest.raises(TielineError) as raised:
+        await corp.import_file(table(("d", "D", "East/New")))
+
+    # Rows take effect in their order: li leaves after b came.
+    assert [line for line, _, _ in first.errors] == [3]
+    assert [line for line, _, _ in second.errors] == [3]
+    assert raised.value.reason == "LIMIT_REACHED"
+    assert len(await owner.list_member_ids(department_id=east)) == 2
 
 
 async def test_corp_has_a_bounded_number_of_tags_and_each_is_on_so_many(

@@ -18,6 +18,8 @@ from fakes.directory_files import (
     Files,
     Options,
 )
+from fakes.directory_writers import Writer
+from tieline.api.directory.v1 import attribute_pb2, attribute_service_pb2, directory_pb2
 from tieline.api.directory.v1 import export_service_pb2 as export
 from tieline.client.errors import TielineError
 
@@ -103,6 +105,71 @@ async def test_attributes_of_the_corp_are_columns(corp: Corp, files: Files) -> N
     file = await files.export_members(export.ExportMembersRequest(byte_order_mark=True))
 
     assert file.startswith(b"\xef\xbb\xbfuser_id,name,department,")
+
+
+@pytest.mark.parametrize("is_workbook", [False, True])
+async def test_links_and_profiles_are_in_the_file_and_come_back_from_it(
+    owner: Writer, corp: Corp, files: Files, is_workbook: bool
+) -> None:
+    for name, kind in (
+        ("Badge", attribute_pb2.ATTRIBUTE_KIND_TEXT),
+        ("Blog", attribute_pb2.ATTRIBUTE_KIND_WEB),
+        ("Shop", attribute_pb2.ATTRIBUTE_KIND_MINI_PROGRAM),
+    ):
+        await owner.send(
+            attribute_service_pb2.CreateAttributeRequest(
+                attribute=attribute_pb2.Attribute(name=name, kind=kind)
+            )
+        )
+    badge = attribute_pb2.AttributeValue(name="Badge", text="A-17")
+    blog = attribute_pb2.AttributeValue(
+        name="Blog", web=attribute_pb2.WebLink(url="https://a.cn/?x=1|2", title="a|b\\")
+    )
+    shop = attribute_pb2.AttributeValue(
+        name="Shop", mini_program=attribute_pb2.MiniProgramLink(app_id="wx1", title="Shop")
+    )
+    member = await owner.create_member(
+        "li",
+        extended_attributes=[badge, blog, shop],
+        external_profile=directory_pb2.ExternalProfile(corp_name="金玉", attributes=[blog]),
+    )
+    format_ = XLSX if is_workbook else export.ExportMembersRequest().format
+    file = await files.export_members(export.ExportMembersRequest(format=format_))
+
+    same = await files.import_file(file, Options(format=format_))
+    await owner.update_member("li", extended_attributes=[], external_profile=None)
+    back = await files.import_file(file, Options(format=format_))
+
+    assert same.errors == back.errors == []
+    assert same.responses[-1].summary.unchanged == 2
+    assert back.responses[-1].summary.unchanged == 1
+    restored = await owner.get_member("li")
+    assert restored.extended_attributes == member.extended_attributes
+    assert restored.external_profile == member.external_profile
+
+
+async def test_cells_that_are_no_links_or_profiles_are_refused_by_column(
+    owner: Writer, corp: Corp
+) -> None:
+    await owner.send(
+        attribute_service_pb2.CreateAttributeRequest(
+            attribute=attribute_pb2.Attribute(name="Blog", kind=attribute_pb2.ATTRIBUTE_KIND_WEB)
+        )
+    )
+    file = table(
+        ("good", "Good", "", "Blog|https://a.cn", "{}"),
+        ("link", "Link", "", "https://a.cn", "{}"),
+        ("profile", "Profile", "", "", "x"),
+        header="user_id,name,department,Blog,external_profile",
+    )
+
+    outcome = await corp.import_file(file)
+
+    assert [(line, column) for line, column, _ in outcome.errors] == [
+        (3, "Blog"),
+        (4, "external_profile"),
+    ]
+    assert outcome.summary[:3] == (1, 0, 2)
 
 
 @pytest.mark.parametrize(

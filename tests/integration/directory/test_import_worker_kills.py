@@ -30,11 +30,12 @@ import asyncio, sys
 from tieline.chassis.health import Health
 from tieline.chassis.postgres import create_pool
 from tieline.directory.import_worker import ImportWorker
+from tieline.directory.running_imports import RunningImports
 
 async def main():
     health = Health()
     async with create_pool(sys.argv[1], service="directory", max_size=4, health=health) as pool:
-        async with ImportWorker(pool).running():
+        async with ImportWorker(pool, RunningImports()).running():
             await asyncio.Event().wait()
 
 asyncio.run(main())

@@ -3,7 +3,7 @@
 import asyncio
 import secrets
 import uuid
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -44,6 +44,18 @@ class Inbox:
     @property
     def joined(self) -> list[messaging_pb2.Conversation]:
         return [each.joined for each in self.updates if each.HasField("joined")]
+
+    @property
+    def is_caught_up(self) -> bool:
+        return any(each.HasField("caught_up") for each in self.updates)
+
+    @property
+    def to_fetch(self) -> list[messaging_service_pb2.ConversationToFetch]:
+        return [each.fetch for each in self.updates if each.HasField("fetch")]
+
+    @property
+    def left(self) -> list[str]:
+        return [each.left.conversation_id for each in self.updates if each.HasField("left")]
 
     def messages(self, conversation_id: str) -> list[messaging_pb2.Message]:
         return [
@@ -113,18 +125,29 @@ class Person:
         return response.message
 
     async def list_messages(
-        self, conversation_id: str, *, after: int = 0, page_size: int = 1000
+        self, conversation_id: str, *, after: int = 0, before: int = 0, page_size: int = 1000
     ) -> messaging_service_pb2.ListMessagesResponse:
         return await self.stub.ListMessages(
             messaging_service_pb2.ListMessagesRequest(
                 corp_id=self.corp_id,
                 conversation_id=conversation_id,
                 after_sequence=after,
+                before_sequence=before,
                 page_size=page_size,
             ),
             metadata=self.metadata,
             timeout=TIMEOUT_S,
         )
+
+    async def list_batch(
+        self, *ranges: messaging_service_pb2.MessageRangeRequest
+    ) -> list[messaging_service_pb2.MessageRange]:
+        response = await self.stub.BatchListMessages(
+            messaging_service_pb2.BatchListMessagesRequest(corp_id=self.corp_id, ranges=ranges),
+            metadata=self.metadata,
+            timeout=TIMEOUT_S,
+        )
+        return list(response.ranges)
 
     async def get(self, conversation_id: str) -> messaging_pb2.Conversation:
         response = await self.stub.GetConversation(
@@ -162,11 +185,14 @@ class Person:
         )
 
     @asynccontextmanager
-    async def subscribed(self) -> AsyncIterator[Inbox]:
-        """Subscribe; the block begins when ``started`` has come."""
-        call = self.stub.Subscribe(
-            messaging_service_pb2.SubscribeRequest(corp_id=self.corp_id), metadata=self.metadata
+    async def subscribed(self, held: Mapping[str, int] | None = None) -> AsyncIterator[Inbox]:
+        """Subscribe, to catch up if ``held`` is given; the block begins with ``started``."""
+        request = messaging_service_pb2.SubscribeRequest(
+            corp_id=self.corp_id, catch_up=held is not None
         )
+        for conversation_id, sequence in (held or {}).items():
+            request.held.add(conversation_id=conversation_id, sequence=sequence)
+        call = self.stub.Subscribe(request, metadata=self.metadata)
         inbox = Inbox()
         first = await call.read()
         assert isinstance(first, messaging_service_pb2.SubscribeResponse), (

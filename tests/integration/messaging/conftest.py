@@ -17,6 +17,7 @@ from engines import Database, build_nats, build_settings, connected, create_data
 from fakes.members import FakeMembers
 from fakes.tokens import TestTokens
 from integration.messaging.chat import Corp, Stub
+from integration.messaging.groups import Groups
 from tieline.api.messaging.v1 import media_service_pb2_grpc, messaging_service_pb2_grpc
 from tieline.chassis import streams
 from tieline.chassis.health import Health
@@ -125,6 +126,18 @@ def media_stubs(
 ) -> list[media_service_pb2_grpc.MediaServiceStub]:
     """The same for media."""
     return [media_service_pb2_grpc.MediaServiceStub(each) for each in replica_channels]
+
+
+@pytest.fixture(scope="session")
+def groups(replica_channels: list[grpc.aio.Channel]) -> Groups:
+    """ConversationService at the first replica."""
+    return Groups(replica_channels[0])
+
+
+@pytest.fixture(scope="session")
+def groups_elsewhere(replica_channels: list[grpc.aio.Channel]) -> Groups:
+    """ConversationService at the second replica."""
+    return Groups(replica_channels[1])
 
 
 @pytest.fixture(scope="session")

@@ -113,6 +113,31 @@ async def test_customers_come_into_the_groups_conversation(
     assert (await customer.send(group_id)).sequence == 2
 
 
+async def test_customer_who_left_is_out_of_the_groups_conversation(
+    corp: Corp, contacts_broker: Client
+) -> None:
+    group_id, customer = new_group_id(), corp.customer(new_customer_id())
+    owner = corp.member("li.wei")
+    left = contacts_pb2.CustomerLeftGroup(
+        corp_id=corp.corp_id, customer_group_id=group_id, customer_id=customer.id
+    )
+    created = group_created(corp, group_id, "li.wei")
+    await publish(contacts_broker, "customer_group_created", created)
+    await publish(
+        contacts_broker, "customer_joined_group", joined_group(corp, group_id, customer.id)
+    )
+    for _ in range(2):
+        await publish(contacts_broker, "customer_left_group", left)
+
+    async def is_left() -> bool:
+        listed = (await owner.list_conversations()).conversations
+        return bool(listed) and (await owner.list_messages(group_id)).last_sequence == 2
+
+    await eventually(is_left)
+    assert (await owner.get(group_id)).participant_count == 1
+    assert not (await customer.list_conversations()).conversations
+
+
 async def test_customer_who_joins_before_the_group_is_known_comes_in_later(
     corp: Corp, contacts_broker: Client, pool: Pool, messaging_broker: Client
 ) -> None:

@@ -161,3 +161,5 @@ async def test_nothing_behind_the_note_of_a_removal_is_delivered_to_who_was_remo
         await eventually(lambda: len(other.messages(group)) == 3)
 
     assert inbox.sequences(group) == [1, 2]
+    assert inbox.left == [group]
+    assert not other.left

@@ -20,7 +20,7 @@ from tieline.messaging.conversations import member
 from tieline.messaging.live import LiveHub
 from tieline.messaging.messages import StoredMessage, message_to_proto
 from tieline.messaging.numbering import ConversationKey
-from tieline.messaging.repositories.conversations import ConversationRepository
+from tieline.messaging.repositories.conversations import ConversationRepository, Position
 from tieline.messaging.repositories.messages import MessageRepository
 from tieline.messaging.subjects import build_conversation_subject
 
@@ -36,7 +36,7 @@ class RefusingPool(Pool):
         self.refused = 0
 
     @asynccontextmanager
-    async def acquire(self) -> AsyncIterator[Connection]:
+    async def acquire(self, *, spares_reset: bool = False) -> AsyncIterator[Connection]:
         if self.is_away:
             self.refused += 1
             raise UnavailableError("DATABASE_UNAVAILABLE", "told to")
@@ -93,9 +93,14 @@ async def test_positions_that_moved_are_of_new_messages_and_new_joins(
         joined = await li_wei.create_group("reader")
         moved, _ = await repository.list_positions([reader], moved_since=now)
 
-    assert sorted(everything) == sorted((reader, (corp.corp_id, key), 0) for key in (quiet, busy))
+    assert sorted(everything) == sorted(
+        Position(reader, (corp.corp_id, key), 0, 0) for key in (quiet, busy)
+    )
     assert sorted(moved) == sorted(
-        [(reader, (corp.corp_id, busy), 1), (reader, (corp.corp_id, joined), 0)]
+        [
+            Position(reader, (corp.corp_id, busy), 1, 0),
+            Position(reader, (corp.corp_id, joined), 0, 0),
+        ]
     )
 
 

@@ -12,7 +12,12 @@ from PIL import Image
 from fakes.eventually import eventually
 from integration.messaging.chat import TIMEOUT_S, Corp, Person, new_id
 from tieline.api.messaging.v1 import media_service_pb2 as media_pb2
-from tieline.api.messaging.v1 import media_service_pb2_grpc
+from tieline.api.messaging.v1 import (
+    media_service_pb2_grpc,
+    message_content_pb2,
+    messaging_pb2,
+    messaging_service_pb2,
+)
 from tieline.chassis.errors import DeadlineExceededError
 from tieline.chassis.postgres import Pool
 from tieline.client.errors import TielineError
@@ -467,3 +472,133 @@ async def _count(pool: Pool, table: str, uploading: Uploading) -> int:
             uploading.person.corp_id,
         )
     return count
+
+
+async def say(
+    person: Person, conversation_id: str, content: messaging_pb2.MessageContent, **ids: str
+) -> messaging_pb2.Message:
+    response = await person.stub.SendMessage(
+        messaging_service_pb2.SendMessageRequest(
+            corp_id=person.corp_id,
+            conversation_id=conversation_id,
+            client_message_id=ids.get("client_message_id") or new_id(),
+            content=content,
+        ),
+        metadata=person.metadata,
+        timeout=TIMEOUT_S,
+    )
+    return response.message
+
+
+def file_of(media_id: str) -> messaging_pb2.MessageContent:
+    return messaging_pb2.MessageContent(
+        file=message_content_pb2.FileContent(media_id=media_id, name="plan.txt")
+    )
+
+
+def image_of(media_id: str) -> messaging_pb2.MessageContent:
+    return messaging_pb2.MessageContent(image=message_content_pb2.ImageContent(media_id=media_id))
+
+
+async def test_who_may_read_the_message_may_read_its_medium(
+    li_wei: Uploading, corp: Corp, uploading: NewUploader
+) -> None:
+    zhang_san, wang_fang = corp.member("zhang.san"), corp.member("wang.fang")
+    group = await li_wei.person.create_group("zhang.san")
+    media = await li_wei.upload(FILE)
+
+    await say(li_wei.person, group, file_of(media.media_id))
+
+    assert await uploading(zhang_san).download(media.media_id) == FILE
+    assert await refused(uploading(wang_fang).download(media.media_id)) == "MEDIA_NOT_FOUND"
+
+
+async def test_forwarded_medium_is_read_in_both_conversations(
+    li_wei: Uploading, corp: Corp, uploading: NewUploader
+) -> None:
+    zhang_san, wang_fang = corp.member("zhang.san"), corp.member("wang.fang")
+    group = await li_wei.person.create_group("zhang.san")
+    other = await zhang_san.create_group("wang.fang")
+    media = await li_wei.upload(FILE)
+    await say(li_wei.person, group, file_of(media.media_id))
+
+    await say(zhang_san, other, file_of(media.media_id))
+
+    assert await uploading(wang_fang).download(media.media_id) == FILE
+
+
+async def test_message_about_a_medium_that_is_not_the_senders_is_refused_alone(
+    li_wei: Uploading, corp: Corp, uploading: NewUploader, new_corp: Callable[[], Corp]
+) -> None:
+    zhang_san = corp.member("zhang.san")
+    group = await li_wei.person.create_group("zhang.san")
+    own = await li_wei.upload(FILE)
+    elsewhere = await uploading(new_corp().member("li.wei")).upload(FILE)
+
+    refusals = await asyncio.gather(
+        refused(say(zhang_san, group, file_of(own.media_id))),
+        refused(say(li_wei.person, group, file_of(elsewhere.media_id))),
+        refused(say(li_wei.person, group, file_of(new_id()))),
+        refused(say(li_wei.person, group, file_of("m-1"))),
+        refused(say(li_wei.person, group, image_of(own.media_id))),
+        say(li_wei.person, group, file_of(own.media_id)),
+        li_wei.person.send(group, "hello"),
+    )
+
+    assert refusals[:5] == [*["MEDIA_NOT_FOUND"] * 4, "MEDIA_KIND_WRONG"]
+    assert (await li_wei.person.list_messages(group)).last_sequence == 2
+
+
+async def test_repeated_message_is_recognised_when_its_medium_has_expired(
+    li_wei: Uploading, pool: Pool
+) -> None:
+    group = await li_wei.person.create_group("zhang.san")
+    media = await li_wei.upload(FILE)
+    first = await say(li_wei.person, group, file_of(media.media_id), client_message_id="m1")
+    async with pool.acquire() as connection:
+        await connection.execute("DELETE FROM messaging.media WHERE media_id = $1", media.media_id)
+
+    again = await say(li_wei.person, group, file_of(media.media_id), client_message_id="m1")
+
+    assert again == first
+
+
+async def test_medium_that_a_message_refers_to_does_not_expire(
+    li_wei: Uploading, corp: Corp, uploading: NewUploader, pool: Pool, media_folder: Path
+) -> None:
+    group = await li_wei.person.create_group("zhang.san")
+    media = await li_wei.upload(FILE)
+    await say(li_wei.person, group, file_of(media.media_id))
+    await _expire(pool, "media", "media_id", media.media_id)
+
+    await purge_media(pool, open_store(_settings(media_folder)))
+
+    for person in (li_wei, uploading(corp.member("zhang.san"))):
+        assert await person.download(media.media_id) == FILE
+    await say(corp.member("zhang.san"), group, file_of(media.media_id))
+
+
+async def test_message_and_purge_at_once_leave_no_message_without_its_medium(
+    li_wei: Uploading, pool: Pool, media_folder: Path
+) -> None:
+    group = await li_wei.person.create_group("zhang.san")
+    store = open_store(_settings(media_folder))
+
+    for _ in range(10):
+        media = await li_wei.upload(b"small file")
+        async with pool.acquire() as connection:
+            await connection.execute(
+                "UPDATE messaging.media SET expire_time = now() + interval '5 ms'"
+                " WHERE media_id = $1",
+                media.media_id,
+            )
+        sent, _ = await asyncio.gather(
+            say(li_wei.person, group, file_of(media.media_id)),
+            purge_media(pool, store),
+            return_exceptions=True,
+        )
+        await purge_media(pool, store)
+        if isinstance(sent, messaging_pb2.Message):
+            assert await li_wei.download(media.media_id) == b"small file"
+        else:
+            assert reason(sent) == "MEDIA_NOT_FOUND"  # type: ignore[arg-type]

@@ -44,6 +44,9 @@ class UnreliableBroker:
 
         return await self._broker.subscribe(subject, cb=receive)
 
+    async def publish(self, subject: str, payload: bytes, /) -> None:
+        await self._broker.publish(subject, payload)
+
     async def flush(self, timeout_s: int, /) -> None:
         if self.before_flush is not None:
             await self.before_flush()

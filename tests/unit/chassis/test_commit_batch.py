@@ -32,7 +32,7 @@ class RecordingPool:
         self._written: list[Any] = []
 
     @asynccontextmanager
-    async def acquire(self) -> AsyncIterator["RecordingPool"]:
+    async def acquire(self, *, spares_reset: bool = False) -> AsyncIterator["RecordingPool"]:
         yield self
 
     @asynccontextmanager

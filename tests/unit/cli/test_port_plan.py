@@ -41,3 +41,12 @@ def test_two_parts_never_get_the_same_replacement() -> None:
 def test_asked_for_port_that_is_taken_is_an_error_naming_it() -> None:
     with pytest.raises(CommandError, match=r"in use: port 8432 \(PostgreSQL\), 8101 \(identity\)"):
         plan_ports(SERVICES, 8000, is_free=free_but(8432, 8101), find_free=lambda: 50000)
+
+
+def test_an_edge_and_the_agents_have_ports_only_where_there_is_an_edge() -> None:
+    without = plan_ports(SERVICES, None, is_free=free_but(), find_free=lambda: 50000)
+    plan = plan_ports(SERVICES, None, is_free=free_but(), find_free=lambda: 50000, with_edge=True)
+
+    assert (without.edge, without.agents) == (None, {})
+    assert plan.edge == 7100
+    assert list(plan.agents.values()) == [7301, 7302, 7303, 7304, 7305]

@@ -58,8 +58,9 @@ def plan(
     members: tuple[StoredMember, ...] = (),
     department_id: int = 2,
     leaders: dict[str, str] | None = None,
+    rooms: dict[str, int] | None = None,
 ) -> BatchPlan:
-    around = Surroundings(members, {"": 1, "East": department_id}, leaders or {})
+    around = Surroundings(members, {"": 1, "East": department_id}, leaders or {}, rooms or {})
     return plan_batch(Batch(ReadRows(list(rows))), around, import_id="this")
 
 
@@ -241,7 +242,7 @@ def test_those_under_a_later_row_that_is_refused_are_refused_too() -> None:
 
 def test_attributes_are_merged_by_name_and_cleared_by_an_empty_value() -> None:
     before = stored("a")._replace(attributes={"Badge": {"text": "1"}, "Blog": {"web": {}}})
-    given = row(2, "a")._replace(attributes=(("Badge", ""), ("Desk", "7")))
+    given = row(2, "a")._replace(attributes=(("Badge", None), ("Desk", {"text": "7"})))
 
     [member] = plan(given, members=(before,)).members
 
@@ -264,6 +265,17 @@ def test_rows_outside_of_the_callers_departments_are_refused() -> None:
     assert [(error.line, error.column) for error in decided.errors] == [
         (3, "department"),
         (4, "user_id"),
+    ]
+
+
+def test_rows_that_a_full_department_has_no_room_for_are_refused() -> None:
+    rows = [row(2, "a"), row(3, "b", department=""), row(4, "c"), row(5, "stays"), row(6, "d")]
+
+    decided = plan(*rows, members=(stored("stays"),), rooms={"East": 2})
+
+    assert accepted(decided) == ["a", "b", "c", "stays"]
+    assert decided.errors == [
+        RowError(6, "department", "has 30000 members and departments already")
     ]
 
 

@@ -31,6 +31,7 @@ EVERYTHING = GOOD | {
     "address": "1 Main Street",
     "direct_leader": "Boss",
     "external_position": "顾问",
+    "external_profile": '{"corp_name": "金玉"}',
 }
 
 
@@ -82,12 +83,12 @@ def test_header_may_be_in_chinese_and_errors_call_the_columns_so() -> None:
 
 
 def test_columns_of_attributes_are_read_by_their_names() -> None:
-    reader = RowReader(CsvRecord(1, 0, ["user_id", "name", "department", "工牌"]), ["工牌"])
+    reader = RowReader(CsvRecord(1, 0, ["user_id", "name", "department", "工牌"]), {"工牌": "text"})
 
     row = only(reader, ["w", "W", "", " A-17 "])
 
     assert isinstance(row, MemberRow)
-    assert row.attributes == (("工牌", "A-17"),)
+    assert row.attributes == (("工牌", {"text": "A-17"}),)
 
 
 def test_semicolon_behind_a_backslash_is_part_of_a_departments_name() -> None:

@@ -6,10 +6,12 @@ A handler is wrapped when its method is called first and found by name from then
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import grpc
 
+from tieline.chassis.admission_control import AdmissionControl, read_held_back
 from tieline.chassis.authentication import TokenVerifier
 from tieline.chassis.health import Health
 from tieline.chassis.interceptors.access import UNGUARDED_SERVICES, AccessRule
@@ -17,14 +19,40 @@ from tieline.chassis.interceptors.call_metrics import CallMetrics
 from tieline.chassis.interceptors.guarded_method import (
     CallLimits,
     GuardedMethod,
+    Metadata,
     SharedParts,
     arrived_metadata,
 )
+from tieline.chassis.interceptors.refusals import Refusals, arrived
 from tieline.chassis.interceptors.response_streams import ResponseStreams
 from tieline.chassis.interceptors.tracing import CallTracing
+from tieline.chassis.priorities import USER_LEVELS, BusinessClass, priority_of
+from tieline.chassis.queue_probe import PROBE_METHOD, QueueProbe
 
 # A method that the table forgot is closed to everybody.
 _CLOSED = AccessRule()
+
+
+Continuation = Callable[[grpc.HandlerCallDetails], Awaitable[Any]]
+"""Returns the method's bare handler, or None."""
+
+AUTHORIZATION_KEY = "authorization"
+
+RETRY_KEY = "grpc-previous-rpc-attempts"
+"""Metadata of a call that gRPC itself sends again (gRFC A6)."""
+
+OUR_RETRY_KEY = "tieline-previous-attempts"
+"""The same of our client library: gRPC's Python client lets nobody else set gRPC's."""
+
+HELD_BACK_KEY = "tieline-held-back"
+"""Metadata of our client library: how many calls it did not send since it last said so."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Guarded:
+    handler: grpc.RpcMethodHandler[Any, Any]
+    refusal: grpc.RpcMethodHandler[Any, Any]
+    base_priority: int
 
 
 class CallInterceptor(grpc.aio.ServerInterceptor):
@@ -34,6 +62,9 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         self,
         *,
         access: Mapping[str, AccessRule],
+        classes: Mapping[str, BusinessClass],
+        control: AdmissionControl,
+        probe: QueueProbe,
         verifier: TokenVerifier,
         health: Health,
         metrics: CallMetrics,
@@ -41,31 +72,62 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         limits: CallLimits,
     ) -> None:
         self._access = access
+        self._classes = classes
+        self._control = control
+        self._probe = probe
+        self._refusals = Refusals(control)
         streams = ResponseStreams(verifier.revocations)
-        self._parts = SharedParts(verifier, health, metrics, tracing, limits, streams)
-        self._guarded: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
+        self._parts = SharedParts(verifier, health, metrics, tracing, limits, streams, control)
+        self._guarded: dict[str, _Guarded] = {}
 
     async def intercept_service(
         self,
-        continuation: Callable[
-            [grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any] | None]
-        ],
+        continuation: Continuation,
         handler_call_details: grpc.HandlerCallDetails,
     ) -> grpc.RpcMethodHandler[Any, Any] | None:
-        """Return the method's guarded handler."""
-        arrived_metadata.set(dict(handler_call_details.invocation_metadata))
+        """Return the method's guarded handler, or what refuses the call."""
+        metadata = dict(handler_call_details.invocation_metadata)
+        arrived_metadata.set(metadata)
         method = handler_call_details.method
         guarded = self._guarded.get(method)
-        if guarded is not None:
-            return guarded
-        bare = await continuation(handler_call_details)
+        if guarded is None:
+            if method == PROBE_METHOD:
+                return self._probe.receive(metadata)
+            return await self._guard(continuation, handler_call_details, metadata)
+        return self._choose(guarded, metadata)
+
+    async def _guard(
+        self, continuation: Continuation, details: grpc.HandlerCallDetails, metadata: Metadata
+    ) -> grpc.RpcMethodHandler[Any, Any] | None:
+        method = details.method
+        bare: grpc.RpcMethodHandler[Any, Any] | None = await continuation(details)
         # Methods that nobody serves are not remembered: callers could name any number of them.
         if bare is None or method.split("/")[1] in UNGUARDED_SERVICES:
             return bare
         rule = self._access.get(method, _CLOSED)
-        guarded = GuardedMethod(method, bare, rule, self._parts).build_handler()
-        self._guarded[method] = guarded
-        return guarded
+        handler = GuardedMethod(method, bare, rule, self._parts).build_handler()
+        refusals = self._refusals
+        guarded = self._guarded[method] = _Guarded(
+            handler,
+            refusals.stream_handler if bare.request_streaming else refusals.handler,
+            priority_of(self._classes.get(method, BusinessClass.NORMAL), 0),
+        )
+        return self._choose(guarded, metadata)
+
+    def _choose(self, guarded: _Guarded, metadata: Metadata) -> grpc.RpcMethodHandler[Any, Any]:
+        """Return the method's handler, or what refuses the call."""
+        control = self._control
+        authorization = metadata.get(AUTHORIZATION_KEY)
+        caller = control.find_caller(authorization)
+        if caller is None:
+            caller = control.meet_caller(authorization)
+        priority = guarded.base_priority + caller.user_level
+        arrived.set((priority, caller))
+        if RETRY_KEY in metadata or OUR_RETRY_KEY in metadata:
+            control.counts.retries[priority // USER_LEVELS] += 1
+        if HELD_BACK_KEY in metadata and caller.is_verified:
+            control.note_held_back(read_held_back(metadata[HELD_BACK_KEY]))
+        return guarded.handler if control.lets_in(priority, caller.corp) else guarded.refusal
 
     @property
     def metrics(self) -> CallMetrics:

@@ -21,6 +21,7 @@ import grpc
 from google.protobuf.message import DecodeError
 
 from tieline.chassis.addresses import Network, find_client_address, read_address
+from tieline.chassis.admission_control import AdmissionControl, KnownCaller
 from tieline.chassis.authentication import TokenVerifier
 from tieline.chassis.calls import Call, current
 from tieline.chassis.errors import (
@@ -38,12 +39,17 @@ from tieline.chassis.interceptors.error_mapping import (
     describe_fault,
     describe_service_error,
 )
+from tieline.chassis.interceptors.refusals import ADMISSION_KEY, arrived
 from tieline.chassis.interceptors.request_ids import REQUEST_ID_KEY, accept_request_id
 from tieline.chassis.interceptors.request_stream import RequestStream
 from tieline.chassis.interceptors.response_streams import ResponseStreams
 from tieline.chassis.interceptors.tracing import CallTracing, SampledCall
+from tieline.chassis.priorities import class_of
 
 Metadata = Mapping[str, str | bytes]
+
+# Of a call in the mean service time: it tells of the last hundred calls.
+_SERVICE_TIME_WEIGHT = 0.01
 
 _AUTHORIZATION_KEY = "authorization"
 _BEARER = "bearer "
@@ -81,6 +87,7 @@ class SharedParts:
     tracing: CallTracing
     limits: CallLimits
     response_streams: ResponseStreams
+    control: AdmissionControl
 
 
 class GuardedMethod:
@@ -136,18 +143,27 @@ class GuardedMethod:
         begun_at = perf_counter()
         parts = self._parts
         metadata = arrived_metadata.get()
+        priority, caller = arrived.get()
+        control = parts.control
         call = Call(
             self._method,
             accept_request_id(metadata.get(REQUEST_ID_KEY)),
+            priority=priority,
             find_address=partial(self._find_address, metadata, context),
         )
         current.set(call)
         sampled = parts.tracing.begin(call, metadata)
         parts.metrics.in_flight += 1
+        control.in_flight += self._is_unary
         code = "OK"
         try:
-            await self._admit(call, metadata, context)
-            context.set_trailing_metadata(((REQUEST_ID_KEY, call.request_id),))
+            await self._admit(call, metadata, context, caller)
+            context.set_trailing_metadata(
+                (
+                    (REQUEST_ID_KEY, call.request_id),
+                    (ADMISSION_KEY, control.tell(priority, caller.corp)),
+                )
+            )
             return await self._respond(request, context)
         except BaseException as error:
             failure = self._describe(error, call)
@@ -157,13 +173,17 @@ class GuardedMethod:
             code = failure.code.name
             if isinstance(request, RequestStream):
                 await request.drain()
-            await context.abort(failure.code, failure.text, failure.trailing_metadata)
+            told = (ADMISSION_KEY, control.tell(priority, caller.corp))
+            await context.abort(failure.code, failure.text, (*failure.trailing_metadata, told))
         finally:
             # gRPC frees what the context looks at: a task that outlives the call must not ask it.
             call.find_address = str
             parts.metrics.in_flight -= 1
+            control.in_flight -= self._is_unary
             duration_s = perf_counter() - begun_at
             self._metrics.record(code, duration_s)
+            if self._is_unary:
+                control.service_s += _SERVICE_TIME_WEIGHT * (duration_s - control.service_s)
             if sampled is not None or code != "OK" or duration_s > self._slow_s:
                 self._report(call, code, duration_s, sampled)
 
@@ -184,7 +204,9 @@ class GuardedMethod:
         if sampled is not None:
             sampled.end(code)
 
-    async def _admit(self, call: Call, metadata: Metadata, context: Context) -> None:
+    async def _admit(
+        self, call: Call, metadata: Metadata, context: Context, caller: KnownCaller
+    ) -> None:
         """Refuse the call, or fill in who calls and until when."""
         parts = self._parts
         if not parts.health.is_ready:
@@ -192,6 +214,7 @@ class GuardedMethod:
         remaining_s = _remaining_s(context)
         if remaining_s is not None:
             if remaining_s <= 0:
+                parts.control.counts.expired[class_of(call.priority)] += 1
                 raise DeadlineExceededError(
                     "DEADLINE_PASSED", "the deadline had passed before the work began"
                 )
@@ -205,6 +228,9 @@ class GuardedMethod:
         if principal is None:
             principal = await parts.verifier.verify(token)
         call.principal = principal
+        if not caller.is_verified:
+            authorization = str(metadata[_AUTHORIZATION_KEY])
+            parts.control.remember_caller(authorization, principal)
         self._rule.check(principal, self._method)
 
     def _choose_respond(self) -> Callable[[Any, Any], Awaitable[Any]]:

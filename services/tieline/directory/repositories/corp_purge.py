@@ -33,6 +33,7 @@ PURGED_TABLES = (
     "search_entries",
     "search_terms",
     "search_progress",
+    "search_waiting",
 )
 
 # Across batches a department must outlive those below it.

@@ -90,13 +90,22 @@ async def lock_corp(connection: Connection, corp_id: str) -> LockedCorp:
 
 
 async def advance_change_number(connection: Connection, corp_id: str, count: int) -> int:
-    """Take ``count`` numbers for changes, return the first. The caller holds the corp's lock."""
+    """Take ``count`` numbers for changes, return the first. The caller holds the corp's lock.
+
+    The search's indexer is told that the corp waits for it.
+    """
     last: int = await connection.fetchval(
         """
-        UPDATE directory.corps
-           SET last_change_number = last_change_number + $2
-         WHERE corp_id = $1
-        RETURNING last_change_number
+        WITH taken AS (
+            UPDATE directory.corps
+               SET last_change_number = last_change_number + $2
+             WHERE corp_id = $1
+            RETURNING last_change_number
+        ), told AS (
+            INSERT INTO directory.search_waiting (corp_id, change_number)
+            SELECT $1, last_change_number FROM taken
+        )
+        SELECT last_change_number FROM taken
         """,
         corp_id,
         count,
@@ -159,7 +168,11 @@ async def set_owner(connection: Connection, corp_id: str, user_id: str) -> None:
 
 
 async def mark_deleted(connection: Connection, corp_id: str) -> None:
-    """Have the corp be gone; one that is not here stays unknown when its creation comes late."""
+    """Have the corp be gone; one that is not here stays unknown when its creation comes late.
+
+    Its members need not be made searchable any more.
+    """
+    await connection.execute("DELETE FROM directory.search_waiting WHERE corp_id = $1", corp_id)
     await connection.execute(
         """
         INSERT INTO directory.corps (corp_id, delete_time)

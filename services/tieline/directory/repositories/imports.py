@@ -12,8 +12,13 @@ from tieline.directory.members import fold
 
 # Written as they stand: the names are the code's.
 _FIELDS = ", ".join(FIELD_COLUMNS)
+_PROFILE_PLACE = FIELD_COLUMNS.index("external_profile")
+_READ_FIELDS = _FIELDS.replace("external_profile", "encode(external_profile, 'hex')")
+_NEW_VALUES = ", ".join(f"changed.{name}" for name in FIELD_COLUMNS).replace(
+    "changed.external_profile", "decode(changed.external_profile, 'hex')"
+)
 STORED_COLUMNS = f"""
-    user_id, {_FIELDS}, department_id, state, import_id, import_line, extended_attributes,
+    user_id, {_READ_FIELDS}, department_id, state, import_id, import_line, extended_attributes,
     ARRAY(SELECT ARRAY[place.department_id, place.member_order, place.is_leader::int]
             FROM directory.member_departments AS place
            WHERE place.corp_id = members.corp_id AND place.user_id = members.user_id
@@ -51,7 +56,7 @@ _COPIED_COLUMNS = (
 
 _UPDATE = f"""
     UPDATE directory.members
-       SET ({_FIELDS}) = ROW({", ".join(f"changed.{name}" for name in FIELD_COLUMNS)}),
+       SET ({_FIELDS}) = ROW({_NEW_VALUES}),
            name_folded = changed.name_folded,
            department_id = changed.department_id,
            extended_attributes = changed.extended_attributes::jsonb,
@@ -70,18 +75,18 @@ _UPDATE = f"""
 """  # noqa: S608 -- columns are named by the code
 
 
-async def list_text_attributes(connection: Connection, corp_id: str) -> list[str]:
-    """Return the names of the corp's attributes that a cell can hold."""
+async def find_attribute_kinds(connection: Connection, corp_id: str) -> dict[str, str]:
+    """Return the kinds of the corp's attributes by name, in the attributes' order."""
     rows = await connection.fetch(
         """
-        SELECT name
+        SELECT name, kind
           FROM directory.attributes
-         WHERE corp_id = $1 AND kind = 'text'
+         WHERE corp_id = $1
          ORDER BY attribute_order DESC, name
         """,
         corp_id,
     )
-    return [row["name"] for row in rows]
+    return {row["name"]: row["kind"] for row in rows}
 
 
 async def find_department_ids(
@@ -98,6 +103,28 @@ async def find_department_ids(
         list(paths),
     )
     return {row["path"]: row["department_id"] for row in rows}
+
+
+async def count_nodes(
+    connection: Connection, corp_id: str, department_ids: Collection[int]
+) -> dict[int, int]:
+    """Return how many members and departments are in each of these departments."""
+    rows = await connection.fetch(
+        """
+        SELECT department_id,
+               (SELECT count(*)
+                  FROM directory.departments AS child
+                 WHERE child.corp_id = $1 AND child.parent_department_id = department.department_id)
+             + (SELECT count(*)
+                  FROM directory.member_departments AS place
+                 WHERE place.corp_id = $1 AND place.department_id = department.department_id)
+               AS nodes
+          FROM unnest($2::bigint[]) AS department (department_id)
+        """,
+        corp_id,
+        list(department_ids),
+    )
+    return {row["department_id"]: row["nodes"] for row in rows}
 
 
 async def list_departments_within(
@@ -220,7 +247,7 @@ async def write_members(
             columns=_COPIED_COLUMNS,
             records=[
                 (
-                    *(corp_id, each.user_id, *each.fields, fold(each.fields[0])),
+                    *(corp_id, each.user_id, *_to_columns(each.fields), fold(each.fields[0])),
                     *(department_ids[each.departments[0]], _to_json(each.attributes)),
                     *(import_id, each.line, number),
                 )
@@ -349,6 +376,12 @@ def _places(
 ) -> list[tuple[int, int, bool]]:
     ids = [department_ids[path] for path in member.departments]
     return list(zip(ids, member.orders, member.leaders, strict=True))
+
+
+def _to_columns(fields: tuple[str, ...]) -> list[str | bytes]:
+    columns: list[str | bytes] = list(fields)
+    columns[_PROFILE_PLACE] = bytes.fromhex(fields[_PROFILE_PLACE])
+    return columns
 
 
 def _to_json(attributes: Attributes) -> str:

@@ -8,21 +8,24 @@ from collections.abc import Collection, Sequence
 from tieline.chassis.postgres import Connection
 from tieline.directory.departments import ROOT_DEPARTMENT_ID
 from tieline.directory.members import Member, MemberState, fold
+from tieline.directory.repositories.corps import advance_change_number
 
 
 async def insert_owner(connection: Connection, corp_id: str, user_id: str, name: str) -> None:
     """Add a new corp's first member to the root department."""
+    change_number = await advance_change_number(connection, corp_id, 1)
     await connection.execute(
         """
         INSERT INTO directory.members
                (corp_id, user_id, name, name_folded, department_id, change_number)
-        VALUES ($1, $2, $3, $4, $5, 2)
+        VALUES ($1, $2, $3, $4, $5, $6)
         """,
         corp_id,
         user_id,
         name,
         fold(name),
         ROOT_DEPARTMENT_ID,
+        change_number,
     )
     await connection.execute(
         """
@@ -32,9 +35,6 @@ async def insert_owner(connection: Connection, corp_id: str, user_id: str, name:
         corp_id,
         user_id,
         ROOT_DEPARTMENT_ID,
-    )
-    await connection.execute(
-        "UPDATE directory.corps SET last_change_number = 2 WHERE corp_id = $1", corp_id
     )
 
 

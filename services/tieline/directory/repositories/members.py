@@ -1,9 +1,11 @@
 """The people of each corp: reading them."""
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from tieline.chassis.postgres import Connection
+from tieline.directory.member_cache import CorpNumbers
 from tieline.directory.members import (
     LISTED_STATES,
     PRESENT_STATES,
@@ -31,7 +33,18 @@ _SELECT = """
       ) AS joined ON true
 """
 
-_VISIBILITY_NUMBER = "(SELECT visibility_number FROM directory.corps WHERE corp_id = $1)"
+# So many who changed are told by name; where more did, nobody is.
+MAX_CHANGED = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class CorpState:
+    """At what a corp is, and who has changed since a number."""
+
+    numbers: CorpNumbers
+    changed: Sequence[str]
+    is_whole: bool
+    """Whether ``changed`` names them all."""
 
 
 async def find_members(
@@ -46,19 +59,33 @@ async def find_members(
     return {record["user_id"]: _to_member(*record.values()) for record in records}
 
 
-async def find_members_openly(
-    connection: Connection, corp_id: str, user_ids: Collection[str]
-) -> tuple[dict[str, Member], bool]:
-    """Return what ``find_members`` does, and whether the corp had no visibility rules then."""
-    records = await connection.fetch(
-        # In one statement with the members: what it tells is of the same moment.
-        _SELECT.replace("SELECT", f"SELECT {_VISIBILITY_NUMBER},", 1)
-        + "WHERE corp_id = $1 AND user_id = ANY($2::text[])",
+async def find_corp_state(
+    connection: Connection, corp_id: str, known_number: int
+) -> CorpState | None:
+    """Return at what the corp is, and whose change has a number above ``known_number``.
+
+    In one statement, so that both are of one moment. None for a corp that is not there or gone.
+    """
+    row = await connection.fetchrow(
+        """
+        SELECT last_change_number, visibility_number, feed_epoch,
+               CASE WHEN last_change_number > $2 THEN ARRAY(
+                   SELECT user_id
+                     FROM directory.members
+                    WHERE corp_id = $1 AND change_number > $2
+                    LIMIT $3
+               ) END AS changed
+          FROM directory.corps
+         WHERE corp_id = $1 AND delete_time IS NULL
+        """,
         corp_id,
-        list(user_ids),
+        known_number,
+        MAX_CHANGED + 1,
     )
-    found = {record["user_id"]: _to_member(*list(record.values())[1:]) for record in records}
-    return found, all(record["visibility_number"] == 0 for record in records)
+    if row is None:
+        return None
+    *numbers, changed = row
+    return CorpState(CorpNumbers(*numbers), changed or (), len(changed or ()) <= MAX_CHANGED)
 
 
 async def find_present(connection: Connection, corp_id: str, user_ids: Collection[str]) -> set[str]:

@@ -123,9 +123,9 @@ async def _insert_administrators(
 
 async def delete_administrators(
     connection: Connection, corp_id: str, user_ids: Collection[str]
-) -> None:
-    """Take from members, who leave the corp, all that they administer."""
-    await connection.execute(
+) -> list[int]:
+    """Take from members, who leave the corp, all that they administer; return what that was."""
+    rows = await connection.fetch(
         """
         WITH gone AS (
             DELETE FROM directory.school_administrators
@@ -135,10 +135,12 @@ async def delete_administrators(
         UPDATE directory.school_departments
            SET revision = revision + 1
          WHERE corp_id = $1 AND department_id IN (SELECT department_id FROM gone)
+        RETURNING department_id
         """,
         corp_id,
         list(user_ids),
     )
+    return [row["department_id"] for row in rows]
 
 
 async def delete_department(connection: Connection, corp_id: str, department_id: int) -> None:

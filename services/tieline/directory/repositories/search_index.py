@@ -48,8 +48,20 @@ async def find_progress(connection: Connection, corp_id: str) -> Progress:
     return Progress(-1, -1) if row is None else Progress(*row)
 
 
+async def list_waiting_corps(connection: Connection, limit: int) -> list[str]:
+    """Return corps that have changed since the indexer was there; reads those changes alone."""
+    rows = await connection.fetch(
+        "SELECT DISTINCT corp_id FROM directory.search_waiting LIMIT $1", limit
+    )
+    return [row["corp_id"] for row in rows]
+
+
 async def list_corps_behind(connection: Connection, limit: int) -> list[str]:
-    """Return corps in which somebody can't be found yet. Reads a line of every corp."""
+    """Return corps in which somebody can't be found yet, waiting or not.
+
+    Reads a line of every corp. Finds what a program left behind that made entries differently or
+    did not tell of its changes.
+    """
     rows = await connection.fetch(
         """
         SELECT corps.corp_id
@@ -92,7 +104,12 @@ async def lock_progress(connection: Connection, corp_id: str) -> Progress:
 async def store_progress(connection: Connection, corp_id: str, indexed: int) -> None:
     """Say that changes up to this number are indexed."""
     await connection.execute(
-        "UPDATE directory.search_progress SET change_number = $2 WHERE corp_id = $1",
+        """
+        WITH done AS (
+            DELETE FROM directory.search_waiting WHERE corp_id = $1 AND change_number <= $2
+        )
+        UPDATE directory.search_progress SET change_number = $2 WHERE corp_id = $1
+        """,
         corp_id,
         indexed,
     )

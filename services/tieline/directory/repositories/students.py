@@ -91,9 +91,9 @@ async def upsert_students(
 
 async def delete_students(
     connection: Connection, corp_id: str, student_ids: Collection[str]
-) -> None:
-    """Delete students, and those of their parents who have no other child."""
-    await connection.execute(
+) -> list[str]:
+    """Delete students, and those of their parents who have no other child; return the parents."""
+    rows = await connection.fetch(
         """
         WITH deleted AS (
             DELETE FROM directory.parents
@@ -106,9 +106,13 @@ async def delete_students(
                                 WHERE other.corp_id = parents.corp_id
                                   AND other.parent_id = parents.parent_id
                                   AND other.student_id <> ALL($2::text[]))
+            RETURNING parent_id
+        ), students AS (
+            DELETE FROM directory.students WHERE corp_id = $1 AND student_id = ANY($2::text[])
         )
-        DELETE FROM directory.students WHERE corp_id = $1 AND student_id = ANY($2::text[])
+        SELECT parent_id FROM deleted ORDER BY parent_id
         """,
         corp_id,
         list(student_ids),
     )
+    return [row["parent_id"] for row in rows]

@@ -33,6 +33,9 @@ class Versions:
     structure_number: int
     """Of departments, tags and rules together; 0 where nobody needs it."""
 
+    last_change_number: int
+    """Of anything in the corp."""
+
 
 async def find_versions(
     connection: Connection, corp_id: str, user_id: str
@@ -47,6 +50,7 @@ async def find_versions(
         SELECT corps.visibility_number,
                CASE WHEN corps.visibility_number > 0 THEN {_STRUCTURE_NUMBER} ELSE 0 END
                    AS structure_number,
+               corps.last_change_number,
                place.department_ids, place.ancestor_ids, place.tag_ids
           FROM directory.corps
           LEFT JOIN LATERAL (
@@ -85,7 +89,10 @@ async def find_versions(
         frozenset(row["ancestor_ids"] or ()),
         frozenset(row["tag_ids"] or ()),
     )
-    return Versions(row["visibility_number"], row["structure_number"]), person
+    versions = Versions(
+        row["visibility_number"], row["structure_number"], row["last_change_number"]
+    )
+    return versions, person
 
 
 async def find_structure_number(connection: Connection, corp_id: str) -> int:

@@ -46,6 +46,14 @@ class Place(NamedTuple):
     role: Role
 
 
+class ListedParticipant(NamedTuple):
+    """Somebody in a conversation, as others see it."""
+
+    participant: Participant
+    role: Role
+    join_time: dt.datetime
+
+
 class Span(NamedTuple):
     """What a participant may read of a conversation."""
 
@@ -53,6 +61,15 @@ class Span(NamedTuple):
     """Only what has a higher number."""
 
     last_sequence: int
+
+
+class Position(NamedTuple):
+    """Up to where a conversation of a user's goes."""
+
+    user: UserKey
+    key: ConversationKey
+    last_sequence: int
+    visible_from_sequence: int
 
 
 class ConversationRepository:
@@ -69,6 +86,7 @@ class ConversationRepository:
         *,
         direct_key: str | None = None,
         history_visible: bool = True,
+        posting: Allowed = Allowed.EVERYONE,
     ) -> bool:
         """Insert the conversation; False if its id, or the pair's conversation, is there already.
 
@@ -77,8 +95,8 @@ class ConversationRepository:
         inserted = await self._connection.fetchval(
             """
             INSERT INTO messaging.conversations
-                   (corp_id, conversation_id, kind, name, direct_key, history_visible)
-            VALUES ($1, $2, $3, $4, $5, $6)
+                   (corp_id, conversation_id, kind, name, direct_key, history_visible, posting)
+            VALUES ($1, $2, $3, $4, $5, $6, $7)
             ON CONFLICT DO NOTHING
             RETURNING true
             """,
@@ -87,8 +105,21 @@ class ConversationRepository:
             name,
             direct_key,
             history_visible,
+            posting.value,
         )
         return bool(inserted)
+
+    async def set_posting(self, key: ConversationKey, posting: Allowed) -> None:
+        """Store who may send."""
+        await self._connection.execute(
+            """
+            UPDATE messaging.conversations
+               SET posting = $3
+             WHERE corp_id = $1 AND conversation_id = $2 AND posting <> $3
+            """,
+            *key,
+            posting.value,
+        )
 
     async def find_direct_conversation_id(self, corp_id: str, direct_key: str) -> str | None:
         """Return the id of the pair's conversation, None if there is none."""
@@ -254,11 +285,11 @@ class ConversationRepository:
 
     async def list_participants(
         self, key: ConversationKey, *, after: Participant | None, limit: int
-    ) -> Sequence[Participant]:
+    ) -> Sequence[ListedParticipant]:
         """Return who is in the conversation, by kind and id, from ``after`` on."""
         rows = await self._connection.fetch(
             """
-            SELECT kind, id
+            SELECT kind, id, role, join_time
               FROM messaging.participants
              WHERE corp_id = $1
                AND conversation_id = $2
@@ -270,7 +301,12 @@ class ConversationRepository:
             *(after or (None, None)),
             limit,
         )
-        return [Participant(row["kind"], row["id"]) for row in rows]
+        return [
+            ListedParticipant(
+                Participant(row["kind"], row["id"]), Role(row["role"]), row["join_time"]
+            )
+            for row in rows
+        ]
 
     async def filter_participants(
         self, pairs: Collection[tuple[ConversationKey, Participant]]
@@ -306,7 +342,7 @@ class ConversationRepository:
 
     async def list_positions(
         self, users: Collection[UserKey], *, moved_since: dt.datetime | None = None
-    ) -> tuple[list[tuple[UserKey, ConversationKey, int]], dt.datetime]:
+    ) -> tuple[list[Position], dt.datetime]:
         """Return each user's conversations with their last numbers, and the database's time before.
 
         With ``moved_since`` only those that had a message, or that the user joined, after that
@@ -315,10 +351,11 @@ class ConversationRepository:
         now: dt.datetime = await self._connection.fetchval("SELECT statement_timestamp()")
         rows = await self._connection.fetch(
             """
-            SELECT own.corp_id, own.conversation_id, own.kind, own.id, conversation.last_sequence
+            SELECT own.corp_id, own.conversation_id, own.kind, own.id, own.visible_from_sequence,
+                   conversation.last_sequence
               FROM unnest($1::text[], $2::text[], $3::text[]) AS wanted (corp_id, kind, id)
              CROSS JOIN LATERAL (
-                   SELECT corp_id, conversation_id, kind, id, join_time
+                   SELECT corp_id, conversation_id, kind, id, visible_from_sequence, join_time
                      FROM messaging.participants
                     WHERE participants.corp_id = wanted.corp_id
                       AND participants.kind = wanted.kind
@@ -344,10 +381,11 @@ class ConversationRepository:
             moved_since,
         )
         positions = [
-            (
+            Position(
                 (row["corp_id"], Participant(row["kind"], row["id"])),
                 (row["corp_id"], row["conversation_id"]),
                 row["last_sequence"],
+                row["visible_from_sequence"],
             )
             for row in rows
         ]

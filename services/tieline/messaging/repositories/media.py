@@ -13,6 +13,7 @@ from tieline.messaging.media import (
     NewMedium,
     Upload,
 )
+from tieline.messaging.media_uses import can_be_looked_up
 
 MediaKey = tuple[str, str]
 """``(corp_id, media_id)``"""
@@ -72,6 +73,7 @@ class MediaRepository:
                           AND participants.conversation_id = reference.conversation_id
                           AND participants.kind = $3
                           AND participants.id = $4
+                          AND participants.visible_from_sequence < reference.sequence
                         WHERE reference.corp_id = media.corp_id
                           AND reference.media_id = media.media_id
                     ))
@@ -81,6 +83,52 @@ class MediaRepository:
             reader.id,
         )
         return None if row is None else _build_media(row)
+
+    async def lock_readable(
+        self, wanted: Sequence[tuple[str, Participant, str]]
+    ) -> dict[tuple[str, Participant], dict[str, MediaKind]]:
+        """Return which of these media those people may read, by corp and person.
+
+        ``wanted`` are corp, person and media id. What is returned stays until the transaction ends.
+        Locked in the order of the keys; the purge waits for nobody.
+        """
+        asked = sorted({each for each in wanted if can_be_looked_up(each[2])})
+        rows = await self._connection.fetch(
+            """
+            SELECT wanted.corp_id, wanted.person_kind, wanted.person_id, media.media_id, media.kind
+              FROM unnest($1::text[], $2::text[], $3::text[], $4::uuid[])
+                   AS wanted (corp_id, person_kind, person_id, media_id)
+              JOIN messaging.media
+                ON media.corp_id = wanted.corp_id AND media.media_id = wanted.media_id
+             WHERE NOT media.is_removed
+               AND ((media.owner_kind = wanted.person_kind AND media.owner_id = wanted.person_id
+                     AND media.expire_time > now())
+                    OR EXISTS (
+                       SELECT
+                         FROM messaging.media_references AS reference
+                         JOIN messaging.participants
+                           ON participants.corp_id = reference.corp_id
+                          AND participants.conversation_id = reference.conversation_id
+                          AND participants.kind = wanted.person_kind
+                          AND participants.id = wanted.person_id
+                          AND participants.visible_from_sequence < reference.sequence
+                        WHERE reference.corp_id = media.corp_id
+                          AND reference.media_id = media.media_id
+                    ))
+             ORDER BY media.corp_id, media.media_id
+               FOR KEY SHARE OF media
+            """,
+            [corp_id for corp_id, _, _ in asked],
+            [person.kind for _, person, _ in asked],
+            [person.id for _, person, _ in asked],
+            [media_id for _, _, media_id in asked],
+        )
+        readable: dict[tuple[str, Participant], dict[str, MediaKind]] = {}
+        for row in rows:
+            person = Participant(row["person_kind"], row["person_id"])
+            found = readable.setdefault((row["corp_id"], person), {})
+            found[str(row["media_id"])] = MediaKind(row["kind"])
+        return readable
 
     async def find_owned(self, key: MediaKey, owner: Participant) -> Media | None:
         """Return a medium that this person uploaded; None for any other."""
@@ -106,31 +154,40 @@ class MediaRepository:
         another while, so that it is not looked at each time. Whoever is just now sending a message
         about one of them holds its lock, and it is passed over.
         """
+        expired = await self._connection.fetch(
+            """
+            SELECT corp_id, media_id
+              FROM messaging.media
+             WHERE expire_time < now()
+             ORDER BY expire_time
+             LIMIT $1
+               FOR UPDATE SKIP LOCKED
+            """,
+            maximum_rows,
+        )
+        # A statement of its own: it sees the references that were committed before the locks.
         rows = await self._connection.fetch(
             """
-            WITH old AS (
-                SELECT corp_id, media_id,
+            WITH expired AS (
+                SELECT media.corp_id, media.media_id,
                        NOT EXISTS (
                            SELECT
                              FROM messaging.media_references AS reference
                             WHERE reference.corp_id = media.corp_id
                               AND reference.media_id = media.media_id
                        ) AS is_unused
-                  FROM messaging.media
-                 WHERE expire_time < now()
-                 ORDER BY expire_time
-                 LIMIT $1
-                   FOR UPDATE SKIP LOCKED
+                  FROM unnest($1::text[], $2::uuid[]) AS media (corp_id, media_id)
             )
             UPDATE messaging.media
-               SET is_removed = old.is_unused,
-                   expire_time = CASE WHEN old.is_unused THEN media.expire_time
+               SET is_removed = expired.is_unused,
+                   expire_time = CASE WHEN expired.is_unused THEN media.expire_time
                                       ELSE now() + interval '1 day' END
-              FROM old
-             WHERE media.corp_id = old.corp_id AND media.media_id = old.media_id
+              FROM expired
+             WHERE media.corp_id = expired.corp_id AND media.media_id = expired.media_id
             RETURNING media.corp_id, media.media_id, media.is_removed
             """,
-            maximum_rows,
+            [row["corp_id"] for row in expired],
+            [row["media_id"] for row in expired],
         )
         return [(row["corp_id"], str(row["media_id"])) for row in rows if row["is_removed"]]
 

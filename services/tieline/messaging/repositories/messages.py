@@ -7,6 +7,7 @@ from typing import NamedTuple
 from tieline.chassis.outbox import Event, build_insert, insert_parameters
 from tieline.chassis.postgres import Connection, Record, wake_after_commit
 from tieline.messaging.conversations import Participant
+from tieline.messaging.groups import find_refusal
 from tieline.messaging.messages import Send, StoredMessage
 from tieline.messaging.numbering import ConversationKey, Counter, SendFacts
 from tieline.messaging.repositories import SCHEMA
@@ -102,7 +103,7 @@ class MessageRepository:
             SELECT counter.last_sequence, counter.uncounted,
                    (counter.last_sequence, counter.participants_version)
                    IS DISTINCT FROM (seen.last_sequence, seen.participants_version) AS has_changed,
-                   participant.id IS NOT NULL AS participating,
+                   participant.role, counter.posting,
                    repeated.sequence AS repeated_sequence,
                    repeated.create_time AS repeated_time,
                    statement_timestamp() AS now
@@ -111,7 +112,11 @@ class MessageRepository:
                    AS send (corp_id, conversation_id, kind, id, client_message_id, position)
               LEFT JOIN LATERAL (
                    SELECT conversations.last_sequence, conversations.uncounted,
-                          conversations.participants_version
+                          conversations.participants_version,
+                          CASE WHEN conversations.dismiss_time IS NOT NULL THEN 'nobody'
+                               WHEN conversations.is_muted AND conversations.posting = 'everyone'
+                               THEN 'admins'
+                               ELSE conversations.posting END AS posting
                      FROM messaging.conversations
                     WHERE conversations.corp_id = send.corp_id
                       AND conversations.conversation_id BETWEEN send.conversation_id
@@ -130,7 +135,7 @@ class MessageRepository:
                     LIMIT 1
               ) AS seen ON true
               LEFT JOIN LATERAL (
-                   SELECT participants.id
+                   SELECT participants.role
                      FROM messaging.participants
                     WHERE participants.corp_id = send.corp_id
                       AND participants.conversation_id = send.conversation_id
@@ -163,7 +168,10 @@ class MessageRepository:
         for index, row in zip(order, rows, strict=True):
             if row["last_sequence"] is not None:
                 counters[_key_of(sends[index])] = Counter(row["last_sequence"], row["uncounted"])
-            facts[index] = SendFacts(row["participating"], repeats.get(index))
+            role = row["role"]
+            if role is not None:
+                refusal = find_refusal(role, row["posting"])
+                facts[index] = SendFacts(True, repeats.get(index), refusal)
         return LookUp(facts, counters, rows[0]["now"]), has_changed
 
     async def _read_repeats(
@@ -269,7 +277,29 @@ class MessageRepository:
             [message.uncounted for message in messages],
             *insert_parameters(events),
         )
+        await self._insert_references(messages)
         wake_after_commit(SCHEMA)
+
+    async def _insert_references(self, messages: Sequence[StoredMessage]) -> None:
+        """Note which media the messages refer to, so that whoever reads them may read those."""
+        references = [(message, use) for message in messages for use in message.media]
+        if not references:
+            return
+        await self._connection.execute(
+            """
+            INSERT INTO messaging.media_references
+                   (corp_id, media_id, conversation_id, sequence, message_time)
+            SELECT corp_id, media_id, conversation_id, sequence, message_time
+              FROM unnest($1::text[], $2::uuid[], $3::text[], $4::bigint[], $5::timestamptz[])
+                   AS new (corp_id, media_id, conversation_id, sequence, message_time)
+            ON CONFLICT ON CONSTRAINT media_references_pkey DO NOTHING
+            """,
+            [message.corp_id for message, _ in references],
+            [use.media_id for _, use in references],
+            [message.conversation_id for message, _ in references],
+            [message.sequence for message, _ in references],
+            [message.create_time for message, _ in references],
+        )
 
     async def list_messages(
         self, key: ConversationKey, *, after: int, up_to: int, limit: int
@@ -302,21 +332,23 @@ class MessageRepository:
             limit,
             MAX_PAGE_BYTES,
         )
-        return [
-            StoredMessage(
-                *key,
-                row["sequence"],
-                Participant(row["sender_kind"], row["sender_id"]),
-                row["client_message_id"],
-                row["content"],
-                row["create_time"],
-                row["uncounted"],
-                row["edit_time"],
-                row["recall_time"],
-                row["original_content"],
-            )
-            for row in rows
-        ]
+        return [read_message(key, row) for row in rows]
+
+
+def read_message(key: ConversationKey, row: Record) -> StoredMessage:
+    """Return the message of a row of ``stored_messages``."""
+    return StoredMessage(
+        *key,
+        row["sequence"],
+        Participant(row["sender_kind"], row["sender_id"]),
+        row["client_message_id"],
+        row["content"],
+        row["create_time"],
+        row["uncounted"],
+        row["edit_time"],
+        row["recall_time"],
+        row["original_content"],
+    )
 
 
 def _key_of(send: Send) -> ConversationKey:

@@ -50,6 +50,10 @@ class _RightEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Right.ValueType
     """Set who sees whom."""
     RIGHT_MANAGE_SCHOOL: _Right.ValueType  # 10
     """Change a school's classes, students and parents."""
+    RIGHT_MANAGE_COMPLIANCE: _Right.ValueType  # 11
+    """Set how long messages are kept, and hold them."""
+    RIGHT_READ_COMPLIANCE: _Right.ValueType  # 12
+    """See what compliance officers set, whatever was said, and what it said before it was changed."""
 
 class Right(_Right, metaclass=_RightEnumTypeWrapper):
     """What somebody may be trusted with. Owners have every right of their corp, auditors those that
@@ -78,6 +82,10 @@ RIGHT_MANAGE_VISIBILITY: Right.ValueType  # 9
 """Set who sees whom."""
 RIGHT_MANAGE_SCHOOL: Right.ValueType  # 10
 """Change a school's classes, students and parents."""
+RIGHT_MANAGE_COMPLIANCE: Right.ValueType  # 11
+"""Set how long messages are kept, and hold them."""
+RIGHT_READ_COMPLIANCE: Right.ValueType  # 12
+"""See what compliance officers set, whatever was said, and what it said before it was changed."""
 Global___Right: _TypeAlias = Right  # noqa: Y015
 
 @_typing.final

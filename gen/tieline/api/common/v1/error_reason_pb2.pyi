@@ -76,6 +76,23 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """ABORTED: the resource is not at the `etag` that was given; read it and decide again.
     Metadata: `etag`, what it is at now.
     """
+    ERROR_REASON_OVERLOADED: _ErrorReason.ValueType  # 19
+    """UNAVAILABLE with RetryInfo and `grpc-retry-pushback-ms`: the replica has more to do than it
+    can, and calls of this priority are refused. Nothing was done. LOW calls are told not to be
+    sent again by themselves (a push-back below 0). RESOURCE_EXHAUSTED where the edge says it.
+    """
+    ERROR_REASON_RATE_LIMITED: _ErrorReason.ValueType  # 20
+    """RESOURCE_EXHAUSTED with RetryInfo and `grpc-retry-pushback-ms`, from the edge: a corp, a user or
+    an address calls a method more often than it may. Metadata: `limit`, which of the three.
+    """
+    ERROR_REASON_REQUEST_TOO_LARGE: _ErrorReason.ValueType  # 21
+    """RESOURCE_EXHAUSTED, from the edge: the request is larger than a call's may be (4 MiB)."""
+    ERROR_REASON_REQUEST_MALFORMED: _ErrorReason.ValueType  # 22
+    """INVALID_ARGUMENT, from the edge: no gRPC request, or a call without a message."""
+    ERROR_REASON_REQUEST_TOO_SLOW: _ErrorReason.ValueType  # 23
+    """DEADLINE_EXCEEDED, from the edge: the request did not arrive within seconds."""
+    ERROR_REASON_METHOD_UNKNOWN: _ErrorReason.ValueType  # 24
+    """UNIMPLEMENTED, from the edge: no service that it stands before has this method."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Machine-readable reasons. ErrorInfo.reason is the value's name without `ERROR_REASON_`."""
@@ -130,4 +147,21 @@ ERROR_REASON_ETAG_MISMATCH: ErrorReason.ValueType  # 18
 """ABORTED: the resource is not at the `etag` that was given; read it and decide again.
 Metadata: `etag`, what it is at now.
 """
+ERROR_REASON_OVERLOADED: ErrorReason.ValueType  # 19
+"""UNAVAILABLE with RetryInfo and `grpc-retry-pushback-ms`: the replica has more to do than it
+can, and calls of this priority are refused. Nothing was done. LOW calls are told not to be
+sent again by themselves (a push-back below 0). RESOURCE_EXHAUSTED where the edge says it.
+"""
+ERROR_REASON_RATE_LIMITED: ErrorReason.ValueType  # 20
+"""RESOURCE_EXHAUSTED with RetryInfo and `grpc-retry-pushback-ms`, from the edge: a corp, a user or
+an address calls a method more often than it may. Metadata: `limit`, which of the three.
+"""
+ERROR_REASON_REQUEST_TOO_LARGE: ErrorReason.ValueType  # 21
+"""RESOURCE_EXHAUSTED, from the edge: the request is larger than a call's may be (4 MiB)."""
+ERROR_REASON_REQUEST_MALFORMED: ErrorReason.ValueType  # 22
+"""INVALID_ARGUMENT, from the edge: no gRPC request, or a call without a message."""
+ERROR_REASON_REQUEST_TOO_SLOW: ErrorReason.ValueType  # 23
+"""DEADLINE_EXCEEDED, from the edge: the request did not arrive within seconds."""
+ERROR_REASON_METHOD_UNKNOWN: ErrorReason.ValueType  # 24
+"""UNIMPLEMENTED, from the edge: no service that it stands before has this method."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -60,8 +60,8 @@ class LoadReport(_message.Message):
     mean_queueing_us: _builtins.int
     """Mean time from arrival to the start of the handler over the last second, in microseconds."""
     p99_queueing_us: _builtins.int
-    """The time that 99 of 100 calls of the last second stayed within, in microseconds; an upper
-    bound of a bucket, at most 20 % too high.
+    """The time that 99 of 100 of the last second's measurements stayed within, in microseconds. Ten
+    to twenty are made in a second, so that it is mostly the longest.
     """
     cpu_milli: _builtins.int
     """CPU time of the process over the last second, in thousandths of one core."""
@@ -127,13 +127,15 @@ class ClassCounters(_message.Message):
     business_class: _priority_pb2.BusinessClass.ValueType
     """The class."""
     first_attempts: _builtins.int
-    """Calls that arrived and were no retries. The demand."""
+    """Calls that arrived and were no retries, and those that callers of ours say they held back
+    since they would have been refused. The demand.
+    """
     retries: _builtins.int
     """Calls that arrived and were marked as retries (`grpc-previous-rpc-attempts`)."""
     admitted: _builtins.int
     """Calls that were let in."""
     shed: _builtins.int
-    """Calls that were refused for their priority or for lack of room."""
+    """Calls that were refused for their priority or for lack of room, and those held back."""
     expired: _builtins.int
     """Calls whose deadline had passed before their turn came."""
     def __init__(

@@ -234,6 +234,40 @@ class CustomerGroupCreated(_message.Message):
 Global___CustomerGroupCreated: _TypeAlias = CustomerGroupCreated  # noqa: Y015
 
 @_typing.final
+class CustomerLeftGroup(_message.Message):
+    """Event `tieline.contacts.v1.customer_left_group`: a customer left a customer group."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVENT_ID_FIELD_NUMBER: _builtins.int
+    CORP_ID_FIELD_NUMBER: _builtins.int
+    CUSTOMER_GROUP_ID_FIELD_NUMBER: _builtins.int
+    CUSTOMER_ID_FIELD_NUMBER: _builtins.int
+    event_id: _builtins.str
+    """UUIDv7; the same when the event is delivered again."""
+    corp_id: _builtins.str
+    """The group's corp."""
+    customer_group_id: _builtins.str
+    """The group."""
+    customer_id: _builtins.str
+    """The customer."""
+    def __init__(
+        self,
+        *,
+        event_id: _builtins.str = ...,
+        corp_id: _builtins.str = ...,
+        customer_group_id: _builtins.str = ...,
+        customer_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["corp_id", b"corp_id", "customer_group_id", b"customer_group_id", "customer_id", b"customer_id", "event_id", b"event_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CustomerLeftGroup: _TypeAlias = CustomerLeftGroup  # noqa: Y015
+
+@_typing.final
 class CustomerJoinedGroup(_message.Message):
     """Event `tieline.contacts.v1.customer_joined_group`: a customer came into a customer group."""
 

@@ -390,3 +390,46 @@ class JoinCustomerGroupResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___JoinCustomerGroupResponse: _TypeAlias = JoinCustomerGroupResponse  # noqa: Y015
+
+@_typing.final
+class LeaveCustomerGroupRequest(_message.Message):
+    """Request of ContactsService.LeaveCustomerGroup."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CORP_ID_FIELD_NUMBER: _builtins.int
+    CUSTOMER_GROUP_ID_FIELD_NUMBER: _builtins.int
+    corp_id: _builtins.str
+    """The group's corp."""
+    customer_group_id: _builtins.str
+    """The group."""
+    def __init__(
+        self,
+        *,
+        corp_id: _builtins.str = ...,
+        customer_group_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["corp_id", b"corp_id", "customer_group_id", b"customer_group_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LeaveCustomerGroupRequest: _TypeAlias = LeaveCustomerGroupRequest  # noqa: Y015
+
+@_typing.final
+class LeaveCustomerGroupResponse(_message.Message):
+    """Response of ContactsService.LeaveCustomerGroup."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LeaveCustomerGroupResponse: _TypeAlias = LeaveCustomerGroupResponse  # noqa: Y015

@@ -70,6 +70,11 @@ class ContactsServiceStub:
                 request_serializer=tieline_dot_api_dot_contacts_dot_v1_dot_contacts__service__pb2.JoinCustomerGroupRequest.SerializeToString,
                 response_deserializer=tieline_dot_api_dot_contacts_dot_v1_dot_contacts__service__pb2.JoinCustomerGroupResponse.FromString,
                 _registered_method=True)
+        self.LeaveCustomerGroup = channel.unary_unary(
+                '/tieline.api.contacts.v1.ContactsService/LeaveCustomerGroup',
+                request_serializer=tieline_dot_api_dot_contacts_dot_v1_dot_contacts__service__pb2.LeaveCustomerGroupRequest.SerializeToString,
+                response_deserializer=tieline_dot_api_dot_contacts_dot_v1_dot_contacts__service__pb2.LeaveCustomerGroupResponse.FromString,
+                _registered_method=True)
 
 
 class ContactsServiceServicer:
@@ -146,6 +151,16 @@ class ContactsServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def LeaveCustomerGroup(self, request, context):
+        """LeaveCustomerGroup takes the calling customer out of a group; it disappears from messaging within
+        moments.
+
+        Errors: NOT_FOUND CUSTOMER_GROUP_NOT_FOUND, also for a repeat.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ContactsServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -183,6 +198,11 @@ def add_ContactsServiceServicer_to_server(servicer, server):
                     servicer.JoinCustomerGroup,
                     request_deserializer=tieline_dot_api_dot_contacts_dot_v1_dot_contacts__service__pb2.JoinCustomerGroupRequest.FromString,
                     response_serializer=tieline_dot_api_dot_contacts_dot_v1_dot_contacts__service__pb2.JoinCustomerGroupResponse.SerializeToString,
+            ),
+            'LeaveCustomerGroup': grpc.unary_unary_rpc_method_handler(
+                    servicer.LeaveCustomerGroup,
+                    request_deserializer=tieline_dot_api_dot_contacts_dot_v1_dot_contacts__service__pb2.LeaveCustomerGroupRequest.FromString,
+                    response_serializer=tieline_dot_api_dot_contacts_dot_v1_dot_contacts__service__pb2.LeaveCustomerGroupResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -375,6 +395,33 @@ class ContactsService:
             '/tieline.api.contacts.v1.ContactsService/JoinCustomerGroup',
             tieline_dot_api_dot_contacts_dot_v1_dot_contacts__service__pb2.JoinCustomerGroupRequest.SerializeToString,
             tieline_dot_api_dot_contacts_dot_v1_dot_contacts__service__pb2.JoinCustomerGroupResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def LeaveCustomerGroup(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tieline.api.contacts.v1.ContactsService/LeaveCustomerGroup',
+            tieline_dot_api_dot_contacts_dot_v1_dot_contacts__service__pb2.LeaveCustomerGroupRequest.SerializeToString,
+            tieline_dot_api_dot_contacts_dot_v1_dot_contacts__service__pb2.LeaveCustomerGroupResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -58,6 +58,12 @@ class ContactsServiceStub:
     Errors: NOT_FOUND CODE_NOT_FOUND, also for a code of another corp;
     FAILED_PRECONDITION CUSTOMER_GROUP_FULL at 500.
     """
+    LeaveCustomerGroup: _aio.UnaryUnaryMultiCallable[_contacts_service_pb2.LeaveCustomerGroupRequest, _contacts_service_pb2.LeaveCustomerGroupResponse]
+    """LeaveCustomerGroup takes the calling customer out of a group; it disappears from messaging within
+    moments.
+
+    Errors: NOT_FOUND CUSTOMER_GROUP_NOT_FOUND, also for a repeat.
+    """
 
 class ContactsServiceServicer(metaclass=_abc_1.ABCMeta):
     """ContactsService knows which customers belong to which members, and customer groups."""
@@ -144,6 +150,18 @@ class ContactsServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Errors: NOT_FOUND CODE_NOT_FOUND, also for a code of another corp;
         FAILED_PRECONDITION CUSTOMER_GROUP_FULL at 500.
+        """
+
+    @_abc_1.abstractmethod
+    def LeaveCustomerGroup(
+        self,
+        request: _contacts_service_pb2.LeaveCustomerGroupRequest,
+        context: _aio.ServicerContext[_contacts_service_pb2.LeaveCustomerGroupRequest, _abc.Awaitable[_contacts_service_pb2.LeaveCustomerGroupResponse]],
+    ) -> _abc.Awaitable[_contacts_service_pb2.LeaveCustomerGroupResponse]:
+        """LeaveCustomerGroup takes the calling customer out of a group; it disappears from messaging within
+        moments.
+
+        Errors: NOT_FOUND CUSTOMER_GROUP_NOT_FOUND, also for a repeat.
         """
 
 def add_ContactsServiceServicer_to_server(servicer: ContactsServiceServicer, server: _aio.Server) -> None: ...

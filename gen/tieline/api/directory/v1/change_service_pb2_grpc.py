@@ -33,8 +33,10 @@ class ChangeServiceStub:
     pauses between are. Schools, classes and parents are not in the feed.
 
     For those who see the whole corp: its owner, its auditors, administrators with MANAGE_DIRECTORY in
-    all of its departments, and apps with that right and the whole corp as their visible range. Whoever sees a part of it could neither be told what
-    left that part nor be kept from learning of what was never in it.
+    all of its departments, and apps with that right and the whole corp as their visible range. Whoever
+    sees a part of it lists that part and compares etags: what one sees also changes by rules, tags and
+    departments above, without a change of the member, and a removal from a part can't be told without
+    naming whoever was never in it.
     """
 
     def __init__(self, channel):
@@ -63,8 +65,10 @@ class ChangeServiceServicer:
     pauses between are. Schools, classes and parents are not in the feed.
 
     For those who see the whole corp: its owner, its auditors, administrators with MANAGE_DIRECTORY in
-    all of its departments, and apps with that right and the whole corp as their visible range. Whoever sees a part of it could neither be told what
-    left that part nor be kept from learning of what was never in it.
+    all of its departments, and apps with that right and the whole corp as their visible range. Whoever
+    sees a part of it lists that part and compares etags: what one sees also changes by rules, tags and
+    departments above, without a change of the member, and a removal from a part can't be told without
+    naming whoever was never in it.
     """
 
     def ListChanges(self, request, context):
@@ -119,8 +123,10 @@ class ChangeService:
     pauses between are. Schools, classes and parents are not in the feed.
 
     For those who see the whole corp: its owner, its auditors, administrators with MANAGE_DIRECTORY in
-    all of its departments, and apps with that right and the whole corp as their visible range. Whoever sees a part of it could neither be told what
-    left that part nor be kept from learning of what was never in it.
+    all of its departments, and apps with that right and the whole corp as their visible range. Whoever
+    sees a part of it lists that part and compares etags: what one sees also changes by rules, tags and
+    departments above, without a change of the member, and a removal from a part can't be told without
+    naming whoever was never in it.
     """
 
     @staticmethod

@@ -20,8 +20,10 @@ class ChangeServiceStub:
     pauses between are. Schools, classes and parents are not in the feed.
 
     For those who see the whole corp: its owner, its auditors, administrators with MANAGE_DIRECTORY in
-    all of its departments, and apps with that right and the whole corp as their visible range. Whoever sees a part of it could neither be told what
-    left that part nor be kept from learning of what was never in it.
+    all of its departments, and apps with that right and the whole corp as their visible range. Whoever
+    sees a part of it lists that part and compares etags: what one sees also changes by rules, tags and
+    departments above, without a change of the member, and a removal from a part can't be told without
+    naming whoever was never in it.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -49,8 +51,10 @@ class ChangeServiceServicer(metaclass=_abc_1.ABCMeta):
     pauses between are. Schools, classes and parents are not in the feed.
 
     For those who see the whole corp: its owner, its auditors, administrators with MANAGE_DIRECTORY in
-    all of its departments, and apps with that right and the whole corp as their visible range. Whoever sees a part of it could neither be told what
-    left that part nor be kept from learning of what was never in it.
+    all of its departments, and apps with that right and the whole corp as their visible range. Whoever
+    sees a part of it lists that part and compares etags: what one sees also changes by rules, tags and
+    departments above, without a change of the member, and a removal from a part can't be told without
+    naming whoever was never in it.
     """
 
     @_abc_1.abstractmethod

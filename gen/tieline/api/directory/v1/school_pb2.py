@@ -24,17 +24,17 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%tieline/api/directory/v1/school.proto\x12\x18tieline.api.directory.v1\"x\n\x13SchoolAdministrator\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12?\n\x04kind\x18\x02 \x01(\x0e\x32\x31.tieline.api.directory.v1.SchoolAdministratorKind\x12\x0f\n\x07subject\x18\x03 \x01(\t\"\xa6\x02\n\x10SchoolDepartment\x12\x15\n\rdepartment_id\x18\x01 \x01(\x03\x12\x1c\n\x14parent_department_id\x18\x02 \x01(\x03\x12<\n\x04kind\x18\x03 \x01(\x0e\x32..tieline.api.directory.v1.SchoolDepartmentKind\x12\x0c\n\x04name\x18\x04 \x01(\t\x12\x16\n\x0estandard_grade\x18\x05 \x01(\x05\x12\x15\n\rregister_year\x18\x06 \x01(\x05\x12\r\n\x05order\x18\x07 \x01(\x03\x12\x45\n\x0e\x61\x64ministrators\x18\x08 \x03(\x0b\x32-.tieline.api.directory.v1.SchoolAdministrator\x12\x0c\n\x04\x65tag\x18\t \x01(\t\"\\\n\x07Student\x12\x12\n\nstudent_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x11\n\tclass_ids\x18\x03 \x03(\x03\x12\x0e\n\x06mobile\x18\x04 \x01(\t\x12\x0c\n\x04\x65tag\x18\x05 \x01(\t\"-\n\x05\x43hild\x12\x12\n\nstudent_id\x18\x01 \x01(\t\x12\x10\n\x08relation\x18\x02 \x01(\t\"\x81\x01\n\x06Parent\x12\x11\n\tparent_id\x18\x01 \x01(\t\x12\x0e\n\x06mobile\x18\x02 \x01(\t\x12\x31\n\x08\x63hildren\x18\x03 \x03(\x0b\x32\x1f.tieline.api.directory.v1.Child\x12\x13\n\x0b\x63ustomer_id\x18\x04 \x01(\t\x12\x0c\n\x04\x65tag\x18\x05 \x01(\t\"?\n\x10SchoolItemResult\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t*\xea\x01\n\x14SchoolDepartmentKind\x12&\n\"SCHOOL_DEPARTMENT_KIND_UNSPECIFIED\x10\x00\x12!\n\x1dSCHOOL_DEPARTMENT_KIND_SCHOOL\x10\x01\x12!\n\x1dSCHOOL_DEPARTMENT_KIND_CAMPUS\x10\x02\x12 \n\x1cSCHOOL_DEPARTMENT_KIND_STAGE\x10\x03\x12 \n\x1cSCHOOL_DEPARTMENT_KIND_GRADE\x10\x04\x12 \n\x1cSCHOOL_DEPARTMENT_KIND_CLASS\x10\x05*\xa4\x02\n\x17SchoolAdministratorKind\x12)\n%SCHOOL_ADMINISTRATOR_KIND_UNSPECIFIED\x10\x00\x12+\n\'SCHOOL_ADMINISTRATOR_KIND_CAMPUS_LEADER\x10\x01\x12*\n&SCHOOL_ADMINISTRATOR_KIND_STAGE_LEADER\x10\x02\x12*\n&SCHOOL_ADMINISTRATOR_KIND_GRADE_LEADER\x10\x03\x12*\n&SCHOOL_ADMINISTRATOR_KIND_HEAD_TEACHER\x10\x04\x12-\n)SCHOOL_ADMINISTRATOR_KIND_SUBJECT_TEACHER\x10\x05\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%tieline/api/directory/v1/school.proto\x12\x18tieline.api.directory.v1\"x\n\x13SchoolAdministrator\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12?\n\x04kind\x18\x02 \x01(\x0e\x32\x31.tieline.api.directory.v1.SchoolAdministratorKind\x12\x0f\n\x07subject\x18\x03 \x01(\t\"\xa6\x02\n\x10SchoolDepartment\x12\x15\n\rdepartment_id\x18\x01 \x01(\x03\x12\x1c\n\x14parent_department_id\x18\x02 \x01(\x03\x12<\n\x04kind\x18\x03 \x01(\x0e\x32..tieline.api.directory.v1.SchoolDepartmentKind\x12\x0c\n\x04name\x18\x04 \x01(\t\x12\x16\n\x0estandard_grade\x18\x05 \x01(\x05\x12\x15\n\rregister_year\x18\x06 \x01(\x05\x12\r\n\x05order\x18\x07 \x01(\x03\x12\x45\n\x0e\x61\x64ministrators\x18\x08 \x03(\x0b\x32-.tieline.api.directory.v1.SchoolAdministrator\x12\x0c\n\x04\x65tag\x18\t \x01(\t\"\\\n\x07Student\x12\x12\n\nstudent_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x11\n\tclass_ids\x18\x03 \x03(\x03\x12\x0e\n\x06mobile\x18\x04 \x01(\t\x12\x0c\n\x04\x65tag\x18\x05 \x01(\t\"-\n\x05\x43hild\x12\x12\n\nstudent_id\x18\x01 \x01(\t\x12\x10\n\x08relation\x18\x02 \x01(\t\"\x81\x01\n\x06Parent\x12\x11\n\tparent_id\x18\x01 \x01(\t\x12\x0e\n\x06mobile\x18\x02 \x01(\t\x12\x31\n\x08\x63hildren\x18\x03 \x03(\x0b\x32\x1f.tieline.api.directory.v1.Child\x12\x13\n\x0b\x63ustomer_id\x18\x04 \x01(\t\x12\x0c\n\x04\x65tag\x18\x05 \x01(\t\"?\n\x10SchoolItemResult\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\"U\n\x18SchoolDepartmentsChanged\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12\x0f\n\x07\x63orp_id\x18\x02 \x01(\t\x12\x16\n\x0e\x64\x65partment_ids\x18\x03 \x03(\x03\"I\n\x0fStudentsChanged\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12\x0f\n\x07\x63orp_id\x18\x02 \x01(\t\x12\x13\n\x0bstudent_ids\x18\x03 \x03(\t\"G\n\x0eParentsChanged\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12\x0f\n\x07\x63orp_id\x18\x02 \x01(\t\x12\x12\n\nparent_ids\x18\x03 \x03(\t*\xea\x01\n\x14SchoolDepartmentKind\x12&\n\"SCHOOL_DEPARTMENT_KIND_UNSPECIFIED\x10\x00\x12!\n\x1dSCHOOL_DEPARTMENT_KIND_SCHOOL\x10\x01\x12!\n\x1dSCHOOL_DEPARTMENT_KIND_CAMPUS\x10\x02\x12 \n\x1cSCHOOL_DEPARTMENT_KIND_STAGE\x10\x03\x12 \n\x1cSCHOOL_DEPARTMENT_KIND_GRADE\x10\x04\x12 \n\x1cSCHOOL_DEPARTMENT_KIND_CLASS\x10\x05*\xa4\x02\n\x17SchoolAdministratorKind\x12)\n%SCHOOL_ADMINISTRATOR_KIND_UNSPECIFIED\x10\x00\x12+\n\'SCHOOL_ADMINISTRATOR_KIND_CAMPUS_LEADER\x10\x01\x12*\n&SCHOOL_ADMINISTRATOR_KIND_STAGE_LEADER\x10\x02\x12*\n&SCHOOL_ADMINISTRATOR_KIND_GRADE_LEADER\x10\x03\x12*\n&SCHOOL_ADMINISTRATOR_KIND_HEAD_TEACHER\x10\x04\x12-\n)SCHOOL_ADMINISTRATOR_KIND_SUBJECT_TEACHER\x10\x05\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'tieline.api.directory.v1.school_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_SCHOOLDEPARTMENTKIND']._serialized_start=825
-  _globals['_SCHOOLDEPARTMENTKIND']._serialized_end=1059
-  _globals['_SCHOOLADMINISTRATORKIND']._serialized_start=1062
-  _globals['_SCHOOLADMINISTRATORKIND']._serialized_end=1354
+  _globals['_SCHOOLDEPARTMENTKIND']._serialized_start=1060
+  _globals['_SCHOOLDEPARTMENTKIND']._serialized_end=1294
+  _globals['_SCHOOLADMINISTRATORKIND']._serialized_start=1297
+  _globals['_SCHOOLADMINISTRATORKIND']._serialized_end=1589
   _globals['_SCHOOLADMINISTRATOR']._serialized_start=67
   _globals['_SCHOOLADMINISTRATOR']._serialized_end=187
   _globals['_SCHOOLDEPARTMENT']._serialized_start=190
@@ -47,4 +47,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PARENT']._serialized_end=757
   _globals['_SCHOOLITEMRESULT']._serialized_start=759
   _globals['_SCHOOLITEMRESULT']._serialized_end=822
+  _globals['_SCHOOLDEPARTMENTSCHANGED']._serialized_start=824
+  _globals['_SCHOOLDEPARTMENTSCHANGED']._serialized_end=909
+  _globals['_STUDENTSCHANGED']._serialized_start=911
+  _globals['_STUDENTSCHANGED']._serialized_end=984
+  _globals['_PARENTSCHANGED']._serialized_start=986
+  _globals['_PARENTSCHANGED']._serialized_end=1057
 # @@protoc_insertion_point(module_scope)

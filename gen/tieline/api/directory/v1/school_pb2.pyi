@@ -322,3 +322,105 @@ class SchoolItemResult(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SchoolItemResult: _TypeAlias = SchoolItemResult  # noqa: Y015
+
+@_typing.final
+class SchoolDepartmentsChanged(_message.Message):
+    """Event `tieline.directory.v1.school_departments_changed`: departments of a school were made,
+    changed or deleted, or have other administrators.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVENT_ID_FIELD_NUMBER: _builtins.int
+    CORP_ID_FIELD_NUMBER: _builtins.int
+    DEPARTMENT_IDS_FIELD_NUMBER: _builtins.int
+    event_id: _builtins.str
+    """UUIDv7; the same when the event is delivered again."""
+    corp_id: _builtins.str
+    """The school's corp."""
+    @_builtins.property
+    def department_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """At most 1,000."""
+
+    def __init__(
+        self,
+        *,
+        event_id: _builtins.str = ...,
+        corp_id: _builtins.str = ...,
+        department_ids: _abc.Iterable[_builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["corp_id", b"corp_id", "department_ids", b"department_ids", "event_id", b"event_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SchoolDepartmentsChanged: _TypeAlias = SchoolDepartmentsChanged  # noqa: Y015
+
+@_typing.final
+class StudentsChanged(_message.Message):
+    """Event `tieline.directory.v1.students_changed`: students were added, changed or deleted. It names
+    ids and nothing else of them; who may see the students asks for them.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVENT_ID_FIELD_NUMBER: _builtins.int
+    CORP_ID_FIELD_NUMBER: _builtins.int
+    STUDENT_IDS_FIELD_NUMBER: _builtins.int
+    event_id: _builtins.str
+    """UUIDv7; the same when the event is delivered again."""
+    corp_id: _builtins.str
+    """The school's corp."""
+    @_builtins.property
+    def student_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """In lower case, at most 1,000."""
+
+    def __init__(
+        self,
+        *,
+        event_id: _builtins.str = ...,
+        corp_id: _builtins.str = ...,
+        student_ids: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["corp_id", b"corp_id", "event_id", b"event_id", "student_ids", b"student_ids"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StudentsChanged: _TypeAlias = StudentsChanged  # noqa: Y015
+
+@_typing.final
+class ParentsChanged(_message.Message):
+    """Event `tieline.directory.v1.parents_changed`: parents were added, changed or deleted, also with
+    their last child. It names ids and nothing else of them.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVENT_ID_FIELD_NUMBER: _builtins.int
+    CORP_ID_FIELD_NUMBER: _builtins.int
+    PARENT_IDS_FIELD_NUMBER: _builtins.int
+    event_id: _builtins.str
+    """UUIDv7; the same when the event is delivered again."""
+    corp_id: _builtins.str
+    """The school's corp."""
+    @_builtins.property
+    def parent_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """In lower case, at most 1,000."""
+
+    def __init__(
+        self,
+        *,
+        event_id: _builtins.str = ...,
+        corp_id: _builtins.str = ...,
+        parent_ids: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["corp_id", b"corp_id", "event_id", b"event_id", "parent_ids", b"parent_ids"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ParentsChanged: _TypeAlias = ParentsChanged  # noqa: Y015

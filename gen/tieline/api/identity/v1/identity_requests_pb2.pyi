@@ -143,19 +143,23 @@ class FindCorpResponse(_message.Message):
 
     KIND_FIELD_NUMBER: _builtins.int
     VERIFIED_FIELD_NUMBER: _builtins.int
+    VERIFIED_LABEL_FIELD_NUMBER: _builtins.int
     kind: _identity_pb2.CorpKind.ValueType
     """What sort of body it is; unspecified where there is no such corp."""
     verified: _builtins.bool
     """Whether a reviewer confirmed who it is."""
+    verified_label: _builtins.str
+    """As Corp.verified_label."""
     def __init__(
         self,
         *,
         kind: _identity_pb2.CorpKind.ValueType = ...,
         verified: _builtins.bool = ...,
+        verified_label: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "verified", b"verified"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "verified", b"verified", "verified_label", b"verified_label"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

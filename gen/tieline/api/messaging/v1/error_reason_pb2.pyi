@@ -76,6 +76,12 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     ERROR_REASON_CLOSED: _ErrorReason.ValueType  # 21
     """FAILED_PRECONDITION: the quiz or the vote is closed."""
+    ERROR_REASON_HELD_AHEAD: _ErrorReason.ValueType  # 30
+    """FAILED_PRECONDITION: the client says that it holds a message that does not exist. Forget what is
+    held of the conversation. Metadata: `conversationId`, `lastSequence`.
+    """
+    ERROR_REASON_NOT_THE_SENDER: _ErrorReason.ValueType  # 31
+    """PERMISSION_DENIED: who has read a message is told to its sender alone."""
     ERROR_REASON_SCHEDULED_MESSAGE_NOT_FOUND: _ErrorReason.ValueType  # 70
     """NOT_FOUND: no such scheduled message of the caller's. Metadata: `scheduledMessageId`."""
     ERROR_REASON_SCHEDULED_MESSAGES_EXHAUSTED: _ErrorReason.ValueType  # 71
@@ -122,6 +128,12 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """UNAVAILABLE with RetryInfo: the store for media does not answer."""
     ERROR_REASON_MEDIA_STORE_FULL: _ErrorReason.ValueType  # 114
     """RESOURCE_EXHAUSTED with RetryInfo: the store for media is full."""
+    ERROR_REASON_LEGAL_HOLD_NOT_FOUND: _ErrorReason.ValueType  # 120
+    """NOT_FOUND: no such legal hold. Metadata: `holdId`."""
+    ERROR_REASON_TOO_MANY_LEGAL_HOLDS: _ErrorReason.ValueType  # 121
+    """RESOURCE_EXHAUSTED: 1,000 legal holds of the corp are in force; release one first."""
+    ERROR_REASON_TOO_MANY_ARCHIVE_CONSUMERS: _ErrorReason.ValueType  # 122
+    """RESOURCE_EXHAUSTED: 100 consumers read the corp's archive."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Machine-readable reasons. ErrorInfo.reason is the value's name without `ERROR_REASON_`."""
@@ -180,6 +192,12 @@ edits; or the conversation as many pinned messages. Metadata: `limit`.
 """
 ERROR_REASON_CLOSED: ErrorReason.ValueType  # 21
 """FAILED_PRECONDITION: the quiz or the vote is closed."""
+ERROR_REASON_HELD_AHEAD: ErrorReason.ValueType  # 30
+"""FAILED_PRECONDITION: the client says that it holds a message that does not exist. Forget what is
+held of the conversation. Metadata: `conversationId`, `lastSequence`.
+"""
+ERROR_REASON_NOT_THE_SENDER: ErrorReason.ValueType  # 31
+"""PERMISSION_DENIED: who has read a message is told to its sender alone."""
 ERROR_REASON_SCHEDULED_MESSAGE_NOT_FOUND: ErrorReason.ValueType  # 70
 """NOT_FOUND: no such scheduled message of the caller's. Metadata: `scheduledMessageId`."""
 ERROR_REASON_SCHEDULED_MESSAGES_EXHAUSTED: ErrorReason.ValueType  # 71
@@ -226,4 +244,10 @@ ERROR_REASON_MEDIA_STORE_UNAVAILABLE: ErrorReason.ValueType  # 113
 """UNAVAILABLE with RetryInfo: the store for media does not answer."""
 ERROR_REASON_MEDIA_STORE_FULL: ErrorReason.ValueType  # 114
 """RESOURCE_EXHAUSTED with RetryInfo: the store for media is full."""
+ERROR_REASON_LEGAL_HOLD_NOT_FOUND: ErrorReason.ValueType  # 120
+"""NOT_FOUND: no such legal hold. Metadata: `holdId`."""
+ERROR_REASON_TOO_MANY_LEGAL_HOLDS: ErrorReason.ValueType  # 121
+"""RESOURCE_EXHAUSTED: 1,000 legal holds of the corp are in force; release one first."""
+ERROR_REASON_TOO_MANY_ARCHIVE_CONSUMERS: ErrorReason.ValueType  # 122
+"""RESOURCE_EXHAUSTED: 100 consumers read the corp's archive."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

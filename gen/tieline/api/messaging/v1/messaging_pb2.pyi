@@ -13,6 +13,7 @@ from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from tieline.api.common.v1 import principal_pb2 as _principal_pb2
 from tieline.api.messaging.v1 import conversation_note_pb2 as _conversation_note_pb2
 from tieline.api.messaging.v1 import message_content_pb2 as _message_content_pb2
+from tieline.api.messaging.v1 import reading_pb2 as _reading_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -75,6 +76,7 @@ class Conversation(_message.Message):
     DISMISS_TIME_FIELD_NUMBER: _builtins.int
     SETTINGS_FIELD_NUMBER: _builtins.int
     ROLE_FIELD_NUMBER: _builtins.int
+    OVERVIEW_FIELD_NUMBER: _builtins.int
     corp_id: _builtins.str
     """The corp that the conversation belongs to."""
     conversation_id: _builtins.str
@@ -111,6 +113,10 @@ class Conversation(_message.Message):
     def settings(self) -> _conversation_note_pb2.ConversationSettings:
         """What its owner and its administrators decided. In direct conversations everybody may send."""
 
+    @_builtins.property
+    def overview(self) -> _reading_pb2.ConversationOverview:
+        """What a list shows beside it, of the caller; only in ListConversations and GetConversation."""
+
     def __init__(
         self,
         *,
@@ -127,10 +133,11 @@ class Conversation(_message.Message):
         dismiss_time: _timestamp_pb2.Timestamp | None = ...,
         settings: _conversation_note_pb2.ConversationSettings | None = ...,
         role: _conversation_note_pb2.ParticipantRole.ValueType = ...,
+        overview: _reading_pb2.ConversationOverview | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "dismiss_time", b"dismiss_time", "last_activity_time", b"last_activity_time", "settings", b"settings"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "dismiss_time", b"dismiss_time", "last_activity_time", b"last_activity_time", "overview", b"overview", "settings", b"settings"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["conversation_id", b"conversation_id", "corp_id", b"corp_id", "create_time", b"create_time", "dismiss_time", b"dismiss_time", "kind", b"kind", "last_activity_time", b"last_activity_time", "last_sequence", b"last_sequence", "name", b"name", "participant_count", b"participant_count", "role", b"role", "settings", b"settings", "uncounted", b"uncounted", "visible_from_sequence", b"visible_from_sequence"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["conversation_id", b"conversation_id", "corp_id", b"corp_id", "create_time", b"create_time", "dismiss_time", b"dismiss_time", "kind", b"kind", "last_activity_time", b"last_activity_time", "last_sequence", b"last_sequence", "name", b"name", "overview", b"overview", "participant_count", b"participant_count", "role", b"role", "settings", b"settings", "uncounted", b"uncounted", "visible_from_sequence", b"visible_from_sequence"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -711,7 +718,7 @@ Global___MessagesSent: _TypeAlias = MessagesSent  # noqa: Y015
 
 @_typing.final
 class ParticipantsChanged(_message.Message):
-    """Event `tieline.messaging.v1.participants_changed`: somebody joined a conversation."""
+    """Event `tieline.messaging.v1.participants_changed`: somebody joined or left a conversation."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -719,6 +726,7 @@ class ParticipantsChanged(_message.Message):
     CORP_ID_FIELD_NUMBER: _builtins.int
     CONVERSATION_ID_FIELD_NUMBER: _builtins.int
     JOINED_FIELD_NUMBER: _builtins.int
+    LEFT_FIELD_NUMBER: _builtins.int
     event_id: _builtins.str
     """UUIDv7; the same when the event is delivered again."""
     corp_id: _builtins.str
@@ -729,6 +737,10 @@ class ParticipantsChanged(_message.Message):
     def joined(self) -> _containers.RepeatedCompositeFieldContainer[_principal_pb2.PrincipalRef]:
         """Who is new in it."""
 
+    @_builtins.property
+    def left(self) -> _containers.RepeatedCompositeFieldContainer[_principal_pb2.PrincipalRef]:
+        """Who is not in it any more."""
+
     def __init__(
         self,
         *,
@@ -736,10 +748,11 @@ class ParticipantsChanged(_message.Message):
         corp_id: _builtins.str = ...,
         conversation_id: _builtins.str = ...,
         joined: _abc.Iterable[_principal_pb2.PrincipalRef] | None = ...,
+        left: _abc.Iterable[_principal_pb2.PrincipalRef] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["conversation_id", b"conversation_id", "corp_id", b"corp_id", "event_id", b"event_id", "joined", b"joined"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["conversation_id", b"conversation_id", "corp_id", b"corp_id", "event_id", b"event_id", "joined", b"joined", "left", b"left"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

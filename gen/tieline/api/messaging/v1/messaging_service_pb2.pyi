@@ -6,9 +6,12 @@ Messaging's calls: conversations, sending, receiving, catching up."""
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from tieline.api.common.v1 import principal_pb2 as _principal_pb2
+from tieline.api.messaging.v1 import conversation_note_pb2 as _conversation_note_pb2
 from tieline.api.messaging.v1 import messaging_pb2 as _messaging_pb2
+from tieline.api.messaging.v1 import reading_pb2 as _reading_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -235,6 +238,7 @@ class ListParticipantsResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     PARTICIPANTS_FIELD_NUMBER: _builtins.int
+    DETAILS_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
     """Gets the next page; empty after the last one."""
@@ -242,19 +246,59 @@ class ListParticipantsResponse(_message.Message):
     def participants(self) -> _containers.RepeatedCompositeFieldContainer[_principal_pb2.PrincipalRef]:
         """By kind and id."""
 
+    @_builtins.property
+    def details(self) -> _containers.RepeatedCompositeFieldContainer[Global___ParticipantDetails]:
+        """What else is known of each of them, in the same order."""
+
     def __init__(
         self,
         *,
         participants: _abc.Iterable[_principal_pb2.PrincipalRef] | None = ...,
+        details: _abc.Iterable[Global___ParticipantDetails] | None = ...,
         next_page_token: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "participants", b"participants"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["details", b"details", "next_page_token", b"next_page_token", "participants", b"participants"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListParticipantsResponse: _TypeAlias = ListParticipantsResponse  # noqa: Y015
+
+@_typing.final
+class ParticipantDetails(_message.Message):
+    """What is known of somebody in a conversation."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROLE_FIELD_NUMBER: _builtins.int
+    JOIN_TIME_FIELD_NUMBER: _builtins.int
+    VERIFIED_LABEL_FIELD_NUMBER: _builtins.int
+    role: _conversation_note_pb2.ParticipantRole.ValueType
+    """What the participant may do; unspecified in direct conversations."""
+    verified_label: _builtins.str
+    """In customer groups and in direct conversations: who a member is to outsiders, the corp's verified
+    label, such as `Baoji Education Bureau · government · verified`. Empty for
+    customers, and where the corp is not verified.
+    """
+    @_builtins.property
+    def join_time(self) -> _timestamp_pb2.Timestamp:
+        """When the participant came."""
+
+    def __init__(
+        self,
+        *,
+        role: _conversation_note_pb2.ParticipantRole.ValueType = ...,
+        join_time: _timestamp_pb2.Timestamp | None = ...,
+        verified_label: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["join_time", b"join_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["join_time", b"join_time", "role", b"role", "verified_label", b"verified_label"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ParticipantDetails: _TypeAlias = ParticipantDetails  # noqa: Y015
 
 @_typing.final
 class SendMessageRequest(_message.Message):
@@ -434,6 +478,7 @@ class ListMessagesRequest(_message.Message):
     CONVERSATION_ID_FIELD_NUMBER: _builtins.int
     AFTER_SEQUENCE_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    BEFORE_SEQUENCE_FIELD_NUMBER: _builtins.int
     corp_id: _builtins.str
     """The corp; members may leave it empty for their own."""
     conversation_id: _builtins.str
@@ -444,6 +489,10 @@ class ListMessagesRequest(_message.Message):
     """
     page_size: _builtins.int
     """At most this many messages; 0 means 100, and values above 1,000 are lowered to 1,000."""
+    before_sequence: _builtins.int
+    """Only messages with a lower number, the last of them; 0 means no such bound. To go on backwards,
+    give the number of the first message received.
+    """
     def __init__(
         self,
         *,
@@ -451,10 +500,11 @@ class ListMessagesRequest(_message.Message):
         conversation_id: _builtins.str = ...,
         after_sequence: _builtins.int = ...,
         page_size: _builtins.int = ...,
+        before_sequence: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["after_sequence", b"after_sequence", "conversation_id", b"conversation_id", "corp_id", b"corp_id", "page_size", b"page_size"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after_sequence", b"after_sequence", "before_sequence", b"before_sequence", "conversation_id", b"conversation_id", "corp_id", b"corp_id", "page_size", b"page_size"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -468,25 +518,159 @@ class ListMessagesResponse(_message.Message):
 
     MESSAGES_FIELD_NUMBER: _builtins.int
     LAST_SEQUENCE_FIELD_NUMBER: _builtins.int
+    KEPT_FROM_SEQUENCE_FIELD_NUMBER: _builtins.int
     last_sequence: _builtins.int
     """Number of the conversation's newest message: once it is received, nothing is missing."""
+    kept_from_sequence: _builtins.int
+    """Where messages at the beginning of what was asked for are no longer kept: the number from which on
+    they are; ask on from there. 0 where none is missing.
+    """
     @_builtins.property
     def messages(self) -> _containers.RepeatedCompositeFieldContainer[_messaging_pb2.Message]:
-        """In order of their numbers."""
+        """In order of their numbers. With `before_sequence` those right before it, without it those right
+        behind `after_sequence`.
+        """
 
     def __init__(
         self,
         *,
         messages: _abc.Iterable[_messaging_pb2.Message] | None = ...,
         last_sequence: _builtins.int = ...,
+        kept_from_sequence: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["last_sequence", b"last_sequence", "messages", b"messages"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["kept_from_sequence", b"kept_from_sequence", "last_sequence", b"last_sequence", "messages", b"messages"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListMessagesResponse: _TypeAlias = ListMessagesResponse  # noqa: Y015
+
+@_typing.final
+class BatchListMessagesRequest(_message.Message):
+    """Request of MessagingService.BatchListMessages."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CORP_ID_FIELD_NUMBER: _builtins.int
+    RANGES_FIELD_NUMBER: _builtins.int
+    corp_id: _builtins.str
+    """The corp; members may leave it empty for their own."""
+    @_builtins.property
+    def ranges(self) -> _containers.RepeatedCompositeFieldContainer[Global___MessageRangeRequest]:
+        """1 to 200, each of another conversation."""
+
+    def __init__(
+        self,
+        *,
+        corp_id: _builtins.str = ...,
+        ranges: _abc.Iterable[Global___MessageRangeRequest] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["corp_id", b"corp_id", "ranges", b"ranges"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchListMessagesRequest: _TypeAlias = BatchListMessagesRequest  # noqa: Y015
+
+@_typing.final
+class MessageRangeRequest(_message.Message):
+    """One range of BatchListMessages."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONVERSATION_ID_FIELD_NUMBER: _builtins.int
+    AFTER_SEQUENCE_FIELD_NUMBER: _builtins.int
+    BEFORE_SEQUENCE_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    conversation_id: _builtins.str
+    """The conversation."""
+    after_sequence: _builtins.int
+    """As in ListMessagesRequest."""
+    before_sequence: _builtins.int
+    """As in ListMessagesRequest."""
+    page_size: _builtins.int
+    """As in ListMessagesRequest."""
+    def __init__(
+        self,
+        *,
+        conversation_id: _builtins.str = ...,
+        after_sequence: _builtins.int = ...,
+        before_sequence: _builtins.int = ...,
+        page_size: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after_sequence", b"after_sequence", "before_sequence", b"before_sequence", "conversation_id", b"conversation_id", "page_size", b"page_size"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MessageRangeRequest: _TypeAlias = MessageRangeRequest  # noqa: Y015
+
+@_typing.final
+class BatchListMessagesResponse(_message.Message):
+    """Response of MessagingService.BatchListMessages."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RANGES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def ranges(self) -> _containers.RepeatedCompositeFieldContainer[Global___MessageRange]:
+        """One for each range of a conversation that the caller is in, in the order of the request."""
+
+    def __init__(
+        self,
+        *,
+        ranges: _abc.Iterable[Global___MessageRange] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ranges", b"ranges"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchListMessagesResponse: _TypeAlias = BatchListMessagesResponse  # noqa: Y015
+
+@_typing.final
+class MessageRange(_message.Message):
+    """A range of one conversation's messages."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONVERSATION_ID_FIELD_NUMBER: _builtins.int
+    MESSAGES_FIELD_NUMBER: _builtins.int
+    LAST_SEQUENCE_FIELD_NUMBER: _builtins.int
+    COMPLETE_FIELD_NUMBER: _builtins.int
+    KEPT_FROM_SEQUENCE_FIELD_NUMBER: _builtins.int
+    conversation_id: _builtins.str
+    """The conversation."""
+    last_sequence: _builtins.int
+    """As in ListMessagesResponse."""
+    complete: _builtins.bool
+    """Whether the range has all that its request asked for; false where the call's bounds cut it."""
+    kept_from_sequence: _builtins.int
+    """As in ListMessagesResponse."""
+    @_builtins.property
+    def messages(self) -> _containers.RepeatedCompositeFieldContainer[_messaging_pb2.Message]:
+        """As in ListMessagesResponse."""
+
+    def __init__(
+        self,
+        *,
+        conversation_id: _builtins.str = ...,
+        messages: _abc.Iterable[_messaging_pb2.Message] | None = ...,
+        last_sequence: _builtins.int = ...,
+        complete: _builtins.bool = ...,
+        kept_from_sequence: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["complete", b"complete", "conversation_id", b"conversation_id", "kept_from_sequence", b"kept_from_sequence", "last_sequence", b"last_sequence", "messages", b"messages"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MessageRange: _TypeAlias = MessageRange  # noqa: Y015
 
 @_typing.final
 class SubscribeRequest(_message.Message):
@@ -495,20 +679,64 @@ class SubscribeRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     CORP_ID_FIELD_NUMBER: _builtins.int
+    CATCH_UP_FIELD_NUMBER: _builtins.int
+    HELD_FIELD_NUMBER: _builtins.int
+    STATE_REVISION_FIELD_NUMBER: _builtins.int
     corp_id: _builtins.str
     """The corp; members may leave it empty for their own."""
+    catch_up: _builtins.bool
+    """Whether to bring what was stored before `started` as well."""
+    state_revision: _builtins.int
+    """The revision up to which the client holds the caller's reading states; those of higher ones
+    come before `caught_up`. 0 for none.
+    """
+    @_builtins.property
+    def held(self) -> _containers.RepeatedCompositeFieldContainer[Global___HeldConversation]:
+        """What the client holds, for `catch_up`: at most 2,000, each conversation once, the more important
+        first. Conversations that are not among them are told by `fetch`.
+        """
+
     def __init__(
         self,
         *,
         corp_id: _builtins.str = ...,
+        catch_up: _builtins.bool = ...,
+        held: _abc.Iterable[Global___HeldConversation] | None = ...,
+        state_revision: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["corp_id", b"corp_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["catch_up", b"catch_up", "corp_id", b"corp_id", "held", b"held", "state_revision", b"state_revision"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SubscribeRequest: _TypeAlias = SubscribeRequest  # noqa: Y015
+
+@_typing.final
+class HeldConversation(_message.Message):
+    """Up to where a client has a conversation."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONVERSATION_ID_FIELD_NUMBER: _builtins.int
+    SEQUENCE_FIELD_NUMBER: _builtins.int
+    conversation_id: _builtins.str
+    """The conversation."""
+    sequence: _builtins.int
+    """The client has all messages up to this number; 0 for none."""
+    def __init__(
+        self,
+        *,
+        conversation_id: _builtins.str = ...,
+        sequence: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["conversation_id", b"conversation_id", "sequence", b"sequence"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HeldConversation: _TypeAlias = HeldConversation  # noqa: Y015
 
 @_typing.final
 class SubscribeResponse(_message.Message):
@@ -520,6 +748,13 @@ class SubscribeResponse(_message.Message):
     MESSAGE_FIELD_NUMBER: _builtins.int
     JOINED_FIELD_NUMBER: _builtins.int
     HEARTBEAT_FIELD_NUMBER: _builtins.int
+    FETCH_FIELD_NUMBER: _builtins.int
+    CAUGHT_UP_FIELD_NUMBER: _builtins.int
+    LEFT_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    RECEIPT_FIELD_NUMBER: _builtins.int
+    PRESENCE_FIELD_NUMBER: _builtins.int
+    TYPING_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def started(self) -> Global___SubscriptionStarted:
         """First response: from here on nothing is missed."""
@@ -536,6 +771,34 @@ class SubscribeResponse(_message.Message):
     def heartbeat(self) -> Global___Heartbeat:
         """Sent after 15 s without anything else, so that a dead connection is noticed."""
 
+    @_builtins.property
+    def fetch(self) -> Global___ConversationToFetch:
+        """Behind `started`: a conversation that the client must fetch itself."""
+
+    @_builtins.property
+    def caught_up(self) -> Global___CaughtUp:
+        """Everything before `started` has been told."""
+
+    @_builtins.property
+    def left(self) -> Global___ConversationLeft:
+        """The caller is not in a conversation any more, or was not when the client subscribed."""
+
+    @_builtins.property
+    def state(self) -> _reading_pb2.ReadingState:
+        """How the caller stands to a conversation has changed; never missing, perhaps twice."""
+
+    @_builtins.property
+    def receipt(self) -> _reading_pb2.ReadReceipt:
+        """Somebody has read on in a conversation that this subscription looks at; may be lost."""
+
+    @_builtins.property
+    def presence(self) -> _reading_pb2.Presence:
+        """Somebody looks at a conversation that this subscription looks at; may be lost."""
+
+    @_builtins.property
+    def typing(self) -> _reading_pb2.Typing:
+        """Somebody is typing in a conversation that this subscription looks at; may be lost."""
+
     def __init__(
         self,
         *,
@@ -543,12 +806,19 @@ class SubscribeResponse(_message.Message):
         message: _messaging_pb2.Message | None = ...,
         joined: _messaging_pb2.Conversation | None = ...,
         heartbeat: Global___Heartbeat | None = ...,
+        fetch: Global___ConversationToFetch | None = ...,
+        caught_up: Global___CaughtUp | None = ...,
+        left: Global___ConversationLeft | None = ...,
+        state: _reading_pb2.ReadingState | None = ...,
+        receipt: _reading_pb2.ReadReceipt | None = ...,
+        presence: _reading_pb2.Presence | None = ...,
+        typing: _reading_pb2.Typing | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["heartbeat", b"heartbeat", "joined", b"joined", "message", b"message", "started", b"started", "update", b"update"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["caught_up", b"caught_up", "fetch", b"fetch", "heartbeat", b"heartbeat", "joined", b"joined", "left", b"left", "message", b"message", "presence", b"presence", "receipt", b"receipt", "started", b"started", "state", b"state", "typing", b"typing", "update", b"update"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["heartbeat", b"heartbeat", "joined", b"joined", "message", b"message", "started", b"started", "update", b"update"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["caught_up", b"caught_up", "fetch", b"fetch", "heartbeat", b"heartbeat", "joined", b"joined", "left", b"left", "message", b"message", "presence", b"presence", "receipt", b"receipt", "started", b"started", "state", b"state", "typing", b"typing", "update", b"update"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_update: _TypeAlias = _typing.Literal["started", "message", "joined", "heartbeat"]  # noqa: Y015
+    _WhichOneofReturnType_update: _TypeAlias = _typing.Literal["started", "message", "joined", "heartbeat", "fetch", "caught_up", "left", "state", "receipt", "presence", "typing"]  # noqa: Y015
     _WhichOneofArgType_update: _TypeAlias = _typing.Literal["update", b"update"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_update) -> _WhichOneofReturnType_update | None: ...
 
@@ -560,12 +830,23 @@ class SubscriptionStarted(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    SUBSCRIPTION_ID_FIELD_NUMBER: _builtins.int
+    STATE_REVISION_FIELD_NUMBER: _builtins.int
+    subscription_id: _builtins.str
+    """Names the subscription in ReadingService.LookAt."""
+    state_revision: _builtins.int
+    """Changes of the caller's reading states behind this revision follow; without `catch_up` those
+    before it are fetched by ReadingService.ListReadingStates.
+    """
     def __init__(
         self,
+        *,
+        subscription_id: _builtins.str = ...,
+        state_revision: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["state_revision", b"state_revision", "subscription_id", b"subscription_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -587,3 +868,74 @@ class Heartbeat(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Heartbeat: _TypeAlias = Heartbeat  # noqa: Y015
+
+@_typing.final
+class ConversationToFetch(_message.Message):
+    """A conversation of which the client holds too little, or nothing: fetch it by ListMessages or
+    BatchListMessages.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONVERSATION_ID_FIELD_NUMBER: _builtins.int
+    AFTER_SEQUENCE_FIELD_NUMBER: _builtins.int
+    LAST_SEQUENCE_FIELD_NUMBER: _builtins.int
+    conversation_id: _builtins.str
+    """The conversation."""
+    after_sequence: _builtins.int
+    """What the client is known to hold: fetch what has higher numbers."""
+    last_sequence: _builtins.int
+    """Fetch up to this number; the messages behind it follow in the subscription."""
+    def __init__(
+        self,
+        *,
+        conversation_id: _builtins.str = ...,
+        after_sequence: _builtins.int = ...,
+        last_sequence: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after_sequence", b"after_sequence", "conversation_id", b"conversation_id", "last_sequence", b"last_sequence"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ConversationToFetch: _TypeAlias = ConversationToFetch  # noqa: Y015
+
+@_typing.final
+class CaughtUp(_message.Message):
+    """The subscription's catching up is over."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CaughtUp: _TypeAlias = CaughtUp  # noqa: Y015
+
+@_typing.final
+class ConversationLeft(_message.Message):
+    """A conversation whose delivery has ended."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONVERSATION_ID_FIELD_NUMBER: _builtins.int
+    conversation_id: _builtins.str
+    """The conversation; one that the client named and that the caller was never in as well."""
+    def __init__(
+        self,
+        *,
+        conversation_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["conversation_id", b"conversation_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ConversationLeft: _TypeAlias = ConversationLeft  # noqa: Y015

@@ -76,6 +76,11 @@ class MessagingServiceStub:
                 request_serializer=tieline_dot_api_dot_messaging_dot_v1_dot_messaging__service__pb2.ListMessagesRequest.SerializeToString,
                 response_deserializer=tieline_dot_api_dot_messaging_dot_v1_dot_messaging__service__pb2.ListMessagesResponse.FromString,
                 _registered_method=True)
+        self.BatchListMessages = channel.unary_unary(
+                '/tieline.api.messaging.v1.MessagingService/BatchListMessages',
+                request_serializer=tieline_dot_api_dot_messaging_dot_v1_dot_messaging__service__pb2.BatchListMessagesRequest.SerializeToString,
+                response_deserializer=tieline_dot_api_dot_messaging_dot_v1_dot_messaging__service__pb2.BatchListMessagesResponse.FromString,
+                _registered_method=True)
         self.Subscribe = channel.unary_stream(
                 '/tieline.api.messaging.v1.MessagingService/Subscribe',
                 request_serializer=tieline_dot_api_dot_messaging_dot_v1_dot_messaging__service__pb2.SubscribeRequest.SerializeToString,
@@ -132,8 +137,12 @@ class MessagingServiceServicer:
         per sender, conversation and `client_message_id`. A repeat is recognised for at least 7 days
         after the message was stored; what is sent again later may be stored again.
 
-        Errors: NOT_FOUND CONVERSATION_NOT_FOUND; INVALID_ARGUMENT INVALID_FIELD;
-        FAILED_PRECONDITION CLIENT_MESSAGE_ID_REUSED if it was used for other contents.
+        Errors: NOT_FOUND CONVERSATION_NOT_FOUND; NOT_FOUND MESSAGE_NOT_FOUND, MENTIONED_NOT_FOUND for
+        what it answers and whom it mentions; PERMISSION_DENIED POSTING_NOT_ALLOWED;
+        FAILED_PRECONDITION CONVERSATION_DISMISSED; INVALID_ARGUMENT INVALID_FIELD;
+        FAILED_PRECONDITION CLIENT_MESSAGE_ID_REUSED if it was used for other contents;
+        NOT_FOUND MEDIA_NOT_FOUND for media that are not there or not the sender's to read;
+        FAILED_PRECONDITION MEDIA_KIND_WRONG.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -168,9 +177,21 @@ class MessagingServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListMessages(self, request, context):
-        """ListMessages returns a range of a conversation's messages in order of their numbers.
+        """ListMessages returns a range of a conversation's messages in order of their numbers: those that
+        follow a number, or those right before one.
 
         Errors: NOT_FOUND CONVERSATION_NOT_FOUND; INVALID_ARGUMENT INVALID_FIELD.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def BatchListMessages(self, request, context):
+        """BatchListMessages returns ranges of up to 200 conversations in one call, together at most 2,000
+        messages and 2 MiB. What does not fit is told by `complete` of its range: ask again from the last
+        number received.
+
+        Errors: INVALID_ARGUMENT INVALID_FIELD.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -179,12 +200,18 @@ class MessagingServiceServicer:
     def Subscribe(self, request, context):
         """Subscribe delivers every message stored after its first response, `started`, in all of the
         caller's conversations of one corp, those joined later included. Within a conversation
-        messages arrive in order, none twice, none missing. What was stored before `started` is
-        fetched by ListConversations and ListMessages. The stream ends with UNAVAILABLE when the
-        replica shuts down and with RESOURCE_EXHAUSTED SUBSCRIBER_TOO_SLOW when the client does not
-        read: subscribe again and catch up.
+        messages arrive in order, none twice, none missing. Delivery of a conversation ends with `left`.
 
-        Errors: UNAVAILABLE BROKER_UNAVAILABLE while live delivery is away, SHUTTING_DOWN;
+        With `catch_up` the responses after `started` bring what was stored before it, beyond what the
+        client holds, and end with `caught_up`: the messages themselves of a conversation that is not
+        more than 1,000 behind, 20,000 in all, and `fetch` for each of the others. Without it that is
+        fetched by ListConversations and ListMessages.
+
+        The stream ends with UNAVAILABLE when the replica shuts down and with RESOURCE_EXHAUSTED
+        SUBSCRIBER_TOO_SLOW when the client does not read: subscribe again and catch up.
+
+        Errors: INVALID_ARGUMENT INVALID_FIELD; FAILED_PRECONDITION HELD_AHEAD for a number that no
+        message has; UNAVAILABLE BROKER_UNAVAILABLE while live delivery is away, SHUTTING_DOWN;
         RESOURCE_EXHAUSTED SUBSCRIBER_TOO_SLOW; RESOURCE_EXHAUSTED TOO_MANY_SUBSCRIPTIONS when the
         caller has 20 open at the replica, which for a customer are those of all corps together.
         """
@@ -234,6 +261,11 @@ def add_MessagingServiceServicer_to_server(servicer, server):
                     servicer.ListMessages,
                     request_deserializer=tieline_dot_api_dot_messaging_dot_v1_dot_messaging__service__pb2.ListMessagesRequest.FromString,
                     response_serializer=tieline_dot_api_dot_messaging_dot_v1_dot_messaging__service__pb2.ListMessagesResponse.SerializeToString,
+            ),
+            'BatchListMessages': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchListMessages,
+                    request_deserializer=tieline_dot_api_dot_messaging_dot_v1_dot_messaging__service__pb2.BatchListMessagesRequest.FromString,
+                    response_serializer=tieline_dot_api_dot_messaging_dot_v1_dot_messaging__service__pb2.BatchListMessagesResponse.SerializeToString,
             ),
             'Subscribe': grpc.unary_stream_rpc_method_handler(
                     servicer.Subscribe,
@@ -459,6 +491,33 @@ class MessagingService:
             '/tieline.api.messaging.v1.MessagingService/ListMessages',
             tieline_dot_api_dot_messaging_dot_v1_dot_messaging__service__pb2.ListMessagesRequest.SerializeToString,
             tieline_dot_api_dot_messaging_dot_v1_dot_messaging__service__pb2.ListMessagesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchListMessages(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tieline.api.messaging.v1.MessagingService/BatchListMessages',
+            tieline_dot_api_dot_messaging_dot_v1_dot_messaging__service__pb2.BatchListMessagesRequest.SerializeToString,
+            tieline_dot_api_dot_messaging_dot_v1_dot_messaging__service__pb2.BatchListMessagesResponse.FromString,
             options,
             channel_credentials,
             insecure,

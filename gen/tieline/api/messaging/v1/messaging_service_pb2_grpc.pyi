@@ -46,8 +46,12 @@ class MessagingServiceStub:
     per sender, conversation and `client_message_id`. A repeat is recognised for at least 7 days
     after the message was stored; what is sent again later may be stored again.
 
-    Errors: NOT_FOUND CONVERSATION_NOT_FOUND; INVALID_ARGUMENT INVALID_FIELD;
-    FAILED_PRECONDITION CLIENT_MESSAGE_ID_REUSED if it was used for other contents.
+    Errors: NOT_FOUND CONVERSATION_NOT_FOUND; NOT_FOUND MESSAGE_NOT_FOUND, MENTIONED_NOT_FOUND for
+    what it answers and whom it mentions; PERMISSION_DENIED POSTING_NOT_ALLOWED;
+    FAILED_PRECONDITION CONVERSATION_DISMISSED; INVALID_ARGUMENT INVALID_FIELD;
+    FAILED_PRECONDITION CLIENT_MESSAGE_ID_REUSED if it was used for other contents;
+    NOT_FOUND MEDIA_NOT_FOUND for media that are not there or not the sender's to read;
+    FAILED_PRECONDITION MEDIA_KIND_WRONG.
     """
     BatchSendMessages: _aio.UnaryUnaryMultiCallable[_messaging_service_pb2.BatchSendMessagesRequest, _messaging_service_pb2.BatchSendMessagesResponse]
     """BatchSendMessages stores up to 200 messages of the caller's in one corp, each as SendMessage
@@ -70,19 +74,33 @@ class MessagingServiceStub:
     UNAUTHENTICATED TOKEN_EXPIRED. All others are results.
     """
     ListMessages: _aio.UnaryUnaryMultiCallable[_messaging_service_pb2.ListMessagesRequest, _messaging_service_pb2.ListMessagesResponse]
-    """ListMessages returns a range of a conversation's messages in order of their numbers.
+    """ListMessages returns a range of a conversation's messages in order of their numbers: those that
+    follow a number, or those right before one.
 
     Errors: NOT_FOUND CONVERSATION_NOT_FOUND; INVALID_ARGUMENT INVALID_FIELD.
+    """
+    BatchListMessages: _aio.UnaryUnaryMultiCallable[_messaging_service_pb2.BatchListMessagesRequest, _messaging_service_pb2.BatchListMessagesResponse]
+    """BatchListMessages returns ranges of up to 200 conversations in one call, together at most 2,000
+    messages and 2 MiB. What does not fit is told by `complete` of its range: ask again from the last
+    number received.
+
+    Errors: INVALID_ARGUMENT INVALID_FIELD.
     """
     Subscribe: _aio.UnaryStreamMultiCallable[_messaging_service_pb2.SubscribeRequest, _messaging_service_pb2.SubscribeResponse]
     """Subscribe delivers every message stored after its first response, `started`, in all of the
     caller's conversations of one corp, those joined later included. Within a conversation
-    messages arrive in order, none twice, none missing. What was stored before `started` is
-    fetched by ListConversations and ListMessages. The stream ends with UNAVAILABLE when the
-    replica shuts down and with RESOURCE_EXHAUSTED SUBSCRIBER_TOO_SLOW when the client does not
-    read: subscribe again and catch up.
+    messages arrive in order, none twice, none missing. Delivery of a conversation ends with `left`.
 
-    Errors: UNAVAILABLE BROKER_UNAVAILABLE while live delivery is away, SHUTTING_DOWN;
+    With `catch_up` the responses after `started` bring what was stored before it, beyond what the
+    client holds, and end with `caught_up`: the messages themselves of a conversation that is not
+    more than 1,000 behind, 20,000 in all, and `fetch` for each of the others. Without it that is
+    fetched by ListConversations and ListMessages.
+
+    The stream ends with UNAVAILABLE when the replica shuts down and with RESOURCE_EXHAUSTED
+    SUBSCRIBER_TOO_SLOW when the client does not read: subscribe again and catch up.
+
+    Errors: INVALID_ARGUMENT INVALID_FIELD; FAILED_PRECONDITION HELD_AHEAD for a number that no
+    message has; UNAVAILABLE BROKER_UNAVAILABLE while live delivery is away, SHUTTING_DOWN;
     RESOURCE_EXHAUSTED SUBSCRIBER_TOO_SLOW; RESOURCE_EXHAUSTED TOO_MANY_SUBSCRIPTIONS when the
     caller has 20 open at the replica, which for a customer are those of all corps together.
     """
@@ -149,8 +167,12 @@ class MessagingServiceServicer(metaclass=_abc_1.ABCMeta):
         per sender, conversation and `client_message_id`. A repeat is recognised for at least 7 days
         after the message was stored; what is sent again later may be stored again.
 
-        Errors: NOT_FOUND CONVERSATION_NOT_FOUND; INVALID_ARGUMENT INVALID_FIELD;
-        FAILED_PRECONDITION CLIENT_MESSAGE_ID_REUSED if it was used for other contents.
+        Errors: NOT_FOUND CONVERSATION_NOT_FOUND; NOT_FOUND MESSAGE_NOT_FOUND, MENTIONED_NOT_FOUND for
+        what it answers and whom it mentions; PERMISSION_DENIED POSTING_NOT_ALLOWED;
+        FAILED_PRECONDITION CONVERSATION_DISMISSED; INVALID_ARGUMENT INVALID_FIELD;
+        FAILED_PRECONDITION CLIENT_MESSAGE_ID_REUSED if it was used for other contents;
+        NOT_FOUND MEDIA_NOT_FOUND for media that are not there or not the sender's to read;
+        FAILED_PRECONDITION MEDIA_KIND_WRONG.
         """
 
     @_abc_1.abstractmethod
@@ -191,9 +213,23 @@ class MessagingServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _messaging_service_pb2.ListMessagesRequest,
         context: _aio.ServicerContext[_messaging_service_pb2.ListMessagesRequest, _abc.Awaitable[_messaging_service_pb2.ListMessagesResponse]],
     ) -> _abc.Awaitable[_messaging_service_pb2.ListMessagesResponse]:
-        """ListMessages returns a range of a conversation's messages in order of their numbers.
+        """ListMessages returns a range of a conversation's messages in order of their numbers: those that
+        follow a number, or those right before one.
 
         Errors: NOT_FOUND CONVERSATION_NOT_FOUND; INVALID_ARGUMENT INVALID_FIELD.
+        """
+
+    @_abc_1.abstractmethod
+    def BatchListMessages(
+        self,
+        request: _messaging_service_pb2.BatchListMessagesRequest,
+        context: _aio.ServicerContext[_messaging_service_pb2.BatchListMessagesRequest, _abc.Awaitable[_messaging_service_pb2.BatchListMessagesResponse]],
+    ) -> _abc.Awaitable[_messaging_service_pb2.BatchListMessagesResponse]:
+        """BatchListMessages returns ranges of up to 200 conversations in one call, together at most 2,000
+        messages and 2 MiB. What does not fit is told by `complete` of its range: ask again from the last
+        number received.
+
+        Errors: INVALID_ARGUMENT INVALID_FIELD.
         """
 
     @_abc_1.abstractmethod
@@ -204,12 +240,18 @@ class MessagingServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.AsyncIterator[_messaging_service_pb2.SubscribeResponse]:
         """Subscribe delivers every message stored after its first response, `started`, in all of the
         caller's conversations of one corp, those joined later included. Within a conversation
-        messages arrive in order, none twice, none missing. What was stored before `started` is
-        fetched by ListConversations and ListMessages. The stream ends with UNAVAILABLE when the
-        replica shuts down and with RESOURCE_EXHAUSTED SUBSCRIBER_TOO_SLOW when the client does not
-        read: subscribe again and catch up.
+        messages arrive in order, none twice, none missing. Delivery of a conversation ends with `left`.
 
-        Errors: UNAVAILABLE BROKER_UNAVAILABLE while live delivery is away, SHUTTING_DOWN;
+        With `catch_up` the responses after `started` bring what was stored before it, beyond what the
+        client holds, and end with `caught_up`: the messages themselves of a conversation that is not
+        more than 1,000 behind, 20,000 in all, and `fetch` for each of the others. Without it that is
+        fetched by ListConversations and ListMessages.
+
+        The stream ends with UNAVAILABLE when the replica shuts down and with RESOURCE_EXHAUSTED
+        SUBSCRIBER_TOO_SLOW when the client does not read: subscribe again and catch up.
+
+        Errors: INVALID_ARGUMENT INVALID_FIELD; FAILED_PRECONDITION HELD_AHEAD for a number that no
+        message has; UNAVAILABLE BROKER_UNAVAILABLE while live delivery is away, SHUTTING_DOWN;
         RESOURCE_EXHAUSTED SUBSCRIBER_TOO_SLOW; RESOURCE_EXHAUSTED TOO_MANY_SUBSCRIPTIONS when the
         caller has 20 open at the replica, which for a customer are those of all corps together.
         """

@@ -1,0 +1,421 @@
+"""Admission as a replica does it: counts what arrives, decides at the end of each window.
+
+What every call passes is a few steps: look the caller up, count, compare. The decision itself is in
+``admission`` and ``fair_shares``, what is told to the operator in ``load_reports``.
+
+    lets_in         each call, each message of a stream, each question of another service
+    note_queueing   what the probe and the questions measured
+    tick            twenty times a second: windows that end by time
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from random import getrandbits
+from types import MappingProxyType
+
+from tieline.chassis.admission import (
+    MIN_ARRIVALS,
+    MIN_MEASUREMENTS,
+    MIN_WINDOW_S,
+    OVERLOADED_S,
+    REFUSAL_S,
+    WINDOW_ARRIVALS,
+    WINDOW_S,
+    Window,
+    decide_level,
+    expected_admissions,
+)
+from tieline.chassis.fair_shares import find_flooding
+from tieline.chassis.measured_capacity import MeasuredCapacity, in_flight_limits
+from tieline.chassis.principals import Principal
+from tieline.chassis.priorities import (
+    LOWEST_PRIORITY,
+    USER_LEVELS,
+    BusinessClass,
+    priority_of,
+    user_level_of,
+)
+
+# 100 bytes each. Whoever is forgotten is looked up again.
+_MAX_CALLERS = 50_000
+_MAX_CORPS = 10_000
+
+_MAX_WAITS = 1000
+
+# The clock is looked at as seldom.
+_LOOK_AGAIN_ARRIVALS = 100
+
+# As long as a token may be.
+_MAX_READ_LENGTH = 8192
+
+# Users' places change at the full hour; within a minute of it is soon enough.
+_EPOCH_CHECK_S = 60.0
+
+RETRY_DELAY_S = 1.0
+"""A window: a level changes no sooner."""
+
+# What one call may say of calls that its sender held back: else a client could make up a surge.
+MAX_HELD_BACK = 50
+
+_PRIORITIES = LOWEST_PRIORITY + 1
+_CLASSES = len(BusinessClass) + 1
+
+
+@dataclass(slots=True)
+class CorpCalls:
+    """One corp's part of the current window."""
+
+    corp_id: str
+    arrivals: int = 0
+    level: int = LOWEST_PRIORITY
+    """Lower than the highest number for a corp that is held to its fair share."""
+
+    by_priority: list[int] | None = None
+    """Kept while the corp is held to its share."""
+
+
+@dataclass(frozen=True, slots=True)
+class KnownCaller:
+    """What is remembered of a caller for an hour."""
+
+    user_level: int
+    corp: CorpCalls
+    is_verified: bool = True
+    """False while the token is only read and not verified: the corp is not believed yet."""
+
+
+@dataclass(slots=True)
+class ClassCounts:
+    """Calls by class since the start; index 0 is unused."""
+
+    arrivals: list[int] = field(default_factory=lambda: [0] * _CLASSES)
+    retries: list[int] = field(default_factory=lambda: [0] * _CLASSES)
+    shed: list[int] = field(default_factory=lambda: [0] * _CLASSES)
+    held_back: list[int] = field(default_factory=lambda: [0] * _CLASSES)
+    """What callers say they did not send; part of the demand."""
+
+    expired: list[int] = field(default_factory=lambda: [0] * _CLASSES)
+
+
+@dataclass(frozen=True, slots=True)
+class Queueing:
+    """How long calls waited in a second."""
+
+    mean_s: float
+    p99_s: float
+
+
+class AdmissionControl:
+    """Decides for one replica which calls it takes."""
+
+    def __init__(
+        self,
+        key: bytes,
+        *,
+        capacity_per_s: int,
+        is_on: bool = True,
+        clock: Callable[[], float] = time.monotonic,
+        wall_clock: Callable[[], float] = time.time,
+        thread_clock: Callable[[], float] = time.thread_time,
+    ) -> None:
+        self.level = LOWEST_PRIORITY
+        """The largest priority that is let in."""
+
+        self.in_flight = 0
+        """Unary calls that have begun and not ended; the interceptor counts."""
+
+        self.service_s = 0.0
+        """Mean time of unary calls in their handlers, of the last hundred or so; the interceptor
+        measures."""
+
+        self.retry_delay_s = RETRY_DELAY_S
+        """When refused callers are to come back; the operator knows better while it scales."""
+
+        self.counts = ClassCounts()
+        self.capacity = MeasuredCapacity(capacity_per_s)
+        self.no_corp = CorpCalls("")
+        """Stands for callers of no corp, who are no corp's flood."""
+
+        self._is_on = is_on
+        self._key = key
+        self._clock = clock
+        self._wall_clock = wall_clock
+        self._thread_clock = thread_clock
+        self._callers: dict[str, KnownCaller] = {}
+        self._corps: dict[str, CorpCalls] = {}
+        self._limits = in_flight_limits(capacity_per_s)
+        self._forget_at = wall_clock() + _EPOCH_CHECK_S
+        self._told: dict[int, str] = {}
+        self._left_before = 0
+        self._previous_queueing_s = 0.0
+        # Of the current second; the probe's are 20, and the questions' a few thousand.
+        self._waits: deque[float] = deque(maxlen=_MAX_WAITS)
+        self._begin_window()
+
+    def find_caller(self, authorization: object) -> KnownCaller | None:
+        """Return what is remembered of the sender of this ``authorization``."""
+        return self._callers.get(authorization)  # type: ignore[call-overload, no-any-return]
+
+    def remember_caller(self, authorization: str, principal: Principal) -> None:
+        """Remember a caller whose token has been verified."""
+        user = f"{principal.kind}/{principal.corp_id}/{principal.id}"
+        corp = self.no_corp if not principal.corp_id else self._find_corp(principal.corp_id)
+        self._remember(authorization, user, corp, is_verified=True)
+
+    def meet_caller(self, authorization: object) -> KnownCaller:
+        """Return what stands for a caller whose token has not been verified.
+
+        The place of the user whom the token claims: a forged one gets in no further than to its
+        verification. Whoever sends none has a new place in each call.
+        """
+        user = read_claimed_user(authorization)
+        if user is None:
+            return KnownCaller(getrandbits(7), self.no_corp, False)
+        assert isinstance(authorization, str), "a user was read from it"
+        return self._remember(authorization, user, self.no_corp, is_verified=False)
+
+    def lets_in(self, priority: int, corp: CorpCalls) -> bool:
+        """Count an arrival, and tell whether it is to be let in."""
+        self._left -= 1
+        if self._left <= 0:
+            self._end_full_window()
+        corp.arrivals += 1
+        if priority > corp.level and self._is_on:
+            self._refuse_flood(priority, corp)
+            return False
+        if corp.by_priority is not None:
+            corp.by_priority[priority] += 1
+        self._arrivals[priority] += 1
+        if (
+            priority > self.level or self.in_flight >= self._limits[priority // USER_LEVELS]
+        ) and self._is_on:
+            self._refused += 1
+            self.counts.shed[priority // USER_LEVELS] += 1
+            return False
+        return True
+
+    def tell(self, priority: int, corp: CorpCalls) -> str:
+        """Return what responses say: the level that holds for the caller, and its priority."""
+        if corp.level < self.level:
+            return f"{corp.level} {priority}"
+        told = self._told.get(priority)
+        if told is None:
+            told = self._told[priority] = f"{self.level} {priority}"
+        return told
+
+    def note_queueing(self, seconds: float) -> None:
+        """Record how long something waited from its arrival to the start of its handler."""
+        self._queueing_s += seconds
+        self._queueing_count += 1
+        self._waits.append(seconds)
+
+    def take_queueing(self) -> Queueing:
+        """Return what was measured since the last time."""
+        waits = sorted(self._waits)
+        self._waits.clear()
+        if not waits:
+            return Queueing(0.0, 0.0)
+        return Queueing(sum(waits) / len(waits), waits[int(len(waits) * 0.99)])
+
+    def note_held_back(self, by_class: Mapping[int, int]) -> None:
+        """Record what a caller says it did not send, since it would have been refused."""
+        for business_class, count in by_class.items():
+            believed = min(count, MAX_HELD_BACK)
+            self._held_back[business_class] += believed
+            self._left -= believed
+
+    def tick(self) -> None:
+        """End a window whose time is over, and forget callers at the hour."""
+        if self._clock() - self._began >= WINDOW_S:
+            self._end_window()
+        now = self._wall_clock()
+        if now >= self._forget_at:
+            self._forget_at = now + _EPOCH_CHECK_S
+            self._callers.clear()
+
+    def has_work(self) -> bool:
+        """Tell whether anything arrived since the last time, or is being done."""
+        has_arrived = self._left != self._left_before
+        self._left_before = self._left
+        return has_arrived or self.in_flight > 0
+
+    def current_counts(self) -> ClassCounts:
+        """Return the counters, the current window included."""
+        counts = self.counts
+        arrivals = list(counts.arrivals)
+        held_back = list(counts.held_back)
+        for business_class in BusinessClass:
+            begin = business_class * USER_LEVELS
+            arrivals[business_class] += sum(self._arrivals[begin : begin + USER_LEVELS])
+            arrivals[business_class] += self._flooded[business_class]
+            held_back[business_class] += self._held_back[business_class]
+        return ClassCounts(arrivals, counts.retries, counts.shed, held_back, counts.expired)
+
+    def note_capacity(self, admitted_per_s: float, *, is_saturated: bool) -> None:
+        """Learn from one second what this replica can do; the limit of calls in flight follows."""
+        self.capacity.learn(admitted_per_s, is_saturated=is_saturated)
+        self._limits = in_flight_limits(self.capacity.for_limits_per_s)
+
+    def _remember(
+        self, authorization: str, user: str, corp: CorpCalls, *, is_verified: bool
+    ) -> KnownCaller:
+        if len(self._callers) >= _MAX_CALLERS:
+            self._callers.clear()
+        level = user_level_of(user, key=self._key, now=self._wall_clock())
+        caller = self._callers[authorization] = KnownCaller(level, corp, is_verified)
+        return caller
+
+    def _refuse_flood(self, priority: int, corp: CorpCalls) -> None:
+        business_class = priority // USER_LEVELS
+        if corp.by_priority is not None:
+            corp.by_priority[priority] += 1
+        self._refused += 1
+        self._flooded[business_class] += 1
+        self.counts.shed[business_class] += 1
+
+    def _find_corp(self, corp_id: str) -> CorpCalls:
+        corp = self._corps.get(corp_id)
+        if corp is None:
+            if len(self._corps) >= _MAX_CORPS:
+                # Callers still point to the old ones, and are asked anew with the next window.
+                self._corps.clear()
+                self._callers.clear()
+            corp = self._corps[corp_id] = CorpCalls(corp_id)
+        return corp
+
+    def _begin_window(self) -> None:
+        self._left = WINDOW_ARRIVALS
+        self._began = self._clock()
+        self._thread_began = self._thread_clock()
+        self._arrivals = [0] * _PRIORITIES
+        self._flooded = [0] * _CLASSES
+        self._held_back = [0] * _CLASSES
+        self._refused = 0
+        self._queueing_s = 0.0
+        self._queueing_count = 0
+
+    def _end_full_window(self) -> None:
+        if self._clock() - self._began >= MIN_WINDOW_S:
+            self._end_window()
+        else:
+            self._left = _LOOK_AGAIN_ARRIVALS
+
+    def _end_window(self) -> None:
+        window = self._sum_up()
+        self._hold_to_shares(window)
+        self.level = decide_level(self.level, window)
+        self._previous_queueing_s = window.mean_queueing_s
+        self._told.clear()
+        self.counts = self.current_counts()
+        for corp in self._corps.values():
+            corp.arrivals = 0
+        self._begin_window()
+
+    def _sum_up(self) -> Window:
+        arrived = sum(self._arrivals) + sum(self._flooded)
+        duration_s = max(self._clock() - self._began, 1e-6)
+        arrivals = self._arrivals.copy()
+        for business_class in BusinessClass:
+            _spread(arrivals, business_class, self._held_back[business_class], self.level)
+        busy_s = self._thread_clock() - self._thread_began
+        queueing_s = self._queueing_s / max(self._queueing_count, 1)
+        if arrived < MIN_ARRIVALS or self._queueing_count < MIN_MEASUREMENTS:
+            queueing_s = min(queueing_s, OVERLOADED_S)
+        return Window(
+            arrivals,
+            admitted=arrived - self._refused,
+            mean_queueing_s=queueing_s,
+            busy_ratio=min(busy_s / duration_s, 1.0),
+            previous_queueing_s=self._previous_queueing_s,
+            refusing_ratio=self._refused * REFUSAL_S / duration_s,
+        )
+
+    def _hold_to_shares(self, window: Window) -> None:
+        """Hold corps that flood to their share, and take what that spares out of the window."""
+        wanted = {corp.corp_id: corp.arrivals for corp in self._corps.values() if corp.arrivals}
+        shares = find_flooding(wanted, expected_admissions(window))
+        for corp in self._corps.values():
+            share = shares.get(corp.corp_id)
+            if share is None:
+                corp.level = LOWEST_PRIORITY
+                corp.by_priority = None
+                continue
+            arrivals = corp.by_priority or _scaled(self._arrivals, corp.arrivals)
+            level = _level_for(arrivals, share)
+            if level < corp.level:
+                _subtract(window.arrivals, arrivals, level, corp.level)
+            corp.level = level
+            corp.by_priority = [0] * _PRIORITIES
+
+
+def read_claimed_user(authorization: object) -> str | None:
+    """Return the user whom a bearer token claims to be of, unverified; None where it claims none.
+
+    In the same words as for a verified principal, so that verification changes no place.
+    """
+    if not isinstance(authorization, str) or len(authorization) > _MAX_READ_LENGTH:
+        return None
+    parts = authorization.split(".")
+    if len(parts) != 3:
+        return None
+    try:
+        claims = json.loads(base64.urlsafe_b64decode(parts[1] + "=="))
+        return f"{claims['kind']}/{claims.get('corp', '')}/{claims['sub']}"
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return None
+
+
+def _spread(arrivals: list[int], business_class: int, count: int, level: int) -> None:
+    """Put calls that were held back where they would have arrived: above the level."""
+    begin = max(priority_of(business_class, 0), level + 1)
+    places = priority_of(business_class, USER_LEVELS) - begin
+    if count == 0 or places <= 0:
+        return
+    each, rest = divmod(count, places)
+    for priority in range(begin, begin + places):
+        arrivals[priority] += each
+    for priority in range(begin, begin + rest):
+        arrivals[priority] += 1
+
+
+def _scaled(arrivals: list[int], to: int) -> list[int]:
+    """Return a guess at a corp's arrivals by priority: like everybody's."""
+    total = max(sum(arrivals), 1)
+    return [count * to // total for count in arrivals]
+
+
+def _level_for(arrivals: list[int], share: float) -> int:
+    """Return the largest priority up to which no more than the share arrives."""
+    prefix = 0
+    for priority, count in enumerate(arrivals):
+        prefix += count
+        if prefix > share:
+            return priority - 1
+    return LOWEST_PRIORITY
+
+
+def _subtract(arrivals: object, corps: list[int], level: int, last: int) -> None:
+    assert isinstance(arrivals, list), "built by _sum_up"
+    for priority in range(level + 1, last + 1):
+        arrivals[priority] = max(arrivals[priority] - corps[priority], 0)
+
+
+NOTHING_HELD_BACK: Mapping[int, int] = MappingProxyType({})
+
+
+def read_held_back(text: object) -> Mapping[int, int]:
+    """Return the counts of ``<critical>,<high>,<normal>,<low>``; nothing for what is malformed."""
+    if not isinstance(text, str) or len(text) > 40:
+        return NOTHING_HELD_BACK
+    parts = text.split(",")
+    if len(parts) != len(BusinessClass) or not all(
+        part.isascii() and part.isdecimal() for part in parts
+    ):
+        return NOTHING_HELD_BACK
+    return {of: int(part) for of, part in zip(BusinessClass, parts, strict=True)}

@@ -1,0 +1,49 @@
+"""What one corp may take of a replica while others want it too. Pure.
+
+Max-min fairness: who asks for less than an equal share gets all of it, and what is left over is
+shared by the others. A corp is held to its share only where it alone, or a few, ask for far more
+than it: a surge of everybody is the priorities' affair.
+"""
+
+import heapq
+from collections.abc import Mapping
+
+# More than that are no flood but a surge.
+MAX_FLOODING_CORPS = 8
+
+# Of the largest corp within its share: one that is a little larger is no flood.
+_FLOOD_FACTOR = 2.0
+
+
+def fair_share(wanted: Mapping[str, int], capacity: float) -> float:
+    """Return the share at which the corps' smaller wishes and shares add up to the capacity.
+
+    Infinite where all wishes fit.
+    """
+    left = capacity
+    remaining = len(wanted)
+    for amount in sorted(wanted.values()):
+        share = left / remaining
+        if amount > share:
+            return share
+        left -= amount
+        remaining -= 1
+    return float("inf")
+
+
+def find_flooding(wanted: Mapping[str, int], capacity: float) -> dict[str, float]:
+    """Return the corps that are to be held to a share, and the share: calls of a window.
+
+    ``wanted`` are the arrivals of each corp in the window, ``capacity`` how many of them all can be
+    let in.
+    """
+    if len(wanted) < 2:
+        return {}
+    share = fair_share(wanted, capacity)
+    heaviest = heapq.nlargest(MAX_FLOODING_CORPS + 1, wanted, key=lambda corp: wanted[corp])
+    above = [corp for corp in heaviest if wanted[corp] > share]
+    if len(above) > MAX_FLOODING_CORPS or len(above) == len(wanted):
+        return {}
+    largest_other = wanted[heaviest[len(above)]]
+    flooding = [corp for corp in above if wanted[corp] > _FLOOD_FACTOR * largest_other]
+    return dict.fromkeys(flooding, share)

@@ -1,0 +1,93 @@
+"""Calls that are not let in: answered before anything of them is read.
+
+UNAVAILABLE, since that is what gRPC's retry rules try again (gRFC A6), and only after the push-back
+that comes with it; RESOURCE_EXHAUSTED would end the call at clients that know nothing of it. LOW
+calls are told not to come back by themselves.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncIterator
+from contextvars import ContextVar
+from typing import Any
+
+import grpc
+
+from tieline.chassis.admission_control import AdmissionControl, KnownCaller
+from tieline.chassis.errors import OVERLOADED_TEXT, overloaded_error
+from tieline.chassis.grpc_context import Context
+from tieline.chassis.interceptors.request_stream import RequestStream
+from tieline.chassis.priorities import BusinessClass, class_of
+from tieline.chassis.statuses import to_status
+
+STATUS_DETAILS_KEY = "grpc-status-details-bin"
+PUSHBACK_KEY = "grpc-retry-pushback-ms"
+NEVER_RETRY = "-1"
+
+ADMISSION_KEY = "tieline-admission"
+"""Trailing metadata of every response: the level that holds for the caller, and the priority that
+its call had, as two decimal numbers."""
+
+# As many different delays are prepared; a client draws one of them.
+_VARIANTS = 16
+
+# Of the delay, to both sides: those who were refused together shall not come back together.
+_JITTER_RATIO = 0.2
+
+arrived: ContextVar[tuple[int, KnownCaller]] = ContextVar("tieline_arrived")
+"""The priority of the call that is being handled, and its caller."""
+
+
+class Refusals:
+    """Answers refused calls, from a few answers that were made beforehand."""
+
+    def __init__(self, control: AdmissionControl) -> None:
+        self._control = control
+        self._delay_s = 0.0
+        self._prepared: list[tuple[bytes, str]] = []
+        self.handler: grpc.RpcMethodHandler[Any, Any] = grpc.stream_stream_rpc_method_handler(
+            self._refuse
+        )
+        """For calls of one request, which is not even read."""
+
+        self.stream_handler: grpc.RpcMethodHandler[Any, Any] = (
+            grpc.stream_stream_rpc_method_handler(self._refuse_stream)
+        )
+        """For calls of many requests, which are read and dropped: see ``request_stream``."""
+
+    async def _refuse(self, _: Any, context: Context) -> None:
+        priority, caller = arrived.get()
+        status, pushback_ms = self._draw()
+        if class_of(priority) == BusinessClass.LOW:
+            pushback_ms = NEVER_RETRY
+        context.set_code(grpc.StatusCode.UNAVAILABLE)
+        context.set_details(OVERLOADED_TEXT)
+        context.set_trailing_metadata(
+            (
+                (STATUS_DETAILS_KEY, status),
+                (PUSHBACK_KEY, pushback_ms),
+                (ADMISSION_KEY, self._control.tell(priority, caller.corp)),
+            )
+        )
+
+    async def _refuse_stream(self, requests: AsyncIterator[Any], context: Context) -> None:
+        stream = RequestStream(requests)
+        try:
+            await stream.drain()
+            await self._refuse(stream, context)
+        finally:
+            await stream.close()
+
+    def _draw(self) -> tuple[bytes, str]:
+        delay_s = self._control.retry_delay_s
+        if delay_s != self._delay_s:
+            self._delay_s = delay_s
+            self._prepared = [_prepare(delay_s) for _ in range(_VARIANTS)]
+        return random.choice(self._prepared)
+
+
+def _prepare(delay_s: float) -> tuple[bytes, str]:
+    jittered_s = delay_s * random.uniform(1 - _JITTER_RATIO, 1 + _JITTER_RATIO)
+    status = to_status(overloaded_error(jittered_s))
+    return status.SerializeToString(), str(round(jittered_s * 1000))

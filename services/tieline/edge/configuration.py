@@ -1,0 +1,385 @@
+"""The files that tell HAProxy what to do. Pure: settings and methods in, texts out.
+
+A request meets, in this order:
+
+    the connection's limits         per address
+    what is no gRPC request         refused
+    the map of methods              its backend, class and number; an unknown method is refused
+    limits                          per address, corp and user, by what was answered before
+    the queue's room for its class  refused, and counted by service and class
+    the backend                     its body arrives, it waits for a slot, it is answered
+
+The corp and the user are read from the access token, whose signature HAProxy can't check (Ed25519).
+So a call counts against them only once a service has answered it with something else than
+UNAUTHENTICATED: a forged token uses up nobody's share, and its sender's address runs into the limit
+of failures.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tieline.edge import refusals
+from tieline.edge.backends import (
+    CLASSES,
+    LONG_SUFFIX,
+    Backend,
+    backend_lines,
+    build_backends,
+    expired_variable,
+    refusing_lines,
+)
+from tieline.edge.methods import EdgeMethod
+from tieline.edge.refusals import Refusal
+from tieline.edge.settings import EdgeSettings
+
+CONFIGURATION_FILE = "haproxy.cfg"
+METHODS_FILE = "methods.map"
+STATS_SOCKET = "stats.sock"
+MASTER_SOCKET = "master.sock"
+PEER_SOCKET = "peers.sock"
+
+# The largest request head: metadata with a token of many departments.
+_BUFFER_BYTES = 32 * 1024
+# Streams of one client connection at a time; further calls wait with the client.
+_STREAMS_PER_CONNECTION = 250
+# Of a message: whether it is compressed, and its length.
+_PREFIX_BYTES = 5
+# Keys that counters are kept for: a corp id has 26 characters, a user id 64, a number 4.
+_CORP_KEY_BYTES = 48
+_USER_KEY_BYTES = 128
+# An old worker serves its streams this many times as long as calls may take at shutdown.
+_STREAM_GRACE_FACTOR = 60
+
+# What HAProxy says by itself, by the HTTP status that it would say it with.
+_OWN_ANSWERS: tuple[tuple[int, Refusal], ...] = (
+    (400, refusals.MALFORMED),
+    (408, refusals.TOO_SLOW),
+    (413, refusals.TOO_LARGE),
+    (500, refusals.REPLICA_LOST),
+    (502, refusals.REPLICA_LOST),
+    (503, refusals.QUEUE_TIME_PASSED),
+    (504, refusals.CALL_TIMED_OUT),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """A limit that refuses by name, ``limited_<name>``."""
+
+    name: str
+    condition: str
+    refusal: Refusal
+
+
+def render(
+    settings: EdgeSettings, methods: Sequence[EdgeMethod], directory: Path
+) -> Mapping[str, str]:
+    """Return the files by their names. Raises AddressError for replicas that can't be read."""
+    backends = build_backends(settings)
+    sections = (
+        _global_lines(settings, backends, directory),
+        _defaults_lines(settings),
+        _peers_lines(directory),
+        _resolvers_lines(),
+        _table_lines(settings),
+        _metrics_lines(settings),
+        _frontend_lines(settings, backends, directory),
+        *(backend_lines(backend, settings) for backend in backends),
+        *(refusing_lines(backend) for backend in backends if not backend.is_long),
+        *(_limit_lines(limit) for limit in _limits(settings)),
+    )
+    text = "\n\n".join("\n".join(section) for section in sections if section) + "\n"
+    return {CONFIGURATION_FILE: text, METHODS_FILE: _map_text(methods, backends)}
+
+
+def _global_lines(
+    settings: EdgeSettings, backends: Sequence[Backend], directory: Path
+) -> list[str]:
+    threads = [f"  nbthread {settings.edge_threads}"] if settings.edge_threads else []
+    hard_stop_s = max(1, int(settings.shutdown_grace_s * _STREAM_GRACE_FACTOR))
+    return [
+        "global",
+        *threads,
+        "  log stdout format raw daemon notice",
+        f"  maxconn {settings.edge_max_connections}",
+        # Fewer files than wished for are a smaller edge, and no edge would be none.
+        "  no strict-limits",
+        "  localpeer edge",
+        f"  stats socket {directory / STATS_SOCKET} mode 600 level operator expose-fd listeners",
+        f"  hard-stop-after {hard_stop_s}s",
+        f"  tune.bufsize {_BUFFER_BYTES}",
+        f"  tune.h2.max-concurrent-streams {_STREAMS_PER_CONNECTION}",
+        "  ssl-default-bind-options ssl-min-ver TLSv1.2",
+        *(
+            f"  set-var proc.{expired_variable(backend.service, number)} int(0)"
+            for backend in backends
+            if not backend.is_long
+            for number in CLASSES
+        ),
+    ]
+
+
+def _defaults_lines(settings: EdgeSettings) -> list[str]:
+    return [
+        "defaults",
+        "  mode http",
+        "  log global",
+        "  option dontlog-normal",
+        # Messages of a stream go out at once.
+        "  option http-no-delay",
+        "  timeout connect 500ms",
+        "  timeout check 500ms",
+        f"  timeout http-request {settings.edge_request_timeout_s}s",
+        f"  timeout http-keep-alive {settings.edge_stream_idle_s}s",
+        f"  timeout client {settings.edge_stream_idle_s}s",
+        "  timeout client-fin 5s",
+        f"  timeout server {settings.edge_call_timeout_s}s",
+        f"  timeout queue {settings.edge_queue_time_ms}ms",
+        # A call that met a closed port was not sent: it may go to another replica.
+        "  retries 2",
+        "  retry-on conn-failure",
+        "  option redispatch 1",
+        *(f"  http-error status {code} {refusal.headers()}" for code, refusal in _OWN_ANSWERS),
+    ]
+
+
+def _peers_lines(directory: Path) -> list[str]:
+    """Have the worker after a reload learn the counters of the one before."""
+    return ["peers edge_peers", f"  peer edge unix@{directory / PEER_SOCKET}"]
+
+
+def _resolvers_lines() -> list[str]:
+    return [
+        "resolvers names",
+        "  parse-resolv-conf",
+        "  accepted_payload_size 8192",
+        "  timeout resolve 500ms",
+        "  timeout retry 500ms",
+        "  hold valid 500ms",
+        "  hold obsolete 2s",
+        # A name server that is away must not take the replicas away.
+        "  hold timeout 10m",
+        "  hold refused 10m",
+        "  hold other 10m",
+    ]
+
+
+def _table_lines(settings: EdgeSettings) -> list[str]:
+    size = settings.edge_limited_keys
+    hour_and_minute = "gpc0,gpc0_rate(60s),gpc1,gpc1_rate(1h)"
+    tables = (
+        # gpc0: answers UNAUTHENTICATED, gpc1: calls.
+        (
+            "edge_addresses",
+            "ipv6",
+            "1h",
+            "conn_cur,conn_rate(10s),gpc0,gpc0_rate(1h),gpc1,gpc1_rate(60s)",
+        ),
+        ("edge_corps", f"string len {_CORP_KEY_BYTES}", "1h", hour_and_minute),
+        ("edge_users", f"string len {_USER_KEY_BYTES}", "2m", "gpc0,gpc0_rate(60s)"),
+    )
+    lines: list[str] = []
+    for name, key, expire, stored in tables:
+        lines += [
+            f"backend {name}",
+            f"  stick-table type {key} size {size} expire {expire} store {stored} peers edge_peers",
+        ]
+    return lines
+
+
+def _metrics_lines(settings: EdgeSettings) -> list[str]:
+    if not settings.edge_metrics_port:
+        return []
+    return [
+        "frontend metrics",
+        f"  bind {settings.edge_host}:{settings.edge_metrics_port}",
+        "  no log",
+        "  timeout client 10s",
+        "  monitor-uri /healthz",
+        "  http-request use-service prometheus-exporter if { path /metrics }",
+        "  http-request deny deny_status 404",
+    ]
+
+
+def _frontend_lines(
+    settings: EdgeSettings, backends: Sequence[Backend], directory: Path
+) -> list[str]:
+    return [
+        "frontend edge",
+        f"  bind {settings.edge_host}:{settings.edge_port} {_bind_options(settings)}",
+        "  no log",
+        f"  maxconn {settings.edge_max_connections}",
+        "  option forwardfor",
+        *_connection_rules(settings),
+        *_form_rules(directory),
+        *_body_rules(settings),
+        *_caller_rules(),
+        *(
+            f"  use_backend limited_{limit.name} if {limit.condition}"
+            for limit in _limits(settings)
+        ),
+        *_room_rules(backends),
+        "  use_backend %[var(txn.backend)]",
+        *_response_rules(),
+    ]
+
+
+def _bind_options(settings: EdgeSettings) -> str:
+    # A peer that reads nothing, or is gone without a word, ends with its connection.
+    options = [f"tcp-ut {settings.edge_call_timeout_s}s"]
+    if settings.edge_proxy_protocol:
+        options.append("accept-proxy")
+    if settings.edge_tls_certificate:
+        options.append(f"ssl crt {settings.edge_tls_certificate} alpn h2")
+        if settings.edge_tls_client_certificates != "off":
+            wanted = settings.edge_tls_client_certificates
+            options.append(f"ca-file {settings.edge_tls_client_ca} verify {wanted}")
+    else:
+        options.append("proto h2")
+    return " ".join(options)
+
+
+def _connection_rules(settings: EdgeSettings) -> list[str]:
+    limit = settings.edge_connections_per_address
+    return [
+        "  tcp-request session track-sc0 src table edge_addresses",
+        f"  tcp-request session reject if {{ sc0_conn_cur gt {limit} }}",
+        f"  tcp-request session reject if {{ sc0_conn_rate gt {limit} }}",
+    ]
+
+
+def _form_rules(directory: Path) -> list[str]:
+    methods = directory / METHODS_FILE
+    return [
+        f"  http-request return status 200 {refusals.MALFORMED.headers()} "
+        "unless { method POST } { req.hdr(content-type) -m beg application/grpc }",
+        f"  http-request set-var(txn.method) path,map_str({methods})",
+        f"  http-request return status 200 {refusals.UNKNOWN_METHOD.headers()} "
+        "unless { var(txn.method) -m found }",
+        "  http-request set-var(txn.backend) var(txn.method),field(1,:)",
+        "  http-request set-var(txn.service) var(txn.method),field(2,:)",
+        "  http-request set-var(txn.class) var(txn.method),field(3,:)",
+        "  http-request set-var(txn.room) var(txn.method),field(4,:)",
+        "  http-request set-var(txn.number) var(txn.method),field(5,:)",
+        "  http-request set-priority-class var(txn.class)",
+        # Demand is what callers want, and not how often they ask for it.
+        "  http-request set-var(txn.attempt) str(refused)",
+        "  http-request set-var(txn.attempt) str(again) "
+        "if { req.hdr(grpc-previous-rpc-attempts) -m found }",
+    ]
+
+
+def _body_rules(settings: EdgeSettings) -> list[str]:
+    """Have a call's message arrive before the call takes a slot: slow senders hold none.
+
+    A message begins with a byte, compressed or not, and four bytes of its length. One that is too
+    large to be waited for takes a place among the streams.
+    """
+    call = f"!{{ var(txn.backend) -m end {LONG_SUFFIX} }}"
+    length = "req.body,bytes(1,4),be2dec(,4)"
+    return [
+        f"  http-request wait-for-body time {settings.edge_request_timeout_s}s if {call}",
+        f"  http-request return status 200 {refusals.MALFORMED.headers()} "
+        f"if {call} !{{ req.body,bytes(0,1),hex -m str 00 01 }}",
+        f"  http-request return status 200 {refusals.TOO_LARGE.headers()} "
+        f"if {call} {{ {length} -m int gt {settings.edge_max_message_bytes} }}",
+        f"  http-request set-var(txn.arrived) req.body_len,sub({_PREFIX_BYTES}) if {call}",
+        f"  http-request set-var-fmt(txn.backend) %[var(txn.service)]{LONG_SUFFIX} "
+        f"if {call} {{ {length},sub(txn.arrived) gt 0 }}",
+    ]
+
+
+def _caller_rules() -> list[str]:
+    """Find the corp and the user, and keep their counters in hand."""
+    return [
+        f"  http-request set-var(txn.{name}) http_auth_bearer,jwt_payload_query('$.{claim}')"
+        for name, claim in (("corp", "corp"), ("user", "sub"))
+    ] + [
+        "  http-request set-var-fmt(txn.corp_key) %[var(txn.corp)]:%[var(txn.number)] "
+        "if { var(txn.corp) -m len 1:32 }",
+        "  http-request set-var-fmt(txn.user_key) "
+        "%[var(txn.corp)]/%[var(txn.user)]:%[var(txn.number)] if { var(txn.user) -m len 1:64 }",
+        "  http-request set-var-fmt(txn.address_key) @%[src]:%[var(txn.number)]",
+        "  http-request track-sc1 var(txn.corp_key) table edge_corps "
+        "if { var(txn.corp_key) -m found }",
+        "  http-request track-sc2 var(txn.user_key) table edge_users "
+        "if { var(txn.user_key) -m found }",
+        "  http-request track-sc2 var(txn.address_key) table edge_users "
+        "unless { var(txn.user_key) -m found }",
+    ]
+
+
+def _limits(settings: EdgeSettings) -> Iterator[Limit]:
+    """Yield the limits that are set."""
+    signed_in = "{ var(txn.user_key) -m found }"
+    limits = (
+        ("failures", "sc0_gpc0_rate", settings.edge_address_failures_per_hour, ""),
+        ("address", "sc0_gpc1_rate", settings.edge_address_all_calls_per_minute, ""),
+        ("anonymous", "sc2_gpc0_rate", settings.edge_address_calls_per_minute, f"!{signed_in} "),
+        ("corp", "sc1_gpc0_rate", settings.edge_corp_calls_per_minute, ""),
+        ("corp_hour", "sc1_gpc1_rate", settings.edge_corp_calls_per_hour, ""),
+        ("user", "sc2_gpc0_rate", settings.edge_user_calls_per_minute, f"{signed_in} "),
+    )
+    told = {
+        "corp": refusals.CORP_LIMIT,
+        "corp_hour": refusals.CORP_LIMIT,
+        "user": refusals.USER_LIMIT,
+    }
+    for name, counter, most, condition in limits:
+        if most:
+            refusal = told.get(name, refusals.ADDRESS_LIMIT)
+            yield Limit(name, f"{condition}{{ {counter} ge {most} }}", refusal)
+
+
+def _room_rules(backends: Sequence[Backend]) -> list[str]:
+    """Refuse what finds no room in the queue, or no replica, in a backend that counts it.
+
+    A worker that a reload has replaced says of every backend that it has no servers, and serves
+    what comes on its old connections all the same.
+    """
+    lines = []
+    for backend in backends:
+        name = backend.name
+        meant = f"{{ var(txn.backend) -m str {name} }}"
+        lines.append(
+            "  use_backend %[var(txn.attempt)]_%[var(txn.service)]_%[var(txn.class)] "
+            f"if {meant} {{ nbsrv({name}) eq 0 }} !{{ stopping }} "
+            f"or {meant} {{ avg_queue({name}),sub(txn.room) ge 0 }}"
+        )
+    return lines
+
+
+def _response_rules() -> list[str]:
+    failed = "{ res.hdr(grpc-status) -m str 16 }"
+    return [
+        f"  http-response sc-inc-gpc0(0) if {failed}",
+        "  http-response sc-inc-gpc1(0)",
+        f"  http-response sc-inc-gpc0(1) unless {failed}",
+        f"  http-response sc-inc-gpc1(1) unless {failed}",
+        f"  http-response sc-inc-gpc0(2) unless {failed}",
+        # What HAProxy answers by itself is no HTTP error to gRPC, and has gRPC's content type.
+        "  http-after-response set-status 200 if { res.hdr(grpc-status) -m found }",
+        "  http-after-response set-header content-type application/grpc "
+        "unless { res.hdr(content-type) -m found }",
+    ]
+
+
+def _limit_lines(limit: Limit) -> list[str]:
+    return [
+        f"backend limited_{limit.name}",
+        f"  http-request return status 200 {limit.refusal.headers()}",
+    ]
+
+
+def _map_text(methods: Sequence[EdgeMethod], backends: Sequence[Backend]) -> str:
+    """Return a line for each method: path, then backend, service, class, room and number."""
+    by_kind = {(backend.service, backend.is_long): backend for backend in backends}
+    lines = []
+    for number, method in enumerate(methods):
+        backend = by_kind.get((method.service, method.is_stream))
+        if backend is not None:
+            room = backend.rooms[method.business_class]
+            entry = (backend.name, method.service, method.business_class, room, number)
+            lines.append(f"{method.path} {':'.join(map(str, entry))}")
+    return "\n".join(lines) + "\n"

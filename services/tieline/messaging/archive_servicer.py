@@ -1,0 +1,185 @@
+"""ArchiveService: all that was said, for auditors."""
+
+from __future__ import annotations
+
+import datetime as dt
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from dataclasses import dataclass
+
+from tieline.api.messaging.v1 import archive_service_pb2, archive_service_pb2_grpc
+from tieline.chassis.authorization import Right
+from tieline.chassis.errors import InvalidArgumentError, ResourceExhaustedError
+from tieline.chassis.fields import raise_violations
+from tieline.chassis.grpc_context import Context
+from tieline.chassis.page_tokens import PageTokens, page_size
+from tieline.chassis.postgres import Pool, transaction
+from tieline.messaging.archive import (
+    CHUNK_BYTES,
+    MAX_CONSUMERS,
+    ArchivedMessage,
+    ArchivePosition,
+    check_consumer_id,
+    entry_to_proto,
+    write_line,
+)
+from tieline.messaging.compliance_servicer import record_act, require_corp
+from tieline.messaging.repositories.archive import ArchiveRepository
+
+MAX_PAGE_ENTRIES = 500
+
+# An entry may have 32 KiB, and some that were replaced: two such fit into the 4 MiB of a response
+# beside it.
+_MAX_PAGE_BYTES = 1024 * 1024
+
+# What one look reads of a corp in which nobody talks; the index by time makes it cheap.
+_WINDOW = dt.timedelta(days=1)
+_MAX_LOOK_S = 3.0
+
+# What cursors belong to: a place in any corp's archive, which says nothing of what is there.
+_CURSORS = archive_service_pb2.ListArchiveEntriesRequest()
+
+
+@dataclass(frozen=True, slots=True)
+class _Page:
+    entries: Sequence[ArchivedMessage]
+    position: ArchivePosition
+    is_last: bool
+
+
+class ArchiveServicer(archive_service_pb2_grpc.ArchiveServiceServicer):
+    """Reads the archive."""
+
+    def __init__(self, pool: Pool, page_tokens: PageTokens) -> None:
+        self._pool = pool
+        self._page_tokens = page_tokens
+
+    async def ListArchiveEntries(
+        self, request: archive_service_pb2.ListArchiveEntriesRequest, context: Context
+    ) -> archive_service_pb2.ListArchiveEntriesResponse:
+        """Return what was stored behind a cursor."""
+        corp_id = require_corp(request.corp_id, Right.READ_COMPLIANCE)
+        if request.consumer_id:
+            violations: dict[str, str] = {}
+            check_consumer_id(request.consumer_id, violations)
+            raise_violations(violations)
+        size = page_size(request.page_size, default=100, maximum=MAX_PAGE_ENTRIES)
+        if request.cursor:
+            position = self._read_cursor(request.cursor)
+        else:
+            position = await self._begin(corp_id, request.consumer_id)
+        page = await self._read_page(corp_id, position, size, None)
+        return archive_service_pb2.ListArchiveEntriesResponse(
+            entries=map(entry_to_proto, page.entries),
+            next_cursor=self._page_tokens.encode(page.position.to_values(), _CURSORS),
+            caught_up=page.is_last,
+        )
+
+    async def AcknowledgeArchive(
+        self, request: archive_service_pb2.AcknowledgeArchiveRequest, context: Context
+    ) -> archive_service_pb2.AcknowledgeArchiveResponse:
+        """Keep where a consumer stands; a repeat changes nothing."""
+        corp_id = require_corp(request.corp_id, Right.READ_COMPLIANCE)
+        violations: dict[str, str] = {}
+        check_consumer_id(request.consumer_id, violations)
+        if not request.cursor:
+            violations["cursor"] = "must be the next_cursor of a response"
+        raise_violations(violations)
+        position = self._read_cursor(request.cursor)
+        async with transaction(self._pool) as connection:
+            repository = ArchiveRepository(connection)
+            if await repository.count_consumers(corp_id, but=request.consumer_id) >= MAX_CONSUMERS:
+                raise ResourceExhaustedError(
+                    "TOO_MANY_ARCHIVE_CONSUMERS", f"{MAX_CONSUMERS} consumers read the archive"
+                )
+            await repository.acknowledge(corp_id, request.consumer_id, position)
+        return archive_service_pb2.AcknowledgeArchiveResponse()
+
+    async def ExportArchive(
+        self, request: archive_service_pb2.ExportArchiveRequest, context: Context
+    ) -> AsyncGenerator[archive_service_pb2.ExportArchiveResponse, None]:
+        """Send a span of the archive as JSON lines, as fast as it is read."""
+        corp_id = require_corp(request.corp_id, Right.READ_COMPLIANCE)
+        start = request.start_time.ToDatetime(dt.UTC) if request.HasField("start_time") else None
+        end = request.end_time.ToDatetime(dt.UTC) if request.HasField("end_time") else None
+        if start is not None and end is not None and end < start:
+            raise InvalidArgumentError({"end_time": "must not be before start_time"})
+        details = {"startTime": _show(start), "endTime": _show(end)}
+        async with transaction(self._pool) as connection:
+            first = await ArchiveRepository(connection).find_first_time(corp_id)
+            settled = await ArchiveRepository(connection).find_settled_time()
+            await record_act(connection, corp_id, "archive.export", "archive", details)
+        position = ArchivePosition.at(max(filter(None, (start, first or settled))))
+        buffer = bytearray()
+        # Not beyond what there is now, or an export of a busy corp would never end.
+        until = settled if end is None else min(end, settled)
+        async for archived in self._read_all(corp_id, position, until):
+            buffer += write_line(archived)
+            if len(buffer) >= CHUNK_BYTES:
+                yield archive_service_pb2.ExportArchiveResponse(chunk=bytes(buffer))
+                buffer.clear()
+        if buffer:
+            yield archive_service_pb2.ExportArchiveResponse(chunk=bytes(buffer))
+
+    async def _begin(self, corp_id: str, consumer_id: str) -> ArchivePosition:
+        async with transaction(self._pool) as connection:
+            repository = ArchiveRepository(connection)
+            await record_act(
+                connection, corp_id, "archive.read", "archive", {"consumerId": consumer_id}
+            )
+            known = await repository.find_acknowledged(corp_id, consumer_id)
+            if known is not None:
+                return known
+            first = await repository.find_first_time(corp_id)
+            return ArchivePosition.at(first or await repository.find_settled_time())
+
+    async def _read_all(
+        self, corp_id: str, position: ArchivePosition, until: dt.datetime
+    ) -> AsyncIterator[ArchivedMessage]:
+        while True:
+            page = await self._read_page(corp_id, position, MAX_PAGE_ENTRIES, until)
+            for archived in page.entries:
+                yield archived
+            if page.is_last:
+                return
+            position = page.position
+
+    async def _read_page(
+        self, corp_id: str, position: ArchivePosition, size: int, until: dt.datetime | None
+    ) -> _Page:
+        """Read from a position on: a page, or as far as one look goes."""
+        give_up = time.monotonic() + _MAX_LOOK_S
+        async with self._pool.acquire() as connection:
+            repository = ArchiveRepository(connection)
+            end = until or await repository.find_settled_time()
+            while True:
+                window_end = min(position.message_time + _WINDOW, end)
+                entries = await repository.list_entries(corp_id, position, window_end, limit=size)
+                if entries:
+                    kept = _within_bytes(entries)
+                    return _Page(kept, kept[-1].position, False)
+                if window_end >= end:
+                    return _Page([], position, True)
+                position = ArchivePosition.at(window_end)
+                if time.monotonic() > give_up:
+                    return _Page([], position, False)
+
+    def _read_cursor(self, cursor: str) -> ArchivePosition:
+        values = self._page_tokens.decode(cursor, _CURSORS)
+        assert values is not None, "empty cursors are not read"
+        return ArchivePosition.from_values(values)
+
+
+def _within_bytes(entries: Sequence[ArchivedMessage]) -> Sequence[ArchivedMessage]:
+    """Return the first entries, one at least, as far as a response has room."""
+    size_bytes = 0
+    for count, entry in enumerate(entries):
+        size_bytes += len(entry.message.content)
+        size_bytes += sum(len(content) for content, _ in entry.replaced)
+        if count and size_bytes > _MAX_PAGE_BYTES:
+            return entries[:count]
+    return entries
+
+
+def _show(moment: dt.datetime | None) -> str:
+    return "" if moment is None else moment.isoformat()

@@ -1,0 +1,61 @@
+"""Who calls, within which corp and conversation, and whom calls name: what servicers share."""
+
+from collections.abc import Collection
+
+from tieline.api.directory.v1 import directory_requests_pb2
+from tieline.api.messaging.v1 import messaging_pb2
+from tieline.chassis.broker import Broker
+from tieline.chassis.calls import current_principal
+from tieline.chassis.errors import NotFoundError
+from tieline.chassis.postgres import Connection
+from tieline.chassis.requests import ask
+from tieline.messaging.conversations import (
+    Participant,
+    check_conversation_id,
+    conversation_not_found_error,
+    conversation_to_proto,
+)
+from tieline.messaging.numbering import ConversationKey
+from tieline.messaging.repositories.conversations import ConversationRepository, UserKey
+
+
+def require_user(corp_id: str) -> UserKey:
+    """Return the caller within the corp that the request means."""
+    principal = current_principal()
+    return principal.require_corp(corp_id), Participant(principal.kind.value, principal.id)
+
+
+def require_conversation(corp_id: str, conversation_id: str) -> tuple[ConversationKey, Participant]:
+    """Return the key that the request means, and the caller."""
+    corp_id, caller = require_user(corp_id)
+    check_conversation_id(conversation_id)
+    return (corp_id, conversation_id), caller
+
+
+async def get_conversation(
+    connection: Connection, key: ConversationKey, participant: Participant
+) -> messaging_pb2.Conversation:
+    """Return a conversation that the participant is in, or refuse it."""
+    conversation = await ConversationRepository(connection).find_conversation_of(key, participant)
+    if conversation is None:
+        raise conversation_not_found_error(key[1])
+    return conversation_to_proto(conversation)
+
+
+async def check_members(broker: Broker, corp_id: str, named: Collection[Participant]) -> None:
+    """Refuse, by NOT_FOUND USER_NOT_FOUND, people whom directory does not know."""
+    response = await ask(
+        broker,
+        "directory",
+        "find_missing_members",
+        directory_requests_pb2.FindMissingMembersRequest(
+            corp_id=corp_id, user_ids=[each.id for each in named]
+        ),
+        directory_requests_pb2.FindMissingMembersResponse,
+    )
+    if response.missing_user_ids:
+        raise NotFoundError(
+            "USER_NOT_FOUND",
+            "no such member in the corp",
+            {"userId": response.missing_user_ids[0]},
+        )

@@ -1,0 +1,48 @@
+"""What messaging does about events of corps and of their members."""
+
+from collections.abc import Mapping
+
+from tieline.api.directory.v1 import directory_pb2
+from tieline.api.identity.v1 import identity_pb2
+from tieline.chassis.events import EventHandler, ReceivedEvent
+from tieline.chassis.postgres import Connection
+from tieline.messaging.repositories.corps import CorpRepository
+
+
+async def note_left(connection: Connection, received: ReceivedEvent) -> None:
+    """Have members who left the corp be taken out of its groups, little by little."""
+    event = received.decode(directory_pb2.MemberLeft)
+    await CorpRepository(connection).insert_departures(event.corp_id, set(event.user_ids))
+
+
+async def note_disabled(connection: Connection, received: ReceivedEvent) -> None:
+    """Have members who may not sign in any more be taken out of their groups."""
+    event = received.decode(directory_pb2.MemberDisabled)
+    await CorpRepository(connection).insert_departures(event.corp_id, set(event.user_ids))
+
+
+async def note_corp(connection: Connection, received: ReceivedEvent) -> None:
+    """Keep what outsiders are shown of a corp, and whether it is suspended."""
+    # The payloads of the three events have the same fields.
+    corp = received.decode(identity_pb2.CorpUpdated).corp
+    await CorpRepository(connection).note_corp(
+        corp.corp_id,
+        corp.verified_label,
+        is_suspended=corp.state != identity_pb2.CORP_STATE_ACTIVE,
+    )
+
+
+async def delete_corp(connection: Connection, received: ReceivedEvent) -> None:
+    """Note that a corp is gone; its rows are deleted afterwards, little by little."""
+    event = received.decode(identity_pb2.CorpDeleted)
+    await CorpRepository(connection).mark_deleted(event.corp_id)
+
+
+CORP_HANDLERS: Mapping[str, EventHandler] = {
+    "tieline.directory.v1.member_disabled": note_disabled,
+    "tieline.directory.v1.member_left": note_left,
+    "tieline.identity.v1.corp_deleted": delete_corp,
+    "tieline.identity.v1.corp_resumed": note_corp,
+    "tieline.identity.v1.corp_suspended": note_corp,
+    "tieline.identity.v1.corp_updated": note_corp,
+}

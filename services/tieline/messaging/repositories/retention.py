@@ -1,0 +1,210 @@
+"""The SQL of retention and legal holds."""
+
+import datetime as dt
+from collections.abc import Sequence
+
+from tieline.chassis.postgres import Connection, Record
+from tieline.messaging.conversations import ConversationKind
+from tieline.messaging.retention import HoldScope, LegalHold, NewHold, RetentionPolicy
+
+# A month of messages is copied while whoever sets a hold waits.
+_COPY_TIMEOUT_S = 3600
+
+
+class RetentionRepository:
+    """How long messages are kept, and what is held."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    async def list_policies(self, corp_id: str) -> Sequence[RetentionPolicy]:
+        """Return what a corp has set."""
+        rows = await self._connection.fetch(
+            """
+            SELECT conversation_kind, keep_days, update_time,
+                   nullif(applied_until, '-infinity') AS applied_until
+              FROM messaging.retention_policies
+             WHERE corp_id = $1
+            """,
+            corp_id,
+        )
+        return [
+            RetentionPolicy(
+                ConversationKind(row["conversation_kind"]),
+                row["keep_days"],
+                row["update_time"],
+                row["applied_until"],
+            )
+            for row in rows
+        ]
+
+    async def set_policy(self, corp_id: str, kind: ConversationKind, keep_days: int) -> bool:
+        """Keep messages of a kind for so many days; False if they already were."""
+        changed = await self._connection.fetchval(
+            """
+            INSERT INTO messaging.retention_policies (corp_id, conversation_kind, keep_days)
+            VALUES ($1, $2, $3)
+            ON CONFLICT ON CONSTRAINT retention_policies_pkey
+            DO UPDATE SET keep_days = excluded.keep_days, update_time = now()
+             WHERE retention_policies.keep_days <> excluded.keep_days
+            RETURNING true
+            """,
+            corp_id,
+            kind.value,
+            keep_days,
+        )
+        return changed is True
+
+    async def delete_policy(self, corp_id: str, kind: ConversationKind) -> bool:
+        """Keep messages of a kind for ever; False if they already were."""
+        deleted = await self._connection.fetchval(
+            """
+            DELETE FROM messaging.retention_policies
+             WHERE corp_id = $1 AND conversation_kind = $2
+            RETURNING true
+            """,
+            corp_id,
+            kind.value,
+        )
+        return deleted is True
+
+    async def has_conversation(self, corp_id: str, conversation_id: str) -> bool:
+        """Tell whether there is such a conversation."""
+        found: bool = await self._connection.fetchval(
+            """
+            SELECT EXISTS (
+                SELECT
+                  FROM messaging.conversations
+                 WHERE corp_id = $1 AND conversation_id = $2
+            )
+            """,
+            corp_id,
+            conversation_id,
+        )
+        return found
+
+    async def count_active_holds(self, corp_id: str) -> int:
+        """Return how many holds of a corp are in force."""
+        count: int = await self._connection.fetchval(
+            """
+            SELECT count(*)
+              FROM messaging.legal_holds
+             WHERE corp_id = $1 AND release_time IS NULL
+            """,
+            corp_id,
+        )
+        return count
+
+    async def insert_hold(self, corp_id: str, hold_id: str, hold: NewHold) -> LegalHold:
+        """Hold messages; waits while messages are being removed."""
+        create_time = await self._connection.fetchval(
+            """
+            INSERT INTO messaging.legal_holds (corp_id, hold_id, scope, target_id, reason)
+            VALUES ($1, $2, $3, $4, $5)
+            RETURNING create_time
+            """,
+            corp_id,
+            hold_id,
+            hold.scope.value,
+            hold.target_id,
+            hold.reason,
+        )
+        return LegalHold(hold_id, hold, create_time, None)
+
+    async def release_hold(self, corp_id: str, hold_id: str) -> bool:
+        """End a hold; False if it had ended or is not there."""
+        released = await self._connection.fetchval(
+            """
+            UPDATE messaging.legal_holds
+               SET release_time = now()
+             WHERE corp_id = $1 AND hold_id = $2 AND release_time IS NULL
+            RETURNING true
+            """,
+            corp_id,
+            hold_id,
+        )
+        return released is True
+
+    async def find_hold(self, corp_id: str, hold_id: str) -> LegalHold | None:
+        """Return a hold."""
+        row = await self._connection.fetchrow(
+            """
+            SELECT hold_id, scope, target_id, reason, create_time, release_time
+              FROM messaging.legal_holds
+             WHERE corp_id = $1 AND hold_id = $2
+            """,
+            corp_id,
+            hold_id,
+        )
+        return None if row is None else _build_hold(row)
+
+    async def list_holds(
+        self, corp_id: str, *, before: str | None, limit: int
+    ) -> Sequence[LegalHold]:
+        """Return holds, the newest first: their ids are in order of time."""
+        rows = await self._connection.fetch(
+            """
+            SELECT hold_id, scope, target_id, reason, create_time, release_time
+              FROM messaging.legal_holds
+             WHERE corp_id = $1 AND ($2::uuid IS NULL OR hold_id < $2)
+             ORDER BY hold_id DESC
+             LIMIT $3
+            """,
+            corp_id,
+            before,
+            limit,
+        )
+        return [_build_hold(row) for row in rows]
+
+    async def apply_retention(self, at: dt.datetime | None) -> Record | None:
+        """Remove what is no longer kept from one part; None when no part is due.
+
+        ``at`` is for tests; None is now. The row has ``part_end``, ``removed`` and ``held``.
+        """
+        return await self._connection.fetchrow(
+            "SELECT part_end, removed, held"
+            "  FROM messaging.apply_retention(coalesce($1::timestamptz, now()))",
+            at,
+            timeout=_COPY_TIMEOUT_S,
+        )
+
+    async def delete_released(self, *, maximum_rows: int) -> int:
+        """Remove messages that were held and are no longer; return how many."""
+        count: int = await self._connection.fetchval(
+            """
+            WITH released AS (
+                SELECT corp_id, conversation_id, sequence
+                  FROM messaging.held_messages
+                 WHERE NOT messaging.is_held(corp_id, conversation_id, sender_kind, sender_id)
+                 LIMIT $1
+                   FOR UPDATE SKIP LOCKED
+            ), forgotten AS (
+                DELETE FROM messaging.media_references AS reference
+                 USING released
+                 WHERE reference.corp_id = released.corp_id
+                   AND reference.conversation_id = released.conversation_id
+                   AND reference.sequence = released.sequence
+            ), unversioned AS (
+                DELETE FROM messaging.message_versions AS version
+                 USING released
+                 WHERE version.corp_id = released.corp_id
+                   AND version.conversation_id = released.conversation_id
+                   AND version.sequence = released.sequence
+            ), deleted AS (
+                DELETE FROM messaging.held_messages AS held
+                 USING released
+                 WHERE held.corp_id = released.corp_id
+                   AND held.conversation_id = released.conversation_id
+                   AND held.sequence = released.sequence
+                RETURNING 1
+            )
+            SELECT count(*) FROM deleted
+            """,
+            maximum_rows,
+        )
+        return count
+
+
+def _build_hold(row: Record) -> LegalHold:
+    hold = NewHold(HoldScope(row["scope"]), row["target_id"], row["reason"])
+    return LegalHold(str(row["hold_id"]), hold, row["create_time"], row["release_time"])

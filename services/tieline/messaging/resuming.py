@@ -1,0 +1,47 @@
+"""What a subscriber that catches up is sent before what is new."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+
+from tieline.api.messaging.v1 import messaging_service_pb2
+from tieline.chassis.postgres import Pool
+from tieline.messaging.catching_up import CatchUp, list_updates
+from tieline.messaging.messages import message_to_proto
+from tieline.messaging.people import People
+from tieline.messaging.ranges import list_steps
+from tieline.messaging.repositories.ranges import list_ranges
+from tieline.messaging.subscriber import Subscriber, Update
+
+_CAUGHT_UP = Update(caught_up=messaging_service_pb2.CaughtUp())
+
+
+async def resume(
+    pool: Pool,
+    reads: asyncio.Semaphore,
+    people: People,
+    subscriber: Subscriber,
+    plan: CatchUp,
+    revision: int,
+) -> AsyncGenerator[Update, None]:
+    """Yield what is planned, and the states behind the revision.
+
+    Of what is read never more than a step is in memory, however slowly it is taken. Ends early for
+    a subscriber that has ended: its queue tells why.
+    """
+    for update in list_updates(plan):
+        yield update
+    has_more = True
+    while has_more and not subscriber.is_ended:
+        states, _ = await people.list_states(subscriber.user, revision)
+        for state in states:
+            yield Update(state=state)
+            revision = state.revision
+        has_more = bool(states)
+    for step in list_steps(plan.ranges):
+        if subscriber.is_ended:
+            return
+        async with reads, pool.acquire() as connection:
+            messages = await list_ranges(connection, subscriber.user[0], step)
+        for message in messages:
+            yield Update(message=message_to_proto(message))
+    yield _CAUGHT_UP

@@ -1,0 +1,60 @@
+"""Removes messages that their corps no longer keep, a month's part at a time.
+
+Every replica tries; the database lets one do it.
+"""
+
+import datetime as dt
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from tieline.chassis.postgres import Pool, transaction
+from tieline.chassis.repeating import repeating
+from tieline.messaging.repositories.retention import RetentionRepository
+
+# Parts become due once a month, policies a day after they were set.
+_INTERVAL_S = 3600.0
+_BATCH_ROWS = 1000
+
+logger = logging.getLogger(__name__)
+
+
+@asynccontextmanager
+async def applying_retention(pool: Pool) -> AsyncIterator[None]:
+    """Do it now and then within the block."""
+
+    async def work() -> None:
+        await apply_retention(pool)
+        await remove_released(pool)
+
+    async with repeating("the removal of messages", work, interval_s=_INTERVAL_S):
+        yield
+
+
+async def apply_retention(pool: Pool, *, at: dt.datetime | None = None) -> int:
+    """Remove what is due; return how many messages that were. Each part is a transaction."""
+    removed = 0
+    while True:
+        # Not one of the pool's: those end a statement after 20 s.
+        async with pool.connect() as connection, connection.transaction():
+            done = await RetentionRepository(connection).apply_retention(at)
+        if done is None:
+            return removed
+        removed += done["removed"]
+        logger.info(
+            "removed %d messages sent before %s; %d of them are held",
+            done["removed"],
+            done["part_end"].date(),
+            done["held"],
+        )
+
+
+async def remove_released(pool: Pool) -> int:
+    """Remove messages that were held and are no longer; return how many."""
+    removed = 0
+    while True:
+        async with transaction(pool) as connection:
+            count = await RetentionRepository(connection).delete_released(maximum_rows=_BATCH_ROWS)
+        removed += count
+        if count < _BATCH_ROWS:
+            return removed

@@ -1,0 +1,62 @@
+"""A replica behind the edge, as a process of its own: ``python -m fakes.edge_replica PORT AGENT``.
+
+Has every method of messaging. What a call does is said by its metadata: ``x-test-delay-ms`` makes
+the handler wait, ``x-test-status`` ends it with a status. The answer is the replica's name; the
+stream of Subscribe gives a message each ``x-test-delay-ms`` for ever. SIGUSR1 drains it.
+"""
+
+import asyncio
+import signal
+import sys
+from collections.abc import AsyncIterator
+from typing import Any
+
+import grpc
+
+from tieline.chassis.edge_agent import Capacity, answering_edge
+from tieline.chassis.health import Health
+from tieline.edge.methods import list_methods
+
+
+class _Replica(grpc.GenericRpcHandler):
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._streams = {method.path: method.is_stream for method in list_methods(["messaging"])}
+
+    def service(self, details: Any) -> Any:
+        if details.method not in self._streams:
+            return None
+        if self._streams[details.method]:
+            return grpc.unary_stream_rpc_method_handler(self._stream)
+        return grpc.unary_unary_rpc_method_handler(self._call)
+
+    async def _call(self, request: bytes, context: Any) -> bytes:
+        metadata = dict(context.invocation_metadata())
+        await asyncio.sleep(int(metadata.get("x-test-delay-ms", 0)) / 1000)
+        if status := metadata.get("x-test-status"):
+            await context.abort(grpc.StatusCode[status], "as asked")
+        seen = metadata.get("x-forwarded-for", "")
+        return f"{self._name} {len(request)} {seen}".encode()
+
+    async def _stream(self, request: bytes, context: Any) -> AsyncIterator[bytes]:
+        metadata = dict(context.invocation_metadata())
+        while True:
+            yield self._name.encode()
+            await asyncio.sleep(int(metadata.get("x-test-delay-ms", 50)) / 1000)
+
+
+async def main(port: int, agent_port: int, capacity_per_second: float) -> None:
+    server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
+    server.add_generic_rpc_handlers([_Replica(str(port))])
+    server.add_insecure_port(f"127.0.0.1:{port}")
+    health = Health()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, health.mark_draining)
+    capacity = Capacity(capacity_per_second, 0)
+    async with answering_edge("127.0.0.1", agent_port, health=health, capacity=lambda: capacity):
+        await server.start()
+        health.mark_serving()
+        await server.wait_for_termination()
+
+
+if __name__ == "__main__":
+    asyncio.run(main(int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])))

@@ -1,0 +1,376 @@
+"""Overload over real servers: who is refused, what is told, and what travels on."""
+
+import asyncio
+import json
+import time
+from typing import Any
+
+import grpc
+import pytest
+from google.protobuf.wrappers_pb2 import StringValue
+from google.rpc import error_details_pb2
+
+from fakes.broker_users import connected
+from fakes.eventually import eventually
+from fakes.guarded_calls import (
+    SERVICE,
+    Caller,
+    bidirectional,
+    guarded_server,
+    read_reason,
+    read_status,
+    unary,
+)
+from tieline.api.common.v1 import load_report_pb2
+from tieline.chassis import streams
+from tieline.chassis.admission_control import MAX_HELD_BACK, AdmissionControl
+from tieline.chassis.broker import Broker
+from tieline.chassis.calls import Call, current_call, entered
+from tieline.chassis.errors import UnavailableError
+from tieline.chassis.health import Health
+from tieline.chassis.load_reports import LoadReporter, reporting
+from tieline.chassis.message_headers import PRIORITY_HEADER
+from tieline.chassis.outbox import build_event, insert_parameters
+from tieline.chassis.priorities import (
+    DEFAULT_PRIORITY,
+    HIGHEST_PRIORITY,
+    LOWEST_PRIORITY,
+    BusinessClass,
+    class_of,
+    priority_of,
+)
+from tieline.chassis.requests import RequestHandler, answering, ask
+from tieline.embedded.nats import EmbeddedNats
+
+CLASSES = {"Pay": BusinessClass.CRITICAL, "Read": BusinessClass.NORMAL, "Search": BusinessClass.LOW}
+NOTHING = HIGHEST_PRIORITY - 1
+
+
+def new_control(**options: Any) -> AdmissionControl:
+    return AdmissionControl(b"k" * 32, capacity_per_s=1500, **options)
+
+
+async def echo(request: StringValue, _: Any) -> StringValue:
+    return request
+
+
+async def never(_: StringValue, __: Any) -> StringValue:
+    raise AssertionError("a refused call reaches no handler")
+
+
+async def refused(caller: Caller, method: str, **options: Any) -> grpc.aio.AioRpcError:
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await caller.unary(method, **options)
+    return caught.value
+
+
+def pushback_of(error: grpc.aio.AioRpcError) -> int:
+    return int(dict(error.trailing_metadata())["grpc-retry-pushback-ms"])
+
+
+async def test_a_refused_caller_learns_when_to_come_back_and_the_level() -> None:
+    control = new_control()
+    control.level = priority_of(BusinessClass.HIGH, 127)
+    async with guarded_server({"Read": unary(never)}, classes=CLASSES, control=control) as caller:
+        # The first call of a method passes through another branch.
+        errors = [await refused(caller, "Read", text="x" * 100_000) for _ in range(3)]
+        told = str(caller.trailers["tieline-admission"])
+
+    for error in errors:
+        retry = error_details_pb2.RetryInfo()
+        assert error.code() is grpc.StatusCode.UNAVAILABLE
+        assert read_reason(error) == "OVERLOADED"
+        assert any(detail.Unpack(retry) for detail in read_status(error).details)
+        assert 800 <= pushback_of(error) <= 1200
+        assert abs(retry.retry_delay.ToMilliseconds() - pushback_of(error)) <= 1
+    level, priority = told.split()
+    assert int(level) == control.level
+    assert class_of(int(priority)) == BusinessClass.NORMAL
+
+
+async def test_the_push_back_follows_the_operator_and_low_calls_stay_away() -> None:
+    control = new_control()
+    control.level = NOTHING
+    control.retry_delay_s = 7.0
+    async with guarded_server(
+        {"Read": unary(never), "Search": unary(never)}, classes=CLASSES, control=control
+    ) as caller:
+        read = await refused(caller, "Read")
+        search = await refused(caller, "Search")
+
+    assert 5600 <= pushback_of(read) <= 8400
+    assert pushback_of(search) == -1
+
+
+async def test_a_refused_send_stream_ends_with_the_same_words() -> None:
+    async def take(requests: Any, _: Any) -> Any:
+        async for request in requests:
+            yield request
+
+    control = new_control()
+    control.level = NOTHING
+    async with guarded_server({"Send": bidirectional(take)}, control=control) as caller:
+        for _ in range(2):
+            call = caller.stream("Send")
+            for _ in range(20):
+                await call.write(StringValue(value="x" * 1000))
+            await call.done_writing()
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await call.read()
+            assert read_reason(caught.value) == "OVERLOADED"
+
+
+async def test_what_is_important_is_let_in_and_answered_with_the_level() -> None:
+    control = new_control()
+    control.level = priority_of(BusinessClass.CRITICAL, 127)
+    async with guarded_server(
+        {"Pay": unary(echo), "Search": unary(never)}, classes=CLASSES, control=control
+    ) as caller:
+        assert await caller.unary("Pay", "yes") == "yes"
+        assert str(caller.trailers["tieline-admission"]).startswith(f"{control.level} ")
+        await refused(caller, "Search")
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        [("tieline-priority", str(HIGHEST_PRIORITY))],
+        [("tieline-admission", "128 128")],
+        [("tieline-held-back", "garbage")],
+        [("tieline-previous-attempts", "garbage")],
+    ],
+)
+async def test_a_client_can_not_raise_its_own_priority(metadata: list[tuple[str, str]]) -> None:
+    control = new_control()
+    control.level = priority_of(BusinessClass.HIGH, 127)
+    async with guarded_server(
+        {"Read": unary(never), "Pay": unary(echo)}, classes=CLASSES, control=control
+    ) as caller:
+        assert read_reason(await refused(caller, "Read", metadata=metadata)) == "OVERLOADED"
+        assert await caller.unary("Pay", metadata=metadata) == ""
+
+
+async def test_demand_counts_first_attempts_retries_and_what_was_held_back() -> None:
+    control = new_control()
+    async with guarded_server({"Read": unary(echo)}, classes=CLASSES, control=control) as caller:
+        await caller.unary("Read")
+        await caller.unary("Read", metadata=[("tieline-previous-attempts", "1")])
+        await caller.unary("Read", metadata=[("tieline-held-back", "0,0,9,100000")])
+    counts = control.current_counts()
+
+    normal, low = BusinessClass.NORMAL, BusinessClass.LOW
+    assert (counts.arrivals[normal], counts.retries[normal]) == (3, 1)
+    assert (counts.held_back[normal], counts.held_back[low]) == (9, MAX_HELD_BACK)
+
+
+async def test_grpcs_own_retries_follow_the_push_back_and_are_no_demand() -> None:
+    control = new_control()
+    control.retry_delay_s = 0.2
+    control.level = NOTHING
+    retries = {
+        "methodConfig": [
+            {
+                "name": [{}],
+                "retryPolicy": {
+                    "maxAttempts": 3,
+                    "initialBackoff": "0.001s",
+                    "maxBackoff": "0.001s",
+                    "backoffMultiplier": 1,
+                    "retryableStatusCodes": ["UNAVAILABLE"],
+                },
+            }
+        ]
+    }
+    options = [("grpc.service_config", json.dumps(retries))]
+    async with (
+        guarded_server({"Read": unary(echo)}, classes=CLASSES, control=control) as caller,
+        grpc.aio.insecure_channel(f"127.0.0.1:{caller.port}", options=options) as channel,
+    ):
+        read: Any = channel.unary_unary(f"/{SERVICE}/Read")
+        call = read(b"", metadata=caller.metadata(None))
+        begun_at = time.monotonic()
+        await eventually(lambda: control.current_counts().shed[BusinessClass.NORMAL] == 1)
+        control.level = LOWEST_PRIORITY
+        await call
+        took_s = time.monotonic() - begun_at
+
+    counts = control.current_counts()
+    assert took_s >= 0.15
+    assert counts.arrivals[BusinessClass.NORMAL] == 2
+    assert counts.retries[BusinessClass.NORMAL] == 1
+
+
+async def test_a_replica_with_too_much_to_do_begins_to_refuse_and_recovers() -> None:
+    async def compute(request: StringValue, _: Any) -> StringValue:
+        end = time.perf_counter() + 0.002
+        while time.perf_counter() < end:
+            pass
+        return request
+
+    control = new_control()
+    async with (
+        guarded_server({"Search": unary(compute)}, classes=CLASSES, control=control) as caller,
+        caller.guarded.probe.running(),
+    ):
+        refusals: list[str] = []
+
+        async def call_on() -> None:
+            while not refusals:
+                try:
+                    await caller.unary("Search")
+                except grpc.aio.AioRpcError as error:
+                    refusals.append(read_reason(error))
+
+        async with asyncio.timeout(20):
+            await asyncio.gather(*(call_on() for _ in range(60)))
+        assert control.level < LOWEST_PRIORITY
+        await eventually(lambda: control.level == LOWEST_PRIORITY, timeout_s=5)
+
+    assert set(refusals) == {"OVERLOADED"}
+
+
+async def test_reports_arrive_each_second_small_and_in_order(
+    declared_nats: EmbeddedNats, identity_broker: Broker, health: Health
+) -> None:
+    control = new_control()
+    reporter = LoadReporter("identity", control, health)
+    reports: list[load_report_pb2.LoadReport] = []
+    sizes: list[int] = []
+
+    async def receive(message: Any) -> None:
+        sizes.append(len(message.data))
+        reports.append(load_report_pb2.LoadReport.FromString(message.data))
+
+    async with connected(declared_nats, streams.OPERATOR) as (operator, errors):
+        await operator.subscribe(streams.LOAD_REPORTS, cb=receive)
+        await operator.flush()
+        async with reporting(identity_broker, reporter, control):
+            control.lets_in(priority_of(BusinessClass.HIGH, 3), control.no_corp)
+            await eventually(lambda: len(reports) >= 3, timeout_s=10)
+            state = load_report_pb2.SurgeState(service="identity", sequence=1)
+            state.capacity_delay.FromSeconds(9)
+            await operator.publish(streams.surge_subject("identity"), b"\xff garbage")
+            await operator.publish(streams.surge_subject("identity"), state.SerializeToString())
+            await eventually(lambda: control.retry_delay_s == 9, timeout_s=5)
+
+    assert errors == []
+    assert [report.sequence for report in reports[:3]] == [1, 2, 3]
+    assert max(sizes) <= 300
+    (high,) = reports[2].classes
+    assert (high.first_attempts, high.admitted, high.shed) == (1, 1, 0)
+    assert reports[2].HasField("ready_time")
+    assert reports[2].admission_level == LOWEST_PRIORITY
+
+
+def handler(answer: Any) -> dict[str, RequestHandler[StringValue, StringValue]]:
+    return {"echo": RequestHandler(StringValue, answer)}
+
+
+async def test_the_priority_of_a_call_reaches_its_third_hop_and_its_events(
+    identity_broker: Broker, directory_broker: Broker
+) -> None:
+    seen: list[int] = []
+    headers: list[str] = []
+
+    async def last(request: StringValue) -> StringValue:
+        seen.append(current_call().priority)
+        event = build_event("tieline.identity.v1.happened", "ww1", "key", request)
+        of_event = str(insert_parameters([event])[-1])
+        headers.append(json.loads(of_event)[PRIORITY_HEADER])
+        return request
+
+    async def between(request: StringValue) -> StringValue:
+        return await ask(directory_broker, "identity", "echo", request, StringValue)
+
+    async def search(request: StringValue, _: Any) -> StringValue:
+        seen.append(current_call().priority)
+        return await ask(identity_broker, "directory", "echo", request, StringValue)
+
+    async with (
+        answering(identity_broker, "identity", handler(last)),
+        answering(directory_broker, "directory", handler(between)),
+        guarded_server({"Search": unary(search)}, classes=CLASSES) as caller,
+    ):
+        await caller.unary("Search")
+
+    first, third = seen
+    assert class_of(first) == BusinessClass.LOW
+    assert third == first
+    assert headers == [str(first)]
+
+
+async def test_an_overloaded_service_refuses_questions_which_are_then_not_asked(
+    identity_broker: Broker, directory_broker: Broker
+) -> None:
+    asked: list[int] = []
+
+    async def count(request: StringValue) -> StringValue:
+        asked.append(current_call().priority)
+        return request
+
+    control = new_control()
+    control.level = priority_of(BusinessClass.HIGH, 127)
+    low = priority_of(BusinessClass.LOW, 0)
+
+    async def question(priority: int) -> StringValue:
+        request = StringValue(value="?")
+        return await ask(
+            identity_broker, "directory", "echo", request, StringValue, priority=priority
+        )
+
+    async with answering(directory_broker, "directory", handler(count), control=control):
+        for _ in range(5):
+            with pytest.raises(UnavailableError) as caught:
+                await question(low)
+            assert caught.value.reason == "OVERLOADED"
+        await question(HIGHEST_PRIORITY)
+
+    assert asked == [HIGHEST_PRIORITY]
+    # One was refused over there, the others here.
+    assert control.current_counts().shed[BusinessClass.LOW] == 1
+
+
+@pytest.mark.parametrize("forged", ["", "0", "9999", "-1", "garbage", "٢٠٠"])
+async def test_a_question_with_a_forged_priority_has_the_usual_one(
+    identity_broker: Broker, directory_broker: Broker, forged: str
+) -> None:
+    seen: list[int] = []
+
+    async def remember(request: StringValue) -> StringValue:
+        seen.append(current_call().priority)
+        return request
+
+    async with answering(directory_broker, "directory", handler(remember)):
+        await identity_broker.request(
+            "requests.directory.v1.echo", b"", headers={PRIORITY_HEADER: forged}
+        )
+
+    assert seen == [DEFAULT_PRIORITY]
+
+
+async def test_a_question_gets_less_time_than_its_asker_has(
+    identity_broker: Broker, directory_broker: Broker
+) -> None:
+    left: list[float] = []
+
+    async def remember(request: StringValue) -> StringValue:
+        remaining_s = current_call().remaining_s()
+        assert remaining_s is not None
+        left.append(remaining_s)
+        return request
+
+    call = Call("/test", "request-1", time.monotonic() + 1.0)
+    async with answering(directory_broker, "directory", handler(remember)):
+        with entered(call):
+            await ask(identity_broker, "directory", "echo", StringValue(), StringValue)
+
+    assert left[0] <= 0.98
+
+
+async def test_probes_are_served_to_nobody_else() -> None:
+    async with guarded_server({"Read": unary(echo)}) as caller:
+        probe: Any = caller.channel.unary_unary("/tieline.chassis.Queue/Probe")
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await probe(b"", metadata=(("probe-id", "1"),))
+
+    assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED

@@ -1,0 +1,106 @@
+"""HAProxy takes every variant of the configuration."""
+
+import datetime as dt
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from tieline.chassis.streams import SERVICES
+from tieline.edge.configuration import render
+from tieline.edge.haproxy import HAProxy, find_binary
+from tieline.edge.methods import list_methods
+from tieline.edge.settings import EdgeSettings
+
+pytestmark = pytest.mark.haproxy
+
+WHERE = {
+    "one": {"edge_messaging": "127.0.0.1:7103"},
+    "all": {f"edge_{service}": "127.0.0.1:7103@7903,localhost:7104" for service in SERVICES},
+    "names": {f"edge_{service}": "dns:localhost:7103@7903" for service in SERVICES},
+}
+LIMITS = {
+    "limits": {},
+    "none": {
+        name: 0 for name in EdgeSettings.model_fields if name.endswith(("_minute", "_per_hour"))
+    },
+}
+
+
+def write_certificate(folder: Path) -> Path:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
+    now = dt.datetime.now(dt.UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - dt.timedelta(minutes=1))
+        .not_valid_after(now + dt.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    path = folder / "certificate.pem"
+    staging = folder / "certificate.new"
+    staging.write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+        + certificate.public_bytes(serialization.Encoding.PEM)
+    )
+    staging.replace(path)
+    return path
+
+
+# Each value of each choice, and each pair of TLS with the rest: a check takes half a second.
+VARIANTS = [
+    ("one", "limits", "no", False, 0),
+    ("all", "none", "no", True, 7900),
+    ("names", "limits", "no", False, 7900),
+    ("one", "none", "yes", True, 7900),
+    ("all", "limits", "yes", False, 0),
+    ("names", "none", "yes", True, 0),
+    ("one", "none", "clients", False, 7900),
+    ("all", "limits", "clients", True, 0),
+    ("names", "limits", "clients", True, 7900),
+]
+
+
+@pytest.mark.parametrize(("where", "limits", "tls", "proxy_protocol", "metrics"), VARIANTS)
+async def test_haproxy_takes_the_variant(
+    where: str,
+    limits: str,
+    tls: str,
+    proxy_protocol: bool,
+    metrics: int,
+    tmp_path: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    settings: dict[str, object] = {**WHERE[where], **LIMITS[limits]}
+    if tls != "no":
+        certificate = str(write_certificate(tmp_path))
+        settings["edge_tls_certificate"] = certificate
+        if tls == "clients":
+            settings |= {
+                "edge_tls_client_ca": certificate,
+                "edge_tls_client_certificates": "required",
+            }
+    chosen = EdgeSettings(
+        edge_proxy_protocol=proxy_protocol,
+        edge_metrics_port=metrics,
+        **settings,  # type: ignore[arg-type]
+    )
+    directory = tmp_path_factory.mktemp("e")
+
+    await HAProxy(find_binary(), directory).install(
+        render(chosen, list_methods(SERVICES), directory)
+    )
+
+    assert sorted(path.name for path in directory.iterdir()) == ["haproxy.cfg", "methods.map"]

@@ -1,0 +1,222 @@
+"""What callers are told that the edge refuses, seen through an ordinary gRPC client."""
+
+import asyncio
+import socket
+from collections import Counter
+
+import grpc
+import pytest
+
+from fakes.edges import Edge, MakeReplica, StartEdge, open_channel, token
+from fakes.eventually import eventually
+from tieline.client.errors import TielineError
+
+pytestmark = pytest.mark.haproxy
+
+
+async def test_calls_and_streams_pass_with_the_callers_address(
+    make_replica: MakeReplica, start_edge: StartEdge
+) -> None:
+    edge = await start_edge(make_replica())
+
+    name, length, address = (await edge.call(body=b"1234567")).split()
+    stream = edge.subscribe()
+    messages = [await stream.read() for _ in range(3)]
+    stream.cancel()
+
+    assert (length, address) == (b"7", b"127.0.0.1")
+    assert messages == [name] * 3
+
+
+async def test_a_call_without_room_is_told_when_to_come_back(
+    make_replica: MakeReplica, start_edge: StartEdge
+) -> None:
+    edge = await start_edge(make_replica(), edge_slots=1, edge_queue_length=4)
+    waiting = [asyncio.create_task(edge.code(delay_ms=40)) for _ in range(12)]
+
+    codes = Counter(await asyncio.gather(*waiting))
+
+    assert codes["RESOURCE_EXHAUSTED"] >= 6
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await asyncio.gather(*(edge.call(delay_ms=40) for _ in range(12)))
+    error = TielineError.from_rpc_error(refused.value)
+    assert (error.reason, error.domain) == ("OVERLOADED", "tieline.dev")
+    assert error.pushback_s is not None
+    assert 0.5 <= error.pushback_s <= 1.5
+    assert error.retry_after_s == 0.5
+
+
+async def test_a_call_waits_no_longer_than_the_queue_time(
+    make_replica: MakeReplica, start_edge: StartEdge
+) -> None:
+    edge = await start_edge(make_replica(), edge_slots=1, edge_queue_time_ms=50)
+    holding = asyncio.create_task(edge.call(delay_ms=500))
+    await eventually(lambda: is_busy(edge))
+
+    begin = asyncio.get_running_loop().time()
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await edge.call()
+    waited_s = asyncio.get_running_loop().time() - begin
+
+    error = TielineError.from_rpc_error(refused.value)
+    assert (error.code, error.reason) == (grpc.StatusCode.UNAVAILABLE, "OVERLOADED")
+    assert error.pushback_s is not None
+    assert 0.04 <= waited_s < 0.4
+    await holding
+
+
+async def test_the_important_find_room_and_go_first(
+    make_replica: MakeReplica, start_edge: StartEdge
+) -> None:
+    edge = await start_edge(
+        make_replica(), edge_slots=1, edge_queue_length=16, edge_queue_time_ms=5000
+    )
+    order: list[str] = []
+    holding = asyncio.create_task(edge.call(delay_ms=400))
+    await eventually(lambda: is_busy(edge))
+
+    async def call(method: str) -> str:
+        code = await edge.code(method, delay_ms=5)
+        order.append(f"{method} {code}")
+        return code
+
+    reads = [asyncio.create_task(call("ListMessages")) for _ in range(16)]
+    await eventually(lambda: len(order) == 8)
+    sends = [asyncio.create_task(call("SendMessage")) for _ in range(4)]
+    await asyncio.gather(holding, *reads, *sends)
+
+    # NORMAL fills half of the queue; HIGH comes later, finds room and is served first.
+    assert order[:8] == ["ListMessages RESOURCE_EXHAUSTED"] * 8
+    assert order[8:12] == ["SendMessage OK"] * 4
+    assert order[12:] == ["ListMessages OK"] * 8
+
+
+@pytest.mark.parametrize(
+    ("path", "code"),
+    [
+        pytest.param("/tieline.api.messaging.v1.MessagingService/Forget", "UNIMPLEMENTED", id="no"),
+        pytest.param("/grpc.health.v1.Health/Check", "UNIMPLEMENTED", id="not for strangers"),
+        pytest.param(
+            "/tieline.api.payments.v1.PaymentsService/GetBalance", "UNIMPLEMENTED", id="no replicas"
+        ),
+    ],
+)
+async def test_a_method_that_nobody_answers_is_unimplemented(
+    path: str, code: str, make_replica: MakeReplica, start_edge: StartEdge
+) -> None:
+    edge = await start_edge(make_replica())
+
+    assert await edge.code(path) == code
+
+
+async def test_an_oversized_request_is_refused_and_its_neighbour_passes(
+    make_replica: MakeReplica, start_edge: StartEdge
+) -> None:
+    edge = await start_edge(make_replica(), edge_max_message_bytes=100_000)
+
+    assert await edge.code(body=b"x" * 100_000) == "OK"
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await edge.call(body=b"x" * 100_001)
+    assert TielineError.from_rpc_error(refused.value).reason == "REQUEST_TOO_LARGE"
+
+
+async def test_what_is_no_grpc_request_is_malformed(
+    make_replica: MakeReplica, start_edge: StartEdge
+) -> None:
+    edge = await start_edge(make_replica())
+
+    answer = await asyncio.to_thread(http1_get, edge.settings.edge_port)
+    code = await edge.code(metadata=(("content-type-is-not-ours", "x"),))
+
+    assert b"200 OK" not in answer
+    assert code == "OK"
+
+
+async def test_a_service_without_replicas_is_unavailable(
+    make_replica: MakeReplica, start_edge: StartEdge
+) -> None:
+    edge = await start_edge(make_replica(is_started=False), ready=0)
+
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await edge.call()
+
+    error = TielineError.from_rpc_error(refused.value)
+    assert (error.code, error.reason) == (grpc.StatusCode.UNAVAILABLE, "SERVICE_UNAVAILABLE")
+    assert error.pushback_s is not None
+
+
+async def test_a_corp_over_its_limit_is_refused_and_no_other(
+    make_replica: MakeReplica, start_edge: StartEdge
+) -> None:
+    edge = await start_edge(make_replica(), edge_corp_calls_per_minute=20)
+
+    loud = [await edge.code(token=token("ww1", f"user{n}")) for n in range(25)]
+    other_corp = await edge.code(token=token("ww2"))
+    other_method = await edge.code("SendMessage", token=token("ww1"))
+
+    assert loud == ["OK"] * 20 + ["RESOURCE_EXHAUSTED"] * 5
+    assert (other_corp, other_method) == ("OK", "OK")
+
+
+async def test_a_forged_token_uses_up_its_senders_address_and_nobodys_share(
+    make_replica: MakeReplica, start_edge: StartEdge
+) -> None:
+    edge = await start_edge(
+        make_replica(), edge_corp_calls_per_minute=10, edge_address_failures_per_hour=30
+    )
+
+    forged = [await edge.code(token=token("ww1"), status="UNAUTHENTICATED") for _ in range(20)]
+    honest = await edge.code(token=token("ww1"))
+    more = [await edge.code(token=token("ww1"), status="UNAUTHENTICATED") for _ in range(15)]
+
+    assert forged == ["UNAUTHENTICATED"] * 20
+    assert honest == "OK"
+    assert more == ["UNAUTHENTICATED"] * 10 + ["RESOURCE_EXHAUSTED"] * 5
+
+
+async def test_a_user_over_the_limit_leaves_the_corps_others_alone(
+    make_replica: MakeReplica, start_edge: StartEdge
+) -> None:
+    edge = await start_edge(make_replica(), edge_user_calls_per_minute=10)
+
+    loud = [await edge.code(token=token("ww1", "a")) for _ in range(12)]
+    colleague = await edge.code(token=token("ww1", "b"))
+
+    assert loud == ["OK"] * 10 + ["RESOURCE_EXHAUSTED"] * 2
+    assert colleague == "OK"
+
+
+async def test_callers_without_a_token_are_limited_by_address(
+    make_replica: MakeReplica, start_edge: StartEdge
+) -> None:
+    edge = await start_edge(make_replica(), edge_address_calls_per_minute=10)
+
+    anonymous = [await edge.code(token="no.jwt") for _ in range(12)]
+    signed_in = await edge.code(token=token("ww1"))
+
+    assert anonymous == ["OK"] * 10 + ["RESOURCE_EXHAUSTED"] * 2
+    assert signed_in == "OK"
+
+
+async def test_an_address_has_so_many_connections_and_no_more(
+    make_replica: MakeReplica, start_edge: StartEdge
+) -> None:
+    edge = await start_edge(make_replica(), edge_connections_per_address=3)
+    await edge.call()
+    channels = [open_channel(edge.settings) for _ in range(3)]
+
+    codes = [await edge.code(channel=channel) for channel in channels]
+
+    assert codes == ["OK", "OK", "UNAVAILABLE"]
+    for channel in channels:
+        await channel.close()
+
+
+def http1_get(port: int) -> bytes:
+    with socket.create_connection(("127.0.0.1", port)) as connection:
+        connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        return connection.recv(1000)
+
+
+async def is_busy(edge: Edge) -> bool:
+    return await edge.in_flight() == 1

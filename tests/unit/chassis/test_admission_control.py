@@ -1,0 +1,247 @@
+"""What a replica counts, lets in and tells."""
+
+import statistics
+
+import pytest
+
+from tieline.chassis.admission import MIN_ARRIVALS, MIN_MEASUREMENTS, WINDOW_ARRIVALS, WINDOW_S
+from tieline.chassis.admission_control import (
+    MAX_HELD_BACK,
+    NOTHING_HELD_BACK,
+    AdmissionControl,
+    KnownCaller,
+    read_claimed_user,
+    read_held_back,
+)
+from tieline.chassis.principals import Principal, PrincipalKind
+from tieline.chassis.priorities import (
+    LOWEST_PRIORITY,
+    USER_LEVELS,
+    BusinessClass,
+    class_of,
+    priority_of,
+)
+
+LOW = BusinessClass.LOW
+NORMAL = BusinessClass.NORMAL
+HOUR_S = 3600
+KEY = b"k" * 32
+
+
+class Clock:
+    """All clocks of a control; the event loop is busy all the time."""
+
+    now = 100_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def control(clock: Clock, *, is_on: bool = True, capacity_per_s: int = 1000) -> AdmissionControl:
+    return AdmissionControl(
+        KEY,
+        capacity_per_s=capacity_per_s,
+        is_on=is_on,
+        clock=clock,
+        wall_clock=clock,
+        thread_clock=clock,
+    )
+
+
+def member(number: int, corp_id: str = "ww1") -> Principal:
+    return Principal(PrincipalKind.MEMBER, f"user-{number}", corp_id, "session")
+
+
+def known(admission: AdmissionControl, number: int, corp_id: str = "ww1") -> KnownCaller:
+    authorization = f"Bearer {corp_id}-{number}"
+    caller = admission.find_caller(authorization)
+    if caller is None:
+        admission.remember_caller(authorization, member(number, corp_id))
+        caller = admission.find_caller(authorization)
+    assert caller is not None
+    return caller
+
+
+def call(admission: AdmissionControl, of: BusinessClass, caller: KnownCaller) -> bool:
+    return admission.lets_in(priority_of(of, caller.user_level), caller.corp)
+
+
+def pass_window(admission: AdmissionControl, clock: Clock, *, queueing_s: float) -> None:
+    for _ in range(MIN_MEASUREMENTS):
+        admission.note_queueing(queueing_s)
+    clock.now += WINDOW_S
+    admission.tick()
+
+
+def test_everything_is_let_in_until_calls_wait() -> None:
+    clock = Clock()
+    admission = control(clock)
+    for number in range(3 * WINDOW_ARRIVALS):
+        clock.now += 0.001
+        assert call(admission, LOW, known(admission, number % 100))
+    assert admission.level == LOWEST_PRIORITY
+
+
+def test_the_least_important_are_refused_first_and_let_in_again() -> None:
+    clock = Clock()
+    admission = control(clock)
+    for _ in range(3):
+        for number in range(200):
+            call(admission, LOW, known(admission, number))
+            call(admission, NORMAL, known(admission, number))
+        pass_window(admission, clock, queueing_s=0.1)
+
+    assert class_of(admission.level) in (NORMAL, LOW)
+    assert not admission.lets_in(LOWEST_PRIORITY, admission.no_corp)
+    assert admission.lets_in(priority_of(BusinessClass.CRITICAL, 127), admission.no_corp)
+    pass_window(admission, clock, queueing_s=0.0)
+    for _ in range(200):
+        pass_window(admission, clock, queueing_s=0.0)
+    assert admission.level == LOWEST_PRIORITY
+
+
+@pytest.mark.parametrize(
+    ("arrivals", "measurements", "is_refused"),
+    [
+        (MIN_ARRIVALS, MIN_MEASUREMENTS, True),
+        (MIN_ARRIVALS - 1, MIN_MEASUREMENTS, False),
+        (MIN_ARRIVALS, MIN_MEASUREMENTS - 1, False),
+    ],
+)
+def test_a_pause_of_the_machine_is_no_overload(
+    arrivals: int, measurements: int, is_refused: bool
+) -> None:
+    clock = Clock()
+    admission = control(clock)
+    for number in range(arrivals):
+        call(admission, LOW, known(admission, number))
+    for _ in range(measurements):
+        admission.note_queueing(1.0)
+    clock.now += WINDOW_S
+    admission.tick()
+    assert (admission.level < LOWEST_PRIORITY) is is_refused
+
+
+def test_switched_off_it_refuses_nothing() -> None:
+    clock = Clock()
+    admission = control(clock, is_on=False)
+    for _ in range(5):
+        for number in range(200):
+            assert call(admission, LOW, known(admission, number))
+        pass_window(admission, clock, queueing_s=1.0)
+
+
+def test_a_full_window_ends_before_its_time_but_not_at_once() -> None:
+    clock = Clock()
+    admission = control(clock)
+    for _ in range(MIN_MEASUREMENTS):
+        admission.note_queueing(0.1)
+    for number in range(WINDOW_ARRIVALS + 1):
+        call(admission, LOW, known(admission, number % 300))
+    assert admission.level == LOWEST_PRIORITY
+    clock.now += 0.25
+    for number in range(101):
+        call(admission, LOW, known(admission, number % 300))
+    assert admission.level < LOWEST_PRIORITY
+
+
+def test_what_is_in_flight_bounds_what_begins_by_class() -> None:
+    admission = control(Clock(), capacity_per_s=1000)
+    admission.in_flight = 250
+    assert not admission.lets_in(priority_of(LOW, 0), admission.no_corp)
+    assert admission.lets_in(priority_of(NORMAL, 127), admission.no_corp)
+    admission.in_flight = 499
+    assert not admission.lets_in(priority_of(BusinessClass.HIGH, 0), admission.no_corp)
+    assert admission.lets_in(priority_of(BusinessClass.CRITICAL, 127), admission.no_corp)
+
+
+def test_one_corps_flood_costs_that_corp_and_no_other() -> None:
+    clock = Clock()
+    admission = control(clock)
+    refused: dict[str, int] = {}
+    for window in range(6):
+        refused = dict.fromkeys(("flood", "neighbour"), 0)
+        for number in range(1000):
+            if not call(admission, BusinessClass.HIGH, known(admission, number, "flood")):
+                refused["flood"] += 1
+            if number % 2 == 0:
+                corp = f"ww{number % 100}"
+                if not call(admission, LOW, known(admission, number, corp)):
+                    refused["neighbour"] += 1
+        pass_window(admission, clock, queueing_s=0.03 if window < 4 else 0.015)
+
+    assert refused["flood"] > 100
+    assert refused["neighbour"] == 0
+
+
+def test_counters_add_up() -> None:
+    clock = Clock()
+    admission = control(clock)
+    admission.level = priority_of(NORMAL, 63)
+    for level in range(USER_LEVELS):
+        admission.lets_in(priority_of(NORMAL, level), admission.no_corp)
+    counts = admission.current_counts()
+    assert (counts.arrivals[NORMAL], counts.shed[NORMAL]) == (128, 64)
+    clock.now += WINDOW_S
+    admission.tick()
+    assert admission.current_counts() == counts
+
+
+def test_a_response_tells_the_level_and_the_calls_priority() -> None:
+    admission = control(Clock())
+    assert admission.tell(400, admission.no_corp) == "639 400"
+    caller = known(admission, 1)
+    caller.corp.level = 390
+    assert admission.tell(400, caller.corp) == "390 400"
+
+
+def test_within_a_class_no_user_is_refused_much_more_than_another_over_the_hours() -> None:
+    clock = Clock()
+    admission = control(clock)
+    admission.level = priority_of(NORMAL, 63)
+    shares = []
+    for number in range(100):
+        levels = []
+        for _ in range(100):
+            clock.now += HOUR_S
+            admission.tick()
+            admission.level = priority_of(NORMAL, 63)
+            levels.append(call(admission, NORMAL, known(admission, number)))
+        shares.append(statistics.mean(levels))
+    # 100 tosses of a coin each: five standard deviations are 0.25.
+    assert min(shares) > 0.25
+    assert max(shares) < 0.75
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("0,1,20,300", {1: 0, 2: 1, 3: 20, 4: 300}),
+        ("", {}),
+        ("1,2,3", {}),
+        ("1,2,3,4,5", {}),
+        ("1,2,3,-4", {}),
+        ("1,2,3,x", {}),
+        ("1," * 50, {}),
+        (b"1,2,3,4", {}),
+        (None, {}),
+    ],
+)
+def test_what_was_held_back_is_read_or_ignored(text: object, expected: dict[int, int]) -> None:
+    assert read_held_back(text) == expected
+    assert expected or read_held_back(text) is NOTHING_HELD_BACK
+
+
+def test_a_caller_can_not_make_up_a_surge() -> None:
+    admission = control(Clock())
+    admission.note_held_back({NORMAL: 10**9})
+    assert admission.current_counts().held_back[NORMAL] == MAX_HELD_BACK
+
+
+@pytest.mark.parametrize(
+    "authorization",
+    [None, "", "Bearer x", "Bearer a.b.c", "Bearer a.W10.c", "Bearer a.e30.c", b"x", "x" * 9000],
+)
+def test_a_token_that_claims_nobody_gets_some_place(authorization: object) -> None:
+    assert read_claimed_user(authorization) is None
+    assert 0 <= control(Clock()).meet_caller(authorization).user_level < USER_LEVELS

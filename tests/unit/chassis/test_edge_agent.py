@@ -1,0 +1,42 @@
+import pytest
+
+from tieline.chassis.edge_agent import (
+    CALLS,
+    MAX_SLOTS,
+    MIN_SLOTS,
+    UNKNOWN_CAPACITY,
+    Capacity,
+    build_answer,
+    plan_slots,
+)
+
+
+@pytest.mark.parametrize(
+    ("capacity", "slots"),
+    [
+        pytest.param(Capacity(0, 0.5), None, id="not measured"),
+        pytest.param(Capacity(1750, 0), 25, id="what was measured with an empty handler"),
+        pytest.param(Capacity(1750, 0.004), 25, id="a short handler changes nothing"),
+        pytest.param(Capacity(1000, 0.125), 188, id="a handler that waits needs a slot meanwhile"),
+        pytest.param(Capacity(10, 0), MIN_SLOTS, id="never fewer than Python takes in hand"),
+        pytest.param(Capacity(100_000, 1), MAX_SLOTS, id="never without a bound"),
+    ],
+)
+def test_slots_follow_capacity_and_the_handlers_time(capacity: Capacity, slots: int | None) -> None:
+    assert plan_slots(capacity) == slots
+
+
+@pytest.mark.parametrize(
+    ("question", "is_ready", "capacity", "answer"),
+    [
+        (CALLS, False, Capacity(1750, 0), "drain\n"),
+        (CALLS, True, UNKNOWN_CAPACITY, "ready up 100%\n"),
+        (CALLS, True, Capacity(3500, 0), "ready up 204% maxconn:49\n"),
+        ("long", True, Capacity(3500, 0), "ready up 204%\n"),
+        ("", True, Capacity(1, 0), "ready up 83%\n"),
+    ],
+)
+def test_the_answer_is_what_haproxy_reads(
+    question: str, is_ready: bool, capacity: Capacity, answer: str
+) -> None:
+    assert build_answer(question, is_ready=is_ready, capacity=capacity) == answer
