@@ -20,6 +20,7 @@ from bench import (
     messaging_delivery,
     messaging_send,
     messaging_subscribers,
+    overload,
     platform_up,
 )
 from bench.harness import Benchmark, Figure, print_table, write_json
@@ -35,6 +36,7 @@ BENCHMARKS: tuple[Benchmark, ...] = (
     *messaging_send.BENCHMARKS,
     *messaging_delivery.BENCHMARKS,
     *messaging_subscribers.BENCHMARKS,
+    *overload.BENCHMARKS,
     *directory_import.BENCHMARKS,
     *identity_sign_ins.BENCHMARKS,
 )

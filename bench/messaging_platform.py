@@ -13,10 +13,11 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import asyncpg
 import grpc
@@ -46,6 +47,8 @@ _START_TIMEOUT_S = 60.0
 POSTGRES_SETTINGS = {"shared_buffers": "512MB", "max_wal_size": "4GB"}
 
 TEXT_BYTES = 200
+
+NO_SETTINGS: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,8 +121,13 @@ class MessagingPlatform:
 
 
 @asynccontextmanager
-async def messaging_platform() -> AsyncIterator[MessagingPlatform]:
-    """Run PostgreSQL, NATS and messaging in a temporary folder until the block is left."""
+async def messaging_platform(
+    settings: Mapping[str, str] = NO_SETTINGS,
+) -> AsyncIterator[MessagingPlatform]:
+    """Run PostgreSQL, NATS and messaging in a temporary folder until the block is left.
+
+    ``settings`` are environment variables of the service.
+    """
     password = secrets.token_hex(8)
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tieline-bench-")))
@@ -147,6 +155,7 @@ async def messaging_platform() -> AsyncIterator[MessagingPlatform]:
             "TIELINE_GRPC_PORT": str(port),
             "TIELINE_LOG_FORMAT": "json",
             "TIELINE_SHUTDOWN_GRACE_S": "2",
+            **settings,
         }
         service_pid = await stack.enter_async_context(_serving(environment, folder, port))
         yield MessagingPlatform(

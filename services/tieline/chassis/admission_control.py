@@ -31,6 +31,7 @@ from tieline.chassis.admission import (
     decide_level,
     expected_admissions,
 )
+from tieline.chassis.errors import RETRY_DELAY_S
 from tieline.chassis.fair_shares import find_flooding
 from tieline.chassis.measured_capacity import MeasuredCapacity, in_flight_limits
 from tieline.chassis.principals import Principal
@@ -56,9 +57,6 @@ _MAX_READ_LENGTH = 8192
 
 # Users' places change at the full hour; within a minute of it is soon enough.
 _EPOCH_CHECK_S = 60.0
-
-RETRY_DELAY_S = 1.0
-"""A window: a level changes no sooner."""
 
 # What one call may say of calls that its sender held back: else a client could make up a surge.
 MAX_HELD_BACK = 50

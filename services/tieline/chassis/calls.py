@@ -10,9 +10,13 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 
-from tieline.chassis.errors import UnauthenticatedError
+from tieline.chassis.errors import RETRY_DELAY_S, UnauthenticatedError, overloaded_error
 from tieline.chassis.principals import Principal
 from tieline.chassis.priorities import DEFAULT_PRIORITY
+
+
+def _always() -> bool:
+    return True
 
 
 @dataclass(slots=True)
@@ -39,6 +43,9 @@ class Call:
 
     priority: int = DEFAULT_PRIORITY
     """Fixed where the request entered the platform; see ``priorities``."""
+
+    admits: Callable[[], bool] = _always
+    """Asked for each message of a stream or a batch; False where it is to be refused."""
 
     find_address: Callable[[], str] = str
     """Returns the address that the caller is at, as far as it can be trusted (``addresses``); empty
@@ -80,6 +87,16 @@ def current_principal() -> Principal:
     if call is None or call.principal is None:
         raise UnauthenticatedError("TOKEN_MISSING", "sign in first")
     return call.principal
+
+
+def check_part_admitted() -> None:
+    """Raise UnavailableError OVERLOADED when one more message of this call is to be refused.
+
+    For streams and batches: the call itself was admitted once, maybe hours ago.
+    """
+    call = current.get()
+    if call is not None and not call.admits():
+        raise overloaded_error(RETRY_DELAY_S)
 
 
 @contextmanager

@@ -114,6 +114,9 @@ class UnavailableError(ServiceError):
     code = "UNAVAILABLE"
 
 
+RETRY_DELAY_S = 1.0
+"""When the overloaded are to be asked again: a level changes no sooner."""
+
 OVERLOADED_TEXT = "the service is overloaded; try again after the time given"
 
 

@@ -21,8 +21,9 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from nats.aio.msg import Msg
 
 from tieline.api.common.v1 import load_report_pb2, priority_pb2
-from tieline.chassis.admission_control import RETRY_DELAY_S, AdmissionControl, ClassCounts
+from tieline.chassis.admission_control import AdmissionControl, ClassCounts
 from tieline.chassis.broker import Broker
+from tieline.chassis.errors import RETRY_DELAY_S
 from tieline.chassis.health import Health
 from tieline.chassis.priorities import BusinessClass
 from tieline.chassis.queue_probe import QueueProbe

@@ -28,11 +28,12 @@ from nats.micro.request import ERROR_CODE_HEADER, Request
 from nats.micro.service import Service
 from opentelemetry import trace
 
-from tieline.chassis.admission_control import RETRY_DELAY_S, AdmissionControl
+from tieline.chassis.admission_control import AdmissionControl
 from tieline.chassis.broker import Broker, check_connected
 from tieline.chassis.callee_levels import CalleeLevel
 from tieline.chassis.calls import Call, entered, find_call
 from tieline.chassis.errors import (
+    RETRY_DELAY_S,
     DeadlineExceededError,
     InvalidArgumentError,
     ServiceError,

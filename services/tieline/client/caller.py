@@ -11,9 +11,17 @@ from typing import Any
 import grpc
 from google.protobuf.message import Message
 
+from tieline.client.callee_level import (
+    ADMISSION_KEY,
+    HELD_BACK_KEY,
+    PREVIOUS_ATTEMPTS_KEY,
+    PROBE_INTERVAL_S,
+    CalleeLevel,
+    find_business_class,
+)
 from tieline.client.calls import LateCall
 from tieline.client.credentials import Credentials
-from tieline.client.errors import REQUEST_ID_KEY, TOKEN_EXPIRED, TielineError
+from tieline.client.errors import OVERLOADED, REQUEST_ID_KEY, TOKEN_EXPIRED, TielineError
 from tieline.client.retries import (
     RetryBudget,
     RetryPolicy,
@@ -43,11 +51,15 @@ class Caller:
         policy: RetryPolicy,
         budget: RetryBudget,
         call_timeout_s: float,
+        level: CalleeLevel,
     ) -> None:
         self._credentials = credentials
         self._policy = policy
         self._budget = budget
         self._call_timeout_s = call_timeout_s
+        self._level = level
+        self._user_level = 0
+        """Of this party with the service; 0 until the first response tells it."""
 
     async def call(
         self,
@@ -62,9 +74,14 @@ class Caller:
         deadline = time.monotonic() + timeout_s
         request = with_request_id(request, _new_id)
         given_metadata = _with_request_id(options.metadata)
-        plan = RetryPlan(self._policy, self._budget, is_repeatable(method, request))
+        name = method.rpartition("/")[2]
+        plan = RetryPlan(self._policy, self._budget, is_repeatable(name, request))
+        attempts = 0
         while True:
+            self._check_level(method)
             metadata = await self._sign(late, given_metadata, deadline)
+            metadata = (*metadata, *self._tell(attempts))
+            attempts += 1
             late.attempt = attempt = invoke(
                 request,
                 timeout=deadline - time.monotonic(),
@@ -72,8 +89,11 @@ class Caller:
                 **options.others,
             )
             try:
-                return await attempt
+                response = await attempt
+                self._note(await attempt.trailing_metadata())
+                return response
             except grpc.aio.AioRpcError as rpc_error:
+                self._note(rpc_error.trailing_metadata())
                 error = late.translate(rpc_error)
                 delay_s = plan.delay_s(error, deadline - time.monotonic())
                 if delay_s is None:
@@ -81,15 +101,48 @@ class Caller:
             await asyncio.sleep(delay_s)
 
     async def begin(
-        self, late: LateCall, invoke: Callable[..., Any], source: Any, options: CallOptions
+        self,
+        late: LateCall,
+        invoke: Callable[..., Any],
+        method: str,
+        source: Any,
+        options: CallOptions,
     ) -> Any:
         """Begin a call that is a stream in one direction or both; it has no deadline of ours."""
+        self._check_level(method)
         until = time.monotonic() + self._call_timeout_s
         metadata = await self._sign(late, _with_request_id(options.metadata), until)
         late.attempt = call = invoke(
             source, timeout=options.timeout_s, metadata=metadata, **options.others
         )
         return call
+
+    def _check_level(self, method: str) -> None:
+        """Raise OVERLOADED, as the service would, for a call that it has said it refuses."""
+        if not self._level.lets_in(find_business_class(method), self._user_level):
+            raise TielineError(
+                grpc.StatusCode.UNAVAILABLE,
+                "the service is overloaded; the call was not sent",
+                reason=OVERLOADED,
+                domain="tieline.dev",
+                retry_after_s=PROBE_INTERVAL_S,
+            )
+
+    def _tell(self, attempts: int) -> list[tuple[str, str]]:
+        told = []
+        if attempts:
+            told.append((PREVIOUS_ATTEMPTS_KEY, str(attempts)))
+        held_back = self._level.take_held_back()
+        if held_back:
+            told.append((HELD_BACK_KEY, held_back))
+        return told
+
+    def _note(self, trailers: Any) -> None:
+        for key, value in trailers or ():
+            if key == ADMISSION_KEY:
+                user_level = self._level.note(value)
+                if user_level is not None:
+                    self._user_level = user_level
 
     async def _sign(self, late: LateCall, metadata: Any, deadline: float) -> Any:
         """Return the metadata with a token, and have the call report one that has expired."""
@@ -139,7 +192,8 @@ class RetryPlan:
             draw=random.random(),
         )
         self._attempt += 1
-        if delay_s is None or not self._is_safe or not self._budget.try_spend():
+        is_safe = self._is_safe or error.reason == OVERLOADED
+        if delay_s is None or not is_safe or not self._budget.try_spend():
             return None
         return delay_s
 

@@ -28,25 +28,22 @@ class PartyChannel(grpc.aio.Channel):
     def unary_unary(self, method: str, *args: Any, **kwargs: Any) -> Any:
         """Make a method of one request and one response callable."""
         inner = self._channel.unary_unary(method, *args, **kwargs)
-        return _Unary(inner, self._caller, method.rpartition("/")[2])
+        return _Unary(inner, self._caller, method)
 
     def unary_stream(self, method: str, *args: Any, **kwargs: Any) -> Any:
         """Make a method with a stream of responses callable."""
-        return _Stream(
-            ReadingCall, self._channel.unary_stream(method, *args, **kwargs), self._caller
-        )
+        inner = self._channel.unary_stream(method, *args, **kwargs)
+        return _Stream(ReadingCall, inner, self._caller, method)
 
     def stream_unary(self, method: str, *args: Any, **kwargs: Any) -> Any:
         """Make a method with a stream of requests callable."""
-        return _Stream(
-            WritingCall, self._channel.stream_unary(method, *args, **kwargs), self._caller
-        )
+        inner = self._channel.stream_unary(method, *args, **kwargs)
+        return _Stream(WritingCall, inner, self._caller, method)
 
     def stream_stream(self, method: str, *args: Any, **kwargs: Any) -> Any:
         """Make a method with streams in both directions callable."""
-        return _Stream(
-            TwoWayCall, self._channel.stream_stream(method, *args, **kwargs), self._caller
-        )
+        inner = self._channel.stream_stream(method, *args, **kwargs)
+        return _Stream(TwoWayCall, inner, self._caller, method)
 
     async def close(self, grace: float | None = None) -> None:
         """Leave the channel open: other parties call through it as well."""
@@ -98,7 +95,10 @@ class _Unary(grpc.aio.UnaryUnaryMultiCallable[Any, Any]):
 class _Stream:
     """A method with a stream: its calls differ in their type only."""
 
-    def __init__(self, kind: type[Any], inner: Callable[..., Any], caller: Caller) -> None:
+    def __init__(
+        self, kind: type[Any], inner: Callable[..., Any], caller: Caller, method: str
+    ) -> None:
+        self._method = method
         self._kind = kind
         self._inner = inner
         self._caller = caller
@@ -111,4 +111,6 @@ class _Stream:
         **others: Any,
     ) -> Any:
         options = CallOptions(timeout, metadata, others)
-        return self._kind(lambda late: self._caller.begin(late, self._inner, source, options))
+        return self._kind(
+            lambda late: self._caller.begin(late, self._inner, self._method, source, options)
+        )

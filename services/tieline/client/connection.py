@@ -21,6 +21,7 @@ from tieline.api.identity.v1 import (
     second_factor_service_pb2,
     sign_in_pb2,
 )
+from tieline.client.callee_level import CalleeLevel
 from tieline.client.caller import RetryPlan
 from tieline.client.credentials import Credentials, OnTokens, SessionTokens
 from tieline.client.endpoints import Endpoints, is_loopback
@@ -48,6 +49,10 @@ _CHANNEL_OPTIONS = (
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 1_000),
     ("grpc.max_reconnect_backoff_ms", 2_000),
+    # Of several addresses each gets its share, and one that is new within seconds of being there;
+    # gRPC's own bound for asking the name service again is 30 s.
+    ("grpc.lb_policy_name", "round_robin"),
+    ("grpc.dns_min_time_between_resolutions_ms", 5_000),
     # Retries are the client library's: two layers of them would multiply.
     ("grpc.enable_retries", 0),
 )
@@ -274,7 +279,7 @@ async def connect(
         for service, target in asdict(endpoints).items():
             channel = _open_channel(target, tls, root_certificates)
             await stack.enter_async_context(channel)
-            by_service[service] = Line(channel, RetryBudget(policy))
+            by_service[service] = Line(channel, RetryBudget(policy), CalleeLevel(time.monotonic))
         yield Tieline(Lines(by_service, policy, call_timeout_s))
 
 

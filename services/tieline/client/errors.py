@@ -21,6 +21,9 @@ PUSHBACK_KEY = "grpc-retry-pushback-ms"
 # The one reason that the library answers by itself.
 TOKEN_EXPIRED = "TOKEN_EXPIRED"  # noqa: S105 -- no token
 
+OVERLOADED = "OVERLOADED"
+"""The service refused the call for its priority, or would have: nothing was done."""
+
 # A pushback below zero, or one that is no number, means: do not retry (gRFC A6).
 NEVER_RETRY_S = -1.0
 

@@ -40,6 +40,7 @@ _REPEATABLE_METHODS = frozenset(
         "DeleteAttribute",
         "DeleteJoinCode",
         "DismissConversation",
+        "EditMessage",
         "JoinConversation",
         "JoinCustomerGroup",
         "LeaveCorpLink",
@@ -50,6 +51,7 @@ _REPEATABLE_METHODS = frozenset(
         "OpenRedPacket",
         "PinConversation",
         "RefreshSession",
+        "RecallMessage",
         "ReleaseLegalHold",
         "RemoveParticipants",
         "ResetSecondFactor",
@@ -63,6 +65,8 @@ _REPEATABLE_METHODS = frozenset(
         "SignInMember",
         "SignInPlatformAdministrator",
         "SignOut",
+        "SetPin",
+        "SetReaction",
         "UpdateCorpLinkShare",
         "UpdateParticipantRole",
         "UpdateSettings",
@@ -72,7 +76,13 @@ _REPEATABLE_METHODS = frozenset(
     }
 )
 
-_RETRYABLE_CODES = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.ABORTED)
+# CANCELLED, where nobody here cancelled, is a server whose queue is full: gRPC's core resets what
+# it has no room for.
+_RETRYABLE_CODES = (
+    grpc.StatusCode.UNAVAILABLE,
+    grpc.StatusCode.ABORTED,
+    grpc.StatusCode.CANCELLED,
+)
 
 
 @dataclass(frozen=True, slots=True)

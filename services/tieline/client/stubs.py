@@ -45,6 +45,7 @@ from tieline.api.messaging.v1 import (
     scheduled_message_service_pb2_grpc,
 )
 from tieline.api.payments.v1 import payments_service_pb2_grpc
+from tieline.client.callee_level import CalleeLevel
 from tieline.client.caller import Caller
 from tieline.client.channel import PartyChannel
 from tieline.client.credentials import Credentials
@@ -57,6 +58,7 @@ class Line:
 
     channel: grpc.aio.Channel
     budget: RetryBudget
+    level: CalleeLevel
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,6 +238,10 @@ class Stubs:
     def _channel(self, service: str) -> PartyChannel:
         line = self._lines.by_service[service]
         caller = Caller(
-            self._credentials, self._lines.policy, line.budget, self._lines.call_timeout_s
+            self._credentials,
+            self._lines.policy,
+            line.budget,
+            self._lines.call_timeout_s,
+            line.level,
         )
         return PartyChannel(line.channel, caller)

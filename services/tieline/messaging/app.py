@@ -13,6 +13,8 @@ from tieline.api.messaging.v1 import (
     conversation_service_pb2_grpc,
     media_service_pb2,
     media_service_pb2_grpc,
+    message_service_pb2,
+    message_service_pb2_grpc,
     messaging_pb2,
     messaging_service_pb2,
     messaging_service_pb2_grpc,
@@ -41,6 +43,7 @@ from tieline.messaging.images import ImageWorkers
 from tieline.messaging.live import LiveHub
 from tieline.messaging.media_servicer import MediaServicer
 from tieline.messaging.media_upkeep import purging_media
+from tieline.messaging.message_servicer import MessageServicer
 from tieline.messaging.messages import Send, client_message_id_used_error
 from tieline.messaging.object_store import open_store
 from tieline.messaging.reading_servicer import ReadingServicer, StateBatcher
@@ -108,6 +111,11 @@ async def role(settings: MessagingSettings) -> AsyncIterator[None]:
                     messaging_service_pb2_grpc.add_MessagingServiceServicer_to_server,
                     servicer,
                     messaging_service_pb2.DESCRIPTOR.services_by_name["MessagingService"],
+                ),
+                Served(
+                    message_service_pb2_grpc.add_MessageServiceServicer_to_server,
+                    MessageServicer(pool, announcer, batcher),
+                    message_service_pb2.DESCRIPTOR.services_by_name["MessageService"],
                 ),
                 Served(
                     reading_service_pb2_grpc.add_ReadingServiceServicer_to_server,

@@ -37,6 +37,9 @@ class Send:
     media: tuple[MediaUse, ...] = ()
     """What the content refers to."""
 
+    has_references: bool = False
+    """Whether it answers a message or mentions somebody."""
+
 
 @dataclass(frozen=True, slots=True)
 class StoredMessage:
@@ -94,6 +97,7 @@ def build_send(
         client_message_id,
         content.SerializeToString(deterministic=True),
         list_media(content),
+        content.HasField("reply_to") or content.HasField("mentions"),
     )
 
 

@@ -15,6 +15,7 @@ from tieline.messaging.conversations import find_participant
 from tieline.messaging.media_uses import check_uses
 from tieline.messaging.messages import Send, StoredMessage, build_proto, message_to_proto
 from tieline.messaging.numbering import SendFacts, number_batch
+from tieline.messaging.references import find_refusals
 from tieline.messaging.repositories.media import MediaRepository
 from tieline.messaging.repositories.messages import MessageRepository
 from tieline.messaging.repositories.overviews import EVERYONE, Mention, insert_mentions
@@ -41,6 +42,7 @@ class Sender:
         repository = MessageRepository(connection)
         known = await repository.lock_and_look_up(sends)
         facts = await _look_up_media(connection, sends, known.facts)
+        facts = await _look_up_references(connection, sends, facts)
         batch = number_batch(sends, facts, known.counters, known.now)
         create_time = to_timestamp(known.now)
         protos = {id(message): build_proto(message, create_time) for message in batch.new}
@@ -69,6 +71,19 @@ async def _look_up_media(
     return [
         replace(known, refusal=known.refusal or refusal)
         for known, refusal in zip(facts, refusals, strict=True)
+    ]
+
+
+async def _look_up_references(
+    connection: Connection, sends: Sequence[Send], facts: Sequence[SendFacts]
+) -> Sequence[SendFacts]:
+    """Return the facts with what speaks against replies and mentions; most messages have none."""
+    refusals = await find_refusals(connection, sends)
+    if not refusals:
+        return facts
+    return [
+        replace(known, refusal=known.refusal or refusals.get(index))
+        for index, known in enumerate(facts)
     ]
 
 

@@ -13,7 +13,7 @@ from tieline.api.messaging.v1 import (
     messaging_service_pb2_grpc,
 )
 from tieline.chassis.broker import Broker
-from tieline.chassis.calls import current_principal
+from tieline.chassis.calls import check_part_admitted, current_principal
 from tieline.chassis.commit_batch import CommitBatcher
 from tieline.chassis.errors import InvalidArgumentError, ServiceError
 from tieline.chassis.fields import raise_violations, to_timestamp
@@ -232,6 +232,7 @@ class MessagingServicer(messaging_service_pb2_grpc.MessagingServiceServicer):
     ) -> asyncio.Future[messaging_pb2.Message]:
         """Hand a message in; what is wrong with it is the future's error."""
         try:
+            check_part_admitted()
             send = build_send(
                 user, message.conversation_id, message.client_message_id, message.content
             )

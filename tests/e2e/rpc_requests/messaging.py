@@ -1,5 +1,7 @@
 """How messaging's methods are called with the ids of a world's corp."""
 
+from typing import Any
+
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import Message
 
@@ -9,11 +11,12 @@ from tieline.api.messaging.v1 import compliance_service_pb2 as compliance
 from tieline.api.messaging.v1 import conversation_note_pb2, messaging_pb2
 from tieline.api.messaging.v1 import conversation_service_pb2 as conversation
 from tieline.api.messaging.v1 import media_service_pb2 as media
+from tieline.api.messaging.v1 import message_service_pb2 as message
 from tieline.api.messaging.v1 import messaging_service_pb2 as messaging
 from tieline.api.messaging.v1 import reading_service_pb2 as reading
 from tieline.api.messaging.v1 import scheduled_message_service_pb2 as scheduled
 
-MODULES = (archive, compliance, conversation, media, messaging, reading, scheduled)
+MODULES = (archive, compliance, conversation, media, message, messaging, reading, scheduled)
 
 
 def _hello(world: World) -> messaging_pb2.OutgoingMessage:
@@ -43,7 +46,29 @@ def build_scheduled(conversation_id: str) -> scheduled.ScheduledMessage:
     )
 
 
+def _one(world: World) -> dict[str, Any]:
+    return {"corp_id": world.corp_id, "conversation_id": world.conversation_id, "sequence": 1}
+
+
 REQUESTS: dict[str, Request] = {
+    "MessageService.EditMessage": lambda w: message.EditMessageRequest(
+        **_one(w), content=_hello(w).content
+    ),
+    "MessageService.ListEdits": lambda w: message.ListEditsRequest(**_one(w)),
+    "MessageService.RecallMessage": lambda w: message.RecallMessageRequest(**_one(w)),
+    "MessageService.SetReaction": lambda w: message.SetReactionRequest(**_one(w), reaction="+1"),
+    "MessageService.ListReactions": lambda w: message.ListReactionsRequest(**_one(w)),
+    "MessageService.SetPin": lambda w: message.SetPinRequest(**_one(w)),
+    "MessageService.ListPins": lambda w: message.ListPinsRequest(
+        corp_id=w.corp_id, conversation_id=w.conversation_id
+    ),
+    "MessageService.ForwardMessages": lambda w: message.ForwardMessagesRequest(
+        corp_id=w.corp_id,
+        conversation_id=w.conversation_id,
+        sequences=[1],
+        to_conversation_ids=[w.conversation_id],
+        client_message_id=new_id(),
+    ),
     "ConversationService.UpdateSettings": lambda w: conversation.UpdateSettingsRequest(
         corp_id=w.corp_id,
         conversation_id=w.conversation_id,

@@ -39,7 +39,7 @@ def plan(
 def test_only_codes_after_which_a_repeat_may_help_are_retried(code: str) -> None:
     is_retried = plan(error(code)) is not None
 
-    assert is_retried == (code in {"UNAVAILABLE", "ABORTED"})
+    assert is_retried == (code in {"UNAVAILABLE", "ABORTED", "CANCELLED"})
 
 
 def test_exhausted_is_retried_only_when_the_service_says_when() -> None:

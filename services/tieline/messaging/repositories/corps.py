@@ -18,6 +18,8 @@ PURGED_TABLES = (
     "join_requests",
     "scheduled_messages",
     "media_references",
+    "reactions",
+    "pins",
     "mentions",
     "reading_states",
     "user_revisions",

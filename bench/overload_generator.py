@@ -1,0 +1,229 @@
+"""The load of the overload benchmarks: a process of its own, calls at fixed times.
+
+Told what to do by one line of JSON on stdin, tells what happened by one on stdout.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import time
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import grpc
+import uvloop
+
+from tieline.api.common.v1 import priority_pb2
+from tieline.api.messaging.v1 import (
+    messaging_pb2,
+    messaging_service_pb2,
+    messaging_service_pb2_grpc,
+)
+from tieline.client.callee_level import ADMISSION_KEY, HELD_BACK_KEY, CalleeLevel
+
+_CHANNELS = 4
+_DEADLINE_S = 1.0
+_TICK_S = 0.002
+
+# Of one generator: what it can't have on its way it reports as its own limit.
+_MAX_UNDERWAY = 4000
+
+HIGH = priority_pb2.BUSINESS_CLASS_HIGH
+NORMAL = priority_pb2.BUSINESS_CLASS_NORMAL
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a generator does."""
+
+    target: str
+    users: tuple[tuple[str, str], ...]
+    """``authorization`` and conversation of each."""
+
+    loops: int = 0
+    """Closed loops; 0 for an open one."""
+
+    high_per_s: float = 0.0
+    rest_per_s: float = 0.0
+    settle_s: float = 0.0
+    seconds: float = 4.0
+    holds_back: bool = False
+
+    def closed(self, loops: int, *, seconds: float) -> Plan:
+        """Return a plan of so many loops that wait for their answers."""
+        return replace(self, loops=loops, seconds=seconds)
+
+    def open(self, **options: Any) -> Plan:
+        """Return a plan of calls at fixed times."""
+        return replace(self, loops=0, **options)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of the calls that were due after ``settle_s``."""
+
+    good_per_s: float
+    success: float
+    high_success: float
+    longest_good_ms: float
+    p99_good_ms: float
+    is_limit: bool
+    """Whether the generator itself could not keep up."""
+
+
+async def generate(plan: Plan) -> Outcome:
+    """Carry the plan out in a process of its own."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "bench.overload_generator"),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    told, _ = await process.communicate(json.dumps(asdict(plan)).encode())
+    return Outcome(**json.loads(told))
+
+
+class _Generator:
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._stubs: list[Any] = []
+        self._levels: list[CalleeLevel] = []
+        self._user_levels = [0] * len(plan.users)
+        self._due: list[tuple[bool, float, bool]] = []
+        """Of each call: whether it is HIGH, when it was due, whether it counts."""
+        self._good: list[tuple[bool, float]] = []
+        self._counted = [0, 0]
+        self._underway = 0
+        self._is_limit = False
+        self._number = 0
+
+    @asynccontextmanager
+    async def connected(self) -> AsyncIterator[None]:
+        options = [("grpc.use_local_subchannel_pool", 1), ("grpc.enable_retries", 0)]
+        channels = [
+            grpc.aio.insecure_channel(self._plan.target, options=options) for _ in range(_CHANNELS)
+        ]
+        self._stubs = [messaging_service_pb2_grpc.MessagingServiceStub(each) for each in channels]
+        self._levels = [CalleeLevel(time.monotonic) for _ in channels]
+        yield
+        for channel in channels:
+            await channel.close()
+
+    async def run(self) -> Outcome:
+        if self._plan.loops:
+            await self._run_closed()
+        else:
+            await self._run_open()
+        return self._sum_up()
+
+    async def _run_closed(self) -> None:
+        end = time.monotonic() + self._plan.seconds
+
+        async def loop() -> None:
+            while (now := time.monotonic()) < end:
+                self._number += 1
+                await self._call(self._number, self._number % 2 == 0, now, is_counted=True)
+
+        await asyncio.gather(*(loop() for _ in range(self._plan.loops)))
+
+    async def _run_open(self) -> None:
+        plan = self._plan
+        begun_at = time.monotonic()
+        sent = [0, 0]
+        tasks: set[asyncio.Task[None]] = set()
+        while (now := time.monotonic()) < begun_at + plan.settle_s + plan.seconds:
+            is_counted = now >= begun_at + plan.settle_s
+            for is_high, rate in ((True, plan.high_per_s), (False, plan.rest_per_s)):
+                due = int((now - begun_at) * rate)
+                while sent[is_high] < due:
+                    sent[is_high] += 1
+                    self._begin(tasks, is_high, begun_at + sent[is_high] / rate, is_counted)
+            await asyncio.sleep(_TICK_S)
+        await asyncio.wait(tasks, timeout=_DEADLINE_S + 1) if tasks else None
+
+    def _begin(
+        self, tasks: set[asyncio.Task[None]], is_high: bool, due_at: float, is_counted: bool
+    ) -> None:
+        self._number += 1
+        self._counted[is_high] += is_counted
+        number = self._number
+        if self._plan.holds_back:
+            level = self._levels[number % _CHANNELS]
+            user = number % len(self._user_levels)
+            if not level.lets_in(HIGH if is_high else NORMAL, self._user_levels[user]):
+                return
+        if self._underway >= _MAX_UNDERWAY:
+            self._is_limit = True
+            return
+        self._underway += 1
+        call = self._call(number, is_high, due_at, is_counted=is_counted)
+        task = asyncio.create_task(call)
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+
+    async def _call(self, number: int, is_high: bool, due_at: float, *, is_counted: bool) -> None:
+        user = number % len(self._plan.users)
+        authorization, conversation_id = self._plan.users[user]
+        stub = self._stubs[number % _CHANNELS]
+        level = self._levels[number % _CHANNELS]
+        metadata = [("authorization", authorization)]
+        held_back = level.take_held_back()
+        if held_back:
+            metadata.append((HELD_BACK_KEY, held_back))
+        if is_high:
+            call = stub.SendMessage(_send(conversation_id), timeout=_DEADLINE_S, metadata=metadata)
+        else:
+            request = messaging_service_pb2.GetConversationRequest(conversation_id=conversation_id)
+            call = stub.GetConversation(request, timeout=_DEADLINE_S, metadata=metadata)
+        try:
+            await call
+            took_s = time.monotonic() - due_at
+            if is_counted and took_s <= _DEADLINE_S:
+                self._good.append((is_high, took_s))
+        except grpc.aio.AioRpcError:
+            pass
+        finally:
+            self._underway -= 1
+        for key, value in await call.trailing_metadata() or ():
+            if key == ADMISSION_KEY:
+                told = level.note(value)
+                if told is not None:
+                    self._user_levels[user] = told
+
+    def _sum_up(self) -> Outcome:
+        waits = sorted(took_s for _, took_s in self._good)
+        high = sum(is_high for is_high, _ in self._good)
+        total = sum(self._counted)
+        return Outcome(
+            good_per_s=len(waits) / self._plan.seconds,
+            success=len(waits) / max(total, 1),
+            high_success=high / max(self._counted[True], 1),
+            longest_good_ms=1000 * waits[-1] if waits else 0.0,
+            p99_good_ms=1000 * waits[int(len(waits) * 0.99)] if waits else 0.0,
+            is_limit=self._is_limit,
+        )
+
+
+def _send(conversation_id: str) -> messaging_service_pb2.SendMessageRequest:
+    return messaging_service_pb2.SendMessageRequest(
+        conversation_id=conversation_id,
+        client_message_id=str(uuid.uuid4()),
+        content=messaging_pb2.MessageContent(text=messaging_pb2.TextContent(text="x" * 100)),
+    )
+
+
+async def _main() -> None:
+    fields = json.loads(sys.stdin.read())
+    fields["users"] = tuple(map(tuple, fields["users"]))
+    generator = _Generator(Plan(**fields))
+    async with generator.connected():
+        print(json.dumps(asdict(await generator.run())), flush=True)
+
+
+if __name__ == "__main__":
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_main())

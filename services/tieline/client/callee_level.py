@@ -1,0 +1,91 @@
+"""What a service last said of its admission level: what it would refuse is not sent.
+
+Pure: the clock is passed in. Every response names the level and the priority that the call had
+(``tieline-admission``). What is held back is told with the next call, so that the service, and the
+operator who scales it, know of the demand.
+"""
+
+import random
+from collections.abc import Callable, Mapping
+from functools import cache
+
+from google.protobuf import descriptor_pool
+
+from tieline.api.common.v1 import priority_pb2
+
+ADMISSION_KEY = "tieline-admission"
+HELD_BACK_KEY = "tieline-held-back"
+PREVIOUS_ATTEMPTS_KEY = "tieline-previous-attempts"
+
+USER_LEVELS = 128
+LOWEST_PRIORITY = priority_pb2.BUSINESS_CLASS_LOW * USER_LEVELS + USER_LEVELS - 1
+
+# Of what would be refused one call in each such time goes out, to learn whether it still would be.
+PROBE_INTERVAL_S = 0.5
+
+# What one call may tell of each class; services believe no more.
+MAX_TOLD = 50
+_MAX_KEPT = 1000
+
+
+class CalleeLevel:
+    """One service as seen over one connection, shared by all its parties."""
+
+    def __init__(
+        self, clock: Callable[[], float], draw: Callable[[], float] = random.random
+    ) -> None:
+        self._clock = clock
+        self._draw = draw
+        self._level = LOWEST_PRIORITY
+        self._probe_at = 0.0
+        self._held_back = [0, 0, 0, 0]
+
+    def lets_in(self, business_class: int, user_level: int) -> bool:
+        """Tell whether a call is worth sending; what is not is counted."""
+        if business_class * USER_LEVELS + user_level <= self._level:
+            return True
+        if self._clock() >= self._probe_at:
+            self._put_off()
+            return True
+        index = business_class - 1
+        self._held_back[index] = min(self._held_back[index] + 1, _MAX_KEPT)
+        return False
+
+    def note(self, told: object) -> int | None:
+        """Record what a response said; return the caller's user level, None if it said nothing."""
+        priority = None
+        if isinstance(told, str):
+            level, _, priority_text = told.partition(" ")
+            if _is_priority(level) and _is_priority(priority_text):
+                priority = int(priority_text)
+                if int(level) < self._level:
+                    self._put_off()
+                self._level = int(level)
+        return None if priority is None else priority % USER_LEVELS
+
+    def take_held_back(self) -> str:
+        """Return what the next call is to tell; empty if nothing was held back."""
+        if not any(self._held_back):
+            return ""
+        told = [min(count, MAX_TOLD) for count in self._held_back]
+        self._held_back = [count - of for count, of in zip(self._held_back, told, strict=True)]
+        return ",".join(map(str, told))
+
+    def _put_off(self) -> None:
+        self._probe_at = self._clock() + PROBE_INTERVAL_S * (0.8 + 0.4 * self._draw())
+
+
+@cache
+def find_business_class(method: str) -> int:
+    """Return the class of ``/package.Service/Method``; NORMAL for what declares none."""
+    service, _, name = method.lstrip("/").partition("/")
+    try:
+        found = descriptor_pool.Default().FindServiceByName(service).methods_by_name[name]
+    except KeyError:
+        return priority_pb2.BUSINESS_CLASS_NORMAL
+    options: Mapping[object, int] = found.GetOptions().Extensions  # type: ignore[assignment]
+    return options[priority_pb2.business_class] or priority_pb2.BUSINESS_CLASS_NORMAL
+
+
+def _is_priority(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and USER_LEVELS <= int(text) <= LOWEST_PRIORITY

@@ -1,0 +1,202 @@
+"""Changes of messages that are there, in the caller's transaction, under their conversation's lock.
+
+Each writes the message as it is from now on and the note that tells of it.
+"""
+
+from typing import Self
+
+from tieline.api.messaging.v1 import conversation_note_pb2, messaging_pb2
+from tieline.chassis.postgres import Connection
+from tieline.messaging import message_rules
+from tieline.messaging.announcer import Announcer
+from tieline.messaging.contents import is_note
+from tieline.messaging.conversation_log import ConversationLog, Note
+from tieline.messaging.conversations import (
+    Conversation,
+    Participant,
+    Role,
+    conversation_not_found_error,
+)
+from tieline.messaging.groups import find_refusal, require_going_on
+from tieline.messaging.messages import StoredMessage, message_to_proto
+from tieline.messaging.numbering import ConversationKey, Counter
+from tieline.messaging.references import find_missing, list_mentioned
+from tieline.messaging.repositories.conversations import ConversationRepository
+from tieline.messaging.repositories.message_changes import MessageChangeRepository
+from tieline.messaging.repositories.messages import MessageRepository
+
+
+class MessageChange:
+    """A message whose conversation is locked, to be changed once."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        announcer: Announcer,
+        caller: Participant,
+        conversation: Conversation,
+        counter: Counter,
+        message: StoredMessage,
+    ) -> None:
+        self._connection = connection
+        self._announcer = announcer
+        self._caller = caller
+        self._conversation = conversation
+        self._counter = counter
+        self._message = message
+        self._repository = MessageChangeRepository(connection)
+
+    @classmethod
+    async def begin(
+        cls,
+        connection: Connection,
+        announcer: Announcer,
+        key: ConversationKey,
+        caller: Participant,
+        sequence: int,
+    ) -> Self:
+        """Lock the conversation; NotFoundError for one, or a message, that the caller lacks."""
+        counters = await ConversationLog(connection, announcer).lock([key])
+        conversation = await ConversationRepository(connection).find_conversation_of(key, caller)
+        if conversation is None:
+            raise conversation_not_found_error(key[1])
+        message = await find_visible(connection, key, sequence, conversation.visible_from_sequence)
+        return cls(connection, announcer, caller, conversation, counters[key], message)
+
+    @property
+    def _key(self) -> ConversationKey:
+        return self._message.corp_id, self._message.conversation_id
+
+    async def edit(self, content: messaging_pb2.MessageContent) -> messaging_pb2.Message:
+        """Give the message other words; return it as it is now."""
+        self._require_standing()
+        self._require_posting()
+        now = await MessageRepository(self._connection).read_clock()
+        edits = await self._repository.list_edit_sequences(self._message)
+        wanted = message_rules.check_edit(self._message, self._caller, content, now, len(edits))
+        await self._check_mentioned(wanted)
+        serialized = wanted.SerializeToString(deterministic=True)
+        if serialized != self._message.content:
+            note = conversation_note_pb2.EditNote(
+                sequence=self._message.sequence, content=serialized
+            )
+            stored = await self._tell(messaging_pb2.MessageContent(edit_note=note))
+            await self._repository.edit(
+                self._message, serialized, stored.create_time, stored.sequence
+            )
+        return await self._read_back()
+
+    async def recall(self) -> messaging_pb2.Message:
+        """Take the message back; return it as it is now."""
+        if self._message.recall_time is None:
+            self._require_message()
+            now = await MessageRepository(self._connection).read_clock()
+            message_rules.check_recall(self._message, self._conversation, self._caller, now)
+            edits = await self._repository.list_edit_sequences(self._message)
+            await self._empty_edits(edits)
+            note = conversation_note_pb2.RecallNote(sequence=self._message.sequence)
+            stored = await self._tell(messaging_pb2.MessageContent(recall_note=note))
+            await self._repository.recall(self._message, stored.create_time)
+        return await self._read_back()
+
+    async def set_reaction(self, reaction: str, *, is_removed: bool) -> None:
+        """Put a reaction of the caller's on the message, or take it back."""
+        self._require_standing()
+        require_going_on(self._conversation)
+        sequence = self._message.sequence
+        own = await self._repository.list_own_reactions(self._key, sequence, self._caller)
+        if (reaction in own) is not is_removed:
+            return
+        if is_removed:
+            await self._repository.delete_reaction(self._key, sequence, reaction, self._caller)
+        else:
+            known = await self._repository.count_reactions(
+                self._key, sequence, self._caller, maximum_people=1
+            )
+            names = [each.reaction for each in known]
+            message_rules.check_room_for_reaction(reaction, own, names)
+            await self._repository.insert_reaction(self._key, sequence, reaction, self._caller)
+        note = conversation_note_pb2.ReactionNote(
+            sequence=sequence, reaction=reaction, removed=is_removed
+        )
+        await self._tell(messaging_pb2.MessageContent(reaction_note=note))
+
+    async def set_pin(self, *, is_removed: bool) -> None:
+        """Pin the message, or no longer."""
+        self._require_standing()
+        require_going_on(self._conversation)
+        message_rules.check_pinning(self._conversation)
+        pins = await self._repository.list_pins(self._key)
+        sequence = self._message.sequence
+        if (sequence in pins) is not is_removed:
+            return
+        if is_removed:
+            await self._repository.delete_pin(self._key, sequence)
+        elif len(pins) >= message_rules.MAX_PINS:
+            raise message_rules.limit_error(message_rules.MAX_PINS)
+        else:
+            await self._repository.insert_pin(self._key, sequence)
+        note = conversation_note_pb2.PinNote(sequence=sequence, removed=is_removed)
+        await self._tell(messaging_pb2.MessageContent(pin_note=note))
+
+    def _require_message(self) -> None:
+        content = message_rules.read_content(self._message)
+        if is_note(content):
+            raise message_rules.message_not_found_error(self._message.sequence)
+
+    def _require_standing(self) -> None:
+        """Refuse notes and what was taken back."""
+        if not message_rules.is_message(self._message):
+            raise message_rules.message_not_found_error(self._message.sequence)
+
+    def _require_posting(self) -> None:
+        """Refuse to say something else where the caller could say nothing."""
+        require_going_on(self._conversation)
+        settings = self._conversation.settings
+        posting = settings.posting.value
+        if settings.is_muted and posting == "everyone":
+            posting = "admins"
+        refusal = find_refusal((self._conversation.role or Role.MEMBER).value, posting)
+        if refusal is not None:
+            raise refusal
+
+    async def _check_mentioned(self, content: messaging_pb2.MessageContent) -> None:
+        mentioned = list_mentioned(content)
+        if mentioned:
+            repository = ConversationRepository(self._connection)
+            places = await repository.filter_participants([(self._key, m) for m in mentioned])
+            refusal = find_missing(self._key, mentioned, places)
+            if refusal is not None:
+                raise refusal
+
+    async def _empty_edits(self, sequences: list[int]) -> None:
+        """Take away what the notes of the message's edits tell."""
+        notes = await self._repository.list_by_number(self._key, sequences)
+        emptied = messaging_pb2.MessageContent(
+            edit_note=conversation_note_pb2.EditNote(sequence=self._message.sequence)
+        ).SerializeToString(deterministic=True)
+        for note in notes.values():
+            await self._repository.replace_content(note, emptied)
+
+    async def _tell(self, content: messaging_pb2.MessageContent) -> StoredMessage:
+        log = ConversationLog(self._connection, self._announcer)
+        note = Note(self._key, self._caller, content)
+        [stored] = await log.append([note], {self._key: self._counter})
+        return stored
+
+    async def _read_back(self) -> messaging_pb2.Message:
+        sequence = self._message.sequence
+        found = await self._repository.list_by_number(self._key, [sequence])
+        return message_to_proto(found[sequence])
+
+
+async def find_visible(
+    connection: Connection, key: ConversationKey, sequence: int, visible_from_sequence: int
+) -> StoredMessage:
+    """Return an entry that somebody sees, or raise NotFoundError MESSAGE_NOT_FOUND."""
+    found: dict[int, StoredMessage] = {}
+    if 0 < sequence < 2**63 and sequence > visible_from_sequence:
+        found = await MessageChangeRepository(connection).list_by_number(key, [sequence])
+    if sequence not in found:
+        raise message_rules.message_not_found_error(sequence)
+    return found[sequence]

@@ -1,0 +1,244 @@
+"""MessageService: between the wire and the rules of messages that are there."""
+
+import asyncio
+
+from tieline.api.messaging.v1 import (
+    message_service_pb2,
+    message_service_pb2_grpc,
+    messaging_pb2,
+)
+from tieline.chassis.commit_batch import CommitBatcher
+from tieline.chassis.fields import to_timestamp
+from tieline.chassis.grpc_context import Context
+from tieline.chassis.postgres import Connection, Pool, transaction
+from tieline.messaging import message_rules
+from tieline.messaging.announcer import Announcer
+from tieline.messaging.callers import require_conversation
+from tieline.messaging.conversations import (
+    Participant,
+    check_conversation_id,
+    conversation_not_found_error,
+    participant_to_proto,
+)
+from tieline.messaging.media_uses import list_media
+from tieline.messaging.message_changes import MessageChange, find_visible
+from tieline.messaging.messages import Send, StoredMessage, message_to_proto
+from tieline.messaging.numbering import ConversationKey
+from tieline.messaging.repositories.conversations import ConversationRepository
+from tieline.messaging.repositories.message_changes import MessageChangeRepository
+from tieline.messaging.repositories.messages import MAX_PAGE_BYTES
+from tieline.messaging.send_results import build_result
+from tieline.messaging.send_stream import report_fault
+
+_MAX_SHOWN_PEOPLE = 50
+
+
+class MessageServicer(message_service_pb2_grpc.MessageServiceServicer):
+    """Edits, recalls, reactions, pins, forwards."""
+
+    def __init__(
+        self,
+        pool: Pool,
+        announcer: Announcer,
+        batcher: CommitBatcher[Send, messaging_pb2.Message],
+    ) -> None:
+        self._pool = pool
+        self._announcer = announcer
+        self._batcher = batcher
+
+    async def EditMessage(
+        self, request: message_service_pb2.EditMessageRequest, context: Context
+    ) -> message_service_pb2.EditMessageResponse:
+        """Give a message other words."""
+        key, caller = require_conversation(request.corp_id, request.conversation_id)
+        async with transaction(self._pool) as connection:
+            change = await self._begin(connection, key, caller, request.sequence)
+            message = await change.edit(request.content)
+        return message_service_pb2.EditMessageResponse(message=message)
+
+    async def ListEdits(
+        self, request: message_service_pb2.ListEditsRequest, context: Context
+    ) -> message_service_pb2.ListEditsResponse:
+        """Return what a message said before."""
+        key, caller = require_conversation(request.corp_id, request.conversation_id)
+        async with self._pool.acquire() as connection:
+            message = await _find_standing(connection, key, caller, request.sequence)
+            repository = MessageChangeRepository(connection)
+            numbers = await repository.list_edit_sequences(message)
+            notes = await repository.list_by_number(key, numbers)
+        return message_service_pb2.ListEditsResponse(
+            contents=_list_past(message, [notes[number] for number in numbers if number in notes])
+        )
+
+    async def RecallMessage(
+        self, request: message_service_pb2.RecallMessageRequest, context: Context
+    ) -> message_service_pb2.RecallMessageResponse:
+        """Take a message back."""
+        key, caller = require_conversation(request.corp_id, request.conversation_id)
+        async with transaction(self._pool) as connection:
+            change = await self._begin(connection, key, caller, request.sequence)
+            message = await change.recall()
+        return message_service_pb2.RecallMessageResponse(message=message)
+
+    async def SetReaction(
+        self, request: message_service_pb2.SetReactionRequest, context: Context
+    ) -> message_service_pb2.SetReactionResponse:
+        """Put a reaction on a message, or take it back."""
+        key, caller = require_conversation(request.corp_id, request.conversation_id)
+        message_rules.check_reaction(request.reaction)
+        async with transaction(self._pool) as connection:
+            change = await self._begin(connection, key, caller, request.sequence)
+            await change.set_reaction(request.reaction, is_removed=request.removed)
+        return message_service_pb2.SetReactionResponse()
+
+    async def ListReactions(
+        self, request: message_service_pb2.ListReactionsRequest, context: Context
+    ) -> message_service_pb2.ListReactionsResponse:
+        """Return the reactions on a message."""
+        key, caller = require_conversation(request.corp_id, request.conversation_id)
+        async with self._pool.acquire() as connection:
+            await _find_standing(connection, key, caller, request.sequence)
+            counts = await MessageChangeRepository(connection).count_reactions(
+                key, request.sequence, caller, maximum_people=_MAX_SHOWN_PEOPLE
+            )
+        return message_service_pb2.ListReactionsResponse(
+            reactions=[
+                message_service_pb2.Reaction(
+                    reaction=each.reaction,
+                    count=each.people,
+                    own=each.is_own,
+                    participants=map(participant_to_proto, each.participants),
+                )
+                for each in counts
+            ]
+        )
+
+    async def SetPin(
+        self, request: message_service_pb2.SetPinRequest, context: Context
+    ) -> message_service_pb2.SetPinResponse:
+        """Pin a message, or no longer."""
+        key, caller = require_conversation(request.corp_id, request.conversation_id)
+        async with transaction(self._pool) as connection:
+            change = await self._begin(connection, key, caller, request.sequence)
+            await change.set_pin(is_removed=request.removed)
+        return message_service_pb2.SetPinResponse()
+
+    async def ListPins(
+        self, request: message_service_pb2.ListPinsRequest, context: Context
+    ) -> message_service_pb2.ListPinsResponse:
+        """Return the pinned messages, the last pinned first."""
+        key, caller = require_conversation(request.corp_id, request.conversation_id)
+        async with self._pool.acquire() as connection:
+            span = await ConversationRepository(connection).find_span_of(key, caller)
+            if span is None:
+                raise conversation_not_found_error(key[1])
+            repository = MessageChangeRepository(connection)
+            numbers = [
+                number
+                for number in await repository.list_pins(key)
+                if number > span.visible_from_sequence
+            ]
+            found = await repository.list_by_number(key, numbers)
+        messages = [message_to_proto(found[number]) for number in numbers if number in found]
+        return message_service_pb2.ListPinsResponse(messages=messages)
+
+    async def ForwardMessages(
+        self, request: message_service_pb2.ForwardMessagesRequest, context: Context
+    ) -> message_service_pb2.ForwardMessagesResponse:
+        """Say elsewhere what was said here."""
+        key, caller = require_conversation(request.corp_id, request.conversation_id)
+        message_rules.check_forward(
+            request.sequences,
+            request.to_conversation_ids,
+            request.client_message_id,
+            request.title,
+            is_merged=request.merged,
+        )
+        for conversation_id in request.to_conversation_ids:
+            check_conversation_id(conversation_id)
+        messages = await self._read_to_forward(key, caller, sorted(request.sequences))
+        contents = message_rules.build_forwards(messages, request.title, is_merged=request.merged)
+        outcomes = await asyncio.gather(
+            *(
+                self._batcher.begin(
+                    _build_forward(
+                        (key[0], target),
+                        caller,
+                        f"{request.client_message_id}:{place}",
+                        content,
+                    )
+                )
+                for target in request.to_conversation_ids
+                for place, content in enumerate(contents)
+            ),
+            return_exceptions=True,
+        )
+        return message_service_pb2.ForwardMessagesResponse(
+            results=[build_result(outcome, report_fault) for outcome in outcomes]
+        )
+
+    async def _begin(
+        self, connection: Connection, key: ConversationKey, caller: Participant, sequence: int
+    ) -> MessageChange:
+        return await MessageChange.begin(connection, self._announcer, key, caller, sequence)
+
+    async def _read_to_forward(
+        self, key: ConversationKey, caller: Participant, sequences: list[int]
+    ) -> list[StoredMessage]:
+        """Return the messages, all of which the caller sees; refuse more than a page of them."""
+        async with self._pool.acquire() as connection:
+            span = await ConversationRepository(connection).find_span_of(key, caller)
+            if span is None:
+                raise conversation_not_found_error(key[1])
+            wanted = [n for n in sequences if span.visible_from_sequence < n <= span.last_sequence]
+            found = await MessageChangeRepository(connection).list_by_number(key, wanted)
+        for sequence in sequences:
+            if not message_rules.is_message(found.get(sequence)):
+                raise message_rules.message_not_found_error(sequence)
+        assert sum(len(each.content) for each in found.values()) <= 2 * MAX_PAGE_BYTES
+        return [found[sequence] for sequence in sequences]
+
+
+async def _find_standing(
+    connection: Connection, key: ConversationKey, caller: Participant, sequence: int
+) -> StoredMessage:
+    """Return a message that the caller sees and nobody took back."""
+    span = await ConversationRepository(connection).find_span_of(key, caller)
+    if span is None:
+        raise conversation_not_found_error(key[1])
+    message = await find_visible(connection, key, sequence, span.visible_from_sequence)
+    if not message_rules.is_message(message):
+        raise message_rules.message_not_found_error(sequence)
+    return message
+
+
+def _list_past(
+    message: StoredMessage, notes: list[StoredMessage]
+) -> list[message_service_pb2.PastContent]:
+    """Return what the message said from its beginning on, without what it says now."""
+    if message.original_content is None:
+        return []
+    edits = [(message_rules.read_content(note).edit_note.content, note) for note in notes]
+    said = [(message.original_content, message), *edits][:-1]
+    return [
+        message_service_pb2.PastContent(
+            content=messaging_pb2.MessageContent.FromString(content),
+            create_time=to_timestamp(since.create_time),
+        )
+        for content, since in said
+    ]
+
+
+def _build_forward(
+    key: ConversationKey,
+    sender: Participant,
+    client_message_id: str,
+    content: messaging_pb2.MessageContent,
+) -> Send:
+    return Send(
+        *key,
+        sender,
+        client_message_id,
+        content.SerializeToString(deterministic=True),
+        list_media(content),
+    )
