@@ -19,8 +19,10 @@ from bench import (
     limits,
     messaging_delivery,
     messaging_send,
+    messaging_sensitive_words,
     messaging_subscribers,
     overload,
+    overload_edge,
     platform_up,
 )
 from bench.harness import Benchmark, Figure, print_table, write_json
@@ -36,9 +38,11 @@ BENCHMARKS: tuple[Benchmark, ...] = (
     *messaging_send.BENCHMARKS,
     *messaging_delivery.BENCHMARKS,
     *messaging_subscribers.BENCHMARKS,
+    *messaging_sensitive_words.BENCHMARKS,
     *overload.BENCHMARKS,
     *directory_import.BENCHMARKS,
     *identity_sign_ins.BENCHMARKS,
+    *overload_edge.BENCHMARKS,
 )
 
 

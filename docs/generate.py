@@ -21,6 +21,7 @@ from tieline.chassis import streams
 from tieline.chassis.settings import PREFIX, ServiceSettings
 from tieline.cli.administration import AdministrationSettings
 from tieline.edge.settings import EdgeSettings
+from tieline.operator.settings import OperatorSettings
 
 ROOT = Path(__file__).parents[1]
 
@@ -57,6 +58,7 @@ def settings_page() -> Iterator[str]:
         }
         yield from _settings_section(service, own)
     yield from _settings_section("tieline edge", dict(EdgeSettings.model_fields))
+    yield from _settings_section("tieline operator run", dict(OperatorSettings.model_fields))
     yield from _administration_section()
 
 
@@ -65,10 +67,11 @@ def _administration_section() -> Iterator[str]:
         "tieline migrate, tieline dead-letters", dict(AdministrationSettings.model_fields)
     )
     yield ""
-    yield "## tieline up, tieline demo"
+    yield "## tieline up, tieline demo, tieline surge"
     yield ""
     yield (
-        "Both read `TIELINE_DATA`, and `tieline up` also `TIELINE_BASE_PORT`: see their `--help`. "
+        "All read `TIELINE_DATA`, `tieline up` also `TIELINE_BASE_PORT`, `tieline surge --target` "
+        "`TIELINE_ADMINISTRATOR_PASSWORD`: see their `--help`. "
         "`tieline up` passes the services' settings on to them, except those that it gives itself."
     )
 

@@ -23,6 +23,9 @@ CALLS = "calls"
 _RESIDENCE_S = 0.014
 # A handler that waits for others needs a slot for that time too, and some for the waves.
 _SERVICE_TIME_FACTOR = 1.5
+# A handler takes the longer the more calls are in hand, and so more slots would ask for more still.
+# With the edge's queue of 50 ms a call stays within 150 ms.
+_MAX_RESIDENCE_S = 0.1
 # grpc.aio has about 17 calls in Python's hands at a time: fewer slots would leave it idle.
 MIN_SLOTS = 20
 MAX_SLOTS = 1000
@@ -55,6 +58,7 @@ def plan_slots(capacity: Capacity) -> int | None:
     if capacity.per_second <= 0:
         return None
     residence_s = max(_RESIDENCE_S, _SERVICE_TIME_FACTOR * capacity.service_s)
+    residence_s = min(residence_s, _MAX_RESIDENCE_S)
     return min(max(math.ceil(capacity.per_second * residence_s), MIN_SLOTS), MAX_SLOTS)
 
 

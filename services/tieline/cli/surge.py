@@ -259,7 +259,7 @@ async def _play(
 
         def show() -> None:
             ready = None
-            if replicas is not None:
+            if replicas is not None and replicas.has_reports:
                 ready = dict(replicas.ready(time.monotonic()))
                 history[max(0, int(surge.elapsed_s))] = ready
             view.update(

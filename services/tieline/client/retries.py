@@ -70,6 +70,7 @@ _REPEATABLE_METHODS = frozenset(
         "UpdateCorpLinkShare",
         "UpdateParticipantRole",
         "UpdateSettings",
+        "UpdateSensitiveWords",
         "UpdateSignInPolicy",
         "UpdateSignInProvider",
         "VerifyCorp",

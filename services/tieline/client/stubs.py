@@ -43,6 +43,8 @@ from tieline.api.messaging.v1 import (
     messaging_service_pb2_grpc,
     reading_service_pb2_grpc,
     scheduled_message_service_pb2_grpc,
+    search_service_pb2_grpc,
+    sensitive_word_service_pb2_grpc,
 )
 from tieline.api.payments.v1 import payments_service_pb2_grpc
 from tieline.client.callee_level import CalleeLevel
@@ -202,6 +204,11 @@ class Stubs:
         return archive_service_pb2_grpc.ArchiveServiceStub(self._channel("messaging"))
 
     @cached_property
+    def sensitive_words(self) -> sensitive_word_service_pb2_grpc.SensitiveWordServiceStub:
+        """What may not be said, or is to be looked at."""
+        return sensitive_word_service_pb2_grpc.SensitiveWordServiceStub(self._channel("messaging"))
+
+    @cached_property
     def compliance(self) -> compliance_service_pb2_grpc.ComplianceServiceStub:
         """How long messages are kept, and what must not go."""
         return compliance_service_pb2_grpc.ComplianceServiceStub(self._channel("messaging"))
@@ -224,6 +231,11 @@ class Stubs:
     def reading(self) -> reading_service_pb2_grpc.ReadingServiceStub:
         """What the party has read, keeps and does not want to be told of."""
         return reading_service_pb2_grpc.ReadingServiceStub(self._channel("messaging"))
+
+    @cached_property
+    def message_search(self) -> search_service_pb2_grpc.SearchServiceStub:
+        """Messages of the party's conversations by what they say."""
+        return search_service_pb2_grpc.SearchServiceStub(self._channel("messaging"))
 
     @cached_property
     def contacts(self) -> contacts_service_pb2_grpc.ContactsServiceStub:

@@ -20,6 +20,9 @@ How a person stands to a conversation (``reading``): ``state_changes`` commits i
 the person's devices, ``overviews`` and ``content_texts`` make what a list shows. ``looks`` has what
 passes between those who look at the same conversation, and is not stored.
 
+To find a message: ``search_index`` makes messages searchable behind the sends (``search_terms``),
+``search_servicer`` reads the index and decides on the messages themselves.
+
 Media: ``media_servicer`` takes them in through ``uploading`` and gives them out, by the rules of
 ``media``; ``media_types`` and ``images`` look at what arrived. The bytes lie behind the port
 ``blob_store`` (``object_store``); ``media_upkeep`` removes what has expired. ``media_uses`` says
@@ -37,6 +40,7 @@ lets people in by code. ``corp_events`` notes who left a corp and which corps ar
 
 Compliance: ``compliance_servicer`` by the rules of ``retention``; ``retention_upkeep`` removes what
 is no longer kept. ``archive_servicer`` gives auditors all that was said (``archive``).
+``word_screen`` has each corp's ``sensitive_words`` in memory for ``sending``.
 
 To be in a conversation: ``opening``, for the servicer and for the ``consumer`` of contacts' events,
 by the rules of ``conversations``.

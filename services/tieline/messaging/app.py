@@ -22,6 +22,10 @@ from tieline.api.messaging.v1 import (
     reading_service_pb2_grpc,
     scheduled_message_service_pb2,
     scheduled_message_service_pb2_grpc,
+    search_service_pb2,
+    search_service_pb2_grpc,
+    sensitive_word_service_pb2,
+    sensitive_word_service_pb2_grpc,
 )
 from tieline.chassis.commit_batch import CommitBatcher
 from tieline.chassis.events import consuming
@@ -51,12 +55,16 @@ from tieline.messaging.repositories import SCHEMA
 from tieline.messaging.retention_upkeep import applying_retention
 from tieline.messaging.schedule_runner import ScheduleRunner
 from tieline.messaging.scheduled_message_servicer import ScheduledMessageServicer
+from tieline.messaging.search_index import indexing
+from tieline.messaging.search_servicer import SearchServicer
 from tieline.messaging.sending import Sender
+from tieline.messaging.sensitive_word_servicer import SensitiveWordServicer
 from tieline.messaging.servicer import MessagingServicer
 from tieline.messaging.settings import MessagingSettings
 from tieline.messaging.state_changes import StateChanger
 from tieline.messaging.upkeep import keeping_up
 from tieline.messaging.uploading import Uploader
+from tieline.messaging.word_screen import WordScreen
 
 SETTINGS = MessagingSettings
 
@@ -77,8 +85,10 @@ async def role(settings: MessagingSettings) -> AsyncIterator[None]:
         store = open_store(settings)
         await stack.enter_async_context(keeping_up(pool))
         announcer = await stack.enter_async_context(Announcer(pool, broker))
+        words = WordScreen(pool)
+        await stack.enter_async_context(words.kept_current())
         batcher: CommitBatcher[Send, messaging_pb2.Message] = CommitBatcher(
-            pool, Sender(announcer).commit
+            pool, Sender(announcer, words.screen).commit
         )
         await stack.enter_async_context(batcher)
         await stack.enter_async_context(ScheduleRunner(pool, batcher).running())
@@ -89,6 +99,7 @@ async def role(settings: MessagingSettings) -> AsyncIterator[None]:
             answering(broker, SCHEMA, build_handlers(pool), control=runtime.control)
         )
         await stack.enter_async_context(taking_out(pool, announcer))
+        await stack.enter_async_context(indexing(pool))
         await stack.enter_async_context(purging_corps(pool))
         for durable in durables_of(SCHEMA):
             handlers = {**ContactsEvents(announcer).handlers(), **CORP_HANDLERS}
@@ -113,6 +124,11 @@ async def role(settings: MessagingSettings) -> AsyncIterator[None]:
                     messaging_service_pb2.DESCRIPTOR.services_by_name["MessagingService"],
                 ),
                 Served(
+                    search_service_pb2_grpc.add_SearchServiceServicer_to_server,
+                    SearchServicer(pool, runtime.page_tokens),
+                    search_service_pb2.DESCRIPTOR.services_by_name["SearchService"],
+                ),
+                Served(
                     message_service_pb2_grpc.add_MessageServiceServicer_to_server,
                     MessageServicer(pool, announcer, batcher),
                     message_service_pb2.DESCRIPTOR.services_by_name["MessageService"],
@@ -131,6 +147,11 @@ async def role(settings: MessagingSettings) -> AsyncIterator[None]:
                     conversation_service_pb2_grpc.add_ConversationServiceServicer_to_server,
                     ConversationServicer(pool, broker, announcer),
                     conversation_service_pb2.DESCRIPTOR.services_by_name["ConversationService"],
+                ),
+                Served(
+                    sensitive_word_service_pb2_grpc.add_SensitiveWordServiceServicer_to_server,
+                    SensitiveWordServicer(pool, runtime.page_tokens),
+                    sensitive_word_service_pb2.DESCRIPTOR.services_by_name["SensitiveWordService"],
                 ),
                 Served(
                     compliance_service_pb2_grpc.add_ComplianceServiceServicer_to_server,

@@ -29,6 +29,7 @@ from tieline.messaging.repositories.message_changes import MessageChangeReposito
 from tieline.messaging.repositories.messages import MAX_PAGE_BYTES
 from tieline.messaging.send_results import build_result
 from tieline.messaging.send_stream import report_fault
+from tieline.messaging.sensitive_words import read_text
 
 _MAX_SHOWN_PEOPLE = 50
 
@@ -241,4 +242,5 @@ def _build_forward(
         client_message_id,
         content.SerializeToString(deterministic=True),
         list_media(content),
+        text=read_text(content),
     )

@@ -19,6 +19,7 @@ from tieline.messaging.conversations import (
     participant_to_proto,
 )
 from tieline.messaging.media_uses import MediaUse, list_media
+from tieline.messaging.sensitive_words import read_text
 
 MAX_CLIENT_MESSAGE_ID_BYTES = 64
 
@@ -39,6 +40,9 @@ class Send:
 
     has_references: bool = False
     """Whether it answers a message or mentions somebody."""
+
+    text: str = ""
+    """What people read of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +66,9 @@ class StoredMessage:
 
     media: tuple[MediaUse, ...] = ()
     """What a new one refers to; of one that is stored that stands in ``media_references``."""
+
+    flagged: tuple[str, ...] = ()
+    """Sensitive words of a new one that officers want to see."""
 
     def says(self, content: bytes) -> bool:
         """Return whether this is what was sent first; of what is recalled nobody knows."""
@@ -98,6 +105,7 @@ def build_send(
         content.SerializeToString(deterministic=True),
         list_media(content),
         content.HasField("reply_to") or content.HasField("mentions"),
+        read_text(content),
     )
 
 

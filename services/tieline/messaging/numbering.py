@@ -44,6 +44,9 @@ class SendFacts:
     refusal: ServiceError | None = None
     """Why the message may not be stored if it is new."""
 
+    flagged: tuple[str, ...] = ()
+    """Sensitive words of the message that officers want to see."""
+
 
 @dataclass(slots=True)
 class NumberedBatch:
@@ -87,7 +90,7 @@ def number_batch(
             batch.outcomes.append(known.refusal)
             continue
         last = batch.last_sequences.get(conversation, counter.last_sequence)
-        message = _store(send, last + 1, now, counter.uncounted)
+        message = _store(send, last + 1, now, counter.uncounted, known.flagged)
         given[key] = message
         batch.last_sequences[conversation] = message.sequence
         batch.new.append(message)
@@ -121,7 +124,9 @@ def number_notes(
     return stored
 
 
-def _store(send: Send, sequence: int, now: dt.datetime, uncounted: int) -> StoredMessage:
+def _store(
+    send: Send, sequence: int, now: dt.datetime, uncounted: int, flagged: tuple[str, ...]
+) -> StoredMessage:
     return StoredMessage(
         send.corp_id,
         send.conversation_id,
@@ -132,6 +137,7 @@ def _store(send: Send, sequence: int, now: dt.datetime, uncounted: int) -> Store
         now,
         uncounted,
         media=send.media,
+        flagged=flagged,
     )
 
 

@@ -1,7 +1,7 @@
 """Commits a batch of sends: locks, numbers, writes, and tells of it."""
 
 import datetime as dt
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import groupby
 
@@ -19,6 +19,7 @@ from tieline.messaging.references import find_refusals
 from tieline.messaging.repositories.media import MediaRepository
 from tieline.messaging.repositories.messages import MessageRepository
 from tieline.messaging.repositories.overviews import EVERYONE, Mention, insert_mentions
+from tieline.messaging.sensitive_words import CLEAN, Screening, blocked_error
 from tieline.messaging.subjects import build_conversation_subject
 
 MESSAGES_SENT = "tieline.messaging.v1.messages_sent"
@@ -29,11 +30,20 @@ MAX_EVENT_MESSAGES = 200
 _MAX_EVENT_BYTES = 400 * 1024
 
 
+Screen = Callable[[str, str], Screening]
+"""What a corp's sensitive words say of a text; asks nobody."""
+
+
+def _screen_nothing(_corp_id: str, _text: str) -> Screening:
+    return CLEAN
+
+
 class Sender:
     """The commit function of the batcher."""
 
-    def __init__(self, announcer: Announcer) -> None:
+    def __init__(self, announcer: Announcer, screen: Screen = _screen_nothing) -> None:
         self._announcer = announcer
+        self._screen = screen
 
     async def commit(
         self, connection: Connection, sends: Sequence[Send]
@@ -43,6 +53,7 @@ class Sender:
         known = await repository.lock_and_look_up(sends)
         facts = await _look_up_media(connection, sends, known.facts)
         facts = await _look_up_references(connection, sends, facts)
+        facts = [self._screened(send, each) for send, each in zip(sends, facts, strict=True)]
         batch = number_batch(sends, facts, known.counters, known.now)
         create_time = to_timestamp(known.now)
         protos = {id(message): build_proto(message, create_time) for message in batch.new}
@@ -55,6 +66,15 @@ class Sender:
                 await insert_mentions(connection, mentions)
             self._announcer.announce_after_commit(connection, build_announcements(stored))
         return [_to_outcome(outcome, protos) for outcome in batch.outcomes]
+
+    def _screened(self, send: Send, known: SendFacts) -> SendFacts:
+        """Return the facts with what the corp's words say of the message."""
+        screening = self._screen(send.corp_id, send.text)
+        if screening is CLEAN:
+            return known
+        if screening.is_blocked:
+            return replace(known, refusal=known.refusal or blocked_error())
+        return replace(known, flagged=screening.flagged)
 
 
 async def _look_up_media(

@@ -35,6 +35,11 @@ class Replicas:
             key = (report.service, report.replica)
             self._seen[key] = (now, report.HasField("ready_time"))
 
+    @property
+    def has_reports(self) -> bool:
+        """Whether any replica has reported."""
+        return bool(self._seen)
+
     def ready(self, now: float) -> Mapping[str, int]:
         """Return how many replicas of each service take calls."""
         return Counter(

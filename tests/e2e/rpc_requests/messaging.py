@@ -15,8 +15,21 @@ from tieline.api.messaging.v1 import message_service_pb2 as message
 from tieline.api.messaging.v1 import messaging_service_pb2 as messaging
 from tieline.api.messaging.v1 import reading_service_pb2 as reading
 from tieline.api.messaging.v1 import scheduled_message_service_pb2 as scheduled
+from tieline.api.messaging.v1 import search_service_pb2 as search
+from tieline.api.messaging.v1 import sensitive_word_service_pb2 as words
 
-MODULES = (archive, compliance, conversation, media, message, messaging, reading, scheduled)
+MODULES = (
+    archive,
+    compliance,
+    conversation,
+    media,
+    message,
+    messaging,
+    reading,
+    scheduled,
+    search,
+    words,
+)
 
 
 def _hello(world: World) -> messaging_pb2.OutgoingMessage:
@@ -158,6 +171,16 @@ REQUESTS: dict[str, Request] = {
         corp_id=w.corp_id, consumer_id="e2e", cursor=w.archive_cursor
     ),
     "ArchiveService.ExportArchive": lambda w: archive.ExportArchiveRequest(corp_id=w.corp_id),
+    "SensitiveWordService.UpdateSensitiveWords": lambda w: words.UpdateSensitiveWordsRequest(
+        corp_id=w.corp_id,
+        words=[words.SensitiveWord(word="x", action=words.SENSITIVE_WORD_ACTION_BLOCK)],
+    ),
+    "SensitiveWordService.ListSensitiveWords": lambda w: words.ListSensitiveWordsRequest(
+        corp_id=w.corp_id
+    ),
+    "SensitiveWordService.ListFlaggedMessages": lambda w: words.ListFlaggedMessagesRequest(
+        corp_id=w.corp_id
+    ),
     "ComplianceService.SetRetentionPolicy": lambda w: compliance.SetRetentionPolicyRequest(
         corp_id=w.corp_id, conversation_kind=messaging_pb2.CONVERSATION_KIND_GROUP, keep_days=90
     ),
@@ -224,6 +247,9 @@ REQUESTS: dict[str, Request] = {
     ),
     "ReadingService.ShowTyping": lambda w: reading.ShowTypingRequest(
         corp_id=w.corp_id, conversation_id=w.conversation_id
+    ),
+    "SearchService.SearchMessages": lambda w: search.SearchMessagesRequest(
+        corp_id=w.corp_id, query="hello", conversation_id=w.conversation_id
     ),
     "MessagingService.Subscribe": lambda w: messaging.SubscribeRequest(corp_id=w.corp_id),
     "ScheduledMessageService.CreateScheduledMessage": (

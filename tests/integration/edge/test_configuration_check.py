@@ -1,13 +1,10 @@
 """HAProxy takes every variant of the configuration."""
 
-import datetime as dt
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
+from fakes.certificates import write_certificate
 from tieline.chassis.streams import SERVICES
 from tieline.edge.configuration import render
 from tieline.edge.haproxy import HAProxy, find_binary
@@ -27,36 +24,6 @@ LIMITS = {
         name: 0 for name in EdgeSettings.model_fields if name.endswith(("_minute", "_per_hour"))
     },
 }
-
-
-def write_certificate(folder: Path) -> Path:
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
-    now = dt.datetime.now(dt.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - dt.timedelta(minutes=1))
-        .not_valid_after(now + dt.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    path = folder / "certificate.pem"
-    staging = folder / "certificate.new"
-    staging.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-        + certificate.public_bytes(serialization.Encoding.PEM)
-    )
-    staging.replace(path)
-    return path
 
 
 # Each value of each choice, and each pair of TLS with the rest: a check takes half a second.

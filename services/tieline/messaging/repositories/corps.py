@@ -32,6 +32,11 @@ PURGED_TABLES = (
     "legal_holds",
     "retention_policies",
     "archive_consumers",
+    "searchable_messages",
+    "search_progress",
+    "flagged_messages",
+    "sensitive_words",
+    "sensitive_word_sets",
     "first_answers",
 )
 

@@ -278,6 +278,7 @@ class MessageRepository:
             *insert_parameters(events),
         )
         await self._insert_references(messages)
+        await self._insert_flags([message for message in messages if message.flagged])
         wake_after_commit(SCHEMA)
 
     async def _insert_references(self, messages: Sequence[StoredMessage]) -> None:
@@ -299,6 +300,30 @@ class MessageRepository:
             [message.conversation_id for message, _ in references],
             [message.sequence for message, _ in references],
             [message.create_time for message, _ in references],
+        )
+
+    async def _insert_flags(self, messages: Sequence[StoredMessage]) -> None:
+        """Note which messages officers want to see."""
+        if not messages:
+            return
+        await self._connection.executemany(
+            """
+            INSERT INTO messaging.flagged_messages
+                   (corp_id, conversation_id, sequence, sender_kind, sender_id, words,
+                    message_time)
+            VALUES ($1, $2, $3, $4, $5, $6, $7)
+            """,
+            [
+                (
+                    message.corp_id,
+                    message.conversation_id,
+                    message.sequence,
+                    *message.sender,
+                    list(message.flagged),
+                    message.create_time,
+                )
+                for message in messages
+            ],
         )
 
     async def list_messages(

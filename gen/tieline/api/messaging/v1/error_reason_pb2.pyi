@@ -134,6 +134,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """RESOURCE_EXHAUSTED: 1,000 legal holds of the corp are in force; release one first."""
     ERROR_REASON_TOO_MANY_ARCHIVE_CONSUMERS: _ErrorReason.ValueType  # 122
     """RESOURCE_EXHAUSTED: 100 consumers read the corp's archive."""
+    ERROR_REASON_SENSITIVE_WORD: _ErrorReason.ValueType  # 123
+    """FAILED_PRECONDITION: the message has a word that the corp does not allow."""
+    ERROR_REASON_TOO_MANY_SENSITIVE_WORDS: _ErrorReason.ValueType  # 124
+    """RESOURCE_EXHAUSTED: the corp would have more than 10,000 sensitive words."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Machine-readable reasons. ErrorInfo.reason is the value's name without `ERROR_REASON_`."""
@@ -250,4 +254,8 @@ ERROR_REASON_TOO_MANY_LEGAL_HOLDS: ErrorReason.ValueType  # 121
 """RESOURCE_EXHAUSTED: 1,000 legal holds of the corp are in force; release one first."""
 ERROR_REASON_TOO_MANY_ARCHIVE_CONSUMERS: ErrorReason.ValueType  # 122
 """RESOURCE_EXHAUSTED: 100 consumers read the corp's archive."""
+ERROR_REASON_SENSITIVE_WORD: ErrorReason.ValueType  # 123
+"""FAILED_PRECONDITION: the message has a word that the corp does not allow."""
+ERROR_REASON_TOO_MANY_SENSITIVE_WORDS: ErrorReason.ValueType  # 124
+"""RESOURCE_EXHAUSTED: the corp would have more than 10,000 sensitive words."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

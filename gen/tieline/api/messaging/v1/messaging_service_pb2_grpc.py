@@ -142,7 +142,7 @@ class MessagingServiceServicer:
         FAILED_PRECONDITION CONVERSATION_DISMISSED; INVALID_ARGUMENT INVALID_FIELD;
         FAILED_PRECONDITION CLIENT_MESSAGE_ID_REUSED if it was used for other contents;
         NOT_FOUND MEDIA_NOT_FOUND for media that are not there or not the sender's to read;
-        FAILED_PRECONDITION MEDIA_KIND_WRONG.
+        FAILED_PRECONDITION MEDIA_KIND_WRONG, SENSITIVE_WORD.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

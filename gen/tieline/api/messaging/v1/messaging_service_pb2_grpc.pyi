@@ -51,7 +51,7 @@ class MessagingServiceStub:
     FAILED_PRECONDITION CONVERSATION_DISMISSED; INVALID_ARGUMENT INVALID_FIELD;
     FAILED_PRECONDITION CLIENT_MESSAGE_ID_REUSED if it was used for other contents;
     NOT_FOUND MEDIA_NOT_FOUND for media that are not there or not the sender's to read;
-    FAILED_PRECONDITION MEDIA_KIND_WRONG.
+    FAILED_PRECONDITION MEDIA_KIND_WRONG, SENSITIVE_WORD.
     """
     BatchSendMessages: _aio.UnaryUnaryMultiCallable[_messaging_service_pb2.BatchSendMessagesRequest, _messaging_service_pb2.BatchSendMessagesResponse]
     """BatchSendMessages stores up to 200 messages of the caller's in one corp, each as SendMessage
@@ -172,7 +172,7 @@ class MessagingServiceServicer(metaclass=_abc_1.ABCMeta):
         FAILED_PRECONDITION CONVERSATION_DISMISSED; INVALID_ARGUMENT INVALID_FIELD;
         FAILED_PRECONDITION CLIENT_MESSAGE_ID_REUSED if it was used for other contents;
         NOT_FOUND MEDIA_NOT_FOUND for media that are not there or not the sender's to read;
-        FAILED_PRECONDITION MEDIA_KIND_WRONG.
+        FAILED_PRECONDITION MEDIA_KIND_WRONG, SENSITIVE_WORD.
         """
 
     @_abc_1.abstractmethod

@@ -1,0 +1,292 @@
+"""The operator's picture of its namespace: policies, what they name, and the pods behind that.
+
+Events of watches and lists of whole kinds paint it; the decision reads it each second. No I/O.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from tieline.operator.decision_state import ServiceInput
+from tieline.operator.policy import (
+    SurgeOverride,
+    SurgePolicy,
+    override_from_spec,
+    policy_from_spec,
+)
+from tieline.operator.replica_report import PodObservation, ReplicaReport
+from tieline.operator.resources import (
+    Body,
+    Kind,
+    Meta,
+    integer_in,
+    list_in,
+    mapping_in,
+    read_meta,
+    read_time,
+)
+from tieline.operator.spec_fields import InvalidSpecError
+from tieline.operator.windows import SurgeWindow, window_from_spec
+
+_DELETED = "DELETED"
+_Value = TypeVar("_Value")
+
+_ENDED_PHASES = ("Failed", "Succeeded")
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """Why a policy can't be carried out."""
+
+    reason: str
+    message: str
+    is_conflict: bool = False
+    """Whether somebody else has the target."""
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyView:
+    """One policy with all that concerns it, or with what is wrong with it."""
+
+    meta: Meta
+    status: Body
+    given: ServiceInput | None
+    trouble: Trouble | None
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """A window or an override that was read, or why it could not be."""
+
+    meta: Meta
+    status: Body
+    window: SurgeWindow | None = None
+    override: SurgeOverride | None = None
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Policy:
+    meta: Meta
+    status: Body
+    policy: SurgePolicy | None
+    problem: str
+
+
+class Fleet:
+    """What is known; every method takes what is true now, so that nothing is missed for long."""
+
+    def __init__(self) -> None:
+        self._objects: dict[Kind, dict[str, Body]] = {kind: {} for kind in Kind}
+        self._policies: dict[str, _Policy] = {}
+        self._windows: dict[str, Read] = {}
+        self._overrides: dict[str, Read] = {}
+        self.versions: dict[Kind, int] = dict.fromkeys(Kind, 0)
+        """Rises with each change of a kind, for tests and metrics."""
+
+    def note(self, kind: Kind, event: str | None, body: Body) -> None:
+        """Take in what a watch says: ADDED, MODIFIED, DELETED, or None for what was listed."""
+        name = read_meta(body).name
+        self.versions[kind] += 1
+        if event == _DELETED:
+            self._objects[kind].pop(name, None)
+        else:
+            self._objects[kind][name] = body
+        self._read(kind, name)
+
+    def replace(self, kind: Kind, bodies: Iterable[Body]) -> None:
+        """Take in a list of all objects of a kind: what is not in it is gone."""
+        listed = {read_meta(body).name: body for body in bodies}
+        gone = self._objects[kind].keys() - listed.keys()
+        self._objects[kind] = listed
+        self.versions[kind] += 1
+        for name in [*gone, *listed]:
+            self._read(kind, name)
+
+    def services(self) -> frozenset[str]:
+        """Return the services that any policy is for."""
+        return frozenset(
+            each.policy.service for each in self._policies.values() if each.policy is not None
+        )
+
+    def windows(self) -> Sequence[Read]:
+        """Return all windows, by name."""
+        return [self._windows[name] for name in sorted(self._windows)]
+
+    def overrides(self) -> Sequence[Read]:
+        """Return all overrides, by name."""
+        return [self._overrides[name] for name in sorted(self._overrides)]
+
+    def has_policy(self, name: str) -> bool:
+        """Tell whether there is such a policy."""
+        return name in self._policies
+
+    def find_replicas(self, target: str) -> int | None:
+        """Return the replicas that a Deployment asks for; None where there is no Deployment."""
+        deployment = self._objects[Kind.DEPLOYMENT].get(target)
+        return (
+            None
+            if deployment is None
+            else integer_in(mapping_in(deployment, "spec"), "replicas", 1)
+        )
+
+    def views(
+        self,
+        reports_of: Callable[[str], tuple[ReplicaReport, ...]],
+        conflict_of: Callable[[str], str],
+    ) -> list[PolicyView]:
+        """Return every policy, by name, with the reports of its service.
+
+        ``conflict_of`` tells who else keeps setting a target's replicas; empty for nobody.
+        """
+        owners = self._owners()
+        pods = self._observe_pods()
+        return [
+            self._view(self._policies[name], owners, pods, reports_of, conflict_of)
+            for name in sorted(self._policies)
+        ]
+
+    def _read(self, kind: Kind, name: str) -> None:
+        body = self._objects[kind].get(name)
+        if kind is Kind.POLICY:
+            _put(self._policies, name, body, _read_policy)
+        elif kind is Kind.WINDOW:
+            _put(self._windows, name, body, _read_window)
+        elif kind is Kind.OVERRIDE:
+            _put(self._overrides, name, body, _read_override)
+
+    def _owners(self) -> dict[str, str]:
+        """Return the policy that scales each target: of several the oldest."""
+        by_age = sorted(
+            self._policies.values(), key=lambda one: (one.meta.create_time, one.meta.name)
+        )
+        owners: dict[str, str] = {}
+        for each in by_age:
+            if each.policy is not None:
+                owners.setdefault(each.policy.target, each.meta.name)
+        return owners
+
+    def _observe_pods(self) -> dict[str, tuple[PodObservation, ...]]:
+        """Return the living pods of each target."""
+        targets = {
+            each.policy.target for each in self._policies.values() if each.policy is not None
+        }
+        selectors = {
+            target: _selector_of(deployment)
+            for target in targets
+            if (deployment := self._objects[Kind.DEPLOYMENT].get(target)) is not None
+        }
+        found: dict[str, list[PodObservation]] = {target: [] for target in selectors}
+        for body in self._objects[Kind.POD].values():
+            pod = _observe_pod(body)
+            if pod is None:
+                continue
+            labels = mapping_in(mapping_in(body, "metadata"), "labels")
+            for target, selector in selectors.items():
+                if selector and all(labels.get(key) == value for key, value in selector.items()):
+                    found[target].append(pod)
+        return {
+            target: tuple(sorted(pods, key=lambda pod: pod.name)) for target, pods in found.items()
+        }
+
+    def _view(
+        self,
+        policy: _Policy,
+        owners: Mapping[str, str],
+        pods: Mapping[str, tuple[PodObservation, ...]],
+        reports_of: Callable[[str], tuple[ReplicaReport, ...]],
+        conflict_of: Callable[[str], str],
+    ) -> PolicyView:
+        read = policy.policy
+        trouble = self._find_trouble(policy, owners)
+        if trouble is not None or read is None:
+            return PolicyView(policy.meta, policy.status, None, trouble)
+        replicas = self.find_replicas(read.target)
+        assert replicas is not None, "a policy without its target is in trouble"
+        windows = [each.window for each in self.windows() if each.window is not None]
+        overrides = [each.override for each in self.overrides() if each.override is not None]
+        name = policy.meta.name
+        given = ServiceInput(
+            name=name,
+            policy=read,
+            current_replicas=replicas,
+            pods=pods.get(read.target, ()),
+            reports=reports_of(read.service),
+            windows=tuple(each for each in windows if each.is_for(name, policy.meta.labels)),
+            overrides=tuple(each for each in overrides if each.policy == name),
+            conflict=self._autoscaler_of(read.target) or conflict_of(read.target),
+        )
+        return PolicyView(policy.meta, policy.status, given, None)
+
+    def _find_trouble(self, policy: _Policy, owners: Mapping[str, str]) -> Trouble | None:
+        if policy.policy is None:
+            return Trouble("InvalidSpec", policy.problem)
+        target = policy.policy.target
+        if owners[target] != policy.meta.name:
+            text = f"the older policy {owners[target]} scales the Deployment {target}"
+            return Trouble("TargetTaken", text, is_conflict=True)
+        if target not in self._objects[Kind.DEPLOYMENT]:
+            return Trouble("TargetNotFound", f"there is no Deployment {target} in the namespace")
+        return None
+
+    def _autoscaler_of(self, target: str) -> str:
+        for body in self._objects[Kind.AUTOSCALER].values():
+            reference = mapping_in(mapping_in(body, "spec"), "scaleTargetRef")
+            if reference.get("kind") == "Deployment" and reference.get("name") == target:
+                return f"the HorizontalPodAutoscaler {read_meta(body).name} scales {target} as well"
+        return ""
+
+
+def _put(
+    into: dict[str, _Value], name: str, body: Body | None, read: Callable[[Body], _Value]
+) -> None:
+    if body is None:
+        into.pop(name, None)
+    else:
+        into[name] = read(body)
+
+
+def _read_policy(body: Body) -> _Policy:
+    meta, status = read_meta(body), mapping_in(body, "status")
+    try:
+        return _Policy(meta, status, policy_from_spec(mapping_in(body, "spec")), "")
+    except InvalidSpecError as error:
+        return _Policy(meta, status, None, str(error))
+
+
+def _read_window(body: Body) -> Read:
+    meta, status = read_meta(body), mapping_in(body, "status")
+    try:
+        window = window_from_spec(meta.name, mapping_in(body, "spec"))
+    except InvalidSpecError as error:
+        return Read(meta, status, problem=str(error))
+    return Read(meta, status, window=window)
+
+
+def _read_override(body: Body) -> Read:
+    meta, status = read_meta(body), mapping_in(body, "status")
+    try:
+        override = override_from_spec(meta.name, mapping_in(body, "spec"), meta.create_time)
+    except InvalidSpecError as error:
+        return Read(meta, status, problem=str(error))
+    return Read(meta, status, override=override)
+
+
+def _selector_of(deployment: Body) -> Mapping[str, object]:
+    return mapping_in(mapping_in(mapping_in(deployment, "spec"), "selector"), "matchLabels")
+
+
+def _observe_pod(body: Body) -> PodObservation | None:
+    """Return what the decision knows of a pod; None for one that is ending or has ended."""
+    metadata, status = mapping_in(body, "metadata"), mapping_in(body, "status")
+    if "deletionTimestamp" in metadata or status.get("phase") in _ENDED_PHASES:
+        return None
+    ready = next(
+        (each for each in list_in(status, "conditions") if each.get("type") == "Ready"), {}
+    )
+    is_ready = ready.get("status") == "True"
+    return PodObservation(
+        name=str(metadata.get("name", "")),
+        create_time=read_time(metadata.get("creationTimestamp")) or 0.0,
+        ready_time=(read_time(ready.get("lastTransitionTime")) or 0.0) if is_ready else None,
+    )

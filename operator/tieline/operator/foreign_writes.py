@@ -1,0 +1,54 @@
+"""Notices when somebody else keeps setting the replicas that the operator sets. Pure.
+
+A single hand on `kubectl scale` is put right in the next second and is no conflict; who does it
+again and again means it, and two scalers that undo each other's work are worse than either alone.
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass, field
+
+MAX_FOREIGN_WRITES = 3
+"""So many within the window are a conflict; it is over when fewer are."""
+
+WINDOW_S = 300.0
+
+
+@dataclass(slots=True)
+class _Target:
+    written: int | None = None
+    seen: int | None = None
+    foreign_times: list[float] = field(default_factory=list)
+
+
+class ForeignWrites:
+    """Remembers, for each target, what was written here and what was seen."""
+
+    def __init__(self) -> None:
+        self._targets: dict[str, _Target] = {}
+
+    def note_write(self, target: str, replicas: int) -> None:
+        """Remember that the operator set the replicas."""
+        self._targets.setdefault(target, _Target()).written = replicas
+
+    def note_seen(self, target: str, replicas: int, now: float) -> None:
+        """Take in what the Deployment asks for; a change to what was not written is foreign."""
+        known = self._targets.setdefault(target, _Target())
+        before, known.seen = known.seen, replicas
+        # Until the operator has written once, whoever sets the replicas is in their right.
+        if known.written is None or replicas in (before, known.written):
+            return
+        known.foreign_times = [*known.foreign_times, now][-MAX_FOREIGN_WRITES:]
+
+    def conflict_of(self, target: str, now: float) -> str:
+        """Return who is at odds with the operator over a target, in words; empty for nobody."""
+        known = self._targets.get(target)
+        if known is None:
+            return ""
+        recent = sum(now - time < WINDOW_S for time in known.foreign_times)
+        if recent < MAX_FOREIGN_WRITES:
+            return ""
+        return f"somebody else keeps setting the replicas of {target}, now to {known.seen}"
+
+    def keep_only(self, targets: Collection[str]) -> None:
+        """Forget all other targets."""
+        self._targets = {name: known for name, known in self._targets.items() if name in targets}

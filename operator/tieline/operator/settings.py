@@ -1,0 +1,54 @@
+"""Settings of the surge operator."""
+
+from typing import Literal
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from tieline.chassis.settings import PREFIX
+
+
+class OperatorSettings(BaseSettings):
+    """What the operator needs. It has no database and serves no calls."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        frozen=True,
+        hide_input_in_errors=True,
+        use_attribute_docstrings=True,
+    )
+
+    nats_url: SecretStr
+    """NATS, as the user ``operator``: ``nats://operator:…@host:4222``."""
+
+    namespace: str = Field(default="default", min_length=1, max_length=63)
+    """The one namespace whose custom resources are followed and whose Deployments are scaled."""
+
+    lease_name: str = Field(default="tieline-operator", min_length=1, max_length=253)
+    """Lease of the namespace; of several operators with the same name one writes."""
+
+    replica_name: str = Field(default="", max_length=253)
+    """Names this operator in the lease; empty for the host name, which in a pod is the pod's."""
+
+    cluster_room_pods: int = Field(default=0, ge=0, le=100_000)
+    """How many pods of all policies the cluster holds together; what is above is shared by
+    priority. 0 for no bound."""
+
+    probe_port: int = Field(default=0, ge=0, le=65535)
+    """TCP port of ``/healthz``, which tells the ages of the last watch event and of the last
+    decision; 0 leaves it off."""
+
+    metrics_host: str = "127.0.0.1"
+    """Address of the Prometheus endpoint. A pod listens on ``0.0.0.0``."""
+
+    metrics_port: int = Field(default=0, ge=0, le=65535)
+    """TCP port of the Prometheus endpoint ``/metrics``; 0 leaves it off."""
+
+    otlp_endpoint: str = ""
+    """Base URL of an OpenTelemetry collector (OTLP over HTTP); empty sends nothing."""
+
+    log_format: Literal["auto", "json", "console"] = "auto"
+    """``json`` for a cluster, ``console`` for people; ``auto`` takes console on a terminal."""
+
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """Lowest level that is logged."""

@@ -1,0 +1,65 @@
+"""Replicas that report load, each second or when told to."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+
+from nats.aio.client import Client
+
+from tieline.api.common.v1 import load_report_pb2, priority_pb2
+from tieline.chassis.streams import load_subject
+
+_INTERVAL_S = 0.6
+
+
+class ReportingReplicas:
+    """Stands in for the replicas of one service: one report for each name that it is given."""
+
+    def __init__(self, broker: Client, service: str) -> None:
+        self._broker = broker
+        self._service = service
+        self._started = int(time.time()) - 100
+        self._sequence = 0
+        self._offered: dict[str, float] = {}
+        self._last = time.monotonic()
+
+    async def report(self, replicas: Sequence[str], offered_per_s: float) -> None:
+        """Publish one report of each; the load is shared by all."""
+        now = time.monotonic()
+        elapsed, self._last = now - self._last, now
+        self._sequence += 1
+        for replica in replicas:
+            offered = self._offered.get(replica, 0.0) + offered_per_s * elapsed / len(replicas)
+            self._offered[replica] = offered
+            report = load_report_pb2.LoadReport(
+                service=self._service, replica=replica, sequence=self._sequence
+            )
+            report.start_time.seconds = self._started
+            report.classes.add(
+                business_class=priority_pb2.BUSINESS_CLASS_NORMAL,
+                first_attempts=int(offered),
+                admitted=int(offered),
+            )
+            await self._broker.publish(
+                load_subject(self._service, replica), report.SerializeToString()
+            )
+        await self._broker.flush()
+
+    @asynccontextmanager
+    async def reporting(
+        self, replicas: Callable[[], Sequence[str]], offered_per_s: Callable[[], float]
+    ) -> AsyncIterator[None]:
+        """Report again and again within the block, whatever replicas there are."""
+
+        async def report_forever() -> None:
+            while True:
+                await self.report(replicas(), offered_per_s())
+                await asyncio.sleep(_INTERVAL_S)
+
+        task = asyncio.create_task(report_forever())
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)

@@ -1,0 +1,118 @@
+"""The operator while the API misbehaves: what is missed is made up for, and nothing is undone."""
+
+from fakes.eventually import eventually
+from fakes.kubernetes_api.deployments import DeploymentController, build_deployment
+from fakes.kubernetes_api.server import KubernetesApi
+from integration.operator.conftest import RunOperator
+from integration.operator.test_operator import SCALE, policy, replicas_of
+
+STATUS = "/status"
+
+
+async def _raise_minimum(api: KubernetesApi, replicas: int) -> None:
+    await api.apply(policy(minReplicas=replicas))
+    await eventually(lambda: replicas_of(api) == replicas)
+
+
+async def test_watches_that_break_and_history_that_is_gone_lose_nothing(
+    api: KubernetesApi, pods: DeploymentController, run_operator: RunOperator
+) -> None:
+    await api.store.create("deployments", build_deployment("messaging", replicas=1))
+    await api.apply(policy())
+
+    async with run_operator():
+        await eventually(lambda: replicas_of(api) == 2)
+        api.drop_watches()
+        await _raise_minimum(api, 3)
+        await api.store.compact()
+        api.drop_watches()
+        await _raise_minimum(api, 4)
+
+
+async def test_api_that_is_away_is_waited_for_and_the_newest_decision_is_written(
+    api: KubernetesApi, pods: DeploymentController, run_operator: RunOperator
+) -> None:
+    await api.store.create("deployments", build_deployment("messaging", replicas=1))
+    await api.apply(policy())
+
+    async with run_operator():
+        await eventually(lambda: replicas_of(api) == 2)
+        await api.stop()
+        await api.scale("messaging", 1)
+        await api.start()
+        await eventually(lambda: replicas_of(api) == 2, timeout_s=25)
+
+
+async def test_refused_and_hanging_writes_are_written_anew(
+    api: KubernetesApi, pods: DeploymentController, run_operator: RunOperator
+) -> None:
+    await api.store.create("deployments", build_deployment("messaging", replicas=1))
+    await api.apply(policy())
+    scales = iter([429, 500, 503])
+
+    def fail_scales(method: str, path: str) -> int:
+        return next(scales, 0) if path == SCALE else 0
+
+    hangs = iter([30.0])
+
+    def hang_once(method: str, path: str) -> float:
+        is_last = path == SCALE and api.requests[method, path] == 4
+        return next(hangs, 0.0) if is_last else 0.0
+
+    api.faults.status_of, api.faults.delay_of = fail_scales, hang_once
+    async with run_operator():
+        await eventually(lambda: replicas_of(api) == 2, timeout_s=25)
+
+    assert api.requests["PATCH", SCALE] == 5
+
+
+async def test_statuses_that_can_not_be_written_hold_up_no_scale(
+    api: KubernetesApi, pods: DeploymentController, run_operator: RunOperator
+) -> None:
+    await api.store.create("deployments", build_deployment("messaging", replicas=1))
+    await api.apply(policy())
+    api.faults.status_of = lambda method, path: 500 if path.endswith(STATUS) else 0
+
+    async with run_operator():
+        await eventually(lambda: replicas_of(api) == 2)
+        await _raise_minimum(api, 3)
+
+
+async def test_policy_and_deployment_that_go_are_let_go(
+    api: KubernetesApi, pods: DeploymentController, run_operator: RunOperator
+) -> None:
+    await api.store.create("deployments", build_deployment("messaging", replicas=1))
+    await api.store.create("deployments", build_deployment("contacts", replicas=1))
+    await api.apply(policy())
+    await api.apply(policy("contacts", target="contacts"))
+
+    async with run_operator():
+        await eventually(lambda: replicas_of(api) == replicas_of(api, "contacts") == 2)
+        await api.store.delete("surgepolicies", "messaging")
+        await api.store.delete("deployments", "contacts")
+        await api.store.create("deployments", build_deployment("contacts", replicas=1))
+        # Seen by the operator, the new Deployment is scaled and the freed one is left alone.
+        await eventually(lambda: replicas_of(api, "contacts") == 2)
+        await api.scale("messaging", 1)
+        await api.apply(policy("contacts", target="contacts", minReplicas=3))
+        await eventually(lambda: replicas_of(api, "contacts") == 3)
+
+    assert replicas_of(api) == 1
+
+
+async def test_status_is_not_written_every_second(
+    api: KubernetesApi, pods: DeploymentController, run_operator: RunOperator
+) -> None:
+    await api.store.create("deployments", build_deployment("messaging", replicas=2))
+    await api.apply(policy())
+    path = "/apis/scaling.tieline.dev/v1alpha1/namespaces/default/surgepolicies/messaging/status"
+    lease = "/apis/coordination.k8s.io/v1/namespaces/default/leases/tieline-operator"
+
+    async with run_operator():
+        await eventually(lambda: api.requests["PATCH", path] > 0)
+        written = api.requests["PATCH", path]
+        # Three renewals of the lease are four seconds and more.
+        renewed = api.requests["PUT", lease]
+        await eventually(lambda: api.requests["PUT", lease] >= renewed + 3)
+
+    assert api.requests["PATCH", path] <= written + 1

@@ -1,0 +1,139 @@
+"""The custom resource definitions: readable, bounded, and strict about what they are given."""
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from fakes.kubernetes_api.definitions import Definition, load_definitions, walk
+from tieline.operator.policy import override_from_spec, policy_from_spec
+from tieline.operator.windows import window_from_spec
+
+HELM = Path(__file__).parents[3] / "helm"
+DEFINITIONS = {each.kind: each for each in load_definitions(HELM / "tieline-crds" / "templates")}
+EXAMPLES = sorted((HELM / "examples" / "scaling").glob("*.yaml"))
+BY_KIND = pytest.mark.parametrize("definition", DEFINITIONS.values(), ids=DEFINITIONS)
+
+POLICY = {
+    "targetRef": {"name": "messaging"},
+    "maxReplicas": 9,
+    "capacity": {"requestsPerSecondPerPod": 100},
+}
+WINDOW = {
+    "policies": ["messaging"],
+    "start": "2027-02-15T08:00:00+08:00",
+    "end": "2027-02-15T10:00:00+08:00",
+    "minReplicas": 5,
+}
+OVERRIDE = {
+    "policyRef": {"name": "messaging"},
+    "action": "Pin",
+    "replicas": 5,
+    "expiresAt": "2027-02-15T10:00:00+08:00",
+    "reason": "INC-1",
+}
+GOOD = {"SurgePolicy": POLICY, "SurgeWindow": WINDOW, "SurgeOverride": OVERRIDE}
+
+
+def find_problems(kind: str, spec: Any, before: Any = None) -> list[str]:
+    definition = DEFINITIONS[kind]
+    old = None if before is None else definition.complete({"spec": before})
+    return definition.find_problems(definition.complete({"spec": copy.deepcopy(spec)}), old)
+
+
+@BY_KIND
+def test_every_field_is_described_and_bounded(definition: Definition) -> None:
+    faults = []
+    for path, part in walk(definition.schema):
+        is_of_api = path in (".apiVersion", ".kind", ".metadata", ".status", "", ".spec")
+        if not part.get("description") and path != ".metadata":
+            faults.append(f"{path} has no description")
+        if part.get("type") == "number":
+            faults.append(f"{path} is a float")
+        if part.get("type") == "integer" and path.startswith(".spec") and "maximum" not in part:
+            faults.append(f"{path} has no maximum")
+        if part.get("type") == "array" and "maxItems" not in part:
+            faults.append(f"{path} has no maxItems")
+        is_text = part.get("type") == "string" and not is_of_api
+        if is_text and not {"maxLength", "enum", "format"} & part.keys():
+            faults.append(f"{path} has no maxLength")
+    assert faults == []
+
+
+@BY_KIND
+def test_columns_are_described_and_read_what_there_is(definition: Definition) -> None:
+    known = {path for path, _ in walk(definition.schema)}
+
+    for column in definition.columns:
+        assert column["description"]
+        path = column["jsonPath"].split("[")[0]
+        assert path in known | {".metadata.creationTimestamp"}, column["name"]
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=[path.stem for path in EXAMPLES])
+def test_examples_are_accepted_by_the_schema_and_read_by_the_operator(path: Path) -> None:
+    manifest = yaml.safe_load(path.read_text(encoding="utf-8"))
+    completed = DEFINITIONS[manifest["kind"]].complete(manifest)
+
+    assert DEFINITIONS[manifest["kind"]].find_problems(completed) == []
+    # Nothing was pruned: a misspelled field would silently do nothing.
+    assert completed["spec"] | manifest["spec"] | completed["spec"] == completed["spec"]
+    match manifest["kind"]:
+        case "SurgePolicy":
+            policy_from_spec(completed["spec"])
+        case "SurgeWindow":
+            window_from_spec("w", completed["spec"])
+        case "SurgeOverride":
+            override_from_spec("o", completed["spec"], 0.0)
+
+
+def test_defaults_of_the_schema_are_those_of_the_operator() -> None:
+    completed = DEFINITIONS["SurgePolicy"].complete({"spec": POLICY})["spec"]
+
+    assert policy_from_spec(completed) == policy_from_spec({**POLICY, "service": "messaging"})
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes", "words"),
+    [
+        ("SurgePolicy", {"minReplicas": 10}, "minReplicas must not be above"),
+        ("SurgePolicy", {"maxReplicas": 0}, "maxReplicas"),
+        ("SurgePolicy", {"maxReplicas": 2.5}, "maxReplicas"),
+        ("SurgePolicy", {"mode": "Off"}, "mode"),
+        ("SurgePolicy", {"targetRef": {"name": "a", "kind": "StatefulSet"}}, "kind"),
+        ("SurgePolicy", {"capacity": {}}, "requestsPerSecondPerPod"),
+        ("SurgePolicy", {"fallback": {"behavior": "RaiseToReplicas"}}, "fallback.replicas"),
+        ("SurgePolicy", {"scaleDown": {"windowSeconds": 301}}, "windowSeconds must not be"),
+        ("SurgePolicy", {"upstreams": [{"name": f"u{n}"} for n in range(10_000)]}, "upstreams"),
+        ("SurgeWindow", {"end": "2027-02-15T07:00:00+08:00"}, "end must be after start"),
+        ("SurgeWindow", {"schedule": "30 8 * * 1"}, "either start and end, or schedule"),
+        ("SurgeWindow", {"multiplierPercent": 200}, "either minReplicas or multiplierPercent"),
+        ("SurgeWindow", {"policies": []}, "policies"),
+        ("SurgeWindow", {"timeZone": "Asia/Shanghai"}, "timeZone is for a schedule"),
+        ("SurgeOverride", {"action": "Freeze"}, "replicas are for Pin"),
+        ("SurgeOverride", {"reason": ""}, "reason"),
+        ("SurgeOverride", {"expiresAt": None}, "expiresAt"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_by_the_schema(
+    kind: str, changes: dict[str, Any], words: str
+) -> None:
+    assert find_problems(kind, GOOD[kind]) == []
+
+    problems = find_problems(kind, {**GOOD[kind], **changes})
+
+    assert any(words in problem for problem in problems), problems
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes"),
+    [
+        ("SurgePolicy", {"targetRef": {"name": "contacts"}}),
+        ("SurgeOverride", {"replicas": 6}),
+    ],
+)
+def test_what_others_rely_on_can_not_be_changed(kind: str, changes: dict[str, Any]) -> None:
+    assert find_problems(kind, GOOD[kind], before=GOOD[kind]) == []
+    assert find_problems(kind, {**GOOD[kind], **changes}, before=GOOD[kind])

@@ -1,0 +1,128 @@
+from typing import Any
+
+import pytest
+
+from tieline.operator.fleet import Fleet, PolicyView
+from tieline.operator.resources import Kind
+
+LABELS = {"component": "messaging"}
+
+
+def policy(name: str, target: str = "messaging", *, created: str = "01", **spec: Any) -> Any:
+    return {
+        "metadata": {"name": name, "creationTimestamp": f"2026-01-{created}T00:00:00Z"},
+        "spec": {
+            "targetRef": {"name": target},
+            "maxReplicas": 9,
+            "capacity": {"requestsPerSecondPerPod": 100},
+            **spec,
+        },
+    }
+
+
+def deployment(name: str = "messaging", replicas: int = 3) -> Any:
+    return {
+        "metadata": {"name": name},
+        "spec": {"replicas": replicas, "selector": {"matchLabels": LABELS}},
+    }
+
+
+def pod(name: str, *, ready: bool = True, labels: Any = LABELS, **metadata: Any) -> Any:
+    status = {"type": "Ready", "status": "True" if ready else "False"}
+    return {
+        "metadata": {"name": name, "labels": labels, **metadata},
+        "status": {
+            "phase": "Running",
+            "conditions": [{**status, "lastTransitionTime": "2026-01-02T00:00:00Z"}],
+        },
+    }
+
+
+def views(fleet: Fleet) -> dict[str, PolicyView]:
+    return {view.meta.name: view for view in fleet.views(lambda _: (), lambda _: "")}
+
+
+def test_policy_is_seen_with_its_target_and_the_living_pods_behind_it() -> None:
+    fleet = Fleet()
+    fleet.note(Kind.POLICY, None, policy("messaging"))
+    fleet.note(Kind.DEPLOYMENT, None, deployment())
+    for body in (
+        pod("ready"),
+        pod("starting", ready=False),
+        pod("leaving", deletionTimestamp="2026-01-02T00:00:00Z"),
+        pod("stranger", labels={"component": "contacts"}),
+        {**pod("failed"), "status": {"phase": "Failed"}},
+    ):
+        fleet.note(Kind.POD, "ADDED", body)
+
+    given = views(fleet)["messaging"].given
+
+    assert given is not None
+    assert given.current_replicas == 3
+    assert [(each.name, each.ready_time is not None) for each in given.pods] == [
+        ("ready", True),
+        ("starting", False),
+    ]
+
+
+def test_of_two_policies_for_a_target_the_older_one_scales_until_it_is_gone() -> None:
+    fleet = Fleet()
+    fleet.note(Kind.DEPLOYMENT, None, deployment())
+    fleet.note(Kind.POLICY, None, policy("younger", created="02"))
+    fleet.note(Kind.POLICY, None, policy("older", created="01"))
+
+    both = views(fleet)
+    fleet.note(Kind.POLICY, "DELETED", policy("older"))
+    one = views(fleet)
+
+    assert both["older"].given is not None
+    trouble = both["younger"].trouble
+    assert trouble is not None
+    assert (trouble.reason, trouble.is_conflict) == ("TargetTaken", True)
+    assert one.keys() == {"younger"}
+    assert one["younger"].given is not None
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        pytest.param(policy("p", target="nowhere"), "TargetNotFound", id="no such Deployment"),
+        pytest.param(policy("p", minReplicas=10), "InvalidSpec", id="min over max"),
+        pytest.param({"metadata": {"name": "p"}}, "InvalidSpec", id="no spec"),
+    ],
+)
+def test_policy_that_can_not_be_carried_out_says_why(body: Any, reason: str) -> None:
+    fleet = Fleet()
+    fleet.note(Kind.DEPLOYMENT, None, deployment())
+    fleet.note(Kind.POLICY, None, body)
+
+    view = views(fleet)["p"]
+
+    assert view.given is None
+    assert view.trouble is not None
+    assert view.trouble.reason == reason
+
+
+def test_a_list_takes_away_what_went_unseen() -> None:
+    fleet = Fleet()
+    fleet.note(Kind.POLICY, None, policy("kept"))
+    fleet.note(Kind.POLICY, None, policy("gone"))
+
+    fleet.replace(Kind.POLICY, [policy("kept"), policy("new", target="contacts")])
+
+    assert views(fleet).keys() == {"kept", "new"}
+    assert fleet.services() == {"messaging", "contacts"}
+
+
+def test_an_autoscaler_on_the_target_is_a_conflict() -> None:
+    fleet = Fleet()
+    fleet.note(Kind.DEPLOYMENT, None, deployment())
+    fleet.note(Kind.POLICY, None, policy("messaging"))
+    reference = {"kind": "Deployment", "name": "messaging"}
+    autoscaler = {"metadata": {"name": "hpa"}, "spec": {"scaleTargetRef": reference}}
+
+    fleet.note(Kind.AUTOSCALER, "ADDED", autoscaler)
+
+    given = views(fleet)["messaging"].given
+    assert given is not None
+    assert "HorizontalPodAutoscaler hpa" in given.conflict

@@ -1,0 +1,46 @@
+from tieline.operator.foreign_writes import MAX_FOREIGN_WRITES, WINDOW_S, ForeignWrites
+
+
+def _at_odds(times: list[float]) -> ForeignWrites:
+    """Somebody sets 3 at each of the times, and the operator sets 8 again."""
+    writes = ForeignWrites()
+    writes.note_write("messaging", 8)
+    for time in times:
+        writes.note_seen("messaging", 8, time - 0.5)
+        writes.note_seen("messaging", 3, time)
+    return writes
+
+
+def test_a_hand_or_two_on_the_scale_is_no_conflict_and_one_more_is() -> None:
+    times = [float(n) for n in range(1, MAX_FOREIGN_WRITES)]
+
+    assert _at_odds(times).conflict_of("messaging", 10.0) == ""
+    assert "messaging" in _at_odds([*times, 9.0]).conflict_of("messaging", 10.0)
+
+
+def test_conflict_is_over_when_nobody_has_written_for_the_window() -> None:
+    writes = _at_odds([1.0, 2.0, 3.0])
+
+    assert writes.conflict_of("messaging", 1.0 + WINDOW_S - 0.1)
+    assert writes.conflict_of("messaging", 1.0 + WINDOW_S) == ""
+
+
+def test_own_writes_and_what_was_before_the_first_one_are_not_foreign() -> None:
+    writes = ForeignWrites()
+    for second, replicas in enumerate((2, 3, 4, 5)):
+        writes.note_seen("messaging", replicas, float(second))
+    for second, replicas in enumerate((6, 7, 8, 9), start=10):
+        writes.note_write("messaging", replicas)
+        # The API shows the past for a moment.
+        writes.note_seen("messaging", replicas - 1, float(second))
+        writes.note_seen("messaging", replicas, second + 0.5)
+
+    assert writes.conflict_of("messaging", 20.0) == ""
+
+
+def test_targets_that_no_policy_names_are_forgotten() -> None:
+    writes = _at_odds([1.0, 2.0, 3.0])
+
+    writes.keep_only({"contacts"})
+
+    assert writes.conflict_of("messaging", 4.0) == ""
