@@ -45,8 +45,8 @@ class CountingPool:
     statements: list[str] = field(default_factory=list)
 
     @asynccontextmanager
-    async def acquire(self) -> AsyncIterator[Any]:
-        async with self.pool.acquire() as connection:
+    async def acquire(self, *, spares_reset: bool = False) -> AsyncIterator[Any]:
+        async with self.pool.acquire(spares_reset=spares_reset) as connection:
             connection.add_query_logger(self._note)
             try:
                 yield connection
