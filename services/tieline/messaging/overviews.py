@@ -1,4 +1,4 @@
-"""What a list of conversations shows beside each. Pure."""
+"""What a list of conversations shows beside each: from rows to the wire."""
 
 from tieline.api.messaging.v1 import messaging_pb2, reading_pb2
 from tieline.chassis.fields import to_timestamp
