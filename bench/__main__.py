@@ -21,6 +21,7 @@ from bench import (
     messaging_send,
     messaging_sensitive_words,
     messaging_subscribers,
+    operator_violations,
     overload,
     overload_edge,
     platform_up,
@@ -43,6 +44,7 @@ BENCHMARKS: tuple[Benchmark, ...] = (
     *directory_import.BENCHMARKS,
     *identity_sign_ins.BENCHMARKS,
     *overload_edge.BENCHMARKS,
+    *operator_violations.BENCHMARKS,
 )
 
 
