@@ -62,7 +62,8 @@ class Auditor:
 
         async def has_passed() -> bool:
             async with self._pool.acquire() as connection:
-                return await ArchiveRepository(connection).find_settled_time() > now
+                settled = await ArchiveRepository(connection).find_settled_time()
+            return bool(settled > now)
 
         await eventually(has_passed)
 
