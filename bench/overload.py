@@ -6,7 +6,8 @@ counts from the scheduled time. Capacity is the best closed-loop goodput of the 
 and HIGH (here sends) are half of the capacity throughout; the rest is NORMAL (reads).
 
 Callers of ours hold back what would be refused, by the client library's own code; strangers send
-everything. ``.off`` is the same load on a replica whose admission is switched off.
+everything. ``.off`` is the same load on a replica whose admission is switched off. Where the
+generators are themselves the limit, ``overload.unsent`` tells what they did not send.
 """
 
 import asyncio
@@ -20,7 +21,7 @@ from bench.harness import Benchmark, Figure, Target, summarise
 from bench.messaging_platform import MessagingPlatform, messaging_platform
 from bench.overload_generator import Outcome, Plan, generate
 
-_STEADY_S = 8.0
+_STEADY_S = 6.0
 _SETTLE_S = 4.0
 _USERS = 200
 _MAX_RECOVERY_S = 15
@@ -47,6 +48,9 @@ async def measure() -> Sequence[Figure]:
         memory = psutil.Process(scene.platform.service_pid).memory_info().rss
         outcome = await _surge(scene, capacity, 10, holds_back=False)
         figures.append(_goodput("overload.goodput.strangers_10x", outcome, capacity, 0.6))
+        figures.append(
+            _figure("overload.unsent.strangers_10x", outcome.unsent_ratio, "of calls", None)
+        )
         figures.append(
             _figure(
                 "overload.longest_wait_ms.strangers_10x",
@@ -82,7 +86,7 @@ async def _capacity(scene: _Scene) -> float:
     """Return the best goodput of closed loops, in calls per second."""
     best = 0.0
     for loops in (16, 32, 64):
-        outcome = await generate(scene.plan.closed(loops, seconds=4.0))
+        outcome = await generate(scene.plan.closed(loops, seconds=3.0))
         best = max(best, outcome.good_per_s)
     return best
 
@@ -139,6 +143,7 @@ BENCHMARKS = (
             "overload.goodput.callers_10x",
             "overload.high_success.callers_10x",
             "overload.goodput.strangers_10x",
+            "overload.unsent.strangers_10x",
             "overload.longest_wait_ms.strangers_10x",
             "overload.memory_growth",
             "overload.recovery_seconds",

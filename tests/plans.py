@@ -29,6 +29,9 @@ class RecordedStatement:
         self.parameter_count = len(parameters)
         return []
 
+    async def fetchrow(self, sql: str, *parameters: object) -> None:
+        await self.fetch(sql, *parameters)
+
     async def fetchval(self, sql: str, *parameters: object) -> None:
         await self.fetch(sql, *parameters)
 

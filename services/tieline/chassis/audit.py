@@ -4,6 +4,7 @@ An entry is an event of the service that acted; identity's consumer stores it. S
 log if and only if it is committed, and no service can read or change what is there.
 """
 
+import datetime as dt
 from collections.abc import Mapping
 
 from tieline.api.common.v1 import audit_pb2, principal_pb2
@@ -32,18 +33,20 @@ async def build_audit_event(
     resource: str,
     details: Mapping[str, str] | None = None,
     actor: Principal | None = None,
+    act_time: dt.datetime | None = None,
 ) -> Event:
     """Return the event that records an act; insert it with the others of the transaction.
 
     ``actor`` is for acts of somebody who is only now being signed in; otherwise it is the caller.
-    The time is the transaction's, so that a log's order is that of what it tells.
+    The time is the transaction's, so that a log's order is that of what it tells: ``now()``, which
+    ``act_time`` is where the caller has read it already.
     """
     call = find_call()
     principal = actor or (None if call is None else call.principal)
     entry = audit_pb2.AuditEntry(
         event_id=new_uuid7(),
         corp_id=corp_id,
-        act_time=to_timestamp(await connection.fetchval("SELECT now()")),
+        act_time=to_timestamp(act_time or await connection.fetchval("SELECT now()")),
         action=action,
         resource=resource,
         details=details or {},

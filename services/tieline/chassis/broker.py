@@ -37,7 +37,11 @@ logger = logging.getLogger(__name__)
 
 
 class BrokerClient(Client):
-    """nats-py's client, with a flush that keeps its promise and a close that ends."""
+    """nats-py's client, with a flush that keeps its promise and a close that ends.
+
+    A socket that died is noticed by whoever writes first, often before the client's reader: uvloop
+    refuses the write with a RuntimeError, which nobody expects who expects a lost connection.
+    """
 
     async def flush(
         self,
@@ -52,17 +56,33 @@ class BrokerClient(Client):
             await self._flush_pending(force_flush=True)
         await super().flush(timeout)
 
-    async def close(self) -> None:
-        """Close the connection, also one that is dead.
+    async def _flush_pending(self, force_flush: bool = False) -> Any:
+        # Whatever is sent comes through here, an unsubscription and a drain as well.
+        try:
+            return await super()._flush_pending(force_flush)
+        except RuntimeError as error:
+            raise ConnectionResetError(f"the connection is lost: {error}") from error
 
-        nats-py writes what still waits, whatever became of the socket; uvloop refuses that with a
-        RuntimeError, and half of the closing would be left undone.
-        """
-        writer = getattr(self._transport, "_io_writer", None)
-        if writer is None or writer.is_closing():
+    async def _close(self, status: int, do_cbs: bool = True) -> None:
+        # nats-py writes what still waits, whatever became of the socket meanwhile, and where that
+        # fails leaves half of the closing undone. With nothing waiting there is nothing to fail.
+        try:
+            await self._close_once(status, do_cbs)
+        except (OSError, RuntimeError):
             self._pending = []
             self._pending_data_size = 0
-        await super().close()
+            self._status = Client.DISCONNECTED
+            await self._close_once(status, do_cbs)
+
+    async def _close_once(self, status: int, do_cbs: bool) -> None:
+        try:
+            await super()._close(status, do_cbs)
+        except asyncio.CancelledError:
+            # nats-py cancels its own reconnecting, which may be waiting for the socket's end: then
+            # that is cancelled too, for whoever waits for it next. It is the last step.
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
 
 
 class _StartGivenUpError(Exception):

@@ -134,7 +134,7 @@ class _Follower:
         if subscription is not None:
             try:
                 await subscription.unsubscribe()
-            except nats.errors.Error:
+            except (OSError, nats.errors.Error):
                 logger.debug("the broker's connection was closed before the revocations")
 
     async def _begin_again(self, why: str) -> None:

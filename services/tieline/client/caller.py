@@ -125,6 +125,8 @@ class Caller:
                 "the service is overloaded; the call was not sent",
                 reason=OVERLOADED,
                 domain="tieline.dev",
+                # Told apart from refusals of the service and of the edge.
+                metadata={"ring": "caller"},
                 retry_after_s=PROBE_INTERVAL_S,
             )
 

@@ -12,6 +12,7 @@ from typing import Any, BinaryIO, Protocol
 from openpyxl import Workbook
 from openpyxl.cell import WriteOnlyCell
 
+from tieline.chassis.bulkheads import EXPORTS
 from tieline.chassis.postgres import Connection, Pool
 from tieline.directory.csv_rows import Encoding
 from tieline.directory.exports import (
@@ -124,7 +125,7 @@ class _Workbook:
 
     async def finish(self) -> None:
         # Packing takes seconds for a large corp.
-        await asyncio.to_thread(self._workbook.save, self._file)
+        await EXPORTS.run(self._workbook.save, self._file)
 
 
 def _find_writer(file: BinaryIO, options: ExportOptions) -> _Writer:

@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import contextmanager
 from typing import BinaryIO
 
+from tieline.chassis.bulkheads import IMPORTS
 from tieline.chassis.errors import ServiceError
 from tieline.directory.csv_rows import CsvReader, CsvRecord
 from tieline.directory.import_options import Format, Options
@@ -62,7 +63,7 @@ async def read_records(file: BinaryIO, options: Options) -> AsyncGenerator[list[
     while True:
         if is_workbook:
             # Opening one, and its first slice, may take seconds.
-            records = await asyncio.to_thread(next, slices, None)
+            records = await IMPORTS.run(next, slices, None)
         else:
             records = next(slices, None)
             await asyncio.sleep(0)

@@ -18,6 +18,7 @@ from tieline.identity.credentials import credentials_rejected_error
 from tieline.identity.devices import Device
 from tieline.identity.repositories import SCHEMA, second_factors
 from tieline.identity.repositories.accounts import Account
+from tieline.identity.roles import with_grants
 from tieline.identity.session_issuer import SessionIssuer, build_member, with_stored_grants
 
 
@@ -45,11 +46,15 @@ class Entrance:
         device: Device,
     ) -> Entered:
         """Open a session, or ask for the second factor. The account is locked."""
-        member = await with_stored_grants(connection, _check_active(key, account))
-        is_enrolled, policy = await second_factors.find_demands(connection, *key)
-        if not is_enrolled and not policy.requires_second_factor(member):
-            return Entered(session=await self._open(connection, member, method, device))
-        challenge = self._build_challenge(key, account, method, device, is_enrolled=is_enrolled)
+        member = _check_active(key, account)
+        demands = await second_factors.find_demands(connection, *key)
+        member = with_grants(member, demands.grants)
+        if not demands.is_enrolled and not demands.policy.requires_second_factor(member):
+            session = await self._open(connection, member, method, device, demands.now)
+            return Entered(session=session)
+        challenge = self._build_challenge(
+            key, account, method, device, is_enrolled=demands.is_enrolled
+        )
         return Entered(challenge=challenge)
 
     async def check_weak_proof(
@@ -74,10 +79,16 @@ class Entrance:
         device: Device,
     ) -> identity_pb2.Session:
         """Open a session for whom no second factor is to be asked. The account is locked."""
-        return await self._open(connection, _check_active(key, account), method, device)
+        member = await with_stored_grants(connection, _check_active(key, account))
+        return await self._open(connection, member, method, device)
 
     async def _open(
-        self, connection: Connection, member: Principal, method: str, device: Device
+        self,
+        connection: Connection,
+        member: Principal,
+        method: str,
+        device: Device,
+        now: dt.datetime | None = None,
     ) -> identity_pb2.Session:
         event = await build_audit_event(
             connection,
@@ -87,6 +98,7 @@ class Entrance:
             resource=f"members/{member.id}",
             details={"method": method},
             actor=member,
+            act_time=now,
         )
         await insert_events(connection, SCHEMA, [event])
         return await self._issuer.open(connection, member, device)

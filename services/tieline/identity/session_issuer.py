@@ -1,6 +1,5 @@
 """Opens and refreshes sessions: a row, an access token and a refresh token together."""
 
-import datetime as dt
 import uuid
 from dataclasses import replace
 
@@ -32,7 +31,7 @@ from tieline.identity.repositories import (
     sessions,
 )
 from tieline.identity.repositories.accounts import Account
-from tieline.identity.repositories.sessions import Session, SessionLimits
+from tieline.identity.repositories.sessions import Issued, Session, SessionLimits
 from tieline.identity.revocations import revoke_session_tokens
 from tieline.identity.roles import with_grants
 from tieline.identity.session_audit import build_session_audit
@@ -57,23 +56,21 @@ class SessionIssuer:
     ) -> identity_pb2.Session:
         """Open a session for a principal that has none yet, in the caller's transaction.
 
-        A member gets what was granted to it; the caller read its role under the account's lock, so
-        that none is revoked between then and the time of the token's issue. Raises
+        The caller has locked a member's account and then read what was granted to it, so that
+        nothing is revoked between then and the time of the token's issue. Raises
         PermissionDeniedError CORP_NOT_ACTIVE for one whose corp is suspended or being deleted; it
         stays as it is until the transaction ends.
         """
         principal = replace(principal, session_id=new_uuid7())
         if principal.kind is PrincipalKind.MEMBER:
-            await revocations.lock_issuing(connection, principal.corp_id, principal.id)
             corp = await corps.share_corp(connection, principal.corp_id)
             assert corp is not None, "members with accounts have a corp"
             check_may_sign_in(corp)
-            principal = await with_stored_grants(connection, principal)
         token = RefreshToken.first(principal.corp_id, principal.session_id, new_seed())
-        expire_time = await sessions.insert_session(
+        issued = await sessions.insert_session(
             connection, principal, token.seed_hash, self._limits, device, find_address()
         )
-        return await self._build(connection, principal, token, expire_time)
+        return self._build(principal, token, issued)
 
     async def refresh(
         self, connection: Connection, refresh_token: str
@@ -85,7 +82,7 @@ class SessionIssuer:
         token = self._refresh_tokens.decode(refresh_token)
         if token is None:
             return None
-        await revocations.lock_issuing_in_session(connection, token.corp_id, token.session_id)
+        account = await accounts.lock_session_owner(connection, token.corp_id, token.session_id)
         session = await sessions.lock_session(
             connection, token.corp_id, token.session_id, self._limits.max_age
         )
@@ -97,15 +94,17 @@ class SessionIssuer:
             await end_session(connection, owner, token.session_id, "end_for_reuse")
         if decision in (Refresh.END, Refresh.REJECT):
             return None
-        expire_time = session.refresh.expire_time
-        if decision is Refresh.ROTATE:
-            expire_time = await sessions.advance_session(
-                connection, token.corp_id, token.session_id, self._limits, find_address()
-            )
-        principal = await _find_principal(connection, token, session)
+        principal = await _find_principal(connection, token, session, account)
         if principal is None:
             return None
-        return await self._build(connection, principal, token.next(), expire_time)
+        if decision is Refresh.ROTATE:
+            issued = await sessions.advance_session(
+                connection, token.corp_id, token.session_id, self._limits, find_address()
+            )
+        else:
+            now = await revocations.read_time(connection)
+            issued = Issued(session.refresh.expire_time, now)
+        return self._build(principal, token.next(), issued)
 
     async def sign_out(self, connection: Connection, refresh_token: str) -> None:
         """End the session of a refresh token, whichever of its generations this is."""
@@ -117,20 +116,16 @@ class SessionIssuer:
             party = SessionOwner(token.corp_id, *owner)
             await end_session(connection, party, token.session_id, "sign_out")
 
-    async def _build(
-        self,
-        connection: Connection,
-        principal: Principal,
-        token: RefreshToken,
-        refresh_expire_time: dt.datetime,
+    def _build(
+        self, principal: Principal, token: RefreshToken, issued: Issued
     ) -> identity_pb2.Session:
-        access_token = self._signer.sign(principal, await revocations.read_time(connection))
+        access_token = self._signer.sign(principal, issued.now)
         return identity_pb2.Session(
             session_id=principal.session_id,
             access_token=access_token.text,
             access_expire_time=to_timestamp(access_token.expire_time),
             refresh_token=self._refresh_tokens.encode(token),
-            refresh_expire_time=to_timestamp(refresh_expire_time),
+            refresh_expire_time=to_timestamp(issued.expire_time),
         )
 
 
@@ -186,10 +181,10 @@ def build_platform_administrator(name: str) -> Principal:
 
 
 async def _find_principal(
-    connection: Connection, token: RefreshToken, session: Session
+    connection: Connection, token: RefreshToken, session: Session, account: Account | None
 ) -> Principal | None:
     """Return who the session belongs to, with the roles and the name of today; None if gone."""
-    principal = await _find_owner(connection, token.corp_id, session)
+    principal = await _find_owner(connection, token.corp_id, session, account)
     return None if principal is None else replace(principal, session_id=str(token.session_id))
 
 
@@ -201,11 +196,12 @@ async def _may_go_on(connection: Connection, corp_id: str, session: Session) -> 
     return corp is not None and lets_session_go_on(corp, session.create_time)
 
 
-async def _find_owner(connection: Connection, corp_id: str, session: Session) -> Principal | None:
+async def _find_owner(
+    connection: Connection, corp_id: str, session: Session, account: Account | None
+) -> Principal | None:
     name = session.principal_id
     match session.principal_kind:
         case PrincipalKind.MEMBER:
-            account = await accounts.find_account(connection, corp_id, name)
             if account is None or not account.is_active:
                 return None
             return await with_stored_grants(connection, build_member(corp_id, name, account))

@@ -127,7 +127,7 @@ class SignIn:
             await self._refuse(key, attempt)
         assert key is not None, "who has no account is refused"
         new_hash = await self._passwords.rehash(verified_hash, password)
-        async with transaction(self._pool) as connection:
+        async with transaction(self._pool, spares_reset=True) as connection:
             await record_success(connection, attempt)
             # A new password ends all sessions; none may be opened by the old one after that.
             account = await accounts.lock_account(connection, *key)
@@ -195,7 +195,7 @@ class SignIn:
 
     async def refresh(self, refresh_token: str) -> identity_pb2.Session:
         """Exchange the refresh token for a new pair."""
-        async with transaction(self._pool) as connection:
+        async with transaction(self._pool, spares_reset=True) as connection:
             session = await self._issuer.refresh(connection, refresh_token)
         # Raised after the commit: a stolen token's session stays ended.
         if session is None:

@@ -130,7 +130,7 @@ async def role(settings: MessagingSettings) -> AsyncIterator[None]:
                 ),
                 Served(
                     message_service_pb2_grpc.add_MessageServiceServicer_to_server,
-                    MessageServicer(pool, announcer, batcher),
+                    MessageServicer(pool, announcer, batcher, words.screen),
                     message_service_pb2.DESCRIPTOR.services_by_name["MessageService"],
                 ),
                 Served(

@@ -27,9 +27,11 @@ from tieline.messaging.numbering import ConversationKey
 from tieline.messaging.repositories.conversations import ConversationRepository
 from tieline.messaging.repositories.message_changes import MessageChangeRepository
 from tieline.messaging.repositories.messages import MAX_PAGE_BYTES
+from tieline.messaging.repositories.sensitive_words import SensitiveWordRepository
 from tieline.messaging.send_results import build_result
 from tieline.messaging.send_stream import report_fault
-from tieline.messaging.sensitive_words import read_text
+from tieline.messaging.sending import Screen
+from tieline.messaging.sensitive_words import blocked_error, read_text
 
 _MAX_SHOWN_PEOPLE = 50
 
@@ -42,8 +44,10 @@ class MessageServicer(message_service_pb2_grpc.MessageServiceServicer):
         pool: Pool,
         announcer: Announcer,
         batcher: CommitBatcher[Send, messaging_pb2.Message],
+        screen: Screen,
     ) -> None:
         self._pool = pool
+        self._screen = screen
         self._announcer = announcer
         self._batcher = batcher
 
@@ -52,9 +56,16 @@ class MessageServicer(message_service_pb2_grpc.MessageServiceServicer):
     ) -> message_service_pb2.EditMessageResponse:
         """Give a message other words."""
         key, caller = require_conversation(request.corp_id, request.conversation_id)
+        screening = self._screen(key[0], read_text(request.content))
+        if screening.is_blocked:
+            raise blocked_error()
         async with transaction(self._pool) as connection:
             change = await self._begin(connection, key, caller, request.sequence)
             message = await change.edit(request.content)
+            if screening.flagged:
+                await SensitiveWordRepository(connection).flag_edit(
+                    key, request.sequence, screening.flagged
+                )
         return message_service_pb2.EditMessageResponse(message=message)
 
     async def ListEdits(

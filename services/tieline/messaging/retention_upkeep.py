@@ -23,8 +23,15 @@ logger = logging.getLogger(__name__)
 async def applying_retention(pool: Pool) -> AsyncIterator[None]:
     """Do it now and then within the block."""
 
+    # What an earlier replica may have left is looked for once.
+    may_be_left = True
+
     async def work() -> None:
-        await apply_retention(pool)
+        nonlocal may_be_left
+        may_be_left = bool(await apply_retention(pool)) or may_be_left
+        if may_be_left:
+            await forget_terms(pool)
+            may_be_left = False
         await remove_released(pool)
 
     async with repeating("the removal of messages", work, interval_s=_INTERVAL_S):
@@ -47,6 +54,19 @@ async def apply_retention(pool: Pool, *, at: dt.datetime | None = None) -> int:
             done["part_end"].date(),
             done["held"],
         )
+
+
+async def forget_terms(pool: Pool) -> int:
+    """Forget by what messages that are gone were found; return how many rows that were."""
+    forgotten = 0
+    while True:
+        async with transaction(pool) as connection:
+            count = await RetentionRepository(connection).delete_search_rows(
+                maximum_rows=_BATCH_ROWS
+            )
+        forgotten += count
+        if count < _BATCH_ROWS:
+            return forgotten
 
 
 async def remove_released(pool: Pool) -> int:

@@ -9,7 +9,7 @@ import pytest
 
 from engines import Engine
 from fakes.eventually import eventually
-from tieline.chassis.broker import BrokerClient, connect_broker
+from tieline.chassis.broker import Broker, BrokerClient, connect_broker
 from tieline.chassis.health import Health
 from tieline.chassis.process import StartError
 from tieline.embedded.nats import EmbeddedNats, User
@@ -32,6 +32,86 @@ async def test_what_waits_for_a_dead_server_does_not_hinder_closing(tmp_path: Pa
     await broker.close()
 
     assert broker.is_closed
+
+
+async def die_unnoticed(broker: Broker) -> None:
+    """Close the socket as if the server were killed, and keep the client from reading its end."""
+    transport: Any = broker._transport
+    assert broker._reading_task is not None, "the broker is connected"
+    broker._reading_task.cancel()
+    transport.close()
+    await transport.wait_closed()
+    assert broker.is_connected
+
+
+async def test_a_connection_that_died_unnoticed_is_left_in_good_order(nats: EmbeddedNats) -> None:
+    async with connect_broker(nats.url("identity"), name="identity", health=Health()) as broker:
+        await broker.subscribe("_INBOX.identity.anything")
+        await broker.flush()
+        await die_unnoticed(broker)
+
+    assert broker.is_closed
+
+
+async def test_sending_over_a_connection_that_died_unnoticed_is_a_lost_connection(
+    nats: EmbeddedNats,
+) -> None:
+    async with connect_broker(nats.url("identity"), name="identity", health=Health()) as broker:
+        subscription = await broker.subscribe("_INBOX.identity.anything")
+        await broker.flush()
+        flusher = broker._flusher_task
+        assert flusher is not None, "the broker is connected"
+        await die_unnoticed(broker)
+        await broker.publish("_INBOX.identity.anything", b"ends the client's flusher")
+        await eventually(flusher.done)
+
+        with pytest.raises(ConnectionResetError, match="the connection is lost"):
+            await subscription.unsubscribe()
+
+
+async def test_closing_ends_also_when_the_connection_dies_under_it(nats: EmbeddedNats) -> None:
+    broker = BrokerClient()
+    await broker.connect(nats.url("identity"), inbox_prefix=b"_INBOX.identity")
+
+    async def die() -> None:
+        # Behind the closing's first look at the socket.
+        transport: Any = broker._transport
+        transport.close()
+        await broker._send_command(b"PING\r\n")
+
+    await asyncio.gather(broker.close(), die())
+
+    assert broker.is_closed
+    assert not broker._pending
+
+
+async def test_closing_ends_also_when_its_wait_for_the_socket_was_cancelled(
+    nats: EmbeddedNats,
+) -> None:
+    broker = BrokerClient()
+    await broker.connect(nats.url("identity"), inbox_prefix=b"_INBOX.identity")
+    transport: Any = broker._transport
+    # As the reconnecting does, which closing cancels.
+    waiting = asyncio.ensure_future(transport.wait_closed())
+    await broker.flush()
+    waiting.cancel()
+
+    await broker.close()
+
+    assert broker.is_closed
+
+
+async def test_a_closing_that_is_cancelled_is_cancelled(nats: EmbeddedNats) -> None:
+    broker = BrokerClient()
+    await broker.connect(nats.url("identity"), inbox_prefix=b"_INBOX.identity")
+    transport: Any = broker._transport
+    closing = asyncio.create_task(broker.close())
+    asyncio.get_running_loop().call_soon(closing.cancel)
+
+    with pytest.raises(asyncio.CancelledError):
+        await closing
+    transport.close()
+    await transport.wait_closed()
 
 
 async def test_start_gives_up_whatever_its_last_attempt_is_doing(

@@ -7,7 +7,7 @@ import pytest
 
 from plans import explain, new_database, reads_by_index_alone
 from tieline.chassis.postgres import Connection
-from tieline.directory.repositories import departments, departures, lookups, members, tags
+from tieline.directory.repositories import departments, departures, imports, lookups, members, tags
 from tieline.directory.visibility import Viewer
 
 
@@ -20,6 +20,7 @@ async def connection(postgres_admin_dsn: str, worker_id: str) -> AsyncIterator[C
 
 ASKED: dict[str, Callable[[Any], Awaitable[object]]] = {
     "members": lambda c: members.find_members(c, "ww", ["li"]),
+    "how full departments are": lambda c: imports.count_nodes(c, "ww", [1, 2]),
     "a page of ids": lambda c: members.list_member_ids(
         c, "ww", viewer=Viewer("ww", is_unlimited=True), after=("", 0), limit=9
     ),
@@ -41,3 +42,11 @@ async def test_rows_are_looked_up(connection: Connection, asked: str) -> None:
     plan = await explain(connection, ASKED[asked])
 
     assert reads_by_index_alone(plan), plan
+
+
+async def test_who_changed_is_read_from_the_last_known_change_on(connection: Connection) -> None:
+    plan = await explain(connection, lambda c: members.find_corp_state(c, "ww", 5))
+
+    assert "Seq Scan" not in plan, plan
+    assert "members_by_change" in plan, plan
+    assert "change_number > $2" in plan, plan

@@ -14,6 +14,8 @@ from tieline.api.messaging.v1 import archive_service_pb2 as archive_pb2
 from tieline.api.messaging.v1 import (
     archive_service_pb2_grpc,
     compliance_service_pb2_grpc,
+    message_service_pb2,
+    message_service_pb2_grpc,
     messaging_pb2,
 )
 from tieline.api.messaging.v1 import compliance_service_pb2 as compliance_pb2
@@ -293,3 +295,32 @@ async def test_nobody_without_the_right_reads(
         with pytest.raises(grpc.aio.AioRpcError) as raised:
             await call
         assert TielineError.from_rpc_error(raised.value).reason == "CALLER_NOT_ALLOWED"
+
+
+async def test_recalled_message_is_whole_for_auditors_alone(
+    corp: Corp, auditor: Callable[..., Auditor], replica_channels: list[grpc.aio.Channel]
+) -> None:
+    li_wei = corp.member("li.wei")
+    group = await li_wei.create_group("zhang.san")
+    sent = await li_wei.send(group, "first words")
+    messages = message_service_pb2_grpc.MessageServiceStub(replica_channels[0])
+    await messages.EditMessage(
+        message_service_pb2.EditMessageRequest(
+            conversation_id=group, sequence=sent.sequence, content=text("other words")
+        ),
+        metadata=li_wei.metadata,
+    )
+    await messages.RecallMessage(
+        message_service_pb2.RecallMessageRequest(conversation_id=group, sequence=sent.sequence),
+        metadata=li_wei.metadata,
+    )
+
+    listed = await li_wei.list_messages(group)
+    entries, _ = await auditor(corp).read_all()
+
+    assert b"words" not in listed.SerializeToString()
+    [entry] = [each for each in entries if each.message.sequence == sent.sequence]
+    replaced = [each.content.text.text for each in entry.replaced]
+    assert replaced == ["first words", "other words"]
+    kinds = [each.message.content.WhichOneof("kind") for each in entries]
+    assert kinds[-2:] == ["edit_note", "recall_note"]

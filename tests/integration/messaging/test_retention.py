@@ -10,6 +10,7 @@ import pytest
 from nats.aio.client import Client
 
 from engines import Database
+from fakes.eventually import eventually
 from fakes.tokens import TestTokens
 from integration.messaging.chat import TIMEOUT_S, Corp, Person, new_id
 from tieline.api.common.v1 import audit_pb2
@@ -17,7 +18,7 @@ from tieline.api.messaging.v1 import compliance_service_pb2 as compliance_pb2
 from tieline.api.messaging.v1 import compliance_service_pb2_grpc, messaging_pb2
 from tieline.chassis.postgres import Pool
 from tieline.client.errors import TielineError
-from tieline.messaging.retention_upkeep import apply_retention, remove_released
+from tieline.messaging.retention_upkeep import apply_retention, forget_terms, remove_released
 
 GROUP = messaging_pb2.CONVERSATION_KIND_GROUP
 # Today's month is over and 90 days old then, and a year is not.
@@ -389,3 +390,29 @@ async def _read_audit(broker: object, corp_id: str, count: int) -> list[audit_pb
             entries.append(entry)
     await subscription.unsubscribe()
     return entries
+
+
+async def test_what_is_gone_leaves_no_words_to_be_found_by(
+    corp: Corp, officer: Callable[[Corp], Desk], pool: Pool
+) -> None:
+    li_wei = corp.member("li.wei")
+    group = await li_wei.create_group("zhang.san")
+    pair = await li_wei.create_direct("zhang.san")
+    for conversation in (group, pair):
+        await say(li_wei, conversation, 2)
+
+    async def are_searchable() -> bool:
+        return (
+            await count(pool, "searchable_messages", pair)
+            == 2
+            == await count(pool, "searchable_messages", group)
+        )
+
+    await eventually(are_searchable)
+    await officer(corp).keep(90)
+    await apply_retention(pool, at=LATER)
+
+    await forget_terms(pool)
+
+    assert await count(pool, "searchable_messages", group) == 0
+    assert await count(pool, "searchable_messages", pair) == 2

@@ -8,9 +8,13 @@ import pytest
 
 from fakes.eventually import eventually
 from fakes.tokens import TestTokens
-from integration.messaging.chat import TIMEOUT_S, Corp, Person
+from integration.messaging.chat import TIMEOUT_S, Corp, Person, text
+from tieline.api.messaging.v1 import (
+    message_service_pb2,
+    message_service_pb2_grpc,
+    sensitive_word_service_pb2_grpc,
+)
 from tieline.api.messaging.v1 import sensitive_word_service_pb2 as words_pb2
-from tieline.api.messaging.v1 import sensitive_word_service_pb2_grpc
 from tieline.chassis.postgres import Pool
 from tieline.client.errors import TielineError
 from tieline.messaging.sensitive_words import MAX_WORDS
@@ -208,3 +212,34 @@ async def test_officers_at_once_lose_no_word(
 
     assert len(await desk.list_words()) == 8
     assert len({response.version for response in responses}) == 8
+
+
+async def test_words_are_looked_for_in_edits_too(
+    corp: Corp,
+    officer: Callable[[Corp], Officer],
+    replica_channels: list[grpc.aio.Channel],
+) -> None:
+    li_wei = corp.member("li.wei")
+    group = await li_wei.create_group("zhang.san")
+    sent = await li_wei.send(group, "fine")
+    await officer(corp).update({"bad": BLOCK, "odd": FLAG})
+    await eventually(lambda: is_blocked(li_wei, group, "bad"))
+    messages = message_service_pb2_grpc.MessageServiceStub(replica_channels[0])
+
+    async def edit(said: str) -> None:
+        await messages.EditMessage(
+            message_service_pb2.EditMessageRequest(
+                conversation_id=group, sequence=sent.sequence, content=text(said)
+            ),
+            metadata=li_wei.metadata,
+            timeout=TIMEOUT_S,
+        )
+
+    with pytest.raises(grpc.aio.AioRpcError) as raised:
+        await edit("bad")
+    for _ in range(2):
+        await edit("odd")
+
+    assert TielineError.from_rpc_error(raised.value).reason == "SENSITIVE_WORD"
+    [flagged] = await officer(corp).flagged()
+    assert (flagged.sequence, list(flagged.words)) == (sent.sequence, ["odd"])

@@ -74,6 +74,27 @@ def test_the_label_is_empty_until_the_corp_is_verified() -> None:
     assert replace(corp, verify_time=NOW).verified_label == "Jinyu Jewellery · company · verified"
 
 
+@pytest.mark.parametrize(
+    ("name", "kind", "label"),
+    [
+        (
+            "Baoji Education Bureau",
+            CorpKind.GOVERNMENT,
+            "Baoji Education Bureau · government · verified",
+        ),
+        ("No. 1 School", CorpKind.SCHOOL, "No. 1 School · school · verified"),
+        ("Red Cross", CorpKind.HOSPITAL, "Red Cross · hospital · verified"),
+        ("宝鸡市教育局", CorpKind.OTHER, "宝鸡市教育局 · other · verified"),
+    ],
+)
+def test_the_label_says_name_kind_and_that_it_was_verified(
+    name: str, kind: CorpKind, label: str
+) -> None:
+    corp = Corp(CORP_ID, name, kind, "li.wei", NOW, verify_time=NOW)
+
+    assert corp.verified_label == label
+
+
 def test_accounts_are_found_regardless_of_case() -> None:
     assert find_account_key(CORP_ID, "Li.Wei") == (CORP_ID, "li.wei")
 

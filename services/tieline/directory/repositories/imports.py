@@ -12,7 +12,7 @@ from tieline.directory.members import fold
 
 # Written as they stand: the names are the code's.
 _FIELDS = ", ".join(FIELD_COLUMNS)
-_PROFILE_PLACE = FIELD_COLUMNS.index("external_profile")
+assert FIELD_COLUMNS[-1] == "external_profile", "_to_columns takes it for that"
 _READ_FIELDS = _FIELDS.replace("external_profile", "encode(external_profile, 'hex')")
 _NEW_VALUES = ", ".join(f"changed.{name}" for name in FIELD_COLUMNS).replace(
     "changed.external_profile", "decode(changed.external_profile, 'hex')"
@@ -378,10 +378,9 @@ def _places(
     return list(zip(ids, member.orders, member.leaders, strict=True))
 
 
-def _to_columns(fields: tuple[str, ...]) -> list[str | bytes]:
-    columns: list[str | bytes] = list(fields)
-    columns[_PROFILE_PLACE] = bytes.fromhex(fields[_PROFILE_PLACE])
-    return columns
+def _to_columns(fields: tuple[str, ...]) -> tuple[str | bytes, ...]:
+    # For every new row: the profile stands last, so that nothing is looked for.
+    return (*fields[:-1], bytes.fromhex(fields[-1]))
 
 
 def _to_json(attributes: Attributes) -> str:

@@ -1,5 +1,6 @@
 """Who signs in by password: members, and those who run the deployment."""
 
+import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -61,7 +62,10 @@ async def find_account(connection: Connection, corp_id: str, user_id: str) -> Ac
 
 
 async def lock_account(connection: Connection, corp_id: str, user_id: str) -> Account | None:
-    """Return the account, or None; no password is changed until the transaction ends."""
+    """Return the account, or None; nothing is taken from the member until the transaction ends.
+
+    Revocations of the member's tokens wait for it too: see ``revocations``.
+    """
     row = await connection.fetchrow(
         """
         SELECT role, display_name, password_hash, state
@@ -71,6 +75,27 @@ async def lock_account(connection: Connection, corp_id: str, user_id: str) -> Ac
         """,
         corp_id,
         user_id,
+    )
+    return None if row is None else Account(**row)
+
+
+async def lock_session_owner(
+    connection: Connection, corp_id: str, session_id: uuid.UUID
+) -> Account | None:
+    """Do the same for whichever member's session this is; None for other sessions."""
+    row = await connection.fetchrow(
+        """
+        SELECT role, display_name, password_hash, state
+          FROM identity.accounts
+         WHERE corp_id = $1
+           AND user_id = (
+               SELECT principal_id
+                 FROM identity.sessions
+                WHERE corp_id = $1 AND session_id = $2 AND principal_kind = 'member')
+           FOR SHARE
+        """,
+        corp_id,
+        session_id,
     )
     return None if row is None else Account(**row)
 

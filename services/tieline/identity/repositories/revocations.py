@@ -1,15 +1,15 @@
 """What a revocation waits for, and the time that it names.
 
-Whoever issues a token holds the same rows (``lock_issuing``) until its transaction ends, and
-takes the time of issue under that lock. So a token was either issued before the revocation, or
-for somebody as the revoking transaction left them; none slips through between.
+Whoever issues a token holds the same rows (``accounts.lock_account``, ``corps.share_corp``) until
+its transaction ends, and takes the time of issue under those locks. So a token was either issued
+before the revocation, or for somebody as the revoking transaction left them; none slips through
+between.
 
 Rows are locked in this order: account, sessions, corp. A revocation of one session, or
 of what no member holds, needs no more than the row that its reason changes.
 """
 
 import datetime as dt
-import uuid
 
 from tieline.chassis.postgres import Connection
 
@@ -36,40 +36,6 @@ async def lock_corp(connection: Connection, corp_id: str) -> None:
     """
     await connection.execute(
         "SELECT 1 FROM identity.corps WHERE corp_id = $1 FOR NO KEY UPDATE", corp_id
-    )
-
-
-async def lock_issuing(connection: Connection, corp_id: str, user_id: str) -> None:
-    """Hold back revocations of this member's tokens until the transaction ends."""
-    await connection.execute(
-        """
-        SELECT 1
-          FROM identity.accounts
-         WHERE corp_id = $1 AND user_id = $2
-           FOR SHARE
-        """,
-        corp_id,
-        user_id,
-    )
-
-
-async def lock_issuing_in_session(
-    connection: Connection, corp_id: str, session_id: uuid.UUID
-) -> None:
-    """Do the same for whichever member's session this is; nothing for other sessions."""
-    await connection.execute(
-        """
-        SELECT 1
-          FROM identity.accounts
-         WHERE corp_id = $1
-           AND user_id = (
-               SELECT principal_id
-                 FROM identity.sessions
-                WHERE corp_id = $1 AND session_id = $2 AND principal_kind = 'member')
-           FOR SHARE
-        """,
-        corp_id,
-        session_id,
     )
 
 

@@ -22,7 +22,7 @@ async def find_grant(
         user_id,
         role.value,
     )
-    return None if row is None else _to_grant(row)
+    return None if row is None else to_grant(row)
 
 
 async def list_member_grants(connection: Connection, corp_id: str, user_id: str) -> list[Grant]:
@@ -36,7 +36,7 @@ async def list_member_grants(connection: Connection, corp_id: str, user_id: str)
         corp_id,
         user_id,
     )
-    return [_to_grant(row) for row in rows]
+    return [to_grant(row) for row in rows]
 
 
 async def upsert_grant(connection: Connection, corp_id: str, grant: Grant) -> Grant:
@@ -61,7 +61,7 @@ async def upsert_grant(connection: Connection, corp_id: str, grant: Grant) -> Gr
         grant.granter_user_id,
     )
     assert row is not None, "an upsert gives the row"
-    return _to_grant(row)
+    return to_grant(row)
 
 
 async def delete_grant(connection: Connection, corp_id: str, user_id: str, role: Role) -> None:
@@ -106,7 +106,7 @@ async def list_grants(
         *after,
         limit,
     )
-    return [_to_grant(row) for row in rows]
+    return [to_grant(row) for row in rows]
 
 
 async def list_members_with_grants(
@@ -141,7 +141,8 @@ async def transfer_ownership(
     )
 
 
-def _to_grant(row: Record) -> Grant:
+def to_grant(row: Record) -> Grant:
+    """Return the grant that a row with its columns is."""
     return Grant(
         user_id=row["user_id"],
         role=Role(row["role"]),

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from tieline.chassis.postgres import Connection, Record
+from tieline.identity.repositories.role_grants import to_grant
+from tieline.identity.roles import Grant
 from tieline.identity.sign_in_policies import Requirement, SignInPolicy
 
 
@@ -16,6 +18,19 @@ class StoredSecondFactor:
     confirm_time: dt.datetime | None
     last_used_step: int
     now: dt.datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Demands:
+    """What decides how a member is let in."""
+
+    is_enrolled: bool
+    """Whether the member has a second factor."""
+
+    policy: SignInPolicy
+    grants: Sequence[Grant]
+    now: dt.datetime
+    """The transaction's time."""
 
 
 async def find_confirm_time(
@@ -34,24 +49,30 @@ async def find_confirm_time(
     return confirm_time
 
 
-async def find_demands(
-    connection: Connection, corp_id: str, user_id: str
-) -> tuple[bool, SignInPolicy]:
-    """Return whether the member has a second factor, and the corp's policy."""
-    row = await connection.fetchrow(
+async def find_demands(connection: Connection, corp_id: str, user_id: str) -> Demands:
+    """Return what decides how the member is let in. The member's account is locked."""
+    rows = await connection.fetch(
         """
         SELECT (SELECT true
                   FROM identity.second_factors
                  WHERE corp_id = $1 AND user_id = $2 AND confirm_time IS NOT NULL) AS is_enrolled,
-               second_factor_requirement, change_number
+               second_factor_requirement, change_number, now() AS now,
+               $2 AS user_id, role, rights, department_ids, granter_user_id, grant_time
           FROM (SELECT) AS one_row
-          LEFT JOIN identity.sign_in_policies ON corp_id = $1
+          LEFT JOIN identity.sign_in_policies AS policies ON policies.corp_id = $1
+          LEFT JOIN identity.role_grants AS grants
+            ON grants.corp_id = $1 AND grants.user_id = $2
         """,
         corp_id,
         user_id,
     )
-    assert row is not None, "a left join gives a row"
-    return row["is_enrolled"] is True, _read_policy(row)
+    # Left joins give a row, and one for each grant.
+    return Demands(
+        is_enrolled=rows[0]["is_enrolled"] is True,
+        policy=_read_policy(rows[0]),
+        grants=[to_grant(row) for row in rows if row["role"] is not None],
+        now=rows[0]["now"],
+    )
 
 
 async def lock_second_factor(

@@ -44,6 +44,14 @@ class SignedInSession:
     expire_time: dt.datetime
 
 
+@dataclass(frozen=True, slots=True)
+class Issued:
+    """A refresh token's end, and the moment of issue, later than every lock that was waited for."""
+
+    expire_time: dt.datetime
+    now: dt.datetime
+
+
 async def insert_session(
     connection: Connection,
     principal: Principal,
@@ -51,15 +59,15 @@ async def insert_session(
     limits: SessionLimits,
     device: Device,
     address: str,
-) -> dt.datetime:
+) -> Issued:
     """Insert the principal's new session; return when its first refresh token ends."""
-    expire_time = await connection.fetchval(
+    row = await connection.fetchrow(
         """
         INSERT INTO identity.sessions
                (corp_id, session_id, principal_kind, principal_id, seed_hash, expire_time,
                 device_name, device_platform, address)
         VALUES ($1, $2, $3, $4, $5, now() + $6::interval, $7, $8, $9)
-        RETURNING expire_time
+        RETURNING expire_time, clock_timestamp() AS now
         """,
         principal.corp_id,
         uuid.UUID(principal.session_id),
@@ -71,8 +79,8 @@ async def insert_session(
         device.platform,
         address,
     )
-    assert isinstance(expire_time, dt.datetime), "INSERT … RETURNING gives the row"
-    return expire_time
+    assert row is not None, "INSERT … RETURNING gives the row"
+    return Issued(**row)
 
 
 async def lock_session(
@@ -104,9 +112,9 @@ async def advance_session(
     session_id: uuid.UUID,
     limits: SessionLimits,
     address: str,
-) -> dt.datetime:
+) -> Issued:
     """Issue the session's next refresh token; return when it ends. The session is locked."""
-    expire_time = await connection.fetchval(
+    row = await connection.fetchrow(
         """
         UPDATE identity.sessions
            SET refresh_generation = refresh_generation + 1,
@@ -114,7 +122,7 @@ async def advance_session(
                expire_time = least(clock_timestamp() + $3::interval, create_time + $4::interval),
                address = $5
          WHERE corp_id = $1 AND session_id = $2
-        RETURNING expire_time
+        RETURNING expire_time, clock_timestamp() AS now
         """,
         corp_id,
         session_id,
@@ -122,8 +130,8 @@ async def advance_session(
         limits.max_age,
         address,
     )
-    assert isinstance(expire_time, dt.datetime), "the locked session is there"
-    return expire_time
+    assert row is not None, "the locked session is there"
+    return Issued(**row)
 
 
 async def list_sessions(

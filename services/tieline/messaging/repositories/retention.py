@@ -168,6 +168,31 @@ class RetentionRepository:
             timeout=_COPY_TIMEOUT_S,
         )
 
+    async def delete_search_rows(self, *, maximum_rows: int) -> int:
+        """Forget by what messages that are gone were found; return how many rows that were."""
+        tag = await self._connection.execute(
+            """
+            WITH old AS (
+                SELECT found.corp_id, found.conversation_id, found.sequence
+                  FROM messaging.retention_policies AS policy
+                  JOIN messaging.conversations AS c
+                    ON c.corp_id = policy.corp_id AND c.kind = policy.conversation_kind
+                  JOIN messaging.searchable_messages AS found
+                    ON found.corp_id = c.corp_id AND found.conversation_id = c.conversation_id
+                 WHERE found.create_time < policy.applied_until
+                 LIMIT $1
+                   FOR UPDATE OF found SKIP LOCKED
+            )
+            DELETE FROM messaging.searchable_messages AS found
+             USING old
+             WHERE found.corp_id = old.corp_id
+               AND found.conversation_id = old.conversation_id
+               AND found.sequence = old.sequence
+            """,
+            maximum_rows,
+        )
+        return int(tag.rpartition(" ")[2])
+
     async def delete_released(self, *, maximum_rows: int) -> int:
         """Remove messages that were held and are no longer; return how many."""
         count: int = await self._connection.fetchval(

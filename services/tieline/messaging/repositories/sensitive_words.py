@@ -115,6 +115,27 @@ class SensitiveWordRepository:
         )
         return {row["corp_id"]: row["version"] for row in rows}
 
+    async def flag_edit(self, key: tuple[str, str], sequence: int, words: Sequence[str]) -> None:
+        """Note the words that an edit brought into a message; a repeat changes nothing."""
+        await self._connection.execute(
+            """
+            INSERT INTO messaging.flagged_messages
+                   (corp_id, conversation_id, sequence, sender_kind, sender_id, words,
+                    message_time)
+            SELECT corp_id, conversation_id, sequence, sender_kind, sender_id, $4::text[],
+                   create_time
+              FROM messaging.stored_messages
+             WHERE corp_id = $1 AND conversation_id = $2 AND sequence = $3
+            ON CONFLICT ON CONSTRAINT flagged_messages_pkey
+            DO UPDATE SET words = ARRAY(
+                SELECT DISTINCT unnest(flagged_messages.words || excluded.words)
+            )
+            """,
+            *key,
+            sequence,
+            words,
+        )
+
     async def list_flagged(
         self, corp_id: str, *, before: tuple[dt.datetime, str, int] | None, limit: int
     ) -> Sequence[Flagged]:
