@@ -76,6 +76,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     ERROR_REASON_CLOSED: _ErrorReason.ValueType  # 21
     """FAILED_PRECONDITION: the quiz or the vote is closed."""
+    ERROR_REASON_CORP_SUSPENDED: _ErrorReason.ValueType  # 22
+    """FAILED_PRECONDITION: the corp is suspended or on its way out: nobody sends in it."""
     ERROR_REASON_HELD_AHEAD: _ErrorReason.ValueType  # 30
     """FAILED_PRECONDITION: the client says that it holds a message that does not exist. Forget what is
     held of the conversation. Metadata: `conversationId`, `lastSequence`.
@@ -196,6 +198,8 @@ edits; or the conversation as many pinned messages. Metadata: `limit`.
 """
 ERROR_REASON_CLOSED: ErrorReason.ValueType  # 21
 """FAILED_PRECONDITION: the quiz or the vote is closed."""
+ERROR_REASON_CORP_SUSPENDED: ErrorReason.ValueType  # 22
+"""FAILED_PRECONDITION: the corp is suspended or on its way out: nobody sends in it."""
 ERROR_REASON_HELD_AHEAD: ErrorReason.ValueType  # 30
 """FAILED_PRECONDITION: the client says that it holds a message that does not exist. Forget what is
 held of the conversation. Metadata: `conversationId`, `lastSequence`.
