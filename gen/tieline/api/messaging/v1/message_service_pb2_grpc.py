@@ -188,7 +188,8 @@ class MessageServiceServicer:
     def AnswerMessage(self, request, context):
         """AnswerMessage answers a quiz, presses a button of a template card or sends the choice made in one:
         once, or, where the content says so, in place of what the caller chose before. The same answer
-        again changes nothing.
+        again changes nothing, also after the close. What was forwarded has answers of its own; a card's
+        menu is not answered.
 
         Errors: NOT_FOUND CONVERSATION_NOT_FOUND, MESSAGE_NOT_FOUND; FAILED_PRECONDITION
         WRONG_MESSAGE_KIND, CLOSED, ALREADY_ANSWERED, CONVERSATION_DISMISSED; INVALID_ARGUMENT

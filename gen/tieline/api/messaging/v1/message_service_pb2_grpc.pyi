@@ -79,7 +79,8 @@ class MessageServiceStub:
     AnswerMessage: _aio.UnaryUnaryMultiCallable[_message_service_pb2.AnswerMessageRequest, _message_service_pb2.AnswerMessageResponse]
     """AnswerMessage answers a quiz, presses a button of a template card or sends the choice made in one:
     once, or, where the content says so, in place of what the caller chose before. The same answer
-    again changes nothing.
+    again changes nothing, also after the close. What was forwarded has answers of its own; a card's
+    menu is not answered.
 
     Errors: NOT_FOUND CONVERSATION_NOT_FOUND, MESSAGE_NOT_FOUND; FAILED_PRECONDITION
     WRONG_MESSAGE_KIND, CLOSED, ALREADY_ANSWERED, CONVERSATION_DISMISSED; INVALID_ARGUMENT
@@ -212,7 +213,8 @@ class MessageServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_message_service_pb2.AnswerMessageResponse]:
         """AnswerMessage answers a quiz, presses a button of a template card or sends the choice made in one:
         once, or, where the content says so, in place of what the caller chose before. The same answer
-        again changes nothing.
+        again changes nothing, also after the close. What was forwarded has answers of its own; a card's
+        menu is not answered.
 
         Errors: NOT_FOUND CONVERSATION_NOT_FOUND, MESSAGE_NOT_FOUND; FAILED_PRECONDITION
         WRONG_MESSAGE_KIND, CLOSED, ALREADY_ANSWERED, CONVERSATION_DISMISSED; INVALID_ARGUMENT
