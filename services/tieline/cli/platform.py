@@ -148,6 +148,8 @@ class Platform:
             # Nobody collects traces here, and a line for each sampled call would hide the others.
             "TIELINE_TRACE_SAMPLE_RATIO": "0",
             "TIELINE_SHUTDOWN_GRACE_S": str(SHUTDOWN_GRACE_S),
+            # Here calls wait for what else the machine does, which refusing them would not mend.
+            "TIELINE_ADMISSION": "false",
             **select_environment(os.environ, list_variables(service)),
             "TIELINE_DATABASE_DSN": self._postgres.dsn(
                 database_role(service), own.database_password, DATABASE
