@@ -18,9 +18,11 @@ from bench import (
     identity_sign_ins,
     limits,
     messaging_delivery,
+    messaging_reading,
     messaging_send,
     messaging_sensitive_words,
     messaging_subscribers,
+    operator_violations,
     overload,
     overload_edge,
     platform_up,
@@ -38,11 +40,13 @@ BENCHMARKS: tuple[Benchmark, ...] = (
     *messaging_send.BENCHMARKS,
     *messaging_delivery.BENCHMARKS,
     *messaging_subscribers.BENCHMARKS,
+    *messaging_reading.BENCHMARKS,
     *messaging_sensitive_words.BENCHMARKS,
     *overload.BENCHMARKS,
     *directory_import.BENCHMARKS,
     *identity_sign_ins.BENCHMARKS,
     *overload_edge.BENCHMARKS,
+    *operator_violations.BENCHMARKS,
 )
 
 

@@ -13,10 +13,11 @@ START_LEAD_S = 10.0
 
 _MAX_LEAD_S = 300.0
 _STARTS_KEPT = 32
+_MUCH_LESS = 0.8
 _DOWN_WEIGHT = 0.5
-"""A replica that does less than thought must count at once."""
+"""Replicas that do much less than thought must count at once."""
 
-_UP_WEIGHT = 0.05
+_NOISE_WEIGHT = 0.05
 _SATURATED_CPU = 0.85
 _WAIT_DIVISOR = 4
 """Calls that wait a quarter of what overload is show a replica that is full: 5 ms of 20."""
@@ -122,7 +123,7 @@ def _learn_capacity(
     before = capacity or float(configured)
     low, high = (bound * configured for bound in _BOUNDS)
     sample = min(max(statistics.median(samples), low), high)
-    weight = _DOWN_WEIGHT if sample < before else _UP_WEIGHT
+    weight = _DOWN_WEIGHT if sample < _MUCH_LESS * before else _NOISE_WEIGHT
     return min(max(before + weight * (sample - before), low), high)
 
 

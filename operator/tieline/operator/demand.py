@@ -1,14 +1,16 @@
 """What the reports say together: the load of one service, and whether it can be trusted. Pure."""
 
-import statistics
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 
 from tieline.operator.policy import SurgePolicy
-from tieline.operator.replica_report import CLASSES, CRITICAL, PodObservation, ReplicaReport
+from tieline.operator.replica_report import CRITICAL, PodObservation, ReplicaReport
 
 _FRESH_S = 3.0
 """Older reports say nothing about now; three intervals let two reports get lost."""
+
+_LEAVING_FRESH_S = 1.5
+"""Of a replica that is being deleted: what it got two seconds ago, others get by now."""
 
 _MAX_COVERAGE_FACTOR = 1.25
 """How much the silent replicas may add to what the others say."""
@@ -16,8 +18,8 @@ _MAX_COVERAGE_FACTOR = 1.25
 _MAX_CAPACITIES = 20
 """A replica cannot even refuse more calls than this times its capacity."""
 
-_MAX_MEDIANS = 4
-"""Balancing spreads calls; who claims this many times the median alone is not believed."""
+_MAX_OF_SECOND = 4
+"""Who claims this many times what any other replica claims is not believed."""
 
 MIN_REPORTERS = 2
 """One replica alone does not scale a fleet."""
@@ -57,10 +59,17 @@ def measure_load(
     now: float,
 ) -> Load:
     """Sum up the reports of one service that are fresh."""
-    fresh = [one for one in reports if -1.0 <= now - one.time <= _FRESH_S]
+    alive = {pod.name for pod in pods}
+    fresh = [one for one in reports if -1.0 <= now - one.time <= _age_limit(one, alive)]
     replicas = [one for one in fresh if not one.from_edge]
+    names = {one.replica for one in replicas}
+    # One that has just become ready had no time to report twice.
+    expected = sum(
+        pod.ready_time is not None and (now - pod.ready_time > _FRESH_S or pod.name in names)
+        for pod in pods
+    )
     ready = sum(pod.ready_time is not None for pod in pods)
-    coverage = min(1.0, len(replicas) / ready) if ready else 0.0
+    coverage = min(1.0, len(replicas) / expected) if expected else float(bool(replicas))
     capacity = float(policy.capacity.requests_per_second_per_pod)
     limit = _believable(replicas, capacity)
     offered = sum(min(sum(one.offered_per_s), limit) for one in replicas)
@@ -83,17 +92,16 @@ def measure_load(
     )
 
 
-def no_rates() -> tuple[float, ...]:
-    """Return a rate of zero for each class."""
-    return (0.0,) * len(CLASSES)
+def _age_limit(report: ReplicaReport, alive: Set[str]) -> float:
+    return _FRESH_S if report.from_edge or report.replica in alive else _LEAVING_FRESH_S
 
 
 def _believable(replicas: Sequence[ReplicaReport], capacity: float) -> float:
-    if not replicas:
-        return 0.0
-    median = statistics.median(sum(one.offered_per_s) for one in replicas)
+    # Not of the median: while new replicas get their first calls, few take them all.
+    largest = sorted(sum(one.offered_per_s) for one in replicas)
+    witness = largest[-2] if len(largest) > 1 else 0.0
     # Two capacities: a fleet that idles, and one replica that is the first to get calls.
-    return min(_MAX_CAPACITIES * capacity, max(2 * capacity, _MAX_MEDIANS * median))
+    return min(_MAX_CAPACITIES * capacity, max(2 * capacity, _MAX_OF_SECOND * witness))
 
 
 def _mean_wait(replicas: Sequence[ReplicaReport]) -> float:

@@ -5,15 +5,26 @@ are a step and not noise, and the level jumps to what was just measured.
 """
 
 import dataclasses
+import itertools
 import math
+import statistics
 from dataclasses import dataclass
 
 _LEVEL_WEIGHT = 0.3
 _SLOPE_WEIGHT = 0.1
 _DEVIATION_WEIGHT = 0.05
 _SURPRISE_SIGMAS = 4.0
+_MEDIAN_NOISE = 0.5
+"""Sigma of the median of five differences, as a part of that of one."""
+
 _MEAN_DEVIATION_TO_SIGMA = 1.25
 """Of a normal distribution."""
+
+_RECENT = 6
+"""Values of which a slope is seen at once: a step is in two of their five differences at most."""
+
+_NOISE_MARGIN = 1.0
+"""Sigmas above the level. The target utilisation leaves room for more."""
 
 _MAX_GAP_S = 30.0
 """After a longer silence what was known before says nothing."""
@@ -36,7 +47,9 @@ class Estimate:
     mean_deviation: float = 0.0
     """Mean absolute difference between what was measured and what was expected."""
 
-    last_value: float = 0.0
+    recent: tuple[float, ...] = ()
+    """The last values, the newest last."""
+
     last_surprise: int = 0
     """-1, 0 or 1: the direction in which the last value surprised."""
 
@@ -52,14 +65,14 @@ class Estimate:
     def forecast(self, lead_s: float) -> float:
         """Return the load to be ready for after a lead."""
         growth = min(max(0.0, self.slope) * lead_s, _MAX_GROWTH_OF_LEVEL * self.level)
-        return self.level + growth + 2 * self.noise
+        return self.level + growth + _NOISE_MARGIN * self.noise
 
 
 def update_estimate(estimate: Estimate, value: float, now: float) -> Estimate:
     """Take one measured value in; the same second again changes nothing."""
     elapsed = now - estimate.time
     if estimate.samples == 0 or elapsed > _MAX_GAP_S:
-        return Estimate(time=now, level=value, last_value=value, samples=1, noise=math.sqrt(value))
+        return Estimate(time=now, level=value, recent=(value,), samples=1, noise=math.sqrt(value))
     if elapsed == 0:
         return estimate
     if elapsed < 0:
@@ -78,10 +91,10 @@ def update_estimate(estimate: Estimate, value: float, now: float) -> Estimate:
     slope = estimate.slope + slope_weight * level_weight * clipped / elapsed
     deviation = estimate.mean_deviation
     if surprise and surprise == estimate.last_surprise:
-        level = max(0.0, (value + estimate.last_value) / 2)
-        # What the noise alone would make of two values is no slope.
-        rise = value - estimate.last_value - math.sqrt(level)
-        slope = max(slope, rise / elapsed) if surprise > 0 else 0.0
+        last = estimate.recent[-1]
+        # A step that began within a second shows its height only in the next one.
+        level = max(last, value) if surprise > 0 else (last + value) / 2
+        slope = max(slope, _recent_slope((*estimate.recent, value))) if surprise > 0 else 0.0
         surprise = 0
     elif not surprise:
         deviation += _DEVIATION_WEIGHT * (abs(innovation) - deviation)
@@ -91,11 +104,21 @@ def update_estimate(estimate: Estimate, value: float, now: float) -> Estimate:
         level=max(0.0, level),
         slope=slope,
         mean_deviation=deviation,
-        last_value=value,
+        recent=(*estimate.recent, value)[-_RECENT:],
         last_surprise=surprise,
         samples=estimate.samples + 1,
         noise=estimate.sigma,
     )
+
+
+def _recent_slope(values: tuple[float, ...]) -> float:
+    values = values[-_RECENT:]
+    if len(values) < _RECENT:
+        return 0.0
+    rises = [after - before for before, after in itertools.pairwise(values)]
+    # What noise alone makes of the median of some differences is no slope.
+    noise = math.sqrt(2 * max(values[-1], 0.0)) * _MEDIAN_NOISE
+    return statistics.median(rises) - noise
 
 
 def _direction(innovation: float, threshold: float) -> int:

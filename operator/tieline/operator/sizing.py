@@ -232,7 +232,9 @@ def _step(view: View, steps: StepState, needed: int, bounds: Bounds, now: float)
     elif needed < current:
         held = _why_not_down(view, now)
         if not held:
-            replicas = step_down(steps, current, given.policy.scale_down, now)
+            # The level follows a surge a second late; this second's calls must find room too.
+            at_least = min(current, replicas_for(view.load.demand_per_s, view))
+            replicas = max(step_down(steps, current, given.policy.scale_down, now), at_least)
             held = "" if replicas == needed else _slow_words(steps, replicas, current)
     bounded = min(max(replicas, bounds.floor), bounds.ceiling)
     return bounded, held if bounded == replicas else ""

@@ -7,6 +7,7 @@ from tieline.operator.policy import SurgePolicy
 
 _BAD_TICKS = 2
 _SHED_RATIO = 0.01
+_LATELY = "lately "
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,8 @@ def update_surge(
     last_bad_time = min(state.last_bad_time, now)
     is_over = now - last_bad_time >= policy.surge.hold_seconds and pending == 0
     if state.is_active and not is_over:
-        return SurgeState(True, 0, last_bad_time, state.cause)
+        cause = state.cause if state.cause.startswith(_LATELY) else _LATELY + state.cause
+        return SurgeState(True, 0, last_bad_time, cause)
     return SurgeState(False, 0, last_bad_time, "")
 
 

@@ -116,7 +116,8 @@ def follow_calls(views: Mapping[str, View], now: float) -> dict[str, View]:
 def replicas_for(demand_per_s: float, view: View) -> int:
     """Return the replicas that hold a demand at the policy's target utilisation."""
     target = view.given.policy.capacity.target_utilization_percent / 100
-    return math.ceil(demand_per_s / (target * view.capacity))
+    # The last bits of a quotient are no reason for one more.
+    return math.ceil(demand_per_s / (target * view.capacity) - 1e-9)
 
 
 def is_alone(view: View) -> bool:

@@ -253,7 +253,9 @@ class AdmissionControl:
             arrivals[business_class] += sum(self._arrivals[begin : begin + USER_LEVELS])
             arrivals[business_class] += self._flooded[business_class]
             held_back[business_class] += self._held_back[business_class]
-        return ClassCounts(arrivals, counts.retries, counts.shed, held_back, counts.expired)
+        return ClassCounts(
+            arrivals, counts.retries.copy(), counts.shed.copy(), held_back, counts.expired.copy()
+        )
 
     def note_capacity(self, admitted_per_s: float, *, is_saturated: bool) -> None:
         """Learn from one second what this replica can do; the limit of calls in flight follows."""

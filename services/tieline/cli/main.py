@@ -21,7 +21,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "serve": ("tieline.cli.serve", "Run one service."),
         "surge": ("tieline.cli.surge", "Many times the load on a running platform."),
         "edge": ("tieline.cli.edge", "Run the edge: HAProxy in front of the services."),
-        "operator": ("tieline.cli.operator", "Run the surge operator."),
+        "operator": ("tieline.cli.operator", "Run the surge operator, or try a scaling policy."),
         "migrate": ("tieline.cli.migrate", "Bring databases and streams to this version."),
         "dead-letters": ("tieline.cli.dead_letters", "Events that could not be handled."),
         "calibrate-passwords": (

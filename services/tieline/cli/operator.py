@@ -8,6 +8,7 @@ from tieline.chassis.logs import configure_logging
 from tieline.chassis.process import run_role
 from tieline.chassis.settings import SettingsError, load_settings
 from tieline.cli.errors import CommandError
+from tieline.cli.simulate import simulate
 
 
 @click.group()
@@ -17,6 +18,7 @@ def operator() -> None:
     \b
     Examples:
       tieline operator run
+      tieline operator simulate step     how it would meet a tenfold step
     """
 
 
@@ -41,3 +43,6 @@ def run() -> None:
         raise CommandError(str(error)) from None
     configure_logging("operator", log_format=settings.log_format, log_level=settings.log_level)
     sys.exit(run_role(lambda: role(settings)))
+
+
+operator.add_command(simulate)

@@ -62,6 +62,7 @@ from tieline.messaging.sensitive_word_servicer import SensitiveWordServicer
 from tieline.messaging.servicer import MessagingServicer
 from tieline.messaging.settings import MessagingSettings
 from tieline.messaging.state_changes import StateChanger
+from tieline.messaging.suspended_corps import SuspendedCorps
 from tieline.messaging.upkeep import keeping_up
 from tieline.messaging.uploading import Uploader
 from tieline.messaging.word_screen import WordScreen
@@ -101,6 +102,8 @@ async def role(settings: MessagingSettings) -> AsyncIterator[None]:
         await stack.enter_async_context(taking_out(pool, announcer))
         await stack.enter_async_context(indexing(pool))
         await stack.enter_async_context(purging_corps(pool))
+        suspended = SuspendedCorps(pool)
+        await stack.enter_async_context(suspended.following())
         for durable in durables_of(SCHEMA):
             handlers = {**ContactsEvents(announcer).handlers(), **CORP_HANDLERS}
             await stack.enter_async_context(consuming(broker, pool, SCHEMA, durable, handlers))
@@ -115,6 +118,7 @@ async def role(settings: MessagingSettings) -> AsyncIterator[None]:
             batcher=batcher,
             announcer=announcer,
             hub=hub,
+            suspended=suspended,
         )
         await stack.enter_async_context(
             runtime.serving(

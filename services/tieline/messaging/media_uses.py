@@ -19,6 +19,9 @@ class MediaUse(NamedTuple):
 
 def list_media(content: messaging_pb2.MessageContent) -> tuple[MediaUse, ...]:
     """Return what a message refers to, each once, in the order in which it is told."""
+    # Most messages are texts, and are spared the rest.
+    if content.HasField("text"):
+        return ()
     return tuple(dict.fromkeys(use for use in _list_all(content) if use.media_id))
 
 

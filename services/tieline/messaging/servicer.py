@@ -64,6 +64,7 @@ from tieline.messaging.send_stream import (
     SendStream,
     report_fault,
 )
+from tieline.messaging.suspended_corps import SuspendedCorps
 
 # A batch of the committer has room for it.
 MAX_BATCH_MESSAGES = 200
@@ -89,6 +90,7 @@ class MessagingServicer(messaging_service_pb2_grpc.MessagingServiceServicer):
         batcher: SendBatcher,
         announcer: Announcer,
         hub: LiveHub,
+        suspended: SuspendedCorps,
     ) -> None:
         self._pool = pool
         self._broker = broker
@@ -96,6 +98,7 @@ class MessagingServicer(messaging_service_pb2_grpc.MessagingServiceServicer):
         self._batcher = batcher
         self._announcer = announcer
         self._hub = hub
+        self._suspended = suspended
         self._send_streams = OpenStreams(MAX_SEND_STREAMS, "TOO_MANY_SEND_STREAMS", "send streams")
 
     async def CreateConversation(
@@ -187,6 +190,7 @@ class MessagingServicer(messaging_service_pb2_grpc.MessagingServiceServicer):
     ) -> messaging_service_pb2.SendMessageResponse:
         """Store a message under the next number, at most once per ``client_message_id``."""
         user = require_user(request.corp_id)
+        self._suspended.check(user[0])
         send = build_send(user, request.conversation_id, request.client_message_id, request.content)
         message = await self._batcher.submit(send)
         return messaging_service_pb2.SendMessageResponse(message=message)
@@ -233,6 +237,7 @@ class MessagingServicer(messaging_service_pb2_grpc.MessagingServiceServicer):
         """Hand a message in; what is wrong with it is the future's error."""
         try:
             check_part_admitted()
+            self._suspended.check(user[0])
             send = build_send(
                 user, message.conversation_id, message.client_message_id, message.content
             )

@@ -1,5 +1,7 @@
 """The NATS subjects of live delivery. Pure, and the only module that puts ids into subjects."""
 
+from functools import lru_cache
+
 from tieline.messaging.conversations import Participant
 
 JOINS = "live.joins"
@@ -10,6 +12,8 @@ PEOPLE = "live.people.>"
 """What concerns one person, for all replicas: most drop most of it by its subject alone."""
 
 
+# Those who talk go on talking: some thousand conversations of a moment, 200 bytes each.
+@lru_cache(maxsize=4096)
 def build_conversation_subject(corp_id: str, conversation_id: str) -> str:
     """Return the subject on which a conversation's new messages are published."""
     return f"live.{_encode(corp_id)}.{_encode(conversation_id)}"

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import grpc
 import pytest
 
+from fakes.eventually import eventually
 from fakes.tokens import TestTokens
 from integration.messaging.chat import TIMEOUT_S, Corp, Person, new_id, text
 from tieline.api.messaging.v1 import archive_service_pb2 as archive_pb2
@@ -21,13 +22,15 @@ from tieline.api.messaging.v1 import (
 from tieline.api.messaging.v1 import compliance_service_pb2 as compliance_pb2
 from tieline.chassis.postgres import Pool, transaction
 from tieline.client.errors import TielineError
+from tieline.messaging.repositories.archive import ArchiveRepository
 from tieline.messaging.retention_upkeep import apply_retention
 
 
 class Auditor:
     """Somebody who reads the archive at one replica."""
 
-    def __init__(self, channel: grpc.aio.Channel, token: str) -> None:
+    def __init__(self, channel: grpc.aio.Channel, token: str, pool: Pool) -> None:
+        self._pool = pool
         self._stub = archive_service_pb2_grpc.ArchiveServiceStub(channel)
         self._metadata = (("authorization", f"Bearer {token}"),)
 
@@ -45,7 +48,29 @@ class Auditor:
     async def read_all(
         self, cursor: str = "", *, page_size: int = 0
     ) -> tuple[list[archive_pb2.ArchiveEntry], str]:
-        """Read until there is nothing more; return the entries and where they end."""
+        """Read all that was stored so far; return the entries and where they end.
+
+        What a replica does beside its calls may hold the archive back for a moment.
+        """
+        await self.is_settled()
+        return await self.read_settled(cursor, page_size=page_size)
+
+    async def is_settled(self) -> None:
+        """Return when nothing can be added any more before now."""
+        async with self._pool.acquire() as connection:
+            now = await connection.fetchval("SELECT clock_timestamp()")
+
+        async def has_passed() -> bool:
+            async with self._pool.acquire() as connection:
+                settled = await ArchiveRepository(connection).find_settled_time()
+            return bool(settled > now)
+
+        await eventually(has_passed)
+
+    async def read_settled(
+        self, cursor: str = "", *, page_size: int = 0
+    ) -> tuple[list[archive_pb2.ArchiveEntry], str]:
+        """Read what is given out now; return the entries and where they end."""
         entries: list[archive_pb2.ArchiveEntry] = []
         while True:
             response = await self.read(cursor, page_size=page_size)
@@ -71,9 +96,13 @@ class Auditor:
 
 
 @pytest.fixture
-def auditor(replica_channels: list[grpc.aio.Channel], tokens: TestTokens) -> Callable[..., Auditor]:
+def auditor(
+    replica_channels: list[grpc.aio.Channel], tokens: TestTokens, pool: Pool
+) -> Callable[..., Auditor]:
     return lambda corp, replica=0: Auditor(
-        replica_channels[replica], tokens.member(corp.corp_id, "auditor", roles=("auditor",))
+        replica_channels[replica],
+        tokens.member(corp.corp_id, "auditor", roles=("auditor",)),
+        pool,
     )
 
 
@@ -135,6 +164,7 @@ async def test_acknowledged_cursor_is_where_the_consumer_begins_again(
         await auditor(corp).acknowledge("dlp", cursor)
     await li_wei.send(group, "after")
 
+    await auditor(corp).is_settled()
     here = await auditor(corp, 1).read(consumer="dlp")
     other = await auditor(corp, 1).read(consumer="other")
 
@@ -163,7 +193,7 @@ async def test_message_whose_transaction_is_open_holds_the_cursor_back(
             text("slow").SerializeToString(),
         )
         await li_wei.send(other, "quick")
-        held_back, cursor = await auditor(corp).read_all(cursor)
+        held_back, cursor = await auditor(corp).read_settled(cursor)
     assert said(held_back) == []
 
     entries, _ = await auditor(corp).read_all(cursor)
@@ -266,6 +296,7 @@ async def test_export_has_a_line_for_each_entry_of_the_span(
     second = await li_wei.send(group, "two")
     moment = second.create_time.ToDatetime(dt.UTC)
 
+    await auditor(corp).is_settled()
     lines = await auditor(corp).export()
     until = await auditor(corp).export(end_time=moment)
     since = await auditor(corp).export(start_time=moment)
@@ -288,9 +319,9 @@ async def test_made_up_cursor_is_refused(
 
 
 async def test_nobody_without_the_right_reads(
-    corp: Corp, replica_channels: list[grpc.aio.Channel], tokens: TestTokens
+    corp: Corp, replica_channels: list[grpc.aio.Channel], tokens: TestTokens, pool: Pool
 ) -> None:
-    nobody = Auditor(replica_channels[0], tokens.member(corp.corp_id, "li.wei"))
+    nobody = Auditor(replica_channels[0], tokens.member(corp.corp_id, "li.wei"), pool)
     for call in (nobody.read(), nobody.export()):
         with pytest.raises(grpc.aio.AioRpcError) as raised:
             await call

@@ -185,6 +185,9 @@ def test_counters_add_up() -> None:
     clock.now += WINDOW_S
     admission.tick()
     assert admission.current_counts() == counts
+    admission.level = 0
+    admission.lets_in(priority_of(NORMAL, 0), admission.no_corp)
+    assert admission.current_counts().shed[NORMAL] == counts.shed[NORMAL] + 1
 
 
 def test_a_response_tells_the_level_and_the_calls_priority() -> None:

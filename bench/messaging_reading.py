@@ -1,0 +1,201 @@
+"""What somebody waits for who comes back, and who searches.
+
+Measures ``messaging.catch_up_seconds``: a member back after a week, with 200 conversations and
+10,000 messages since; from Subscribe to ``caught_up``, all messages received. And
+``messaging.search_p99_ms``: searches in 1,000,000 messages of one member's 200 conversations, for
+words that are in one of eight messages, in one of a hundred, and in one alone. Messages and index
+are put into the tables; a search's own catching up finds nothing to do.
+"""
+
+import asyncio
+import datetime as dt
+import random
+import statistics
+from collections.abc import AsyncIterator, Iterator, Sequence
+from time import perf_counter
+from typing import Any
+
+import asyncpg
+import grpc
+
+from bench.harness import Benchmark, Figure, Target, summarise
+from bench.messaging_platform import CORP_ID, MessagingPlatform, messaging_platform
+from tieline.api.messaging.v1 import (
+    messaging_pb2,
+    messaging_service_pb2,
+    messaging_service_pb2_grpc,
+    search_service_pb2,
+    search_service_pb2_grpc,
+)
+from tieline.messaging.search_terms import list_terms
+
+_MEMBER = "member"
+_CONVERSATIONS = 200
+_MISSED = 10_000
+_SEARCHED = 1_000_000
+_SEARCHES = 200
+_RUNS = 5
+
+_WORDS = ("项目进度", "周报", "合同", "meeting", "invoice", "明天见", "收到", "好的")
+
+
+async def measure_catch_up() -> Sequence[Figure]:
+    """Subscribe with nothing held, several times."""
+    values = []
+    async with messaging_platform() as platform:
+        ids = await _fill(platform, _MISSED, searchable=False)
+        async with grpc.aio.insecure_channel(platform.target) as channel:
+            stub = messaging_service_pb2_grpc.MessagingServiceStub(channel)
+            for _ in range(_RUNS):
+                values.append(await _catch_up(stub, platform, ids))
+    target = Target("value", "at most", 2)
+    return [summarise("messaging.catch_up_seconds", values, "s", target=target)]
+
+
+async def _catch_up(
+    stub: messaging_service_pb2_grpc.MessagingServiceStub,
+    platform: MessagingPlatform,
+    ids: Sequence[str],
+) -> float:
+    request = messaging_service_pb2.SubscribeRequest(catch_up=True)
+    for conversation_id in ids:
+        request.held.add(conversation_id=conversation_id)
+    begin = perf_counter()
+    received = 0
+    call = stub.Subscribe(request, metadata=platform.metadata(_MEMBER))
+    async for update in call:
+        received += update.HasField("message")
+        if update.HasField("caught_up"):
+            break
+    took_s = perf_counter() - begin
+    call.cancel()
+    assert received == _MISSED, f"{received} of {_MISSED} messages came"
+    return took_s
+
+
+async def measure_search() -> Sequence[Figure]:
+    """Search one after the other, as one person does."""
+    chance = random.Random(1)
+    values = []
+    async with messaging_platform() as platform:
+        await _fill(platform, _SEARCHED, searchable=True)
+        async with grpc.aio.insecure_channel(platform.target) as channel:
+            stub = search_service_pb2_grpc.SearchServiceStub(channel)
+            for run in range(_RUNS + 1):
+                latencies = [
+                    await _search(stub, platform, _choose_query(chance)) for _ in range(_SEARCHES)
+                ]
+                if run:  # the first one warms the caches up
+                    values.append(statistics.quantiles(latencies, n=100)[98])
+    target = Target("value", "at most", 50)
+    return [summarise("messaging.search_p99_ms", values, "ms", target=target)]
+
+
+def _choose_query(chance: random.Random) -> str:
+    number = chance.randrange(_SEARCHED)
+    return chance.choice(("项", "项目进度", "meet", f"group{number % 100}x", f"only{number}x"))
+
+
+async def _search(
+    stub: search_service_pb2_grpc.SearchServiceStub, platform: MessagingPlatform, query: str
+) -> float:
+    begin = perf_counter()
+    response = await stub.SearchMessages(
+        search_service_pb2.SearchMessagesRequest(query=query),
+        metadata=platform.metadata(_MEMBER),
+        timeout=20,
+    )
+    assert response.messages, f"{query} is in some message"
+    return (perf_counter() - begin) * 1e3
+
+
+async def _fill(platform: MessagingPlatform, count: int, *, searchable: bool) -> list[str]:
+    """Put messages of the last week into the member's conversations, in turns."""
+    ids = await platform.open_conversations([[_MEMBER, "other"]] * _CONVERSATIONS)
+    connection = await asyncpg.connect(platform.admin_dsn)
+    try:
+        await _copy(
+            connection,
+            "stored_messages",
+            "corp_id conversation_id sequence sender_kind sender_id client_message_id content"
+            " create_time",
+            (
+                (*place, "member", "other", str(number), _content(said), time)
+                for number, place, said, time in _list_messages(ids, count)
+            ),
+        )
+        await connection.execute(
+            "UPDATE messaging.conversations SET last_sequence = $2 WHERE corp_id = $1",
+            CORP_ID,
+            count // _CONVERSATIONS,
+        )
+        if searchable:
+            await _index(connection, ids, count)
+        await connection.execute("VACUUM ANALYZE")
+    finally:
+        await connection.close()
+    return ids
+
+
+async def _index(connection: "asyncpg.Connection[Any]", ids: Sequence[str], count: int) -> None:
+    await connection.execute(
+        "CREATE TEMPORARY TABLE made (corp_id text, conversation_id text, sequence bigint,"
+        " create_time timestamptz, terms text[])"
+    )
+    rows = (
+        (*place, time, list_terms([said])) for _, place, said, time in _list_messages(ids, count)
+    )
+    await connection.copy_records_to_table("made", records=_slowly(rows))
+    await connection.execute(
+        "INSERT INTO messaging.searchable_messages"
+        " SELECT corp_id, conversation_id, sequence, create_time, 'member', 'other', 'text',"
+        " array_to_tsvector(terms) FROM made"
+    )
+    await connection.execute(
+        "INSERT INTO messaging.search_progress SELECT $1, unnest($2::text[]), $3",
+        CORP_ID,
+        ids,
+        count // _CONVERSATIONS,
+    )
+
+
+def _list_messages(
+    ids: Sequence[str], count: int
+) -> Iterator[tuple[int, tuple[str, str, int], str, dt.datetime]]:
+    """Yield number, place, text and time of each message, the oldest first."""
+    begin = dt.datetime.now(dt.UTC) - dt.timedelta(days=7)
+    step = dt.timedelta(days=7) / count
+    for number in range(count):
+        place = (CORP_ID, ids[number % len(ids)], number // len(ids) + 1)
+        words = (_WORDS[number % len(_WORDS)], f"group{number % 100}x", f"only{number}x")
+        yield number, place, " ".join(words), begin + number * step
+
+
+def _content(said: str) -> bytes:
+    text = messaging_pb2.TextContent(text=said)
+    return messaging_pb2.MessageContent(text=text).SerializeToString()
+
+
+async def _copy(
+    connection: "asyncpg.Connection[Any]",
+    table: str,
+    columns: str,
+    rows: Iterator[tuple[Any, ...]],
+) -> None:
+    await connection.copy_records_to_table(
+        table, schema_name="messaging", columns=columns.split(), records=_slowly(rows)
+    )
+
+
+async def _slowly(rows: Iterator[tuple[Any, ...]]) -> AsyncIterator[tuple[Any, ...]]:
+    """Yield the rows, and let the signing keys be answered for in between."""
+    for number, row in enumerate(rows):
+        if number % 10_000 == 0:
+            await asyncio.sleep(0)
+        yield row
+
+
+BENCHMARKS = (
+    Benchmark(("messaging.catch_up_seconds",), measure_catch_up),
+    Benchmark(("messaging.search_p99_ms",), measure_search),
+)

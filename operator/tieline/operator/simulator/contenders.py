@@ -1,0 +1,171 @@
+"""Who is compared: our policies and the other autoscalers, each over its own tuning grid."""
+
+import dataclasses
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from tieline.operator.policy import SurgePolicy, policy_from_spec
+from tieline.operator.simulator.cluster_model import ClusterModel
+from tieline.operator.simulator.hpa import Hpa, HpaSettings
+from tieline.operator.simulator.kpa import Kpa, KpaSettings
+from tieline.operator.simulator.scalers import Floor, Scaler
+from tieline.operator.simulator.surge import SurgeScaler, with_target
+from tieline.operator.windows import SurgeWindow
+
+SIMULATED_CAPACITY = 40
+"""Requests a second of a simulated replica. One stands for many calls of a faster replica, so that
+a run takes seconds."""
+
+SIMULATED_QUEUE_WAIT_MS = 100
+"""Four times a simulated request's work, as 20 ms are some times a real one's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Contender:
+    """One autoscaler with its settings; a value, so that it can go to another process."""
+
+    label: str
+    family: str
+    hpa: HpaSettings | None = None
+    kpa: KpaSettings | None = None
+    policies: tuple[tuple[str, SurgePolicy], ...] = ()
+    windows: tuple[SurgeWindow, ...] = ()
+    floors: tuple[Floor, ...] = ()
+
+    def build(self, model: ClusterModel, chance: random.Random) -> Scaler:
+        """Return a new autoscaler for one run."""
+        if self.hpa is not None:
+            return Hpa(self.hpa, chance, self.floors)
+        if self.kpa is not None:
+            return Kpa(self.kpa, chance)
+        return SurgeScaler(dict(self.policies), model, chance, self.windows)
+
+
+def simulated_policy(service: str, upstreams: Sequence[str] = ()) -> SurgePolicy:
+    """Return the policy with all defaults for a simulated service."""
+    return policy_from_spec(
+        {
+            "targetRef": {"name": service},
+            "maxReplicas": 200,
+            "capacity": {
+                "requestsPerSecondPerPod": SIMULATED_CAPACITY,
+                "warmupSeconds": 5,
+            },
+            "surge": {"queueWaitMilliseconds": SIMULATED_QUEUE_WAIT_MS},
+            "upstreams": [{"name": name} for name in upstreams],
+        }
+    )
+
+
+def as_simulated(policy: SurgePolicy) -> SurgePolicy:
+    """Return a policy for replicas of the simulated size, all else as it is."""
+    capacity = dataclasses.replace(policy.capacity, requests_per_second_per_pod=SIMULATED_CAPACITY)
+    surge = dataclasses.replace(policy.surge, queue_wait_milliseconds=SIMULATED_QUEUE_WAIT_MS)
+    return dataclasses.replace(policy, capacity=capacity, surge=surge)
+
+
+def surge_contender(
+    label: str, policies: Mapping[str, SurgePolicy], windows: Sequence[SurgeWindow] = ()
+) -> Contender:
+    """Return our decision with some policies."""
+    return Contender(label, "surge", policies=tuple(policies.items()), windows=tuple(windows))
+
+
+def usual_peers(floors: Sequence[Floor] = ()) -> list[Contender]:
+    """Return each peer as it comes, and each as one who knows it would set it."""
+    return [
+        Contender("HPA cpu", "HPA", hpa=HpaSettings()),
+        Contender("HPA cpu, tuned", "HPA", hpa=_tuned("cpu", 1.2, 60, request_cores=0.5)),
+        Contender("HPA external", "HPA", hpa=HpaSettings(metric="prometheus", target=0.7)),
+        Contender(
+            "KEDA", "KEDA", hpa=HpaSettings(metric="prometheus", target=0.7), floors=tuple(floors)
+        ),
+        Contender("KEDA, tuned", "KEDA", hpa=_tuned("fresh", 0.7, 60), floors=tuple(floors)),
+        Contender("KPA rps", "KPA", kpa=KpaSettings()),
+        Contender("KPA concurrency", "KPA", kpa=KpaSettings(metric="concurrency", target=0.9)),
+    ]
+
+
+def peer_grid(floors: Sequence[Floor] = ()) -> list[Contender]:
+    """Return every peer over its own tuning grid."""
+    grid = [
+        Contender(f"HPA cpu {target:.0%}", "HPA", hpa=HpaSettings(target=target))
+        for target in (0.4, 0.6)
+    ]
+    grid.append(Contender("HPA cpu, tuned", "HPA", hpa=_tuned("cpu", 1.2, 60, request_cores=0.5)))
+    grid += [
+        Contender(
+            f"KEDA {target:.0%}",
+            "KEDA",
+            hpa=HpaSettings(metric="prometheus", target=target),
+            floors=tuple(floors),
+        )
+        for target in (0.5, 0.7)
+    ]
+    grid += [
+        Contender(
+            f"KEDA tuned {target:.0%}, {window} s",
+            "KEDA",
+            hpa=_tuned("fresh", target, window),
+            floors=tuple(floors),
+        )
+        for target in (0.5, 0.6, 0.7, 0.8)
+        for window in (60, 180)
+    ]
+    grid += [
+        Contender(
+            f"KPA rps {target:.0%}, {window} s, delay {delay} s",
+            "KPA",
+            kpa=KpaSettings(target=target, stable_window_s=window, scale_down_delay_s=delay),
+        )
+        for target in (0.5, 0.6, 0.7, 0.8)
+        for window, delay in ((60, 0), (60, 120), (30, 0))
+    ]
+    grid += [
+        Contender(
+            f"KPA concurrency {target}", "KPA", kpa=KpaSettings(metric="concurrency", target=target)
+        )
+        for target in (0.7, 0.9)
+    ]
+    return grid
+
+
+def surge_grid(
+    policies: Mapping[str, SurgePolicy], windows: Sequence[SurgeWindow] = ()
+) -> list[Contender]:
+    """Return our decision over the fields of the policy that cost or save replicas."""
+    return [
+        surge_contender(
+            f"surge {percent} %, {label}",
+            {name: _quick(with_target(one, percent), label) for name, one in policies.items()},
+            windows,
+        )
+        for percent in (50, 60, 70, 80, 90)
+        for label in ("default", "quick down", "quickest down")
+    ]
+
+
+def _quick(policy: SurgePolicy, label: str) -> SurgePolicy:
+    if label == "default":
+        return policy
+    is_quickest = label == "quickest down"
+    scale_down = dataclasses.replace(
+        policy.scale_down,
+        window_seconds=30 if is_quickest else 45,
+        max_window_seconds=30 if is_quickest else 45,
+        max_step_percent=100 if is_quickest else 60,
+        min_interval_seconds=5 if is_quickest else 8,
+    )
+    surge = dataclasses.replace(policy.surge, hold_seconds=30 if is_quickest else 60)
+    return dataclasses.replace(policy, scale_down=scale_down, surge=surge)
+
+
+def _tuned(metric: str, target: float, window_s: int, *, request_cores: float = 1.0) -> HpaSettings:
+    return HpaSettings(
+        metric=metric,
+        target=target,
+        request_cores=request_cores,
+        up_percent=900,
+        down_window_s=window_s,
+    )

@@ -1,0 +1,245 @@
+"""`tieline operator simulate`: trying a policy before it is applied."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+
+from tieline.cli.errors import CommandError
+from tieline.operator.policy import SurgePolicy, policy_from_spec
+from tieline.operator.simulator.cluster_model import ClusterModel
+from tieline.operator.simulator.comparison import compare
+from tieline.operator.simulator.contenders import (
+    SIMULATED_CAPACITY,
+    Contender,
+    as_simulated,
+    surge_contender,
+    usual_peers,
+)
+from tieline.operator.simulator.html_report import build_page
+from tieline.operator.simulator.load_shapes import PEAK, SHAPES, read_trace, scale_trace
+from tieline.operator.simulator.scenarios import Staged, announced, chain, one_service
+from tieline.operator.simulator.tables import build_table
+from tieline.operator.spec_fields import InvalidSpecError
+
+_SHAPES = (*SHAPES, "chain", "window")
+_MAX_SEEDS = 50
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+_MAX_SECONDS = 24 * 3600
+
+
+@click.command()
+@click.argument("load", default="step")
+@click.option(
+    "--policy",
+    "policy_file",
+    type=_FILE,
+    help="A SurgePolicy to try.",
+)
+@click.option(
+    "--current",
+    "current_file",
+    type=_FILE,
+    help="The SurgePolicy to compare it with; without it, one with all defaults.",
+)
+@click.option(
+    "--usual",
+    default=5.0,
+    show_default=True,
+    type=click.FloatRange(0.5, 100.0),
+    help="The usual load, in replicas that are full.",
+)
+@click.option(
+    "--peak",
+    default=PEAK,
+    show_default=True,
+    type=click.FloatRange(1.0, 50.0),
+    help="The peak of the load, as a multiple of the usual.",
+)
+@click.option(
+    "--seconds",
+    default=1800,
+    show_default=True,
+    type=click.IntRange(60, _MAX_SECONDS),
+    help="How much of a recorded load to play.",
+)
+@click.option(
+    "--seeds",
+    default=3,
+    show_default=True,
+    type=click.IntRange(1, _MAX_SEEDS),
+    help="Runs with other chances.",
+)
+@click.option(
+    "--peers/--no-peers",
+    default=True,
+    show_default=True,
+    help="Also run HPA, KEDA and Knative's autoscaler.",
+)
+@click.option(
+    "--start-seconds",
+    default=5.0,
+    show_default=True,
+    type=click.FloatRange(0, 600),
+    help="Shortest start of a pod; half of them take 2.5 s longer.",
+)
+@click.option(
+    "--free-pods",
+    default=1000,
+    show_default=True,
+    type=click.IntRange(0, 10_000),
+    help="Pods that fit on the nodes that are there.",
+)
+@click.option(
+    "--create-rate",
+    default=20.0,
+    show_default=True,
+    type=click.FloatRange(1, 1000),
+    help="Pods that the API server lets be created in a second.",
+)
+@click.option(
+    "--endpoint-delay",
+    default=1.0,
+    show_default=True,
+    type=click.FloatRange(0, 120),
+    help="Seconds until callers know of a new replica.",
+)
+@click.option(
+    "--report-loss",
+    default=0.02,
+    show_default=True,
+    type=click.FloatRange(0, 1),
+    help="Part of the load reports that get lost.",
+)
+@click.option(
+    "--html",
+    "html_file",
+    type=click.Path(dir_okay=False, writable=True, path_type=Path),
+    help="Write a report with plots into this file.",
+)
+def simulate(
+    load: str,
+    policy_file: Path | None,
+    current_file: Path | None,
+    usual: float,
+    peak: float,
+    seconds: int,
+    seeds: int,
+    peers: bool,
+    html_file: Path | None,
+    **cluster: Any,
+) -> None:
+    """Play LOAD against the operator's decision and against other autoscalers.
+
+    LOAD is a shape (step, ramp, spikes, sawtooth, diurnal, lunar-new-year, login-storm; chain,
+    three services that call one another; window, a step that is announced before) or a CSV file
+    with a header and two columns, a time and a value, of which the time around its peak is played.
+
+    Each request is simulated. A simulated replica does 40 requests a second, whatever the policy
+    says: one request stands for many calls.
+
+    \b
+    Examples:
+      tieline operator simulate step
+      tieline operator simulate spikes --policy changed.yaml --current messaging.yaml
+      tieline operator simulate monday.csv --seconds 3600 --peak 12 --html report.html
+      tieline operator simulate step --free-pods 20 --start-seconds 25 --no-peers
+    """
+    model = ClusterModel(
+        start_min=cluster["start_seconds"],
+        free_pods=cluster["free_pods"],
+        create_per_s=cluster["create_rate"],
+        endpoint_delay=cluster["endpoint_delay"],
+        report_loss=cluster["report_loss"],
+    )
+    staged = _stage(load, usual * SIMULATED_CAPACITY, peak, seconds, model)
+    contenders = _contenders(staged, policy_file, current_file, with_peers=peers)
+    console = Console()
+    with console.status(f"{len(contenders)} autoscalers, {seeds} runs each …"):
+        outcomes = compare(staged.scenario, contenders, range(1, seeds + 1))
+    title = f"{staged.scenario.name}: {len(staged.scenario.rates):,} s, means of {seeds} runs"
+    console.print(build_table(title, outcomes))
+    if html_file is not None:
+        about = (
+            f"Peak {peak:g} times the usual load of {usual:g} full replicas, {seeds} seeds. "
+            f"Pods start in {model.start_min:g} s and more, callers know of them "
+            f"{model.endpoint_delay:g} s later, {model.report_loss:.0%} of the reports get lost."
+        )
+        page = build_page(
+            f"Simulated load: {staged.scenario.name}", about, staged.scenario, outcomes
+        )
+        html_file.write_text(page, encoding="utf-8")
+        console.print(f"report: {html_file}", markup=False)
+
+
+def _stage(load: str, base: float, peak: float, seconds: int, model: ClusterModel) -> Staged:
+    if load == "chain":
+        return chain("chain", SHAPES["step"](base, peak), model)
+    if load == "window":
+        return announced(base, model)
+    if load in SHAPES:
+        return one_service(load, SHAPES[load](base, peak), model)
+    path = Path(load)
+    if not path.is_file():
+        raise CommandError(f"{load} is neither a file nor one of {', '.join(_SHAPES)}")
+    try:
+        points = read_trace(path)
+    except (ValueError, UnicodeDecodeError) as error:
+        raise CommandError(f"{load} cannot be read as times and values: {error}") from error
+    if len(points) < 2:
+        raise CommandError(f"{load} has fewer than two lines of a time and a value")
+    return one_service(path.stem, scale_trace(points, base, seconds, peak), model)
+
+
+def _contenders(
+    staged: Staged, policy_file: Path | None, current_file: Path | None, *, with_peers: bool
+) -> list[Contender]:
+    def ours(label: str, changed: SurgePolicy | None) -> Contender:
+        policies: Mapping[str, SurgePolicy] = staged.policies
+        if changed is not None:
+            policies = {name: _like(one, changed) for name, one in policies.items()}
+        return surge_contender(label, policies, staged.windows)
+
+    current = _read_policy(current_file) if current_file else None
+    found = [ours(current_file.name if current_file else "surge, defaults", current)]
+    if policy_file is not None:
+        found.append(ours(policy_file.name, _read_policy(policy_file)))
+    return found + (usual_peers(staged.floors) if with_peers else [])
+
+
+def _like(staged: SurgePolicy, changed: SurgePolicy) -> SurgePolicy:
+    return dataclasses.replace(
+        as_simulated(changed),
+        target=staged.target,
+        service=staged.service,
+        upstreams=staged.upstreams or changed.upstreams,
+    )
+
+
+def _read_policy(path: Path) -> SurgePolicy:
+    try:
+        import yaml
+    except ImportError as error:
+        raise CommandError("reading a policy needs PyYAML: install tieline[embedded]") from error
+    try:
+        documents = list(yaml.safe_load_all(path.read_text(encoding="utf-8")))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise CommandError(f"{path} is not YAML: {error}") from error
+    policies = [one for one in documents if _is_policy(one)]
+    if len(policies) != 1:
+        raise CommandError(f"{path} must hold one SurgePolicy, and holds {len(policies)}")
+    try:
+        return policy_from_spec(policies[0].get("spec") or {})
+    except InvalidSpecError as error:
+        raise CommandError(f"{path}: {_join(error.violations)}") from error
+
+
+def _is_policy(document: object) -> bool:
+    return isinstance(document, dict) and document.get("kind") == "SurgePolicy"
+
+
+def _join(violations: Sequence[object]) -> str:
+    return "; ".join(map(str, violations))
