@@ -17,7 +17,9 @@ from tieline.messaging.messages import Send, StoredMessage
 ConversationKey = tuple[str, str]
 """``(corp_id, conversation_id)``"""
 
-UNCOUNTED_KINDS = frozenset({"edit_note", "recall_note", "reaction_note", "pin_note"})
+UNCOUNTED_KINDS = frozenset(
+    {"edit_note", "recall_note", "reaction_note", "pin_note", "answer_note"}
+)
 """Kinds that do not count as unread."""
 
 

@@ -26,19 +26,19 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from tieline.api.common.v1 import principal_pb2 as tieline_dot_api_dot_common_dot_v1_dot_principal__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n0tieline/api/messaging/v1/conversation_note.proto\x12\x18tieline.api.messaging.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a%tieline/api/common/v1/principal.proto\"\x8b\x01\n\x10ParticipantsNote\x12<\n\x06\x63hange\x18\x01 \x01(\x0e\x32,.tieline.api.messaging.v1.ParticipantsChange\x12\x39\n\x0cparticipants\x18\x02 \x03(\x0b\x32#.tieline.api.common.v1.PrincipalRef\"h\n\x0cSettingsNote\x12\x16\n\x0e\x63hanged_fields\x18\x01 \x03(\t\x12@\n\x08settings\x18\x02 \x01(\x0b\x32..tieline.api.messaging.v1.ConversationSettings\"B\n\tRolesNote\x12\x35\n\x07\x63hanges\x18\x01 \x03(\x0b\x32$.tieline.api.messaging.v1.RoleChange\"\x7f\n\nRoleChange\x12\x38\n\x0bparticipant\x18\x01 \x01(\x0b\x32#.tieline.api.common.v1.PrincipalRef\x12\x37\n\x04role\x18\x02 \x01(\x0e\x32).tieline.api.messaging.v1.ParticipantRole\"\r\n\x0b\x44ismissNote\"-\n\x08\x45\x64itNote\x12\x10\n\x08sequence\x18\x01 \x01(\x03\x12\x0f\n\x07\x63ontent\x18\x02 \x01(\x0c\"\x1e\n\nRecallNote\x12\x10\n\x08sequence\x18\x01 \x01(\x03\"C\n\x0cReactionNote\x12\x10\n\x08sequence\x18\x01 \x01(\x03\x12\x10\n\x08reaction\x18\x02 \x01(\t\x12\x0f\n\x07removed\x18\x03 \x01(\x08\",\n\x07PinNote\x12\x10\n\x08sequence\x18\x01 \x01(\x03\x12\x0f\n\x07removed\x18\x02 \x01(\x08\"\xf4\x01\n\x14\x43onversationSettings\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06notice\x18\x02 \x01(\t\x12\r\n\x05muted\x18\x03 \x01(\x08\x12\x32\n\x07posting\x18\x04 \x01(\x0e\x32!.tieline.api.messaging.v1.Allowed\x12\x31\n\x06\x61\x64\x64ing\x18\x05 \x01(\x0e\x32!.tieline.api.messaging.v1.Allowed\x12\x17\n\x0fhistory_visible\x18\x06 \x01(\x08\x12/\n\x0bnotice_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp*\xda\x01\n\x12ParticipantsChange\x12#\n\x1fPARTICIPANTS_CHANGE_UNSPECIFIED\x10\x00\x12\x1d\n\x19PARTICIPANTS_CHANGE_ADDED\x10\x01\x12\x1e\n\x1aPARTICIPANTS_CHANGE_JOINED\x10\x02\x12\x1f\n\x1bPARTICIPANTS_CHANGE_REMOVED\x10\x03\x12\x1c\n\x18PARTICIPANTS_CHANGE_LEFT\x10\x04\x12!\n\x1dPARTICIPANTS_CHANGE_LEFT_CORP\x10\x05*\x88\x01\n\x0fParticipantRole\x12 \n\x1cPARTICIPANT_ROLE_UNSPECIFIED\x10\x00\x12\x1a\n\x16PARTICIPANT_ROLE_OWNER\x10\x01\x12\x1a\n\x16PARTICIPANT_ROLE_ADMIN\x10\x02\x12\x1b\n\x17PARTICIPANT_ROLE_MEMBER\x10\x03*_\n\x07\x41llowed\x12\x17\n\x13\x41LLOWED_UNSPECIFIED\x10\x00\x12\x14\n\x10\x41LLOWED_EVERYONE\x10\x01\x12\x12\n\x0e\x41LLOWED_ADMINS\x10\x02\x12\x11\n\rALLOWED_OWNER\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n0tieline/api/messaging/v1/conversation_note.proto\x12\x18tieline.api.messaging.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a%tieline/api/common/v1/principal.proto\"\x8b\x01\n\x10ParticipantsNote\x12<\n\x06\x63hange\x18\x01 \x01(\x0e\x32,.tieline.api.messaging.v1.ParticipantsChange\x12\x39\n\x0cparticipants\x18\x02 \x03(\x0b\x32#.tieline.api.common.v1.PrincipalRef\"h\n\x0cSettingsNote\x12\x16\n\x0e\x63hanged_fields\x18\x01 \x03(\t\x12@\n\x08settings\x18\x02 \x01(\x0b\x32..tieline.api.messaging.v1.ConversationSettings\"B\n\tRolesNote\x12\x35\n\x07\x63hanges\x18\x01 \x03(\x0b\x32$.tieline.api.messaging.v1.RoleChange\"\x7f\n\nRoleChange\x12\x38\n\x0bparticipant\x18\x01 \x01(\x0b\x32#.tieline.api.common.v1.PrincipalRef\x12\x37\n\x04role\x18\x02 \x01(\x0e\x32).tieline.api.messaging.v1.ParticipantRole\"\r\n\x0b\x44ismissNote\"-\n\x08\x45\x64itNote\x12\x10\n\x08sequence\x18\x01 \x01(\x03\x12\x0f\n\x07\x63ontent\x18\x02 \x01(\x0c\"\x1e\n\nRecallNote\x12\x10\n\x08sequence\x18\x01 \x01(\x03\"C\n\x0cReactionNote\x12\x10\n\x08sequence\x18\x01 \x01(\x03\x12\x10\n\x08reaction\x18\x02 \x01(\t\x12\x0f\n\x07removed\x18\x03 \x01(\x08\",\n\x07PinNote\x12\x10\n\x08sequence\x18\x01 \x01(\x03\x12\x0f\n\x07removed\x18\x02 \x01(\x08\"\x1e\n\nAnswerNote\x12\x10\n\x08sequence\x18\x01 \x01(\x03\"\xf4\x01\n\x14\x43onversationSettings\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06notice\x18\x02 \x01(\t\x12\r\n\x05muted\x18\x03 \x01(\x08\x12\x32\n\x07posting\x18\x04 \x01(\x0e\x32!.tieline.api.messaging.v1.Allowed\x12\x31\n\x06\x61\x64\x64ing\x18\x05 \x01(\x0e\x32!.tieline.api.messaging.v1.Allowed\x12\x17\n\x0fhistory_visible\x18\x06 \x01(\x08\x12/\n\x0bnotice_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp*\xda\x01\n\x12ParticipantsChange\x12#\n\x1fPARTICIPANTS_CHANGE_UNSPECIFIED\x10\x00\x12\x1d\n\x19PARTICIPANTS_CHANGE_ADDED\x10\x01\x12\x1e\n\x1aPARTICIPANTS_CHANGE_JOINED\x10\x02\x12\x1f\n\x1bPARTICIPANTS_CHANGE_REMOVED\x10\x03\x12\x1c\n\x18PARTICIPANTS_CHANGE_LEFT\x10\x04\x12!\n\x1dPARTICIPANTS_CHANGE_LEFT_CORP\x10\x05*\x88\x01\n\x0fParticipantRole\x12 \n\x1cPARTICIPANT_ROLE_UNSPECIFIED\x10\x00\x12\x1a\n\x16PARTICIPANT_ROLE_OWNER\x10\x01\x12\x1a\n\x16PARTICIPANT_ROLE_ADMIN\x10\x02\x12\x1b\n\x17PARTICIPANT_ROLE_MEMBER\x10\x03*_\n\x07\x41llowed\x12\x17\n\x13\x41LLOWED_UNSPECIFIED\x10\x00\x12\x14\n\x10\x41LLOWED_EVERYONE\x10\x01\x12\x12\n\x0e\x41LLOWED_ADMINS\x10\x02\x12\x11\n\rALLOWED_OWNER\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'tieline.api.messaging.v1.conversation_note_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_PARTICIPANTSCHANGE']._serialized_start=1052
-  _globals['_PARTICIPANTSCHANGE']._serialized_end=1270
-  _globals['_PARTICIPANTROLE']._serialized_start=1273
-  _globals['_PARTICIPANTROLE']._serialized_end=1409
-  _globals['_ALLOWED']._serialized_start=1411
-  _globals['_ALLOWED']._serialized_end=1506
+  _globals['_PARTICIPANTSCHANGE']._serialized_start=1084
+  _globals['_PARTICIPANTSCHANGE']._serialized_end=1302
+  _globals['_PARTICIPANTROLE']._serialized_start=1305
+  _globals['_PARTICIPANTROLE']._serialized_end=1441
+  _globals['_ALLOWED']._serialized_start=1443
+  _globals['_ALLOWED']._serialized_end=1538
   _globals['_PARTICIPANTSNOTE']._serialized_start=151
   _globals['_PARTICIPANTSNOTE']._serialized_end=290
   _globals['_SETTINGSNOTE']._serialized_start=292
@@ -57,6 +57,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_REACTIONNOTE']._serialized_end=756
   _globals['_PINNOTE']._serialized_start=758
   _globals['_PINNOTE']._serialized_end=802
-  _globals['_CONVERSATIONSETTINGS']._serialized_start=805
-  _globals['_CONVERSATIONSETTINGS']._serialized_end=1049
+  _globals['_ANSWERNOTE']._serialized_start=804
+  _globals['_ANSWERNOTE']._serialized_end=834
+  _globals['_CONVERSATIONSETTINGS']._serialized_start=837
+  _globals['_CONVERSATIONSETTINGS']._serialized_end=1081
 # @@protoc_insertion_point(module_scope)

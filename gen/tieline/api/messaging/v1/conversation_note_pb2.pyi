@@ -348,6 +348,30 @@ class PinNote(_message.Message):
 Global___PinNote: _TypeAlias = PinNote  # noqa: Y015
 
 @_typing.final
+class AnswerNote(_message.Message):
+    """Somebody answered a quiz or a template card, or chose something else. Not made for those whose
+    answers are anonymous. Does not count as unread.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SEQUENCE_FIELD_NUMBER: _builtins.int
+    sequence: _builtins.int
+    """Number of the message."""
+    def __init__(
+        self,
+        *,
+        sequence: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["sequence", b"sequence"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AnswerNote: _TypeAlias = AnswerNote  # noqa: Y015
+
+@_typing.final
 class ConversationSettings(_message.Message):
     """What the owner and the administrators of a group decide."""
 

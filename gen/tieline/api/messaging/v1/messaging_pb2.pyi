@@ -242,6 +242,7 @@ class MessageContent(_message.Message):
     RECALL_NOTE_FIELD_NUMBER: _builtins.int
     REACTION_NOTE_FIELD_NUMBER: _builtins.int
     PIN_NOTE_FIELD_NUMBER: _builtins.int
+    ANSWER_NOTE_FIELD_NUMBER: _builtins.int
     REPLY_TO_FIELD_NUMBER: _builtins.int
     MENTIONS_FIELD_NUMBER: _builtins.int
     FORWARDED_FROM_FIELD_NUMBER: _builtins.int
@@ -338,6 +339,10 @@ class MessageContent(_message.Message):
         """A message was pinned."""
 
     @_builtins.property
+    def answer_note(self) -> _conversation_note_pb2.AnswerNote:
+        """Somebody answered a quiz or a card."""
+
+    @_builtins.property
     def reply_to(self) -> _message_content_pb2.ReplyTo:
         """The message that this one answers; absent for none."""
 
@@ -375,15 +380,16 @@ class MessageContent(_message.Message):
         recall_note: _conversation_note_pb2.RecallNote | None = ...,
         reaction_note: _conversation_note_pb2.ReactionNote | None = ...,
         pin_note: _conversation_note_pb2.PinNote | None = ...,
+        answer_note: _conversation_note_pb2.AnswerNote | None = ...,
         reply_to: _message_content_pb2.ReplyTo | None = ...,
         mentions: _message_content_pb2.Mentions | None = ...,
         forwarded_from: Global___ForwardOrigin | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["contact_card", b"contact_card", "dismiss_note", b"dismiss_note", "edit_note", b"edit_note", "file", b"file", "forwarded_from", b"forwarded_from", "image", b"image", "kind", b"kind", "link_card", b"link_card", "location", b"location", "markdown", b"markdown", "mentions", b"mentions", "merged_forward", b"merged_forward", "mini_program_card", b"mini_program_card", "notice", b"notice", "participants_note", b"participants_note", "pin_note", b"pin_note", "quiz", b"quiz", "reaction_note", b"reaction_note", "recall_note", b"recall_note", "red_packet", b"red_packet", "reply_to", b"reply_to", "roles_note", b"roles_note", "settings_note", b"settings_note", "template_card", b"template_card", "text", b"text", "video", b"video", "voice", b"voice"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["answer_note", b"answer_note", "contact_card", b"contact_card", "dismiss_note", b"dismiss_note", "edit_note", b"edit_note", "file", b"file", "forwarded_from", b"forwarded_from", "image", b"image", "kind", b"kind", "link_card", b"link_card", "location", b"location", "markdown", b"markdown", "mentions", b"mentions", "merged_forward", b"merged_forward", "mini_program_card", b"mini_program_card", "notice", b"notice", "participants_note", b"participants_note", "pin_note", b"pin_note", "quiz", b"quiz", "reaction_note", b"reaction_note", "recall_note", b"recall_note", "red_packet", b"red_packet", "reply_to", b"reply_to", "roles_note", b"roles_note", "settings_note", b"settings_note", "template_card", b"template_card", "text", b"text", "video", b"video", "voice", b"voice"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["contact_card", b"contact_card", "dismiss_note", b"dismiss_note", "edit_note", b"edit_note", "file", b"file", "forwarded_from", b"forwarded_from", "image", b"image", "kind", b"kind", "link_card", b"link_card", "location", b"location", "markdown", b"markdown", "mentions", b"mentions", "merged_forward", b"merged_forward", "mini_program_card", b"mini_program_card", "notice", b"notice", "participants_note", b"participants_note", "pin_note", b"pin_note", "quiz", b"quiz", "reaction_note", b"reaction_note", "recall_note", b"recall_note", "red_packet", b"red_packet", "reply_to", b"reply_to", "roles_note", b"roles_note", "settings_note", b"settings_note", "template_card", b"template_card", "text", b"text", "video", b"video", "voice", b"voice"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer_note", b"answer_note", "contact_card", b"contact_card", "dismiss_note", b"dismiss_note", "edit_note", b"edit_note", "file", b"file", "forwarded_from", b"forwarded_from", "image", b"image", "kind", b"kind", "link_card", b"link_card", "location", b"location", "markdown", b"markdown", "mentions", b"mentions", "merged_forward", b"merged_forward", "mini_program_card", b"mini_program_card", "notice", b"notice", "participants_note", b"participants_note", "pin_note", b"pin_note", "quiz", b"quiz", "reaction_note", b"reaction_note", "recall_note", b"recall_note", "red_packet", b"red_packet", "reply_to", b"reply_to", "roles_note", b"roles_note", "settings_note", b"settings_note", "template_card", b"template_card", "text", b"text", "video", b"video", "voice", b"voice"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["text", "red_packet", "markdown", "image", "voice", "video", "file", "link_card", "mini_program_card", "template_card", "location", "contact_card", "notice", "quiz", "merged_forward", "participants_note", "settings_note", "roles_note", "dismiss_note", "edit_note", "recall_note", "reaction_note", "pin_note"]  # noqa: Y015
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["text", "red_packet", "markdown", "image", "voice", "video", "file", "link_card", "mini_program_card", "template_card", "location", "contact_card", "notice", "quiz", "merged_forward", "participants_note", "settings_note", "roles_note", "dismiss_note", "edit_note", "recall_note", "reaction_note", "pin_note", "answer_note"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
