@@ -1,5 +1,6 @@
 """What holds of every pod and every role that the chart renders."""
 
+import os
 import re
 from collections.abc import Callable
 from typing import Any
@@ -17,7 +18,7 @@ from rendered_chart import (
     pod_specs,
     render,
 )
-from tieline.chassis.settings import COMMAND_LINE_VARIABLES, PREFIX
+from tieline.chassis.settings import COMMAND_LINE_VARIABLES, PREFIX, load_settings
 from tieline.chassis.streams import SERVICES
 from tieline.cli.administration import AdministrationSettings
 from tieline.contacts.app import SETTINGS as CONTACTS
@@ -191,6 +192,16 @@ def test_role_is_given_every_setting_that_it_requires(role: str, spec: Any) -> N
     }
 
     assert required <= {each["name"] for each in spec["containers"][0]["env"]}
+
+
+@pytest.mark.parametrize(("role", "spec"), ROLES)
+def test_role_reads_what_it_is_given(role: str, spec: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith(PREFIX)]:
+        monkeypatch.delenv(name)
+    for each in spec["containers"][0]["env"]:
+        monkeypatch.setenv(each["name"], each.get("value", "s" * 32))
+
+    load_settings(SETTINGS[role])
 
 
 @pytest.mark.parametrize(("role", "spec"), ROLES)
