@@ -154,6 +154,8 @@ class AdmissionControl:
         self._best_per_s = 0.0
         # Since the last tick.
         self._longest_wait_s: float | None = None
+        # Of the window.
+        self._least_wait_s = math.inf
         # Of the current second; the probe's are 20, and the questions' a few thousand.
         self._waits: deque[float] = deque(maxlen=_MAX_WAITS)
         self._begin_window()
