@@ -11,7 +11,6 @@ that is for whoever began it all, or each hop would multiply the retries of the 
 """
 
 import asyncio
-import json
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -41,18 +40,13 @@ from tieline.chassis.errors import (
     overloaded_error,
 )
 from tieline.chassis.health import RETRY_AFTER_S
-from tieline.chassis.ids import new_uuid7
 from tieline.chassis.message_headers import (
-    DEADLINE_HEADER,
     LEVEL_HEADER,
-    PRINCIPAL_HEADER,
-    PRIORITY_HEADER,
-    REQUEST_ID_HEADER,
 )
-from tieline.chassis.principals import Principal, PrincipalKind
 from tieline.chassis.priorities import DEFAULT_PRIORITY, class_of, read_priority
+from tieline.chassis.request_headers import build_headers, read_call
 from tieline.chassis.statuses import from_status, to_status
-from tieline.chassis.telemetry import extract_context, inject_headers
+from tieline.chassis.telemetry import extract_context
 
 # Handlers of one replica at the same time; more wait for their turn while their deadlines run.
 _MAX_HANDLERS = 256
@@ -64,9 +58,6 @@ _DRAIN_TIMEOUT_S = 5.0
 
 # Prefix of the subjects on which askers wait for answers.
 _INBOX = "_INBOX."
-
-# Of the remaining time, for the answer's way back; a tenth of what is left where that is less.
-_MARGIN_S = 0.02
 
 _levels: WeakKeyDictionary[Broker, dict[str, CalleeLevel]] = WeakKeyDictionary()
 
@@ -123,7 +114,7 @@ async def ask(
             subject,
             request.SerializeToString(),
             timeout=timeout_s,
-            headers=_build_headers(timeout_s, priority),
+            headers=build_headers(timeout_s, priority),
         )
     except (
         nats.errors.TimeoutError,
@@ -226,8 +217,8 @@ async def _answer(
     free: asyncio.Semaphore,
     control: AdmissionControl | None,
 ) -> None:
-    call = _read_call(request, received)
     headers = request.headers or {}
+    call = read_call(request.subject, headers, received)
     with entered(call):
         try:
             if control is not None:
@@ -303,63 +294,6 @@ def _read_error(data: bytes, subject: str) -> Exception:
     except (DecodeError, ValueError):
         error = None
     return error or InternalError(f"{subject} failed")
-
-
-def _read_call(request: Request, received: float) -> Call:
-    headers = request.headers or {}
-    left_ms = headers.get(DEADLINE_HEADER, "")
-    return Call(
-        method=request.subject,
-        request_id=headers.get(REQUEST_ID_HEADER) or new_uuid7(),
-        deadline=received + int(left_ms) / 1000 if left_ms.isdecimal() else None,
-        principal=_read_principal(headers.get(PRINCIPAL_HEADER, "")),
-        priority=read_priority(headers.get(PRIORITY_HEADER)) or DEFAULT_PRIORITY,
-        traceparent=headers.get("traceparent", ""),
-        tracestate=headers.get("tracestate", ""),
-    )
-
-
-def _build_headers(timeout_s: float, priority: int) -> dict[str, str]:
-    # The answer has a way to go as well: who gets less than there is can still say so in time.
-    left_ms = max(int((timeout_s - min(_MARGIN_S, timeout_s * 0.1)) * 1000), 1)
-    headers = {DEADLINE_HEADER: str(left_ms), PRIORITY_HEADER: str(priority)}
-    inject_headers(headers)
-    call = find_call()
-    if call is not None:
-        headers[REQUEST_ID_HEADER] = call.request_id
-        if call.principal is not None:
-            headers[PRINCIPAL_HEADER] = _write_principal(call.principal)
-    return headers
-
-
-def _write_principal(principal: Principal) -> str:
-    return json.dumps(
-        {
-            "kind": principal.kind,
-            "id": principal.id,
-            "corp_id": principal.corp_id,
-            "session_id": principal.session_id,
-            "roles": sorted(principal.roles),
-            "display_name": principal.display_name,
-            "rights": sorted(principal.rights),
-            "department_ids": sorted(principal.department_ids),
-        }
-    )
-
-
-def _read_principal(text: str) -> Principal | None:
-    if not text:
-        return None
-    fields = json.loads(text)
-    return Principal(
-        **{
-            **fields,
-            "kind": PrincipalKind(fields["kind"]),
-            "roles": frozenset(fields["roles"]),
-            "rights": frozenset(fields["rights"]),
-            "department_ids": frozenset(fields["department_ids"]),
-        }
-    )
 
 
 def _level_of(broker: Broker, service: str) -> CalleeLevel:

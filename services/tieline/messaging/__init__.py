@@ -31,8 +31,8 @@ what a message refers to, which ``sending`` checks and notes in the message's tr
 To be sent later: ``scheduled_message_servicer`` keeps what people want to be said and when
 (``schedules``); ``schedule_runner`` sends it through the same batcher.
 
-Messages that are there change by ``message_changes`` (``message_rules``); what one on its way
-answers and mentions is looked up by ``references``.
+Messages that are there change by ``message_changes`` (``message_rules``, ``choices``); what one on
+its way answers and mentions is looked up by ``references``.
 
 Groups change by ``group_changes``, under their lock and by the rules of ``groups``; ``joining``
 lets people in by code. ``corp_events`` notes who left a corp and which corps are gone,

@@ -134,7 +134,7 @@ async def role(settings: MessagingSettings) -> AsyncIterator[None]:
                 ),
                 Served(
                     message_service_pb2_grpc.add_MessageServiceServicer_to_server,
-                    MessageServicer(pool, announcer, batcher, words.screen),
+                    MessageServicer(pool, announcer, batcher, words.screen, runtime.page_tokens),
                     message_service_pb2.DESCRIPTOR.services_by_name["MessageService"],
                 ),
                 Served(

@@ -21,7 +21,11 @@ from tieline.messaging.content_checks import (
     check_range,
     check_url,
 )
-from tieline.messaging.template_cards import check_options, check_template_card
+from tieline.messaging.template_cards import (
+    check_answering,
+    check_options,
+    check_template_card,
+)
 
 # The open API's limits (document 90236); a robot's markdown has twice an app's.
 MAX_TEXT_BYTES = 2048
@@ -220,6 +224,7 @@ def _check_quiz(
 ) -> None:
     check_length(content.question, f"{path}.question", violations, minimum=1, maximum=256)
     check_options(content.options, f"{path}.options", violations, 2, MAX_QUIZ_OPTIONS)
+    check_answering(content, path, violations)
 
 
 def _check_reply(reply: message_content_pb2.ReplyTo, violations: Violations) -> None:

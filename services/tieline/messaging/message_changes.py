@@ -3,11 +3,16 @@
 Each writes the message as it is from now on and the note that tells of it.
 """
 
+from collections.abc import Sequence
 from typing import Self
 
-from tieline.api.messaging.v1 import conversation_note_pb2, messaging_pb2
+from tieline.api.messaging.v1 import (
+    conversation_note_pb2,
+    message_service_pb2,
+    messaging_pb2,
+)
 from tieline.chassis.postgres import Connection
-from tieline.messaging import message_rules
+from tieline.messaging import choices, message_rules
 from tieline.messaging.announcer import Announcer
 from tieline.messaging.contents import is_note
 from tieline.messaging.conversation_log import ConversationLog, Note
@@ -21,6 +26,7 @@ from tieline.messaging.groups import find_refusal, require_going_on
 from tieline.messaging.messages import StoredMessage, message_to_proto
 from tieline.messaging.numbering import ConversationKey, Counter
 from tieline.messaging.references import find_missing, list_mentioned
+from tieline.messaging.repositories.choices import ChoiceRepository
 from tieline.messaging.repositories.conversations import ConversationRepository
 from tieline.messaging.repositories.message_changes import MessageChangeRepository
 from tieline.messaging.repositories.messages import MessageRepository
@@ -138,6 +144,23 @@ class MessageChange:
             await self._repository.insert_pin(self._key, sequence)
         note = conversation_note_pb2.PinNote(sequence=sequence, removed=is_removed)
         await self._tell(messaging_pb2.MessageContent(pin_note=note))
+
+    async def answer(self, given: Sequence[message_service_pb2.AnswerChoice]) -> None:
+        """Choose for the caller, in place of what the caller chose before."""
+        self._require_standing()
+        require_going_on(self._conversation)
+        question = choices.find_question(message_rules.read_content(self._message))
+        chosen = choices.check_answer(question, given)
+        repository = ChoiceRepository(self._connection, self._key, self._message.sequence)
+        previous = await repository.find_answer(self._caller)
+        if chosen == previous:
+            return
+        now = await MessageRepository(self._connection).read_clock()
+        choices.check_answering(question, previous, now)
+        await repository.replace_answer(self._caller, chosen)
+        if not question.is_anonymous:
+            note = conversation_note_pb2.AnswerNote(sequence=self._message.sequence)
+            await self._tell(messaging_pb2.MessageContent(answer_note=note))
 
     def _require_message(self) -> None:
         content = message_rules.read_content(self._message)

@@ -10,8 +10,9 @@ from tieline.api.messaging.v1 import (
 from tieline.chassis.commit_batch import CommitBatcher
 from tieline.chassis.fields import to_timestamp
 from tieline.chassis.grpc_context import Context
+from tieline.chassis.page_tokens import PageTokens, page_size
 from tieline.chassis.postgres import Connection, Pool, transaction
-from tieline.messaging import message_rules
+from tieline.messaging import choices, message_rules
 from tieline.messaging.announcer import Announcer
 from tieline.messaging.callers import require_conversation
 from tieline.messaging.conversations import (
@@ -24,6 +25,7 @@ from tieline.messaging.media_uses import list_media
 from tieline.messaging.message_changes import MessageChange, find_visible
 from tieline.messaging.messages import Send, StoredMessage, message_to_proto
 from tieline.messaging.numbering import ConversationKey
+from tieline.messaging.repositories.choices import ChoiceRepository, PersonChoices
 from tieline.messaging.repositories.conversations import ConversationRepository
 from tieline.messaging.repositories.message_changes import MessageChangeRepository
 from tieline.messaging.repositories.messages import MAX_PAGE_BYTES
@@ -37,7 +39,7 @@ _MAX_SHOWN_PEOPLE = 50
 
 
 class MessageServicer(message_service_pb2_grpc.MessageServiceServicer):
-    """Edits, recalls, reactions, pins, forwards."""
+    """Edits, recalls, reactions, pins, forwards, answers."""
 
     def __init__(
         self,
@@ -45,9 +47,11 @@ class MessageServicer(message_service_pb2_grpc.MessageServiceServicer):
         announcer: Announcer,
         batcher: CommitBatcher[Send, messaging_pb2.Message],
         screen: Screen,
+        page_tokens: PageTokens,
     ) -> None:
         self._pool = pool
         self._screen = screen
+        self._page_tokens = page_tokens
         self._announcer = announcer
         self._batcher = batcher
 
@@ -189,6 +193,45 @@ class MessageServicer(message_service_pb2_grpc.MessageServiceServicer):
             results=[build_result(outcome, report_fault) for outcome in outcomes]
         )
 
+    async def AnswerMessage(
+        self, request: message_service_pb2.AnswerMessageRequest, context: Context
+    ) -> message_service_pb2.AnswerMessageResponse:
+        """Answer a quiz or a template card."""
+        key, caller = require_conversation(request.corp_id, request.conversation_id)
+        async with transaction(self._pool) as connection:
+            change = await self._begin(connection, key, caller, request.sequence)
+            await change.answer(request.choices)
+        return message_service_pb2.AnswerMessageResponse()
+
+    async def GetAnswers(
+        self, request: message_service_pb2.GetAnswersRequest, context: Context
+    ) -> message_service_pb2.GetAnswersResponse:
+        """Return how often each option was chosen, and by whom to those who are told."""
+        key, caller = require_conversation(request.corp_id, request.conversation_id)
+        size = page_size(request.page_size, default=50, maximum=200)
+        position = self._page_tokens.decode(request.page_token, request)
+        after = None if position is None else Participant(str(position[0]), str(position[1]))
+        people: list[PersonChoices] = []
+        async with self._pool.acquire() as connection:
+            message = await _find_standing(connection, key, caller, request.sequence)
+            question = choices.find_question(message_rules.read_content(message))
+            repository = ChoiceRepository(connection, key, request.sequence)
+            counts = await repository.count_choices()
+            count = await repository.count_people()
+            own = await repository.find_answer(caller)
+            if question.shows_people(is_sender=message.sender == caller):
+                people = await repository.list_answers(after=after, limit=size + 1)
+        page, next_page_token = self._page_tokens.cut(
+            people, size, request, lambda each: list(each.participant)
+        )
+        return message_service_pb2.GetAnswersResponse(
+            options=choices.counts_to_proto(question, counts),
+            people=count,
+            own_choices=choices.choices_to_proto(question, own),
+            answers=[_person_to_proto(question, each) for each in page],
+            next_page_token=next_page_token,
+        )
+
     async def _begin(
         self, connection: Connection, key: ConversationKey, caller: Participant, sequence: int
     ) -> MessageChange:
@@ -239,6 +282,15 @@ def _list_past(
         )
         for content, since in said
     ]
+
+
+def _person_to_proto(
+    question: choices.Question, answer: PersonChoices
+) -> message_service_pb2.PersonAnswer:
+    return message_service_pb2.PersonAnswer(
+        participant=participant_to_proto(answer.participant),
+        choices=choices.choices_to_proto(question, answer.chosen),
+    )
 
 
 def _build_forward(

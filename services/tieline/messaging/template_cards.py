@@ -46,6 +46,11 @@ def check_template_card(card: Card, path: str, violations: Violations) -> None:
     _check_task_id(card, path, violations)
     _check_links(card, path, violations)
     _check_interaction(card, path, violations)
+    check_answering(card, path, violations)
+    if card.kind in _NOTICES:
+        for field in ("close_time", "changeable", "answer_visibility"):
+            if getattr(card, field) != getattr(Card(), field):
+                violations[f"{path}.{field}"] = "is for templates that are answered"
 
 
 def check_options(
@@ -64,6 +69,14 @@ def check_options(
         check_text(option.text, f"{path}[{index}].text", violations, minimum=1, maximum=128)
     if len({option.key for option in options}) < len(options):
         violations[path] = "must have different keys"
+
+
+def check_answering(
+    part: message_content_pb2.QuizContent | Card, path: str, violations: Violations
+) -> None:
+    """Refuse to let people know who chose what in a way that this version does not know."""
+    if part.answer_visibility not in message_content_pb2.AnswerVisibility.values():
+        violations[f"{path}.answer_visibility"] = "must be one of the known"
 
 
 def _check_texts(card: Card, path: str, violations: Violations) -> None:

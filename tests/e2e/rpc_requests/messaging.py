@@ -82,6 +82,10 @@ REQUESTS: dict[str, Request] = {
         to_conversation_ids=[w.conversation_id],
         client_message_id=new_id(),
     ),
+    "MessageService.AnswerMessage": lambda w: message.AnswerMessageRequest(
+        **_one(w), choices=[message.AnswerChoice(option_keys=["yes"])]
+    ),
+    "MessageService.GetAnswers": lambda w: message.GetAnswersRequest(**_one(w)),
     "ConversationService.UpdateSettings": lambda w: conversation.UpdateSettingsRequest(
         corp_id=w.corp_id,
         conversation_id=w.conversation_id,

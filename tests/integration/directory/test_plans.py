@@ -50,3 +50,16 @@ async def test_who_changed_is_read_from_the_last_known_change_on(connection: Con
     assert "Seq Scan" not in plan, plan
     assert "members_by_change" in plan, plan
     assert "change_number > $2" in plan, plan
+
+
+async def test_members_of_many_departments_are_counted_in_one_pass(connection: Connection) -> None:
+    plan = await explain(
+        connection,
+        lambda c: departments.list_departments(
+            c, "ww", viewer=Viewer("ww", is_unlimited=True), after_department_id=0, limit=9
+        ),
+    )
+
+    # Only what reads its leaders runs once for each department.
+    assert plan.count("SubPlan") == 1, plan
+    assert plan.count("on members") == 1, plan

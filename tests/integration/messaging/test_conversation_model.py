@@ -9,12 +9,14 @@ import grpc
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from integration.messaging.chat import TIMEOUT_S, Corp, Person, text
+from integration.messaging.chat import TIMEOUT_S, Corp, Person, new_id, text
 from integration.messaging.groups import Groups
 from tieline.api.messaging.v1 import (
+    message_content_pb2,
     message_service_pb2,
     message_service_pb2_grpc,
     messaging_pb2,
+    messaging_service_pb2,
 )
 
 OWNER = "owner"
@@ -28,7 +30,10 @@ _REFUSALS = (
 
 acts = st.tuples(
     st.sampled_from(
-        ["send", "send", "edit", "recall", "react", "unreact", "add", "remove", "leave", "hide"]
+        [
+            *("send", "send", "edit", "recall", "react", "unreact", "ask", "answer"),
+            *("add", "remove", "leave", "hide"),
+        ]
     ),
     st.sampled_from([OWNER, *PEOPLE]),
     # Which message, or whom.
@@ -56,6 +61,7 @@ class Model:
         self.visible_from = dict.fromkeys((OWNER, *PEOPLE), 0)
         self.shows_history = True
         self.reactions: set[tuple[int, str, str]] = set()
+        self.answers: dict[tuple[int, str], str] = {}
 
     def apply(self, act: str, who: str, number: int, said: str) -> bool:
         """Do it; False where it is refused and changes nothing."""
@@ -65,6 +71,8 @@ class Model:
         match act:
             case "send":
                 self.log.append(Entry(who, "text", said))
+            case "ask":
+                self.log.append(Entry(who, "quiz"))
             case "add":
                 self._add(who, whom)
             case "remove":
@@ -110,19 +118,21 @@ class Model:
         entry = self.log[number - 1] if is_visible else None
         if act == "recall" and entry is not None and entry.kind == "recalled":
             return True
-        if entry is None or entry.kind != "text":
+        if entry is None or entry.kind not in ("text", "quiz"):
             return False
         match act:
             case "edit":
                 return self._edit(who, number, entry, said)
             case "recall":
                 return self._recall(who, number, entry)
+            case "answer":
+                return self._answer(who, number, entry, said)
             case _:
                 self._react(who, number, said, is_removed=act == "unreact")
                 return True
 
     def _edit(self, who: str, number: int, entry: Entry, said: str) -> bool:
-        if entry.sender != who:
+        if entry.sender != who or entry.kind != "text":
             return False
         if entry.said != said:
             entry.said = said
@@ -137,6 +147,14 @@ class Model:
         for edit in entry.edits:
             self.log[edit - 1].said = ""
         self.log.append(Entry(who, "recall_note", about=number))
+        return True
+
+    def _answer(self, who: str, number: int, entry: Entry, said: str) -> bool:
+        if entry.kind != "quiz":
+            return False
+        if self.answers.get((number, who)) != said:
+            self.answers[number, who] = said
+            self.log.append(Entry(who, "answer_note", about=number))
         return True
 
     def _react(self, who: str, number: int, said: str, *, is_removed: bool) -> None:
@@ -185,6 +203,8 @@ class Chat:
         match act:
             case "send":
                 await person.send(self._group, said)
+            case "ask":
+                await self._ask(person)
             case "add":
                 await self._groups.add(person, self._group, whom)
             case "remove":
@@ -203,6 +223,17 @@ class Chat:
             case _:
                 await self._change(act, person, number, said)
 
+    async def _ask(self, person: Person) -> None:
+        options = [message_content_pb2.QuizOption(key=key, text=key) for key in ("yes", "no")]
+        asked = message_content_pb2.QuizContent(question="?", options=options, changeable=True)
+        request = messaging_service_pb2.SendMessageRequest(
+            corp_id=person.corp_id,
+            conversation_id=self._group,
+            client_message_id=new_id(),
+            content=messaging_pb2.MessageContent(quiz=asked),
+        )
+        await person.stub.SendMessage(request, metadata=person.metadata, timeout=TIMEOUT_S)
+
     async def _change(self, act: str, person: Person, number: int, said: str) -> None:
         stub: Any = self._stubs[number % 2]
         calls: dict[str, tuple[str, dict[str, Any]]] = {
@@ -210,6 +241,10 @@ class Chat:
             "recall": ("RecallMessage", {}),
             "react": ("SetReaction", {"reaction": said}),
             "unreact": ("SetReaction", {"reaction": said, "removed": True}),
+            "answer": (
+                "AnswerMessage",
+                {"choices": [message_service_pb2.AnswerChoice(option_keys=[said])]},
+            ),
         }
         method, fields = calls[act]
         request = getattr(message_service_pb2, f"{method}Request")(
@@ -246,6 +281,8 @@ def _tell(message: messaging_pb2.Message) -> tuple[int, str, str, str, int]:
         case "reaction_note":
             said = message.content.reaction_note.reaction
             about = message.content.reaction_note.sequence
+        case "answer_note":
+            about = message.content.answer_note.sequence
     return message.sequence, message.sender.id, kind, said, about
 
 

@@ -7,22 +7,39 @@ from tieline.directory.department_tree import Extent, Place
 from tieline.directory.departments import Department
 from tieline.directory.visibility import Viewer
 
-_SELECT = """
-    SELECT department_id, name, coalesce(parent_department_id, 0) AS parent_department_id, path,
-           (SELECT count(*)
+
+def _select(condition: str, order: str) -> str:
+    """Return the statement for the departments that the condition finds; $1 is the corp.
+
+    The members of all of them are counted in one pass. Counted for each department, a table that
+    was never analyzed would be read as many times as there are departments.
+    """
+    return f"""
+        WITH page AS MATERIALIZED (
+            SELECT corp_id, department_id, name, parent_department_id, path, name_en,
+                   department_order, ancestor_ids, change_number, create_time, update_time
+              FROM directory.departments
+             WHERE corp_id = $1 AND {condition}
+        ), counted AS (
+            SELECT members.department_id, count(*) AS member_count
               FROM directory.members
-             WHERE members.corp_id = departments.corp_id
-               AND members.department_id = departments.department_id
-               AND members.state <> 'left') AS member_count,
-           name_en, department_order,
-           ARRAY(SELECT user_id
-                   FROM directory.department_leaders AS leader
-                  WHERE leader.corp_id = departments.corp_id
-                    AND leader.department_id = departments.department_id
-                  ORDER BY leader_order, user_id) AS leader_user_ids,
-           ancestor_ids, change_number, create_time, update_time
-      FROM directory.departments
-"""
+             WHERE members.corp_id = $1
+               AND members.department_id = ANY (ARRAY(SELECT page.department_id FROM page))
+               AND members.state <> 'left'
+             GROUP BY members.department_id
+        )
+        SELECT department_id, name, coalesce(parent_department_id, 0) AS parent_department_id, path,
+               coalesce(member_count, 0) AS member_count, name_en, department_order,
+               ARRAY(SELECT user_id
+                       FROM directory.department_leaders AS leader
+                      WHERE leader.corp_id = page.corp_id
+                        AND leader.department_id = page.department_id
+                      ORDER BY leader_order, user_id) AS leader_user_ids,
+               ancestor_ids, change_number, create_time, update_time
+          FROM page
+          LEFT JOIN counted USING (department_id)
+         ORDER BY {order}
+    """  # noqa: S608 -- conditions and orders are written below
 
 
 async def has_department(connection: Connection, corp_id: str, department_id: int) -> bool:
@@ -41,7 +58,7 @@ async def find_departments(
 ) -> dict[int, Department]:
     """Return those of the departments that exist, by id."""
     records = await connection.fetch(
-        _SELECT + "WHERE corp_id = $1 AND department_id = ANY($2::bigint[])",
+        _select("department_id = ANY($2::bigint[])", "department_id"),
         corp_id,
         list(department_ids),
     )
@@ -75,13 +92,15 @@ async def list_departments(
     """Return departments that are shown by id, from behind ``after_department_id`` on."""
     shown = viewer.department_ids
     records = await connection.fetch(
-        _SELECT
-        + """
-        WHERE corp_id = $1 AND department_id > $2
-          AND ($4::bigint[] IS NULL OR department_id = ANY($4::bigint[]))
-        ORDER BY department_id
-        LIMIT $3
-        """,
+        _select(
+            """
+            department_id > $2
+            AND ($4::bigint[] IS NULL OR department_id = ANY($4::bigint[]))
+            ORDER BY department_id
+            LIMIT $3
+            """,
+            "department_id",
+        ),
         corp_id,
         after_department_id,
         limit,
@@ -98,12 +117,13 @@ async def list_subtree(
     One statement and so one moment; a corp has at most 30,000 departments.
     """
     records = await connection.fetch(
-        _SELECT
-        + """
-        WHERE corp_id = $1 AND $2 = ANY(ancestor_ids)
-        ORDER BY cardinality(ancestor_ids), parent_department_id, department_order DESC,
-                 department_id
-        """,
+        _select(
+            "$2 = ANY(ancestor_ids)",
+            """
+            cardinality(ancestor_ids), page.parent_department_id, department_order DESC,
+            department_id
+            """,
+        ),
         corp_id,
         department_id,
     )

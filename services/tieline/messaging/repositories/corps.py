@@ -20,6 +20,7 @@ PURGED_TABLES = (
     "media_references",
     "reactions",
     "pins",
+    "answer_choices",
     "mentions",
     "reading_states",
     "user_revisions",

@@ -88,7 +88,7 @@ class MessageChangeRepository:
         )
 
     async def recall(self, message: StoredMessage, recall_time: dt.datetime) -> None:
-        """Take the message's content away, with its reactions, its pin and its mentions."""
+        """Take the message's content away, with its reactions, answers, pin and mentions."""
         await self._connection.execute(
             """
             UPDATE messaging.stored_messages
@@ -98,7 +98,7 @@ class MessageChangeRepository:
             *_row_of(message),
             recall_time,
         )
-        for table in ("reactions", "pins", "mentions"):
+        for table in ("reactions", "pins", "mentions", "answer_choices"):
             await self._connection.execute(
                 f"""
                 DELETE FROM messaging.{table}

@@ -349,7 +349,9 @@ Global___PinNote: _TypeAlias = PinNote  # noqa: Y015
 
 @_typing.final
 class AnswerNote(_message.Message):
-    """Somebody answered a quiz or a card's vote. Does not count as unread."""
+    """Somebody answered a quiz or a template card, or chose something else. Not made for those whose
+    answers are anonymous. Does not count as unread.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -75,9 +75,13 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     edits; or the conversation as many pinned messages. Metadata: `limit`.
     """
     ERROR_REASON_CLOSED: _ErrorReason.ValueType  # 21
-    """FAILED_PRECONDITION: the quiz or the vote is closed."""
+    """FAILED_PRECONDITION: the quiz or the card is closed."""
     ERROR_REASON_CORP_SUSPENDED: _ErrorReason.ValueType  # 22
     """FAILED_PRECONDITION: the corp is suspended or on its way out: nobody sends in it."""
+    ERROR_REASON_ALREADY_ANSWERED: _ErrorReason.ValueType  # 23
+    """FAILED_PRECONDITION: the caller chose something else before, and this quiz or card takes one
+    answer of each person.
+    """
     ERROR_REASON_HELD_AHEAD: _ErrorReason.ValueType  # 30
     """FAILED_PRECONDITION: the client says that it holds a message that does not exist. Forget what is
     held of the conversation. Metadata: `conversationId`, `lastSequence`.
@@ -197,9 +201,13 @@ ERROR_REASON_LIMIT_REACHED: ErrorReason.ValueType  # 20
 edits; or the conversation as many pinned messages. Metadata: `limit`.
 """
 ERROR_REASON_CLOSED: ErrorReason.ValueType  # 21
-"""FAILED_PRECONDITION: the quiz or the vote is closed."""
+"""FAILED_PRECONDITION: the quiz or the card is closed."""
 ERROR_REASON_CORP_SUSPENDED: ErrorReason.ValueType  # 22
 """FAILED_PRECONDITION: the corp is suspended or on its way out: nobody sends in it."""
+ERROR_REASON_ALREADY_ANSWERED: ErrorReason.ValueType  # 23
+"""FAILED_PRECONDITION: the caller chose something else before, and this quiz or card takes one
+answer of each person.
+"""
 ERROR_REASON_HELD_AHEAD: ErrorReason.ValueType  # 30
 """FAILED_PRECONDITION: the client says that it holds a message that does not exist. Forget what is
 held of the conversation. Metadata: `conversationId`, `lastSequence`.

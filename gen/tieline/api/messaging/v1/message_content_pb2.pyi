@@ -21,6 +21,36 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _AnswerVisibility:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _AnswerVisibilityEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_AnswerVisibility.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    ANSWER_VISIBILITY_UNSPECIFIED: _AnswerVisibility.ValueType  # 0
+    """Not given: the same as SENDER."""
+    ANSWER_VISIBILITY_SENDER: _AnswerVisibility.ValueType  # 1
+    """Whoever sent the message. That somebody answered is told to everybody in the conversation."""
+    ANSWER_VISIBILITY_EVERYONE: _AnswerVisibility.ValueType  # 2
+    """Everybody in the conversation."""
+    ANSWER_VISIBILITY_ANONYMOUS: _AnswerVisibility.ValueType  # 3
+    """Nobody, nor who answered at all."""
+
+class AnswerVisibility(_AnswerVisibility, metaclass=_AnswerVisibilityEnumTypeWrapper):
+    """Who is told who chose what. How often each option was chosen is told to everybody in the
+    conversation.
+    """
+
+ANSWER_VISIBILITY_UNSPECIFIED: AnswerVisibility.ValueType  # 0
+"""Not given: the same as SENDER."""
+ANSWER_VISIBILITY_SENDER: AnswerVisibility.ValueType  # 1
+"""Whoever sent the message. That somebody answered is told to everybody in the conversation."""
+ANSWER_VISIBILITY_EVERYONE: AnswerVisibility.ValueType  # 2
+"""Everybody in the conversation."""
+ANSWER_VISIBILITY_ANONYMOUS: AnswerVisibility.ValueType  # 3
+"""Nobody, nor who answered at all."""
+Global___AnswerVisibility: _TypeAlias = AnswerVisibility  # noqa: Y015
+
 class _TemplateCardKind:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -381,10 +411,16 @@ class QuizContent(_message.Message):
     OPTIONS_FIELD_NUMBER: _builtins.int
     MULTIPLE_FIELD_NUMBER: _builtins.int
     CLOSE_TIME_FIELD_NUMBER: _builtins.int
+    CHANGEABLE_FIELD_NUMBER: _builtins.int
+    ANSWER_VISIBILITY_FIELD_NUMBER: _builtins.int
     question: _builtins.str
     """1 to 256 characters."""
     multiple: _builtins.bool
     """Whether more than one may be chosen."""
+    changeable: _builtins.bool
+    """Whether somebody who answered may choose something else."""
+    answer_visibility: Global___AnswerVisibility.ValueType
+    """Who is told who chose what."""
     @_builtins.property
     def options(self) -> _containers.RepeatedCompositeFieldContainer[Global___QuizOption]:
         """2 to 10."""
@@ -400,10 +436,12 @@ class QuizContent(_message.Message):
         options: _abc.Iterable[Global___QuizOption] | None = ...,
         multiple: _builtins.bool = ...,
         close_time: _timestamp_pb2.Timestamp | None = ...,
+        changeable: _builtins.bool = ...,
+        answer_visibility: Global___AnswerVisibility.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["close_time", b"close_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["close_time", b"close_time", "multiple", b"multiple", "options", b"options", "question", b"question"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer_visibility", b"answer_visibility", "changeable", b"changeable", "close_time", b"close_time", "multiple", b"multiple", "options", b"options", "question", b"question"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -457,6 +495,9 @@ class TemplateCardContent(_message.Message):
     SELECTIONS_FIELD_NUMBER: _builtins.int
     SUBMIT_TEXT_FIELD_NUMBER: _builtins.int
     MENU_FIELD_NUMBER: _builtins.int
+    CLOSE_TIME_FIELD_NUMBER: _builtins.int
+    CHANGEABLE_FIELD_NUMBER: _builtins.int
+    ANSWER_VISIBILITY_FIELD_NUMBER: _builtins.int
     kind: Global___TemplateCardKind.ValueType
     """Which template."""
     task_id: _builtins.str
@@ -481,6 +522,10 @@ class TemplateCardContent(_message.Message):
     """Where a tap on the card leads; empty for nowhere. TEXT_NOTICE and NEWS_NOTICE need one."""
     submit_text: _builtins.str
     """What sends the choice of VOTE_INTERACTION and MULTIPLE_INTERACTION, 1 to 10 characters."""
+    changeable: _builtins.bool
+    """Of the same: whether somebody who answered may choose something else."""
+    answer_visibility: Global___AnswerVisibility.ValueType
+    """Of the same: who is told who chose what."""
     @_builtins.property
     def fields(self) -> _containers.RepeatedCompositeFieldContainer[Global___TemplateCardField]:
         """Lines of a name and a value; at most 6."""
@@ -501,6 +546,12 @@ class TemplateCardContent(_message.Message):
     def menu(self) -> _containers.RepeatedCompositeFieldContainer[Global___TemplateCardButton]:
         """The card's menu; at most 3."""
 
+    @_builtins.property
+    def close_time(self) -> _timestamp_pb2.Timestamp:
+        """Of BUTTON_INTERACTION, VOTE_INTERACTION and MULTIPLE_INTERACTION: no answers from then on; absent
+        for never.
+        """
+
     def __init__(
         self,
         *,
@@ -520,10 +571,13 @@ class TemplateCardContent(_message.Message):
         selections: _abc.Iterable[Global___TemplateCardSelection] | None = ...,
         submit_text: _builtins.str = ...,
         menu: _abc.Iterable[Global___TemplateCardButton] | None = ...,
+        close_time: _timestamp_pb2.Timestamp | None = ...,
+        changeable: _builtins.bool = ...,
+        answer_visibility: Global___AnswerVisibility.ValueType = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["close_time", b"close_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["buttons", b"buttons", "card_url", b"card_url", "description", b"description", "emphasis_text", b"emphasis_text", "emphasis_title", b"emphasis_title", "fields", b"fields", "kind", b"kind", "links", b"links", "menu", b"menu", "picture_url", b"picture_url", "quote_text", b"quote_text", "selections", b"selections", "source_text", b"source_text", "submit_text", b"submit_text", "task_id", b"task_id", "title", b"title"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer_visibility", b"answer_visibility", "buttons", b"buttons", "card_url", b"card_url", "changeable", b"changeable", "close_time", b"close_time", "description", b"description", "emphasis_text", b"emphasis_text", "emphasis_title", b"emphasis_title", "fields", b"fields", "kind", b"kind", "links", b"links", "menu", b"menu", "picture_url", b"picture_url", "quote_text", b"quote_text", "selections", b"selections", "source_text", b"source_text", "submit_text", b"submit_text", "task_id", b"task_id", "title", b"title"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

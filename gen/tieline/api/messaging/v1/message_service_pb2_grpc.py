@@ -78,6 +78,16 @@ class MessageServiceStub:
                 request_serializer=tieline_dot_api_dot_messaging_dot_v1_dot_message__service__pb2.ForwardMessagesRequest.SerializeToString,
                 response_deserializer=tieline_dot_api_dot_messaging_dot_v1_dot_message__service__pb2.ForwardMessagesResponse.FromString,
                 _registered_method=True)
+        self.AnswerMessage = channel.unary_unary(
+                '/tieline.api.messaging.v1.MessageService/AnswerMessage',
+                request_serializer=tieline_dot_api_dot_messaging_dot_v1_dot_message__service__pb2.AnswerMessageRequest.SerializeToString,
+                response_deserializer=tieline_dot_api_dot_messaging_dot_v1_dot_message__service__pb2.AnswerMessageResponse.FromString,
+                _registered_method=True)
+        self.GetAnswers = channel.unary_unary(
+                '/tieline.api.messaging.v1.MessageService/GetAnswers',
+                request_serializer=tieline_dot_api_dot_messaging_dot_v1_dot_message__service__pb2.GetAnswersRequest.SerializeToString,
+                response_deserializer=tieline_dot_api_dot_messaging_dot_v1_dot_message__service__pb2.GetAnswersResponse.FromString,
+                _registered_method=True)
 
 
 class MessageServiceServicer:
@@ -175,6 +185,31 @@ class MessageServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def AnswerMessage(self, request, context):
+        """AnswerMessage answers a quiz, presses a button of a template card or sends the choice made in one:
+        once, or, where the content says so, in place of what the caller chose before. The same answer
+        again changes nothing, also after the close. What was forwarded has answers of its own; a card's
+        menu is not answered.
+
+        Errors: NOT_FOUND CONVERSATION_NOT_FOUND, MESSAGE_NOT_FOUND; FAILED_PRECONDITION
+        WRONG_MESSAGE_KIND, CLOSED, ALREADY_ANSWERED, CONVERSATION_DISMISSED; INVALID_ARGUMENT
+        INVALID_FIELD, also for options that do not exist.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetAnswers(self, request, context):
+        """GetAnswers returns how often each option was chosen and what the caller chose; to those whom the
+        content lets know it, also who chose what.
+
+        Errors: NOT_FOUND CONVERSATION_NOT_FOUND, MESSAGE_NOT_FOUND; FAILED_PRECONDITION
+        WRONG_MESSAGE_KIND; INVALID_ARGUMENT INVALID_FIELD, PAGE_TOKEN_INVALID.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_MessageServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -217,6 +252,16 @@ def add_MessageServiceServicer_to_server(servicer, server):
                     servicer.ForwardMessages,
                     request_deserializer=tieline_dot_api_dot_messaging_dot_v1_dot_message__service__pb2.ForwardMessagesRequest.FromString,
                     response_serializer=tieline_dot_api_dot_messaging_dot_v1_dot_message__service__pb2.ForwardMessagesResponse.SerializeToString,
+            ),
+            'AnswerMessage': grpc.unary_unary_rpc_method_handler(
+                    servicer.AnswerMessage,
+                    request_deserializer=tieline_dot_api_dot_messaging_dot_v1_dot_message__service__pb2.AnswerMessageRequest.FromString,
+                    response_serializer=tieline_dot_api_dot_messaging_dot_v1_dot_message__service__pb2.AnswerMessageResponse.SerializeToString,
+            ),
+            'GetAnswers': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetAnswers,
+                    request_deserializer=tieline_dot_api_dot_messaging_dot_v1_dot_message__service__pb2.GetAnswersRequest.FromString,
+                    response_serializer=tieline_dot_api_dot_messaging_dot_v1_dot_message__service__pb2.GetAnswersResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -439,6 +484,60 @@ class MessageService:
             '/tieline.api.messaging.v1.MessageService/ForwardMessages',
             tieline_dot_api_dot_messaging_dot_v1_dot_message__service__pb2.ForwardMessagesRequest.SerializeToString,
             tieline_dot_api_dot_messaging_dot_v1_dot_message__service__pb2.ForwardMessagesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AnswerMessage(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tieline.api.messaging.v1.MessageService/AnswerMessage',
+            tieline_dot_api_dot_messaging_dot_v1_dot_message__service__pb2.AnswerMessageRequest.SerializeToString,
+            tieline_dot_api_dot_messaging_dot_v1_dot_message__service__pb2.AnswerMessageResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetAnswers(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tieline.api.messaging.v1.MessageService/GetAnswers',
+            tieline_dot_api_dot_messaging_dot_v1_dot_message__service__pb2.GetAnswersRequest.SerializeToString,
+            tieline_dot_api_dot_messaging_dot_v1_dot_message__service__pb2.GetAnswersResponse.FromString,
             options,
             channel_credentials,
             insecure,

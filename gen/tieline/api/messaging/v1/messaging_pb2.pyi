@@ -340,7 +340,7 @@ class MessageContent(_message.Message):
 
     @_builtins.property
     def answer_note(self) -> _conversation_note_pb2.AnswerNote:
-        """Somebody answered a quiz or a vote."""
+        """Somebody answered a quiz or a card."""
 
     @_builtins.property
     def reply_to(self) -> _message_content_pb2.ReplyTo:
