@@ -10,10 +10,16 @@ BIN := $(VENV)/bin
 NAME ?=
 BASE ?= origin/main
 ARGS ?=
+IMAGE ?= tieline
+BASE_IMAGE ?=
+BUILDER ?= $(firstword $(foreach tool,docker podman buildah,$(shell command -v $(tool))))
+COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-annotate \
+  --no-header
 PROTOS := $(sort $(shell find protos -name "*.proto"))
 SERVICE_PROTOS := $(filter %_service.proto,$(PROTOS))
 GEN ?= gen
 DOCS ?= docs
+CHART ?= helm/tieline
 # protoc finds its plugins by the search path.
 PROTOC := PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m grpc_tools.protoc -I protos
 
@@ -73,22 +79,43 @@ generate: install ## Generate gen/ from protos/
 	@$(PROTOC) --grpc_python_out=$(GEN) --mypy_grpc_out=only_async,quiet:$(GEN) $(SERVICE_PROTOS)
 
 .PHONY: docs
-docs: install ## Write docs/settings.md and docs/events.md from the code
+docs: install ## Write docs/settings.md, docs/events.md and the chart's README and NATS tables
 	@$(BIN)/python -m docs.generate $(DOCS)
+	@$(BIN)/python -m docs.generate_chart $(CHART)
 
 .PHONY: generate-check
 generate-check: install ## Fail if a generated file is not what its source says
 	@fresh=$$(mktemp -d) && trap 'rm -rf "$$fresh"' EXIT && \
 	  $(MAKE) --no-print-directory generate GEN="$$fresh/gen" && \
 	  diff -rq -x __pycache__ "$$fresh/gen" gen || { echo "gen/ is stale: run make generate"; exit 1; } && \
-	  $(MAKE) --no-print-directory docs DOCS="$$fresh" && \
+	  $(MAKE) --no-print-directory docs DOCS="$$fresh" CHART="$$fresh/chart" && \
 	  for page in settings events; do \
 	    cmp "$$fresh/$$page.md" docs/$$page.md || { echo "docs/ is stale: run make docs"; exit 1; }; \
+	  done && \
+	  for file in README.md files/nats-permissions.json files/nats-values.yaml; do \
+	    cmp "$$fresh/chart/$$file" helm/tieline/$$file || { echo "the chart is stale: run make docs"; exit 1; }; \
 	  done
 
 .PHONY: breaking
 breaking: install ## Fail if the protos break clients of the revision BASE
 	$(BIN)/buf breaking --against '.git#ref=$(BASE)'
+
+##@ Image
+.PHONY: image
+image: ## Build the image with docker, podman or buildah (IMAGE=name BASE_IMAGE=base)
+	@[ -n "$(BUILDER)" ] || { echo "image: none of docker, podman, buildah is installed" >&2; exit 1; }
+	$(BUILDER) build --tag $(IMAGE) $(if $(BASE_IMAGE),--build-arg BASE_IMAGE=$(BASE_IMAGE)) \
+	  --build-arg REVISION=$$(git rev-parse HEAD) .
+
+.PHONY: image-size
+image-size: install ## Print how large the image's environment is, unpacked
+	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && \
+	  $(PYTHON) -m venv --without-pip "$$folder/venv" && \
+	  $(BIN)/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir "$$folder/dist" . && \
+	  $(BIN)/pip --python "$$folder/venv/bin/python" install --quiet --no-cache-dir --require-hashes \
+	    --only-binary :all: -r requirements-image.lock && \
+	  $(BIN)/pip --python "$$folder/venv/bin/python" install --quiet --no-deps --no-index "$$folder"/dist/*.whl && \
+	  "$$folder/venv/bin/tieline" version && du -sm --apparent-size "$$folder/venv" | awk '{print $$1 " MB"}'
 
 ##@ Maintenance
 .PHONY: install
@@ -101,8 +128,10 @@ $(VENV)/.installed: requirements.lock pyproject.toml
 .PHONY: lock
 lock: install ## Choose current versions of all dependencies and lock them with their hashes
 	$(BIN)/pip install --quiet uv
-	$(BIN)/uv pip compile --quiet --universal --generate-hashes --upgrade --extra embedded --group dev \
-	  --no-emit-index-url --no-annotate --no-header pyproject.toml -o requirements.lock
+	$(COMPILE) --upgrade --extra embedded --group dev pyproject.toml -o requirements.lock
+	@# The image gets the same versions, of what runs in a cluster and of what builds its wheel.
+	$(COMPILE) --constraint requirements.lock pyproject.toml -o requirements-image.lock
+	$(COMPILE) --constraint requirements.lock --group build -o requirements-build.lock
 
 .PHONY: clean
 clean: ## Remove the virtual environment, caches and the data of `make run`

@@ -1,40 +1,35 @@
-"""A replica of the simulation: one event loop, a queue with an end, and the real decision.
+"""A replica of the simulation: one event loop, a queue with an end, and the real control.
 
-Time goes in steps of a millisecond. A call takes what 1,750 calls a second take, a refusal what
-was measured; half of the capacity is CRITICAL and HIGH throughout, the rest of what is offered is
-NORMAL and LOW, users are spread evenly.
+Time goes in steps of a millisecond, on a clock of its own. A call takes what 1,750 calls a second
+take, or another number that is named, a refusal what was measured; half of the capacity is CRITICAL
+and HIGH throughout, the rest of what is offered is NORMAL and LOW, users are spread evenly.
 """
 
 import random
-from collections import deque
-from collections.abc import Callable
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 
-from tieline.chassis.admission import (
-    MIN_WINDOW_S,
-    REFUSAL_S,
-    WINDOW_ARRIVALS,
-    WINDOW_S,
-    Window,
-    decide_level,
-)
+from tieline.chassis.admission import REFUSAL_S
+from tieline.chassis.admission_control import AdmissionControl
 from tieline.chassis.measured_capacity import pending_limit
 from tieline.chassis.priorities import (
     LOWEST_PRIORITY,
     USER_LEVELS,
     BusinessClass,
+    class_of,
     priority_of,
 )
 
 CAPACITY = 1750
 
 _STEP_S = 0.001
+_STEPS_OF_A_TICK = 50
 _NORMAL = priority_of(BusinessClass.NORMAL, 0)
 
 # Drawn beforehand, and drawn from: a simulated second has up to 17,500 calls.
 _DRAWN = 20_000
-_SHARE_MEASURED = 0.02
 
 
 @dataclass
@@ -42,103 +37,102 @@ class Second:
     """What happened in one second."""
 
     admitted: int = 0
+    refused: int = 0
     high_offered: int = 0
     high_admitted: int = 0
     longest_wait_s: float = 0.0
+    waited_s: float = 0.0
+    """Of all calls together."""
+
     level: int = LOWEST_PRIORITY
 
 
 class _Replica:
-    def __init__(self, draw: random.Random) -> None:
-        self.level = LOWEST_PRIORITY
+    def __init__(self, capacity: int) -> None:
+        self.now = self._busy_s = 0.0
+        self.control = AdmissionControl(
+            b"k" * 32,
+            capacity_per_s=capacity,
+            clock=lambda: self.now,
+            wall_clock=lambda: self.now,
+            busy_clock=lambda: self._busy_s,
+        )
         self.queue: deque[tuple[float, int]] = deque()
-        self._draw = draw
+        self._call_s = 1 / capacity
         self._credit_s = 0.0
-        self._previous_queueing_s = 0.0
-        self._begin(0.0)
 
-    def _begin(self, now: float) -> None:
-        self._began = now
-        self._arrivals = [0] * (LOWEST_PRIORITY + 1)
-        self._count = self._admitted = self._refused = 0
-        self._waits: list[float] = []
-        self._busy_s = 0.0
-
-    def hold_back(self, priority: int) -> None:
-        self._arrivals[priority] += 1
-        self._count += 1
-
-    def work(self, now: float, second: Second) -> None:
+    def work(self, second: Second) -> None:
+        """Work for a step."""
         self._credit_s = min(self._credit_s, 0.0) if not self.queue else self._credit_s
         self._credit_s += _STEP_S
         while self.queue and self._credit_s > 0:
             arrived_at, priority = self.queue.popleft()
-            self._take(now - arrived_at, priority, second)
-        age_s = now - self._began
-        if age_s >= WINDOW_S or (self._count >= WINDOW_ARRIVALS and age_s >= MIN_WINDOW_S):
-            self._end(now)
+            self._take(self.now - arrived_at, priority, second)
+
+    def tick(self) -> None:
+        """Measure as the probe does: what waits now has waited at least so long."""
+        if self.queue:
+            self.control.note_queueing(self.now - self.queue[0][0])
+        elif self.control.has_work():
+            self.control.note_queueing(0.0)
+        self.control.tick()
 
     def _take(self, wait_s: float, priority: int, second: Second) -> None:
-        self._count += 1
-        self._arrivals[priority] += 1
         second.longest_wait_s = max(second.longest_wait_s, wait_s)
-        if self._draw.random() < _SHARE_MEASURED:
-            self._waits.append(wait_s)
-        is_admitted = priority <= self.level
-        cost_s = 1 / CAPACITY if is_admitted else REFUSAL_S
+        second.waited_s += wait_s
+        is_admitted = self.control.lets_in(priority, self.control.no_corp)
+        cost_s = self._call_s if is_admitted else REFUSAL_S
         self._credit_s -= cost_s
         self._busy_s += cost_s
-        self._admitted += is_admitted
-        self._refused += not is_admitted
         second.admitted += is_admitted
+        second.refused += not is_admitted
         second.high_admitted += is_admitted and priority < _NORMAL
-
-    def _end(self, now: float) -> None:
-        duration_s = max(now - self._began, _STEP_S)
-        window = Window(
-            self._arrivals,
-            self._admitted,
-            sum(self._waits) / max(len(self._waits), 1),
-            min(self._busy_s / duration_s, 1.0),
-            self._previous_queueing_s,
-            self._refused * REFUSAL_S / duration_s,
-        )
-        self.level = decide_level(self.level, window)
-        self._previous_queueing_s = window.mean_queueing_s
-        self._begin(now)
 
 
 def simulate(
-    offered_per_s: Callable[[float], float], seconds: int, *, hold_back: bool
+    offered_per_s: Callable[[float], float],
+    seconds: int,
+    *,
+    hold_back: bool,
+    capacity: int = CAPACITY,
+    pauses: Sequence[tuple[float, float]] = (),
 ) -> list[Second]:
-    """Return what each second was like. ``hold_back``: callers send nothing above the level."""
+    """Return what each second was like. ``hold_back``: callers send nothing above the level.
+
+    In ``pauses``, from and to, the process stands still while calls arrive.
+    """
     draw = random.Random(7)
-    replica = _Replica(draw)
-    limit = pending_limit(CAPACITY)
+    replica = _Replica(capacity)
+    limit = pending_limit(capacity)
     passed = []
     for number in range(seconds):
         second = Second()
         for step in range(round(1 / _STEP_S)):
-            now = number + step * _STEP_S
+            now = replica.now = number + step * _STEP_S
             rate = offered_per_s(now)
-            priorities = _priorities(rate)
+            priorities = _priorities(rate, capacity)
+            held_back: Counter[int] = Counter()
             for _ in range(int(rate * _STEP_S + draw.random())):
                 priority = priorities[int(draw.random() * _DRAWN)]
                 second.high_offered += priority < _NORMAL
-                if hold_back and priority > replica.level:
-                    replica.hold_back(priority)
+                if hold_back and priority > replica.control.level:
+                    held_back[class_of(priority)] += 1
                 elif len(replica.queue) < limit:
                     replica.queue.append((now, priority))
-            replica.work(now, second)
-        second.level = replica.level
+            replica.control.note_held_back(held_back)
+            if not any(begin <= now < end for begin, end in pauses):
+                replica.work(second)
+                if step % _STEPS_OF_A_TICK == 0:
+                    replica.tick()
+        second.level = replica.control.level
         passed.append(second)
     return passed
 
 
 @cache
-def _priorities(rate: float) -> list[int]:
+def _priorities(rate: float, capacity: int) -> list[int]:
     draw = random.Random(3)
-    important = min(0.5 * CAPACITY / rate, 0.5)
+    important = min(0.5 * capacity / rate, 0.5)
     rest = (1 - important) / 2
     weights = (0.2 * important, 0.8 * important, rest, rest)
     classes = draw.choices(list(BusinessClass), weights, k=_DRAWN)

@@ -1,16 +1,18 @@
 """Which priorities are let in: the decision at the end of each window. Pure.
 
-After DAGOR (Zhou et al., SoCC 2018). The signal is the mean queueing time, from arrival to the
-start of the handler: unlike response times and CPU it tells of this replica's own overload alone.
+After DAGOR (Zhou et al., SoCC 2018). The signal is the queueing time, from arrival to the start of
+the handler: unlike response times and CPU it tells of this replica's own overload alone. What
+counts is the least of a window, not the mean: a queue that empties by itself, after a pause of the
+process or a burst, is no overload, and one that stands never gets short.
 
-    overloaded      let in 5 % less than was let in; more the further the queueing time is off
+    overloaded      let in 5 % less than was let in for each 20 ms that calls wait
     otherwise       1 % of the arrivals more; as many as fit where the replica is not even busy
 
-One walk over the histogram of the window's arrivals finds the level that does this. Three things
-are not in the publication. By 5 % a window the way down to a tenth would take 45 windows, and the
-way back up by 1 % as many seconds; hence the steps that grow with the distance. And a refusal costs
-a quarter of a call here: where strangers send more than can even be refused, calls wait however few
-are let in, and letting in less would only make room for more refusals.
+One walk over the histogram of the window's arrivals finds the level that does this. The steps that
+grow with the distance are not in the publication: by 5 % a window the way down to a tenth would
+take 45 windows. Nor is the end of it: a refusal costs a part of a call here, and where strangers
+send more than can even be refused, calls wait however few are let in, and letting in less would
+only make room for more refusals.
 """
 
 from collections.abc import Sequence
@@ -19,26 +21,23 @@ from dataclasses import dataclass
 from tieline.chassis.priorities import HIGHEST_PRIORITY, LOWEST_PRIORITY
 
 WINDOW_S = 1.0
-WINDOW_ARRIVALS = 2000
-"""A window ends with whichever comes first."""
-
 MIN_WINDOW_S = 0.25
-"""Five measurements, and longer than a full queue takes to drain: sooner, nothing is known of what
-the last decision did."""
-
-MIN_MEASUREMENTS = 4
-MIN_ARRIVALS = 50
-"""With less of either a window tells of a pause of the process or the machine, not of overload."""
+WINDOW_ARRIVALS = 10
+"""A window ends as soon as it is so long and has so many arrivals; else with the whole second."""
 
 OVERLOADED_S = 0.020
-"""Mean queueing time above which a replica is overloaded."""
+"""A replica is overloaded when in two windows running no call waited less."""
 
 _DECREASE = 0.05
-# Of one window: at ten times the capacity eight windows, two seconds, reach the level that holds.
-_MAX_DECREASE = 0.25
+# Of one window: a tenth is reached within a second.
+_MAX_DECREASE = 0.5
 
 # The queue is getting shorter, and what is done about it must not be done twice.
 _DRAINING_RATIO = 0.8
+
+# Of what was lately done: so little work is not what keeps calls waiting, but refusals, or others
+# who take the machine. Less of it would make nobody wait less.
+_MIN_ADMITTED_RATIO = 0.5
 
 _INCREASE = 0.01
 # Of what was let in: at ten times the capacity 1 % of the arrivals are 10 % of what can be done.
@@ -53,6 +52,7 @@ REFUSAL_S = 0.000_14
 # Below it the replica has room, and how much is told by how busy its event loop was.
 _CALM_S = 0.005
 _AIMED_BUSY_RATIO = 0.9
+_FULLY_BUSY_RATIO = 0.95
 _MAX_GROWTH = 4.0
 
 
@@ -64,15 +64,20 @@ class Window:
     """By priority: what arrived, whether it was let in or not, and what callers held back."""
 
     admitted: int
-    mean_queueing_s: float
-    busy_ratio: float
-    """CPU time of the event loop's thread, as a part of the window."""
+    least_wait_s: float
+    """The shortest time that calls waited at any moment of the window."""
 
-    previous_queueing_s: float = 0.0
-    """Mean queueing time of the window before."""
+    busy_ratio: float
+    """Time that the event loop ran or was kept from running, as a part of the window."""
+
+    previous_wait_s: float = 0.0
+    """The same shortest time in the window before."""
 
     refusing_ratio: float = 0.0
     """Time that went into refusals, as a part of the window."""
+
+    admitted_ratio: float = 1.0
+    """Calls a second that were let in, as a part of the most in the last seconds."""
 
 
 def decide_level(level: int, window: Window) -> int:
@@ -89,8 +94,8 @@ def decide_level(level: int, window: Window) -> int:
 
 
 def is_overloaded(window: Window) -> bool:
-    """Tell whether calls waited too long."""
-    return window.mean_queueing_s > OVERLOADED_S
+    """Tell whether a queue stands: it was there throughout this window and the one before."""
+    return min(window.least_wait_s, window.previous_wait_s) > OVERLOADED_S
 
 
 def expected_admissions(window: Window) -> float:
@@ -99,15 +104,26 @@ def expected_admissions(window: Window) -> float:
     if is_overloaded(window):
         if window.refusing_ratio > MAX_REFUSING_RATIO:
             return admitted * (1 + _MAX_INCREASE)
-        if window.mean_queueing_s < _DRAINING_RATIO * window.previous_queueing_s:
+        if (
+            window.admitted_ratio < _MIN_ADMITTED_RATIO
+            or window.least_wait_s < _DRAINING_RATIO * window.previous_wait_s
+        ):
             return admitted
-        excess = window.mean_queueing_s / OVERLOADED_S
+        excess = window.least_wait_s / OVERLOADED_S
         return admitted * (1 - min(_DECREASE * excess, _MAX_DECREASE))
+    if window.least_wait_s > OVERLOADED_S or window.busy_ratio > _FULLY_BUSY_RATIO:
+        return admitted
     growth = min(_INCREASE * sum(window.arrivals), max(1.0, _MAX_INCREASE * admitted))
-    if window.mean_queueing_s < _CALM_S and window.busy_ratio < _AIMED_BUSY_RATIO:
-        room = _AIMED_BUSY_RATIO / max(window.busy_ratio, _AIMED_BUSY_RATIO / _MAX_GROWTH) - 1
-        growth = max(growth, room * admitted)
+    if window.least_wait_s < _CALM_S and window.busy_ratio < _AIMED_BUSY_RATIO:
+        growth = max(growth, _room(window) * admitted)
     return admitted + growth
+
+
+def _room(window: Window) -> float:
+    """Return how much more can be done, as a part of what was done."""
+    aimed = _AIMED_BUSY_RATIO - window.refusing_ratio
+    working_ratio = window.busy_ratio - window.refusing_ratio
+    return max(aimed / max(working_ratio, aimed / _MAX_GROWTH, 0.01) - 1, 0.0)
 
 
 def _walk_down(level: int, prefix: int, expected: float, arrivals: Sequence[int]) -> int:

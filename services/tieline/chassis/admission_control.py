@@ -5,13 +5,14 @@ What every call passes is a few steps: look the caller up, count, compare. The d
 
     lets_in         each call, each message of a stream, each question of another service
     note_queueing   what the probe and the questions measured
-    tick            twenty times a second: windows that end by time
+    tick            twenty times a second: ends windows
 """
 
 from __future__ import annotations
 
 import base64
 import json
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -20,10 +21,7 @@ from random import getrandbits
 from types import MappingProxyType
 
 from tieline.chassis.admission import (
-    MIN_ARRIVALS,
-    MIN_MEASUREMENTS,
     MIN_WINDOW_S,
-    OVERLOADED_S,
     REFUSAL_S,
     WINDOW_ARRIVALS,
     WINDOW_S,
@@ -31,6 +29,7 @@ from tieline.chassis.admission import (
     decide_level,
     expected_admissions,
 )
+from tieline.chassis.busy_time import busy_time
 from tieline.chassis.errors import RETRY_DELAY_S
 from tieline.chassis.fair_shares import find_flooding
 from tieline.chassis.measured_capacity import MeasuredCapacity, in_flight_limits
@@ -49,9 +48,6 @@ _MAX_CORPS = 10_000
 
 _MAX_WAITS = 1000
 
-# The clock is looked at as seldom.
-_LOOK_AGAIN_ARRIVALS = 100
-
 # As long as a token may be.
 _MAX_READ_LENGTH = 8192
 
@@ -60,6 +56,9 @@ _EPOCH_CHECK_S = 60.0
 
 # What one call may say of calls that its sender held back: else a client could make up a surge.
 MAX_HELD_BACK = 50
+
+# Of what was done at best, each window: what others take of the machine is lost for long at times.
+_BEST_DECAY = 0.95
 
 _PRIORITIES = LOWEST_PRIORITY + 1
 _CLASSES = len(BusinessClass) + 1
@@ -120,7 +119,7 @@ class AdmissionControl:
         is_on: bool = True,
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
-        thread_clock: Callable[[], float] = time.thread_time,
+        busy_clock: Callable[[], float] = busy_time,
     ) -> None:
         self.level = LOWEST_PRIORITY
         """The largest priority that is let in."""
@@ -144,14 +143,19 @@ class AdmissionControl:
         self._key = key
         self._clock = clock
         self._wall_clock = wall_clock
-        self._thread_clock = thread_clock
+        self._busy_clock = busy_clock
         self._callers: dict[str, KnownCaller] = {}
         self._corps: dict[str, CorpCalls] = {}
-        self._limits = in_flight_limits(capacity_per_s)
+        self._limits = in_flight_limits(self.capacity.for_limits_per_s)
         self._forget_at = wall_clock() + _EPOCH_CHECK_S
         self._told: dict[int, str] = {}
         self._left_before = 0
-        self._previous_queueing_s = 0.0
+        self._previous_wait_s = 0.0
+        self._best_per_s = 0.0
+        # Since the last tick.
+        self._longest_wait_s: float | None = None
+        # Of the window.
+        self._least_wait_s = math.inf
         # Of the current second; the probe's are 20, and the questions' a few thousand.
         self._waits: deque[float] = deque(maxlen=_MAX_WAITS)
         self._begin_window()
@@ -181,8 +185,6 @@ class AdmissionControl:
     def lets_in(self, priority: int, corp: CorpCalls) -> bool:
         """Count an arrival, and tell whether it is to be let in."""
         self._left -= 1
-        if self._left <= 0:
-            self._end_full_window()
         corp.arrivals += 1
         if priority > corp.level and self._is_on:
             self._refuse_flood(priority, corp)
@@ -209,8 +211,8 @@ class AdmissionControl:
 
     def note_queueing(self, seconds: float) -> None:
         """Record how long something waited from its arrival to the start of its handler."""
-        self._queueing_s += seconds
-        self._queueing_count += 1
+        if self._longest_wait_s is None or seconds > self._longest_wait_s:
+            self._longest_wait_s = seconds
         self._waits.append(seconds)
 
     def take_queueing(self) -> Queueing:
@@ -230,7 +232,11 @@ class AdmissionControl:
 
     def tick(self) -> None:
         """End a window whose time is over, and forget callers at the hour."""
-        if self._clock() - self._began >= WINDOW_S:
+        if self._longest_wait_s is not None:
+            self._least_wait_s = min(self._least_wait_s, self._longest_wait_s)
+            self._longest_wait_s = None
+        age_s = self._clock() - self._began
+        if age_s >= (MIN_WINDOW_S if self._left <= 0 else WINDOW_S):
             self._end_window()
         now = self._wall_clock()
         if now >= self._forget_at:
@@ -292,25 +298,18 @@ class AdmissionControl:
     def _begin_window(self) -> None:
         self._left = WINDOW_ARRIVALS
         self._began = self._clock()
-        self._thread_began = self._thread_clock()
+        self._busy_began = self._busy_clock()
         self._arrivals = [0] * _PRIORITIES
         self._flooded = [0] * _CLASSES
         self._held_back = [0] * _CLASSES
         self._refused = 0
-        self._queueing_s = 0.0
-        self._queueing_count = 0
-
-    def _end_full_window(self) -> None:
-        if self._clock() - self._began >= MIN_WINDOW_S:
-            self._end_window()
-        else:
-            self._left = _LOOK_AGAIN_ARRIVALS
+        self._least_wait_s = math.inf
 
     def _end_window(self) -> None:
         window = self._sum_up()
         self._hold_to_shares(window)
         self.level = decide_level(self.level, window)
-        self._previous_queueing_s = window.mean_queueing_s
+        self._previous_wait_s = window.least_wait_s
         self._told.clear()
         self.counts = self.current_counts()
         for corp in self._corps.values():
@@ -323,17 +322,18 @@ class AdmissionControl:
         arrivals = self._arrivals.copy()
         for business_class in BusinessClass:
             _spread(arrivals, business_class, self._held_back[business_class], self.level)
-        busy_s = self._thread_clock() - self._thread_began
-        queueing_s = self._queueing_s / max(self._queueing_count, 1)
-        if arrived < MIN_ARRIVALS or self._queueing_count < MIN_MEASUREMENTS:
-            queueing_s = min(queueing_s, OVERLOADED_S)
+        busy_s = self._busy_clock() - self._busy_began
+        admitted = arrived - self._refused
+        self._best_per_s = max(admitted / duration_s, _BEST_DECAY * self._best_per_s)
         return Window(
             arrivals,
-            admitted=arrived - self._refused,
-            mean_queueing_s=queueing_s,
+            admitted=admitted,
+            # Where nothing was measured, nothing waited.
+            least_wait_s=self._least_wait_s if self._least_wait_s < math.inf else 0.0,
             busy_ratio=min(busy_s / duration_s, 1.0),
-            previous_queueing_s=self._previous_queueing_s,
+            previous_wait_s=self._previous_wait_s,
             refusing_ratio=self._refused * REFUSAL_S / duration_s,
+            admitted_ratio=admitted / duration_s / max(self._best_per_s, 1e-6),
         )
 
     def _hold_to_shares(self, window: Window) -> None:

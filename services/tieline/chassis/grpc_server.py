@@ -72,8 +72,9 @@ class Served(Generic[Servicer]):
 class Transport:
     """What holds for connections and for calls that Python has not seen yet."""
 
-    capacity_per_s: int = 1500
-    """Calls that a replica does in a second; decides how many may wait in the C core."""
+    capacity_per_s: int = 0
+    """Calls that a replica does in a second, 0 where that is not known; decides how many may wait
+    in the C core."""
 
     limits_pending: bool = True
     """Whether the C core refuses what would wait too long."""

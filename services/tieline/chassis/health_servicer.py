@@ -14,17 +14,22 @@ from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 
 from tieline.chassis.health import Health, Stage
 
+LIVENESS = "liveness"
+"""Name under which the process itself answers: SERVING for as long as it can, whatever it depends
+on and while it drains. For liveness probes, which must not restart every replica of a service whose
+database is away."""
+
 _SERVING = HealthCheckResponse(status=HealthCheckResponse.SERVING)
 _NOT_SERVING = HealthCheckResponse(status=HealthCheckResponse.NOT_SERVING)
 _SERVICE_UNKNOWN = HealthCheckResponse(status=HealthCheckResponse.SERVICE_UNKNOWN)
 
 
 class HealthServicer(health_pb2_grpc.HealthServicer):
-    """Tells readiness for the server as a whole (``""``) and for each of its services."""
+    """Tells readiness for the server as a whole (``""``) and its services, and ``LIVENESS``."""
 
     def __init__(self, health: Health, service_names: Iterable[str]) -> None:
         self._health = health
-        self._names = {"", *service_names}
+        self._names = {"", LIVENESS, *service_names}
         self._watchers: set[asyncio.Event] = set()
         health.listen(self._wake_watchers)
 
@@ -58,6 +63,8 @@ class HealthServicer(health_pb2_grpc.HealthServicer):
     def _answer(self, service: str) -> HealthCheckResponse:
         if service not in self._names:
             return _SERVICE_UNKNOWN
+        if service == LIVENESS:
+            return _SERVING
         return _SERVING if self._health.is_ready else _NOT_SERVING
 
     def _wake_watchers(self) -> None:

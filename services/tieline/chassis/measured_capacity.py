@@ -8,6 +8,9 @@ from tieline.chassis.priorities import BusinessClass
 _DOWN = 0.5
 _UP = 0.1
 
+ASSUMED_PER_S = 1500
+"""Of a replica of which nobody has said what it can do."""
+
 # A measurement far from what was configured is a fault of the measurement.
 _MIN_FACTOR = 0.5
 _MAX_FACTOR = 2.0
@@ -27,17 +30,22 @@ _SHARES = {
 PENDING_S = 0.15
 """Seconds of work that may wait in the C core; with its own time a call stays within 200 ms."""
 
-_MIN_PENDING = 64
+# Most of what waits under a flood is refused, by 3,000 to 4,000 a second: so many are gone as soon.
+_MIN_PENDING = 500
+
+# Before the capacity is known, bounds memory alone: a burst at an idle replica is let wait.
+_PENDING_OF_UNKNOWN = 4000
 
 
 class MeasuredCapacity:
     """Calls per second."""
 
     def __init__(self, configured_per_s: int) -> None:
+        """0 stands for a capacity that nobody knows."""
         self.measured_per_s = 0.0
         """0 until the replica has been saturated for a second."""
 
-        self._configured_per_s = configured_per_s
+        self._configured_per_s = configured_per_s or ASSUMED_PER_S
 
     @property
     def for_limits_per_s(self) -> float:
@@ -69,5 +77,7 @@ def in_flight_limits(capacity_per_s: float) -> Mapping[int, int]:
 
 
 def pending_limit(capacity_per_s: float) -> int:
-    """Return how many calls may wait in the C core."""
+    """Return how many calls may wait in the C core; 0 stands for an unknown capacity."""
+    if not capacity_per_s:
+        return _PENDING_OF_UNKNOWN
     return int(max(capacity_per_s * PENDING_S, _MIN_PENDING))

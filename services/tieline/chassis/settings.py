@@ -108,9 +108,10 @@ class ServiceSettings(BaseSettings):
     """Whether calls are refused by priority when they wait too long. Off only to measure what that
     is worth."""
 
-    capacity_per_s: int = Field(default=1500, ge=10, le=1_000_000)
-    """Calls per second that one replica does at its best. How many may wait and be in flight is
-    derived from it; load reports show what was measured (docs/overload.md)."""
+    capacity_per_s: int = Field(default=0, ge=0, le=1_000_000)
+    """Calls per second that one replica does at its best; 0 where that is not known. How many may
+    wait and be in flight is derived from it; load reports show what was measured
+    (docs/overload.md)."""
 
     connection_age_s: float = Field(default=300.0, ge=0, le=86_400)
     """Seconds after which a client is asked to connect anew, so that it finds new replicas; 0 for

@@ -229,6 +229,20 @@ async def test_a_replica_with_too_much_to_do_begins_to_refuse_and_recovers() -> 
     assert set(refusals) == {"OVERLOADED"}
 
 
+async def test_a_burst_at_an_idle_replica_is_done_or_told_to_come_back() -> None:
+    control = AdmissionControl(b"k" * 32, capacity_per_s=0)
+    async with (
+        guarded_server({"Read": unary(echo)}, classes=CLASSES, control=control) as caller,
+        caller.guarded.probe.running(),
+    ):
+        burst = [caller.unary("Read", str(number), timeout_s=30) for number in range(900)]
+        answers = await asyncio.gather(*burst, return_exceptions=True)
+
+    errors = [answer for answer in answers if isinstance(answer, grpc.aio.AioRpcError)]
+    assert len(errors) < len(answers)
+    assert {read_reason(error) for error in errors} <= {"OVERLOADED"}
+
+
 async def test_reports_arrive_each_second_small_and_in_order(
     declared_nats: EmbeddedNats, identity_broker: Broker, health: Health
 ) -> None:

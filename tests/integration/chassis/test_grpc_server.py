@@ -32,6 +32,7 @@ from tieline.chassis.grpc_server import (
     serving,
 )
 from tieline.chassis.health import DATABASE, Health
+from tieline.chassis.health_servicer import LIVENESS
 from tieline.chassis.interceptors.guarded_method import CallLimits
 from tieline.chassis.process import StartError
 from tieline.chassis.telemetry import telemetry
@@ -117,6 +118,17 @@ async def test_health_follows_readiness_and_needs_no_token() -> None:
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await ask("another.Service")
         assert caught.value.code() is grpc.StatusCode.NOT_FOUND
+
+
+async def test_liveness_depends_on_nothing_and_outlives_the_drain() -> None:
+    async with guarded_server({"Echo": unary(echo)}) as caller:
+        stub: Any = health_pb2_grpc.HealthStub(caller.channel)
+        request = health_pb2.HealthCheckRequest(service=LIVENESS)
+
+        caller.guarded.health.mark_down(DATABASE)
+        assert (await stub.Check(request)).status == SERVING
+        caller.guarded.health.mark_draining()
+        assert (await stub.Check(request)).status == SERVING
 
 
 async def test_watcher_hears_of_each_change_and_is_let_go_by_the_drain() -> None:

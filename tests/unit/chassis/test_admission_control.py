@@ -4,7 +4,7 @@ import statistics
 
 import pytest
 
-from tieline.chassis.admission import MIN_ARRIVALS, MIN_MEASUREMENTS, WINDOW_ARRIVALS, WINDOW_S
+from tieline.chassis.admission import MIN_WINDOW_S, OVERLOADED_S, WINDOW_ARRIVALS, WINDOW_S
 from tieline.chassis.admission_control import (
     MAX_HELD_BACK,
     NOTHING_HELD_BACK,
@@ -44,7 +44,7 @@ def control(clock: Clock, *, is_on: bool = True, capacity_per_s: int = 1000) -> 
         is_on=is_on,
         clock=clock,
         wall_clock=clock,
-        thread_clock=clock,
+        busy_clock=clock,
     )
 
 
@@ -67,8 +67,7 @@ def call(admission: AdmissionControl, of: BusinessClass, caller: KnownCaller) ->
 
 
 def pass_window(admission: AdmissionControl, clock: Clock, *, queueing_s: float) -> None:
-    for _ in range(MIN_MEASUREMENTS):
-        admission.note_queueing(queueing_s)
+    admission.note_queueing(queueing_s)
     clock.now += WINDOW_S
     admission.tick()
 
@@ -76,7 +75,7 @@ def pass_window(admission: AdmissionControl, clock: Clock, *, queueing_s: float)
 def test_everything_is_let_in_until_calls_wait() -> None:
     clock = Clock()
     admission = control(clock)
-    for number in range(3 * WINDOW_ARRIVALS):
+    for number in range(5000):
         clock.now += 0.001
         assert call(admission, LOW, known(admission, number % 100))
     assert admission.level == LOWEST_PRIORITY
@@ -101,24 +100,30 @@ def test_the_least_important_are_refused_first_and_let_in_again() -> None:
 
 
 @pytest.mark.parametrize(
-    ("arrivals", "measurements", "is_refused"),
+    ("waits_s", "is_refused"),
     [
-        (MIN_ARRIVALS, MIN_MEASUREMENTS, True),
-        (MIN_ARRIVALS - 1, MIN_MEASUREMENTS, False),
-        (MIN_ARRIVALS, MIN_MEASUREMENTS - 1, False),
+        ([[1.0, 0.5], [0.5, 0.5]], True),
+        ([[1.0, OVERLOADED_S], [0.5, 0.5]], False),
+        ([[1.0, 0.5], [0.5, OVERLOADED_S]], False),
+        ([[], [0.5, 0.5]], False),
+        ([[1.0, 0.5], []], False),
     ],
 )
-def test_a_pause_of_the_machine_is_no_overload(
-    arrivals: int, measurements: int, is_refused: bool
+def test_a_queue_that_was_short_for_a_moment_is_no_overload(
+    waits_s: list[list[float]], is_refused: bool
 ) -> None:
     clock = Clock()
     admission = control(clock)
-    for number in range(arrivals):
-        call(admission, LOW, known(admission, number))
-    for _ in range(measurements):
-        admission.note_queueing(1.0)
-    clock.now += WINDOW_S
-    admission.tick()
+    for window in waits_s:
+        for number in range(100):
+            call(admission, LOW, known(admission, number))
+        for wait_s in window:
+            admission.note_queueing(wait_s)
+            admission.note_queueing(0.0)
+            clock.now += MIN_WINDOW_S / 3
+            admission.tick()
+        clock.now += MIN_WINDOW_S
+        admission.tick()
     assert (admission.level < LOWEST_PRIORITY) is is_refused
 
 
@@ -131,18 +136,28 @@ def test_switched_off_it_refuses_nothing() -> None:
         pass_window(admission, clock, queueing_s=1.0)
 
 
-def test_a_full_window_ends_before_its_time_but_not_at_once() -> None:
+@pytest.mark.parametrize(
+    ("arrivals", "age_s", "has_ended"),
+    [
+        (WINDOW_ARRIVALS, MIN_WINDOW_S, True),
+        (WINDOW_ARRIVALS, MIN_WINDOW_S - 0.001, False),
+        (WINDOW_ARRIVALS - 1, MIN_WINDOW_S, False),
+        (WINDOW_ARRIVALS - 1, WINDOW_S - 0.001, False),
+        (1, WINDOW_S, True),
+    ],
+)
+def test_a_window_ends_when_it_tells_enough(arrivals: int, age_s: float, has_ended: bool) -> None:
     clock = Clock()
+    clock.now = 0.0
     admission = control(clock)
-    for _ in range(MIN_MEASUREMENTS):
-        admission.note_queueing(0.1)
-    for number in range(WINDOW_ARRIVALS + 1):
-        call(admission, LOW, known(admission, number % 300))
-    assert admission.level == LOWEST_PRIORITY
-    clock.now += 0.25
-    for number in range(101):
-        call(admission, LOW, known(admission, number % 300))
-    assert admission.level < LOWEST_PRIORITY
+    pass_window(admission, clock, queueing_s=0.1)
+    began = clock.now
+    for number in range(arrivals):
+        call(admission, LOW, known(admission, number))
+    admission.note_queueing(0.1)
+    clock.now = began + age_s
+    admission.tick()
+    assert (admission.level < LOWEST_PRIORITY) is has_ended
 
 
 def test_what_is_in_flight_bounds_what_begins_by_class() -> None:

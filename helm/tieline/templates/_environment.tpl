@@ -1,0 +1,66 @@
+{{- /* What a role is told. Passwords stay in Secrets: Kubernetes puts $(NAME) in when it starts the
+container. Takes root, component and role. */ -}}
+{{- define "tieline.environment" -}}
+{{- $secret := dict "root" .root "component" .component "existingSecret" .role.existingSecret -}}
+{{- include "tieline.secretVariable" (merge (dict "variable" "NATS_PASSWORD" "key" "nats-password") $secret) }}
+- name: TIELINE_NATS_URL
+  value: nats://{{ .component }}:$(NATS_PASSWORD)@{{ include "tieline.natsHost" .root }}:{{ .root.Values.nats.port }}
+{{- if .role.isService }}
+{{ include "tieline.secretVariable" (merge (dict "variable" "DATABASE_PASSWORD" "key" "database-password") $secret) }}
+- name: TIELINE_DATABASE_DSN
+  value: postgresql://tieline_{{ .component }}:$(DATABASE_PASSWORD)@{{ include "tieline.databaseHost" .root }}:{{ .root.Values.database.port }}/{{ .root.Values.database.name }}{{ include "tieline.databaseOptions" .root }}
+{{ include "tieline.secretVariable" (merge (dict "variable" "TIELINE_SECRET_KEY" "key" "secret-key") $secret) }}
+{{- end }}
+{{- range $name, $key := .role.secretSettings }}
+- name: {{ $name }}
+  valueFrom:
+    secretKeyRef:
+      name: {{ $secret.existingSecret }}
+      key: {{ $key }}
+{{- end }}
+{{- range $name, $value := mergeOverwrite (include "tieline.fixedSettings" . | fromYaml) (deepCopy .role.settings) }}
+- name: {{ $name }}
+  {{- /* A whole number that came through JSON would print as 5e+07. */}}
+  {{- $isWhole := and (kindIs "float64" $value) (eq (floor $value) (float64 $value)) }}
+  value: {{ ternary (int64 $value) $value $isWhole | toString | quote }}
+{{- end }}
+{{- end -}}
+
+{{- define "tieline.fixedSettings" -}}
+TIELINE_LOG_FORMAT: json
+{{- if .role.isService }}
+TIELINE_GRPC_HOST: 0.0.0.0
+TIELINE_GRPC_PORT: "7100"
+TIELINE_AGENT_PORT: "7900"
+TIELINE_SHUTDOWN_GRACE_S: {{ .role.shutdownGraceSeconds | quote }}
+{{- with .root.Values.trustedProxies }}
+TIELINE_TRUSTED_PROXIES: {{ . | quote }}
+{{- end }}
+{{- end }}
+{{- if ne .component "edge" }}
+TIELINE_METRICS_HOST: 0.0.0.0
+TIELINE_METRICS_PORT: "9464"
+{{- with .root.Values.telemetry.otlpEndpoint }}
+TIELINE_OTLP_ENDPOINT: {{ . | quote }}
+{{- end }}
+{{- end }}
+{{- if eq .component "operator" }}
+TIELINE_NAMESPACE: {{ .root.Release.Namespace }}
+TIELINE_LEASE_NAME: {{ include "tieline.fullname" .root }}-operator
+TIELINE_PROBE_PORT: "8080"
+{{- end }}
+{{- if eq .component "edge" }}
+TIELINE_EDGE_HOST: 0.0.0.0
+TIELINE_EDGE_PORT: "7100"
+TIELINE_EDGE_METRICS_PORT: "9464"
+TIELINE_SHUTDOWN_GRACE_S: {{ .role.shutdownGraceSeconds | quote }}
+{{- range $name, $role := include "tieline.roles" .root | fromYaml }}
+{{- if $role.isService }}
+TIELINE_EDGE_{{ upper $name }}: dns:{{ include "tieline.fullname" $.root }}-{{ $name }}:7100@7900
+{{- end }}
+{{- end }}
+{{- if .root.Values.edge.tlsExistingSecret }}
+TIELINE_EDGE_TLS_CERTIFICATE: /etc/tieline/tls/{{ .root.Values.edge.tlsKey }}
+{{- end }}
+{{- end }}
+{{- end -}}

@@ -1,0 +1,127 @@
+{{- define "tieline.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 40 | trimSuffix "-" -}}
+{{- end -}}
+
+{{- define "tieline.fullname" -}}
+{{- $name := include "tieline.name" . -}}
+{{- if .Values.fullnameOverride -}}
+{{- .Values.fullnameOverride | trunc 40 | trimSuffix "-" -}}
+{{- else if contains $name .Release.Name -}}
+{{- .Release.Name | trunc 40 | trimSuffix "-" -}}
+{{- else -}}
+{{- printf "%s-%s" .Release.Name $name | trunc 40 | trimSuffix "-" -}}
+{{- end -}}
+{{- end -}}
+
+{{- /* Labels by which pods are found: fixed for life, since a Deployment's selector can't change.
+Takes (dict "root" $ "component" "messaging"), as all below that name a component. */ -}}
+{{- define "tieline.selectorLabels" -}}
+app.kubernetes.io/name: {{ include "tieline.name" .root }}
+app.kubernetes.io/instance: {{ .root.Release.Name }}
+app.kubernetes.io/component: {{ .component }}
+{{- end -}}
+
+{{- define "tieline.labels" -}}
+{{ include "tieline.selectorLabels" . }}
+app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
+app.kubernetes.io/part-of: tieline
+app.kubernetes.io/managed-by: {{ .root.Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version }}
+{{- end -}}
+
+{{- define "tieline.image" -}}
+{{- with .Values.image -}}
+{{- if .digest -}}{{ .repository }}@{{ .digest }}{{- else -}}{{ .repository }}:{{ default $.Chart.AppVersion .tag }}{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- /* The enabled roles by name, each merged over the defaults, as YAML. */ -}}
+{{- define "tieline.roles" -}}
+{{- $roles := dict -}}
+{{- range $name, $own := .Values.roles -}}
+{{- $role := mergeOverwrite (deepCopy $.Values.defaults) (deepCopy (default dict $own)) -}}
+{{- if $role.enabled -}}
+{{- $_ := set $role "isService" (not (has $name (list "operator" "edge"))) -}}
+{{- $_ := set $roles $name $role -}}
+{{- end -}}
+{{- end -}}
+{{- toYaml $roles -}}
+{{- end -}}
+
+{{- define "tieline.databaseHost" -}}
+{{- if .Values.trial.enabled -}}{{ include "tieline.fullname" . }}-postgresql{{- else -}}{{ .Values.database.host }}{{- end -}}
+{{- end -}}
+
+{{- define "tieline.natsHost" -}}
+{{- if .Values.trial.enabled -}}{{ include "tieline.fullname" . }}-nats{{- else -}}{{ .Values.nats.host }}{{- end -}}
+{{- end -}}
+
+{{- define "tieline.trialSecret" -}}
+{{- default (printf "%s-trial" (include "tieline.fullname" .)) .Values.trial.existingSecret -}}
+{{- end -}}
+
+{{- /* The last part of a DSN; the trial is without TLS, within the cluster. */ -}}
+{{- define "tieline.databaseOptions" -}}
+{{- if .Values.trial.enabled -}}
+?sslmode=disable
+{{- else -}}
+?sslmode={{ .Values.database.sslMode }}{{ if .Values.database.caExistingSecret }}&sslrootcert=/etc/tieline/database-ca/ca.crt{{ end }}
+{{- end -}}
+{{- end -}}
+
+{{- /* One variable from a Secret. In the trial one Secret has all passwords, each with its role's
+name in front. Takes root, component, existingSecret, variable and key. */ -}}
+{{- define "tieline.secretVariable" -}}
+- name: {{ .variable }}
+  valueFrom:
+    secretKeyRef:
+      {{- if .root.Values.trial.enabled }}
+      name: {{ include "tieline.trialSecret" .root }}
+      key: {{ .component }}-{{ .key }}
+      {{- else }}
+      name: {{ .existingSecret }}
+      key: {{ ternary .root.Values.database.passwordKey .key (eq .key "database-password") }}
+      {{- end }}
+{{- end -}}
+
+{{- /* The fields of every pod of ours. Kubernetes' service variables are off: a Service named
+tieline-grpc would set TIELINE_GRPC_PORT. */ -}}
+{{- define "tieline.podSecurity" -}}
+enableServiceLinks: false
+securityContext:
+  runAsNonRoot: true
+  runAsUser: 65532
+  runAsGroup: 65532
+  fsGroup: 65532
+  seccompProfile:
+    type: RuntimeDefault
+{{- with .Values.image.pullSecrets }}
+imagePullSecrets:
+  {{- range . }}
+  - name: {{ . }}
+  {{- end }}
+{{- end }}
+{{- end -}}
+
+{{- define "tieline.containerSecurity" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities:
+  drop: [ALL]
+{{- end -}}
+
+{{- define "tieline.databaseCaMount" -}}
+{{- if and .Values.database.caExistingSecret (not .Values.trial.enabled) }}
+- name: database-ca
+  mountPath: /etc/tieline/database-ca
+  readOnly: true
+{{- end }}
+{{- end -}}
+
+{{- define "tieline.databaseCaVolume" -}}
+{{- if and .Values.database.caExistingSecret (not .Values.trial.enabled) }}
+- name: database-ca
+  secret:
+    secretName: {{ .Values.database.caExistingSecret }}
+{{- end }}
+{{- end -}}

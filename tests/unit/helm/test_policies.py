@@ -1,0 +1,258 @@
+"""What holds of every pod and every role that the chart renders."""
+
+import os
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from pydantic_settings import BaseSettings
+
+from rendered_chart import (
+    EXAMPLES,
+    Manifest,
+    component,
+    example_values,
+    merged,
+    of_kind,
+    pod_specs,
+    render,
+)
+from tieline.chassis.settings import COMMAND_LINE_VARIABLES, PREFIX, load_settings
+from tieline.chassis.streams import SERVICES
+from tieline.cli.administration import AdministrationSettings
+from tieline.contacts.app import SETTINGS as CONTACTS
+from tieline.directory.app import SETTINGS as DIRECTORY
+from tieline.edge.app import SETTINGS as EDGE
+from tieline.identity.app import SETTINGS as IDENTITY
+from tieline.messaging.app import SETTINGS as MESSAGING
+from tieline.operator.app import SETTINGS as OPERATOR
+from tieline.payments.app import SETTINGS as PAYMENTS
+
+SETTINGS: dict[str, type[BaseSettings]] = {
+    "identity": IDENTITY,
+    "directory": DIRECTORY,
+    "messaging": MESSAGING,
+    "contacts": CONTACTS,
+    "payments": PAYMENTS,
+    "operator": OPERATOR,
+    "edge": EDGE,
+    "migrations": AdministrationSettings,
+}
+ALL = {name: render(example_values(name)) for name in EXAMPLES}
+PODS = [
+    pytest.param(spec, id=f"{example}-{name}")
+    for example, manifests in ALL.items()
+    for name, spec in pod_specs(manifests).items()
+]
+ROLES = [
+    pytest.param(name, spec, id=f"{example}-{name}")
+    for example, manifests in ALL.items()
+    for name, spec in pod_specs(manifests).items()
+    if name in SETTINGS
+]
+
+
+def runs_without_privilege(spec: Any) -> bool:
+    pod = spec["securityContext"]
+    return (
+        pod["runAsNonRoot"] is True
+        and pod["runAsUser"] > 0
+        and pod["seccompProfile"] == {"type": "RuntimeDefault"}
+        and all(
+            each["securityContext"]
+            == {
+                "allowPrivilegeEscalation": False,
+                "readOnlyRootFilesystem": True,
+                "capabilities": {"drop": ["ALL"]},
+            }
+            for each in spec["containers"]
+        )
+    )
+
+
+def shares_nothing_with_its_node(spec: Any) -> bool:
+    kinds = {kind for volume in spec["volumes"] for kind in volume if kind != "name"}
+    return kinds <= {"emptyDir", "configMap", "secret"} and not spec.keys() & {
+        "hostNetwork",
+        "hostPID",
+        "hostIPC",
+    }
+
+
+def has_bounds(spec: Any) -> bool:
+    return all(
+        {"cpu", "memory"} <= each["resources"]["requests"].keys()
+        and "memory" in each["resources"]["limits"]
+        for each in spec["containers"]
+    ) and all("sizeLimit" in each["emptyDir"] for each in spec["volumes"] if "emptyDir" in each)
+
+
+def gets_no_service_variables(spec: Any) -> bool:
+    return spec["enableServiceLinks"] is False
+
+
+def says_whether_it_has_a_token(spec: Any) -> bool:
+    is_operator = spec.get("serviceAccountName", "").endswith("-operator")
+    return bool(spec["automountServiceAccountToken"] is is_operator)
+
+
+def has_a_fixed_image(spec: Any) -> bool:
+    return all(
+        ":" in each["image"] and not each["image"].endswith(":latest")
+        for each in spec["containers"]
+    )
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        runs_without_privilege,
+        shares_nothing_with_its_node,
+        has_bounds,
+        gets_no_service_variables,
+        says_whether_it_has_a_token,
+        has_a_fixed_image,
+    ],
+)
+@pytest.mark.parametrize("spec", PODS)
+def test_every_pod(spec: Any, rule: Callable[[Any], bool]) -> None:
+    assert rule(spec)
+
+
+@pytest.mark.parametrize("example", sorted(EXAMPLES))
+def test_every_deployment_is_probed_spread_and_drained(example: str) -> None:
+    budgets = {component(each) for each in of_kind(ALL[example], "PodDisruptionBudget")}
+    for deployment in of_kind(ALL[example], "Deployment"):
+        spec = deployment["spec"]["template"]["spec"]
+        (container,) = spec["containers"]
+
+        assert {"startupProbe", "readinessProbe", "livenessProbe"} <= container.keys()
+        assert len(spec["topologySpreadConstraints"]) == 2
+        assert deployment["spec"]["strategy"]["rollingUpdate"]["maxUnavailable"] == 0
+        assert component(deployment) in budgets
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_liveness_of_a_service_does_not_depend_on_what_it_needs(service: str) -> None:
+    (container,) = pod_specs(ALL["production"])[service]["containers"]
+
+    assert container["readinessProbe"]["grpc"] == {"port": 7100}
+    assert container["livenessProbe"]["grpc"] == {"port": 7100, "service": "liveness"}
+
+
+def test_pod_has_ten_seconds_beyond_the_grace_of_its_calls() -> None:
+    values = merged(example_values("trial"), {"defaults": {"shutdownGraceSeconds": 45}})
+    spec = pod_specs(render(values))["messaging"]
+
+    assert spec["terminationGracePeriodSeconds"] == 55
+    assert {"name": "TIELINE_SHUTDOWN_GRACE_S", "value": "45"} in spec["containers"][0]["env"]
+
+
+def selectors(manifests: list[Manifest]) -> dict[str, Any]:
+    return {
+        each["metadata"]["name"]: each["spec"]["selector"]
+        for each in of_kind(manifests, "Deployment", "StatefulSet")
+    }
+
+
+def test_selectors_stay_when_everything_else_changes() -> None:
+    # Kubernetes refuses another selector for a Deployment that is there.
+    changes = {
+        "image": {"tag": "9.9.9"},
+        "defaults": {"replicas": 7, "podLabels": {"team": "connect"}},
+        "telemetry": {"otlpEndpoint": "http://collector:4318"},
+    }
+
+    assert selectors(render(merged(example_values("trial"), changes))) == selectors(ALL["trial"])
+    for selector in selectors(ALL["trial"]).values():
+        assert selector["matchLabels"].keys() == {
+            "app.kubernetes.io/name",
+            "app.kubernetes.io/instance",
+            "app.kubernetes.io/component",
+        }
+
+
+@pytest.mark.parametrize(("role", "spec"), ROLES)
+def test_role_is_given_settings_that_it_knows(role: str, spec: Any) -> None:
+    known = {f"{PREFIX}{name.upper()}" for name in SETTINGS[role].model_fields}
+    given = {each["name"] for each in spec["containers"][0]["env"]}
+
+    assert {name for name in given if name.startswith(PREFIX)} <= known
+    # The command line's own variables are no settings of a role.
+    assert role == "migrations" or not given & COMMAND_LINE_VARIABLES
+
+
+@pytest.mark.parametrize(("role", "spec"), ROLES)
+def test_role_is_given_every_setting_that_it_requires(role: str, spec: Any) -> None:
+    required = {
+        f"{PREFIX}{name.upper()}"
+        for name, field in SETTINGS[role].model_fields.items()
+        if field.is_required()
+    }
+
+    assert required <= {each["name"] for each in spec["containers"][0]["env"]}
+
+
+@pytest.mark.parametrize(("role", "spec"), ROLES)
+def test_role_reads_what_it_is_given(role: str, spec: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith(PREFIX)]:
+        monkeypatch.delenv(name)
+    for each in spec["containers"][0]["env"]:
+        monkeypatch.setenv(each["name"], each.get("value", "s" * 32))
+
+    load_settings(SETTINGS[role])
+
+
+@pytest.mark.parametrize(("role", "spec"), ROLES)
+def test_secrets_come_from_secrets(role: str, spec: Any) -> None:
+    secrets = {
+        f"{PREFIX}{name.upper()}"
+        for name, field in SETTINGS[role].model_fields.items()
+        if "SecretStr" in str(field.annotation)
+    }
+    for each in spec["containers"][0]["env"]:
+        if each["name"] in secrets and "value" in each:
+            # A URL whose password Kubernetes puts in when it starts the container.
+            assert re.search(r"://\w+:\$\((DATABASE|NATS)_PASSWORD\)@", each["value"])
+        if each["name"].endswith("_PASSWORD"):
+            assert each["valueFrom"].keys() == {"secretKeyRef"}
+
+
+def test_no_role_reads_the_secret_of_another() -> None:
+    read = {
+        role: {
+            each["valueFrom"]["secretKeyRef"]["name"]
+            for each in spec["containers"][0]["env"]
+            if "valueFrom" in each
+        }
+        for role, spec in pod_specs(ALL["production"]).items()
+    }
+
+    assert all(len(secrets) == 1 for secrets in read.values())
+    assert len({min(secrets) for secrets in read.values()}) == len(read)
+
+
+def test_operator_may_do_what_it_does_and_nothing_else() -> None:
+    (role,) = of_kind(ALL["production"], "Role")
+    allowed = {
+        (group, resource, verb)
+        for rule in role["rules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    }
+    ours = ("surgepolicies", "surgewindows", "surgeoverrides")
+    group = "scaling.tieline.dev"
+
+    assert allowed == {
+        *((group, each, verb) for each in ours for verb in ("get", "list", "watch", "patch")),
+        *((group, f"{each}/status", verb) for each in ours for verb in ("get", "patch")),
+        *(("apps", "deployments", verb) for verb in ("get", "list", "watch")),
+        *(("apps", "deployments/scale", verb) for verb in ("get", "patch")),
+        *(("", "pods", verb) for verb in ("list", "watch")),
+        *(("autoscaling", "horizontalpodautoscalers", verb) for verb in ("list", "watch")),
+        ("", "events", "create"),
+        *(("coordination.k8s.io", "leases", verb) for verb in ("get", "create", "update")),
+    }
+    assert of_kind(ALL["production"], "ClusterRole", "ClusterRoleBinding") == []
