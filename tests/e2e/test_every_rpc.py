@@ -4,7 +4,8 @@ Nobody without a token gets anywhere, nobody of another corp learns or changes a
 fails here until ``rpc_requests`` knows how it is called with one corp's ids.
 """
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import Awaitable, Iterator
 from itertools import chain
 from typing import Any
 
@@ -145,38 +146,43 @@ def _without_corp(request: Message) -> Message:
 async def _state(world: World) -> list[bytes]:
     """What the corp's owner sees of everything that a stranger might have changed."""
     owner = world.owner
-    responses = [
-        await owner.messaging.GetConversation(
+    reads: list[Awaitable[Message]] = [
+        owner.messaging.GetConversation(
             messaging.GetConversationRequest(conversation_id=world.conversation_id)
         ),
-        await owner.scheduled_messages.GetScheduledMessage(
+        owner.scheduled_messages.GetScheduledMessage(
             scheduled.GetScheduledMessageRequest(scheduled_message_id=world.scheduled_message_id)
         ),
-        await owner.contacts.GetCustomerGroup(
+        owner.contacts.GetCustomerGroup(
             contacts.GetCustomerGroupRequest(customer_group_id=world.group_id)
         ),
-        await owner.payments.GetBalance(payments.GetBalanceRequest()),
-        await owner.payments.GetRedPacket(
+        owner.payments.GetBalance(payments.GetBalanceRequest()),
+        owner.payments.GetRedPacket(
             payments.GetRedPacketRequest(red_packet_id=world.red_packet_id)
         ),
-        await owner.directory.ListMembers(directory.ListMembersRequest()),
-        await owner.schools.GetStudent(school.GetStudentRequest(student_id=world.student_id)),
-        await owner.directory.ListDepartments(directory.ListDepartmentsRequest()),
-        await owner.tags.ListTags(tags.ListTagsRequest()),
-        await owner.tags.ListTagMembers(tags.ListTagMembersRequest(tag_id=world.tag_id)),
-        await owner.attributes.ListAttributes(attributes.ListAttributesRequest()),
-        await owner.contacts.ListContacts(contacts.ListContactsRequest()),
-        await owner.sign_in_providers.ListSignInProviders(
-            sign_in_provider.ListSignInProvidersRequest()
-        ),
-        await owner.second_factors.GetSignInPolicy(second_factor.GetSignInPolicyRequest()),
-        await owner.apps.ListApps(apps.ListAppsRequest()),
-        await owner.sessions.ListSessions(sessions.ListSessionsRequest()),
-        await owner.identity.GetCorp(identity.GetCorpRequest()),
-        await owner.corp_links.ListCorpLinks(corp_link.ListCorpLinksRequest()),
-        await owner.roles.ListRoleGrants(role.ListRoleGrantsRequest()),
+        owner.directory.ListMembers(directory.ListMembersRequest()),
+        owner.schools.GetStudent(school.GetStudentRequest(student_id=world.student_id)),
+        owner.directory.ListDepartments(directory.ListDepartmentsRequest()),
+        owner.tags.ListTags(tags.ListTagsRequest()),
+        owner.tags.ListTagMembers(tags.ListTagMembersRequest(tag_id=world.tag_id)),
+        owner.attributes.ListAttributes(attributes.ListAttributesRequest()),
+        owner.contacts.ListContacts(contacts.ListContactsRequest()),
+        owner.sign_in_providers.ListSignInProviders(sign_in_provider.ListSignInProvidersRequest()),
+        owner.second_factors.GetSignInPolicy(second_factor.GetSignInPolicyRequest()),
+        owner.apps.ListApps(apps.ListAppsRequest()),
+        owner.sessions.ListSessions(sessions.ListSessionsRequest()),
+        owner.identity.GetCorp(identity.GetCorpRequest()),
+        owner.corp_links.ListCorpLinks(corp_link.ListCorpLinksRequest()),
+        owner.roles.ListRoleGrants(role.ListRoleGrantsRequest()),
     ]
+    responses = await asyncio.gather(*reads)
     return [response.SerializeToString(deterministic=True) for response in responses]
+
+
+@pytest.fixture(scope="module")
+async def settled(world: World) -> list[bytes]:
+    """The state that nobody's calls below may change."""
+    return await _state(world)
 
 
 def test_every_method_is_walked() -> None:
@@ -221,39 +227,40 @@ async def test_a_kind_that_the_method_is_not_for_is_refused(world: World, name: 
 
 
 @pytest.mark.parametrize("name", [n for n in OPEN_TO_MEMBERS if n not in PUBLIC_METHODS])
-async def test_a_member_of_another_corp_finds_nothing(world: World, name: str) -> None:
+async def test_a_member_of_another_corp_finds_nothing(
+    world: World, settled: list[bytes], name: str
+) -> None:
     request = REQUESTS[name](world)
-    before = await _state(world)
 
     with pytest.raises(grpc.aio.AioRpcError) as raised:
         await _call(world, name, request, world.other_owner.tokens.access_token)
 
     assert raised.value.code() is grpc.StatusCode.NOT_FOUND
-    assert await _state(world) == before
+    assert await _state(world) == settled
 
 
 @pytest.mark.parametrize("name", [n for n in OPEN_TO_MEMBERS if n not in CORP_NAMING_METHODS])
-async def test_ids_of_another_corp_mean_nothing_in_the_own_one(world: World, name: str) -> None:
+async def test_ids_of_another_corp_mean_nothing_in_the_own_one(
+    world: World, settled: list[bytes], name: str
+) -> None:
     request = _without_corp(REQUESTS[name](world))
-    before = await _state(world)
 
     response = await _call_or_not_found(world, name, request, world.other_owner)
 
     assert [each for each in world.secrets_of_the_corp() if each.encode() in response] == []
-    assert await _state(world) == before
+    assert await _state(world) == settled
 
 
 @pytest.mark.parametrize("name", OPEN_TO_CUSTOMERS)
 async def test_a_customer_whom_the_corp_does_not_know_finds_nothing(
-    world: World, name: str
+    world: World, settled: list[bytes], name: str
 ) -> None:
     request = REQUESTS[name](world)
-    before = await _state(world)
 
     response = await _call_or_not_found(world, name, request, world.other_customer)
 
     assert [each for each in world.secrets_of_the_corp() if each.encode() in response] == []
-    assert await _state(world) == before
+    assert await _state(world) == settled
 
 
 async def _call_or_not_found(world: World, name: str, request: Message, party: SignedIn) -> bytes:
