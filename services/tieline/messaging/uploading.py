@@ -254,13 +254,20 @@ async def _read_chunks(requests: Requests, pace: UploadPace) -> AsyncIterator[by
 async def _read_one(
     requests: Requests, pace: UploadPace
 ) -> media_service_pb2.UploadMediaRequest | None:
+    # One read for as long as it takes: a read that is broken off ends the stream that it reads.
+    reading = asyncio.ensure_future(_next(requests))
     try:
-        async with asyncio.timeout(max(0.0, pace.deadline - time.monotonic())):
-            return await anext(requests, None)
-    except TimeoutError:
-        if pace.note(0, time.monotonic()):
-            return await _read_one(requests, pace)
-        raise _too_slow_error() from None
+        while not reading.done():
+            await asyncio.wait([reading], timeout=max(0.0, pace.deadline - time.monotonic()))
+            if not reading.done() and not pace.note(0, time.monotonic()):
+                raise _too_slow_error()
+        return reading.result()
+    finally:
+        reading.cancel()
+
+
+async def _next(requests: Requests) -> media_service_pb2.UploadMediaRequest | None:
+    return await anext(requests, None)
 
 
 def _too_slow_error() -> DeadlineExceededError:

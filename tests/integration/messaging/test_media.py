@@ -1,6 +1,7 @@
 import asyncio
 import hashlib
 import io
+import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,7 +28,7 @@ from tieline.messaging.media_upkeep import purge_media, purge_uploads
 from tieline.messaging.object_store import open_store
 from tieline.messaging.settings import MessagingSettings
 from tieline.messaging.upload_pace import UploadPace
-from tieline.messaging.uploading import PART_BYTES, Uploader
+from tieline.messaging.uploading import PART_BYTES, Uploader, _read_chunks
 
 FILE = b"The plan for next week.\n" * 40_000  # 960,000 bytes: four parts
 
@@ -354,6 +355,20 @@ async def test_bytes_that_trickle_end_the_stream_and_leave_the_upload(
 
     assert raised.value.reason == "UPLOAD_TOO_SLOW"
     assert (await li_wei.send(begun.upload_id, FILE)).HasField("media")
+
+
+async def test_a_pause_that_lasts_longer_than_a_window_loses_nothing() -> None:
+    goes_on = asyncio.Event()
+
+    async def pausing() -> AsyncIterator[media_pb2.UploadMediaRequest]:
+        yield media_pb2.UploadMediaRequest(chunk=b"before")
+        asyncio.get_running_loop().call_later(0.05, goes_on.set)
+        await goes_on.wait()
+        yield media_pb2.UploadMediaRequest(chunk=b"behind")
+
+    pace = UploadPace(time.monotonic(), min_bytes_per_s=0, window_s=0.01)
+
+    assert [chunk async for chunk in _read_chunks(pausing(), pace)] == [b"before", b"behind"]
 
 
 async def test_a_person_has_at_most_twenty_uploads_that_are_not_complete(
