@@ -44,6 +44,7 @@ from tieline.chassis.postgres import Connection, Pool, transaction
 from tieline.chassis.priorities import DEFAULT_PRIORITY, read_priority
 from tieline.chassis.repeating import repeating
 from tieline.chassis.streams import ACK_WAIT_S, MAX_AGE_S, Durable
+from tieline.chassis.tasks import end_task
 from tieline.chassis.telemetry import extract_context
 
 MAX_DELIVERIES = 8
@@ -129,8 +130,7 @@ async def consuming(
         async with repeating(f"the purge of {schema}'s inbox", purge, interval_s=_PURGE_INTERVAL_S):
             yield
     finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        await end_task(task)
         try:
             await subscription.unsubscribe()
         except nats.errors.Error:

@@ -28,6 +28,7 @@ from tieline.chassis.health import Health
 from tieline.chassis.priorities import BusinessClass
 from tieline.chassis.queue_probe import QueueProbe
 from tieline.chassis.streams import load_subject, surge_subject
+from tieline.chassis.tasks import end_task
 
 REPORT_INTERVAL_S = 1.0
 
@@ -158,8 +159,7 @@ async def reporting(
     try:
         yield
     finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        await end_task(task)
         if broker.is_connected:
             await subscription.unsubscribe()
 

@@ -31,6 +31,7 @@ from tieline.chassis.event_publisher import EventPublisher
 from tieline.chassis.ids import new_uuid7
 from tieline.chassis.message_headers import PRIORITY_HEADER, REQUEST_ID_HEADER
 from tieline.chassis.postgres import Connection, Pool, Record, wake_after_commit
+from tieline.chassis.tasks import end_task
 from tieline.chassis.telemetry import inject_headers
 
 # Half of NATS' default limit for a message, so that headers always fit.
@@ -174,10 +175,8 @@ class OutboxRelay:
     ) -> None:
         if self._is_active:
             await self._flush()
-        # Again and again: nats-py's publish_async takes a cancellation for a stall and swallows it.
-        while not self._task.done():
-            self._task.cancel()
-            await asyncio.wait([self._task], timeout=_CANCEL_INTERVAL_S)
+        # Each publish that waits may take a cancellation for a stall.
+        await end_task(self._task, again_s=_CANCEL_INTERVAL_S)
         await self._unsubscribe()
         if self._wake_task is not None:
             await asyncio.gather(self._wake_task, return_exceptions=True)

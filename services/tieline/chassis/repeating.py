@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 from tieline.chassis.errors import ServiceError
+from tieline.chassis.tasks import end_task
 
 logger = logging.getLogger(__name__)
 
@@ -28,8 +29,7 @@ async def repeating(
     try:
         yield
     finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        await end_task(task)
 
 
 async def _repeat(

@@ -30,6 +30,7 @@ from tieline.chassis.principals import PrincipalKind
 from tieline.chassis.process import StartError
 from tieline.chassis.revocation_list import Holder, Revocation, RevocationList
 from tieline.chassis.streams import REVOCATIONS_STREAM
+from tieline.chassis.tasks import end_task
 
 # A pull request that a reconnect has lost is noticed after this long: half of the two seconds
 # within which a revocation must be known.
@@ -71,8 +72,7 @@ async def following_revocations(broker: Broker, revocations: RevocationList) -> 
     try:
         yield
     finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        await end_task(task)
         await follower.end()
 
 

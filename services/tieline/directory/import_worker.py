@@ -20,6 +20,7 @@ from tieline.chassis.errors import (
 )
 from tieline.chassis.ids import new_uuid7
 from tieline.chassis.postgres import Connection, Pool, transaction
+from tieline.chassis.tasks import end_task
 from tieline.directory.import_files import FileImport
 from tieline.directory.import_jobs import MAX_ATTEMPTS, Failure, ImportJob, State
 from tieline.directory.import_messages import find_caller_user_id
@@ -76,8 +77,7 @@ class ImportWorker:
         try:
             yield
         finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            await end_task(task)
 
     async def _run(self) -> None:
         while True:
