@@ -155,6 +155,8 @@ async def messaging_platform(
             "TIELINE_GRPC_PORT": str(port),
             "TIELINE_LOG_FORMAT": "json",
             "TIELINE_SHUTDOWN_GRACE_S": "2",
+            # What messages cost is measured at the most that can be done, where admission refuses.
+            "TIELINE_ADMISSION": "false",
             **settings,
         }
         service_pid = await stack.enter_async_context(_serving(environment, folder, port))

@@ -196,6 +196,7 @@ async def measure_added() -> Sequence[Figure]:
 async def _platform_with_edge() -> AsyncIterator[tuple[_Replica, str]]:
     metrics_port, agent_port, edge_port = (find_free_port() for _ in range(3))
     settings = {
+        "TIELINE_ADMISSION": "true",
         "TIELINE_METRICS_PORT": str(metrics_port),
         "TIELINE_AGENT_PORT": str(agent_port),
     }
