@@ -81,13 +81,10 @@ class Fleet:
         self._policies: dict[str, _Policy] = {}
         self._windows: dict[str, Read] = {}
         self._overrides: dict[str, Read] = {}
-        self.versions: dict[Kind, int] = dict.fromkeys(Kind, 0)
-        """Rises with each change of a kind, for tests and metrics."""
 
     def note(self, kind: Kind, event: str | None, body: Body) -> None:
         """Take in what a watch says: ADDED, MODIFIED, DELETED, or None for what was listed."""
         name = read_meta(body).name
-        self.versions[kind] += 1
         if event == _DELETED:
             self._objects[kind].pop(name, None)
         else:
@@ -99,7 +96,6 @@ class Fleet:
         listed = {read_meta(body).name: body for body in bodies}
         gone = self._objects[kind].keys() - listed.keys()
         self._objects[kind] = listed
-        self.versions[kind] += 1
         for name in [*gone, *listed]:
             self._read(kind, name)
 

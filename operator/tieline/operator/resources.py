@@ -23,9 +23,6 @@ class Kind(Enum):
     AUTOSCALER = ("autoscaling", "v2", "horizontalpodautoscalers")
 
 
-CUSTOM_KINDS = (Kind.POLICY, Kind.WINDOW, Kind.OVERRIDE)
-
-
 @dataclass(frozen=True, slots=True)
 class Meta:
     """What every object has."""

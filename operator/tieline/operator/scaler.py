@@ -37,8 +37,6 @@ TICK_S = 1.0
 # Watches may miss what went away while they were broken; a list finds it.
 RELIST_S = 60.0
 
-_LISTED_KINDS = tuple(Kind)
-
 PublishSurge = Callable[[ServiceDecision, str], Awaitable[None]]
 
 logger = logging.getLogger(__name__)
@@ -119,7 +117,7 @@ class Scaler:
 
     async def relist(self) -> None:
         """Take in what there is of every kind."""
-        for kind in _LISTED_KINDS:
+        for kind in Kind:
             self._fleet.replace(kind, await self._cluster.list_objects(kind))
 
     async def _write(self, views: Sequence[PolicyView], now: float) -> None:

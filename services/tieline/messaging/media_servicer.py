@@ -23,6 +23,7 @@ from tieline.messaging.blob_store import (
     MissingStore,
     missing_store_error,
 )
+from tieline.messaging.callers import require_user
 from tieline.messaging.conversations import Participant
 from tieline.messaging.media import (
     MAX_OPEN_UPLOADS,
@@ -39,7 +40,6 @@ from tieline.messaging.media import (
 )
 from tieline.messaging.open_streams import OpenStreams
 from tieline.messaging.repositories import SCHEMA
-from tieline.messaging.repositories.conversations import UserKey
 from tieline.messaging.repositories.media import MediaRepository, UploadRepository
 from tieline.messaging.uploading import Uploader, content_key, read_header, thumbnail_key
 
@@ -62,7 +62,7 @@ class MediaServicer(media_service_pb2_grpc.MediaServiceServicer):
         self, request: media_service_pb2.BeginUploadRequest, context: Context
     ) -> media_service_pb2.BeginUploadResponse:
         """Note what will come, at most once per ``request_id``."""
-        corp_id, owner = _require_user(request.corp_id)
+        corp_id, owner = require_user(request.corp_id)
         medium = check_upload_request(request)
         if isinstance(self._store, MissingStore):
             raise missing_store_error()
@@ -79,7 +79,7 @@ class MediaServicer(media_service_pb2_grpc.MediaServiceServicer):
         self, request: media_service_pb2.GetUploadRequest, context: Context
     ) -> media_service_pb2.GetUploadResponse:
         """Return how far an upload of the caller's is."""
-        corp_id, owner = _require_user(request.corp_id)
+        corp_id, owner = require_user(request.corp_id)
         upload_id = check_upload_id(request.upload_id)
         upload = await self._uploader.find((corp_id, upload_id), owner)
         return media_service_pb2.GetUploadResponse(upload=upload)
@@ -92,7 +92,7 @@ class MediaServicer(media_service_pb2_grpc.MediaServiceServicer):
         """Go on with an upload by the stream's chunks."""
         with self._streams.entered(current_principal()):
             header = await read_header(request_iterator)
-            corp_id, owner = _require_user(header.corp_id)
+            corp_id, owner = require_user(header.corp_id)
             upload_id = check_upload_id(header.upload_id)
             upload = await self._uploader.continue_upload(
                 (corp_id, upload_id), owner, header.offset_bytes, request_iterator
@@ -127,7 +127,7 @@ class MediaServicer(media_service_pb2_grpc.MediaServiceServicer):
                 start += length
 
     async def _find_readable(self, corp_id: str, media_id: str) -> Media:
-        corp_id, reader = _require_user(corp_id)
+        corp_id, reader = require_user(corp_id)
         key = (corp_id, check_media_id(media_id))
         async with self._pool.acquire() as connection:
             media = await MediaRepository(connection).find_readable(key, reader)
@@ -170,8 +170,3 @@ def _read_range(request: media_service_pb2.DownloadMediaRequest, media: Media) -
         raise InvalidArgumentError({"length_bytes": "must not be negative"})
     length = request.length_bytes or size_bytes
     return request.offset_bytes, min(size_bytes, request.offset_bytes + length)
-
-
-def _require_user(corp_id: str) -> UserKey:
-    principal = current_principal()
-    return principal.require_corp(corp_id), Participant(principal.kind.value, principal.id)

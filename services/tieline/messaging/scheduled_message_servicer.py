@@ -6,7 +6,6 @@ from tieline.api.messaging.v1 import (
     scheduled_message_service_pb2,
     scheduled_message_service_pb2_grpc,
 )
-from tieline.chassis.calls import current_principal
 from tieline.chassis.etags import check_etag
 from tieline.chassis.fields import is_uuid, raise_violations
 from tieline.chassis.grpc_context import Context
@@ -14,9 +13,9 @@ from tieline.chassis.idempotency import answered_once
 from tieline.chassis.ids import new_uuid7
 from tieline.chassis.page_tokens import PageTokens, page_size
 from tieline.chassis.postgres import Connection, Pool, transaction
+from tieline.messaging.callers import require_user
 from tieline.messaging.contents import check_content
 from tieline.messaging.conversations import (
-    Participant,
     check_conversation_id,
     conversation_not_found_error,
 )
@@ -52,7 +51,7 @@ class ScheduledMessageServicer(scheduled_message_service_pb2_grpc.ScheduledMessa
         context: Context,
     ) -> scheduled_message_service_pb2.CreateScheduledMessageResponse:
         """Schedule a message, at most once per ``request_id``."""
-        sender = _require_sender(request.corp_id)
+        sender = require_user(request.corp_id)
         given = request.scheduled_message
         check_conversation_id(given.conversation_id)
         _check_content(given)
@@ -78,7 +77,7 @@ class ScheduledMessageServicer(scheduled_message_service_pb2_grpc.ScheduledMessa
         self, request: scheduled_message_service_pb2.GetScheduledMessageRequest, context: Context
     ) -> scheduled_message_service_pb2.GetScheduledMessageResponse:
         """Return one of the caller's."""
-        sender = _require_sender(request.corp_id)
+        sender = require_user(request.corp_id)
         async with self._pool.acquire() as connection:
             message = await _get(
                 ScheduledMessageRepository(connection), sender, request.scheduled_message_id
@@ -91,7 +90,7 @@ class ScheduledMessageServicer(scheduled_message_service_pb2_grpc.ScheduledMessa
         self, request: scheduled_message_service_pb2.ListScheduledMessagesRequest, context: Context
     ) -> scheduled_message_service_pb2.ListScheduledMessagesResponse:
         """List the caller's, the newest first."""
-        sender = _require_sender(request.corp_id)
+        sender = require_user(request.corp_id)
         size = page_size(request.page_size, default=50, maximum=200)
         position = self._page_tokens.decode(request.page_token, request)
         async with self._pool.acquire() as connection:
@@ -116,7 +115,7 @@ class ScheduledMessageServicer(scheduled_message_service_pb2_grpc.ScheduledMessa
         context: Context,
     ) -> scheduled_message_service_pb2.UpdateScheduledMessageResponse:
         """Change what is said or when, of an active one."""
-        sender = _require_sender(request.corp_id)
+        sender = require_user(request.corp_id)
         given = request.scheduled_message
         paths = set(request.update_mask.paths)
         if not paths or not paths <= set(_CHANGEABLE):
@@ -150,7 +149,7 @@ class ScheduledMessageServicer(scheduled_message_service_pb2_grpc.ScheduledMessa
         context: Context,
     ) -> scheduled_message_service_pb2.CancelScheduledMessageResponse:
         """End a schedule; cancelling a cancelled one changes nothing."""
-        sender = _require_sender(request.corp_id)
+        sender = require_user(request.corp_id)
         async with transaction(self._pool) as connection:
             repository = ScheduledMessageRepository(connection)
             message = await _get(repository, sender, request.scheduled_message_id, locks=True)
@@ -162,11 +161,6 @@ class ScheduledMessageServicer(scheduled_message_service_pb2_grpc.ScheduledMessa
         return scheduled_message_service_pb2.CancelScheduledMessageResponse(
             scheduled_message=scheduled_message_to_proto(message)
         )
-
-
-def _require_sender(corp_id: str) -> UserKey:
-    principal = current_principal()
-    return principal.require_corp(corp_id), Participant(principal.kind.value, principal.id)
 
 
 def _check_content(given: scheduled_message_service_pb2.ScheduledMessage) -> None:
