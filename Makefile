@@ -3,6 +3,8 @@ SHELL := bash
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
 MAKEFLAGS += --warn-undefined-variables --no-builtin-rules
+# The platform and its tests start hundreds of processes: each would compile every module anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 PYTHON ?= python3
 VENV := .venv
@@ -61,7 +63,7 @@ types: install ## Check types (mypy, strict)
 ##@ Tests
 .PHONY: test
 test: install ## Set up what is missing and run the whole test suite
-	$(BIN)/pytest -n 2 --dist loadfile $(ARGS)
+	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 .PHONY: test-unit
 test-unit: install ## Run the tests that need no server

@@ -64,7 +64,7 @@ def render(values: Mapping[str, Any], *, name: str = "tieline") -> list[Manifest
 def _manifests(files: Mapping[str, str]) -> Iterator[Manifest]:
     for path, text in files.items():
         if path.endswith(".yaml"):
-            yield from (each for each in yaml.safe_load_all(text) if each)
+            yield from (each for each in yaml.load_all(text, yaml.CSafeLoader) if each)
 
 
 def of_kind(manifests: list[Manifest], *kinds: str) -> list[Manifest]:

@@ -4,8 +4,6 @@ import asyncio
 import uuid
 from collections.abc import Awaitable
 
-import nats as nats_client
-
 from fakes.eventually import eventually
 from integration.identity.world import (
     PASSWORD,
@@ -16,6 +14,7 @@ from integration.identity.world import (
     from_address,
     refusal,
 )
+from published_events import published_events
 from tieline.api.common.v1 import audit_pb2
 from tieline.api.identity.v1 import identity_service_pb2, member_sign_in_service_pb2
 from tieline.identity.keyring import build_keyring
@@ -146,25 +145,13 @@ async def test_a_platform_administrators_guesser_is_held_back(identity: Identity
 
 async def test_sign_ins_and_refusals_stand_in_the_audit_log(identity: Identity) -> None:
     corp = await identity.new_corp()
-    found: list[audit_pb2.AuditEntry] = []
-    broker = await nats_client.connect(identity.nats.url("admin"))
-    subscription = await broker.jetstream().subscribe("tieline.identity.v1.audit_recorded")
     guesser, owner = new_address(), new_address()
     await refusal(sign_in(identity, corp.corp_id, guesser, "wrong pass"))
     await refusal(sign_in(identity, corp.corp_id, guesser, "wrong pass", "nobody"))
     await sign_in(identity, corp.corp_id, owner, PASSWORD)
 
-    async def all_are_there() -> bool:
-        entry = audit_pb2.AuditEntry.FromString((await subscription.next_msg(timeout=10)).data)
-        if entry.corp_id == corp.corp_id:
-            found.append(entry)
-        acts = [each.action for each in found]
-        return (
-            "identity.member.sign_in_refused" in acts and acts.count("identity.member.sign_in") == 2
-        )
-
-    await eventually(all_are_there)
-    await broker.close()
+    events = await published_events(identity.nats, "IDENTITY", f"audit/{corp.corp_id}", 4)
+    found = [audit_pb2.AuditEntry.FromString(payload) for _, payload in events]
     refused = [entry for entry in found if entry.action == "identity.member.sign_in_refused"]
     assert [(entry.resource, entry.details["method"]) for entry in refused] == [
         ("members/boss", "password")
