@@ -25,7 +25,9 @@ from bench import (
     operator_ticks,
     operator_violations,
     overload,
+    overload_cost,
     overload_edge,
+    overload_neighbours,
     platform_up,
 )
 from bench.harness import Benchmark, Figure, print_table, write_json
@@ -44,6 +46,8 @@ BENCHMARKS: tuple[Benchmark, ...] = (
     *messaging_reading.BENCHMARKS,
     *messaging_sensitive_words.BENCHMARKS,
     *overload.BENCHMARKS,
+    *overload_cost.BENCHMARKS,
+    *overload_neighbours.BENCHMARKS,
     *directory_import.BENCHMARKS,
     *identity_sign_ins.BENCHMARKS,
     *overload_edge.BENCHMARKS,
