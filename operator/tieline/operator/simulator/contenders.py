@@ -5,7 +5,7 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from tieline.operator.policy import SurgePolicy, policy_from_spec
+from tieline.operator.policy import ScaleDown, SurgePolicy, policy_from_spec
 from tieline.operator.simulator.cluster_model import ClusterModel
 from tieline.operator.simulator.hpa import Hpa, HpaSettings
 from tieline.operator.simulator.kpa import Kpa, KpaSettings
@@ -25,9 +25,16 @@ SIMULATED_QUEUE_WAIT_MS = 100
 _PEER_TUNINGS = ((0.4, 2), (0.5, 2), (0.6, 2), (0.7, 2), (0.5, 8), (0.6, 8), (0.6, 16))
 
 # Target percents and replicas in reserve.
-_OUR_TUNINGS = ((50, 0), (60, 0), (80, 0), (60, 8), (80, 8), (80, 12), (80, 16))
+_OUR_TUNINGS = ((50, 0), (60, 0), (80, 0), (60, 8), (80, 8), (60, 16), (80, 16))
 _RESERVE_PERCENT = 900
 """So much that the bound on the reserve's replicas decides."""
+
+_SCALE_DOWNS = {
+    "slow down": ScaleDown(window_seconds=180),
+    "quickest down": ScaleDown(
+        window_seconds=30, max_window_seconds=30, max_step_percent=100, min_interval_seconds=5
+    ),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,33 +152,20 @@ def surge_grid(
             windows,
         )
         for percent, reserve in _OUR_TUNINGS
-        for label in ("default", "quick down", "quickest down")
+        for label in ("default", *_SCALE_DOWNS)
     ]
 
 
 def _tune(policy: SurgePolicy, percent: int, label: str, reserve: int) -> SurgePolicy:
-    policy = _quick(with_target(policy, percent), label)
+    policy = with_target(policy, percent)
+    if label != "default":
+        policy = dataclasses.replace(policy, scale_down=_SCALE_DOWNS[label])
     if not reserve:
         return policy
     surge = dataclasses.replace(
         policy.surge, reserve_percent=_RESERVE_PERCENT, max_reserve_replicas=reserve
     )
     return dataclasses.replace(policy, surge=surge)
-
-
-def _quick(policy: SurgePolicy, label: str) -> SurgePolicy:
-    if label == "default":
-        return policy
-    is_quickest = label == "quickest down"
-    scale_down = dataclasses.replace(
-        policy.scale_down,
-        window_seconds=30 if is_quickest else 45,
-        max_window_seconds=30 if is_quickest else 45,
-        max_step_percent=100 if is_quickest else 60,
-        min_interval_seconds=5 if is_quickest else 8,
-    )
-    surge = dataclasses.replace(policy.surge, hold_seconds=30 if is_quickest else 60)
-    return dataclasses.replace(policy, scale_down=scale_down, surge=surge)
 
 
 def _tuned(
