@@ -119,6 +119,7 @@ async def test_everybody_gets_the_message_once_whoever_is_killed(
           FROM messaging.stored_messages
         """
     )
+    assert counts is not None
     assert list(counts) == [RECIPIENTS] * 4
     state = await connection.fetchval("SELECT state FROM messaging.app_message_jobs")
     assert state == "sent"

@@ -84,7 +84,7 @@ class App:
 
 async def read(person: Person) -> list[messaging_pb2.Message]:
     conversations = (await person.list_conversations()).conversations
-    found = []
+    found: list[messaging_pb2.Message] = []
     for conversation in conversations:
         page = await person.list_messages(conversation.conversation_id)
         found += page.messages
@@ -127,7 +127,9 @@ async def test_those_of_an_audience_who_can_be_reached_get_the_message_once(
     job = await app.reach(response.job.job_id, SENT)
 
     invalid = job.invalid
-    assert (invalid.user_ids, invalid.department_ids, invalid.tag_ids) == (["gone"], [9], [8])
+    assert invalid == app_message_service_pb2.InvalidAudience(
+        user_ids=["gone"], department_ids=[9], tag_ids=[8]
+    )
     assert (job.recipient_count, job.sent_count, job.failed_count) == (3, 3, 0)
     assert job.HasField("finish_time")
     for user_id in ("li", "zhang", "wu"):
