@@ -3,12 +3,12 @@
 from typing import Literal
 
 from pydantic import Field, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
 
-from tieline.chassis.settings import PREFIX
+from tieline.chassis.settings import PREFIX, BrokerSettings
 
 
-class OperatorSettings(BaseSettings):
+class OperatorSettings(BrokerSettings):
     """What the operator needs. It has no database and serves no calls."""
 
     model_config = SettingsConfigDict(
