@@ -15,7 +15,6 @@ class OperatorSettings(BrokerSettings):
         env_prefix=PREFIX,
         frozen=True,
         hide_input_in_errors=True,
-        use_attribute_docstrings=True,
     )
 
     nats_url: SecretStr

@@ -67,7 +67,6 @@ class ServiceSettings(BrokerSettings):
         frozen=True,
         # A validation error would otherwise print every value it was given, secrets included.
         hide_input_in_errors=True,
-        use_attribute_docstrings=True,
     )
 
     database_dsn: SecretStr

@@ -12,9 +12,7 @@ MAX_REPLICAS = 5
 class AdministrationSettings(BrokerSettings):
     """What `tieline migrate` and `tieline dead-letters` need to be told."""
 
-    model_config = SettingsConfigDict(
-        env_prefix=PREFIX, frozen=True, hide_input_in_errors=True, use_attribute_docstrings=True
-    )
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, hide_input_in_errors=True)
 
     database_admin_dsn: SecretStr
     """PostgreSQL, as a role that may create schemas and roles."""

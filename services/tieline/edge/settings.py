@@ -12,9 +12,7 @@ from tieline.chassis.streams import SERVICES
 class EdgeSettings(BrokerSettings):
     """What the edge is told. Each field's docstring gives its unit and what depends on it."""
 
-    model_config = SettingsConfigDict(
-        env_prefix=PREFIX, frozen=True, hide_input_in_errors=True, use_attribute_docstrings=True
-    )
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, hide_input_in_errors=True)
 
     edge_identity: str = ""
     """Replicas of identity: addresses with commas between them, ``10.0.0.7:7101,10.0.0.8:7101``, or
