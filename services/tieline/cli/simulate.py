@@ -206,9 +206,10 @@ def _replay(recording: Path, load: str, console: Console) -> list[tuple[float, f
                     f"{recording} was decided otherwise at {moment}: by another version?"
                 )
             seconds += 1
-            points += [
-                (second.now, one.demand_per_s) for one in second.decisions if one.name == load
-            ]
+            for one in second.decisions:
+                names.add(one.name)
+                if one.name == load:
+                    points.append((second.now, one.demand_per_s))
     except RecordingError as error:
         raise CommandError(str(error)) from error
     console.print(f"{seconds:,} recorded seconds decide as they did", highlight=False)
