@@ -24,7 +24,9 @@ from bench import (
     messaging_subscribers,
     operator_violations,
     overload,
+    overload_cost,
     overload_edge,
+    overload_neighbours,
     platform_up,
 )
 from bench.harness import Benchmark, Figure, print_table, write_json
@@ -43,6 +45,8 @@ BENCHMARKS: tuple[Benchmark, ...] = (
     *messaging_reading.BENCHMARKS,
     *messaging_sensitive_words.BENCHMARKS,
     *overload.BENCHMARKS,
+    *overload_cost.BENCHMARKS,
+    *overload_neighbours.BENCHMARKS,
     *directory_import.BENCHMARKS,
     *identity_sign_ins.BENCHMARKS,
     *overload_edge.BENCHMARKS,
