@@ -7,7 +7,14 @@ import pytest
 
 from plans import explain, new_database, reads_by_index_alone
 from tieline.chassis.postgres import Connection
-from tieline.directory.repositories import departments, departures, import_departments, lookups, members, tags
+from tieline.directory.repositories import (
+    departments,
+    departures,
+    import_departments,
+    lookups,
+    members,
+    tags,
+)
 from tieline.directory.visibility import Viewer
 
 
