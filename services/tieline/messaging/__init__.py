@@ -31,6 +31,11 @@ what a message refers to, which ``sending`` checks and notes in the message's tr
 To be sent later: ``scheduled_message_servicer`` keeps what people want to be said and when
 (``schedules``); ``schedule_runner`` sends it through the same batcher.
 
+To be sent to many by an app: ``app_message_servicer`` begins a job by the rules of
+``app_messages``; ``app_message_runner`` takes jobs in turns, ``app_message_turns`` does what comes
+next, and ``app_reach`` asks whom the app reaches. ``card_responses`` gives apps codes for members'
+answers, which ``card_updates`` takes.
+
 Messages that are there change by ``message_changes`` (``message_rules``, ``choices``); what one on
 its way answers and mentions is looked up by ``references``.
 
