@@ -31,9 +31,9 @@ _RETRY_AFTER_S = 3.0
 # Under contention a thread that is nicer by 10 gets a tenth of the time (a weight of 110 to 1024).
 _NICENESS = 10
 
-# Between two hashes a thread needs the interpreter's lock for microseconds. After this time it would
-# force the event loop to hand the lock over, and the loop would then stand still until the thread,
-# being nice, is given a core: 5 ms, Python's own value, is too soon. A loop that waits for anything
+# Between two hashes a thread needs the interpreter's lock for microseconds. After this time without
+# it, it would force the event loop to hand the lock over, and the loop would stand still until the
+# thread, being nice, is given a core: Python's own 5 ms are too soon. A loop that waits for anything
 # gives the lock away by itself.
 _LOCK_PATIENCE_S = 0.1
 
@@ -89,9 +89,9 @@ class PasswordPool:
     """Hashes and verifies in a few threads, with a bounded queue before them.
 
     An async context manager; leaving it waits for what is being hashed. Within it, threads of the
-    process wait longer for the interpreter's lock. ``hash`` and ``verify``
-    raise ResourceExhaustedError (SIGN_INS_EXHAUSTED) at once when the queue is full. A caller that
-    is cancelled leaves the queue.
+    process wait longer for the interpreter's lock. ``hash`` and ``verify`` raise
+    ResourceExhaustedError (SIGN_INS_EXHAUSTED) at once when the queue is full. A caller that is
+    cancelled leaves the queue.
     """
 
     def __init__(self, hasher: PasswordHasher, *, threads: int, queue_length: int) -> None:
