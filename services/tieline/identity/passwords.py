@@ -32,9 +32,9 @@ _RETRY_AFTER_S = 3.0
 _NICENESS = 10
 
 # Between two hashes a thread needs the interpreter's lock for microseconds. After this time without
-# it, it would force the event loop to hand the lock over, and the loop would stand still until the
-# thread, being nice, is given a core: Python's own 5 ms are too soon. A loop that waits for anything
-# gives the lock away by itself.
+# it, it forces the event loop to hand the lock over, and the loop stands still until the thread,
+# being nice, is given a core: Python's own 5 ms are too soon. A loop that waits for anything gives
+# the lock away by itself.
 _LOCK_PATIENCE_S = 0.1
 
 T = TypeVar("T")
