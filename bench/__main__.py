@@ -22,9 +22,12 @@ from bench import (
     messaging_send,
     messaging_sensitive_words,
     messaging_subscribers,
+    operator_ticks,
     operator_violations,
     overload,
+    overload_cost,
     overload_edge,
+    overload_neighbours,
     platform_up,
 )
 from bench.harness import Benchmark, Figure, print_table, write_json
@@ -43,9 +46,12 @@ BENCHMARKS: tuple[Benchmark, ...] = (
     *messaging_reading.BENCHMARKS,
     *messaging_sensitive_words.BENCHMARKS,
     *overload.BENCHMARKS,
+    *overload_cost.BENCHMARKS,
+    *overload_neighbours.BENCHMARKS,
     *directory_import.BENCHMARKS,
     *identity_sign_ins.BENCHMARKS,
     *overload_edge.BENCHMARKS,
+    *operator_ticks.BENCHMARKS,
     *operator_violations.BENCHMARKS,
 )
 

@@ -8,7 +8,8 @@ import asyncio
 import os
 import sys
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Any
 
 import grpc
@@ -19,6 +20,7 @@ from joserfc.jwk import OKPKey
 
 from bench.grpc_load import Load, ServerProcess, Work, announce, server_process
 from bench.harness import Benchmark, Figure, Target, summarise
+from tieline.chassis.admission_control import AdmissionControl
 from tieline.chassis.authentication import (
     ALGORITHM,
     AUDIENCE,
@@ -26,7 +28,7 @@ from tieline.chassis.authentication import (
     TOKEN_ALGORITHMS,
     TokenVerifier,
 )
-from tieline.chassis.grpc_server import build_guarded_server
+from tieline.chassis.grpc_server import GuardedServer, build_guarded_server
 from tieline.chassis.health import Health
 from tieline.chassis.interceptors.access import AccessRule
 from tieline.chassis.interceptors.guarded_method import CallLimits
@@ -45,6 +47,9 @@ _AUTHENTICATED = "chassis.authenticated_call"
 _UNIT = "calls/server CPU s"
 
 MODULE = "bench.chassis_call"
+
+Around = Callable[[GuardedServer], AbstractAsyncContextManager[object]]
+"""What runs beside a server for as long as it serves."""
 
 # An access token with 15 minutes, as identity gives them, is no token for a long benchmark.
 _TOKEN_LIFE_S = 3600
@@ -109,7 +114,13 @@ async def _serve_bare() -> None:
     await announce(server)
 
 
-async def _serve_authenticated() -> None:
+async def serve_authenticated(
+    control: AdmissionControl | None = None, around: Around = nullcontext
+) -> None:
+    """Serve empty calls behind all interceptors until stdin ends, ``around`` it what belongs to it.
+
+    Without a ``control`` nothing is refused.
+    """
     key = OKPKey.generate_key("Ed25519", {"kid": "bench"}, private=True)
 
     async def fetch_keys() -> dict[str, OKPKey]:
@@ -126,9 +137,11 @@ async def _serve_authenticated() -> None:
             health=health,
             telemetry=exported,
             limits=CallLimits(),
+            control=control,
         )
         _add_service(guarded.server)
-        await announce(guarded.server, _sign_token(key))
+        async with around(guarded):
+            await announce(guarded.server, _sign_token(key))
 
 
 def _sign_token(key: OKPKey) -> str:
@@ -150,4 +163,4 @@ BENCHMARKS = (Benchmark((_BARE, _AUTHENTICATED), measure),)
 
 if __name__ == "__main__":
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run({"bare": _serve_bare, "authenticated": _serve_authenticated}[sys.argv[1]]())
+        runner.run({"bare": _serve_bare, "authenticated": serve_authenticated}[sys.argv[1]]())

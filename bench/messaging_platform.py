@@ -68,14 +68,14 @@ class MessagingPlatform:
         """Return the CPU time of service, PostgreSQL and NATS together, in seconds."""
         return process_trees.cpu_s([self.service_pid, self.postgres_pid, self.nats_pid])
 
-    def metadata(self, user_id: str) -> tuple[tuple[str, str], ...]:
+    def metadata(self, user_id: str, corp_id: str = CORP_ID) -> tuple[tuple[str, str], ...]:
         """Return what a member's calls carry."""
         claims = {
             "iss": ISSUER,
             "aud": AUDIENCE,
             "sub": user_id,
             "kind": PrincipalKind.MEMBER,
-            "corp": CORP_ID,
+            "corp": corp_id,
             "roles": [],
             "name": user_id,
             "sid": "bench",
@@ -85,7 +85,9 @@ class MessagingPlatform:
         token = jwt.encode(header, claims, self.key, registry=TOKEN_ALGORITHMS)
         return (("authorization", f"Bearer {token}"),)
 
-    async def open_conversations(self, groups: Sequence[Sequence[str]]) -> list[str]:
+    async def open_conversations(
+        self, groups: Sequence[Sequence[str]], corp_id: str = CORP_ID
+    ) -> list[str]:
         """Put in a conversation for each list of members; return their ids."""
         ids = [str(uuid.uuid4()) for _ in groups]
         connection = await asyncpg.connect(self.admin_dsn)
@@ -93,11 +95,11 @@ class MessagingPlatform:
             await connection.execute(
                 "INSERT INTO messaging.conversations (corp_id, conversation_id, kind, name) "
                 "SELECT $1, unnest($2::text[]), 'group', 'Bench'",
-                CORP_ID,
+                corp_id,
                 ids,
             )
             rows = [
-                (CORP_ID, id_, "member", user, 0)
+                (corp_id, id_, "member", user, 0)
                 for id_, of in zip(ids, groups, strict=True)
                 for user in of
             ]

@@ -24,6 +24,7 @@ from bench.overload_generator import Outcome, Plan, generate
 
 _STEADY_S = 6.0
 _SETTLE_S = 4.0
+_MINUTE_S = 60.0
 _USERS = 200
 _MAX_RECOVERY_S = 15
 
@@ -52,7 +53,6 @@ async def measure() -> Sequence[Figure]:
         outcome = await _surge(scene, capacity, 10, holds_back=True)
         figures.append(_goodput("overload.goodput.callers_10x", outcome, capacity, 0.85))
         figures.append(_high("overload.high_success.callers_10x", outcome, 0.99))
-        memory = psutil.Process(scene.platform.service_pid).memory_info().rss
         outcome = await _surge(scene, capacity, 10, holds_back=False)
         figures.append(_goodput("overload.goodput.strangers_10x", outcome, capacity, 0.6))
         figures.append(
@@ -66,10 +66,7 @@ async def measure() -> Sequence[Figure]:
                 Target("value", "at most", 200),
             )
         )
-        grown = psutil.Process(scene.platform.service_pid).memory_info().rss / memory - 1
-        figures.append(
-            _figure("overload.memory_growth", grown, "ratio", Target("value", "at most", 0.2))
-        )
+        figures.append(await _memory_growth(scene, capacity))
         figures.append(await _recovery(scene, capacity))
     return figures
 
@@ -96,16 +93,32 @@ async def _capacity(scene: _Scene) -> float:
     return best
 
 
-async def _surge(scene: _Scene, capacity: float, factor: float, *, holds_back: bool) -> Outcome:
+async def _surge(
+    scene: _Scene,
+    capacity: float,
+    factor: float,
+    *,
+    holds_back: bool,
+    seconds: float = _STEADY_S,
+) -> Outcome:
     return await generate(
         scene.plan.open(
             high_per_s=capacity / 2,
             rest_per_s=capacity * (factor - 0.5),
             settle_s=_SETTLE_S,
-            seconds=_STEADY_S,
+            seconds=seconds,
             holds_back=holds_back,
         )
     )
+
+
+async def _memory_growth(scene: _Scene, capacity: float) -> Figure:
+    """Return by how much a minute of ten times the load makes the process grow."""
+    service = psutil.Process(scene.platform.service_pid)
+    before = service.memory_info().rss
+    await _surge(scene, capacity, 10, holds_back=False, seconds=_MINUTE_S)
+    grown = service.memory_info().rss / before - 1
+    return _figure("overload.memory_growth", grown, "ratio", Target("value", "at most", 0.2))
 
 
 async def _recovery(scene: _Scene, capacity: float) -> Figure:

@@ -49,6 +49,12 @@ class FakeConversations:
         for queue in self._live:
             queue.put_nowait(messaging_service_pb2.SubscribeResponse(joined=joined))
 
+    def leave(self, conversation_id: str) -> None:
+        """Tell subscribers of a conversation that they are not in any more."""
+        left = messaging_service_pb2.ConversationLeft(conversation_id=conversation_id)
+        for queue in self._live:
+            queue.put_nowait(messaging_service_pb2.SubscribeResponse(left=left))
+
     def break_subscriptions(self) -> None:
         """End every subscription, with whatever was not delivered yet."""
         for queue in self._live:

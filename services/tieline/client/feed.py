@@ -11,7 +11,7 @@ import logging
 import random
 from collections.abc import AsyncIterator, Mapping
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 
 import grpc
 
@@ -43,6 +43,12 @@ MAX_DELAY_S = 5.0
 logger = logging.getLogger(__name__)
 
 
+class _Forgotten(NamedTuple):
+    """Stands among the messages where the party left a conversation."""
+
+    conversation_id: str
+
+
 class MessageFeed:
     """An async context manager and iterator over one party's messages in one corp.
 
@@ -69,7 +75,8 @@ class MessageFeed:
         self._held = {**(held or {}), **(store.load() if store else {})}
         self._merge = MessageMerge(self._held)
         self._given: messaging_pb2.Message | None = None
-        self._messages: asyncio.Queue[messaging_pb2.Message | None] = asyncio.Queue(QUEUE_SIZE)
+        self._messages: asyncio.Queue[messaging_pb2.Message | _Forgotten | None]
+        self._messages = asyncio.Queue(QUEUE_SIZE)
         self._live = asyncio.Event()
         self._error: Exception | None = None
         self._task: asyncio.Task[None] | None = None
@@ -100,7 +107,10 @@ class MessageFeed:
         if self._given is not None and self._store is not None:
             self._store.put(self._given.conversation_id, self._given.sequence)
         self._given = None
-        message = await self._messages.get()
+        while isinstance(message := await self._messages.get(), _Forgotten):
+            self._held.pop(message.conversation_id, None)
+            if self._store is not None:
+                self._store.forget(message.conversation_id)
         if message is None:
             # The end stays the end, for whoever asks again.
             self._messages.put_nowait(None)
@@ -153,7 +163,7 @@ class MessageFeed:
             except TielineError as error:
                 if error.reason == HELD_AHEAD:
                     # The platform is older than what is held, as after a restored backup.
-                    self._forget(error.metadata["conversationId"])
+                    await self._forget(error.metadata["conversationId"])
                 elif not is_passing(error):
                     raise
                 logger.info("subscription ended: %s", error)
@@ -206,14 +216,13 @@ class MessageFeed:
             self._merge.begin_at(joined.conversation_id, joined.visible_from_sequence)
             await self._fetch_missing(joined.conversation_id, joined.last_sequence)
         elif update.HasField("left"):
-            self._forget(update.left.conversation_id)
+            await self._forget(update.left.conversation_id)
 
-    def _forget(self, conversation_id: str) -> None:
+    async def _forget(self, conversation_id: str) -> None:
         """Begin anew with a conversation should the party come back to it."""
         self._merge.forget(conversation_id)
-        self._held.pop(conversation_id, None)
-        if self._store is not None:
-            self._store.forget(conversation_id)
+        # Behind the messages that wait, which would be held again when they are read.
+        await self._messages.put(_Forgotten(conversation_id))
 
     async def _fetch_missing(self, conversation_id: str, last_sequence: int) -> None:
         if self._merge.is_missing(conversation_id, last_sequence):

@@ -342,6 +342,24 @@ async def test_conversation_that_was_left_begins_anew_when_it_is_joined_again(
     assert again == [("left", 1)]
 
 
+async def test_nothing_is_held_of_a_conversation_that_was_left_before_its_messages_were_read(
+    tieline: Tieline, conversations: FakeConversations, tmp_path: Path
+) -> None:
+    conversations.store("left", "one")
+    with closing(HeldNumbersFile(tmp_path / "held")) as store:
+        async with MessageFeed(tieline.messaging, store=store) as feed:
+            await feed.wait_live()
+            conversations.store("left", "two")
+            conversations.leave("left")
+            conversations.store("stays", "hello")
+            taken = await take(feed, 3)
+            held = feed.held
+
+        assert taken == [("left", 1), ("left", 2), ("stays", 1)]
+        assert held == {"stays": 1}
+        assert "left" not in store.load()
+
+
 async def test_what_is_held_of_a_platform_that_was_set_back_is_forgotten(
     tieline: Tieline, conversations: FakeConversations
 ) -> None:

@@ -93,26 +93,35 @@ def media_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-async def replica_channels(
+async def replica_targets(
     messaging_database: Database,
     messaging_nats: EmbeddedNats,
     tokens: TestTokens,
     members: FakeMembers,
     media_folder: Path,
-) -> AsyncIterator[list[grpc.aio.Channel]]:
-    """Channels to two replicas, each with its own pool and broker, on one database."""
+) -> AsyncIterator[list[str]]:
+    """Where two replicas listen, each with its own pool and broker, on one database."""
     async with AsyncExitStack() as stack:
         identity = await stack.enter_async_context(connected(messaging_nats, "identity"))
         await stack.enter_async_context(tokens.published(identity))
-        channels = []
+        targets = []
         for _ in range(2):
             settings = build_settings("messaging", messaging_database, messaging_nats)
             assert isinstance(settings, MessagingSettings)
             settings = settings.model_copy(update={"media_store_url": media_folder.as_uri()})
             await stack.enter_async_context(role(settings))
-            channel = grpc.aio.insecure_channel(f"127.0.0.1:{settings.grpc_port}")
-            channels.append(await stack.enter_async_context(channel))
-        yield channels
+            targets.append(f"127.0.0.1:{settings.grpc_port}")
+        yield targets
+
+
+@pytest.fixture(scope="session")
+async def replica_channels(replica_targets: list[str]) -> AsyncIterator[list[grpc.aio.Channel]]:
+    """A channel to each of the two replicas."""
+    async with AsyncExitStack() as stack:
+        yield [
+            await stack.enter_async_context(grpc.aio.insecure_channel(target))
+            for target in replica_targets
+        ]
 
 
 @pytest.fixture(scope="session")
