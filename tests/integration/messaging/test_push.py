@@ -241,12 +241,11 @@ async def test_messages_of_a_moment_are_one_push_with_count_and_badge(
     await phone.register(locale="zh-CN")
     await sender_phone.register()
     group = await li_wei.create_group("zhang.san", name="Sales")
-    for number in range(3):
-        last = await li_wei.send(group, f"number {number}")
+    sent = [await li_wei.send(group, f"number {number}") for number in range(3)]
 
     await release(pool, group, phone)
     first = await posted(inbox, phone)
-    await settled(pool, phone, group, last.sequence)
+    await settled(pool, phone, group, sent[-1].sequence)
     other = await li_wei.create_direct("zhang.san")
     await li_wei.send(other, "elsewhere")
     await release(pool, other, phone)

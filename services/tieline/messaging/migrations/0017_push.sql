@@ -67,7 +67,7 @@ CREATE TABLE messaging.pushes (
     due_time        timestamptz,
     claim_number    bigint      NOT NULL DEFAULT 0,
     claimed_until   timestamptz NOT NULL DEFAULT '-infinity',
-    failures        integer     NOT NULL DEFAULT 0,
+    failures        bigint      NOT NULL DEFAULT 0,
     settle_time     timestamptz,
 
     CONSTRAINT pushes_pkey PRIMARY KEY (corp_id, session_id, conversation_id)

@@ -195,7 +195,7 @@ class PushRepository:
                    failures = result.failures,
                    settle_time = now()
               FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::bigint[],
-                          $6::timestamptz[], $7::integer[])
+                          $6::timestamptz[], $7::bigint[])
                    AS result (corp_id, session_id, conversation_id, claim_number, told_sequence,
                               due_time, failures)
              WHERE push.corp_id = result.corp_id
