@@ -47,7 +47,12 @@ async def role(settings: OperatorSettings) -> AsyncIterator[None]:
             )
         )
         broker = await stack.enter_async_context(
-            connect_broker(settings.nats_url.get_secret_value(), name=OPERATOR, health=Health())
+            connect_broker(
+                settings.nats_url.get_secret_value(),
+                name=OPERATOR,
+                health=Health(),
+                tls=settings.nats_tls,
+            )
         )
         cluster = await stack.enter_async_context(kubernetes_cluster(settings.namespace))
         lease = LeaseKeeper(

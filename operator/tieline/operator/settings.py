@@ -3,19 +3,18 @@
 from typing import Literal
 
 from pydantic import Field, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
 
-from tieline.chassis.settings import PREFIX
+from tieline.chassis.settings import PREFIX, BrokerSettings
 
 
-class OperatorSettings(BaseSettings):
+class OperatorSettings(BrokerSettings):
     """What the operator needs. It has no database and serves no calls."""
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX,
         frozen=True,
         hide_input_in_errors=True,
-        use_attribute_docstrings=True,
     )
 
     nats_url: SecretStr

@@ -21,6 +21,7 @@ from nats.js.api import (
 from nats.js.errors import NotFoundError as StreamNotFoundError
 
 from tieline.chassis.broker import connect_admin
+from tieline.chassis.broker_tls import NO_FILES, BrokerTls
 from tieline.chassis.revocation_list import MAX_TOKEN_LIFETIME_S
 
 SERVICES = ("identity", "directory", "messaging", "contacts", "payments")
@@ -208,13 +209,13 @@ def _service_permissions(service: str) -> Permissions:
     return Permissions(tuple(publish), tuple(subscribe))
 
 
-async def declare(admin_url: str, *, replicas: int = 1) -> None:
+async def declare(admin_url: str, *, replicas: int = 1, tls: BrokerTls = NO_FILES) -> None:
     """Create or update every stream and durable consumer; a repeat changes nothing.
 
     ``admin_url`` is a user that may use the whole JetStream API. ``replicas`` is the number of NATS
     servers that hold each event, 1 to 5. StartError when NATS is away.
     """
-    async with connect_admin(admin_url) as broker:
+    async with connect_admin(admin_url, tls=tls) as broker:
         jetstream = broker.jetstream()
         for service in SERVICES:
             await _declare_stream(jetstream, _build_stream(service, replicas))

@@ -45,6 +45,7 @@ def migrate(services: Sequence[str], check: bool, rerun: str | None) -> None:
             chosen,
             rerun=rerun,
             replicas=settings.nats_replicas,
+            nats_tls=settings.nats_tls,
             report=lambda name: click.echo(f"applied {name}"),
         )
     )

@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 import asyncpg
 import nats.errors
 
+from tieline.chassis.broker_tls import NO_FILES, BrokerTls
 from tieline.chassis.driver_errors import describe_address, describe_connection_error
 from tieline.chassis.migrations import MigrationError, migrate
 from tieline.chassis.postgres import Connection
@@ -32,12 +33,13 @@ async def migrate_and_declare(
     *,
     rerun: str | None = None,
     replicas: int = 1,
+    nats_tls: BrokerTls = NO_FILES,
     report: Callable[[str], None],
 ) -> list[str]:
     """Bring the schemas and the streams to what this code needs; return what was applied."""
     try:
         applied = await migrate(admin_dsn, services, rerun=rerun, report=report)
-        await declare(nats_admin_url, replicas=replicas)
+        await declare(nats_admin_url, replicas=replicas, tls=nats_tls)
     except (MigrationError, StartError) as error:
         raise CommandError(error.text) from error
     except nats.errors.Error as error:
