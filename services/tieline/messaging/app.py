@@ -5,6 +5,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from types import MappingProxyType
 
 from tieline.api.messaging.v1 import (
+    app_message_service_pb2,
+    app_message_service_pb2_grpc,
     archive_service_pb2,
     archive_service_pb2_grpc,
     compliance_service_pb2,
@@ -33,12 +35,18 @@ from tieline.chassis.commit_batch import CommitBatcher
 from tieline.chassis.events import consuming
 from tieline.chassis.grpc_server import Served
 from tieline.chassis.postgres import ConstraintErrors
+from tieline.chassis.priorities import LOWEST_PRIORITY
 from tieline.chassis.requests import answering
 from tieline.chassis.runtime import service_runtime
 from tieline.chassis.streams import durables_of, stream_of
 from tieline.messaging.announcer import Announcer
 from tieline.messaging.answers import build_handlers
+from tieline.messaging.app_message_runner import AppMessageRunner
+from tieline.messaging.app_message_servicer import AppMessageServicer
+from tieline.messaging.app_message_turns import Turns
+from tieline.messaging.app_reach import AppReach
 from tieline.messaging.archive_servicer import ArchiveServicer
+from tieline.messaging.card_updates import CardUpdate
 from tieline.messaging.compliance_servicer import ComplianceServicer
 from tieline.messaging.connected_devices import ConnectedDevices
 from tieline.messaging.consumer import ContactsEvents
@@ -93,9 +101,8 @@ async def role(settings: MessagingSettings) -> AsyncIterator[None]:
         announcer = await stack.enter_async_context(Announcer(pool, broker))
         words = WordScreen(pool)
         await stack.enter_async_context(words.kept_current())
-        batcher: CommitBatcher[Send, messaging_pb2.Message] = CommitBatcher(
-            pool, Sender(announcer, words.screen).commit
-        )
+        sender = Sender(announcer, words.screen)
+        batcher: CommitBatcher[Send, messaging_pb2.Message] = CommitBatcher(pool, sender.commit)
         await stack.enter_async_context(batcher)
         await stack.enter_async_context(ScheduleRunner(pool, batcher).running())
         states: StateBatcher = CommitBatcher(pool, StateChanger(announcer).commit)
@@ -111,6 +118,14 @@ async def role(settings: MessagingSettings) -> AsyncIterator[None]:
         await stack.enter_async_context(suspended.following())
         devices = ConnectedDevices(pool)
         await stack.enter_async_context(offline_push(settings, pool, broker, devices))
+        reach = AppReach(broker)
+        runner = AppMessageRunner(
+            pool,
+            Turns(pool, announcer, sender, reach),
+            # While what can wait is refused, what an app's job does waits too.
+            lambda: runtime.control.level >= LOWEST_PRIORITY,
+        )
+        await stack.enter_async_context(runner.running())
         for durable in durables_of(SCHEMA):
             if durable.stream == stream_of(SCHEMA):
                 continue  # offline push's
@@ -138,13 +153,28 @@ async def role(settings: MessagingSettings) -> AsyncIterator[None]:
                     messaging_service_pb2.DESCRIPTOR.services_by_name["MessagingService"],
                 ),
                 Served(
+                    app_message_service_pb2_grpc.add_AppMessageServiceServicer_to_server,
+                    AppMessageServicer(
+                        pool,
+                        runtime.page_tokens,
+                        reach,
+                        runner,
+                        CardUpdate(announcer),
+                        words.screen,
+                        suspended,
+                    ),
+                    app_message_service_pb2.DESCRIPTOR.services_by_name["AppMessageService"],
+                ),
+                Served(
                     search_service_pb2_grpc.add_SearchServiceServicer_to_server,
                     SearchServicer(pool, runtime.page_tokens),
                     search_service_pb2.DESCRIPTOR.services_by_name["SearchService"],
                 ),
                 Served(
                     message_service_pb2_grpc.add_MessageServiceServicer_to_server,
-                    MessageServicer(pool, announcer, batcher, words.screen, runtime.page_tokens),
+                    MessageServicer(
+                        pool, announcer, batcher, words.screen, runtime.page_tokens, suspended
+                    ),
                     message_service_pb2.DESCRIPTOR.services_by_name["MessageService"],
                 ),
                 Served(
