@@ -18,6 +18,7 @@ from tieline.api.messaging.v1 import conversation_service_pb2 as conversation
 from tieline.api.messaging.v1 import media_service_pb2 as media
 from tieline.api.messaging.v1 import message_service_pb2 as message
 from tieline.api.messaging.v1 import messaging_service_pb2 as messaging
+from tieline.api.messaging.v1 import push_service_pb2 as push
 from tieline.api.messaging.v1 import reading_service_pb2 as reading
 from tieline.api.messaging.v1 import scheduled_message_service_pb2 as scheduled
 from tieline.api.messaging.v1 import search_service_pb2 as search
@@ -31,6 +32,7 @@ MODULES = (
     media,
     message,
     messaging,
+    push,
     reading,
     scheduled,
     search,
@@ -290,6 +292,18 @@ REQUESTS: dict[str, Request] = {
     "ReadingService.ShowTyping": lambda w: reading.ShowTypingRequest(
         corp_id=w.corp_id, conversation_id=w.conversation_id
     ),
+    "PushService.RegisterPushTarget": lambda w: push.RegisterPushTargetRequest(
+        corp_id=w.corp_id, platform=push.PUSH_PLATFORM_OTHER, token="token"
+    ),
+    "PushService.UnregisterPushTarget": lambda w: push.UnregisterPushTargetRequest(
+        corp_id=w.corp_id
+    ),
+    "PushService.ListPushTargets": lambda w: push.ListPushTargetsRequest(corp_id=w.corp_id),
+    "PushService.SetQuietHours": lambda w: push.SetQuietHoursRequest(corp_id=w.corp_id),
+    "PushService.GetQuietHours": lambda w: push.GetQuietHoursRequest(corp_id=w.corp_id),
+    "PushService.SetPushPreviews": lambda w: push.SetPushPreviewsRequest(corp_id=w.corp_id),
+    "PushService.GetPushPreviews": lambda w: push.GetPushPreviewsRequest(corp_id=w.corp_id),
+    "PushService.SetCorpPushPreviews": lambda w: push.SetCorpPushPreviewsRequest(corp_id=w.corp_id),
     "SearchService.SearchMessages": lambda w: search.SearchMessagesRequest(
         corp_id=w.corp_id, query="hello", conversation_id=w.conversation_id
     ),

@@ -13,6 +13,10 @@ from tieline.messaging.numbering import ConversationKey
 # way to others; media have more than rows and go by their expiry. A test compares it with the
 # catalog.
 PURGED_TABLES = (
+    "pushes",
+    "push_targets",
+    "push_settings",
+    "corp_push_settings",
     "departures",
     "join_codes",
     "join_requests",
