@@ -99,7 +99,11 @@ class FakeConversations:
                         "HELD_AHEAD",
                         metadata={"conversationId": name},
                     )
-                updates += [response(message=message) for message in stored[held[name] :]]
+                rest = messaging_service_pb2.MessageBatch(messages=stored[held[name] :])
+                if request.batches:
+                    updates.append(response(messages=rest))
+                else:
+                    updates += [response(message=message) for message in rest.messages]
             else:
                 fetch = messaging_service_pb2.ConversationToFetch(
                     conversation_id=name, last_sequence=len(stored)

@@ -290,7 +290,10 @@ class MessagingServicer(messaging_service_pb2_grpc.MessagingServiceServicer):
         """Deliver every message stored from ``started`` on, in order, none twice, none missing."""
         user = require_user(request.corp_id)
         held = read_held(request)
-        async with aclosing(self._hub.subscribe(user, held, request.state_revision)) as updates:
+        subscribed = self._hub.subscribe(
+            user, held, request.state_revision, in_batches=request.batches
+        )
+        async with aclosing(subscribed) as updates:
             async for update in updates:
                 yield update
 
