@@ -22,6 +22,7 @@ from bench import (
     messaging_send,
     messaging_sensitive_words,
     messaging_subscribers,
+    operator_ticks,
     operator_violations,
     overload,
     overload_cost,
@@ -50,6 +51,7 @@ BENCHMARKS: tuple[Benchmark, ...] = (
     *directory_import.BENCHMARKS,
     *identity_sign_ins.BENCHMARKS,
     *overload_edge.BENCHMARKS,
+    *operator_ticks.BENCHMARKS,
     *operator_violations.BENCHMARKS,
 )
 

@@ -4,10 +4,15 @@ Settings come from the settings classes and their docstrings, events from the pr
 the table of durable consumers. Nothing in the two pages is written by hand.
 """
 
+import ast
+import copy
 import importlib
+import inspect
 import sys
 import tempfile
+import textwrap
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +21,7 @@ from grpc_tools import protoc
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
+from pydantic_settings import BaseSettings
 
 from tieline.chassis import streams
 from tieline.chassis.settings import PREFIX, ServiceSettings
@@ -48,23 +54,24 @@ def settings_page() -> Iterator[str]:
         f"`{PREFIX}` and is not listed for the role stops the start, as does a wrong value; the "
         "error names the variable. Secrets are never printed."
     )
-    yield from _settings_section("Every service", dict(ServiceSettings.model_fields))
+    inherited = _fields(ServiceSettings)
+    yield from _settings_section("Every service", inherited)
     for service in streams.SERVICES:
         settings = importlib.import_module(f"tieline.{service}.app").SETTINGS
         own = {
             name: field
-            for name, field in settings.model_fields.items()
-            if _differs(field, ServiceSettings.model_fields.get(name))
+            for name, field in _fields(settings).items()
+            if _differs(field, inherited.get(name))
         }
         yield from _settings_section(service, own)
-    yield from _settings_section("tieline edge", dict(EdgeSettings.model_fields))
-    yield from _settings_section("tieline operator run", dict(OperatorSettings.model_fields))
+    yield from _settings_section("tieline edge", _fields(EdgeSettings))
+    yield from _settings_section("tieline operator run", _fields(OperatorSettings))
     yield from _administration_section()
 
 
 def _administration_section() -> Iterator[str]:
     yield from _settings_section(
-        "tieline migrate, tieline dead-letters", dict(AdministrationSettings.model_fields)
+        "tieline migrate, tieline dead-letters", _fields(AdministrationSettings)
     )
     yield ""
     yield "## tieline up, tieline demo, tieline surge"
@@ -86,6 +93,36 @@ def _settings_section(title: str, fields: dict[str, FieldInfo]) -> Iterator[str]
         meaning = " ".join((field.description or "").split()).replace("``", "`")
         bounds = _bounds(field)
         yield f"| `{PREFIX}{name.upper()}` | {_default(field)} | {meaning}{bounds} |"
+
+
+def _fields(settings: type[BaseSettings]) -> dict[str, FieldInfo]:
+    """Return the fields with their docstrings as descriptions.
+
+    pydantic would do that too, but for each process that starts, by reading the source.
+    """
+    docstrings: dict[str, str] = {}
+    for base in reversed(settings.__mro__):
+        if issubclass(base, BaseSettings) and base is not BaseSettings:
+            docstrings |= _read_docstrings(base)
+    fields = {}
+    for name, field in settings.model_fields.items():
+        fields[name] = copy.copy(field)
+        fields[name].description = field.description or docstrings.get(name)
+    return fields
+
+
+def _read_docstrings(settings: type[BaseSettings]) -> dict[str, str]:
+    (definition,) = ast.parse(textwrap.dedent(inspect.getsource(settings))).body
+    assert isinstance(definition, ast.ClassDef), "it is the source of a class"
+    return {
+        field.target.id: inspect.cleandoc(text.value.value)
+        for field, text in pairwise(definition.body)
+        if isinstance(field, ast.AnnAssign)
+        and isinstance(field.target, ast.Name)
+        and isinstance(text, ast.Expr)
+        and isinstance(text.value, ast.Constant)
+        and isinstance(text.value.value, str)
+    }
 
 
 def _differs(field: FieldInfo, inherited: FieldInfo | None) -> bool:

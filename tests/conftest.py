@@ -57,6 +57,17 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 @pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Keep the files that share a platform on one worker."""
+    if config.getvalue("dist") != "loadfile":
+        return None
+    # A run without workers needs no scheduler.
+    from e2e.shared_platform import ByFileAndPlatform
+
+    return ByFileAndPlatform(config, log)
+
+
+@pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
     """Tell a worker where the run's PostgreSQL is."""
     node.workerinput["admin_dsn"] = _ensure_postgres(node.config)

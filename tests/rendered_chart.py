@@ -24,7 +24,7 @@ def chart() -> helm_python.Chart:
 
 def example_values(name: str) -> dict[str, Any]:
     """Return the values of an example, to be changed at will."""
-    values = yaml.safe_load(EXAMPLES[name].read_text(encoding="utf-8"))
+    values = yaml.load(EXAMPLES[name].read_text(encoding="utf-8"), yaml.CSafeLoader)
     assert isinstance(values, dict)
     return values
 
@@ -59,6 +59,12 @@ def render_files(
 def render(values: Mapping[str, Any], *, name: str = "tieline") -> list[Manifest]:
     """Return all manifests."""
     return list(_manifests(render_files(values, name=name)))
+
+
+@cache
+def rendered(example: str) -> list[Manifest]:
+    """Return all manifests of an example, rendered once for all who only read them."""
+    return render(example_values(example))
 
 
 def _manifests(files: Mapping[str, str]) -> Iterator[Manifest]:

@@ -1,24 +1,43 @@
-"""A running platform for the tests that only call it; those that break things run their own."""
+"""The running platform of those tests that need none of their own."""
 
+import contextlib
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
-from e2e.platform_process import PlatformProcess, platform_process
+from e2e import shared_platform
+from e2e.platform_process import (
+    POSTGRES_DEFAULT_PORT,
+    PlatformProcess,
+    platform_process,
+    take_port,
+)
 from tieline.client import Endpoints, Tieline, connect
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 async def platform(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[PlatformProcess]:
-    """`tieline up` of this worker."""
-    folder: Path = tmp_path_factory.mktemp("platform")
-    async with platform_process(folder / "data") as platform:
-        await platform.is_up()
-        yield platform
+    """A running platform whose default port for PostgreSQL was taken before it came.
+
+    Stopped after the last test of this folder: running, it takes a twentieth of a core.
+    """
+    folder = tmp_path_factory.mktemp("platform")
+    with contextlib.ExitStack() as stack:
+        take_port(stack, POSTGRES_DEFAULT_PORT)
+        async with platform_process(folder / "data", has_default_ports=True) as platform:
+            await platform.is_up()
+            yield platform
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(autouse=True)
+def _shares_one_platform(request: pytest.FixtureRequest) -> None:
+    """Fail in a file that would start another platform on another worker."""
+    if "platform" in request.fixturenames:
+        file = request.node.nodeid.partition("::")[0]
+        assert file in shared_platform.FILES, f"{file} is not in shared_platform.FILES"
+
+
+@pytest.fixture(scope="package")
 async def tieline(platform: PlatformProcess) -> AsyncIterator[Tieline]:
     """A connection to the running platform, nobody signed in."""
     async with connect(Endpoints.read(platform.data.path / "endpoints.json")) as tieline:

@@ -5,10 +5,11 @@ import os
 import random
 import re
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 
 import psutil
@@ -19,8 +20,9 @@ from tieline.embedded.ports import is_port_free
 
 IS_UP = "serving; Ctrl-C stops everything"
 # On a busy machine with cold caches; a warm start takes three seconds.
-START_TIMEOUT_S = 50.0
+START_TIMEOUT_S = 100.0
 PORTS_OF_A_PLATFORM = 500
+POSTGRES_DEFAULT_PORT = 7432
 
 
 class PlatformProcess:
@@ -120,6 +122,16 @@ def environment(**changes: str) -> dict[str, str]:
     """Return ours without settings of tieline, which would change what the test starts."""
     kept = {name: value for name, value in os.environ.items() if not re.match("TIELINE_", name)}
     return {**kept, **changes}
+
+
+def take_port(stack: ExitStack, port: int) -> None:
+    """Listen on a port until the stack is left."""
+    listener = stack.enter_context(socket.socket())
+    try:
+        listener.bind(("127.0.0.1", port))
+    except OSError:
+        return  # Somebody else has it, which is as good.
+    listener.listen()
 
 
 def survivors(processes: Sequence[psutil.Process]) -> list[psutil.Process]:

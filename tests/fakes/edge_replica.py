@@ -1,4 +1,5 @@
-"""A replica behind the edge, as a process of its own: ``python -m fakes.edge_replica PORT AGENT``.
+"""A replica behind the edge, as a process of its own: ``python -m fakes.edge_replica PORT AGENT
+CAPACITY [PEM]``, with the PEM of its key and certificate for TLS.
 
 Has every method of messaging. What a call does is said by its metadata: ``x-test-delay-ms`` makes
 the handler wait, ``x-test-status`` ends it with a status. The answer is the replica's name; the
@@ -9,6 +10,7 @@ import asyncio
 import signal
 import sys
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -45,10 +47,14 @@ class _Replica(grpc.GenericRpcHandler):
             await asyncio.sleep(int(metadata.get("x-test-delay-ms", 50)) / 1000)
 
 
-async def main(port: int, agent_port: int, capacity_per_second: float) -> None:
+async def main(port: int, agent_port: int, capacity_per_second: float, pem: str = "") -> None:
     server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
     server.add_generic_rpc_handlers([_Replica(str(port))])
-    server.add_insecure_port(f"127.0.0.1:{port}")
+    if pem:
+        pair = Path(pem).read_bytes()  # noqa: ASYNC240 -- before anything is served
+        server.add_secure_port(f"127.0.0.1:{port}", grpc.ssl_server_credentials([(pair, pair)]))
+    else:
+        server.add_insecure_port(f"127.0.0.1:{port}")
     health = Health()
     asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, health.mark_draining)
     capacity = Capacity(capacity_per_second, 0)
@@ -59,4 +65,4 @@ async def main(port: int, agent_port: int, capacity_per_second: float) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])))
+    asyncio.run(main(int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3]), *sys.argv[4:]))

@@ -34,6 +34,7 @@ class Replica:
     agent_port: int
     capacity_per_second: float = 0
     process: subprocess.Popen[bytes] | None = None
+    pem: str = ""
 
     @property
     def address(self) -> str:
@@ -44,6 +45,7 @@ class Replica:
             [
                 *(sys.executable, "-m", "fakes.edge_replica"),
                 *(str(self.port), str(self.agent_port), str(self.capacity_per_second)),
+                *([self.pem] if self.pem else []),
             ],
             cwd=TESTS,
         )

@@ -4,7 +4,7 @@ container. Takes root, component and role. */ -}}
 {{- $secret := dict "root" .root "component" .component "existingSecret" .role.existingSecret -}}
 {{- include "tieline.secretVariable" (merge (dict "variable" "NATS_PASSWORD" "key" "nats-password") $secret) }}
 - name: TIELINE_NATS_URL
-  value: nats://{{ .component }}:$(NATS_PASSWORD)@{{ include "tieline.natsHost" .root }}:{{ .root.Values.nats.port }}
+  value: {{ include "tieline.natsScheme" .root }}://{{ .component }}:$(NATS_PASSWORD)@{{ include "tieline.natsHost" .root }}:{{ .root.Values.nats.port }}
 {{- if .role.isService }}
 {{ include "tieline.secretVariable" (merge (dict "variable" "DATABASE_PASSWORD" "key" "database-password") $secret) }}
 - name: TIELINE_DATABASE_DSN
@@ -28,11 +28,22 @@ container. Takes root, component and role. */ -}}
 
 {{- define "tieline.fixedSettings" -}}
 TIELINE_LOG_FORMAT: json
+{{- if and .root.Values.nats.tls.enabled .root.Values.nats.tls.caExistingSecret }}
+TIELINE_NATS_TLS_CA_FILE: /etc/tieline/nats-ca/ca.crt
+{{- end }}
 {{- if .role.isService }}
 TIELINE_GRPC_HOST: 0.0.0.0
 TIELINE_GRPC_PORT: "7100"
 TIELINE_AGENT_PORT: "7900"
 TIELINE_SHUTDOWN_GRACE_S: {{ .role.shutdownGraceSeconds | quote }}
+{{- if .root.Values.tls.enabled }}
+TIELINE_PROBE_PORT: "7101"
+TIELINE_GRPC_TLS_CERT_FILE: /etc/tieline/grpc-tls/tls.crt
+TIELINE_GRPC_TLS_KEY_FILE: /etc/tieline/grpc-tls/tls.key
+{{- if .root.Values.tls.clientCertificates }}
+TIELINE_GRPC_TLS_CLIENT_CA_FILE: /etc/tieline/grpc-tls/ca.crt
+{{- end }}
+{{- end }}
 {{- with .root.Values.trustedProxies }}
 TIELINE_TRUSTED_PROXIES: {{ . | quote }}
 {{- end }}
@@ -57,6 +68,12 @@ TIELINE_SHUTDOWN_GRACE_S: {{ .role.shutdownGraceSeconds | quote }}
 {{- range $name, $role := include "tieline.roles" .root | fromYaml }}
 {{- if $role.isService }}
 TIELINE_EDGE_{{ upper $name }}: dns:{{ include "tieline.fullname" $.root }}-{{ $name }}:7100@7900
+{{- end }}
+{{- end }}
+{{- if .root.Values.tls.enabled }}
+TIELINE_EDGE_REPLICA_TLS_CA: /etc/tieline/grpc-tls/ca.crt
+{{- if .root.Values.tls.clientCertificates }}
+TIELINE_EDGE_REPLICA_TLS_CERTIFICATE: /etc/tieline/grpc-tls/tls-combined.pem
 {{- end }}
 {{- end }}
 {{- if .root.Values.edge.tlsExistingSecret }}

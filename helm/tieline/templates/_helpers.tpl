@@ -110,18 +110,42 @@ capabilities:
   drop: [ALL]
 {{- end -}}
 
-{{- define "tieline.databaseCaMount" -}}
-{{- if and .Values.database.caExistingSecret (not .Values.trial.enabled) }}
-- name: database-ca
-  mountPath: /etc/tieline/database-ca
+{{- define "tieline.natsScheme" -}}
+{{- ternary "tls" "nats" .Values.nats.tls.enabled -}}
+{{- end -}}
+
+{{- /* The Secrets with certificates and authorities that a pod of this component mounts, by their
+names in the pod. Takes root and component. */ -}}
+{{- define "tieline.certificates" -}}
+{{- $values := .root.Values -}}
+{{- $mounts := dict -}}
+{{- if and $values.database.caExistingSecret (not $values.trial.enabled) (not (has .component (list "operator" "edge"))) -}}
+{{- $_ := set $mounts "database-ca" $values.database.caExistingSecret -}}
+{{- end -}}
+{{- if and $values.nats.tls.enabled $values.nats.tls.caExistingSecret -}}
+{{- $_ := set $mounts "nats-ca" $values.nats.tls.caExistingSecret -}}
+{{- end -}}
+{{- if and $values.tls.enabled (not (has .component (list "operator" "migrations"))) -}}
+{{- $_ := set $mounts "grpc-tls" $values.tls.existingSecret -}}
+{{- end -}}
+{{- if and $values.edge.tlsExistingSecret (eq .component "edge") -}}
+{{- $_ := set $mounts "tls" $values.edge.tlsExistingSecret -}}
+{{- end -}}
+{{- toYaml $mounts -}}
+{{- end -}}
+
+{{- define "tieline.certificateMounts" -}}
+{{- range $name, $_ := include "tieline.certificates" . | fromYaml }}
+- name: {{ $name }}
+  mountPath: /etc/tieline/{{ $name }}
   readOnly: true
 {{- end }}
 {{- end -}}
 
-{{- define "tieline.databaseCaVolume" -}}
-{{- if and .Values.database.caExistingSecret (not .Values.trial.enabled) }}
-- name: database-ca
+{{- define "tieline.certificateVolumes" -}}
+{{- range $name, $secret := include "tieline.certificates" . | fromYaml }}
+- name: {{ $name }}
   secret:
-    secretName: {{ .Values.database.caExistingSecret }}
+    secretName: {{ $secret }}
 {{- end }}
 {{- end -}}

@@ -24,6 +24,7 @@ from tieline.operator.kubernetes_cluster import kubernetes_cluster
 from tieline.operator.lease import LeaseKeeper
 from tieline.operator.load_reports import ReportBook
 from tieline.operator.metrics import observe_operator
+from tieline.operator.recording import Recorder
 from tieline.operator.scaler import Scaler
 from tieline.operator.settings import OperatorSettings
 
@@ -47,13 +48,22 @@ async def role(settings: OperatorSettings) -> AsyncIterator[None]:
             )
         )
         broker = await stack.enter_async_context(
-            connect_broker(settings.nats_url.get_secret_value(), name=OPERATOR, health=Health())
+            connect_broker(
+                settings.nats_url.get_secret_value(),
+                name=OPERATOR,
+                health=Health(),
+                tls=settings.nats_tls,
+            )
         )
         cluster = await stack.enter_async_context(kubernetes_cluster(settings.namespace))
         lease = LeaseKeeper(
             cluster, settings.lease_name, settings.replica_name or socket.gethostname()
         )
         publisher = _SurgePublisher(broker)
+        recorder = None
+        if settings.recording_directory is not None:
+            recorder = Recorder(settings.recording_directory, settings.recording_hours)
+            stack.callback(recorder.close)
         scaler = Scaler(
             cluster,
             fleet,
@@ -61,6 +71,7 @@ async def role(settings: OperatorSettings) -> AsyncIterator[None]:
             may_write=lambda: lease.is_held,
             publish_surge=publisher.publish,
             room_pods=settings.cluster_room_pods or None,
+            recorder=recorder,
         )
         try:
             # Before watches begin, so that a namespace that can't be read stops the start.
@@ -77,7 +88,9 @@ async def role(settings: OperatorSettings) -> AsyncIterator[None]:
         await broker.subscribe(LOAD_REPORTS, cb=_ReportTaker(reports, refusals).take)
         await stack.enter_async_context(lease.keeping())
         await stack.enter_async_context(scaler.running())
-        observe_operator(measured.meter, scaler, lease, watching, refusals.total)
+        observe_operator(
+            measured.meter, scaler, lease, watching, refusals.total, reports.newest_ages
+        )
         yield
 
 

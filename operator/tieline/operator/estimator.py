@@ -14,6 +14,10 @@ _LEVEL_WEIGHT = 0.3
 _SLOPE_WEIGHT = 0.1
 _DEVIATION_WEIGHT = 0.05
 _SURPRISE_SIGMAS = 4.0
+_JUMP = 3.0
+"""A value of this many times what was expected needs no second one: it is a step. Less may be two
+seconds' calls in one report, after one that came too late to count."""
+
 _MEDIAN_NOISE = 0.5
 """Sigma of the median of five differences, as a part of that of one."""
 
@@ -96,6 +100,9 @@ def update_estimate(estimate: Estimate, value: float, now: float) -> Estimate:
         level = max(last, value) if surprise > 0 else (last + value) / 2
         slope = max(slope, _recent_slope((*estimate.recent, value))) if surprise > 0 else 0.0
         surprise = 0
+    elif surprise > 0 and value >= _JUMP * expected:
+        # The next value tells the height of a step that began within this second.
+        level, slope = value, estimate.slope
     elif not surprise:
         deviation += _DEVIATION_WEIGHT * (abs(innovation) - deviation)
     return dataclasses.replace(

@@ -31,6 +31,9 @@ from tieline.operator.windows import SurgeWindow, window_from_spec
 _DELETED = "DELETED"
 _Value = TypeVar("_Value")
 
+# What a selector without labels is looked up by: no pod has it.
+_NO_LABEL = ("", "")
+
 _ENDED_PHASES = ("Failed", "Succeeded")
 
 
@@ -73,12 +76,19 @@ class _Policy:
     problem: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Pod:
+    observation: PodObservation
+    labels: Body
+
+
 class Fleet:
     """What is known; every method takes what is true now, so that nothing is missed for long."""
 
     def __init__(self) -> None:
         self._objects: dict[Kind, dict[str, Body]] = {kind: {} for kind in Kind}
         self._policies: dict[str, _Policy] = {}
+        self._pods: dict[str, _Pod | None] = {}
         self._windows: dict[str, Read] = {}
         self._overrides: dict[str, Read] = {}
 
@@ -146,6 +156,8 @@ class Fleet:
         body = self._objects[kind].get(name)
         if kind is Kind.POLICY:
             _put(self._policies, name, body, _read_policy)
+        elif kind is Kind.POD:
+            _put(self._pods, name, body, _read_pod)
         elif kind is Kind.WINDOW:
             _put(self._windows, name, body, _read_window)
         elif kind is Kind.OVERRIDE:
@@ -172,17 +184,15 @@ class Fleet:
             for target in targets
             if (deployment := self._objects[Kind.DEPLOYMENT].get(target)) is not None
         }
-        found: dict[str, list[PodObservation]] = {target: [] for target in selectors}
-        for body in self._objects[Kind.POD].values():
-            pod = _observe_pod(body)
-            if pod is None:
-                continue
-            labels = mapping_in(mapping_in(body, "metadata"), "labels")
-            for target, selector in selectors.items():
-                if selector and all(labels.get(key) == value for key, value in selector.items()):
-                    found[target].append(pod)
+        # Thousands of pods, dozens of selectors: each pod is looked at for its own labels only.
+        firsts = {next(iter(selector.items()), _NO_LABEL) for selector in selectors.values()}
+        labelled: dict[tuple[str, object], list[_Pod]] = {first: [] for first in firsts}
+        for pod in filter(None, self._pods.values()):
+            for label in firsts & pod.labels.items():
+                labelled[label].append(pod)
         return {
-            target: tuple(sorted(pods, key=lambda pod: pod.name)) for target, pods in found.items()
+            target: _select(labelled[next(iter(selector.items()), _NO_LABEL)], selector)
+            for target, selector in selectors.items()
         }
 
     def _view(
@@ -270,6 +280,22 @@ def _read_override(body: Body) -> Read:
 
 def _selector_of(deployment: Body) -> Mapping[str, object]:
     return mapping_in(mapping_in(mapping_in(deployment, "spec"), "selector"), "matchLabels")
+
+
+def _select(pods: Iterable[_Pod], selector: Body) -> tuple[PodObservation, ...]:
+    found = [
+        pod.observation
+        for pod in pods
+        if all(pod.labels.get(key) == value for key, value in selector.items())
+    ]
+    return tuple(sorted(found, key=lambda pod: pod.name))
+
+
+def _read_pod(body: Body) -> _Pod | None:
+    observation = _observe_pod(body)
+    if observation is None:
+        return None
+    return _Pod(observation, mapping_in(mapping_in(body, "metadata"), "labels"))
 
 
 def _observe_pod(body: Body) -> PodObservation | None:

@@ -1,7 +1,7 @@
 """One second of the operator: collect, decide, write, report.
 
     fleet (kopf's watches) ─┐
-    report book (NATS) ─────┼→ decide → scale, if the lease is held → status, events, surge state
+    report book (NATS) ─────┼→ decide → scale, if the lease is held → surge state, reporting
     foreign writes ─────────┘
 
 Every operator decides, so that a standby is warm; only the holder of the lease writes. What could
@@ -16,21 +16,14 @@ from contextlib import asynccontextmanager
 
 from tieline.operator.cluster import Cluster, ClusterError
 from tieline.operator.decision_state import FleetState, ServiceDecision
-from tieline.operator.decision_words import Event
-from tieline.operator.fleet import Fleet, PolicyView, Trouble
+from tieline.operator.fleet import Fleet, PolicyView
 from tieline.operator.foreign_writes import ForeignWrites
 from tieline.operator.load_reports import ReportBook
-from tieline.operator.resources import Body, Kind, Meta
+from tieline.operator.recording import Recorder
+from tieline.operator.reporting import Reporter, Second
+from tieline.operator.resources import Kind
 from tieline.operator.scaling_decision import decide
-from tieline.operator.statuses import (
-    WRITE_INTERVAL_S,
-    build_override_status,
-    build_policy_status,
-    build_trouble_status,
-    build_window_status,
-    is_worth_writing,
-)
-from tieline.operator.windows import find_occurrence
+from tieline.operator.write_attempts import WriteAttempts
 
 TICK_S = 1.0
 
@@ -54,6 +47,7 @@ class Scaler:
         may_write: Callable[[], bool],
         publish_surge: PublishSurge,
         room_pods: int | None = None,
+        recorder: Recorder | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._cluster = cluster
@@ -62,23 +56,26 @@ class Scaler:
         self._may_write = may_write
         self._publish_surge = publish_surge
         self._room_pods = room_pods
+        self._recorder = recorder
         self._clock = clock
         self._state = FleetState()
         self._foreign = ForeignWrites()
         self._scale_times: dict[str, float] = {}
-        self._statuses: dict[tuple[Kind, str, str], tuple[Body, float]] = {}
-        self._retry_times: dict[tuple[Kind, str, str], float] = {}
-        self._troubles: dict[str, Trouble] = {}
+        self._attempts = WriteAttempts()
+        self._reporter = Reporter(cluster, fleet, self._attempts)
         self.last_tick_time = time.monotonic()
         """By ``time.monotonic()``; its age is what the probe tells."""
 
         self.last_tick_s = 0.0
-        """How long it took to decide and write."""
+        """How long it took to decide and scale."""
 
         self.decisions: Mapping[str, ServiceDecision] = {}
         """The newest one of each policy, for metrics."""
 
-        self.failed_writes = 0
+    @property
+    def failed_writes(self) -> int:
+        """Return how many writes failed since the start."""
+        return self._attempts.failed
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -88,7 +85,8 @@ class Scaler:
             asyncio.create_task(self._relist_forever(), name="relisting"),
         ]
         try:
-            yield
+            async with self._reporter.running():
+                yield
         finally:
             for task in tasks:
                 task.cancel()
@@ -108,12 +106,15 @@ class Scaler:
         room = None
         if self._room_pods is not None:
             room = max(0, self._room_pods - sum(each.current_replicas for each in given))
-        self._state, decided = decide(self._state, given, now, room)
+        before = self._state
+        self._state, decided = decide(before, given, now, room)
         self.decisions = {decision.name: decision for decision in decided}
         if self._may_write():
             await self._write(views, now)
         self.last_tick_time = time.monotonic()
         self.last_tick_s = self.last_tick_time - begun
+        if self._recorder is not None:
+            self._recorder.note(before, given, now, room, decided)
 
     async def relist(self) -> None:
         """Take in what there is of every kind."""
@@ -128,14 +129,20 @@ class Scaler:
             if view.given is not None and (decision := self.decisions[view.meta.name]).is_write
         ]
         await asyncio.gather(*scales)
-        await asyncio.gather(
-            *(self._report(view, now) for view in views), *self._report_others(now)
-        )
+        for view in views:
+            if view.given is not None:
+                await self._tell_services(self.decisions[view.meta.name], view.given.policy.service)
+        self._reporter.take(Second(views, self.decisions, dict(self._scale_times), now))
+
+    async def _tell_services(self, decision: ServiceDecision, service: str) -> None:
+        if decision.in_surge or decision.capacity_delay_s:
+            await self._publish_surge(decision, service)
 
     async def _scale(self, view: PolicyView, decision: ServiceDecision) -> None:
         assert view.given is not None, "what is decided was given"
         target = view.given.policy.target
-        if not await self._try(self._cluster.set_replicas(target, decision.replicas)):
+        write = self._cluster.set_replicas(target, decision.replicas)
+        if not await self._attempts.succeeds(write):
             return
         self._foreign.note_write(target, decision.replicas)
         self._scale_times[view.meta.name] = self._clock()
@@ -146,67 +153,6 @@ class Scaler:
             decision.replicas,
             decision.reason,
         )
-
-    async def _report(self, view: PolicyView, now: float) -> None:
-        name = view.meta.name
-        if view.given is None:
-            assert view.trouble is not None, "a policy is carried out or in trouble"
-            events = self._tell_trouble(name, view.trouble)
-            status = build_trouble_status(view, view.trouble, now)
-        else:
-            self._troubles.pop(name, None)
-            decision = self.decisions[name]
-            events = decision.events
-            status = build_policy_status(view, decision, self._scale_times.get(name), now)
-            if decision.in_surge or decision.capacity_delay_s:
-                await self._publish_surge(decision, view.given.policy.service)
-        for event in events:
-            await self._try(self._cluster.post_event(Kind.POLICY, view.meta, event, now))
-        await self._put_status(Kind.POLICY, view.meta, view.status, status, now)
-
-    def _tell_trouble(self, name: str, trouble: Trouble) -> tuple[Event, ...]:
-        if self._troubles.get(name) == trouble:
-            return ()
-        self._troubles[name] = trouble
-        return (Event(trouble.reason, is_warning=True, message=trouble.message),)
-
-    def _report_others(self, now: float) -> list[Awaitable[None]]:
-        writes: list[Awaitable[None]] = []
-        for read in self._fleet.windows():
-            occurrence = None if read.window is None else find_occurrence(read.window, now)
-            status = build_window_status(read, occurrence, now)
-            writes.append(self._put_status(Kind.WINDOW, read.meta, read.status, status, now))
-        for read in self._fleet.overrides():
-            has_policy = read.override is not None and self._fleet.has_policy(read.override.policy)
-            status = build_override_status(read, has_policy=has_policy, now=now)
-            writes.append(self._put_status(Kind.OVERRIDE, read.meta, read.status, status, now))
-        return writes
-
-    async def _put_status(
-        self, kind: Kind, meta: Meta, stored: Body, status: Mapping[str, object], now: float
-    ) -> None:
-        key = (kind, meta.name, meta.uid)
-        if now < self._retry_times.get(key, float("-inf")):
-            return
-        # The watch shows a write only later; until then what was written is what there is.
-        before, write_time = self._statuses.get(key, (stored, float("-inf")))
-        if not is_worth_writing(before, status, write_time, now):
-            return
-        if await self._try(self._cluster.patch_status(kind, meta.name, status)):
-            self._statuses[key] = (status, now)
-            self._retry_times.pop(key, None)
-        else:
-            # What the API refuses now it refuses in a second as well.
-            self._retry_times[key] = now + WRITE_INTERVAL_S
-
-    async def _try(self, write: Awaitable[None]) -> bool:
-        try:
-            await write
-        except ClusterError as error:
-            self.failed_writes += 1
-            logger.warning("%s", error)
-            return False
-        return True
 
     async def _tick_forever(self) -> None:
         while True:

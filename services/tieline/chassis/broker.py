@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 import math
+import ssl
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -14,6 +15,7 @@ import nats.errors
 import nats.js.errors
 from nats.aio.client import DEFAULT_FLUSH_TIMEOUT, Client
 
+from tieline.chassis.broker_tls import NO_FILES, BrokerTls
 from tieline.chassis.errors import UnavailableError
 from tieline.chassis.health import BROKER, RETRY_AFTER_S, Health
 from tieline.chassis.process import StartError
@@ -42,6 +44,33 @@ class BrokerClient(Client):
     A socket that died is noticed by whoever writes first, often before the client's reader: uvloop
     refuses the write with a RuntimeError, which nobody expects who expects a lost connection.
     """
+
+    def __init__(self, tls: BrokerTls = NO_FILES, *, requires_tls: bool = False) -> None:
+        super().__init__()
+        self._tls = tls
+        self._requires_tls = requires_tls
+
+    @property
+    def ssl_context(self) -> ssl.SSLContext:
+        """The context of the connection that begins; asked for at each, so files may change."""
+        return self._tls.context()
+
+    async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:
+        # nats-py sends the password in the clear to whoever says that there is no TLS.
+        if initial_connection and self._requires_tls and not info.get("tls_required"):
+            raise nats.errors.Error("the server offers no TLS")
+        await super()._process_info(info, initial_connection)
+
+    async def _process_connect_init(self) -> None:
+        try:
+            await super()._process_connect_init()
+        except (OSError, TimeoutError, nats.errors.Error):
+            # Where a handshake failed, the loop has closed the socket and its stream never hears
+            # of that: a close that waits for it would wait for ever.
+            if self._transport is not None:
+                self._transport.close()  # type: ignore[no-untyped-call]
+                self._transport = None
+            raise
 
     async def flush(
         self,
@@ -90,15 +119,17 @@ class _StartGivenUpError(Exception):
 
 
 @asynccontextmanager
-async def connect_broker(url: str, *, name: str, health: Health) -> AsyncIterator[Broker]:
+async def connect_broker(
+    url: str, *, name: str, health: Health, tls: BrokerTls = NO_FILES
+) -> AsyncIterator[Broker]:
     """Connect as ``name`` and keep the connection until the block is left.
 
     Replies arrive on inboxes ``_INBOX.<name>.…``, so that one service's user can't read another's.
     While NATS is away, ``health`` has it marked down, and whatever is published waits in memory:
     ask ``check_connected`` first where that is wrong. StartError names the setting when NATS is
-    away at the start.
+    away at the start. A ``tls://`` URL, or files in ``tls``, refuse a server without TLS.
     """
-    broker = BrokerClient()
+    broker = BrokerClient(tls, requires_tls=tls.is_wanted(url))
     watch = _Watch(broker, health)
     await _connect(
         broker,
@@ -125,9 +156,9 @@ async def connect_broker(url: str, *, name: str, health: Health) -> AsyncIterato
 
 
 @asynccontextmanager
-async def connect_admin(url: str) -> AsyncIterator[Broker]:
+async def connect_admin(url: str, *, tls: BrokerTls = NO_FILES) -> AsyncIterator[Broker]:
     """Connect for one task of administration; StartError when NATS is away."""
-    broker = BrokerClient()
+    broker = BrokerClient(tls, requires_tls=tls.is_wanted(url))
     watch = _Watch(broker, None)
     await _connect(
         broker,
@@ -248,6 +279,8 @@ def _describe_address(url: str) -> str:
 def _describe(error: Exception) -> str:
     if isinstance(error, TimeoutError):
         return "no answer in time"
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is refused ({error.verify_message})"
     if isinstance(error, OSError):
         return error.strerror or "connection refused or lost"
     if isinstance(error, ValueError):

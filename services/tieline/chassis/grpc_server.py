@@ -19,6 +19,7 @@ from grpc_reflection.v1alpha import reflection
 
 from tieline.chassis.admission_control import AdmissionControl
 from tieline.chassis.authentication import TokenVerifier
+from tieline.chassis.certificates import ServerCertificate
 from tieline.chassis.health import Health
 from tieline.chassis.health_servicer import HealthServicer
 from tieline.chassis.interceptors.access import AccessRule, build_access_table
@@ -176,13 +177,19 @@ def build_guarded_server(
     return GuardedServer(server, interceptor, health, probe)
 
 
-def bind(guarded: GuardedServer, host: str, port: int) -> int:
+def bind(
+    guarded: GuardedServer, host: str, port: int, certificate: ServerCertificate | None = None
+) -> int:
     """Open the port and return it; a free one is taken for port 0. Raises StartError.
+
+    With a certificate the port speaks TLS alone.
 
     The error does not tell why, since gRPC does not: ask ``check_port_is_free`` before.
     """
     try:
-        return guarded.server.add_insecure_port(_address(host, port))
+        if certificate is None:
+            return guarded.server.add_insecure_port(_address(host, port))
+        return guarded.server.add_secure_port(_address(host, port), certificate.credentials())
     except RuntimeError as error:
         raise StartError(
             f"{_address(host, port)} can't be opened: check TIELINE_GRPC_HOST and TIELINE_GRPC_PORT"
@@ -207,6 +214,30 @@ def check_port_is_free(host: str, port: int) -> None:
                     "check TIELINE_GRPC_HOST and TIELINE_GRPC_PORT"
                 )
             raise StartError(text) from error
+
+
+@asynccontextmanager
+async def answering_probes(
+    health: Health, host: str, port: int, *, shares_port: bool = False
+) -> AsyncIterator[None]:
+    """Answer health checks on a port without TLS within the block; port 0 answers none."""
+    if not port:
+        yield
+        return
+    server = grpc.aio.server(options=[("grpc.so_reuseport", int(shares_port))])
+    health_pb2_grpc.add_HealthServicer_to_server(HealthServicer(health, []), server)
+    try:
+        server.add_insecure_port(_address(host, port))
+    except RuntimeError as error:
+        await server.stop(None)
+        raise StartError(
+            f"{_address(host, port)} can't be opened: check TIELINE_PROBE_PORT"
+        ) from error
+    await server.start()
+    try:
+        yield
+    finally:
+        await server.stop(0)
 
 
 @asynccontextmanager

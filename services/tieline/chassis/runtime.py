@@ -20,11 +20,17 @@ from tieline.chassis.addresses import read_networks
 from tieline.chassis.admission_control import AdmissionControl
 from tieline.chassis.authentication import FetchKeys, TokenVerifier, build_public_key
 from tieline.chassis.broker import Broker, connect_broker
+from tieline.chassis.certificates import (
+    CertificateFiles,
+    ServerCertificate,
+    observe_certificate,
+)
 from tieline.chassis.derived_keys import derive_key
 from tieline.chassis.edge_agent import Capacity, answering_edge
 from tieline.chassis.grpc_server import (
     Served,
     Transport,
+    answering_probes,
     bind,
     build_server,
     check_port_is_free,
@@ -42,6 +48,7 @@ from tieline.chassis.process import StartError
 from tieline.chassis.requests import ask
 from tieline.chassis.revocation_list import RevocationList
 from tieline.chassis.revocations import following_revocations
+from tieline.chassis.service_metrics import observe_replica
 from tieline.chassis.settings import ServiceSettings
 from tieline.chassis.telemetry import Telemetry, telemetry
 
@@ -69,6 +76,7 @@ class ServiceRuntime:
     async def serving(self, *services: Served[Any]) -> AsyncIterator[None]:
         """Serve these gRPC services on the role's port within the block, then drain."""
         settings = self.settings
+        certificate = self._certificate()
         if not settings.grpc_port_shared:
             # Before gRPC has begun anything that it would have to end again.
             check_port_is_free(settings.grpc_host, settings.grpc_port)
@@ -93,12 +101,13 @@ class ServiceRuntime:
             ),
         )
         try:
-            bind(guarded, settings.grpc_host, settings.grpc_port)
+            bind(guarded, settings.grpc_host, settings.grpc_port, certificate)
         except StartError:
             await guarded.server.stop(None)
             raise
         reporter = LoadReporter(self.service, self.control, self.health)
         reporter.probe = guarded.probe
+        observe_replica(self.telemetry.meter, self.pool, self.control, reporter)
         async with (
             reporting(self.broker, reporter, self.control),
             # Around the server: it tells the edge of the drain while that lasts.
@@ -109,9 +118,29 @@ class ServiceRuntime:
                 capacity=self._capacity,
                 shares_port=settings.grpc_port_shared,
             ),
+            answering_probes(
+                self.health,
+                settings.grpc_host,
+                settings.probe_port,
+                shares_port=settings.grpc_port_shared,
+            ),
             serving(guarded, grace_s=settings.shutdown_grace_s),
         ):
             yield
+
+    def _certificate(self) -> ServerCertificate | None:
+        settings = self.settings
+        if not settings.grpc_tls_cert_file:
+            return None
+        certificate = ServerCertificate(
+            CertificateFiles(
+                settings.grpc_tls_cert_file,
+                settings.grpc_tls_key_file,
+                settings.grpc_tls_client_ca_file,
+            )
+        )
+        observe_certificate(self.telemetry.meter, certificate)
+        return certificate
 
 
 @asynccontextmanager
@@ -149,7 +178,12 @@ async def service_runtime(
         )
         await _check_schema(pool, service)
         broker = await stack.enter_async_context(
-            connect_broker(settings.nats_url.get_secret_value(), name=service, health=health)
+            connect_broker(
+                settings.nats_url.get_secret_value(),
+                name=service,
+                health=health,
+                tls=settings.nats_tls,
+            )
         )
         revocations = RevocationList()
         await stack.enter_async_context(following_revocations(broker, revocations))

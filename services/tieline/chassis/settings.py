@@ -5,12 +5,13 @@ composition root; no other module reads the environment.
 """
 
 import os
-from typing import Literal, TypeVar
+from typing import Literal, Self, TypeVar
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from tieline.chassis.addresses import read_networks
+from tieline.chassis.broker_tls import BrokerTls
 
 PREFIX = "TIELINE_"
 
@@ -31,7 +32,34 @@ class SettingsError(Exception):
     """The environment does not make valid settings; the text names each variable."""
 
 
-class ServiceSettings(BaseSettings):
+class BrokerSettings(BaseSettings):
+    """How a connection to NATS is secured; whoever connects has these settings."""
+
+    nats_tls_ca_file: str = ""
+    """PEM file with the authority of NATS's certificate. Empty trusts whom the system trusts, and
+    requires TLS only of a ``tls://`` URL. Like the next two it is read at each connection."""
+
+    nats_tls_cert_file: str = ""
+    """PEM file with the certificate that NATS is shown, where it asks for one; empty shows none."""
+
+    nats_tls_key_file: str = ""
+    """PEM file with its key."""
+
+    @property
+    def nats_tls(self) -> BrokerTls:
+        """The three together."""
+        return BrokerTls(self.nats_tls_ca_file, self.nats_tls_cert_file, self.nats_tls_key_file)
+
+    @model_validator(mode="after")
+    def _check_nats_certificate(self) -> Self:
+        if bool(self.nats_tls_cert_file) != bool(self.nats_tls_key_file):
+            raise ValueError(
+                "TIELINE_NATS_TLS_CERT_FILE and TIELINE_NATS_TLS_KEY_FILE need each other"
+            )
+        return self
+
+
+class ServiceSettings(BrokerSettings):
     """What every role needs. Each field's docstring gives its unit and what depends on it."""
 
     model_config = SettingsConfigDict(
@@ -39,7 +67,6 @@ class ServiceSettings(BaseSettings):
         frozen=True,
         # A validation error would otherwise print every value it was given, secrets included.
         hide_input_in_errors=True,
-        use_attribute_docstrings=True,
     )
 
     database_dsn: SecretStr
@@ -65,6 +92,21 @@ class ServiceSettings(BaseSettings):
     grpc_port_shared: bool = False
     """Whether other processes serve on the same port on purpose. `tieline serve --workers` sets it
     for its workers; without it a port that somebody listens on stops the start."""
+
+    grpc_tls_cert_file: str = ""
+    """PEM file with the server's certificate and its chain; empty serves without TLS. A replaced
+    file is shown from the next connection on, and no connection ends for it."""
+
+    grpc_tls_key_file: str = ""
+    """PEM file with its key, not encrypted."""
+
+    grpc_tls_client_ca_file: str = ""
+    """PEM file of the authorities one of which must have signed a client's certificate. Empty asks
+    clients for none."""
+
+    probe_port: int = Field(default=0, ge=0, le=65535)
+    """TCP port, on ``grpc_host``, of a second gRPC server that answers health checks alone and has
+    no TLS, which Kubernetes' probes don't speak; 0 leaves it off."""
 
     agent_port: int = Field(default=0, ge=0, le=65535)
     """TCP port on which the replica tells the edge how much it can take (HAProxy's agent-check), on
@@ -119,6 +161,16 @@ class ServiceSettings(BaseSettings):
 
     slow_call_s: float = Field(default=1.0, gt=0)
     """Seconds from which on a unary call is written to the access log as slow."""
+
+    @model_validator(mode="after")
+    def _check_certificate(self) -> Self:
+        if bool(self.grpc_tls_cert_file) != bool(self.grpc_tls_key_file):
+            raise ValueError(
+                "TIELINE_GRPC_TLS_CERT_FILE and TIELINE_GRPC_TLS_KEY_FILE need each other"
+            )
+        if self.grpc_tls_client_ca_file and not self.grpc_tls_cert_file:
+            raise ValueError("TIELINE_GRPC_TLS_CLIENT_CA_FILE needs TIELINE_GRPC_TLS_CERT_FILE")
+        return self
 
     @field_validator("trusted_proxies")
     @classmethod

@@ -4,6 +4,7 @@ Durations of calls go through :mod:`tieline.chassis.histograms` and join the oth
 other instrument is the SDK's.
 """
 
+import importlib
 import logging
 import secrets
 import threading
@@ -12,19 +13,14 @@ from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequenc
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
+from types import ModuleType
 
 from opentelemetry import metrics, trace
 from opentelemetry.context import Context
-from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter
-from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.exporter.prometheus import PrometheusMetricReader
 from opentelemetry.sdk._logs import LoggerProvider
-from opentelemetry.sdk._logs.export import BatchLogRecordProcessor
 from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import (
-    MetricReader,
-    PeriodicExportingMetricReader,
-)
+from opentelemetry.sdk.metrics.export import MetricReader
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
@@ -32,10 +28,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from prometheus_client import CollectorRegistry, start_http_server
 
 from tieline.chassis.calls import find_call
-from tieline.chassis.histogram_export import (
-    OtlpExporterWithHistograms,
-    PrometheusHistograms,
-)
+from tieline.chassis.histogram_export import PrometheusHistograms
 from tieline.chassis.histograms import DurationHistogram
 from tieline.chassis.ids import new_uuid7
 from tieline.chassis.log_export import LogExportHandler
@@ -86,7 +79,7 @@ def telemetry(
     )
     base_url = otlp_endpoint.rstrip("/")
     if base_url and span_exporter is None:
-        span_exporter = OTLPSpanExporter(endpoint=f"{base_url}/v1/traces")
+        span_exporter = _otlp_export().build_span_exporter(base_url)
     histograms: list[DurationHistogram] = []
     shutdowns: list[Callable[[], object]] = []
     with ExitStack() as stack:
@@ -94,7 +87,7 @@ def telemetry(
         tracing = _build_tracing(resource, trace_sample_ratio, span_exporter)
         shutdowns.append(tracing.shutdown)
         if base_url:
-            logs = _export_logs(resource, f"{base_url}/v1/logs", stack)
+            logs = _export_logs(resource, base_url, stack)
             shutdowns.append(logs.shutdown)
         registry = CollectorRegistry()
         readers = _build_readers(base_url, registry if metrics_port else None, histograms)
@@ -145,9 +138,14 @@ def _build_tracing(
     return provider
 
 
-def _export_logs(resource: Resource, endpoint: str, stack: ExitStack) -> LoggerProvider:
+def _otlp_export() -> ModuleType:
+    """Import what only a role with an endpoint needs."""
+    return importlib.import_module("tieline.chassis.otlp_export")
+
+
+def _export_logs(resource: Resource, base_url: str, stack: ExitStack) -> LoggerProvider:
     provider = LoggerProvider(resource=resource, shutdown_on_exit=False)
-    provider.add_log_record_processor(BatchLogRecordProcessor(OTLPLogExporter(endpoint=endpoint)))
+    provider.add_log_record_processor(_otlp_export().build_log_processor(base_url))
     handler = LogExportHandler(provider)
     logging.getLogger().addHandler(handler)
     stack.callback(logging.getLogger().removeHandler, handler)
@@ -161,8 +159,7 @@ def _build_readers(
     if registry is not None:
         readers.append(PrometheusMetricReader(registry=registry))
     if base_url:
-        exporter = OtlpExporterWithHistograms(f"{base_url}/v1/metrics", histograms)
-        readers.append(PeriodicExportingMetricReader(exporter))
+        readers.append(_otlp_export().build_metric_reader(base_url, histograms))
     return readers
 
 

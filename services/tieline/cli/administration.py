@@ -1,20 +1,18 @@
 """How commands for operators reach the engines: as administrators, by environment variables."""
 
 from pydantic import Field, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
 
-from tieline.chassis.settings import PREFIX, SettingsError, load_settings
+from tieline.chassis.settings import PREFIX, BrokerSettings, SettingsError, load_settings
 from tieline.cli.errors import CommandError
 
 MAX_REPLICAS = 5
 
 
-class AdministrationSettings(BaseSettings):
+class AdministrationSettings(BrokerSettings):
     """What `tieline migrate` and `tieline dead-letters` need to be told."""
 
-    model_config = SettingsConfigDict(
-        env_prefix=PREFIX, frozen=True, hide_input_in_errors=True, use_attribute_docstrings=True
-    )
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, hide_input_in_errors=True)
 
     database_admin_dsn: SecretStr
     """PostgreSQL, as a role that may create schemas and roles."""

@@ -78,7 +78,8 @@ async def _list(service: str) -> None:
 
 async def _replay(service: str, event_ids: frozenset[str]) -> None:
     """Replay the named letters, or all if none is named."""
-    nats_url = load_administration_settings().nats_admin_url.get_secret_value()
+    settings = load_administration_settings()
+    nats_url = settings.nats_admin_url.get_secret_value()
     async with _connected() as connection:
         letters = await list_dead_letters(connection, service)
         unknown = sorted(event_ids - {letter.event_id for letter in letters})
@@ -86,7 +87,7 @@ async def _replay(service: str, event_ids: frozenset[str]) -> None:
             raise CommandError(f"{service} has no dead letter {', '.join(unknown)}")
         chosen = [letter for letter in letters if not event_ids or letter.event_id in event_ids]
         try:
-            async with connect_admin(nats_url) as broker:
+            async with connect_admin(nats_url, tls=settings.nats_tls) as broker:
                 count = await replay_dead_letters(connection, broker, service, chosen)
         except StartError as error:
             raise CommandError(error.text) from None

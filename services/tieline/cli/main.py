@@ -33,6 +33,10 @@ COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
 )
 
 
+# kopf needs aiohttp.
+_USES_AIOHTTP = "operator"
+
+
 class _LazyGroup(click.Group):
     """Knows its commands by name and imports them on use."""
 
@@ -66,12 +70,20 @@ def tieline() -> None:
 
 def main() -> None:
     """Run the command that the arguments name."""
+    if _is_without_aiohttp(sys.argv[1:]):
+        # nats-py would import it, an eighth of a service's start, for WebSockets that nothing here
+        # speaks. With None in its place the import fails, as where it is not installed.
+        sys.modules.setdefault("aiohttp", None)  # type: ignore[arg-type]
     try:
         tieline(prog_name="tieline")
     except (CommandError, EngineError) as error:
         _fail(str(error))
     except OSError as error:
         _fail(describe_os_error(error))
+
+
+def _is_without_aiohttp(arguments: list[str]) -> bool:
+    return bool(arguments) and arguments[0] in COMMANDS and arguments[0] != _USES_AIOHTTP
 
 
 def _fail(text: str) -> None:

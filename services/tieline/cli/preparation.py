@@ -13,6 +13,8 @@ from contextlib import asynccontextmanager
 import asyncpg
 import nats.errors
 
+from tieline.chassis.broker_tls import NO_FILES, BrokerTls
+from tieline.chassis.distribution import list_distributed, list_tables, plan_distribution
 from tieline.chassis.driver_errors import describe_address, describe_connection_error
 from tieline.chassis.migrations import MigrationError, migrate
 from tieline.chassis.postgres import Connection
@@ -32,17 +34,37 @@ async def migrate_and_declare(
     *,
     rerun: str | None = None,
     replicas: int = 1,
+    nats_tls: BrokerTls = NO_FILES,
     report: Callable[[str], None],
 ) -> list[str]:
     """Bring the schemas and the streams to what this code needs; return what was applied."""
     try:
         applied = await migrate(admin_dsn, services, rerun=rerun, report=report)
-        await declare(nats_admin_url, replicas=replicas)
+        await declare(nats_admin_url, replicas=replicas, tls=nats_tls)
     except (MigrationError, StartError) as error:
         raise CommandError(error.text) from error
     except nats.errors.Error as error:
         raise CommandError(f"NATS refused to declare the streams: {error}") from error
     return applied
+
+
+async def distribute(admin_dsn: str, *, dry_run: bool) -> list[str]:
+    """Distribute the tables that Citus does not have yet; return the statements.
+
+    A dry run reads the catalog and needs no Citus. An interrupted run goes on where it stopped.
+    """
+    async with _connected(admin_dsn) as connection:
+        done = await list_distributed(connection)
+        if done is None and not dry_run:
+            raise CommandError(
+                "the database has no Citus: run CREATE EXTENSION citus as superuser on every node, "
+                "or try --dry-run"
+            )
+        statements = plan_distribution(await list_tables(connection), done or frozenset())
+        if not dry_run:
+            for statement in statements:
+                await connection.execute(statement)
+    return statements
 
 
 async def create_database(superuser_dsn: str, name: str) -> None:

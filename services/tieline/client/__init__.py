@@ -17,6 +17,7 @@ held_numbers, merging, sender, media.
 """
 
 from tieline.client.connection import (
+    ClientCertificate,
     SecondFactorNeededError,
     SignedIn,
     SignedInCustomer,
@@ -34,6 +35,7 @@ from tieline.client.retries import RetryPolicy
 from tieline.client.sender import MessageSender
 
 __all__ = [
+    "ClientCertificate",
     "Endpoints",
     "HeldNumbers",
     "HeldNumbersFile",

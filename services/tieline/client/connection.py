@@ -10,7 +10,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from typing import TypeVar
 
 import grpc
@@ -258,34 +258,53 @@ class Tieline(Stubs):
             number += 1
 
 
+@dataclass(frozen=True, slots=True)
+class ClientCertificate:
+    """What a server that asks for it is shown; both PEM."""
+
+    chain: bytes
+    """The certificate, and the chain behind it."""
+
+    key: bytes = field(repr=False)
+    """Its private key, not encrypted."""
+
+
 @asynccontextmanager
 async def connect(
     endpoints: Endpoints,
     *,
     tls: bool | None = None,
     root_certificates: bytes | None = None,
+    client_certificate: ClientCertificate | None = None,
     call_timeout_s: float = CALL_TIMEOUT_S,
     retries: RetryPolicy | None = None,
 ) -> AsyncIterator[Tieline]:
     """Connect to a platform until the block ends.
 
     ``tls`` None means TLS except to this machine itself. ``root_certificates`` (PEM) takes the
-    place of the system's. ``call_timeout_s`` bounds a call with all its retries where the call
-    gives no ``timeout`` of its own. Connections are made when they are first needed.
+    place of the system's; ``client_certificate`` is shown to servers that ask for one.
+    ``call_timeout_s`` bounds a call with all its retries where the call gives no ``timeout`` of its
+    own. Connections are made when they are first needed.
     """
     policy = retries or RetryPolicy()
     async with AsyncExitStack() as stack:
         by_service = {}
         for service, target in asdict(endpoints).items():
-            channel = _open_channel(target, tls, root_certificates)
+            channel = _open_channel(target, tls, root_certificates, client_certificate)
             await stack.enter_async_context(channel)
             by_service[service] = Line(channel, RetryBudget(policy), CalleeLevel(time.monotonic))
         yield Tieline(Lines(by_service, policy, call_timeout_s))
 
 
-def _open_channel(target: str, tls: bool | None, roots: bytes | None) -> grpc.aio.Channel:
+def _open_channel(
+    target: str,
+    tls: bool | None,
+    roots: bytes | None,
+    own: ClientCertificate | None = None,
+) -> grpc.aio.Channel:
     is_secure = not is_loopback(target) if tls is None else tls
     if not is_secure:
         return grpc.aio.insecure_channel(target, options=_CHANNEL_OPTIONS)
-    credentials = grpc.ssl_channel_credentials(root_certificates=roots)
+    key, chain = (own.key, own.chain) if own else (None, None)
+    credentials = grpc.ssl_channel_credentials(roots, key, chain)
     return grpc.aio.secure_channel(target, credentials, options=_CHANNEL_OPTIONS)

@@ -60,7 +60,7 @@ async def role(
             services = [service for service in SERVICES if settings.replicas(service)]
             reports = RefusalReports(master, services, replica_name())
             publishing = asyncio.create_task(
-                reports.publish_forever(settings.nats_url.get_secret_value())
+                reports.publish_forever(settings.nats_url.get_secret_value(), settings.nats_tls)
             )
             stack.callback(publishing.cancel)
         yield master
@@ -83,7 +83,12 @@ class _Certificates:
     """The files of the TLS settings, and whether they are other ones than before."""
 
     def __init__(self, settings: EdgeSettings) -> None:
-        names = (settings.edge_tls_certificate, settings.edge_tls_client_ca)
+        names = (
+            settings.edge_tls_certificate,
+            settings.edge_tls_client_ca,
+            settings.edge_replica_tls_certificate,
+            settings.edge_replica_tls_ca,
+        )
         self._paths = [Path(name) for name in names if name]
         self._seen = self._read()
 

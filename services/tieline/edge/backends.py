@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 from tieline.chassis.streams import SERVICES
 from tieline.edge import refusals
-from tieline.edge.replicas import Replicas, parse_replicas
+from tieline.edge.replicas import Address, Replicas, parse_replicas
 from tieline.edge.settings import EdgeSettings
 
 CLASSES = (1, 2, 3, 4)
@@ -110,7 +110,7 @@ def _server_lines(backend: Backend, settings: EdgeSettings) -> list[str]:
                 f" agent-check agent-port {address.agent_port} "
                 f'agent-inter {_AGENT_INTERVAL_MS}ms agent-send "{asked}\\n"'
             )
-        where = f"{address.host}:{address.port}{agent}"
+        where = f"{address.host}:{address.port}{agent}{_tls_options(address, settings)}"
         if backend.replicas.is_name:
             lines.append(
                 f"  server-template replica {settings.edge_max_replicas} {where} "
@@ -119,3 +119,15 @@ def _server_lines(backend: Backend, settings: EdgeSettings) -> list[str]:
         else:
             lines.append(f"  server replica{number} {where}")
     return lines
+
+
+def _tls_options(address: Address, settings: EdgeSettings) -> str:
+    if not settings.edge_replica_tls_ca:
+        return ""
+    own = settings.edge_replica_tls_certificate
+    # A check several times a second is a connection, and no handshake.
+    return (
+        f" ssl alpn h2 verify required ca-file {settings.edge_replica_tls_ca} "
+        f"sni str({address.host}) verifyhost {address.host} no-check-ssl"
+        f"{f' crt {own}' if own else ''}"
+    )

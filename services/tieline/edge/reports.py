@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 
 from tieline.api.common.v1 import load_report_pb2
 from tieline.chassis.broker import connect_broker
+from tieline.chassis.broker_tls import BrokerTls
 from tieline.chassis.health import Health
 from tieline.chassis.process import StartError
 from tieline.chassis.streams import EDGE, load_subject
@@ -67,11 +68,11 @@ class RefusalReports:
         self._sequence = 0
         self._start_time = datetime.now(UTC)
 
-    async def publish_forever(self, nats_url: str) -> None:
+    async def publish_forever(self, nats_url: str, tls: BrokerTls) -> None:
         """Publish until cancelled, also after NATS was away."""
         while True:
             try:
-                async with connect_broker(nats_url, name=EDGE, health=Health()) as broker:
+                async with connect_broker(nats_url, name=EDGE, health=Health(), tls=tls) as broker:
                     while True:
                         await asyncio.sleep(REPORT_INTERVAL_S)
                         # A report that waits in memory is old when it arrives.

@@ -3,18 +3,16 @@
 from typing import Literal, Self
 
 from pydantic import Field, SecretStr, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
 
-from tieline.chassis.settings import PREFIX
+from tieline.chassis.settings import PREFIX, BrokerSettings
 from tieline.chassis.streams import SERVICES
 
 
-class EdgeSettings(BaseSettings):
+class EdgeSettings(BrokerSettings):
     """What the edge is told. Each field's docstring gives its unit and what depends on it."""
 
-    model_config = SettingsConfigDict(
-        env_prefix=PREFIX, frozen=True, hide_input_in_errors=True, use_attribute_docstrings=True
-    )
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, hide_input_in_errors=True)
 
     edge_identity: str = ""
     """Replicas of identity: addresses with commas between them, ``10.0.0.7:7101,10.0.0.8:7101``, or
@@ -63,6 +61,14 @@ class EdgeSettings(BaseSettings):
 
     edge_tls_client_certificates: Literal["off", "optional", "required"] = "off"
     """Whether clients are asked for a certificate; needs ``edge_tls_client_ca``."""
+
+    edge_replica_tls_ca: str = ""
+    """PEM file with the authority of the replicas' certificates, which must be issued for the host
+    or name that the replicas are given by; empty calls them without TLS."""
+
+    edge_replica_tls_certificate: str = ""
+    """PEM file with the certificate, chain and key that replicas are shown, where they ask for one;
+    needs ``edge_replica_tls_ca``."""
 
     edge_proxy_protocol: bool = False
     """Whether every connection begins with a PROXY protocol header, which a load balancer in front
@@ -145,6 +151,10 @@ class EdgeSettings(BaseSettings):
             raise ValueError(
                 "TIELINE_EDGE_TLS_CLIENT_CERTIFICATES needs TIELINE_EDGE_TLS_CLIENT_CA and "
                 "TIELINE_EDGE_TLS_CERTIFICATE"
+            )
+        if self.edge_replica_tls_certificate and not self.edge_replica_tls_ca:
+            raise ValueError(
+                "TIELINE_EDGE_REPLICA_TLS_CERTIFICATE needs TIELINE_EDGE_REPLICA_TLS_CA"
             )
         if not any(self.replicas(service) for service in SERVICES):
             raise ValueError("no service has replicas: set TIELINE_EDGE_IDENTITY and the others")

@@ -132,8 +132,8 @@ async def add_leavers(connection: asyncpg.Connection, corp_id: str) -> None:
     """Add members whom the file does not name."""
     await connection.execute(
         """
-        INSERT INTO directory.members (corp_id, user_id, name, name_folded, department_id)
-        SELECT $1, 'gone' || number, 'Gone', 'gone', 1 FROM generate_series(1, $2) AS number
+        INSERT INTO directory.members (corp_id, user_id, name, department_id)
+        SELECT $1, 'gone' || number, 'Gone', 1 FROM generate_series(1, $2) AS number
         """,
         corp_id,
         LEAVERS,

@@ -10,8 +10,8 @@ from typing import Any
 import grpc
 import pytest
 
-from fakes.certificates import write_certificate
-from fakes.edges import SERVICE, Edge, MakeReplica, StartEdge
+from fakes.certificates import Authority, replace_file, write_certificate
+from fakes.edges import SERVICE, Edge, MakeReplica, StartEdge, open_channel
 from fakes.eventually import eventually
 
 pytestmark = pytest.mark.haproxy
@@ -93,6 +93,30 @@ async def test_without_a_client_certificate_nobody_comes_in_where_one_is_require
         assert await edge.code(channel=stranger) == "UNAVAILABLE"
     async with tls_channel(edge, pem.read_bytes(), own=pem.read_bytes()) as known:
         assert await edge.code(channel=known) == "OK"
+
+
+async def test_replicas_are_called_by_tls_and_one_of_another_authority_gets_no_calls(
+    make_replica: MakeReplica, start_edge: StartEdge, tmp_path: Path
+) -> None:
+    authority = Authority()
+    trusted = replace_file(tmp_path / "ca.pem", authority.pem)
+    issued = authority.issue()
+    replica = make_replica(is_started=False)
+    replica.pem = str(replace_file(tmp_path / "replica.pem", issued.key + issued.pem))
+    replica.start()
+    where = f"localhost:{replica.port}@{replica.agent_port}"
+    edge = await start_edge(replica, edge_messaging=where, edge_replica_tls_ca=str(trusted))
+
+    answers = [await edge.code() for _ in range(3)]
+    replace_file(trusted, Authority("another").pem)
+
+    assert answers == ["OK"] * 3
+    await eventually(lambda: is_refused(edge), timeout_s=20)
+
+
+async def is_refused(edge: Edge) -> bool:
+    async with open_channel(edge.settings) as channel:
+        return await edge.code(channel=channel) == "UNAVAILABLE"
 
 
 async def test_the_address_of_a_proxy_header_is_the_callers(

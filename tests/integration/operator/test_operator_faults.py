@@ -66,12 +66,12 @@ async def test_refused_and_hanging_writes_are_written_anew(
     assert api.requests["PATCH", SCALE] == 5
 
 
-async def test_statuses_that_can_not_be_written_hold_up_no_scale(
+async def test_statuses_that_nobody_answers_hold_up_no_scale(
     api: KubernetesApi, pods: DeploymentController, run_operator: RunOperator
 ) -> None:
     await api.store.create("deployments", build_deployment("messaging", replicas=1))
     await api.apply(policy())
-    api.faults.status_of = lambda method, path: 500 if path.endswith(STATUS) else 0
+    api.faults.delay_of = lambda method, path: 30.0 if path.endswith(STATUS) else 0.0
 
     async with run_operator():
         await eventually(lambda: replicas_of(api) == 2)

@@ -6,13 +6,22 @@ import kubernetes_validate
 import pytest
 
 from fakes.kubernetes_api.definitions import load_definitions
-from rendered_chart import EXAMPLES, ROOT, Manifest, example_values, merged, of_kind, render
+from rendered_chart import (
+    EXAMPLES,
+    ROOT,
+    Manifest,
+    example_values,
+    merged,
+    of_kind,
+    render,
+    rendered,
+)
 
 # The oldest that Chart.yaml takes, and the newest whose schemas are known.
 VERSIONS = ("1.29", kubernetes_validate.latest_version())
 
 # Kinds of others, whose definitions are not here.
-FOREIGN_KINDS = {"PodMonitor"}
+FOREIGN_KINDS = {"PodMonitor", "PrometheusRule"}
 
 DEFINITIONS = {
     each.kind: each for each in load_definitions(ROOT / "helm" / "tieline-crds" / "templates")
@@ -22,7 +31,7 @@ EVERY_EXAMPLE = pytest.mark.parametrize("example", sorted(EXAMPLES))
 
 def core_manifests(example: str) -> list[Manifest]:
     own = FOREIGN_KINDS | DEFINITIONS.keys()
-    return [each for each in render(example_values(example)) if each["kind"] not in own]
+    return [each for each in rendered(example) if each["kind"] not in own]
 
 
 @EVERY_EXAMPLE
@@ -34,7 +43,7 @@ def test_every_manifest_is_valid(example: str, version: str) -> None:
 
 @EVERY_EXAMPLE
 def test_every_policy_is_valid_and_has_no_field_that_nobody_knows(example: str) -> None:
-    for manifest in of_kind(render(example_values(example)), *DEFINITIONS):
+    for manifest in of_kind(rendered(example), *DEFINITIONS):
         definition = DEFINITIONS[manifest["kind"]]
         completed = definition.complete(manifest)
 
@@ -46,7 +55,7 @@ def test_every_policy_is_valid_and_has_no_field_that_nobody_knows(example: str) 
 def test_every_object_is_named_once_in_its_namespace(example: str) -> None:
     named = [
         (each["kind"], each["metadata"]["name"], each["metadata"]["namespace"])
-        for each in render(example_values(example))
+        for each in rendered(example)
     ]
 
     assert len(named) == len(set(named))
@@ -61,7 +70,7 @@ def test_long_release_name_still_makes_valid_names() -> None:
 
 
 def test_scaled_deployment_leaves_its_replicas_to_the_policy() -> None:
-    manifests = render(example_values("production"))
+    manifests = rendered("production")
     targets = {each["spec"]["targetRef"]["name"] for each in of_kind(manifests, *DEFINITIONS)}
 
     for deployment in of_kind(manifests, "Deployment"):
@@ -89,13 +98,13 @@ def test_settings_keep_the_form_of_their_numbers() -> None:
 
 
 def test_migrations_end_before_new_pods_start_and_do_not_run_before_a_rollback() -> None:
-    (job,) = of_kind(render(example_values("production")), "Job")
+    (job,) = of_kind(rendered("production"), "Job")
 
     assert job["metadata"]["annotations"]["helm.sh/hook"] == "pre-install,pre-upgrade"
 
 
 def test_trial_migrates_without_a_hook_since_its_database_is_of_the_release() -> None:
-    (job,) = of_kind(render(example_values("trial")), "Job")
+    (job,) = of_kind(rendered("trial"), "Job")
 
     assert "annotations" not in job["metadata"]
     assert job["metadata"]["name"].endswith("-1")

@@ -17,6 +17,7 @@ from rendered_chart import (
     of_kind,
     pod_specs,
     render,
+    rendered,
 )
 from tieline.chassis.settings import COMMAND_LINE_VARIABLES, PREFIX, load_settings
 from tieline.chassis.streams import SERVICES
@@ -39,7 +40,7 @@ SETTINGS: dict[str, type[BaseSettings]] = {
     "edge": EDGE,
     "migrations": AdministrationSettings,
 }
-ALL = {name: render(example_values(name)) for name in EXAMPLES}
+ALL = {name: rendered(name) for name in EXAMPLES}
 PODS = [
     pytest.param(spec, id=f"{example}-{name}")
     for example, manifests in ALL.items()
@@ -135,7 +136,7 @@ def test_every_deployment_is_probed_spread_and_drained(example: str) -> None:
 
 @pytest.mark.parametrize("service", SERVICES)
 def test_liveness_of_a_service_does_not_depend_on_what_it_needs(service: str) -> None:
-    (container,) = pod_specs(ALL["production"])[service]["containers"]
+    (container,) = pod_specs(ALL["gateway"])[service]["containers"]
 
     assert container["readinessProbe"]["grpc"] == {"port": 7100}
     assert container["livenessProbe"]["grpc"] == {"port": 7100, "service": "liveness"}

@@ -91,6 +91,18 @@ def test_misspelled_or_impossible_value_is_refused(changes: dict[str, Any]) -> N
             {"trustedProxies": ""},
             "roles.edge.enabled needs trustedProxies: give the cluster's pod network",
         ),
+        ("gateway", {"tls": {"enabled": True}}, "tls.enabled needs tls.existingSecret: name the"),
+        (
+            "gateway",
+            {"tls": {"clientCertificates": True}},
+            "tls.clientCertificates is given, but there is no TLS: set tls.enabled",
+        ),
+        ("trial", {"nats": {"tls": {"enabled": True}}}, "trial.enabled runs NATS without TLS"),
+        (
+            "gateway",
+            {"nats": {"tls": {"caExistingSecret": "ca"}}},
+            "NATS is reached without TLS: set nats.tls.enabled",
+        ),
         (
             "gateway",
             {"edge": {"tlsExistingSecret": "tls"}},

@@ -371,12 +371,23 @@ def test_step_down_that_was_not_written_is_decided_again_the_next_second() -> No
     assert (first.replicas, second.replicas) == (15, 15)
 
 
-def test_second_in_which_the_load_jumps_lowers_nothing() -> None:
-    state, _, now = run([200.0] * 60, ready=20)
+def test_second_in_which_the_load_grows_leaves_room_for_its_calls() -> None:
+    state, _, now = run([500.0] * 60, ready=20)
 
-    _, decision, _ = run([1900.0], state, start=now + 1, ready=20)
+    _, decision, _ = run([1400.0], state, start=now + 1, ready=20)
 
-    assert decision.replicas == 20
+    assert decision.replicas == 18
+
+
+@pytest.mark.parametrize(("load", "is_step"), [(600.0, True), (590.0, False)])
+def test_three_times_what_was_expected_is_a_step_in_its_first_second(
+    load: float, is_step: bool
+) -> None:
+    state, _, now = run([200.0] * 10, ready=3)
+
+    _, decision, _ = run([load], state, start=now + 1, ready=3)
+
+    assert (decision.replicas >= 8) == is_step
 
 
 def test_replica_that_is_being_deleted_is_not_counted_beside_those_that_took_its_calls() -> None:

@@ -13,8 +13,8 @@ from tieline.operator.simulator.comparison import (
     Outcome,
     best_within,
     compare,
-    pareto_front,
     ratio_interval,
+    tune,
 )
 from tieline.operator.simulator.contenders import (
     Contender,
@@ -269,10 +269,9 @@ class TestComparison:
         contender = Contender(f"{pods}", "KPA", kpa=KpaSettings())
         return Outcome(contender, (Result(violation_s=violations, pod_seconds=pods),))
 
-    def test_front_holds_what_none_beats(self) -> None:
+    def test_best_is_the_one_with_the_fewest_violations_that_costs_no_more(self) -> None:
         cheap, beaten, good = self.outcome(1, 50), self.outcome(2, 60), self.outcome(3, 10)
 
-        assert pareto_front([good, beaten, cheap]) == [cheap, good]
         assert best_within([good, beaten, cheap], 2) == cheap
         assert best_within([good], 2) is None
 
@@ -282,6 +281,17 @@ class TestComparison:
         assert ratio == pytest.approx(0.5)
         assert low <= ratio <= high
         assert ratio_interval([0.0], [0.0]) == (1.0, 1.0, 1.0)
+
+    def test_tuning_keeps_the_best_that_is_affordable(self) -> None:
+        staged = one_service("short", [80.0] * 15)
+        grid = [
+            Contender(f"{least}", "KPA", kpa=KpaSettings(min_replicas=least)) for least in (3, 9)
+        ]
+
+        tuned = tune(staged.scenario, grid, (1, 2), keep=1, pod_seconds=60)
+
+        assert [one.contender for one in tuned] == grid[:1]
+        assert len(tuned[0].results) == 2
 
     def test_runs_in_other_processes_are_those_of_this_one(self) -> None:
         staged = one_service("short", [80.0] * 15)

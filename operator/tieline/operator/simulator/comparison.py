@@ -1,5 +1,6 @@
 """Runs contenders over seeds and sums them up."""
 
+import math
 import os
 import random
 import statistics
@@ -60,24 +61,33 @@ def compare(
     ]
 
 
-def pareto_front(outcomes: Sequence[Outcome]) -> list[Outcome]:
-    """Return the outcomes that none beats in both violations and pod-seconds, cheapest first."""
-    ordered = sorted(outcomes, key=lambda one: (one.mean("pod_seconds"), one.mean("violation_s")))
-    front: list[Outcome] = []
-    for one in ordered:
-        if not front or one.mean("violation_s") < front[-1].mean("violation_s"):
-            front.append(one)
-    return front
+def tune(
+    scenario: Scenario,
+    grid: Sequence[Contender],
+    seeds: Sequence[int],
+    *,
+    keep: int,
+    pod_seconds: float = math.inf,
+) -> list[Outcome]:
+    """Return the contenders with the fewest violations that cost no more, the best first.
+
+    All run with the first seed, and the best ``keep`` of them with the others.
+    """
+    first = compare(scenario, grid, seeds[:1])
+    affordable = [one for one in first if one.mean("pod_seconds") <= pod_seconds]
+    best = sorted(affordable, key=_quality)[:keep]
+    others = compare(scenario, [one.contender for one in best], seeds[1:])
+    both = [
+        Outcome(one.contender, one.results + other.results)
+        for one, other in zip(best, others, strict=True)
+    ]
+    return sorted(both, key=_quality)
 
 
 def best_within(outcomes: Sequence[Outcome], pod_seconds: float) -> Outcome | None:
     """Return the outcome with the fewest violations that costs no more."""
     affordable = [one for one in outcomes if one.mean("pod_seconds") <= pod_seconds]
-    return min(
-        affordable,
-        key=lambda one: (one.mean("violation_s"), one.mean("pod_seconds")),
-        default=None,
-    )
+    return min(affordable, key=_quality, default=None)
 
 
 def ratio_interval(
@@ -93,6 +103,10 @@ def ratio_interval(
     ratios.sort()
     low, high = ratios[_RESAMPLES * 25 // 1000], ratios[_RESAMPLES * 975 // 1000]
     return _ratio(ours, theirs), low, high
+
+
+def _quality(outcome: Outcome) -> tuple[float, float]:
+    return outcome.mean("violation_s"), outcome.mean("pod_seconds")
 
 
 def _ratio(ours: Sequence[float], theirs: Sequence[float]) -> float:

@@ -5,7 +5,7 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from tieline.operator.policy import SurgePolicy, policy_from_spec
+from tieline.operator.policy import ScaleDown, SurgePolicy, policy_from_spec
 from tieline.operator.simulator.cluster_model import ClusterModel
 from tieline.operator.simulator.hpa import Hpa, HpaSettings
 from tieline.operator.simulator.kpa import Kpa, KpaSettings
@@ -19,6 +19,31 @@ a run takes seconds."""
 
 SIMULATED_QUEUE_WAIT_MS = 100
 """Four times a simulated request's work, as 20 ms are some times a real one's."""
+
+# Targets and minimum replicas that are tried. The runs begin with a usual load of two to five full
+# replicas, so that 8 and 16 are generous minimums.
+_PEER_TUNINGS = ((0.4, 2), (0.5, 2), (0.6, 2), (0.7, 2), (0.5, 8), (0.6, 8), (0.6, 16))
+
+# Target percents, replicas in reserve, minimum replicas.
+_OUR_TUNINGS = (
+    (50, 0, 2),
+    (60, 0, 2),
+    (80, 0, 2),
+    (60, 0, 8),
+    (60, 0, 16),
+    (70, 0, 16),
+    (60, 8, 2),
+    (80, 16, 2),
+)
+_RESERVE_PERCENT = 900
+"""So much that the bound on the reserve's replicas decides."""
+
+_SCALE_DOWNS = {
+    "slow down": ScaleDown(window_seconds=180),
+    "quickest down": ScaleDown(
+        window_seconds=30, max_window_seconds=30, max_step_percent=100, min_interval_seconds=5
+    ),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,45 +113,39 @@ def usual_peers(floors: Sequence[Floor] = ()) -> list[Contender]:
 
 
 def peer_grid(floors: Sequence[Floor] = ()) -> list[Contender]:
-    """Return every peer over its own tuning grid."""
+    """Return every peer over its own tuning grid.
+
+    A lower target and a higher minimum are how each of them buys room for a load that jumps.
+    """
     grid = [
-        Contender(f"HPA cpu {target:.0%}", "HPA", hpa=HpaSettings(target=target))
-        for target in (0.4, 0.6)
-    ]
-    grid.append(Contender("HPA cpu, tuned", "HPA", hpa=_tuned("cpu", 1.2, 60, request_cores=0.5)))
-    grid += [
+        Contender("HPA cpu 40%", "HPA", hpa=HpaSettings(target=0.4)),
+        Contender("HPA cpu, tuned", "HPA", hpa=_tuned("cpu", 1.2, 60, request_cores=0.5)),
         Contender(
-            f"KEDA {target:.0%}",
+            "KEDA 50%",
             "KEDA",
-            hpa=HpaSettings(metric="prometheus", target=target),
+            hpa=HpaSettings(metric="prometheus", target=0.5),
             floors=tuple(floors),
-        )
-        for target in (0.5, 0.7)
+        ),
+        Contender("KPA concurrency 0.7", "KPA", kpa=KpaSettings(metric="concurrency", target=0.7)),
     ]
     grid += [
         Contender(
-            f"KEDA tuned {target:.0%}, {window} s",
+            f"KEDA tuned {target:.0%}, {window} s, at least {least}",
             "KEDA",
-            hpa=_tuned("fresh", target, window),
+            hpa=_tuned("fresh", target, window, min_replicas=least),
             floors=tuple(floors),
         )
-        for target in (0.5, 0.6, 0.7, 0.8)
+        for target, least in _PEER_TUNINGS
         for window in (60, 180)
     ]
     grid += [
         Contender(
-            f"KPA rps {target:.0%}, {window} s, delay {delay} s",
+            f"KPA rps {target:.0%}, delay {delay} s, at least {least}",
             "KPA",
-            kpa=KpaSettings(target=target, stable_window_s=window, scale_down_delay_s=delay),
+            kpa=KpaSettings(target=target, scale_down_delay_s=delay, min_replicas=least),
         )
-        for target in (0.5, 0.6, 0.7, 0.8)
-        for window, delay in ((60, 0), (60, 120), (30, 0))
-    ]
-    grid += [
-        Contender(
-            f"KPA concurrency {target}", "KPA", kpa=KpaSettings(metric="concurrency", target=target)
-        )
-        for target in (0.7, 0.9)
+        for target, least in _PEER_TUNINGS
+        for delay in (0, 120)
     ]
     return grid
 
@@ -137,35 +156,40 @@ def surge_grid(
     """Return our decision over the fields of the policy that cost or save replicas."""
     return [
         surge_contender(
-            f"surge {percent} %, {label}",
-            {name: _quick(with_target(one, percent), label) for name, one in policies.items()},
+            f"surge {percent} %, {label}, {reserve} in reserve, at least {least}",
+            {name: _tune(one, percent, label, reserve, least) for name, one in policies.items()},
             windows,
         )
-        for percent in (50, 60, 70, 80, 90)
-        for label in ("default", "quick down", "quickest down")
+        for percent, reserve, least in _OUR_TUNINGS
+        for label in ("default", *_SCALE_DOWNS)
     ]
 
 
-def _quick(policy: SurgePolicy, label: str) -> SurgePolicy:
-    if label == "default":
+def _tune(policy: SurgePolicy, percent: int, label: str, reserve: int, least: int) -> SurgePolicy:
+    policy = dataclasses.replace(with_target(policy, percent), min_replicas=least)
+    if label != "default":
+        policy = dataclasses.replace(policy, scale_down=_SCALE_DOWNS[label])
+    if not reserve:
         return policy
-    is_quickest = label == "quickest down"
-    scale_down = dataclasses.replace(
-        policy.scale_down,
-        window_seconds=30 if is_quickest else 45,
-        max_window_seconds=30 if is_quickest else 45,
-        max_step_percent=100 if is_quickest else 60,
-        min_interval_seconds=5 if is_quickest else 8,
+    surge = dataclasses.replace(
+        policy.surge, reserve_percent=_RESERVE_PERCENT, max_reserve_replicas=reserve
     )
-    surge = dataclasses.replace(policy.surge, hold_seconds=30 if is_quickest else 60)
-    return dataclasses.replace(policy, scale_down=scale_down, surge=surge)
+    return dataclasses.replace(policy, surge=surge)
 
 
-def _tuned(metric: str, target: float, window_s: int, *, request_cores: float = 1.0) -> HpaSettings:
+def _tuned(
+    metric: str,
+    target: float,
+    window_s: int,
+    *,
+    request_cores: float = 1.0,
+    min_replicas: int = 2,
+) -> HpaSettings:
     return HpaSettings(
         metric=metric,
         target=target,
         request_cores=request_cores,
         up_percent=900,
         down_window_s=window_s,
+        min_replicas=min_replicas,
     )

@@ -1,0 +1,28 @@
+"""Which test files share one running platform, and so one worker.
+
+A platform costs more to start than most of these files take; those that break it leave it healthy.
+"""
+
+from xdist.scheduler import LoadFileScheduling
+
+FILES = frozenset(
+    f"tests/e2e/{name}"
+    for name in (
+        "test_demo.py",
+        "test_every_rpc.py",
+        "test_kills_during_the_main_job.py",
+        "test_linked_corp_tokens.py",
+        "test_readme_example.py",
+        "test_revocations.py",
+        "test_surge.py",
+        "test_up.py",
+    )
+)
+
+
+class ByFileAndPlatform(LoadFileScheduling):  # type: ignore[misc]  # has no types
+    """Gives out whole files, and those of the shared platform all together."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file: str = super()._split_scope(nodeid)
+        return "the shared platform" if file in FILES else file
