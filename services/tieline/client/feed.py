@@ -36,6 +36,7 @@ MAX_HELD = 2000
 QUEUE_SIZE = 1000
 
 HELD_AHEAD = "HELD_AHEAD"
+CONVERSATION_NOT_FOUND = "CONVERSATION_NOT_FOUND"
 
 FIRST_DELAY_S = 0.1
 MAX_DELAY_S = 5.0
@@ -243,8 +244,14 @@ class MessageFeed:
             corp_id=self._corp_id,
             after_sequence=self._merge.held_sequence(conversation_id),
         )
-        async for message in messages:
-            await self._put(message)
+        try:
+            async for message in messages:
+                await self._put(message)
+        except TielineError as error:
+            if error.reason != CONVERSATION_NOT_FOUND:
+                raise
+            # The party left it meanwhile, which an update behind this one tells as well.
+            await self._forget(conversation_id)
 
     async def _put(self, message: messaging_pb2.Message) -> None:
         if self._merge.accept(message):
