@@ -5,7 +5,7 @@ contradicts its subject, an earlier report or the clock is refused with a reason
 no memory. No clock and no network: the time is passed in, the messages are handed in.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -82,6 +82,20 @@ class ReportBook:
         """Return the newest report of each replica of a service, however old."""
         found = self._reports.get(service, {})
         return tuple(found[key] for key in sorted(found))
+
+    def newest_ages(self, now: float) -> Mapping[str, float]:
+        """Return how old each service's newest report is, in seconds; a minute where none is kept.
+
+        The edge's reports tell nothing of a service's replicas.
+        """
+        return {
+            service: now
+            - max(
+                (each.time for each in found.values() if not each.from_edge),
+                default=now - _FORGET_S,
+            )
+            for service, found in self._reports.items()
+        }
 
     def forget(self, now: float) -> None:
         """Drop the replicas that have been silent for a minute, or that report from the future."""
