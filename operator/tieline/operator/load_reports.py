@@ -15,8 +15,11 @@ from tieline.operator.replica_report import CLASSES, ReplicaReport
 EDGE = "edge"
 """What the edge's subjects have in place of the service."""
 
+_INTERVAL_S = 1.0
+"""At which replicas report."""
+
 _MIN_INTERVAL_S = 0.5
-"""Half of the interval at which replicas report; what comes faster says nothing new."""
+"""What comes faster says nothing new."""
 
 _MAX_CLOCK_SKEW_S = 60.0
 _FORGET_S = 60.0
@@ -149,7 +152,9 @@ def _check(counters: _Counters, before: _Counters | None, now: float) -> Refusal
 def _to_rates(
     report: load_report_pb2.LoadReport, before: _Counters, after: _Counters, *, from_edge: bool
 ) -> ReplicaReport:
-    elapsed = max(after.time - before.time, _MIN_INTERVAL_S)
+    elapsed = after.time - before.time
+    # A clock that was set back says nothing of the time between; replicas report each second.
+    elapsed = _INTERVAL_S if elapsed <= 0 else max(elapsed, _MIN_INTERVAL_S)
 
     def rate(new: int, old: int) -> float:
         return min((new - old) / elapsed, _MAX_RATE)
