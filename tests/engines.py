@@ -4,7 +4,7 @@ import contextlib
 import importlib
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,7 @@ from pydantic import SecretStr
 from tieline.chassis import migrations, streams
 from tieline.chassis.broker import BrokerClient
 from tieline.chassis.settings import ServiceSettings
-from tieline.chassis.streams import NATS_USERS
+from tieline.chassis.streams import NATS_USERS, SERVICES
 from tieline.embedded.nats import EmbeddedNats, User
 from tieline.embedded.ports import find_free_port
 from tieline.embedded.postgres import EmbeddedPostgres
@@ -27,6 +27,8 @@ ROLE_PASSWORD = "only-for-tests"
 
 # Tests kill processes, not machines; durability against power loss is not what they are about.
 _KILL_TIMEOUT_S = 10
+
+_MIGRATED, _MIGRATING = "tieline_migrated", "tieline_migrating"
 
 FAST_POSTGRES = {
     "fsync": "off",
@@ -95,19 +97,36 @@ def running_postgres() -> Iterator[str]:
         shutil.rmtree(directory, ignore_errors=True)
 
 
-async def create_database(database: Database, name: str, services: Sequence[str]) -> Database:
-    """Make another database on the same server, with the schemas of these services.
-
-    The roles belong to the whole server and have their passwords from ``database``.
-    """
-    connection = await asyncpg.connect(database.admin_dsn)
+async def create_database(admin_dsn: str, name: str) -> Database:
+    """Make a database with every service's schema: a copy of one that the run migrated once."""
+    connection = await asyncpg.connect(admin_dsn)
     try:
-        await connection.execute(f"CREATE DATABASE {name}")
+        # Of several workers one migrates, and gives the roles, which are the server's, passwords.
+        await connection.execute("SELECT pg_advisory_lock(1)")
+        await _ensure_migrated(connection, admin_dsn)
+        await connection.execute(f"CREATE DATABASE {name} TEMPLATE {_MIGRATED}")
+        # A copy has the schemas, and not the rights and settings of the database itself.
+        await migrations.migrate(_dsn_of(admin_dsn, name), SERVICES)
     finally:
         await connection.close()
-    created = Database(database.admin_dsn.rpartition("/")[0] + f"/{name}")
-    await migrations.migrate(created.admin_dsn, services)
-    return created
+    return Database(_dsn_of(admin_dsn, name))
+
+
+async def _ensure_migrated(
+    connection: "asyncpg.Connection[asyncpg.Record]", admin_dsn: str
+) -> None:
+    known = "SELECT 1 FROM pg_database WHERE datname = $1"
+    if await connection.fetchval(known, _MIGRATED) is not None:
+        return
+    await connection.execute(f"CREATE DATABASE {_MIGRATING}")
+    await migrations.migrate(_dsn_of(admin_dsn, _MIGRATING), SERVICES)
+    for service in SERVICES:
+        await connection.execute(f"ALTER ROLE tieline_{service} PASSWORD '{ROLE_PASSWORD}'")
+    await connection.execute(f"ALTER DATABASE {_MIGRATING} RENAME TO {_MIGRATED}")
+
+
+def _dsn_of(admin_dsn: str, name: str) -> str:
+    return admin_dsn.rpartition("/")[0] + f"/{name}"
 
 
 @asynccontextmanager

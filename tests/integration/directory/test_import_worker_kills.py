@@ -57,7 +57,7 @@ async def replica(dsn: str) -> AsyncIterator[asyncio.subprocess.Process]:
 async def kill_database(database: Database) -> Database:
     """A database of this module's own: no other replica looks for jobs there."""
     name = database.admin_dsn.rpartition("/")[2]
-    return await create_database(database, f"{name}_kills", ["directory"])
+    return await create_database(database.admin_dsn, f"{name}_kills")
 
 
 async def test_job_whose_replica_is_killed_ends_as_one_that_was_not(

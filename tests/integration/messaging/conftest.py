@@ -29,7 +29,7 @@ from tieline.messaging.settings import MessagingSettings
 
 @pytest.fixture(scope="session")
 async def messaging_database(database: Database, worker_id: str) -> Database:
-    return await create_database(database, f"messaging_{worker_id}", ["messaging"])
+    return await create_database(database.admin_dsn, f"messaging_{worker_id}")
 
 
 @pytest.fixture(scope="session")
