@@ -31,9 +31,9 @@ _MAKE_CHANGES = """
         RETURNING last_change_number - $2 AS number_before
     )
     INSERT INTO directory.members
-           (corp_id, user_id, name, name_folded, department_id, position, mobile, email,
+           (corp_id, user_id, name, department_id, position, mobile, email,
             change_number)
-    SELECT $1, 'member.' || number, '王小' || number, '王小' || number, 1, 'Store assistant',
+    SELECT $1, 'member.' || number, '王小' || number, 1, 'Store assistant',
            '1380' || lpad(number::text, 7, '0'), number || '@staff.example.com',
            number_before + number
       FROM corp, generate_series(1, $2) AS number

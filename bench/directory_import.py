@@ -41,12 +41,12 @@ _SEED = 7
 _TABLE = """
     CREATE TABLE public.bare_copy (
         corp_id text NOT NULL, user_id text COLLATE "C" NOT NULL, name text NOT NULL,
-        name_folded text COLLATE "C" NOT NULL, department_id bigint NOT NULL,
+        department_id bigint NOT NULL,
         position text NOT NULL, mobile text NOT NULL, email text NOT NULL,
         extended_attributes jsonb NOT NULL, import_id text NOT NULL, import_line bigint NOT NULL,
         change_number bigint NOT NULL, state text NOT NULL, create_time timestamptz NOT NULL,
         update_time timestamptz NOT NULL,
-        PRIMARY KEY (corp_id, user_id) INCLUDE (name_folded)
+        PRIMARY KEY (corp_id, user_id)
     )
 """
 

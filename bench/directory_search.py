@@ -22,7 +22,6 @@ from tieline.api.identity.v1 import identity_pb2, identity_service_pb2
 from tieline.client import Endpoints, SignedIn, Tieline, TielineError, connect
 from tieline.demo.staff_file import StaffRow, make_staff
 from tieline.directory.departments import ROOT_DEPARTMENT_ID, ROOT_PATH, plan_departments
-from tieline.directory.members import fold
 
 _SEARCH = "directory.search_p99_ms"
 _SELECT = "limits.postgres_select_p99_ms"
@@ -228,7 +227,7 @@ async def _copy_staff(database: Any, corp_id: str, staff: Sequence[StaffRow]) ->
         "members",
         schema_name="directory",
         columns=[
-            *("corp_id", "user_id", "name", "name_folded", "department_id", "position"),
+            *("corp_id", "user_id", "name", "department_id", "position"),
             *("mobile", "email", "change_number"),
         ],
         records=(
@@ -236,7 +235,6 @@ async def _copy_staff(database: Any, corp_id: str, staff: Sequence[StaffRow]) ->
                 corp_id,
                 person.user_id,
                 person.name,
-                fold(person.name),
                 ids[person.department],
                 person.position,
                 person.mobile,

@@ -28,6 +28,7 @@ from engines import (
 from fakes.tokens import TestTokens
 from tieline.chassis import streams
 from tieline.chassis.process import StartError
+from tieline.chassis.streams import SERVICES
 from tieline.edge.haproxy import find_binary
 from tieline.embedded.nats import EmbeddedNats
 
@@ -111,7 +112,7 @@ def postgres_admin_dsn(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(scope="session")
 async def database(postgres_admin_dsn: str, worker_id: str) -> Database:
     """The worker's database, migrated. Tests keep out of each other's way by new corps."""
-    return await create_database(postgres_admin_dsn, f"tieline_{worker_id}")
+    return await create_database(Database(postgres_admin_dsn), f"tieline_{worker_id}", SERVICES)
 
 
 @pytest.fixture(scope="session")

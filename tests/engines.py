@@ -4,7 +4,7 @@ import contextlib
 import importlib
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,29 +97,31 @@ def running_postgres() -> Iterator[str]:
         shutil.rmtree(directory, ignore_errors=True)
 
 
-async def create_database(admin_dsn: str, name: str) -> Database:
-    """Make a database with every service's schema: a copy of one that the run migrated once."""
-    connection = await asyncpg.connect(admin_dsn)
+async def create_database(database: Database, name: str, services: Sequence[str]) -> Database:
+    """Make another database on the same server, which the roles of these services may use.
+
+    It is a copy of one that the run migrated once, and so has every service's schema.
+    """
+    created = Database(_dsn_of(database.admin_dsn, name))
+    connection = await asyncpg.connect(database.admin_dsn)
     try:
         # Of several workers one migrates, and gives the roles, which are the server's, passwords.
         await connection.execute("SELECT pg_advisory_lock(1)")
-        await _ensure_migrated(connection, admin_dsn)
+        await _ensure_migrated(connection, _dsn_of(database.admin_dsn, _MIGRATING))
         await connection.execute(f"CREATE DATABASE {name} TEMPLATE {_MIGRATED}")
         # A copy has the schemas, and not the rights and settings of the database itself.
-        await migrations.migrate(_dsn_of(admin_dsn, name), SERVICES)
+        await migrations.migrate(created.admin_dsn, services)
     finally:
         await connection.close()
-    return Database(_dsn_of(admin_dsn, name))
+    return created
 
 
-async def _ensure_migrated(
-    connection: "asyncpg.Connection[asyncpg.Record]", admin_dsn: str
-) -> None:
+async def _ensure_migrated(connection: "asyncpg.Connection[asyncpg.Record]", dsn: str) -> None:
     known = "SELECT 1 FROM pg_database WHERE datname = $1"
     if await connection.fetchval(known, _MIGRATED) is not None:
         return
     await connection.execute(f"CREATE DATABASE {_MIGRATING}")
-    await migrations.migrate(_dsn_of(admin_dsn, _MIGRATING), SERVICES)
+    await migrations.migrate(dsn, SERVICES)
     for service in SERVICES:
         await connection.execute(f"ALTER ROLE tieline_{service} PASSWORD '{ROLE_PASSWORD}'")
     await connection.execute(f"ALTER DATABASE {_MIGRATING} RENAME TO {_MIGRATED}")

@@ -2,10 +2,12 @@
 
 import dataclasses
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from tieline.operator.decision_state import FleetState, ServiceDecision, ServiceInput
 from tieline.operator.policy import SurgePolicy, policy_from_spec
+from tieline.operator.recording import Recorder
 from tieline.operator.replica_report import PodObservation, ReplicaReport
 from tieline.operator.scaling_decision import decide
 
@@ -86,3 +88,18 @@ def run(
         state, (decision,) = decide(state, [service(demand, now=now, **changes)], now)
     assert decision is not None, "there is at least one second"
     return state, decision, now
+
+
+def record(
+    folder: Path, loads: Sequence[float], *, start: float = NOW, hours: int = 72
+) -> FleetState:
+    """Decide once a second, and write down what an operator with a recording writes down."""
+    recorder, state = Recorder(folder, hours), FleetState()
+    for second, load in enumerate(loads):
+        now = start + second
+        given = [service(load, now=now)]
+        before = state
+        state, decisions = decide(before, given, now, 40)
+        recorder.note(before, given, now, 40, decisions)
+    recorder.close()
+    return state

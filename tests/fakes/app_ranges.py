@@ -18,6 +18,9 @@ class FakeAppRanges:
         self.ranges: dict[tuple[str, int], app_pb2.AppRange] = {}
         """By corp and agent id."""
 
+        self.disabled: set[tuple[str, int]] = set()
+        """Apps in whose name nothing is sent."""
+
         self.asked = 0
 
     @asynccontextmanager
@@ -33,5 +36,6 @@ class FakeAppRanges:
         self.asked += 1
         whole = app_pb2.AppRange(department_ids=[ROOT_DEPARTMENT_ID])
         return identity_requests_pb2.GetAppRangeResponse(
-            visible_range=self.ranges.get((request.corp_id, request.agent_id), whole)
+            visible_range=self.ranges.get((request.corp_id, request.agent_id), whole),
+            disabled=(request.corp_id, request.agent_id) in self.disabled,
         )

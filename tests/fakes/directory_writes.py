@@ -68,8 +68,8 @@ class Writer:
                 connection,
                 """
                 INSERT INTO directory.members
-                       (corp_id, change_number, user_id, name, name_folded, department_id)
-                VALUES ($1, $2, $3, $4, $4, $5)
+                       (corp_id, change_number, user_id, name, department_id)
+                VALUES ($1, $2, $3, $4, $5)
                 ON CONFLICT (corp_id, user_id) DO UPDATE SET
                        change_number = excluded.change_number, name = excluded.name,
                        department_id = excluded.department_id, state = 'invited', leave_time = NULL

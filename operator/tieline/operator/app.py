@@ -24,6 +24,7 @@ from tieline.operator.kubernetes_cluster import kubernetes_cluster
 from tieline.operator.lease import LeaseKeeper
 from tieline.operator.load_reports import ReportBook
 from tieline.operator.metrics import observe_operator
+from tieline.operator.recording import Recorder
 from tieline.operator.scaler import Scaler
 from tieline.operator.settings import OperatorSettings
 
@@ -59,6 +60,10 @@ async def role(settings: OperatorSettings) -> AsyncIterator[None]:
             cluster, settings.lease_name, settings.replica_name or socket.gethostname()
         )
         publisher = _SurgePublisher(broker)
+        recorder = None
+        if settings.recording_directory is not None:
+            recorder = Recorder(settings.recording_directory, settings.recording_hours)
+            stack.callback(recorder.close)
         scaler = Scaler(
             cluster,
             fleet,
@@ -66,6 +71,7 @@ async def role(settings: OperatorSettings) -> AsyncIterator[None]:
             may_write=lambda: lease.is_held,
             publish_surge=publisher.publish,
             room_pods=settings.cluster_room_pods or None,
+            recorder=recorder,
         )
         try:
             # Before watches begin, so that a namespace that can't be read stops the start.

@@ -19,6 +19,7 @@ from tieline.operator.decision_state import FleetState, ServiceDecision
 from tieline.operator.fleet import Fleet, PolicyView
 from tieline.operator.foreign_writes import ForeignWrites
 from tieline.operator.load_reports import ReportBook
+from tieline.operator.recording import Recorder
 from tieline.operator.reporting import Reporter, Second
 from tieline.operator.resources import Kind
 from tieline.operator.scaling_decision import decide
@@ -46,6 +47,7 @@ class Scaler:
         may_write: Callable[[], bool],
         publish_surge: PublishSurge,
         room_pods: int | None = None,
+        recorder: Recorder | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._cluster = cluster
@@ -54,6 +56,7 @@ class Scaler:
         self._may_write = may_write
         self._publish_surge = publish_surge
         self._room_pods = room_pods
+        self._recorder = recorder
         self._clock = clock
         self._state = FleetState()
         self._foreign = ForeignWrites()
@@ -103,12 +106,15 @@ class Scaler:
         room = None
         if self._room_pods is not None:
             room = max(0, self._room_pods - sum(each.current_replicas for each in given))
-        self._state, decided = decide(self._state, given, now, room)
+        before = self._state
+        self._state, decided = decide(before, given, now, room)
         self.decisions = {decision.name: decision for decision in decided}
         if self._may_write():
             await self._write(views, now)
         self.last_tick_time = time.monotonic()
         self.last_tick_s = self.last_tick_time - begun
+        if self._recorder is not None:
+            self._recorder.note(before, given, now, room, decided)
 
     async def relist(self) -> None:
         """Take in what there is of every kind."""

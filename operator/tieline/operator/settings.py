@@ -1,5 +1,6 @@
 """Settings of the surge operator."""
 
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, SecretStr
@@ -32,6 +33,13 @@ class OperatorSettings(BrokerSettings):
     cluster_room_pods: int = Field(default=0, ge=0, le=100_000)
     """How many pods of all policies the cluster holds together; what is above is shared by
     priority. 0 for no bound."""
+
+    recording_directory: Path | None = None
+    """Folder in which each second's input is recorded, for `tieline operator simulate --recording`;
+    unset, nothing is recorded. Some kilobytes a second for fifty replicas."""
+
+    recording_hours: int = Field(default=72, ge=1, le=24 * 31)
+    """How long recorded seconds are kept."""
 
     probe_port: int = Field(default=0, ge=0, le=65535)
     """TCP port of ``/healthz``, which tells the ages of the last watch event and of the last

@@ -43,6 +43,14 @@ def find_client_address(peer: str, forwarded_for: str, proxies: Sequence[Network
     return address
 
 
+def is_loopback(host: str) -> bool:
+    """Tell whether this names the machine itself."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 def group_address(address: str) -> str:
     """Return what is one party as far as limits go: an IPv4 address, the /64 of an IPv6 one."""
     parsed = _parse(address)

@@ -10,15 +10,12 @@ What every call passes is a few steps: look the caller up, count, compare. The d
 
 from __future__ import annotations
 
-import base64
-import json
 import math
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from random import getrandbits
-from types import MappingProxyType
 
 from tieline.chassis.admission import (
     MIN_WINDOW_S,
@@ -29,6 +26,7 @@ from tieline.chassis.admission import (
     decide_level,
     expected_admissions,
 )
+from tieline.chassis.admission_headers import read_claimed_user
 from tieline.chassis.busy_time import busy_time
 from tieline.chassis.errors import RETRY_DELAY_S
 from tieline.chassis.fair_shares import find_flooding
@@ -47,9 +45,6 @@ _MAX_CALLERS = 50_000
 _MAX_CORPS = 10_000
 
 _MAX_WAITS = 1000
-
-# As long as a token may be.
-_MAX_READ_LENGTH = 8192
 
 # Users' places change at the full hour; within a minute of it is soon enough.
 _EPOCH_CHECK_S = 60.0
@@ -354,23 +349,6 @@ class AdmissionControl:
             corp.by_priority = [0] * _PRIORITIES
 
 
-def read_claimed_user(authorization: object) -> str | None:
-    """Return the user whom a bearer token claims to be of, unverified; None where it claims none.
-
-    In the same words as for a verified principal, so that verification changes no place.
-    """
-    if not isinstance(authorization, str) or len(authorization) > _MAX_READ_LENGTH:
-        return None
-    parts = authorization.split(".")
-    if len(parts) != 3:
-        return None
-    try:
-        claims = json.loads(base64.urlsafe_b64decode(parts[1] + "=="))
-        return f"{claims['kind']}/{claims.get('corp', '')}/{claims['sub']}"
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-        return None
-
-
 def _spread(arrivals: list[int], business_class: int, count: int, level: int) -> None:
     """Put calls that were held back where they would have arrived: above the level."""
     begin = max(priority_of(business_class, 0), level + 1)
@@ -404,18 +382,3 @@ def _subtract(arrivals: object, corps: list[int], level: int, last: int) -> None
     assert isinstance(arrivals, list), "built by _sum_up"
     for priority in range(level + 1, last + 1):
         arrivals[priority] = max(arrivals[priority] - corps[priority], 0)
-
-
-NOTHING_HELD_BACK: Mapping[int, int] = MappingProxyType({})
-
-
-def read_held_back(text: object) -> Mapping[int, int]:
-    """Return the counts of ``<critical>,<high>,<normal>,<low>``; nothing for what is malformed."""
-    if not isinstance(text, str) or len(text) > 40:
-        return NOTHING_HELD_BACK
-    parts = text.split(",")
-    if len(parts) != len(BusinessClass) or not all(
-        part.isascii() and part.isdecimal() for part in parts
-    ):
-        return NOTHING_HELD_BACK
-    return {of: int(part) for of, part in zip(BusinessClass, parts, strict=True)}

@@ -47,6 +47,7 @@ class Right(StrEnum):
     MANAGE_SCHOOL = "manage_school"
     MANAGE_COMPLIANCE = "manage_compliance"
     READ_COMPLIANCE = "read_compliance"
+    SEND_APP_MESSAGES = "send_app_messages"
 
 
 CORP_RIGHTS = frozenset(Right) - {Right.REVIEW_CORPS}

@@ -65,13 +65,16 @@ _REVOCATIONS_AGE_S = MAX_TOKEN_LIFETIME_S + 5 * 60
 
 @dataclass(frozen=True, slots=True)
 class Durable:
-    """One service's place in another service's stream."""
+    """One service's place in another service's stream, or in its own."""
 
     service: str
     """The consuming service; also the durable's name."""
 
     stream: str
     subjects: tuple[str, ...]
+    max_in_hand: int = 1
+    """Events that may be in hand at a time, whatever the number of replicas. With one, nothing
+    overtakes an event that waits for its next attempt."""
 
 
 DURABLES = (
@@ -126,8 +129,11 @@ DURABLES = (
             "tieline.identity.v1.corp_resumed",
             "tieline.identity.v1.corp_suspended",
             "tieline.identity.v1.corp_updated",
+            TOKENS_REVOKED,
         ),
     ),
+    # For offline push, which takes many at a time in any order (``event_batches.py``).
+    Durable("messaging", "MESSAGING", ("tieline.messaging.v1.messages_sent",), max_in_hand=1000),
 )
 
 
@@ -145,7 +151,7 @@ def stream_of(service: str) -> str:
 
 
 def durables_of(service: str) -> tuple[Durable, ...]:
-    """Return the service's places in other services' streams."""
+    """Return the service's places in streams."""
     return tuple(durable for durable in DURABLES if durable.service == service)
 
 
@@ -265,9 +271,7 @@ async def _declare_durable(jetstream: JetStreamContext, durable: Durable, replic
         ack_wait=ACK_WAIT_S,
         # The consumer itself ends redelivery, by a dead letter; the server's limit would lose it.
         max_deliver=-1,
-        # One event is in hand at a time, whatever the number of replicas, and while it waits for
-        # its next attempt nothing overtakes it.
-        max_ack_pending=1,
+        max_ack_pending=durable.max_in_hand,
         num_replicas=replicas,
     )
     await jetstream.add_consumer(durable.stream, config)

@@ -1,7 +1,9 @@
 """`tieline operator simulate`: trying a policy before it is applied."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+import datetime as dt
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ from rich.console import Console
 
 from tieline.cli.errors import CommandError
 from tieline.operator.policy import SurgePolicy, policy_from_spec
+from tieline.operator.recording import RecordingError, replay
 from tieline.operator.simulator.cluster_model import ClusterModel
 from tieline.operator.simulator.comparison import compare
 from tieline.operator.simulator.contenders import (
@@ -27,18 +30,56 @@ from tieline.operator.spec_fields import InvalidSpecError
 
 _SHAPES = (*SHAPES, "chain", "window")
 _MAX_SEEDS = 50
-_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _MAX_SECONDS = 24 * 3600
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+_option = functools.partial(click.option, show_default=True)
+
+# Option, field of the cluster model, range, help.
+_CLUSTER_OPTIONS: Sequence[tuple[str, str, click.FloatRange | click.IntRange, str]] = (
+    (
+        "--start-seconds",
+        "start_min",
+        click.FloatRange(0, 600),
+        "Shortest start of a pod; half of them take 2.5 s longer.",
+    ),
+    (
+        "--free-pods",
+        "free_pods",
+        click.IntRange(0, 10_000),
+        "Pods that fit on the nodes that are there.",
+    ),
+    (
+        "--create-rate",
+        "create_per_s",
+        click.FloatRange(1, 1000),
+        "Pods that the API server lets be created in a second.",
+    ),
+    (
+        "--endpoint-delay",
+        "endpoint_delay",
+        click.FloatRange(0, 120),
+        "Seconds until callers know of a new replica.",
+    ),
+    (
+        "--report-loss",
+        "report_loss",
+        click.FloatRange(0, 1),
+        "Part of the load reports that get lost.",
+    ),
+)
+
+
+def _cluster_options(command: Callable[..., None]) -> Callable[..., None]:
+    for option, field, kind, text in reversed(_CLUSTER_OPTIONS):
+        default = getattr(ClusterModel(), field)
+        command = _option(option, field, default=default, type=kind, help=text)(command)
+    return command
 
 
 @click.command()
 @click.argument("load", default="step")
-@click.option(
-    "--policy",
-    "policy_file",
-    type=_FILE,
-    help="A SurgePolicy to try.",
-)
+@click.option("--policy", "policy_file", type=_FILE, help="A SurgePolicy to try.")
 @click.option(
     "--current",
     "current_file",
@@ -46,74 +87,31 @@ _MAX_SECONDS = 24 * 3600
     help="The SurgePolicy to compare it with; without it, one with all defaults.",
 )
 @click.option(
+    "--recording",
+    type=click.Path(exists=True, path_type=Path),
+    help="A file or folder that the operator has recorded; LOAD is then one of its policies.",
+)
+@_option(
     "--usual",
     default=5.0,
-    show_default=True,
     type=click.FloatRange(0.5, 100.0),
     help="The usual load, in replicas that are full.",
 )
-@click.option(
+@_option(
     "--peak",
     default=PEAK,
-    show_default=True,
     type=click.FloatRange(1.0, 50.0),
     help="The peak of the load, as a multiple of the usual.",
 )
-@click.option(
+@_option(
     "--seconds",
     default=1800,
-    show_default=True,
     type=click.IntRange(60, _MAX_SECONDS),
     help="How much of a recorded load to play.",
 )
-@click.option(
-    "--seeds",
-    default=3,
-    show_default=True,
-    type=click.IntRange(1, _MAX_SEEDS),
-    help="Runs with other chances.",
-)
-@click.option(
-    "--peers/--no-peers",
-    default=True,
-    show_default=True,
-    help="Also run HPA, KEDA and Knative's autoscaler.",
-)
-@click.option(
-    "--start-seconds",
-    default=5.0,
-    show_default=True,
-    type=click.FloatRange(0, 600),
-    help="Shortest start of a pod; half of them take 2.5 s longer.",
-)
-@click.option(
-    "--free-pods",
-    default=1000,
-    show_default=True,
-    type=click.IntRange(0, 10_000),
-    help="Pods that fit on the nodes that are there.",
-)
-@click.option(
-    "--create-rate",
-    default=20.0,
-    show_default=True,
-    type=click.FloatRange(1, 1000),
-    help="Pods that the API server lets be created in a second.",
-)
-@click.option(
-    "--endpoint-delay",
-    default=1.0,
-    show_default=True,
-    type=click.FloatRange(0, 120),
-    help="Seconds until callers know of a new replica.",
-)
-@click.option(
-    "--report-loss",
-    default=0.02,
-    show_default=True,
-    type=click.FloatRange(0, 1),
-    help="Part of the load reports that get lost.",
-)
+@_option("--seeds", default=3, type=click.IntRange(1, _MAX_SEEDS), help="Runs with other chances.")
+@_option("--peers/--no-peers", default=True, help="Also run HPA, KEDA and Knative's autoscaler.")
+@_cluster_options
 @click.option(
     "--html",
     "html_file",
@@ -124,6 +122,7 @@ def simulate(
     load: str,
     policy_file: Path | None,
     current_file: Path | None,
+    recording: Path | None,
     usual: float,
     peak: float,
     seconds: int,
@@ -137,6 +136,7 @@ def simulate(
     LOAD is a shape (step, ramp, spikes, sawtooth, diurnal, lunar-new-year, login-storm; chain,
     three services that call one another; window, a step that is announced before) or a CSV file
     with a header and two columns, a time and a value, of which the time around its peak is played.
+    With --recording every recorded second is decided again first, and must come out as it did.
 
     Each request is simulated. A simulated replica does 40 requests a second, whatever the policy
     says: one request stands for many calls.
@@ -146,18 +146,18 @@ def simulate(
       tieline operator simulate step
       tieline operator simulate spikes --policy changed.yaml --current messaging.yaml
       tieline operator simulate monday.csv --seconds 3600 --peak 12 --html report.html
+      tieline operator simulate messaging --recording /var/lib/tieline/recording
       tieline operator simulate step --free-pods 20 --start-seconds 25 --no-peers
     """
-    model = ClusterModel(
-        start_min=cluster["start_seconds"],
-        free_pods=cluster["free_pods"],
-        create_per_s=cluster["create_rate"],
-        endpoint_delay=cluster["endpoint_delay"],
-        report_loss=cluster["report_loss"],
-    )
-    staged = _stage(load, usual * SIMULATED_CAPACITY, peak, seconds, model)
-    contenders = _contenders(staged, policy_file, current_file, with_peers=peers)
+    model = ClusterModel(**cluster)
     console = Console()
+    base = usual * SIMULATED_CAPACITY
+    if recording is None:
+        staged = _stage(load, base, peak, seconds, model)
+    else:
+        points = _replay(recording, load, console)
+        staged = one_service(load, scale_trace(points, base, seconds, peak), model)
+    contenders = _contenders(staged, policy_file, current_file, with_peers=peers)
     with console.status(f"{len(contenders)} autoscalers, {seeds} runs each …"):
         outcomes = compare(staged.scenario, contenders, range(1, seeds + 1))
     title = f"{staged.scenario.name}: {len(staged.scenario.rates):,} s, means of {seeds} runs"
@@ -192,6 +192,30 @@ def _stage(load: str, base: float, peak: float, seconds: int, model: ClusterMode
     if len(points) < 2:
         raise CommandError(f"{load} has fewer than two lines of a time and a value")
     return one_service(path.stem, scale_trace(points, base, seconds, peak), model)
+
+
+def _replay(recording: Path, load: str, console: Console) -> list[tuple[float, float]]:
+    """Decide a recording again; return the load of one policy by time."""
+    points: list[tuple[float, float]] = []
+    seconds, names = 0, set[str]()
+    try:
+        for second in replay(recording):
+            if not second.is_equal:
+                moment = dt.datetime.fromtimestamp(second.now, dt.UTC).isoformat()
+                raise CommandError(
+                    f"{recording} was decided otherwise at {moment}: by another version?"
+                )
+            seconds += 1
+            for one in second.decisions:
+                names.add(one.name)
+                if one.name == load:
+                    points.append((second.now, one.demand_per_s))
+    except RecordingError as error:
+        raise CommandError(str(error)) from error
+    console.print(f"{seconds:,} recorded seconds decide as they did", highlight=False)
+    if len(points) < 2:
+        raise CommandError(f"{load} is none of the recorded policies: {', '.join(sorted(names))}")
+    return points
 
 
 def _contenders(

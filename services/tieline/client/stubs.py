@@ -41,6 +41,7 @@ from tieline.api.messaging.v1 import (
     compliance_service_pb2_grpc,
     media_service_pb2_grpc,
     messaging_service_pb2_grpc,
+    push_service_pb2_grpc,
     reading_service_pb2_grpc,
     scheduled_message_service_pb2_grpc,
     search_service_pb2_grpc,
@@ -226,6 +227,11 @@ class Stubs:
         return scheduled_message_service_pb2_grpc.ScheduledMessageServiceStub(
             self._channel("messaging")
         )
+
+    @cached_property
+    def push(self) -> push_service_pb2_grpc.PushServiceStub:
+        """Where the party's devices are reached while they are not subscribed."""
+        return push_service_pb2_grpc.PushServiceStub(self._channel("messaging"))
 
     @cached_property
     def reading(self) -> reading_service_pb2_grpc.ReadingServiceStub:

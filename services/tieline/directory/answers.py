@@ -7,6 +7,7 @@ from tieline.chassis.errors import InvalidArgumentError
 from tieline.chassis.fields import USER_ID_PATTERN
 from tieline.chassis.postgres import Pool
 from tieline.chassis.requests import RequestHandler
+from tieline.directory.audiences import Audiences
 from tieline.directory.members import member_key
 from tieline.directory.repositories import members
 
@@ -14,7 +15,7 @@ from tieline.directory.repositories import members
 MAX_USER_IDS = 2000
 
 
-def build_handlers(pool: Pool) -> dict[str, RequestHandler[Any, Any]]:
+def build_handlers(pool: Pool, audiences: Audiences) -> dict[str, RequestHandler[Any, Any]]:
     """Return the handlers of ``requests.directory.v1.*`` by method."""
 
     async def find_missing_members(
@@ -49,6 +50,12 @@ def build_handlers(pool: Pool) -> dict[str, RequestHandler[Any, Any]]:
         return directory_requests_pb2.FindMembersByContactResponse(user_ids=user_ids)
 
     return {
+        "check_audience": RequestHandler(
+            directory_requests_pb2.CheckAudienceRequest, audiences.check
+        ),
+        "list_audience": RequestHandler(
+            directory_requests_pb2.ListAudienceRequest, audiences.list_members
+        ),
         "find_members_by_contact": RequestHandler(
             directory_requests_pb2.FindMembersByContactRequest, find_members_by_contact
         ),

@@ -37,6 +37,7 @@ from tieline.chassis.streams import durables_of
 from tieline.directory.answers import build_handlers
 from tieline.directory.app_ranges import IdentityAppRanges
 from tieline.directory.attribute_servicer import AttributeServicer
+from tieline.directory.audiences import Audiences
 from tieline.directory.changes_feed import ChangesFeed
 from tieline.directory.changes_hub import ChangesHub
 from tieline.directory.changes_purge import purging
@@ -70,8 +71,11 @@ async def role(settings: DirectorySettings) -> AsyncIterator[None]:
         service_runtime(settings, SCHEMA, constraint_errors=CONSTRAINT_ERRORS) as runtime,
         AsyncExitStack() as stack,
     ):
+        # One for all: what it keeps is bounded, and the same for whoever asks.
+        viewers = Viewers(runtime.pool, IdentityAppRanges(runtime.broker))
+        handlers = build_handlers(runtime.pool, Audiences(viewers))
         await stack.enter_async_context(
-            answering(runtime.broker, SCHEMA, build_handlers(runtime.pool), control=runtime.control)
+            answering(runtime.broker, SCHEMA, handlers, control=runtime.control)
         )
         for durable in durables_of(SCHEMA):
             await stack.enter_async_context(
@@ -86,8 +90,6 @@ async def role(settings: DirectorySettings) -> AsyncIterator[None]:
         await stack.enter_async_context(purging_corps(runtime.pool))
         feed = ChangesFeed(runtime.pool, runtime.page_tokens)
         hub = await stack.enter_async_context(ChangesHub(runtime.broker, feed))
-        # One for all: what it keeps is bounded, and the same for whoever asks.
-        viewers = Viewers(runtime.pool, IdentityAppRanges(runtime.broker))
         async with runtime.serving(
             *_services(runtime, settings, viewers, imports),
             *_feed_schools_and_links(runtime, ChangeServicer(feed, hub, viewers), viewers),

@@ -1,7 +1,8 @@
-"""How many members and departments are in each department that an import comes by. No I/O.
+"""The departments that an import comes by: their ids, and how many are in each. No I/O.
 
-A department has at most MAX_NODES of them. Counting them anew for every batch would cost more than
-the batch, so what was counted is carried on for as long as nobody else writes the corp.
+A department has at most MAX_NODES members and departments. Counting them anew for every batch would
+cost more than the batch, and looking paths up a tenth of it, so what is known is carried on for as
+long as nobody else writes the corp.
 """
 
 from collections import Counter
@@ -10,6 +11,36 @@ from collections.abc import Iterable, Mapping, Sequence
 from tieline.directory.departments import MAX_NODES, NewDepartment
 from tieline.directory.import_batches import BATCH_RECORDS, PlannedMember
 from tieline.directory.limits import check_limit
+
+
+class KnownDepartments:
+    """The ids of one import's departments by path."""
+
+    def __init__(self) -> None:
+        self._ids: dict[str, int] = {}
+        self._known_at: int | None = None
+
+    def begin(self, last_change_number: int) -> None:
+        """Forget what is known if the corp has changed since."""
+        if self._known_at != last_change_number:
+            self._ids.clear()
+
+    def list_unknown(self, paths: Iterable[str]) -> list[str]:
+        """Return those that must be looked up: the ones that are not there yet each time."""
+        return [path for path in paths if path not in self._ids]
+
+    def pick(self, paths: Iterable[str]) -> dict[str, int]:
+        """Return the ids of those that are known."""
+        return {path: self._ids[path] for path in paths if path in self._ids}
+
+    def note(self, found: Mapping[str, int]) -> None:
+        """Take in what was looked up."""
+        self._ids.update(found)
+
+    def finish(self, last_change_number: int, made: Iterable[NewDepartment]) -> None:
+        """Note the corp's last number after the batch, and what the batch has made."""
+        self._known_at = last_change_number
+        self._ids.update((each.path, each.department_id) for each in made)
 
 
 class NodeCounts:

@@ -21,13 +21,14 @@ from tieline.directory.import_batches import (
     Surroundings,
     plan_batch,
 )
-from tieline.directory.import_nodes import NodeCounts
+from tieline.directory.import_nodes import KnownDepartments, NodeCounts
 from tieline.directory.import_preview import Preview
 from tieline.directory.limits import check_limit
 from tieline.directory.members import Member, MemberDepartment
 from tieline.directory.repositories import (
     department_writes,
     departments,
+    import_departments,
     imports,
     member_writes,
 )
@@ -56,6 +57,7 @@ class MemberWriter:
         self._corp_id = corp_id
         self._import_id = import_id
         self._range_ids = range_ids
+        self._known = KnownDepartments()
         self._nodes = NodeCounts()
 
     async def write(self, connection: Connection, batch: Batch) -> BatchOutcome:
@@ -63,6 +65,7 @@ class MemberWriter:
         if not batch.read.rows:
             return self.refuse(batch)
         write = await CorpWrite.begin(connection, self._corp_id)
+        self._known.begin(write.last_change_number)
         self._nodes.begin(write.last_change_number)
         plan = await self._plan(connection, batch, write.corp.next_department_id, None)
         changed = [member for member in plan.batch.members if member.is_changed]
@@ -80,6 +83,7 @@ class MemberWriter:
         write.tell_of_members("members_imported", directory_pb2.MembersImported, user_ids)
         write.note_members(user_ids)
         await write.finish()
+        self._known.finish(write.last_change_number, plan.new_departments)
         self._nodes.finish(write.last_change_number)
         return BatchOutcome(plan.batch, len(plan.new_departments))
 
@@ -90,7 +94,7 @@ class MemberWriter:
         count = await departments.count_departments(connection, corp_id)
         check_limit(count + len(new), "departments", MAX_DEPARTMENTS)
         number = await write.take_numbers(len(new))
-        await imports.insert_departments(connection, corp_id, new, number)
+        await import_departments.insert_departments(connection, corp_id, new, number)
         write.note_departments(department.department_id for department in new)
 
     @staticmethod
@@ -114,7 +118,7 @@ class MemberWriter:
     ) -> _Plan:
         rows = batch.read.rows
         paths = list_with_ancestors({path for row in rows for path in row.departments})
-        ids = await imports.find_department_ids(connection, self._corp_id, paths)
+        ids = await self._find_department_ids(connection, paths, preview)
         stored = await imports.list_stored_members(connection, self._corp_id, rows)
         leaders = await self._find_leaders(connection, batch)
         if preview is not None:
@@ -123,7 +127,9 @@ class MemberWriter:
             leaders |= preview.leaders
         unknown = self._nodes.list_unknown(ids.values())
         if unknown:
-            self._nodes.note(await imports.count_nodes(connection, self._corp_id, unknown))
+            self._nodes.note(
+                await import_departments.count_nodes(connection, self._corp_id, unknown)
+            )
         around = await self._surround(connection, stored, ids, leaders)
         planned = plan_batch(batch, around, import_id=self._import_id)
         needed = {path for member in planned.members for path in member.departments}
@@ -131,6 +137,19 @@ class MemberWriter:
         ids |= {each.path: each.department_id for each in new}
         self._nodes.add(planned.members, new, ids)
         return _Plan(planned, ids, new)
+
+    async def _find_department_ids(
+        self, connection: Connection, paths: Collection[str], preview: Preview | None
+    ) -> dict[str, int]:
+        if preview is not None:
+            # No lock is held: what is known may be so no more.
+            return await import_departments.find_department_ids(connection, self._corp_id, paths)
+        unknown = self._known.list_unknown(paths)
+        if unknown:
+            self._known.note(
+                await import_departments.find_department_ids(connection, self._corp_id, unknown)
+            )
+        return self._known.pick(paths)
 
     async def _find_leaders(self, connection: Connection, batch: Batch) -> dict[str, str]:
         named = {leader for row in batch.read.rows if (leader := row.fields[LEADER_PLACE])}
@@ -148,7 +167,9 @@ class MemberWriter:
         rooms = self._nodes.list_rooms(department_ids)
         if not self._range_ids:
             return Surroundings(stored, department_ids, leaders, rooms)
-        within = await imports.list_departments_within(connection, self._corp_id, self._range_ids)
+        within = await import_departments.list_departments_within(
+            connection, self._corp_id, self._range_ids
+        )
         within_paths = set(within.values())
         return Surroundings(
             stored,

@@ -47,7 +47,8 @@ class MemberSearch:
         text = fold(request.query.strip())
         async with self.viewers.reading(principal, corp_id) as (connection, viewer):
             is_whole = await catch_up(connection, corp_id)
-            found = await search(connection, SearchQuery(viewer, text), after=after, limit=size + 1)
+            query = SearchQuery(viewer, text, is_indexed=is_whole)
+            found = await search(connection, query, after=after, limit=size + 1)
             page, next_page_token = self.page_tokens.cut(found, size, request, lambda at: at)
             stored = await find_members(connection, corp_id, [at.user_id for at in page])
             shown = await show_members(connection, viewer, stored.values())

@@ -97,7 +97,7 @@ async def _write(connection: Connection, corp_id: str, changed: list[ChangedMemb
         user_id = each.member.user_id
         terms = set[str]()
         if not each.has_left:
-            entry = build_entry(corp_id, each.member)
+            entry = build_entry(corp_id, each.member, each.department_ids)
             entries.append((user_id, each.department_ids, entry))
             terms.update(entry.terms)
         removed += [(term, user_id) for term in set(each.terms) - terms]

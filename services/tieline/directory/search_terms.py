@@ -12,17 +12,19 @@ A search asks for four things, the closest first, and stops when it has a page:
 Terms 0 and 1 stand in an ordered index, so that any number of matches costs no more than a page.
 Texts are found by their grams: single characters and pairs of scripts without letters, three in a
 row of ASCII letters and digits. Fewer than three of those are looked for at beginnings alone.
+
+Each department of a member has a gram too, by which all members of a few departments are found.
 """
 
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from tieline.directory.members import fold
 from tieline.directory.pinyin import is_han, list_readings
 
-FORM = 1
+FORM = 2
 """Which form the entries have: a greater number has every member's made anew."""
 
 BEGINNING = "0"
@@ -69,8 +71,10 @@ class SearchEntry:
     sample of all."""
 
 
-def build_entry(corp_id: str, member: SearchedMember) -> SearchEntry:
-    """Return what finds the member."""
+def build_entry(
+    corp_id: str, member: SearchedMember, department_ids: Iterable[int] = ()
+) -> SearchEntry:
+    """Return what finds the member of these departments."""
     local_part = member.email.partition("@")[0]
     fields = (
         member.name,
@@ -84,7 +88,9 @@ def build_entry(corp_id: str, member: SearchedMember) -> SearchEntry:
     return SearchEntry(
         terms=tuple(sorted(set(_list_terms(member)))),
         text=text,
-        grams=list_grams(corp_id, text),
+        grams=tuple(
+            sorted({*list_grams(corp_id, text), *list_department_grams(corp_id, department_ids)})
+        ),
         place=_hash(member.user_id, 0),
     )
 
@@ -103,6 +109,13 @@ def list_grams(corp_id: str, text: str) -> tuple[int, ...]:
     """
     seed = zlib.crc32(corp_id.encode())
     return tuple(sorted({_hash(gram, seed) for gram in _list_gram_texts(text)}))
+
+
+def list_department_grams(corp_id: str, department_ids: Iterable[int]) -> list[int]:
+    """Return the number that members of each of these departments have among their grams."""
+    seed = zlib.crc32(corp_id.encode())
+    # No gram of a text has a separator in it.
+    return [_hash(f"{_SEPARATOR}{department_id}", seed) for department_id in department_ids]
 
 
 def range_of(part: str, folded_query: str) -> tuple[str, str]:

@@ -286,12 +286,12 @@ class Tree:
 
 def build_viewer(corp_id: str, reach: Reach, tree: Tree) -> Viewer:
     """Spell a limited reach out."""
-    denied = _spell_out(reach.denied, tree)
+    denied = spell_out(reach.denied, tree)
     within = None
     if len(denied.department_ids) * 2 > len(tree.ancestor_ids):
         within = frozenset(tree.ancestor_ids.keys() - denied.department_ids)
-    full = _spell_out(reach.full, tree)
-    allowed = _spell_out(reach.allowed, tree)
+    full = spell_out(reach.full, tree)
+    allowed = spell_out(reach.allowed, tree)
     return Viewer(
         corp_id,
         is_unlimited=False,
@@ -302,13 +302,14 @@ def build_viewer(corp_id: str, reach: Reach, tree: Tree) -> Viewer:
         within=within,
         sees_leavers=reach.denied == NOBODY,
         hidden_fields=tuple(
-            (_spell_out(hidden.of, tree), hidden.fields) for hidden in reach.hidden_fields
+            (spell_out(hidden.of, tree), hidden.fields) for hidden in reach.hidden_fields
         ),
         department_ids=_list_shown_departments(reach, tree, full, allowed, denied),
     )
 
 
-def _spell_out(scope: Scope, tree: Tree) -> People:
+def spell_out(scope: Scope, tree: Tree) -> People:
+    """Name the people of a scope by their own departments alone."""
     if scope.everybody:
         return People(everybody=True)
     for tag_id in scope.tag_ids:

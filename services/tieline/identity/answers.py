@@ -35,7 +35,8 @@ def build_handlers(pool: Pool) -> dict[str, RequestHandler[Any, Any]]:
         if app is None:
             raise app_not_found_error(request.agent_id)
         return identity_requests_pb2.GetAppRangeResponse(
-            visible_range=range_to_proto(app.fields.visible_range)
+            visible_range=range_to_proto(app.fields.visible_range),
+            disabled=app.fields.disabled,
         )
 
     async def find_corp(

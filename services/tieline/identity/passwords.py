@@ -31,6 +31,12 @@ _RETRY_AFTER_S = 3.0
 # Under contention a thread that is nicer by 10 gets a tenth of the time (a weight of 110 to 1024).
 _NICENESS = 10
 
+# Between two hashes a thread needs the interpreter's lock for microseconds. After this time without
+# it, it forces the event loop to hand the lock over, and the loop stands still until the thread,
+# being nice, is given a core: Python's own 5 ms are too soon. A loop that waits for anything gives
+# the lock away by itself.
+_LOCK_PATIENCE_S = 0.1
+
 T = TypeVar("T")
 
 
@@ -82,9 +88,10 @@ class PasswordHasher:
 class PasswordPool:
     """Hashes and verifies in a few threads, with a bounded queue before them.
 
-    An async context manager; leaving it waits for what is being hashed. ``hash`` and ``verify``
-    raise ResourceExhaustedError (SIGN_INS_EXHAUSTED) at once when the queue is full. A caller that
-    is cancelled leaves the queue.
+    An async context manager; leaving it waits for what is being hashed. Within it, threads of the
+    process wait longer for the interpreter's lock. ``hash`` and ``verify`` raise
+    ResourceExhaustedError (SIGN_INS_EXHAUSTED) at once when the queue is full. A caller that is
+    cancelled leaves the queue.
     """
 
     def __init__(self, hasher: PasswordHasher, *, threads: int, queue_length: int) -> None:
@@ -94,8 +101,10 @@ class PasswordPool:
         )
         self._capacity = threads + queue_length
         self._under_way = 0
+        self._usual_patience_s = sys.getswitchinterval()
 
     async def __aenter__(self) -> Self:
+        sys.setswitchinterval(_LOCK_PATIENCE_S)
         return self
 
     async def __aexit__(
@@ -105,6 +114,7 @@ class PasswordPool:
         traceback: TracebackType | None,
     ) -> None:
         await asyncio.to_thread(self._executor.shutdown, cancel_futures=True)
+        sys.setswitchinterval(self._usual_patience_s)
 
     async def hash(self, password: str) -> str:
         """Return the hash of a new password."""

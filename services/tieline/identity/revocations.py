@@ -70,7 +70,10 @@ async def end_sessions(
     if kind is PrincipalKind.MEMBER:
         await revocations.lock_member(connection, corp_id, principal_id)
     ended = await sessions.end_sessions_of(connection, corp_id, kind, principal_id, keep=keep)
-    return ended, [await _revoke_principal(connection, corp_id, kind, principal_id)]
+    message = _name_principal(corp_id, kind, principal_id)
+    message.ends_sessions = True
+    message.kept_session_id = "" if keep is None else str(keep)
+    return ended, [await _build(connection, message, f"tokens/{corp_id}/{kind}/{principal_id}")]
 
 
 async def revoke_session_tokens(
@@ -80,7 +83,7 @@ async def revoke_session_tokens(
 
     An app's tokens name the secret that they were given for in the session's place.
     """
-    message = identity_pb2.TokensRevoked(corp_id=corp_id, session_id=session_id)
+    message = identity_pb2.TokensRevoked(corp_id=corp_id, session_id=session_id, ends_sessions=True)
     return [await _build(connection, message, f"tokens/{corp_id}/{session_id}")]
 
 
@@ -96,11 +99,17 @@ async def revoke_link_tokens(connection: Connection, corp_id: str, link_id: str)
 async def _revoke_principal(
     connection: Connection, corp_id: str, kind: PrincipalKind, principal_id: str
 ) -> Event:
-    message = identity_pb2.TokensRevoked(
+    message = _name_principal(corp_id, kind, principal_id)
+    return await _build(connection, message, f"tokens/{corp_id}/{kind}/{principal_id}")
+
+
+def _name_principal(
+    corp_id: str, kind: PrincipalKind, principal_id: str
+) -> identity_pb2.TokensRevoked:
+    return identity_pb2.TokensRevoked(
         corp_id=corp_id,
         principal=principal_pb2.PrincipalRef(kind=_KINDS[kind], id=principal_id),
     )
-    return await _build(connection, message, f"tokens/{corp_id}/{kind}/{principal_id}")
 
 
 async def _build(connection: Connection, message: identity_pb2.TokensRevoked, key: str) -> Event:

@@ -1,14 +1,13 @@
 """Identity's settings."""
 
-import ipaddress
 from typing import Literal, Self
-from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
-from tieline.chassis.addresses import read_networks
+from tieline.chassis.addresses import is_loopback, read_networks
 from tieline.chassis.revocation_list import MAX_TOKEN_LIFETIME_S
 from tieline.chassis.settings import ServiceSettings
+from tieline.chassis.webhooks import is_webhook_url
 from tieline.identity.passwords import MAX_PASSWORD_LENGTH, MIN_PASSWORD_LENGTH
 
 DAY_S = 24 * 60 * 60
@@ -92,7 +91,7 @@ class IdentitySettings(ServiceSettings):
 
     @model_validator(mode="after")
     def _check_code_sender(self) -> Self:
-        if self.code_sender == "development_log" and not _is_loopback(self.grpc_host):
+        if self.code_sender == "development_log" and not is_loopback(self.grpc_host):
             raise ValueError(
                 "code_sender development_log is for a service on a loopback address alone: "
                 "set TIELINE_CODE_SENDER to webhook or off"
@@ -102,21 +101,10 @@ class IdentitySettings(ServiceSettings):
         return self
 
     def _check_webhook(self) -> None:
-        url = urlsplit(self.code_webhook_url)
-        is_safe = url.scheme == "https" or (
-            url.scheme == "http" and _is_loopback(url.hostname or "")
-        )
-        if not is_safe or not url.hostname:
+        if not is_webhook_url(self.code_webhook_url):
             raise ValueError(
                 "code_sender webhook needs TIELINE_CODE_WEBHOOK_URL, an https URL "
                 "or an http one on a loopback address"
             )
         if self.code_webhook_secret is None:
             raise ValueError("code_sender webhook needs TIELINE_CODE_WEBHOOK_SECRET")
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -31,6 +31,16 @@ what a message refers to, which ``sending`` checks and notes in the message's tr
 To be sent later: ``scheduled_message_servicer`` keeps what people want to be said and when
 (``schedules``); ``schedule_runner`` sends it through the same batcher.
 
+To reach devices that are not subscribed: ``push_servicer`` keeps where (``push_targets``) and when
+not (``quiet_hours``), ``connected_devices`` which are; ``pushing`` notes what they are to be told
+from the events of the messages, and hands what ``push_rules`` decides to the port of
+``push_senders``.
+
+To be sent to many by an app: ``app_message_servicer`` begins a job by the rules of
+``app_messages``; ``app_message_runner`` takes jobs in turns, ``app_message_turns`` does what comes
+next, and ``app_reach`` asks whom the app reaches. ``card_responses`` gives apps codes for members'
+answers, which ``card_updates`` takes.
+
 Messages that are there change by ``message_changes`` (``message_rules``, ``choices``); what one on
 its way answers and mentions is looked up by ``references``.
 

@@ -5,6 +5,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from types import MappingProxyType
 
 from tieline.api.messaging.v1 import (
+    app_message_service_pb2,
+    app_message_service_pb2_grpc,
     archive_service_pb2,
     archive_service_pb2_grpc,
     compliance_service_pb2,
@@ -18,6 +20,8 @@ from tieline.api.messaging.v1 import (
     messaging_pb2,
     messaging_service_pb2,
     messaging_service_pb2_grpc,
+    push_service_pb2,
+    push_service_pb2_grpc,
     reading_service_pb2,
     reading_service_pb2_grpc,
     scheduled_message_service_pb2,
@@ -31,13 +35,20 @@ from tieline.chassis.commit_batch import CommitBatcher
 from tieline.chassis.events import consuming
 from tieline.chassis.grpc_server import Served
 from tieline.chassis.postgres import ConstraintErrors
+from tieline.chassis.priorities import LOWEST_PRIORITY
 from tieline.chassis.requests import answering
 from tieline.chassis.runtime import service_runtime
-from tieline.chassis.streams import durables_of
+from tieline.chassis.streams import durables_of, stream_of
 from tieline.messaging.announcer import Announcer
 from tieline.messaging.answers import build_handlers
+from tieline.messaging.app_message_runner import AppMessageRunner
+from tieline.messaging.app_message_servicer import AppMessageServicer
+from tieline.messaging.app_message_turns import Turns
+from tieline.messaging.app_reach import AppReach
 from tieline.messaging.archive_servicer import ArchiveServicer
+from tieline.messaging.card_updates import CardUpdate
 from tieline.messaging.compliance_servicer import ComplianceServicer
+from tieline.messaging.connected_devices import ConnectedDevices
 from tieline.messaging.consumer import ContactsEvents
 from tieline.messaging.conversation_servicer import ConversationServicer
 from tieline.messaging.corp_events import CORP_HANDLERS
@@ -50,6 +61,8 @@ from tieline.messaging.media_upkeep import purging_media
 from tieline.messaging.message_servicer import MessageServicer
 from tieline.messaging.messages import Send, client_message_id_used_error
 from tieline.messaging.object_store import open_store
+from tieline.messaging.push_servicer import PushServicer
+from tieline.messaging.pushing import offline_push
 from tieline.messaging.reading_servicer import ReadingServicer, StateBatcher
 from tieline.messaging.repositories import SCHEMA
 from tieline.messaging.retention_upkeep import applying_retention
@@ -88,9 +101,8 @@ async def role(settings: MessagingSettings) -> AsyncIterator[None]:
         announcer = await stack.enter_async_context(Announcer(pool, broker))
         words = WordScreen(pool)
         await stack.enter_async_context(words.kept_current())
-        batcher: CommitBatcher[Send, messaging_pb2.Message] = CommitBatcher(
-            pool, Sender(announcer, words.screen).commit
-        )
+        sender = Sender(announcer, words.screen)
+        batcher: CommitBatcher[Send, messaging_pb2.Message] = CommitBatcher(pool, sender.commit)
         await stack.enter_async_context(batcher)
         await stack.enter_async_context(ScheduleRunner(pool, batcher).running())
         states: StateBatcher = CommitBatcher(pool, StateChanger(announcer).commit)
@@ -104,7 +116,19 @@ async def role(settings: MessagingSettings) -> AsyncIterator[None]:
         await stack.enter_async_context(purging_corps(pool))
         suspended = SuspendedCorps(pool)
         await stack.enter_async_context(suspended.following())
+        devices = ConnectedDevices(pool)
+        await stack.enter_async_context(offline_push(settings, pool, broker, devices))
+        reach = AppReach(broker)
+        runner = AppMessageRunner(
+            pool,
+            Turns(pool, announcer, sender, reach),
+            # While what can wait is refused, what an app's job does waits too.
+            lambda: runtime.control.level >= LOWEST_PRIORITY,
+        )
+        await stack.enter_async_context(runner.running())
         for durable in durables_of(SCHEMA):
+            if durable.stream == stream_of(SCHEMA):
+                continue  # offline push's
             handlers = {**ContactsEvents(announcer).handlers(), **CORP_HANDLERS}
             await stack.enter_async_context(consuming(broker, pool, SCHEMA, durable, handlers))
         await stack.enter_async_context(purging_media(pool, store))
@@ -119,6 +143,7 @@ async def role(settings: MessagingSettings) -> AsyncIterator[None]:
             announcer=announcer,
             hub=hub,
             suspended=suspended,
+            devices=devices,
         )
         await stack.enter_async_context(
             runtime.serving(
@@ -128,13 +153,28 @@ async def role(settings: MessagingSettings) -> AsyncIterator[None]:
                     messaging_service_pb2.DESCRIPTOR.services_by_name["MessagingService"],
                 ),
                 Served(
+                    app_message_service_pb2_grpc.add_AppMessageServiceServicer_to_server,
+                    AppMessageServicer(
+                        pool,
+                        runtime.page_tokens,
+                        reach,
+                        runner,
+                        CardUpdate(announcer),
+                        words.screen,
+                        suspended,
+                    ),
+                    app_message_service_pb2.DESCRIPTOR.services_by_name["AppMessageService"],
+                ),
+                Served(
                     search_service_pb2_grpc.add_SearchServiceServicer_to_server,
                     SearchServicer(pool, runtime.page_tokens),
                     search_service_pb2.DESCRIPTOR.services_by_name["SearchService"],
                 ),
                 Served(
                     message_service_pb2_grpc.add_MessageServiceServicer_to_server,
-                    MessageServicer(pool, announcer, batcher, words.screen, runtime.page_tokens),
+                    MessageServicer(
+                        pool, announcer, batcher, words.screen, runtime.page_tokens, suspended
+                    ),
                     message_service_pb2.DESCRIPTOR.services_by_name["MessageService"],
                 ),
                 Served(
@@ -166,6 +206,11 @@ async def role(settings: MessagingSettings) -> AsyncIterator[None]:
                     media_service_pb2_grpc.add_MediaServiceServicer_to_server,
                     media,
                     media_service_pb2.DESCRIPTOR.services_by_name["MediaService"],
+                ),
+                Served(
+                    push_service_pb2_grpc.add_PushServiceServicer_to_server,
+                    PushServicer(pool),
+                    push_service_pb2.DESCRIPTOR.services_by_name["PushService"],
                 ),
                 Served(
                     scheduled_message_service_pb2_grpc.add_ScheduledMessageServiceServicer_to_server,

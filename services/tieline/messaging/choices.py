@@ -60,16 +60,21 @@ class Question(NamedTuple):
 
 def find_question(content: messaging_pb2.MessageContent) -> Question:
     """Return what the content asks; FailedPreconditionError for one that asks nothing."""
-    kind = content.WhichOneof("kind")
-    if kind == "quiz":
-        quiz = content.quiz
-        options = [option.key for option in quiz.options]
-        return _build_question(quiz, {"": Selection(options, quiz.multiple)})
-    if kind == "template_card":
-        selections = _list_selections(content.template_card)
-        if selections:
-            return _build_question(content.template_card, selections)
-    raise wrong_kind_error()
+    selections = find_selections(content)
+    if not selections:
+        raise wrong_kind_error()
+    part = content.quiz if content.HasField("quiz") else content.template_card
+    return _build_question(part, selections)
+
+
+def find_selections(content: messaging_pb2.MessageContent) -> Mapping[str, Selection]:
+    """Return what can be chosen, by the keys of the questions; nothing where nothing is asked."""
+    if content.HasField("quiz"):
+        options = [option.key for option in content.quiz.options]
+        return {"": Selection(options, content.quiz.multiple)}
+    if content.HasField("template_card"):
+        return _list_selections(content.template_card)
+    return {}
 
 
 def _list_selections(card: message_content_pb2.TemplateCardContent) -> dict[str, Selection]:

@@ -154,6 +154,11 @@ def customer(customer_id: str) -> Participant:
     return Participant(PrincipalKind.CUSTOMER.value, customer_id)
 
 
+def app(agent_id: str) -> Participant:
+    """Return the app of that id."""
+    return Participant(PrincipalKind.APP.value, agent_id)
+
+
 def build_direct_key(pair: Iterable[Participant]) -> str:
     """Return what names a pair, in whichever order it is given."""
     one, other = sorted(pair)

@@ -6,7 +6,10 @@ from tieline.api.directory.v1 import directory_pb2
 from tieline.api.identity.v1 import identity_pb2
 from tieline.chassis.events import EventHandler, ReceivedEvent
 from tieline.chassis.postgres import Connection
+from tieline.chassis.streams import TOKENS_REVOKED
+from tieline.messaging.conversations import find_participant
 from tieline.messaging.repositories.corps import CorpRepository
+from tieline.messaging.repositories.push_targets import PushTargetRepository
 
 
 async def note_left(connection: Connection, received: ReceivedEvent) -> None:
@@ -38,6 +41,20 @@ async def delete_corp(connection: Connection, received: ReceivedEvent) -> None:
     await CorpRepository(connection).mark_deleted(event.corp_id)
 
 
+async def end_sessions(connection: Connection, received: ReceivedEvent) -> None:
+    """Push nothing more to devices that are signed out."""
+    event = received.decode(identity_pb2.TokensRevoked)
+    if not event.ends_sessions:
+        return
+    repository = PushTargetRepository(connection)
+    if event.HasField("session_id"):
+        await repository.end_session(event.corp_id, event.session_id)
+    elif event.HasField("principal"):
+        person = find_participant(event.principal)
+        if person is not None:
+            await repository.end_sessions_of(event.corp_id, person, event.kept_session_id)
+
+
 CORP_HANDLERS: Mapping[str, EventHandler] = {
     "tieline.directory.v1.member_disabled": note_disabled,
     "tieline.directory.v1.member_left": note_left,
@@ -45,4 +62,5 @@ CORP_HANDLERS: Mapping[str, EventHandler] = {
     "tieline.identity.v1.corp_resumed": note_corp,
     "tieline.identity.v1.corp_suspended": note_corp,
     "tieline.identity.v1.corp_updated": note_corp,
+    TOKENS_REVOKED: end_sessions,
 }

@@ -8,11 +8,12 @@ from typing import Self
 
 from tieline.api.messaging.v1 import (
     conversation_note_pb2,
+    message_content_pb2,
     message_service_pb2,
     messaging_pb2,
 )
 from tieline.chassis.postgres import Connection
-from tieline.messaging import choices, message_rules
+from tieline.messaging import card_responses, choices, message_rules
 from tieline.messaging.announcer import Announcer
 from tieline.messaging.contents import is_note
 from tieline.messaging.conversation_log import ConversationLog, Note
@@ -83,20 +84,19 @@ class MessageChange:
         await self._check_mentioned(wanted)
         serialized = wanted.SerializeToString(deterministic=True)
         if serialized != self._message.content:
-            note = conversation_note_pb2.EditNote(
-                sequence=self._message.sequence, content=serialized
-            )
-            stored = await self._tell(messaging_pb2.MessageContent(edit_note=note))
-            await self._repository.edit(
-                self._message, serialized, stored.create_time, stored.sequence
-            )
+            await self._write_edit(serialized)
         return await self._read_back()
 
-    async def recall(self) -> messaging_pb2.Message:
-        """Take the message back; return it as it is now."""
+    async def recall(self, *, was_in_time: bool = False) -> messaging_pb2.Message:
+        """Take the message back; return it as it is now.
+
+        ``was_in_time`` says that this was asked for before it was too late.
+        """
         if self._message.recall_time is None:
             self._require_message()
             now = await MessageRepository(self._connection).read_clock()
+            if was_in_time:
+                now = self._message.create_time
             message_rules.check_recall(self._message, self._conversation, self._caller, now)
             edits = await self._repository.list_edit_sequences(self._message)
             await self._empty_edits(edits)
@@ -161,6 +161,32 @@ class MessageChange:
         if not question.is_anonymous:
             note = conversation_note_pb2.AnswerNote(sequence=self._message.sequence)
             await self._tell(messaging_pb2.MessageContent(answer_note=note))
+        if card_responses.is_told(self._message, question):
+            await card_responses.tell_app(
+                self._connection, self._message, self._caller, question, chosen
+            )
+
+    async def replace_card(
+        self, card: message_content_pb2.TemplateCardContent
+    ) -> messaging_pb2.Message:
+        """Put another card in the place of the caller's; return the message as it is now."""
+        self._require_standing()
+        content = message_rules.read_content(self._message)
+        if self._message.sender != self._caller or not content.HasField("template_card"):
+            raise message_rules.wrong_kind_error()
+        asked = choices.find_selections(content)
+        content.template_card.CopyFrom(card)
+        serialized = content.SerializeToString(deterministic=True)
+        if serialized != self._message.content:
+            edits = await self._repository.list_edit_sequences(self._message)
+            if len(edits) >= message_rules.MAX_EDITS:
+                raise message_rules.limit_error(message_rules.MAX_EDITS)
+            await self._write_edit(serialized)
+            if choices.find_selections(content) != asked:
+                await ChoiceRepository(
+                    self._connection, self._key, self._message.sequence
+                ).delete_answers()
+        return await self._read_back()
 
     def _require_message(self) -> None:
         content = message_rules.read_content(self._message)
@@ -191,6 +217,11 @@ class MessageChange:
             refusal = find_missing(self._key, mentioned, places)
             if refusal is not None:
                 raise refusal
+
+    async def _write_edit(self, content: bytes) -> None:
+        note = conversation_note_pb2.EditNote(sequence=self._message.sequence, content=content)
+        stored = await self._tell(messaging_pb2.MessageContent(edit_note=note))
+        await self._repository.edit(self._message, content, stored.create_time, stored.sequence)
 
     async def _empty_edits(self, sequences: list[int]) -> None:
         """Take away what the notes of the message's edits tell."""

@@ -34,6 +34,7 @@ from tieline.messaging.send_results import build_result
 from tieline.messaging.send_stream import report_fault
 from tieline.messaging.sending import Screen
 from tieline.messaging.sensitive_words import blocked_error, read_text
+from tieline.messaging.suspended_corps import SuspendedCorps
 
 _MAX_SHOWN_PEOPLE = 50
 
@@ -48,8 +49,10 @@ class MessageServicer(message_service_pb2_grpc.MessageServiceServicer):
         batcher: CommitBatcher[Send, messaging_pb2.Message],
         screen: Screen,
         page_tokens: PageTokens,
+        suspended: SuspendedCorps,
     ) -> None:
         self._pool = pool
+        self._suspended = suspended
         self._screen = screen
         self._page_tokens = page_tokens
         self._announcer = announcer
@@ -163,6 +166,7 @@ class MessageServicer(message_service_pb2_grpc.MessageServiceServicer):
     ) -> message_service_pb2.ForwardMessagesResponse:
         """Say elsewhere what was said here."""
         key, caller = require_conversation(request.corp_id, request.conversation_id)
+        self._suspended.check(key[0])
         message_rules.check_forward(
             request.sequences,
             request.to_conversation_ids,

@@ -20,6 +20,7 @@ from tieline.messaging.notes import build_participants_note
 from tieline.messaging.numbering import ConversationKey
 from tieline.messaging.repositories import SCHEMA
 from tieline.messaging.repositories.conversations import ConversationRepository
+from tieline.messaging.repositories.pairs import find_conversation_ids
 
 PARTICIPANTS_CHANGED = "tieline.messaging.v1.participants_changed"
 
@@ -54,11 +55,12 @@ class Opening:
         return found
 
     async def open_app(
-        self, corp_id: str, app: Participant, reader: Participant, *, accepts_replies: bool
+        self, corp_id: str, app: Participant, reader: Participant, *, accepts_replies: bool | None
     ) -> str:
         """Return the id of the app's conversation with a member, made if there is none.
 
-        Whether the member may answer is what this says, also of one that was there.
+        Whether the member may answer is what this says, also of one that was there; None leaves
+        that as it is, and to one that is made it means no.
         """
         direct_key = build_direct_key((app, reader))
         posting = Allowed.EVERYONE if accepts_replies else Allowed.OWNER
@@ -70,8 +72,24 @@ class Opening:
             return key[1]
         found = await self._repository.find_direct_conversation_id(corp_id, direct_key)
         assert found is not None, "what the insert conflicted with is committed and stays"
-        await self._repository.set_posting((corp_id, found), posting)
+        if accepts_replies is not None:
+            await self._repository.set_posting((corp_id, found), posting)
         return found
+
+    async def open_app_many(
+        self, corp_id: str, app: Participant, readers: Sequence[Participant]
+    ) -> dict[Participant, str]:
+        """Return the ids of the app's conversations with members, made where there are none.
+
+        In the order of the members, so that two who make the same ones do not deadlock.
+        """
+        keys = {reader: build_direct_key((app, reader)) for reader in sorted(readers)}
+        found = await find_conversation_ids(self._connection, corp_id, list(keys.values()))
+        return {
+            reader: found.get(direct_key)
+            or await self.open_app(corp_id, app, reader, accepts_replies=None)
+            for reader, direct_key in keys.items()
+        }
 
     async def open_group(
         self,

@@ -15,7 +15,7 @@ MAX_DAYS_AHEAD = 366
 # The longest that any schedule pauses: from the first of a month to the next one's last day.
 _MAX_PAUSE_DAYS = 62
 
-_TIME_PATTERN = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])")
+TIME_PATTERN = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])")
 _DATE_PATTERN = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 Frequency = scheduled_message_service_pb2.ScheduleFrequency
@@ -45,10 +45,10 @@ def check_schedule(
     violations: dict[str, str] = {}
     if given.frequency not in Frequency.values() or not given.frequency:
         violations[f"{field}.frequency"] = "must be ONCE, DAILY, WEEKLY or MONTHLY"
-    zone = _find_zone(given.time_zone)
+    zone = find_zone(given.time_zone)
     if zone is None:
         violations[f"{field}.time_zone"] = "must be an IANA time zone, such as Asia/Shanghai"
-    time_of_day = _TIME_PATTERN.fullmatch(given.time_of_day)
+    time_of_day = TIME_PATTERN.fullmatch(given.time_of_day)
     if time_of_day is None:
         violations[f"{field}.time_of_day"] = "must be HH:MM from 00:00 to 23:59"
     first = _read_date(given.first_date)
@@ -118,7 +118,8 @@ def _is_on(schedule: Schedule, day: dt.date) -> bool:
     return is_last and max(schedule.month_days) > day.day
 
 
-def _find_zone(name: str) -> ZoneInfo | None:
+def find_zone(name: str) -> ZoneInfo | None:
+    """Return the time zone of that name, None where there is none."""
     try:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):

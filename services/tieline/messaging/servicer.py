@@ -31,6 +31,7 @@ from tieline.messaging.callers import (
     require_user,
 )
 from tieline.messaging.catching_up import read_held
+from tieline.messaging.connected_devices import ConnectedDevices
 from tieline.messaging.conversations import (
     ROLES_TO_PROTO,
     Conversation,
@@ -91,6 +92,7 @@ class MessagingServicer(messaging_service_pb2_grpc.MessagingServiceServicer):
         announcer: Announcer,
         hub: LiveHub,
         suspended: SuspendedCorps,
+        devices: ConnectedDevices,
     ) -> None:
         self._pool = pool
         self._broker = broker
@@ -99,6 +101,7 @@ class MessagingServicer(messaging_service_pb2_grpc.MessagingServiceServicer):
         self._announcer = announcer
         self._hub = hub
         self._suspended = suspended
+        self._devices = devices
         self._send_streams = OpenStreams(MAX_SEND_STREAMS, "TOO_MANY_SEND_STREAMS", "send streams")
 
     async def CreateConversation(
@@ -290,9 +293,11 @@ class MessagingServicer(messaging_service_pb2_grpc.MessagingServiceServicer):
         """Deliver every message stored from ``started`` on, in order, none twice, none missing."""
         user = require_user(request.corp_id)
         held = read_held(request)
-        async with aclosing(self._hub.subscribe(user, held, request.state_revision)) as updates:
-            async for update in updates:
-                yield update
+        device = (user[0], current_principal().session_id)
+        with self._devices.connected(device):
+            async with aclosing(self._hub.subscribe(user, held, request.state_revision)) as updates:
+                async for update in updates:
+                    yield update
 
     async def _create(
         self, connection: Connection, corp_id: str, new: NewConversation

@@ -11,7 +11,11 @@ from contextlib import asynccontextmanager
 from tieline.chassis.errors import ServiceError
 from tieline.chassis.postgres import Pool, transaction
 from tieline.chassis.repeating import repeating
+from tieline.messaging.app_messages import KEPT_FOR
+from tieline.messaging.card_responses import LIFETIME
+from tieline.messaging.repositories.app_messages import AppMessageRepository
 from tieline.messaging.repositories.overviews import delete_old_mentions
+from tieline.messaging.repositories.response_codes import ResponseCodeRepository
 from tieline.messaging.repositories.upkeep import UpkeepRepository
 
 # Who was mentioned longer ago than this and has not read on will not miss it in a count.
@@ -26,6 +30,9 @@ MONTHS_AHEAD = 3
 # A thousand messages a second are 60,000 sends to forget a minute: twelve batches.
 _INTERVAL_S = 60.0
 _BATCH_ROWS = 5000
+
+# Each with its recipients: as many as a corp has members.
+_BATCH_JOBS = 5
 
 logger = logging.getLogger(__name__)
 
@@ -59,6 +66,22 @@ async def keep_up(pool: Pool) -> None:
         async with transaction(pool) as connection:
             deleted = await delete_old_mentions(
                 connection, age=_MENTION_AGE, maximum_rows=_BATCH_ROWS
+            )
+    await _forget_app_messages(pool)
+
+
+async def _forget_app_messages(pool: Pool) -> None:
+    deleted = _BATCH_JOBS
+    while deleted == _BATCH_JOBS:
+        async with transaction(pool) as connection:
+            deleted = await AppMessageRepository(connection).delete_old(
+                age=KEPT_FOR, maximum=_BATCH_JOBS
+            )
+    deleted = _BATCH_ROWS
+    while deleted == _BATCH_ROWS:
+        async with transaction(pool) as connection:
+            deleted = await ResponseCodeRepository(connection).delete_expired(
+                lifetime=LIFETIME, maximum_rows=_BATCH_ROWS
             )
 
 

@@ -6,25 +6,33 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import Message
 
 from e2e.rpc_requests.world import Request, World, new_id
+from tieline.api.messaging.v1 import app_message_service_pb2 as app_messages
 from tieline.api.messaging.v1 import archive_service_pb2 as archive
 from tieline.api.messaging.v1 import compliance_service_pb2 as compliance
-from tieline.api.messaging.v1 import conversation_note_pb2, messaging_pb2
+from tieline.api.messaging.v1 import (
+    conversation_note_pb2,
+    message_content_pb2,
+    messaging_pb2,
+)
 from tieline.api.messaging.v1 import conversation_service_pb2 as conversation
 from tieline.api.messaging.v1 import media_service_pb2 as media
 from tieline.api.messaging.v1 import message_service_pb2 as message
 from tieline.api.messaging.v1 import messaging_service_pb2 as messaging
+from tieline.api.messaging.v1 import push_service_pb2 as push
 from tieline.api.messaging.v1 import reading_service_pb2 as reading
 from tieline.api.messaging.v1 import scheduled_message_service_pb2 as scheduled
 from tieline.api.messaging.v1 import search_service_pb2 as search
 from tieline.api.messaging.v1 import sensitive_word_service_pb2 as words
 
 MODULES = (
+    app_messages,
     archive,
     compliance,
     conversation,
     media,
     message,
     messaging,
+    push,
     reading,
     scheduled,
     search,
@@ -63,7 +71,39 @@ def _one(world: World) -> dict[str, Any]:
     return {"corp_id": world.corp_id, "conversation_id": world.conversation_id, "sequence": 1}
 
 
+def _card() -> message_content_pb2.TemplateCardContent:
+    return message_content_pb2.TemplateCardContent(
+        kind=message_content_pb2.TEMPLATE_CARD_KIND_TEXT_NOTICE,
+        title="News",
+        card_url="https://example.com/",
+    )
+
+
 REQUESTS: dict[str, Request] = {
+    "AppMessageService.SendAppMessage": lambda w: app_messages.SendAppMessageRequest(
+        request_id=new_id(),
+        corp_id=w.corp_id,
+        audience=app_messages.AppMessageAudience(user_ids=[w.colleague_id]),
+        content=_hello(w).content,
+    ),
+    "AppMessageService.GetAppMessageJob": lambda w: app_messages.GetAppMessageJobRequest(
+        corp_id=w.corp_id, job_id=new_id()
+    ),
+    "AppMessageService.ListAppMessageJobs": lambda w: app_messages.ListAppMessageJobsRequest(
+        corp_id=w.corp_id
+    ),
+    "AppMessageService.ListFailedRecipients": lambda w: app_messages.ListFailedRecipientsRequest(
+        corp_id=w.corp_id, job_id=new_id()
+    ),
+    "AppMessageService.RecallAppMessage": lambda w: app_messages.RecallAppMessageRequest(
+        corp_id=w.corp_id, job_id=new_id()
+    ),
+    "AppMessageService.UpdateCard": lambda w: app_messages.UpdateCardRequest(
+        request_id=new_id(), corp_id=w.corp_id, response_code="c" * 32, card=_card()
+    ),
+    "AppMessageService.ListCardResponses": lambda w: app_messages.ListCardResponsesRequest(
+        corp_id=w.corp_id
+    ),
     "MessageService.EditMessage": lambda w: message.EditMessageRequest(
         **_one(w), content=_hello(w).content
     ),
@@ -252,6 +292,18 @@ REQUESTS: dict[str, Request] = {
     "ReadingService.ShowTyping": lambda w: reading.ShowTypingRequest(
         corp_id=w.corp_id, conversation_id=w.conversation_id
     ),
+    "PushService.RegisterPushTarget": lambda w: push.RegisterPushTargetRequest(
+        corp_id=w.corp_id, platform=push.PUSH_PLATFORM_OTHER, token="token"
+    ),
+    "PushService.UnregisterPushTarget": lambda w: push.UnregisterPushTargetRequest(
+        corp_id=w.corp_id
+    ),
+    "PushService.ListPushTargets": lambda w: push.ListPushTargetsRequest(corp_id=w.corp_id),
+    "PushService.SetQuietHours": lambda w: push.SetQuietHoursRequest(corp_id=w.corp_id),
+    "PushService.GetQuietHours": lambda w: push.GetQuietHoursRequest(corp_id=w.corp_id),
+    "PushService.SetPushPreviews": lambda w: push.SetPushPreviewsRequest(corp_id=w.corp_id),
+    "PushService.GetPushPreviews": lambda w: push.GetPushPreviewsRequest(corp_id=w.corp_id),
+    "PushService.SetCorpPushPreviews": lambda w: push.SetCorpPushPreviewsRequest(corp_id=w.corp_id),
     "SearchService.SearchMessages": lambda w: search.SearchMessagesRequest(
         corp_id=w.corp_id, query="hello", conversation_id=w.conversation_id
     ),

@@ -67,7 +67,7 @@ async def serving(settings: dict[str, str], output: Path, *options: str) -> Asyn
 
 
 def is_listening(process: psutil.Process, port: int) -> bool:
-    return any(each.laddr.port == port for each in process.net_connections("tcp") if each.laddr)
+    return any(each.laddr.port == port for each in process.net_connections("tcp"))
 
 
 async def test_port_of_a_running_service_is_refused_in_one_line(

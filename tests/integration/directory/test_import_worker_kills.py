@@ -57,7 +57,7 @@ async def replica(dsn: str) -> AsyncIterator[asyncio.subprocess.Process]:
 async def kill_database(database: Database) -> Database:
     """A database of this module's own: no other replica looks for jobs there."""
     name = database.admin_dsn.rpartition("/")[2]
-    return await create_database(database.admin_dsn, f"{name}_kills")
+    return await create_database(database, f"{name}_kills", ["directory"])
 
 
 async def test_job_whose_replica_is_killed_ends_as_one_that_was_not(
@@ -132,8 +132,8 @@ async def add_leavers(connection: asyncpg.Connection, corp_id: str) -> None:
     """Add members whom the file does not name."""
     await connection.execute(
         """
-        INSERT INTO directory.members (corp_id, user_id, name, name_folded, department_id)
-        SELECT $1, 'gone' || number, 'Gone', 'gone', 1 FROM generate_series(1, $2) AS number
+        INSERT INTO directory.members (corp_id, user_id, name, department_id)
+        SELECT $1, 'gone' || number, 'Gone', 1 FROM generate_series(1, $2) AS number
         """,
         corp_id,
         LEAVERS,

@@ -7,7 +7,14 @@ import pytest
 
 from plans import explain, new_database, reads_by_index_alone
 from tieline.chassis.postgres import Connection
-from tieline.directory.repositories import departments, departures, imports, lookups, members, tags
+from tieline.directory.repositories import (
+    departments,
+    departures,
+    import_departments,
+    lookups,
+    members,
+    tags,
+)
 from tieline.directory.visibility import Viewer
 
 
@@ -20,7 +27,7 @@ async def connection(postgres_admin_dsn: str, worker_id: str) -> AsyncIterator[C
 
 ASKED: dict[str, Callable[[Any], Awaitable[object]]] = {
     "members": lambda c: members.find_members(c, "ww", ["li"]),
-    "how full departments are": lambda c: imports.count_nodes(c, "ww", [1, 2]),
+    "how full departments are": lambda c: import_departments.count_nodes(c, "ww", [1, 2]),
     "a page of ids": lambda c: members.list_member_ids(
         c, "ww", viewer=Viewer("ww", is_unlimited=True), after=("", 0), limit=9
     ),

@@ -1,6 +1,7 @@
 """How PostgreSQL runs a search before it knows the tables: by the index that is meant, bounded."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -51,6 +52,12 @@ STATEMENTS: dict[str, tuple[Ask, list[str]]] = {
     ),
     "few": (
         lambda c, q: search.list_among_few(c, q, [1, 2], after=BEFORE_ALL_RESULTS, limit=21),
+        ["search_entries_by_gram", "search_entries_pkey"],
+    ),
+    "few, of an earlier form": (
+        lambda c, q: search.list_among_few(
+            c, replace(q, is_indexed=False), [1, 2], after=BEFORE_ALL_RESULTS, limit=21
+        ),
         ["search_entries_pkey"],
     ),
 }

@@ -14,10 +14,17 @@ import pytest
 
 from engines import connected
 from fakes.eventually import eventually
-from integration.identity.world import TIMEOUT_S, Identity, Metadata, corp_request, refusal
+from integration.identity.world import (
+    TIMEOUT_S,
+    Identity,
+    Metadata,
+    bearer,
+    corp_request,
+    refusal,
+)
 from tieline.api.common.v1 import access_pb2, audit_pb2, principal_pb2
 from tieline.api.identity.v1 import audit_service_pb2 as pb
-from tieline.api.identity.v1 import identity_service_pb2
+from tieline.api.identity.v1 import identity_service_pb2, role_service_pb2
 from tieline.chassis.fields import to_timestamp
 from tieline.chassis.ids import new_uuid7
 from tieline.chassis.postgres import Connection
@@ -215,6 +222,30 @@ async def test_another_corp_and_those_without_the_right_see_nothing(identity: Id
     assert elsewhere == by_platform == []
     assert naming.reason == platform_naming.reason == exporting.reason == "CORP_NOT_FOUND"
     assert (without.code, without.reason) == ("PERMISSION_DENIED", "CALLER_NOT_ALLOWED")
+
+
+async def test_an_auditor_reads_and_exports_the_own_corps_log_and_no_other(
+    identity: Identity,
+) -> None:
+    corp, other = await identity.new_corp(), await identity.new_corp()
+    await identity.new_member(corp)
+    await identity.grant(corp, role=role_service_pb2.CORP_ROLE_AUDITOR)
+    auditor = bearer(await identity.sign_in(corp.corp_id, "li.wei"))
+    ours, theirs = entry(corp.corp_id, 1), entry(other.corp_id, 2)
+    await publish(identity, ours, theirs)
+    await actions(identity, other.owner, 1, action_prefix="directory.")
+    await actions(identity, auditor, 1, action_prefix="directory.")
+
+    read = await list_entries(identity, auditor, action_prefix="directory.")
+    wanted = pb.AuditFilter(action_prefix="directory.")
+    [line] = (await export(identity, auditor, filter=wanted)).decode().splitlines()
+    naming = await refusal(list_entries(identity, auditor, corp_id=other.corp_id))
+    await actions(identity, auditor, 1, action_prefix="identity.audit_log.")
+    [exported] = await list_entries(identity, auditor, action_prefix="identity.audit_log.")
+
+    assert [one.event_id for one in read] == [json.loads(line)["eventId"]] == [ours.event_id]
+    assert naming.reason == "CORP_NOT_FOUND"
+    assert exported.actor.id == "li.wei"
 
 
 async def test_an_export_is_the_whole_log_in_both_forms_and_is_written_down(

@@ -14,6 +14,7 @@ import pytest
 from nats.aio.client import Client
 
 from engines import Database, build_nats, build_settings, connected, create_database
+from fakes.app_ranges import FakeAppRanges
 from fakes.members import FakeMembers
 from fakes.tokens import TestTokens
 from integration.messaging.chat import Corp, Stub
@@ -29,7 +30,7 @@ from tieline.messaging.settings import MessagingSettings
 
 @pytest.fixture(scope="session")
 async def messaging_database(database: Database, worker_id: str) -> Database:
-    return await create_database(database.admin_dsn, f"messaging_{worker_id}")
+    return await create_database(database, f"messaging_{worker_id}", ["messaging"])
 
 
 @pytest.fixture(scope="session")
@@ -79,6 +80,12 @@ async def members(messaging_nats: EmbeddedNats) -> AsyncIterator[FakeMembers]:
 
 
 @pytest.fixture(scope="session")
+def app_ranges() -> FakeAppRanges:
+    """What identity says of apps."""
+    return FakeAppRanges()
+
+
+@pytest.fixture(scope="session")
 async def pool(messaging_database: Database) -> AsyncIterator[Pool]:
     """Connections of the test's own, as messaging's role."""
     dsn = messaging_database.dsn("messaging")
@@ -98,12 +105,14 @@ async def replica_targets(
     messaging_nats: EmbeddedNats,
     tokens: TestTokens,
     members: FakeMembers,
+    app_ranges: FakeAppRanges,
     media_folder: Path,
 ) -> AsyncIterator[list[str]]:
     """Where two replicas listen, each with its own pool and broker, on one database."""
     async with AsyncExitStack() as stack:
         identity = await stack.enter_async_context(connected(messaging_nats, "identity"))
         await stack.enter_async_context(tokens.published(identity))
+        await stack.enter_async_context(app_ranges.answering(identity))
         targets = []
         for _ in range(2):
             settings = build_settings("messaging", messaging_database, messaging_nats)

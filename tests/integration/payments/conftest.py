@@ -25,7 +25,7 @@ from tieline.payments.settings import PaymentsSettings
 
 @pytest.fixture(scope="session")
 async def payments_database(database: Database, worker_id: str) -> Database:
-    return await create_database(database.admin_dsn, f"payments_{worker_id}")
+    return await create_database(database, f"payments_{worker_id}", ["payments"])
 
 
 @pytest.fixture(scope="session")

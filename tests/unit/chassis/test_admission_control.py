@@ -7,12 +7,10 @@ import pytest
 from tieline.chassis.admission import MIN_WINDOW_S, OVERLOADED_S, WINDOW_ARRIVALS, WINDOW_S
 from tieline.chassis.admission_control import (
     MAX_HELD_BACK,
-    NOTHING_HELD_BACK,
     AdmissionControl,
     KnownCaller,
-    read_claimed_user,
-    read_held_back,
 )
+from tieline.chassis.admission_headers import NOTHING_HELD_BACK, read_claimed_user, read_held_back
 from tieline.chassis.principals import Principal, PrincipalKind
 from tieline.chassis.priorities import (
     LOWEST_PRIORITY,

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from fleets import record
 from tieline.cli.operator import operator
 
 POLICY = """
@@ -94,3 +95,15 @@ def test_policy_that_cannot_be_used_is_refused(tmp_path: Path, policy: str, text
     result = simulate("step", "--policy", str(file))
 
     assert text in str(result.exception)
+
+
+def test_recorded_load_is_decided_again_and_played(tmp_path: Path) -> None:
+    record(tmp_path, [200.0] * 40 + [900.0] * 30)
+    options = ("--recording", str(tmp_path), "--seconds", "60", "--seeds", "1", "--no-peers")
+
+    played = simulate("messaging", *options)
+    unknown = simulate("payments", *options)
+
+    assert played.exit_code == 0, played.output
+    assert "70 recorded seconds decide as they did" in played.output
+    assert str(unknown.exception) == "payments is none of the recorded policies: messaging"

@@ -6,7 +6,7 @@ from tieline.chassis.errors import FailedPreconditionError
 from tieline.directory.departments import NewDepartment
 from tieline.directory.import_batches import BATCH_RECORDS, PlannedMember, StoredMember
 from tieline.directory.import_columns import FIELD_COLUMNS
-from tieline.directory.import_nodes import NodeCounts
+from tieline.directory.import_nodes import KnownDepartments, NodeCounts
 
 IDS = {"": 1, "East": 2, "South": 3}
 FIELDS = ("",) * len(FIELD_COLUMNS)
@@ -78,3 +78,27 @@ def test_what_was_counted_holds_until_somebody_else_writes(last: int, unknown: l
     nodes.begin(last)
 
     assert nodes.list_unknown([2]) == unknown
+
+
+@pytest.mark.parametrize(
+    ("number", "unknown"),
+    [
+        pytest.param(7, ["South"], id="the import's own last change"),
+        pytest.param(8, ["East", "East/Store", "South"], id="somebody else has written"),
+    ],
+)
+def test_departments_are_looked_up_once_unless_the_corp_has_changed(
+    number: int, unknown: list[str]
+) -> None:
+    known = KnownDepartments()
+    known.begin(5)
+    known.note({"East": 2})
+    known.finish(7, [NewDepartment(9, 2, "Store", "East/Store", (1, 2, 9))])
+
+    known.begin(number)
+
+    paths = ["East", "East/Store", "South"]
+    assert known.list_unknown(paths) == unknown
+    assert known.pick(paths) == {
+        path: {"East": 2, "East/Store": 9}[path] for path in paths if path not in unknown
+    }

@@ -10,6 +10,7 @@ from tieline.directory.members import fold
 from tieline.directory.search_terms import (
     SearchedMember,
     build_entry,
+    list_department_grams,
     list_grams,
     matches,
     range_of,
@@ -73,3 +74,12 @@ def test_range_of_terms_holds_those_that_begin_with_the_query(term: str, query: 
 
 def test_one_text_has_other_grams_in_another_corp() -> None:
     assert not set(list_grams("ww1", "珠宝顾问")) & set(list_grams("ww2", "珠宝顾问"))
+
+
+def test_a_member_is_found_by_the_grams_of_the_own_departments_alone() -> None:
+    entry = build_entry("ww1", SearchedMember("li", "李娜", "", "", "", ""), (520, 7))
+    grams = set(entry.grams)
+
+    assert set(list_department_grams("ww1", (7, 520))) <= grams
+    assert not set(list_department_grams("ww1", (5, 20, 52))) & grams
+    assert not set(list_department_grams("ww2", (7, 520))) & grams

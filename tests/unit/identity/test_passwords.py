@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import sys
 import threading
 
 import pytest
@@ -195,3 +196,13 @@ async def test_whoever_waits_for_a_password_waits_longer_than_all_others() -> No
 
     [priority] = priorities
     assert priority == 10 > os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+
+async def test_while_there_is_a_pool_threads_force_no_event_loop_to_wait_for_them() -> None:
+    usual_s = sys.getswitchinterval()
+
+    async with PasswordPool(hasher(), threads=1, queue_length=1):
+        within_s = sys.getswitchinterval()
+
+    assert within_s == pytest.approx(0.1)
+    assert sys.getswitchinterval() == pytest.approx(usual_s)

@@ -24,8 +24,17 @@ SIMULATED_QUEUE_WAIT_MS = 100
 # replicas, so that 8 and 16 are generous minimums.
 _PEER_TUNINGS = ((0.4, 2), (0.5, 2), (0.6, 2), (0.7, 2), (0.5, 8), (0.6, 8), (0.6, 16))
 
-# Target percents and replicas in reserve.
-_OUR_TUNINGS = ((50, 0), (60, 0), (80, 0), (60, 8), (80, 8), (60, 16), (80, 16))
+# Target percents, replicas in reserve, minimum replicas.
+_OUR_TUNINGS = (
+    (50, 0, 2),
+    (60, 0, 2),
+    (80, 0, 2),
+    (60, 0, 8),
+    (60, 0, 16),
+    (70, 0, 16),
+    (60, 8, 2),
+    (80, 16, 2),
+)
 _RESERVE_PERCENT = 900
 """So much that the bound on the reserve's replicas decides."""
 
@@ -147,17 +156,17 @@ def surge_grid(
     """Return our decision over the fields of the policy that cost or save replicas."""
     return [
         surge_contender(
-            f"surge {percent} %, {label}, {reserve} in reserve",
-            {name: _tune(one, percent, label, reserve) for name, one in policies.items()},
+            f"surge {percent} %, {label}, {reserve} in reserve, at least {least}",
+            {name: _tune(one, percent, label, reserve, least) for name, one in policies.items()},
             windows,
         )
-        for percent, reserve in _OUR_TUNINGS
+        for percent, reserve, least in _OUR_TUNINGS
         for label in ("default", *_SCALE_DOWNS)
     ]
 
 
-def _tune(policy: SurgePolicy, percent: int, label: str, reserve: int) -> SurgePolicy:
-    policy = with_target(policy, percent)
+def _tune(policy: SurgePolicy, percent: int, label: str, reserve: int, least: int) -> SurgePolicy:
+    policy = dataclasses.replace(with_target(policy, percent), min_replicas=least)
     if label != "default":
         policy = dataclasses.replace(policy, scale_down=_SCALE_DOWNS[label])
     if not reserve:

@@ -11,7 +11,8 @@ from typing import Any
 
 import grpc
 
-from tieline.chassis.admission_control import AdmissionControl, read_held_back
+from tieline.chassis.admission_control import AdmissionControl
+from tieline.chassis.admission_headers import read_held_back
 from tieline.chassis.authentication import TokenVerifier
 from tieline.chassis.health import Health
 from tieline.chassis.interceptors.access import UNGUARDED_SERVICES, AccessRule

@@ -1,14 +1,12 @@
-"""What an import of members reads and writes, batch by batch."""
+"""The members that an import reads and writes, batch by batch."""
 
 import json
 from collections.abc import Collection, Mapping, Sequence
 
 from tieline.chassis.postgres import Connection, Record
-from tieline.directory.departments import NewDepartment
 from tieline.directory.import_batches import UNIQUE_PLACES, Attributes, PlannedMember, StoredMember
 from tieline.directory.import_columns import FIELD_COLUMNS
 from tieline.directory.member_rows import MemberRow
-from tieline.directory.members import fold
 
 # Written as they stand: the names are the code's.
 _FIELDS = ", ".join(FIELD_COLUMNS)
@@ -46,7 +44,6 @@ _COPIED_COLUMNS = (
     "corp_id",
     "user_id",
     *FIELD_COLUMNS,
-    "name_folded",
     "department_id",
     "extended_attributes",
     "import_id",
@@ -57,7 +54,6 @@ _COPIED_COLUMNS = (
 _UPDATE = f"""
     UPDATE directory.members
        SET ({_FIELDS}) = ROW({_NEW_VALUES}),
-           name_folded = changed.name_folded,
            department_id = changed.department_id,
            extended_attributes = changed.extended_attributes::jsonb,
            import_id = $2,
@@ -67,9 +63,9 @@ _UPDATE = f"""
            create_time = CASE state WHEN 'left' THEN now() ELSE create_time END,
            leave_time = NULL,
            update_time = now()
-      FROM unnest($3::text[], $4::text[], $5::bigint[], $6::text[], $7::bigint[], $8::bigint[],
-                  {", ".join(f"${number}::text[]" for number in range(9, 9 + len(FIELD_COLUMNS)))})
-           AS changed (user_id, name_folded, department_id, extended_attributes, import_line,
+      FROM unnest($3::text[], $4::bigint[], $5::text[], $6::bigint[], $7::bigint[],
+                  {", ".join(f"${number}::text[]" for number in range(8, 8 + len(FIELD_COLUMNS)))})
+           AS changed (user_id, department_id, extended_attributes, import_line,
                        change_number, {_FIELDS})
      WHERE members.corp_id = $1 AND members.user_id = changed.user_id
 """  # noqa: S608 -- columns are named by the code
@@ -87,92 +83,6 @@ async def find_attribute_kinds(connection: Connection, corp_id: str) -> dict[str
         corp_id,
     )
     return {row["name"]: row["kind"] for row in rows}
-
-
-async def find_department_ids(
-    connection: Connection, corp_id: str, paths: Collection[str]
-) -> dict[str, int]:
-    """Return the ids of those departments that exist, by path."""
-    rows = await connection.fetch(
-        """
-        SELECT path, department_id
-          FROM directory.departments
-         WHERE corp_id = $1 AND path = ANY($2::text[])
-        """,
-        corp_id,
-        list(paths),
-    )
-    return {row["path"]: row["department_id"] for row in rows}
-
-
-async def count_nodes(
-    connection: Connection, corp_id: str, department_ids: Collection[int]
-) -> dict[int, int]:
-    """Return how many members and departments are in each of these departments."""
-    rows = await connection.fetch(
-        """
-        SELECT department_id,
-               (SELECT count(*)
-                  FROM directory.departments AS child
-                 WHERE child.corp_id = $1 AND child.parent_department_id = department.department_id)
-             + (SELECT count(*)
-                  FROM directory.member_departments AS place
-                 WHERE place.corp_id = $1 AND place.department_id = department.department_id)
-               AS nodes
-          FROM unnest($2::bigint[]) AS department (department_id)
-        """,
-        corp_id,
-        list(department_ids),
-    )
-    return {row["department_id"]: row["nodes"] for row in rows}
-
-
-async def list_departments_within(
-    connection: Connection, corp_id: str, department_ids: Collection[int]
-) -> dict[int, str]:
-    """Return the paths of these departments and of all below them, by id."""
-    rows = await connection.fetch(
-        """
-        SELECT department_id, path
-          FROM directory.departments
-         WHERE corp_id = $1 AND ancestor_ids && $2::bigint[]
-        """,
-        corp_id,
-        list(department_ids),
-    )
-    return {row["department_id"]: row["path"] for row in rows}
-
-
-async def insert_departments(
-    connection: Connection,
-    corp_id: str,
-    departments: Sequence[NewDepartment],
-    first_change_number: int,
-) -> None:
-    """Add departments, parents first. The caller holds the corp's lock.
-
-    Their orders are 0; ``ancestor_ids`` are the parent's and their own.
-    """
-    await connection.copy_records_to_table(
-        "departments",
-        schema_name="directory",
-        columns=(
-            *("corp_id", "department_id", "parent_department_id", "name", "path"),
-            *("ancestor_ids", "change_number"),
-        ),
-        records=[
-            (
-                *(corp_id, new.department_id, new.parent_department_id, new.name, new.path),
-                *(list(new.ancestor_ids), change_number),
-            )
-            for change_number, new in enumerate(departments, start=first_change_number)
-        ],
-    )
-    await connection.execute(
-        "UPDATE directory.corps SET next_department_id = $2 WHERE corp_id = $1",
-        corp_id,
-        departments[-1].department_id + 1,
-    )
 
 
 async def list_stored_members(
@@ -247,7 +157,7 @@ async def write_members(
             columns=_COPIED_COLUMNS,
             records=[
                 (
-                    *(corp_id, each.user_id, *_to_columns(each.fields), fold(each.fields[0])),
+                    *(corp_id, each.user_id, *_to_columns(each.fields)),
                     *(department_ids[each.departments[0]], _to_json(each.attributes)),
                     *(import_id, each.line, number),
                 )
@@ -320,7 +230,6 @@ async def _update(
         corp_id,
         import_id,
         [each.user_id for each in members],
-        [fold(each.fields[0]) for each in members],
         [department_ids[each.departments[0]] for each in members],
         [_to_json(each.attributes) for each in members],
         [each.line for each in members],

@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 
 from tieline.chassis.postgres import Connection
 from tieline.directory.departments import ROOT_DEPARTMENT_ID
-from tieline.directory.members import Member, MemberState, fold
+from tieline.directory.members import Member, MemberState
 from tieline.directory.repositories.corps import advance_change_number
 
 
@@ -17,13 +17,12 @@ async def insert_owner(connection: Connection, corp_id: str, user_id: str, name:
     await connection.execute(
         """
         INSERT INTO directory.members
-               (corp_id, user_id, name, name_folded, department_id, change_number)
-        VALUES ($1, $2, $3, $4, $5, $6)
+               (corp_id, user_id, name, department_id, change_number)
+        VALUES ($1, $2, $3, $4, $5)
         """,
         corp_id,
         user_id,
         name,
-        fold(name),
         ROOT_DEPARTMENT_ID,
         change_number,
     )
@@ -60,27 +59,26 @@ async def upsert_members(
     await connection.execute(
         """
         INSERT INTO directory.members
-               (corp_id, user_id, name, name_folded, department_id, position, mobile, email, alias,
+               (corp_id, user_id, name, department_id, position, mobile, email, alias,
                 gender, telephone, biz_email, address, avatar_media_id, direct_leader,
                 external_position, external_profile, extended_attributes, state, activate_time,
                 change_number)
-        SELECT $1, user_id, name, name_folded, department_id, position, mobile, email, alias,
+        SELECT $1, user_id, name, department_id, position, mobile, email, alias,
                gender, telephone, biz_email, address, avatar_media_id, direct_leader,
                external_position, external_profile, extended_attributes, state, activate_time,
                $2 + row_number - 1
-          FROM unnest($3::text[], $4::text[], $5::text[], $6::bigint[], $7::text[], $8::text[],
+          FROM unnest($3::text[], $4::text[], $5::bigint[], $6::text[], $7::text[], $8::text[],
                       $9::text[], $10::text[], $11::text[], $12::text[], $13::text[], $14::text[],
-                      $15::text[], $16::text[], $17::text[], $18::bytea[], $19::jsonb[],
-                      $20::text[], $21::timestamptz[])
+                      $15::text[], $16::text[], $17::bytea[], $18::jsonb[], $19::text[],
+                      $20::timestamptz[])
                WITH ORDINALITY
-               AS member (user_id, name, name_folded, department_id, position, mobile, email,
+               AS member (user_id, name, department_id, position, mobile, email,
                           alias, gender, telephone, biz_email, address, avatar_media_id,
                           direct_leader, external_position, external_profile,
                           extended_attributes, state, activate_time, row_number)
         ON CONFLICT ON CONSTRAINT members_pkey
         DO UPDATE SET
                name = excluded.name,
-               name_folded = excluded.name_folded,
                department_id = excluded.department_id,
                position = excluded.position,
                mobile = excluded.mobile,
@@ -110,7 +108,6 @@ async def upsert_members(
         first_change_number,
         [member.user_id for member in members],
         [member.name for member in members],
-        [fold(member.name) for member in members],
         [member.department_id for member in members],
         [member.position for member in members],
         [member.mobile for member in members],

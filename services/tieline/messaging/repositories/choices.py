@@ -62,6 +62,16 @@ class ChoiceRepository:
             [choice.option_key for choice in chosen],
         )
 
+    async def delete_answers(self) -> None:
+        """Forget what everybody chose."""
+        await self._connection.execute(
+            """
+            DELETE FROM messaging.answer_choices
+             WHERE corp_id = $1 AND conversation_id = $2 AND sequence = $3
+            """,
+            *self._message,
+        )
+
     async def count_choices(self) -> dict[Choice, int]:
         """Return by how many each option was chosen, without those that nobody chose."""
         rows = await self._connection.fetch(

@@ -13,6 +13,10 @@ from tieline.messaging.numbering import ConversationKey
 # way to others; media have more than rows and go by their expiry. A test compares it with the
 # catalog.
 PURGED_TABLES = (
+    "pushes",
+    "push_targets",
+    "push_settings",
+    "corp_push_settings",
     "departures",
     "join_codes",
     "join_requests",
@@ -21,6 +25,9 @@ PURGED_TABLES = (
     "reactions",
     "pins",
     "answer_choices",
+    "card_response_codes",
+    "app_message_recipients",
+    "app_message_jobs",
     "mentions",
     "reading_states",
     "user_revisions",

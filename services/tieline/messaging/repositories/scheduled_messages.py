@@ -131,13 +131,20 @@ class ScheduledMessageRepository:
         return [_read(row) for row in rows]
 
     async def claim_due(self, *, lease: dt.timedelta, limit: int) -> Sequence[ScheduledMessage]:
-        """Take those that are due and that no replica has taken, those due longest first."""
+        """Take those that are due and that no replica has taken, those due longest first.
+
+        Those of suspended corps wait.
+        """
         rows = await self._connection.fetch(
             f"""
             WITH due AS (
                 SELECT corp_id, scheduled_message_id
                   FROM messaging.scheduled_messages
                  WHERE state = 'active' AND next_send_time <= now() AND claimed_until < now()
+                   AND NOT EXISTS (
+                       SELECT FROM messaging.corps
+                        WHERE corps.corp_id = scheduled_messages.corp_id
+                          AND (corps.is_suspended OR corps.delete_time IS NOT NULL))
                  ORDER BY next_send_time
                  LIMIT $2
                    FOR UPDATE SKIP LOCKED

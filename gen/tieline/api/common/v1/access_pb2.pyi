@@ -54,6 +54,8 @@ class _RightEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Right.ValueType
     """Set how long messages are kept, and hold them."""
     RIGHT_READ_COMPLIANCE: _Right.ValueType  # 12
     """See what compliance officers set, whatever was said, and what it said before it was changed."""
+    RIGHT_SEND_APP_MESSAGES: _Right.ValueType  # 13
+    """Send to members as an app, within its visible range. For apps alone."""
 
 class Right(_Right, metaclass=_RightEnumTypeWrapper):
     """What somebody may be trusted with. Owners have every right of their corp, auditors those that
@@ -86,6 +88,8 @@ RIGHT_MANAGE_COMPLIANCE: Right.ValueType  # 11
 """Set how long messages are kept, and hold them."""
 RIGHT_READ_COMPLIANCE: Right.ValueType  # 12
 """See what compliance officers set, whatever was said, and what it said before it was changed."""
+RIGHT_SEND_APP_MESSAGES: Right.ValueType  # 13
+"""Send to members as an app, within its visible range. For apps alone."""
 Global___Right: _TypeAlias = Right  # noqa: Y015
 
 @_typing.final

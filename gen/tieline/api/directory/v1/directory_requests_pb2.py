@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n1tieline/api/directory/v1/directory_requests.proto\x12\x18tieline.api.directory.v1\">\n\x19\x46indMissingMembersRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x10\n\x08user_ids\x18\x02 \x03(\t\"6\n\x1a\x46indMissingMembersResponse\x12\x18\n\x10missing_user_ids\x18\x01 \x03(\t\"M\n\x1b\x46indMembersByContactRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x0e\n\x06mobile\x18\x02 \x01(\t\x12\r\n\x05\x65mail\x18\x03 \x01(\t\"0\n\x1c\x46indMembersByContactResponse\x12\x10\n\x08user_ids\x18\x01 \x03(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n1tieline/api/directory/v1/directory_requests.proto\x12\x18tieline.api.directory.v1\">\n\x19\x46indMissingMembersRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x10\n\x08user_ids\x18\x02 \x03(\t\"6\n\x1a\x46indMissingMembersResponse\x12\x18\n\x10missing_user_ids\x18\x01 \x03(\t\"M\n\x1b\x46indMembersByContactRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x0e\n\x06mobile\x18\x02 \x01(\t\x12\r\n\x05\x65mail\x18\x03 \x01(\t\"0\n\x1c\x46indMembersByContactResponse\x12\x10\n\x08user_ids\x18\x01 \x03(\t\"X\n\x08\x41udience\x12\x11\n\teverybody\x18\x01 \x01(\x08\x12\x10\n\x08user_ids\x18\x02 \x03(\t\x12\x16\n\x0e\x64\x65partment_ids\x18\x03 \x03(\x03\x12\x0f\n\x07tag_ids\x18\x04 \x03(\x03\"o\n\x14\x43heckAudienceRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x10\n\x08\x61gent_id\x18\x02 \x01(\t\x12\x34\n\x08\x61udience\x18\x03 \x01(\x0b\x32\".tieline.api.directory.v1.Audience\"j\n\x15\x43heckAudienceResponse\x12\x18\n\x10invalid_user_ids\x18\x01 \x03(\t\x12\x1e\n\x16invalid_department_ids\x18\x02 \x03(\x03\x12\x17\n\x0finvalid_tag_ids\x18\x03 \x03(\x03\"\x94\x01\n\x13ListAudienceRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x10\n\x08\x61gent_id\x18\x02 \x01(\t\x12\x34\n\x08\x61udience\x18\x03 \x01(\x0b\x32\".tieline.api.directory.v1.Audience\x12\x15\n\rafter_user_id\x18\x04 \x01(\t\x12\r\n\x05limit\x18\x05 \x01(\x05\"(\n\x14ListAudienceResponse\x12\x10\n\x08user_ids\x18\x01 \x03(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -39,4 +39,14 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_FINDMEMBERSBYCONTACTREQUEST']._serialized_end=276
   _globals['_FINDMEMBERSBYCONTACTRESPONSE']._serialized_start=278
   _globals['_FINDMEMBERSBYCONTACTRESPONSE']._serialized_end=326
+  _globals['_AUDIENCE']._serialized_start=328
+  _globals['_AUDIENCE']._serialized_end=416
+  _globals['_CHECKAUDIENCEREQUEST']._serialized_start=418
+  _globals['_CHECKAUDIENCEREQUEST']._serialized_end=529
+  _globals['_CHECKAUDIENCERESPONSE']._serialized_start=531
+  _globals['_CHECKAUDIENCERESPONSE']._serialized_end=637
+  _globals['_LISTAUDIENCEREQUEST']._serialized_start=640
+  _globals['_LISTAUDIENCEREQUEST']._serialized_end=788
+  _globals['_LISTAUDIENCERESPONSE']._serialized_start=790
+  _globals['_LISTAUDIENCERESPONSE']._serialized_end=830
 # @@protoc_insertion_point(module_scope)

@@ -125,3 +125,177 @@ class FindMembersByContactResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___FindMembersByContactResponse: _TypeAlias = FindMembersByContactResponse  # noqa: Y015
+
+@_typing.final
+class Audience(_message.Message):
+    """Whom an app wants to reach, by what they have in common. At most 1,000 user ids, 100 departments,
+    100 tags.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVERYBODY_FIELD_NUMBER: _builtins.int
+    USER_IDS_FIELD_NUMBER: _builtins.int
+    DEPARTMENT_IDS_FIELD_NUMBER: _builtins.int
+    TAG_IDS_FIELD_NUMBER: _builtins.int
+    everybody: _builtins.bool
+    """Everybody whom the app sees; the other fields are empty then."""
+    @_builtins.property
+    def user_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """These members."""
+
+    @_builtins.property
+    def department_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """The members of these departments and of all below them."""
+
+    @_builtins.property
+    def tag_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """The members with these tags, their own or their departments'."""
+
+    def __init__(
+        self,
+        *,
+        everybody: _builtins.bool = ...,
+        user_ids: _abc.Iterable[_builtins.str] | None = ...,
+        department_ids: _abc.Iterable[_builtins.int] | None = ...,
+        tag_ids: _abc.Iterable[_builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["department_ids", b"department_ids", "everybody", b"everybody", "tag_ids", b"tag_ids", "user_ids", b"user_ids"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Audience: _TypeAlias = Audience  # noqa: Y015
+
+@_typing.final
+class CheckAudienceRequest(_message.Message):
+    """Request of `check_audience`: what of an audience an app can't reach."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CORP_ID_FIELD_NUMBER: _builtins.int
+    AGENT_ID_FIELD_NUMBER: _builtins.int
+    AUDIENCE_FIELD_NUMBER: _builtins.int
+    corp_id: _builtins.str
+    """The app's corp."""
+    agent_id: _builtins.str
+    """The app."""
+    @_builtins.property
+    def audience(self) -> Global___Audience:
+        """Whom it names."""
+
+    def __init__(
+        self,
+        *,
+        corp_id: _builtins.str = ...,
+        agent_id: _builtins.str = ...,
+        audience: Global___Audience | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["audience", b"audience"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_id", b"agent_id", "audience", b"audience", "corp_id", b"corp_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CheckAudienceRequest: _TypeAlias = CheckAudienceRequest  # noqa: Y015
+
+@_typing.final
+class CheckAudienceResponse(_message.Message):
+    """Response of `check_audience`, each in the order of the request."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INVALID_USER_IDS_FIELD_NUMBER: _builtins.int
+    INVALID_DEPARTMENT_IDS_FIELD_NUMBER: _builtins.int
+    INVALID_TAG_IDS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def invalid_user_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Not members, disabled, or outside of the app's visible range."""
+
+    @_builtins.property
+    def invalid_department_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Not there, or not shown to the app."""
+
+    @_builtins.property
+    def invalid_tag_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Not there."""
+
+    def __init__(
+        self,
+        *,
+        invalid_user_ids: _abc.Iterable[_builtins.str] | None = ...,
+        invalid_department_ids: _abc.Iterable[_builtins.int] | None = ...,
+        invalid_tag_ids: _abc.Iterable[_builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["invalid_department_ids", b"invalid_department_ids", "invalid_tag_ids", b"invalid_tag_ids", "invalid_user_ids", b"invalid_user_ids"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CheckAudienceResponse: _TypeAlias = CheckAudienceResponse  # noqa: Y015
+
+@_typing.final
+class ListAudienceRequest(_message.Message):
+    """Request of `list_audience`: the next members of an audience whom the app may reach now."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CORP_ID_FIELD_NUMBER: _builtins.int
+    AGENT_ID_FIELD_NUMBER: _builtins.int
+    AUDIENCE_FIELD_NUMBER: _builtins.int
+    AFTER_USER_ID_FIELD_NUMBER: _builtins.int
+    LIMIT_FIELD_NUMBER: _builtins.int
+    corp_id: _builtins.str
+    """The app's corp."""
+    agent_id: _builtins.str
+    """The app."""
+    after_user_id: _builtins.str
+    """From behind this one on; empty from the first one on."""
+    limit: _builtins.int
+    """At most this many, 1 to 1,000."""
+    @_builtins.property
+    def audience(self) -> Global___Audience:
+        """Whom it names; what it can't reach is left out."""
+
+    def __init__(
+        self,
+        *,
+        corp_id: _builtins.str = ...,
+        agent_id: _builtins.str = ...,
+        audience: Global___Audience | None = ...,
+        after_user_id: _builtins.str = ...,
+        limit: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["audience", b"audience"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after_user_id", b"after_user_id", "agent_id", b"agent_id", "audience", b"audience", "corp_id", b"corp_id", "limit", b"limit"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListAudienceRequest: _TypeAlias = ListAudienceRequest  # noqa: Y015
+
+@_typing.final
+class ListAudienceResponse(_message.Message):
+    """Response of `list_audience`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    USER_IDS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def user_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """In order, each once, in lower case; fewer than asked for only at the end."""
+
+    def __init__(
+        self,
+        *,
+        user_ids: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["user_ids", b"user_ids"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListAudienceResponse: _TypeAlias = ListAudienceResponse  # noqa: Y015

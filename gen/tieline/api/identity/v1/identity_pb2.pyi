@@ -497,6 +497,8 @@ class TokensRevoked(_message.Message):
     PRINCIPAL_FIELD_NUMBER: _builtins.int
     LINK_ID_FIELD_NUMBER: _builtins.int
     ISSUE_TIME_LIMIT_FIELD_NUMBER: _builtins.int
+    ENDS_SESSIONS_FIELD_NUMBER: _builtins.int
+    KEPT_SESSION_ID_FIELD_NUMBER: _builtins.int
     event_id: _builtins.str
     """UUIDv7; the same when the event is delivered again."""
     corp_id: _builtins.str
@@ -505,6 +507,12 @@ class TokensRevoked(_message.Message):
     """One session's; of an app those given for one secret, in linked corps as well."""
     link_id: _builtins.str
     """Those of both sides' apps by one link; the corp is either of the two."""
+    ends_sessions: _builtins.bool
+    """Whether the sessions of `session_id` or `principal` are over too, rather than their access tokens
+    alone.
+    """
+    kept_session_id: _builtins.str
+    """The one session of `principal` that goes on all the same; empty for none."""
     @_builtins.property
     def principal(self) -> _principal_pb2.PrincipalRef:
         """One party's, of any kind: all of its sessions."""
@@ -522,10 +530,12 @@ class TokensRevoked(_message.Message):
         principal: _principal_pb2.PrincipalRef | None = ...,
         link_id: _builtins.str = ...,
         issue_time_limit: _timestamp_pb2.Timestamp | None = ...,
+        ends_sessions: _builtins.bool = ...,
+        kept_session_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["holder", b"holder", "issue_time_limit", b"issue_time_limit", "link_id", b"link_id", "principal", b"principal", "session_id", b"session_id"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["corp_id", b"corp_id", "event_id", b"event_id", "holder", b"holder", "issue_time_limit", b"issue_time_limit", "link_id", b"link_id", "principal", b"principal", "session_id", b"session_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["corp_id", b"corp_id", "ends_sessions", b"ends_sessions", "event_id", b"event_id", "holder", b"holder", "issue_time_limit", b"issue_time_limit", "kept_session_id", b"kept_session_id", "link_id", b"link_id", "principal", b"principal", "session_id", b"session_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_holder: _TypeAlias = _typing.Literal["session_id", "principal", "link_id"]  # noqa: Y015
     _WhichOneofArgType_holder: _TypeAlias = _typing.Literal["holder", b"holder"]  # noqa: Y015

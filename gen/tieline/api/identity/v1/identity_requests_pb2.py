@@ -26,7 +26,7 @@ from tieline.api.identity.v1 import app_pb2 as tieline_dot_api_dot_identity_dot_
 from tieline.api.identity.v1 import identity_pb2 as tieline_dot_api_dot_identity_dot_v1_dot_identity__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n/tieline/api/identity/v1/identity_requests.proto\x12\x17tieline.api.identity.v1\x1a!tieline/api/identity/v1/app.proto\x1a&tieline/api/identity/v1/identity.proto\"\x17\n\x15GetSigningKeysRequest\"K\n\x16GetSigningKeysResponse\x12\x31\n\x04keys\x18\x01 \x03(\x0b\x32#.tieline.api.identity.v1.SigningKey\"7\n\x12GetAppRangeRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x10\n\x08\x61gent_id\x18\x02 \x01(\x05\"O\n\x13GetAppRangeResponse\x12\x38\n\rvisible_range\x18\x01 \x01(\x0b\x32!.tieline.api.identity.v1.AppRange\"\"\n\x0f\x46indCorpRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\"m\n\x10\x46indCorpResponse\x12/\n\x04kind\x18\x01 \x01(\x0e\x32!.tieline.api.identity.v1.CorpKind\x12\x10\n\x08verified\x18\x02 \x01(\x08\x12\x16\n\x0everified_label\x18\x03 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n/tieline/api/identity/v1/identity_requests.proto\x12\x17tieline.api.identity.v1\x1a!tieline/api/identity/v1/app.proto\x1a&tieline/api/identity/v1/identity.proto\"\x17\n\x15GetSigningKeysRequest\"K\n\x16GetSigningKeysResponse\x12\x31\n\x04keys\x18\x01 \x03(\x0b\x32#.tieline.api.identity.v1.SigningKey\"7\n\x12GetAppRangeRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x10\n\x08\x61gent_id\x18\x02 \x01(\x05\"a\n\x13GetAppRangeResponse\x12\x38\n\rvisible_range\x18\x01 \x01(\x0b\x32!.tieline.api.identity.v1.AppRange\x12\x10\n\x08\x64isabled\x18\x02 \x01(\x08\"\"\n\x0f\x46indCorpRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\"m\n\x10\x46indCorpResponse\x12/\n\x04kind\x18\x01 \x01(\x0e\x32!.tieline.api.identity.v1.CorpKind\x12\x10\n\x08verified\x18\x02 \x01(\x08\x12\x16\n\x0everified_label\x18\x03 \x01(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,9 +40,9 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETAPPRANGEREQUEST']._serialized_start=253
   _globals['_GETAPPRANGEREQUEST']._serialized_end=308
   _globals['_GETAPPRANGERESPONSE']._serialized_start=310
-  _globals['_GETAPPRANGERESPONSE']._serialized_end=389
-  _globals['_FINDCORPREQUEST']._serialized_start=391
-  _globals['_FINDCORPREQUEST']._serialized_end=425
-  _globals['_FINDCORPRESPONSE']._serialized_start=427
-  _globals['_FINDCORPRESPONSE']._serialized_end=536
+  _globals['_GETAPPRANGERESPONSE']._serialized_end=407
+  _globals['_FINDCORPREQUEST']._serialized_start=409
+  _globals['_FINDCORPREQUEST']._serialized_end=443
+  _globals['_FINDCORPRESPONSE']._serialized_start=445
+  _globals['_FINDCORPRESPONSE']._serialized_end=554
 # @@protoc_insertion_point(module_scope)

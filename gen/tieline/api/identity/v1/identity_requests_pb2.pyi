@@ -96,6 +96,9 @@ class GetAppRangeResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     VISIBLE_RANGE_FIELD_NUMBER: _builtins.int
+    DISABLED_FIELD_NUMBER: _builtins.int
+    disabled: _builtins.bool
+    """As App.disabled. No event is owed for those who keep it: it is to be asked for each time."""
     @_builtins.property
     def visible_range(self) -> _app_pb2.AppRange:
         """The app's range."""
@@ -104,10 +107,11 @@ class GetAppRangeResponse(_message.Message):
         self,
         *,
         visible_range: _app_pb2.AppRange | None = ...,
+        disabled: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["visible_range", b"visible_range"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["visible_range", b"visible_range"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["disabled", b"disabled", "visible_range", b"visible_range"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -144,6 +144,28 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """FAILED_PRECONDITION: the message has a word that the corp does not allow."""
     ERROR_REASON_TOO_MANY_SENSITIVE_WORDS: _ErrorReason.ValueType  # 124
     """RESOURCE_EXHAUSTED: the corp would have more than 10,000 sensitive words."""
+    ERROR_REASON_NO_RECIPIENTS: _ErrorReason.ValueType  # 150
+    """FAILED_PRECONDITION: the app reaches nobody of the audience. Metadata: `invalidUserIds`,
+    `invalidDepartmentIds`, `invalidTagIds`, how many of each.
+    """
+    ERROR_REASON_APP_MESSAGE_JOB_NOT_FOUND: _ErrorReason.ValueType  # 151
+    """NOT_FOUND: no such job of the app's. Metadata: `jobId`."""
+    ERROR_REASON_TOO_MANY_APP_MESSAGE_JOBS: _ErrorReason.ValueType  # 152
+    """RESOURCE_EXHAUSTED with RetryInfo: 100 of the app's jobs have work to do; send again when one is
+    done.
+    """
+    ERROR_REASON_RESPONSE_CODE_NOT_FOUND: _ErrorReason.ValueType  # 153
+    """NOT_FOUND: no such response code, or it is used, has expired or is another app's."""
+    ERROR_REASON_APP_DISABLED: _ErrorReason.ValueType  # 154
+    """FAILED_PRECONDITION: the app is disabled; nothing is sent in its name."""
+    ERROR_REASON_RECIPIENT_RATE_EXCEEDED: _ErrorReason.ValueType  # 155
+    """RESOURCE_EXHAUSTED, of a recipient: the member got as many messages of the app as it may send
+    within a minute or an hour.
+    """
+    ERROR_REASON_RECALLED_BEFORE_SENT: _ErrorReason.ValueType  # 156
+    """FAILED_PRECONDITION, of a recipient: the message was recalled before the member got it."""
+    ERROR_REASON_APP_MESSAGE_JOB_EXPIRED: _ErrorReason.ValueType  # 157
+    """DEADLINE_EXCEEDED, of a job: it was not done 24 hours after it began."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Machine-readable reasons. ErrorInfo.reason is the value's name without `ERROR_REASON_`."""
@@ -270,4 +292,26 @@ ERROR_REASON_SENSITIVE_WORD: ErrorReason.ValueType  # 123
 """FAILED_PRECONDITION: the message has a word that the corp does not allow."""
 ERROR_REASON_TOO_MANY_SENSITIVE_WORDS: ErrorReason.ValueType  # 124
 """RESOURCE_EXHAUSTED: the corp would have more than 10,000 sensitive words."""
+ERROR_REASON_NO_RECIPIENTS: ErrorReason.ValueType  # 150
+"""FAILED_PRECONDITION: the app reaches nobody of the audience. Metadata: `invalidUserIds`,
+`invalidDepartmentIds`, `invalidTagIds`, how many of each.
+"""
+ERROR_REASON_APP_MESSAGE_JOB_NOT_FOUND: ErrorReason.ValueType  # 151
+"""NOT_FOUND: no such job of the app's. Metadata: `jobId`."""
+ERROR_REASON_TOO_MANY_APP_MESSAGE_JOBS: ErrorReason.ValueType  # 152
+"""RESOURCE_EXHAUSTED with RetryInfo: 100 of the app's jobs have work to do; send again when one is
+done.
+"""
+ERROR_REASON_RESPONSE_CODE_NOT_FOUND: ErrorReason.ValueType  # 153
+"""NOT_FOUND: no such response code, or it is used, has expired or is another app's."""
+ERROR_REASON_APP_DISABLED: ErrorReason.ValueType  # 154
+"""FAILED_PRECONDITION: the app is disabled; nothing is sent in its name."""
+ERROR_REASON_RECIPIENT_RATE_EXCEEDED: ErrorReason.ValueType  # 155
+"""RESOURCE_EXHAUSTED, of a recipient: the member got as many messages of the app as it may send
+within a minute or an hour.
+"""
+ERROR_REASON_RECALLED_BEFORE_SENT: ErrorReason.ValueType  # 156
+"""FAILED_PRECONDITION, of a recipient: the message was recalled before the member got it."""
+ERROR_REASON_APP_MESSAGE_JOB_EXPIRED: ErrorReason.ValueType  # 157
+"""DEADLINE_EXCEEDED, of a job: it was not done 24 hours after it began."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -179,7 +179,8 @@ class MessageServiceServicer:
         BatchSendMessages has. Red packets and merged forwards within a card are not passed on.
 
         Errors: NOT_FOUND CONVERSATION_NOT_FOUND, MESSAGE_NOT_FOUND; FAILED_PRECONDITION
-        WRONG_MESSAGE_KIND; INVALID_ARGUMENT INVALID_FIELD, also for a card of more than 32 KiB.
+        WRONG_MESSAGE_KIND, CORP_SUSPENDED; INVALID_ARGUMENT INVALID_FIELD, also for a card of more than
+        32 KiB.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -189,7 +190,8 @@ class MessageServiceServicer:
         """AnswerMessage answers a quiz, presses a button of a template card or sends the choice made in one:
         once, or, where the content says so, in place of what the caller chose before. The same answer
         again changes nothing, also after the close. What was forwarded has answers of its own; a card's
-        menu is not answered.
+        menu is not answered. An answer to an app's card gives the app a response code for it (see
+        AppMessageService.UpdateCard).
 
         Errors: NOT_FOUND CONVERSATION_NOT_FOUND, MESSAGE_NOT_FOUND; FAILED_PRECONDITION
         WRONG_MESSAGE_KIND, CLOSED, ALREADY_ANSWERED, CONVERSATION_DISMISSED; INVALID_ARGUMENT

@@ -187,7 +187,7 @@ class ScheduledMessage(_message.Message):
     @_builtins.property
     def next_send_time(self) -> _timestamp_pb2.Timestamp:
         """When the next message is sent; empty unless ACTIVE. Times that passed while the platform was
-        away are made up for by one message.
+        away, or the corp suspended, are made up for by one message.
         """
 
     @_builtins.property
