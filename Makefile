@@ -81,9 +81,10 @@ generate: install ## Generate gen/ from protos/
 	@$(PROTOC) --grpc_python_out=$(GEN) --mypy_grpc_out=only_async,quiet:$(GEN) $(SERVICE_PROTOS)
 
 .PHONY: docs
-docs: install ## Write docs/settings.md, docs/events.md and the chart's README and NATS tables
+docs: install ## Write docs/settings.md, docs/events.md, the chart's README, tables and dashboards
 	@$(BIN)/python -m docs.generate $(DOCS)
 	@$(BIN)/python -m docs.generate_chart $(CHART)
+	@$(BIN)/python -m docs.generate_dashboards $(CHART)
 
 .PHONY: generate-check
 generate-check: install ## Fail if a generated file is not what its source says
@@ -96,7 +97,9 @@ generate-check: install ## Fail if a generated file is not what its source says
 	  done && \
 	  for file in README.md files/nats-permissions.json files/nats-values.yaml; do \
 	    cmp "$$fresh/chart/$$file" helm/tieline/$$file || { echo "the chart is stale: run make docs"; exit 1; }; \
-	  done
+	  done && \
+	  diff -r "$$fresh/chart/dashboards" helm/tieline/dashboards || \
+	    { echo "the dashboards are stale: run make docs"; exit 1; }
 
 .PHONY: breaking
 breaking: install ## Fail if the protos break clients of the revision BASE

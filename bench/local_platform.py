@@ -1,6 +1,7 @@
 """A platform of the benchmark's own: ``tieline up`` in a temporary folder, on free ports."""
 
 import asyncio
+import os
 import signal
 import sys
 import tempfile
@@ -40,13 +41,14 @@ def temporary_data() -> Iterator[Path]:
 
 
 @asynccontextmanager
-async def running_platform(data: Path) -> AsyncIterator[LocalPlatform]:
-    """Run ``tieline up`` on the folder until the block is left."""
+async def running_platform(data: Path, **settings: str) -> AsyncIterator[LocalPlatform]:
+    """Run ``tieline up`` on the folder, with settings by their names, until the block is left."""
     endpoints = data / "endpoints.json"
     begin = time.monotonic()
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "tieline.cli.main", "up", "--data", str(data)),
         stdout=asyncio.subprocess.DEVNULL,
+        env={**os.environ, **settings},
     )
     try:
         while not endpoints.exists():

@@ -4,19 +4,10 @@ import asyncpg
 import pytest
 
 from engines import Database
+from tieline.chassis.distribution import GLOBAL_TABLES, list_tables, plan_distribution
 from tieline.chassis.streams import SERVICES
-
-# Tables that belong to no corp, each with its reason.
-GLOBAL_TABLES = {
-    "identity.app_token_failures": "counts by address: what was named need not exist",
-    "identity.channels": "a channel vouches for customers of every corp",
-    "identity.customers": "a customer is one person, whichever corps he or she deals with",
-    "identity.platform_administrators": "they run the deployment and belong to no corp",
-    "identity.qr_sign_ins": "whose a waiting device will be is known by whoever scans its code",
-    "identity.signing_keys": "one set of keys signs the tokens of all",
-    "identity.used_assertions": "an assertion is a channel's, before any corp is named",
-    **{f"{service}.schema_migrations": "describes the schema itself" for service in SERVICES},
-}
+from tieline.cli.errors import CommandError
+from tieline.cli.preparation import distribute
 
 
 async def _fetch(database: Database, query: str) -> list[asyncpg.Record]:
@@ -73,6 +64,39 @@ async def test_every_foreign_key_of_a_tenant_table_begins_with_the_corp(
     ]
 
     assert wrong == []
+
+
+async def test_every_tenant_table_is_distributed_by_its_corp_behind_what_it_references(
+    database: Database,
+) -> None:
+    connection = await asyncpg.connect(database.admin_dsn)
+    try:
+        tables = await list_tables(connection)
+        columns = await connection.fetch(
+            """
+            SELECT attrelid::regclass::text AS name FROM pg_attribute
+             WHERE attname = 'corp_id' AND attnotnull AND atttypid = 'text'::regtype
+            """
+        )
+    finally:
+        await connection.close()
+    tenant = {table.name: table for table in tables if table.name not in GLOBAL_TABLES}
+
+    order = [statement.split("'")[1] for statement in plan_distribution(tables, frozenset())]
+
+    assert set(order) == tenant.keys() <= {row["name"] for row in columns}
+    for place, name in enumerate(order):
+        # What a foreign key points to is there before it, and on the same node.
+        assert tenant[name].references - {name} <= set(order[:place])
+
+
+async def test_distributing_without_citus_is_refused_and_a_dry_run_is_not(
+    database: Database,
+) -> None:
+    with pytest.raises(CommandError, match="the database has no Citus: run CREATE EXTENSION"):
+        await distribute(database.admin_dsn, dry_run=False)
+
+    assert await distribute(database.admin_dsn, dry_run=True)
 
 
 async def test_every_table_has_a_primary_key(database: Database) -> None:

@@ -88,7 +88,9 @@ async def role(settings: OperatorSettings) -> AsyncIterator[None]:
         await broker.subscribe(LOAD_REPORTS, cb=_ReportTaker(reports, refusals).take)
         await stack.enter_async_context(lease.keeping())
         await stack.enter_async_context(scaler.running())
-        observe_operator(measured.meter, scaler, lease, watching, refusals.total)
+        observe_operator(
+            measured.meter, scaler, lease, watching, refusals.total, reports.newest_ages
+        )
         yield
 
 

@@ -5,7 +5,7 @@ contradicts its subject, an earlier report or the clock is refused with a reason
 no memory. No clock and no network: the time is passed in, the messages are handed in.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -15,8 +15,11 @@ from tieline.operator.replica_report import CLASSES, ReplicaReport
 EDGE = "edge"
 """What the edge's subjects have in place of the service."""
 
+_INTERVAL_S = 1.0
+"""At which replicas report."""
+
 _MIN_INTERVAL_S = 0.5
-"""Half of the interval at which replicas report; what comes faster says nothing new."""
+"""What comes faster says nothing new."""
 
 _MAX_CLOCK_SKEW_S = 60.0
 _FORGET_S = 60.0
@@ -83,6 +86,20 @@ class ReportBook:
         found = self._reports.get(service, {})
         return tuple(found[key] for key in sorted(found))
 
+    def newest_ages(self, now: float) -> Mapping[str, float]:
+        """Return how old each service's newest report is, in seconds; a minute where none is kept.
+
+        The edge's reports tell nothing of a service's replicas.
+        """
+        return {
+            service: now
+            - max(
+                (each.time for each in found.values() if not each.from_edge),
+                default=now - _FORGET_S,
+            )
+            for service, found in self._reports.items()
+        }
+
     def forget(self, now: float) -> None:
         """Drop the replicas that have been silent for a minute, or that report from the future."""
         for key, counters in list(self._counters.items()):
@@ -135,7 +152,9 @@ def _check(counters: _Counters, before: _Counters | None, now: float) -> Refusal
 def _to_rates(
     report: load_report_pb2.LoadReport, before: _Counters, after: _Counters, *, from_edge: bool
 ) -> ReplicaReport:
-    elapsed = max(after.time - before.time, _MIN_INTERVAL_S)
+    elapsed = after.time - before.time
+    # A clock that was set back says nothing of the time between; replicas report each second.
+    elapsed = _INTERVAL_S if elapsed <= 0 else max(elapsed, _MIN_INTERVAL_S)
 
     def rate(new: int, old: int) -> float:
         return min((new - old) / elapsed, _MAX_RATE)

@@ -1,7 +1,7 @@
 """The operator's metrics: what the last second came to, read when somebody asks."""
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from opentelemetry.metrics import CallbackOptions, Meter, Observation
 
@@ -30,6 +30,7 @@ def observe_operator(
     lease: LeaseKeeper,
     seen: Watching,
     refused_reports: Callable[[], int],
+    report_ages: Callable[[float], Mapping[str, float]],
 ) -> None:
     """Register every instrument; labels are names of policies and of recommendations' sources."""
     for name, unit, text, read in _OF_POLICIES:
@@ -48,6 +49,13 @@ def observe_operator(
     def watch_age(_: CallbackOptions) -> Iterable[Observation]:
         return [Observation(time.monotonic() - seen.last_event_time)]
 
+    def ages(_: CallbackOptions) -> Iterable[Observation]:
+        return [
+            Observation(age, {"service": service})
+            for service, age in report_ages(time.time()).items()
+        ]
+
+    _gauge(meter, "reports.age", "s", "Of a service's newest load report.", ages)
     _gauge(meter, "replicas.recommended", "{replica}", "By source.", recommendations)
     _gauge(meter, "tick.age", "s", "Since the last tick.", tick_age)
     _gauge(meter, "tick.duration", "s", "Of the last tick.", _of(lambda: scaler.last_tick_s))

@@ -12,6 +12,9 @@ _UP_BAND = 1.05
 _UP_ROUND = 1.04
 """A little more at once saves the next write."""
 
+_MAX_GAP_S = 10.0
+"""Between two seconds that were decided; a longer one is a past that is not known."""
+
 _RE_RAISE_S = 300.0
 """A raise so soon after a step down shows that the step came too early."""
 
@@ -52,12 +55,16 @@ def step_up(current: int, needed: int, *, in_surge: bool, is_measured: bool) -> 
 def remember_need(state: StepState, needed: int, scale_down: ScaleDown, now: float) -> StepState:
     """Take one second's need in."""
     window_s = state.window_s or scale_down.window_seconds
+    start_time = min(state.start_time or now, now)
+    if state.needs and now - state.needs[-1][0] > _MAX_GAP_S:
+        # Who slept, or whose clock was set forward, knows as little as who has just begun.
+        start_time = now
     kept = [one for one in state.needs if now - window_s < one[0] <= now and one[1] > needed]
     return dataclasses.replace(
         state,
         needs=(*kept, (now, needed)),
         window_s=window_s,
-        start_time=min(state.start_time or now, now),
+        start_time=start_time,
         last_down_time=min(state.last_down_time, now),
     )
 

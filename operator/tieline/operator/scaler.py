@@ -62,7 +62,7 @@ class Scaler:
         self._foreign = ForeignWrites()
         self._scale_times: dict[str, float] = {}
         self._attempts = WriteAttempts()
-        self._reporter = Reporter(cluster, fleet, self._attempts)
+        self.reporter = Reporter(cluster, fleet, self._attempts)
         self.last_tick_time = time.monotonic()
         """By ``time.monotonic()``; its age is what the probe tells."""
 
@@ -85,7 +85,7 @@ class Scaler:
             asyncio.create_task(self._relist_forever(), name="relisting"),
         ]
         try:
-            async with self._reporter.running():
+            async with self.reporter.running():
                 yield
         finally:
             for task in tasks:
@@ -132,7 +132,7 @@ class Scaler:
         for view in views:
             if view.given is not None:
                 await self._tell_services(self.decisions[view.meta.name], view.given.policy.service)
-        self._reporter.take(Second(views, self.decisions, dict(self._scale_times), now))
+        self.reporter.take(Second(views, self.decisions, dict(self._scale_times), now))
 
     async def _tell_services(self, decision: ServiceDecision, service: str) -> None:
         if decision.in_surge or decision.capacity_delay_s:

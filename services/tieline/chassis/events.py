@@ -18,6 +18,7 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cache
 from typing import TypeVar
 
@@ -71,6 +72,12 @@ _tracer = trace.get_tracer("tieline.chassis")
 _dead_letters = get_meter("tieline.chassis").create_counter(
     "dead_letters", unit="{event}", description="Events given up and kept as dead letters"
 )
+_pending = get_meter("tieline.chassis").create_gauge(
+    "consumer.pending", unit="{event}", description="Events behind the one that was delivered last"
+)
+_delay = get_meter("tieline.chassis").create_gauge(
+    "consumer.delay", unit="s", description="How old an event was at its delivery"
+)
 logger = logging.getLogger(__name__)
 
 
@@ -120,7 +127,7 @@ async def consuming(
     subscription = await broker.jetstream().pull_subscribe_bind(
         consumer=durable.service, stream=durable.stream
     )
-    consumer = _Consumer(subscription, pool, schema, handlers)
+    consumer = _Consumer(subscription, pool, schema, durable.stream, handlers)
     task = asyncio.create_task(consumer.run(), name=f"consume-{durable.stream}")
 
     async def purge() -> None:
@@ -143,8 +150,12 @@ class _Consumer:
         subscription: JetStreamContext.PullSubscription,
         pool: Pool,
         schema: str,
+        stream: str,
         handlers: Mapping[str, EventHandler],
     ) -> None:
+        self._labels = {"service": schema, "stream": stream}
+        # Without a first value the first dead letter would be no increase.
+        _dead_letters.add(0, {"service": schema})
         self._subscription = subscription
         self._pool = pool
         self._schema = schema
@@ -154,15 +165,22 @@ class _Consumer:
         while True:
             try:
                 for message in await self._subscription.fetch(1, timeout=_FETCH_WAIT_S):
+                    self._note_lag(message.metadata.num_pending, message.metadata.timestamp)
                     await self._settle(message)
             except TimeoutError:
-                continue
+                self._note_lag(0, None)
             except (OSError, nats.errors.Error) as error:
                 logger.info("consuming for %s pauses: %s", self._schema, error)
                 await asyncio.sleep(_PAUSE_S)
             except Exception:
                 logger.exception("consuming for %s failed and goes on", self._schema)
                 await asyncio.sleep(_PAUSE_S)
+
+    def _note_lag(self, pending: int, stored_at: datetime | None) -> None:
+        """Tell how far behind the stream this consumer is; it is asked nothing for that."""
+        delay_s = 0.0 if stored_at is None else (datetime.now(UTC) - stored_at).total_seconds()
+        _pending.set(pending, self._labels)
+        _delay.set(max(delay_s, 0.0), self._labels)
 
     async def _settle(self, message: Msg) -> None:
         event = read_event(message)

@@ -14,6 +14,7 @@ import socket
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 
 import nats.errors
 from google.protobuf.message import DecodeError
@@ -59,6 +60,17 @@ def name_replica() -> str:
     return host[-(_MAX_REPLICA_LENGTH - len(suffix)) :] + suffix
 
 
+@dataclass(frozen=True, slots=True)
+class LastSecond:
+    """What a second came to; times in seconds."""
+
+    mean_queueing: float = 0.0
+    p99_queueing: float = 0.0
+    loop_lag: float = 0.0
+    capacity: float = 0.0
+    """Calls a second that were done at best; 0 while that is not known."""
+
+
 class LoadReporter:
     """Makes the reports of one replica."""
 
@@ -86,6 +98,11 @@ class LoadReporter:
         self._ready_time: float | None = None
         self._sequence = 0
         self._before = _Second(self._start_time, cpu_clock(), thread_clock(), 0)
+        self._last = LastSecond()
+
+    def last(self) -> LastSecond:
+        """Return what the newest report told."""
+        return self._last
 
     def build(self) -> load_report_pb2.LoadReport:
         """Return the next report, and learn from the second that it tells of."""
@@ -101,6 +118,12 @@ class LoadReporter:
         second = _Second(now, self._cpu_clock(), self._thread_clock(), admitted)
         before, self._before = self._before, second
         self._learn(second, before, queueing.mean_s)
+        self._last = LastSecond(
+            mean_queueing=queueing.mean_s,
+            p99_queueing=queueing.p99_s,
+            loop_lag=self._take_loop_lag_s(),
+            capacity=self._control.capacity.measured_per_s,
+        )
         return load_report_pb2.LoadReport(
             service=self.service,
             replica=self.replica,
@@ -112,7 +135,7 @@ class LoadReporter:
             mean_queueing_us=_microseconds(queueing.mean_s),
             p99_queueing_us=_microseconds(queueing.p99_s),
             cpu_milli=round(1000 * second.cpu_ratio_since(before)),
-            loop_lag_us=_microseconds(self._take_loop_lag_s()),
+            loop_lag_us=_microseconds(self._last.loop_lag),
             admission_level=self._control.level,
             capacity_per_second=round(self._control.capacity.measured_per_s),
         )

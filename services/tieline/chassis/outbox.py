@@ -157,6 +157,7 @@ class OutboxRelay:
         self._wake_again = False
         self._is_empty = asyncio.Event()
         self._waiting_rows = 0
+        self._stuck_since: float | None = None
 
     async def __aenter__(self) -> Self:
         _create_gauge()
@@ -262,11 +263,13 @@ class OutboxRelay:
             if stored:
                 await _delete(connection, self._schema, stored)
             if len(stored) < len(batch):
+                self._stuck_since = self._stuck_since or monotonic()
                 await self._count(connection)
                 await asyncio.sleep(back_off_s)
                 back_off_s = min(2 * back_off_s, _MAX_BACK_OFF_S)
                 continue
             back_off_s = _FIRST_BACK_OFF_S
+            self._stuck_since = None
             self._waiting_rows = len(rows) - len(batch)
             if not rows:
                 self._is_empty.set()
@@ -287,6 +290,11 @@ class OutboxRelay:
     def observe(self) -> Iterable[Observation]:
         """Report the rows that wait while publishing fails; another replica's relay reports 0."""
         yield Observation(self._waiting_rows if self._is_active else 0, {"service": self._schema})
+
+    def observe_stuck(self) -> Iterable[Observation]:
+        """Report for how long no round of this relay got all of its events stored."""
+        since = self._stuck_since if self._is_active else None
+        yield Observation(0 if since is None else monotonic() - since, {"service": self._schema})
 
 
 def _within_bytes(rows: Sequence[Record]) -> Sequence[Record]:
@@ -335,8 +343,19 @@ def _observe_all(_: CallbackOptions) -> Iterable[Observation]:
         yield from relay.observe()
 
 
+def _observe_stuck(_: CallbackOptions) -> Iterable[Observation]:
+    for relay in list(_observed.values()):
+        yield from relay.observe_stuck()
+
+
 @cache
 def _create_gauge() -> None:
+    get_meter("tieline.chassis").create_observable_gauge(
+        "outbox.stuck",
+        [_observe_stuck],
+        unit="s",
+        description="Since when events could not be published",
+    )
     get_meter("tieline.chassis").create_observable_gauge(
         "outbox.waiting",
         [_observe_all],

@@ -229,6 +229,16 @@ class Pool:
         except TimeoutError:
             return
 
+    @property
+    def max_size(self) -> int:
+        """Connections at most."""
+        return self._driver_pool.get_max_size()
+
+    @property
+    def used(self) -> int:
+        """Connections that are lent now."""
+        return self._driver_pool.get_size() - self._driver_pool.get_idle_size()
+
     def _is_busy(self) -> bool:
         pool = self._driver_pool
         return pool.get_idle_size() == 0 and pool.get_size() == pool.get_max_size()

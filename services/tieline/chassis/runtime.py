@@ -48,6 +48,7 @@ from tieline.chassis.process import StartError
 from tieline.chassis.requests import ask
 from tieline.chassis.revocation_list import RevocationList
 from tieline.chassis.revocations import following_revocations
+from tieline.chassis.service_metrics import observe_replica
 from tieline.chassis.settings import ServiceSettings
 from tieline.chassis.telemetry import Telemetry, telemetry
 
@@ -106,6 +107,7 @@ class ServiceRuntime:
             raise
         reporter = LoadReporter(self.service, self.control, self.health)
         reporter.probe = guarded.probe
+        observe_replica(self.telemetry.meter, self.pool, self.control, reporter)
         async with (
             reporting(self.broker, reporter, self.control),
             # Around the server: it tells the edge of the drain while that lasts.

@@ -9,7 +9,7 @@ from tieline.chassis.migrations import MigrationError, pending
 from tieline.chassis.streams import SERVICES
 from tieline.cli.administration import load_administration_settings
 from tieline.cli.errors import CommandError
-from tieline.cli.preparation import migrate_and_declare
+from tieline.cli.preparation import distribute, migrate_and_declare
 
 
 @click.command()
@@ -20,7 +20,11 @@ from tieline.cli.preparation import migrate_and_declare
     metavar="MIGRATION",
     help="Run this migration again, which stopped halfway; `tieline migrate` says which one.",
 )
-def migrate(services: Sequence[str], check: bool, rerun: str | None) -> None:
+@click.option("--citus", is_flag=True, help="Distribute the tables over the nodes of Citus.")
+@click.option("--dry-run", is_flag=True, help="With --citus: print the statements, run none.")
+def migrate(
+    services: Sequence[str], check: bool, rerun: str | None, citus: bool, dry_run: bool
+) -> None:
     """Apply missing migrations and declare the streams; all services' without a SERVICE.
 
     Run it before the services of a new version. Two at once migrate once. It reads
@@ -31,12 +35,18 @@ def migrate(services: Sequence[str], check: bool, rerun: str | None) -> None:
       tieline migrate
       tieline migrate --check
       tieline migrate --rerun identity/0003
+      tieline migrate --citus --dry-run
     """
+    if dry_run and not citus:
+        raise click.UsageError("--dry-run belongs to --citus")
     settings = load_administration_settings()
     admin_dsn = settings.database_admin_dsn.get_secret_value()
     chosen = services or SERVICES
     if check:
         _check(admin_dsn, chosen)
+        return
+    if citus:
+        _distribute(admin_dsn, dry_run=dry_run)
         return
     applied = asyncio.run(
         migrate_and_declare(
@@ -62,3 +72,11 @@ def _check(admin_dsn: str, services: Sequence[str]) -> None:
     if missing:
         raise CommandError(f"{len(missing)} migrations are pending; run `tieline migrate`")
     click.echo("nothing is pending")
+
+
+def _distribute(admin_dsn: str, *, dry_run: bool) -> None:
+    statements = asyncio.run(distribute(admin_dsn, dry_run=dry_run))
+    for statement in statements:
+        click.echo(f"{statement};")
+    if not dry_run:
+        click.echo(f"{len(statements)} tables distributed")

@@ -14,6 +14,7 @@ import asyncpg
 import nats.errors
 
 from tieline.chassis.broker_tls import NO_FILES, BrokerTls
+from tieline.chassis.distribution import list_distributed, list_tables, plan_distribution
 from tieline.chassis.driver_errors import describe_address, describe_connection_error
 from tieline.chassis.migrations import MigrationError, migrate
 from tieline.chassis.postgres import Connection
@@ -45,6 +46,25 @@ async def migrate_and_declare(
     except nats.errors.Error as error:
         raise CommandError(f"NATS refused to declare the streams: {error}") from error
     return applied
+
+
+async def distribute(admin_dsn: str, *, dry_run: bool) -> list[str]:
+    """Distribute the tables that Citus does not have yet; return the statements.
+
+    A dry run reads the catalog and needs no Citus. An interrupted run goes on where it stopped.
+    """
+    async with _connected(admin_dsn) as connection:
+        done = await list_distributed(connection)
+        if done is None and not dry_run:
+            raise CommandError(
+                "the database has no Citus: run CREATE EXTENSION citus as superuser on every node, "
+                "or try --dry-run"
+            )
+        statements = plan_distribution(await list_tables(connection), done or frozenset())
+        if not dry_run:
+            for statement in statements:
+                await connection.execute(statement)
+    return statements
 
 
 async def create_database(superuser_dsn: str, name: str) -> None:

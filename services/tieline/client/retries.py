@@ -51,6 +51,7 @@ _REPEATABLE_METHODS = frozenset(
         "OpenRedPacket",
         "PinConversation",
         "RefreshSession",
+        "RecallAppMessage",
         "RegisterPushTarget",
         "RecallMessage",
         "ReleaseLegalHold",

@@ -37,6 +37,7 @@ from tieline.api.identity.v1 import (
     signing_key_service_pb2_grpc,
 )
 from tieline.api.messaging.v1 import (
+    app_message_service_pb2_grpc,
     archive_service_pb2_grpc,
     compliance_service_pb2_grpc,
     media_service_pb2_grpc,
@@ -218,6 +219,11 @@ class Stubs:
     def media(self) -> media_service_pb2_grpc.MediaServiceStub:
         """Images, voices, videos and files."""
         return media_service_pb2_grpc.MediaServiceStub(self._channel("messaging"))
+
+    @cached_property
+    def app_messages(self) -> app_message_service_pb2_grpc.AppMessageServiceStub:
+        """What apps send to many."""
+        return app_message_service_pb2_grpc.AppMessageServiceStub(self._channel("messaging"))
 
     @cached_property
     def scheduled_messages(

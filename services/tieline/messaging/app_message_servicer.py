@@ -25,6 +25,7 @@ from tieline.messaging.choices import find_selections
 from tieline.messaging.contents import check_content
 from tieline.messaging.media_uses import check_uses, list_media
 from tieline.messaging.repositories import SCHEMA
+from tieline.messaging.repositories.app_message_recipients import RecipientRepository
 from tieline.messaging.repositories.app_messages import AppMessageRepository
 from tieline.messaging.repositories.conversations import UserKey
 from tieline.messaging.repositories.media import MediaRepository
@@ -128,9 +129,8 @@ class AppMessageServicer(app_message_service_pb2_grpc.AppMessageServiceServicer)
         size = page_size(request.page_size, default=100, maximum=1000)
         position = self._page_tokens.decode(request.page_token, request)
         async with self._pool.acquire() as connection:
-            repository = AppMessageRepository(connection)
-            job = await _get(repository, app, request.job_id)
-            failed = await repository.list_failed(
+            job = await _get(AppMessageRepository(connection), app, request.job_id)
+            failed = await RecipientRepository(connection).list_failed(
                 job,
                 after_user_id="" if position is None else str(position[0]),
                 limit=size + 1,

@@ -5,6 +5,8 @@ moment, or another one that works on the same job, leads to every recipient gett
 once. The client message id is made of the job: whatever else goes wrong, nothing is sent twice.
 """
 
+import datetime as dt
+import logging
 from collections.abc import Mapping, Sequence
 
 from tieline.api.messaging.v1 import app_message_service_pb2, messaging_pb2
@@ -18,8 +20,13 @@ from tieline.messaging.conversations import app, member
 from tieline.messaging.message_changes import MessageChange
 from tieline.messaging.messages import build_send
 from tieline.messaging.opening import Opening
-from tieline.messaging.repositories.app_messages import AppMessageRepository, Recipient, SentCounts
-from tieline.messaging.send_results import build_result
+from tieline.messaging.repositories.app_message_recipients import (
+    Recipient,
+    RecipientRepository,
+    SentCounts,
+)
+from tieline.messaging.repositories.app_messages import AppMessageRepository
+from tieline.messaging.send_results import build_error, build_result
 from tieline.messaging.send_stream import report_fault
 from tieline.messaging.sending import Sender
 
@@ -33,6 +40,8 @@ SENT = 100
 CHANGED = 25
 
 _NOBODY_SENT = SentCounts(0, 0)
+
+logger = logging.getLogger(__name__)
 
 
 class Turns:
@@ -50,6 +59,13 @@ class Turns:
             await self._recall(job)
         elif job.state is not State.SENDING:
             await self._update(job)
+        else:
+            await self._go_on_sending(job)
+
+    async def _go_on_sending(self, job: Job) -> None:
+        expiry = app_messages.find_expiry(job, await self._read_time())
+        if expiry is not None:
+            await self._fail(job, expiry)
         elif not await self._reach.is_enabled(job.corp_id, job.app_id):
             await self._fail(job, app_messages.app_disabled_error())
         elif job.waiting_count:
@@ -66,35 +82,33 @@ class Turns:
             job.corp_id, job.app_id, audience, after=job.last_user_id, limit=LISTED
         )
         async with transaction(self._pool) as connection:
-            repository = AppMessageRepository(connection)
+            jobs, recipients = AppMessageRepository(connection), RecipientRepository(connection)
             # Two jobs of the app count one after the other.
-            await repository.lock_app(job.corp_id, job.app_id)
-            current = await _lock(repository, job)
+            await jobs.lock_app(job.corp_id, job.app_id)
+            current = await _lock(jobs, job)
             # Somebody else was quicker, or it is taken back.
             if current.state is not State.SENDING or current.last_user_id != job.last_user_id:
                 return
-            counts = await repository.count_recent(job, user_ids)
+            counts = await recipients.count_recent(job, user_ids)
             errors = _find_rate_errors(user_ids, counts)
-            await repository.insert_recipients(current, user_ids, errors)
+            await recipients.insert(current, user_ids, errors)
             current = app_messages.add_recipients(
                 current, user_ids, len(errors), is_last=len(user_ids) < LISTED
             )
-            await repository.save(app_messages.end_sending(current, await repository.read_time()))
+            await jobs.save(app_messages.end_sending(current, await jobs.read_time()))
 
     async def _send(self, job: Job) -> None:
         """Send to the next recipients; where all of them together fail, to each alone."""
         async with self._pool.acquire() as connection:
-            user_ids = await AppMessageRepository(connection).list_waiting(job, SENT)
+            user_ids = await RecipientRepository(connection).list_waiting(job, SENT)
         try:
             await self._send_to(job, user_ids)
         except ServiceError:
             raise
         except Exception:
-            if len(user_ids) > 1:
-                for user_id in user_ids:
-                    await self._send_alone(job, user_id)
-            else:
-                await self._send_alone(job, *user_ids)
+            logger.info("%d messages of job %s are sent one by one", len(user_ids), job.job_id)
+            for user_id in user_ids:
+                await self._send_alone(job, user_id)
 
     async def _send_alone(self, job: Job, user_id: str) -> None:
         try:
@@ -104,34 +118,32 @@ class Turns:
         except Exception as error:
             failure = build_result(error, report_fault).error.SerializeToString()
             async with transaction(self._pool) as connection:
-                repository = AppMessageRepository(connection)
-                current = await _lock(repository, job)
-                await _write_down(repository, current, {}, {user_id: failure})
+                current = await _lock(AppMessageRepository(connection), job)
+                waiting = await RecipientRepository(connection).list_waiting(current, SENT)
+                if user_id in waiting:
+                    await _write_down(connection, current, {}, {user_id: failure})
 
     async def _send_to(self, job: Job, user_ids: Sequence[str]) -> None:
+        """Send to those of them who still wait, and write down what became of it."""
         async with transaction(self._pool) as connection:
-            repository = AppMessageRepository(connection)
-            current = await _lock(repository, job)
-            now = await repository.read_time()
+            current = await _lock(AppMessageRepository(connection), job)
             if current.state is not State.SENDING:
                 return
-            expiry = app_messages.find_expiry(current, now)
-            if expiry is not None:
-                await _fail_locked(repository, current, expiry)
-                return
-            still = set(await repository.list_waiting(current, SENT))
-            outcomes = await self._commit(connection, current, [u for u in user_ids if u in still])
+            waiting = set(await RecipientRepository(connection).list_waiting(current, SENT))
+            outcomes = await self._commit(
+                connection, current, [each for each in user_ids if each in waiting]
+            )
             sent = {
                 user_id: (outcome.conversation_id, outcome.sequence)
                 for user_id, outcome in outcomes.items()
                 if isinstance(outcome, messaging_pb2.Message)
             }
             errors = {
-                user_id: build_result(outcome, report_fault).error.SerializeToString()
+                user_id: build_error(outcome).SerializeToString()
                 for user_id, outcome in outcomes.items()
-                if user_id not in sent
+                if isinstance(outcome, ServiceError)
             }
-            await _write_down(repository, current, sent, errors)
+            await _write_down(connection, current, sent, errors)
 
     async def _commit(
         self, connection: Connection, job: Job, user_ids: Sequence[str]
@@ -159,37 +171,35 @@ class Turns:
     async def _recall(self, job: Job) -> None:
         """Take the message back from the next recipients; who waits gets nothing."""
         async with transaction(self._pool) as connection:
-            repository = AppMessageRepository(connection)
-            current = await _lock(repository, job)
+            jobs, recipients = AppMessageRepository(connection), RecipientRepository(connection)
+            current = await _lock(jobs, job)
             if current.state is not State.RECALLING:
                 return
-            failure = build_result(
-                app_messages.recalled_before_sent_error(), report_fault
-            ).error.SerializeToString()
-            failed = await repository.fail_waiting(current, failure)
-            page = await repository.list_sent(current, CHANGED)
+            refusal = build_error(app_messages.recalled_before_sent_error())
+            failed = await recipients.fail_waiting(current, refusal.SerializeToString())
+            page = await recipients.list_sent(current, CHANGED)
             for recipient in page:
                 await self._change(connection, current, recipient, None)
-            await repository.mark_recalled(current, [each.user_id for each in page])
+            await recipients.mark_recalled(current, [each.user_id for each in page])
             current = app_messages.count_recalled(current, len(page), failed)
             if len(page) < CHANGED:
-                current = app_messages.end_recall(current, await repository.read_time())
-            await repository.save(current)
+                current = app_messages.end_recall(current, await jobs.read_time())
+            await jobs.save(current)
 
     async def _update(self, job: Job) -> None:
         """Give the next recipients the card that the job has now; end what is done."""
         async with transaction(self._pool) as connection:
-            repository = AppMessageRepository(connection)
-            current = await _lock(repository, job)
+            jobs, recipients = AppMessageRepository(connection), RecipientRepository(connection)
+            current = await _lock(jobs, job)
             if current.state in (State.RECALLING, State.RECALLED):
                 return
-            page = await repository.list_outdated(current, CHANGED)
+            page = await recipients.list_outdated(current, CHANGED)
             content = messaging_pb2.MessageContent.FromString(current.content)
             for recipient in page:
                 await self._change(connection, current, recipient, content)
-            await repository.mark_updated(current, [each.user_id for each in page])
+            await recipients.mark_updated(current, [each.user_id for each in page])
             current = app_messages.count_updated(current, len(page))
-            await repository.save(app_messages.end_sending(current, await repository.read_time()))
+            await jobs.save(app_messages.end_sending(current, await jobs.read_time()))
 
     async def _change(
         self,
@@ -216,48 +226,52 @@ class Turns:
                 raise
 
     async def _fail(self, job: Job, error: ServiceError) -> None:
+        """End the job early; nobody waits for it any more."""
         async with transaction(self._pool) as connection:
-            repository = AppMessageRepository(connection)
-            current = await _lock(repository, job)
-            if current.state is State.SENDING:
-                await _fail_locked(repository, current, error)
+            jobs = AppMessageRepository(connection)
+            current = await _lock(jobs, job)
+            if current.state is not State.SENDING:
+                return
+            current = app_messages.fail(current, error, await jobs.read_time())
+            refusal = build_error(error).SerializeToString()
+            failed = await RecipientRepository(connection).fail_waiting(current, refusal)
+            await jobs.save(app_messages.count_outcomes(current, 0, failed))
+
+    async def _read_time(self) -> dt.datetime:
+        async with self._pool.acquire() as connection:
+            return await AppMessageRepository(connection).read_time()
 
 
-async def _lock(repository: AppMessageRepository, job: Job) -> Job:
+async def _lock(jobs: AppMessageRepository, job: Job) -> Job:
     """Lock the job; return it as it is now."""
-    current = await repository.find(job.key, app_id=job.app_id, locks=True)
+    current = await jobs.find(job.key, app_id=job.app_id, locks=True)
     # Gone with its corp: there is nothing to be done for it.
     return current or app_messages.end_recall(job, job.create_time)
 
 
-async def _fail_locked(repository: AppMessageRepository, job: Job, error: ServiceError) -> None:
-    job = app_messages.fail(job, error, await repository.read_time())
-    assert job.failure is not None, "it failed"
-    failed = await repository.fail_waiting(job, job.failure)
-    await repository.save(app_messages.count_outcomes(job, 0, failed))
-
-
 async def _write_down(
-    repository: AppMessageRepository,
+    connection: Connection,
     job: Job,
     sent: Mapping[str, tuple[str, int]],
     errors: Mapping[str, bytes],
 ) -> None:
-    await repository.mark_sent(job, sent)
-    await repository.mark_failed(job, errors)
+    jobs, recipients = AppMessageRepository(connection), RecipientRepository(connection)
+    await recipients.mark_sent(job, sent)
+    await recipients.mark_failed(job, errors)
     job = app_messages.count_outcomes(job, len(sent), len(errors))
-    await repository.save(app_messages.end_sending(job, await repository.read_time()))
+    await jobs.save(app_messages.end_sending(job, await jobs.read_time()))
 
 
 def _find_rate_errors(
     user_ids: Sequence[str], counts: Mapping[str, SentCounts]
 ) -> dict[str, bytes]:
-    refusals = {
-        user_id: app_messages.find_rate_refusal(*counts.get(user_id, _NOBODY_SENT))
+    """Return why some of them get nothing for now."""
+    refusals = (
+        (user_id, app_messages.find_rate_refusal(*counts.get(user_id, _NOBODY_SENT)))
         for user_id in user_ids
-    }
+    )
     return {
-        user_id: build_result(refusal, report_fault).error.SerializeToString()
-        for user_id, refusal in refusals.items()
+        user_id: build_error(refusal).SerializeToString()
+        for user_id, refusal in refusals
         if refusal is not None
     }

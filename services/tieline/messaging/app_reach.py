@@ -20,7 +20,7 @@ class AppReach:
         self._broker = broker
 
     async def is_enabled(self, corp_id: str, app_id: str) -> bool:
-        """Return whether the app is there and not disabled."""
+        """Return whether the app is there and not disabled; asked as what can wait."""
         request = identity_requests_pb2.GetAppRangeRequest(corp_id=corp_id, agent_id=int(app_id))
         try:
             response = await ask(
@@ -29,6 +29,7 @@ class AppReach:
                 "get_app_range",
                 request,
                 identity_requests_pb2.GetAppRangeResponse,
+                priority=LOWEST_PRIORITY,
             )
         except NotFoundError:
             return False

@@ -8,6 +8,7 @@ from tieline.messaging.announcer import Announcer
 from tieline.messaging.app_messages import Job, job_to_proto
 from tieline.messaging.message_changes import MessageChange
 from tieline.messaging.message_rules import wrong_kind_error
+from tieline.messaging.repositories.app_message_recipients import RecipientRepository
 from tieline.messaging.repositories.app_messages import AppMessageRepository
 from tieline.messaging.repositories.conversations import UserKey
 from tieline.messaging.repositories.message_changes import MessageChangeRepository
@@ -68,6 +69,6 @@ async def _find_job_id(connection: Connection, app: UserKey, code: ResponseCode)
     if job_id is None or not is_uuid(job_id):
         raise wrong_kind_error()
     job_key = (app[0], job_id)
-    if not await AppMessageRepository(connection).is_recipient(job_key, code.user_id, key):
+    if not await RecipientRepository(connection).is_recipient(job_key, code.user_id, key):
         raise wrong_kind_error()
     return job_id

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from tieline.api.payments.v1 import payments_service_pb2, payments_service_pb2_grpc
 from tieline.chassis.grpc_server import Served
 from tieline.chassis.runtime import service_runtime
+from tieline.payments.ledger_audit import auditing_ledgers
 from tieline.payments.openings import Openings
 from tieline.payments.participation import Participation
 from tieline.payments.repositories import SCHEMA
@@ -20,7 +21,10 @@ async def role(settings: PaymentsSettings) -> AsyncIterator[None]:
     """Run payments. What is entered last is left first: no call outlives the openings."""
     async with service_runtime(settings, SCHEMA) as runtime:
         participation = Participation(runtime.broker)
-        async with Openings(runtime.pool, participation) as openings:
+        async with (
+            auditing_ledgers(runtime.pool, runtime.telemetry.meter),
+            Openings(runtime.pool, participation) as openings,
+        ):
             servicer = PaymentsServicer(runtime.pool, participation, openings)
             async with runtime.serving(
                 Served(

@@ -139,14 +139,14 @@ async def test_those_of_an_audience_who_can_be_reached_get_the_message_once(
 
 
 async def test_everybody_is_whom_the_directory_says(app: App, members: FakeMembers) -> None:
-    # More than one look at the audience, and more than one transaction of sends.
-    user_ids = [f"u{number:04}" for number in range(520)]
+    # More than one transaction of sends.
+    user_ids = [f"u{number:04}" for number in range(120)]
     members.people[app.corp.corp_id, "everybody"] = user_ids
 
     response = await app.send(audience=audience(everybody=True))
     job = await app.reach(response.job.job_id, SENT)
 
-    assert (job.recipient_count, job.sent_count) == (520, 520)
+    assert (job.recipient_count, job.sent_count) == (120, 120)
     assert [len(await app.read(user_id)) for user_id in (user_ids[0], user_ids[-1])] == [1, 1]
 
 

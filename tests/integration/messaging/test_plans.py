@@ -11,8 +11,12 @@ from plans import explain, new_database, reads_by_index_alone
 from tieline.chassis.postgres import Connection
 from tieline.messaging.conversations import member
 from tieline.messaging.messages import Send
+from tieline.messaging.push_rules import Newest, PushKey
 from tieline.messaging.repositories.conversations import ConversationRepository
 from tieline.messaging.repositories.messages import MessageRepository
+from tieline.messaging.repositories.push_facts import list_facts
+from tieline.messaging.repositories.push_targets import PushTargetRepository
+from tieline.messaging.repositories.pushes import PushRepository
 
 KEY = ("ww0", "conversation")
 NOW = dt.datetime(2026, 2, 17, 9, 0, tzinfo=dt.UTC)
@@ -41,6 +45,16 @@ async def empty(postgres_admin_dsn: str, worker_id: str) -> AsyncIterator[Connec
         lambda connection: MessageRepository(connection).list_messages(
             KEY, after=0, up_to=100, limit=100
         ),
+        lambda connection: PushRepository(connection).insert_wanted(
+            [Newest(KEY, 1, member("li.wei"), 0)], dt.timedelta(0)
+        ),
+        lambda connection: PushRepository(connection).claim_due(
+            after_corp_id="", of_corp=1, limit=1, lease=dt.timedelta(0)
+        ),
+        lambda connection: list_facts(connection, [PushKey(KEY[0], "session", KEY[1])]),
+        lambda connection: PushRepository(connection).count_badges([(KEY[0], member("li.wei"))]),
+        lambda connection: PushRepository(connection).settle([], dt.timedelta(0)),
+        lambda connection: PushTargetRepository(connection).note_connected([], []),
     ],
     ids=[
         "lock_counters",
@@ -50,6 +64,12 @@ async def empty(postgres_admin_dsn: str, worker_id: str) -> AsyncIterator[Connec
         "lock_and_look_up",
         "insert_messages",
         "list_messages",
+        "insert_wanted",
+        "claim_due",
+        "list_facts",
+        "count_badges",
+        "settle",
+        "note_connected",
     ],
 )
 async def test_plan_made_on_small_tables_reads_by_index(

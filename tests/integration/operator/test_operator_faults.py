@@ -1,10 +1,20 @@
 """The operator while the API misbehaves: what is missed is made up for, and nothing is undone."""
 
+from pathlib import Path
+
+from pydantic import SecretStr
+
+from engines import Engine, build_nats, connected
 from fakes.eventually import eventually
 from fakes.kubernetes_api.deployments import DeploymentController, build_deployment
 from fakes.kubernetes_api.server import KubernetesApi
+from fakes.reporting import ReportingReplicas
 from integration.operator.conftest import RunOperator
-from integration.operator.test_operator import SCALE, policy, replicas_of
+from integration.operator.test_operator import SCALE, condition, pod_names, policy, replicas_of
+from tieline.chassis import streams
+from tieline.embedded.nats import EmbeddedNats
+from tieline.operator.app import role
+from tieline.operator.settings import OperatorSettings
 
 STATUS = "/status"
 
@@ -116,3 +126,38 @@ async def test_status_is_not_written_every_second(
         await eventually(lambda: api.requests["PUT", lease] >= renewed + 3)
 
     assert api.requests["PATCH", path] <= written + 1
+
+
+async def test_nats_that_is_away_holds_and_raises_and_is_found_again(
+    api: KubernetesApi, pods: DeploymentController, tmp_path: Path
+) -> None:
+    nats = build_nats(tmp_path / "nats")
+    engine = Engine(nats)
+    engine.start()
+    await streams.declare(nats.url("admin"))
+    await api.store.create("deployments", build_deployment("messaging", replicas=2))
+    await api.apply(policy())
+    try:
+        async with role(OperatorSettings(nats_url=SecretStr(nats.url("operator")))):
+            await _report_until_signals_are(api, nats, "True")
+            engine.kill()
+            await eventually(lambda: _signals(api) == "False", timeout_s=30)
+            assert replicas_of(api) == 2
+            await _raise_minimum(api, 3)
+            engine.start()
+            await _report_until_signals_are(api, nats, "True")
+    finally:
+        engine.stop()
+
+
+async def _report_until_signals_are(api: KubernetesApi, nats: EmbeddedNats, status: str) -> None:
+    async with (
+        connected(nats, "messaging") as broker,
+        ReportingReplicas(broker, "messaging").reporting(lambda: pod_names(api), lambda: 100.0),
+    ):
+        await eventually(lambda: _signals(api) == status, timeout_s=30)
+
+
+def _signals(api: KubernetesApi) -> str:
+    status: str = condition(api, "surgepolicies", "messaging", "SignalsHealthy").get("status", "")
+    return status

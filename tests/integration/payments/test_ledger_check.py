@@ -5,6 +5,9 @@ import pytest
 
 from engines import Database
 from integration.payments.corp import Corp
+from tieline.chassis.health import Health
+from tieline.chassis.postgres import create_pool
+from tieline.payments.ledger_audit import LedgerAudit
 
 
 async def test_ledger_of_a_corp_without_money_balances(corp: Corp) -> None:
@@ -119,3 +122,25 @@ async def test_service_can_not_rewrite_the_ledger(payments_database: Database) -
                 await connection.execute(statement)
     finally:
         await connection.close()
+
+
+async def test_the_audit_goes_round_and_keeps_a_corp_that_is_wrong_until_it_is_right(
+    corp: Corp,
+    payments_database: Database,
+    admin_connection: asyncpg.Connection,
+) -> None:
+    await corp.deposit(500)
+    change = """
+        UPDATE payments.accounts SET balance_minor = balance_minor + $2
+         WHERE corp_id = $1 AND account_id = 'corp'
+    """
+    async with create_pool(
+        payments_database.dsn("payments"), service="payments", max_size=1, health=Health()
+    ) as pool:
+        audit = LedgerAudit(pool)
+        await admin_connection.execute(change, corp.corp_id, 1)
+        while corp.corp_id not in audit.wrong_corp_ids:
+            await audit.check_next()
+        await admin_connection.execute(change, corp.corp_id, -1)
+        while corp.corp_id in audit.wrong_corp_ids:
+            await audit.check_next()

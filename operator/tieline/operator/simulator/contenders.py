@@ -26,14 +26,10 @@ _PEER_TUNINGS = ((0.4, 2), (0.5, 2), (0.6, 2), (0.7, 2), (0.5, 8), (0.6, 8), (0.
 
 # Target percents, replicas in reserve, minimum replicas.
 _OUR_TUNINGS = (
-    (50, 0, 2),
-    (60, 0, 2),
-    (80, 0, 2),
-    (60, 0, 8),
-    (60, 0, 16),
-    (70, 0, 16),
-    (60, 8, 2),
-    (80, 16, 2),
+    *((percent, 0, 2) for percent in (50, 60, 70, 80)),
+    *((percent, 0, 8) for percent in (60, 65, 70)),
+    *((percent, 0, 16) for percent in (60, 70)),
+    *((60, 8, 2), (80, 12, 2), (80, 16, 2)),
 )
 _RESERVE_PERCENT = 900
 """So much that the bound on the reserve's replicas decides."""

@@ -25,14 +25,16 @@ COMMENT ON COLUMN messaging.push_targets.connected_time IS
     'When a replica last saw a subscription of the device open; NULL for none since it ended.';
 
 -- A person's devices: whom a message is pushed to.
-CREATE INDEX push_targets_by_person ON messaging.push_targets (corp_id, kind, id);
+CREATE INDEX push_targets_by_person ON messaging.push_targets (corp_id, kind, id, session_id);
 
--- Which other session had a token. Tokens are up to 4 KiB, too long for an index of their own.
-CREATE INDEX push_targets_by_token
-    ON messaging.push_targets (corp_id, platform, md5(token));
+-- Which other session had a token. Tokens are up to 4 KiB, too long for an index of their own. Not by
+-- the corp: the planner would as soon take it for a person's.
+CREATE INDEX push_targets_by_token ON messaging.push_targets (md5(token));
 
 -- Sessions of customers end in all corps at once.
-CREATE INDEX push_targets_by_session ON messaging.push_targets (session_id);
+CREATE INDEX push_targets_by_customer_session
+    ON messaging.push_targets (session_id)
+    WHERE kind = 'customer';
 CREATE INDEX push_targets_of_customers ON messaging.push_targets (id) WHERE kind = 'customer';
 
 -- The purge.

@@ -1,16 +1,14 @@
-"""The SQL of what apps send to many: jobs and their recipients.
+"""The SQL of the jobs by which apps send to many.
 
 Whatever a turn of a job writes, it writes while it holds the lock of the job's row, which is taken
 before those of conversations.
 """
 
 import datetime as dt
-from collections.abc import Collection, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
 
 from tieline.chassis.postgres import Connection, Record
 from tieline.messaging.app_messages import Job, State
-from tieline.messaging.numbering import ConversationKey
 
 JobKey = tuple[str, str]
 """``(corp_id, job_id)``"""
@@ -22,25 +20,8 @@ _COLUMNS = """
 """
 
 
-class Recipient(NamedTuple):
-    """Somebody who gets a job's message."""
-
-    user_id: str
-    conversation_id: str
-    """Empty while the member has yet to get it."""
-
-    sequence: int
-
-
-class SentCounts(NamedTuple):
-    """How many messages of an app a member got."""
-
-    in_minute: int
-    in_hour: int
-
-
 class AppMessageRepository:
-    """Jobs and recipients."""
+    """Jobs."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -215,195 +196,6 @@ class AppMessageRepository:
             job.finish_time,
             job.has_work,
         )
-
-    async def count_recent(self, job: Job, user_ids: Collection[str]) -> Mapping[str, SentCounts]:
-        """Return how many messages these members got of the job's app, or are to get."""
-        rows = await self._connection.fetch(
-            """
-            SELECT member.user_id, counted.in_minute, counted.in_hour
-              FROM unnest($3::text[]) AS member (user_id)
-             CROSS JOIN LATERAL (
-                   SELECT count(*) FILTER (WHERE plan_time > now() - interval '1 minute')
-                              AS in_minute,
-                          count(*) AS in_hour
-                     FROM messaging.app_message_recipients
-                    WHERE corp_id = $1 AND app_id = $2
-                      AND app_message_recipients.user_id = member.user_id
-                      AND plan_time > now() - interval '1 hour'
-                      AND state <> 'failed'
-             ) AS counted
-            """,
-            job.corp_id,
-            job.app_id,
-            list(user_ids),
-        )
-        return {row["user_id"]: SentCounts(row["in_minute"], row["in_hour"]) for row in rows}
-
-    async def insert_recipients(
-        self, job: Job, user_ids: Sequence[str], errors: Mapping[str, bytes]
-    ) -> None:
-        """Add recipients; those with an error have failed already."""
-        await self._connection.execute(
-            """
-            INSERT INTO messaging.app_message_recipients
-                   (corp_id, job_id, app_id, user_id, state, error)
-            SELECT $1, $2, $3, user_id,
-                   CASE WHEN error IS NULL THEN 'waiting' ELSE 'failed' END, error
-              FROM unnest($4::text[], $5::bytea[]) AS new (user_id, error)
-            """,
-            *job.key,
-            job.app_id,
-            list(user_ids),
-            [errors.get(user_id) for user_id in user_ids],
-        )
-
-    async def list_waiting(self, job: Job, limit: int) -> list[str]:
-        """Return recipients who have yet to get the message, by user id."""
-        rows = await self._connection.fetch(
-            """
-            SELECT user_id
-              FROM messaging.app_message_recipients
-             WHERE corp_id = $1 AND job_id = $2 AND state = 'waiting'
-             ORDER BY user_id
-             LIMIT $3
-            """,
-            *job.key,
-            limit,
-        )
-        return [row["user_id"] for row in rows]
-
-    async def mark_sent(self, job: Job, sent: Mapping[str, tuple[str, int]]) -> None:
-        """Note in which conversation, under which number, recipients got the job's content."""
-        await self._connection.execute(
-            """
-            UPDATE messaging.app_message_recipients AS recipient
-               SET state = 'sent', conversation_id = done.conversation_id,
-                   sequence = done.sequence, card_version = $3
-              FROM unnest($4::text[], $5::text[], $6::bigint[])
-                   AS done (user_id, conversation_id, sequence)
-             WHERE recipient.corp_id = $1 AND recipient.job_id = $2
-               AND recipient.user_id = done.user_id
-            """,
-            *job.key,
-            job.card_version,
-            list(sent),
-            [conversation_id for conversation_id, _ in sent.values()],
-            [sequence for _, sequence in sent.values()],
-        )
-
-    async def mark_failed(self, job: Job, errors: Mapping[str, bytes]) -> None:
-        """Note why recipients do not get the message."""
-        await self._connection.execute(
-            """
-            UPDATE messaging.app_message_recipients AS recipient
-               SET state = 'failed', error = failed.error
-              FROM unnest($3::text[], $4::bytea[]) AS failed (user_id, error)
-             WHERE recipient.corp_id = $1 AND recipient.job_id = $2
-               AND recipient.user_id = failed.user_id
-            """,
-            *job.key,
-            list(errors),
-            list(errors.values()),
-        )
-
-    async def fail_waiting(self, job: Job, error: bytes) -> int:
-        """Have nobody wait any more; return how many did."""
-        status = await self._connection.execute(
-            """
-            UPDATE messaging.app_message_recipients
-               SET state = 'failed', error = $3
-             WHERE corp_id = $1 AND job_id = $2 AND state = 'waiting'
-            """,
-            *job.key,
-            error,
-        )
-        return int(status.rpartition(" ")[2])
-
-    async def list_sent(self, job: Job, limit: int) -> list[Recipient]:
-        """Return recipients who have the message, by the keys of their conversations."""
-        return await self._list_sent(job, "", limit)
-
-    async def list_outdated(self, job: Job, limit: int) -> list[Recipient]:
-        """Return recipients whose message has an older card, in the same order."""
-        return await self._list_sent(job, "AND card_version < $4", limit, job.card_version)
-
-    async def _list_sent(
-        self, job: Job, condition: str, limit: int, *parameters: int
-    ) -> list[Recipient]:
-        rows = await self._connection.fetch(
-            f"""
-            SELECT user_id, conversation_id, sequence
-              FROM (
-                   SELECT user_id, conversation_id, sequence
-                     FROM messaging.app_message_recipients
-                    WHERE corp_id = $1 AND job_id = $2 AND state = 'sent' {condition}
-                    ORDER BY user_id
-                    LIMIT $3
-              ) AS page
-             ORDER BY conversation_id
-            """,  # noqa: S608 -- conditions are code
-            *job.key,
-            limit,
-            *parameters,
-        )
-        return [Recipient(*row) for row in rows]
-
-    async def mark_recalled(self, job: Job, user_ids: Sequence[str]) -> None:
-        """Note whose message was taken back."""
-        await self._connection.execute(
-            """
-            UPDATE messaging.app_message_recipients
-               SET state = 'recalled'
-             WHERE corp_id = $1 AND job_id = $2 AND user_id = ANY($3::text[])
-            """,
-            *job.key,
-            list(user_ids),
-        )
-
-    async def mark_updated(self, job: Job, user_ids: Sequence[str]) -> None:
-        """Note whose message has the job's content now."""
-        await self._connection.execute(
-            """
-            UPDATE messaging.app_message_recipients
-               SET card_version = $4
-             WHERE corp_id = $1 AND job_id = $2 AND user_id = ANY($3::text[])
-            """,
-            *job.key,
-            list(user_ids),
-            job.card_version,
-        )
-
-    async def is_recipient(self, key: JobKey, user_id: str, message: ConversationKey) -> bool:
-        """Return whether the job sent to this member in that conversation."""
-        found: bool = await self._connection.fetchval(
-            """
-            SELECT EXISTS (
-                SELECT FROM messaging.app_message_recipients
-                 WHERE corp_id = $1 AND job_id = $2 AND user_id = $3 AND conversation_id = $4)
-            """,
-            *key,
-            user_id,
-            message[1],
-        )
-        return found
-
-    async def list_failed(
-        self, job: Job, *, after_user_id: str, limit: int
-    ) -> list[tuple[str, bytes]]:
-        """Return whom the job did not reach, by user id from behind ``after_user_id`` on."""
-        rows = await self._connection.fetch(
-            """
-            SELECT user_id, error
-              FROM messaging.app_message_recipients
-             WHERE corp_id = $1 AND job_id = $2 AND state = 'failed' AND user_id > $3
-             ORDER BY user_id
-             LIMIT $4
-            """,
-            *job.key,
-            after_user_id,
-            limit,
-        )
-        return [(row["user_id"], row["error"]) for row in rows]
 
     async def delete_old(self, *, age: dt.timedelta, maximum: int) -> int:
         """Forget so many jobs of longer ago, with their recipients; return how many."""

@@ -98,22 +98,21 @@ async def list_facts(connection: Connection, keys: Sequence[PushKey]) -> dict[Pu
                 LIMIT 1
          ) AS joined ON true
           LEFT JOIN LATERAL (
-               SELECT mentions.sequence
-                 FROM messaging.mentions
-                 JOIN messaging.stored_messages AS message
-                   ON message.corp_id = mentions.corp_id
-                  AND message.conversation_id = mentions.conversation_id
-                  AND message.sequence = mentions.sequence
-                  AND message.create_time = mentions.create_time
-                WHERE mentions.corp_id = wanted.corp_id
-                  AND mentions.conversation_id = wanted.conversation_id
-                  AND (mentions.kind, mentions.id)
-                      IN ((target.kind, target.id), ('everyone', ''))
-                  AND mentions.sequence > place.sequence
-                  AND mentions.create_time > now() - $4::interval
-                  AND (message.sender_kind, message.sender_id) <> (target.kind, target.id)
-                  AND message.recall_time IS NULL
-                ORDER BY mentions.sequence DESC
+               -- Those of recalled messages are gone.
+               SELECT newest.sequence
+                 FROM (VALUES (target.kind, target.id), ('everyone', '')) AS meant (kind, id)
+                CROSS JOIN LATERAL (
+                      SELECT sequence
+                        FROM messaging.mentions
+                       WHERE mentions.corp_id = wanted.corp_id
+                         AND mentions.conversation_id = wanted.conversation_id
+                         AND mentions.kind = meant.kind
+                         AND mentions.id = meant.id
+                         AND mentions.sequence > place.sequence
+                       ORDER BY mentions.sequence DESC
+                       LIMIT 1
+                ) AS newest
+                ORDER BY newest.sequence DESC
                 LIMIT 1
          ) AS mention ON true
           LEFT JOIN LATERAL (

@@ -91,22 +91,20 @@ class PushTargetRepository:
 
     async def end_session(self, corp_id: str, session_id: str) -> None:
         """Forget the device of a session that is over; a customer's, in whichever corp."""
+        of = "corp_id = $1" if corp_id else "kind = 'customer' AND $1 = ''"
         await self._connection.execute(
-            """
-            DELETE FROM messaging.push_targets
-             WHERE session_id = $2 AND (corp_id = $1 OR ($1 = '' AND kind = 'customer'))
-            """,
+            f"DELETE FROM messaging.push_targets WHERE {of} AND session_id = $2",  # noqa: S608
             corp_id,
             session_id,
         )
 
     async def end_sessions_of(self, corp_id: str, person: Participant, kept: str) -> None:
         """Forget the devices of somebody's sessions but one; a customer's, in whichever corp."""
-        corp = "corp_id = $4" if corp_id else "$4 = ''"
+        of = "corp_id = $4" if corp_id else "kind = 'customer' AND $4 = ''"
         await self._connection.execute(
             f"""
             DELETE FROM messaging.push_targets
-             WHERE kind = $1 AND id = $2 AND session_id <> $3 AND {corp}
+             WHERE {of} AND kind = $1 AND id = $2 AND session_id <> $3
             """,  # noqa: S608 -- one of two conditions
             *person,
             kept,
@@ -119,24 +117,24 @@ class PushTargetRepository:
         """Note which devices' subscriptions are open, and whose have ended."""
         for devices, time in ((gone, "NULL"), (connected, "clock_timestamp()")):
             ordered = sorted(devices)
+            # The upsert always finds its row, which is locked: an UPDATE with a join would leave
+            # the planner a choice (see `messages`).
             await self._connection.execute(
                 f"""
-                WITH locked AS (
-                    SELECT target.corp_id, target.session_id
-                      FROM unnest($1::text[], $2::text[]) AS wanted (corp_id, session_id)
-                     CROSS JOIN LATERAL (
-                           SELECT corp_id, session_id
-                             FROM messaging.push_targets
-                            WHERE push_targets.corp_id = wanted.corp_id
-                              AND push_targets.session_id = wanted.session_id
-                            LIMIT 1
-                              FOR NO KEY UPDATE
-                     ) AS target
-                )
-                UPDATE messaging.push_targets SET connected_time = {time}
-                  FROM locked
-                 WHERE push_targets.corp_id = locked.corp_id
-                   AND push_targets.session_id = locked.session_id
+                INSERT INTO messaging.push_targets
+                       (corp_id, session_id, kind, id, platform, token, locale)
+                SELECT target.corp_id, target.session_id, '', '', '', '', ''
+                  FROM unnest($1::text[], $2::text[]) AS wanted (corp_id, session_id)
+                 CROSS JOIN LATERAL (
+                       SELECT corp_id, session_id
+                         FROM messaging.push_targets
+                        WHERE push_targets.corp_id = wanted.corp_id
+                          AND push_targets.session_id = wanted.session_id
+                        LIMIT 1
+                          FOR NO KEY UPDATE
+                 ) AS target
+                ON CONFLICT ON CONSTRAINT push_targets_pkey
+                DO UPDATE SET connected_time = {time}
                 """,  # noqa: S608 -- one of two values
                 [corp_id for corp_id, _ in ordered],
                 [session_id for _, session_id in ordered],

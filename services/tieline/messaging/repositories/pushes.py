@@ -57,11 +57,13 @@ class PushRepository:
                                THEN sent.other_sequence ELSE sent.sequence END AS sequence
              ) AS wanted
              CROSS JOIN LATERAL (
+                   -- In the order that one index alone gives: see `conversations`.
                    SELECT session_id
                      FROM messaging.push_targets
                     WHERE push_targets.corp_id = sent.corp_id
                       AND push_targets.kind = own.kind
-                      AND push_targets.id = own.id
+                      AND push_targets.id BETWEEN own.id AND own.id
+                    ORDER BY push_targets.id, push_targets.session_id
                    OFFSET 0
              ) AS target
               LEFT JOIN LATERAL (
@@ -81,7 +83,17 @@ class PushRepository:
                          FROM messaging.mentions
                         WHERE mentions.corp_id = sent.corp_id
                           AND mentions.conversation_id = sent.conversation_id
-                          AND (mentions.kind, mentions.id) IN ((own.kind, own.id), ('everyone', ''))
+                          AND mentions.kind = own.kind
+                          AND mentions.id = own.id
+                          AND mentions.sequence
+                              > greatest(own.joined_sequence, state.read_sequence))
+                    OR EXISTS (
+                       SELECT
+                         FROM messaging.mentions
+                        WHERE mentions.corp_id = sent.corp_id
+                          AND mentions.conversation_id = sent.conversation_id
+                          AND mentions.kind = 'everyone'
+                          AND mentions.id = ''
                           AND mentions.sequence
                               > greatest(own.joined_sequence, state.read_sequence)))
              ORDER BY sent.corp_id, target.session_id, sent.conversation_id
@@ -138,15 +150,17 @@ class PushRepository:
                  ) AS of_corp
                  LIMIT $3
             )
-            UPDATE messaging.pushes AS push
-               SET claim_number = push.claim_number + 1,
-                   claimed_until = now() + $4::interval,
-                   -- Due for others when the lease is over.
-                   due_time = now() + $4::interval
+            -- The upsert always finds its row, which is locked: an UPDATE with a join would leave
+            -- the planner a choice (see `messages`).
+            INSERT INTO messaging.pushes AS push
+                   (corp_id, session_id, conversation_id, wanted_sequence)
+            SELECT corp_id, session_id, conversation_id, 0
               FROM due
-             WHERE push.corp_id = due.corp_id
-               AND push.session_id = due.session_id
-               AND push.conversation_id = due.conversation_id
+            ON CONFLICT ON CONSTRAINT pushes_pkey
+            DO UPDATE SET claim_number = push.claim_number + 1,
+                          claimed_until = now() + $4::interval,
+                          -- Due for others when the lease is over.
+                          due_time = now() + $4::interval
             RETURNING push.corp_id, push.session_id, push.conversation_id, push.claim_number,
                       push.wanted_sequence, push.failures
             """,
@@ -167,44 +181,45 @@ class PushRepository:
         What came for a claimed push meanwhile is due once ``collapse`` is over.
         """
         ordered = sorted(settlements, key=lambda each: each.claim.key)
-        keys = (
-            [each.claim.key.corp_id for each in ordered],
-            [each.claim.key.session_id for each in ordered],
-            [each.claim.key.conversation_id for each in ordered],
-        )
+        # Locks in key order; of those that are gone nothing is written.
         await self._connection.execute(
             """
-            SELECT
-              FROM messaging.pushes
-              JOIN unnest($1::text[], $2::text[], $3::text[])
-                   AS wanted (corp_id, session_id, conversation_id)
-             USING (corp_id, session_id, conversation_id)
-             ORDER BY corp_id, session_id, conversation_id
-               FOR UPDATE OF pushes
-            """,
-            *keys,
-        )
-        await self._connection.execute(
-            """
-            UPDATE messaging.pushes AS push
-               SET pushed_sequence = greatest(push.pushed_sequence, result.told_sequence),
-                   due_time = CASE WHEN result.told_sequence IS NULL THEN result.due_time
-                                   WHEN push.wanted_sequence > result.told_sequence
-                                   THEN now() + $8::interval END,
-                   claimed_until = '-infinity',
-                   failures = result.failures,
-                   settle_time = now()
+            INSERT INTO messaging.pushes AS push
+                   (corp_id, session_id, conversation_id, wanted_sequence, claim_number,
+                    pushed_sequence, due_time, failures)
+            SELECT claimed.corp_id, claimed.session_id, claimed.conversation_id,
+                   claimed.wanted_sequence, result.claim_number,
+                   greatest(claimed.pushed_sequence, result.told_sequence),
+                   CASE WHEN result.told_sequence IS NULL THEN result.due_time
+                        WHEN claimed.wanted_sequence > result.told_sequence
+                        THEN now() + $8::interval END,
+                   result.failures
               FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::bigint[],
                           $6::timestamptz[], $7::bigint[])
                    AS result (corp_id, session_id, conversation_id, claim_number, told_sequence,
                               due_time, failures)
-             WHERE push.corp_id = result.corp_id
-               AND push.session_id = result.session_id
-               AND push.conversation_id = result.conversation_id
-               AND push.claim_number = result.claim_number
-               AND push.claimed_until > now()
+             CROSS JOIN LATERAL (
+                   SELECT corp_id, session_id, conversation_id, wanted_sequence, pushed_sequence,
+                          claim_number, claimed_until
+                     FROM messaging.pushes
+                    WHERE pushes.corp_id = result.corp_id
+                      AND pushes.session_id = result.session_id
+                      AND pushes.conversation_id = result.conversation_id
+                    LIMIT 1
+                      FOR UPDATE
+             ) AS claimed
+             WHERE claimed.claim_number = result.claim_number
+               AND claimed.claimed_until > now()
+            ON CONFLICT ON CONSTRAINT pushes_pkey
+            DO UPDATE SET pushed_sequence = excluded.pushed_sequence,
+                          due_time = excluded.due_time,
+                          claimed_until = '-infinity',
+                          failures = excluded.failures,
+                          settle_time = now()
             """,
-            *keys,
+            [each.claim.key.corp_id for each in ordered],
+            [each.claim.key.session_id for each in ordered],
+            [each.claim.key.conversation_id for each in ordered],
             [each.claim.claim_number for each in ordered],
             [each.told_sequence for each in ordered],
             [each.due_time for each in ordered],
@@ -262,7 +277,9 @@ class PushRepository:
                              AND own.joined_sequence > coalesce(state.read_sequence, 0)
                            LIMIT 1
                     ) AS joined ON true
-                    WHERE (state.muted AND (state.mute_until_time IS NULL
+                    WHERE conversation.last_sequence
+                          > greatest(coalesce(state.read_sequence, 0), own.joined_sequence)
+                      AND (state.muted AND (state.mute_until_time IS NULL
                                             OR state.mute_until_time > now())) IS NOT TRUE
                    )::bigint AS unread_count
               FROM unnest($1::text[], $2::text[], $3::text[]) AS person (corp_id, kind, id)

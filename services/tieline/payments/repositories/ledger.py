@@ -38,6 +38,17 @@ class LedgerTotals:
         )
 
 
+async def find_next_corp(connection: Connection, after_corp_id: str) -> str | None:
+    """Return the first corp behind this one that has a ledger."""
+    corp_id: str | None = await connection.fetchval(
+        """
+        SELECT corp_id FROM payments.accounts WHERE corp_id > $1 ORDER BY corp_id LIMIT 1
+        """,
+        after_corp_id,
+    )
+    return corp_id
+
+
 class LedgerRepository:
     """Reads and writes the accounts of one corp."""
 

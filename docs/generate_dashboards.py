@@ -1,0 +1,289 @@
+"""Writes the chart's Grafana dashboards: ``python -m docs.generate_dashboards [CHART]``.
+
+A dashboard is a list of panels, a panel a title, a unit and its queries; the rest follows.
+"""
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+
+_WIDTH, _HEIGHT, _COLUMNS = 12, 8, 2
+_SERVICE = 'app_kubernetes_io_component=~"$service"'
+_FAILED = 'rpc_response_status_code=~"INTERNAL|UNKNOWN|DATA_LOSS|UNAVAILABLE|DEADLINE_EXCEEDED"'
+_OF = "app_kubernetes_io_component"
+
+
+@dataclass(frozen=True)
+class Panel:
+    """A graph of one or more queries."""
+
+    title: str
+    unit: str
+    queries: Sequence[str]
+    legend: str = "{{app_kubernetes_io_component}}"
+
+
+def _percentile(share: float, where: str, by: str) -> str:
+    buckets = f"rate(rpc_server_duration_seconds_bucket{{{where}}}[$__rate_interval])"
+    return f"histogram_quantile({share}, sum by (le, {by}) ({buckets}))"
+
+
+def _rate(metric: str, by: str, where: str = "") -> str:
+    return f"sum by ({by}) (rate({metric}{{{where}}}[$__rate_interval]))"
+
+
+DASHBOARDS: dict[str, tuple[str, Sequence[Panel]]] = {
+    "overview": (
+        "Tieline: overview",
+        (
+            Panel("Calls", "reqps", [_rate("rpc_server_duration_seconds_count", _OF)]),
+            Panel(
+                "Failed by our fault",
+                "reqps",
+                [_rate("rpc_server_duration_seconds_count", _OF, _FAILED)],
+            ),
+            Panel("Duration, 99th percentile", "s", [_percentile(0.99, "", _OF)]),
+            Panel("Wait before a handler", "s", [f"max by ({_OF}) (queueing_mean_seconds)"]),
+            Panel(
+                "Refused for overload",
+                "reqps",
+                [_rate("admission_shed_total", "class")],
+                "{{class}}",
+            ),
+            Panel(
+                "Replicas wanted",
+                "short",
+                ["max by (policy) (operator_replicas_desired)"],
+                "{{policy}}",
+            ),
+            Panel(
+                "Events not yet out", "short", ["max by (service) (outbox_waiting)"], "{{service}}"
+            ),
+            Panel(
+                "Events behind",
+                "short",
+                ["max by (service, stream) (consumer_pending)"],
+                "{{service}} from {{stream}}",
+            ),
+        ),
+    ),
+    "service": (
+        "Tieline: one service",
+        (
+            Panel(
+                "Calls by method",
+                "reqps",
+                [_rate("rpc_server_duration_seconds_count", "rpc_method", _SERVICE)],
+                "{{rpc_method}}",
+            ),
+            Panel(
+                "Calls by status",
+                "reqps",
+                [_rate("rpc_server_duration_seconds_count", "rpc_response_status_code", _SERVICE)],
+                "{{rpc_response_status_code}}",
+            ),
+            Panel(
+                "Duration by method, 99th percentile",
+                "s",
+                [_percentile(0.99, _SERVICE, "rpc_method")],
+                "{{rpc_method}}",
+            ),
+            Panel(
+                "Calls and streams in flight",
+                "short",
+                [f"sum by (pod) (rpc_server_active_requests{{{_SERVICE}}})"],
+                "{{pod}}",
+            ),
+            Panel(
+                "Wait before a handler",
+                "s",
+                [f"queueing_mean_seconds{{{_SERVICE}}}", f"queueing_p99_seconds{{{_SERVICE}}}"],
+                "{{pod}}",
+            ),
+            Panel(
+                "Delay of the event loop", "s", [f"event_loop_lag_seconds{{{_SERVICE}}}"], "{{pod}}"
+            ),
+            Panel(
+                "Database connections",
+                "short",
+                [f"database_pool_used{{{_SERVICE}}}", f"database_pool_size{{{_SERVICE}}}"],
+                "{{pod}}",
+            ),
+            Panel(
+                "Age of events at their delivery",
+                "s",
+                [f"consumer_delay_seconds{{{_SERVICE}}}"],
+                "{{stream}} {{pod}}",
+            ),
+        ),
+    ),
+    "surge": (
+        "Tieline: surge",
+        (
+            Panel(
+                "Demand and capacity",
+                "reqps",
+                [
+                    "operator_demand_per_second",
+                    "operator_capacity_per_second * on (policy) operator_replicas_ready",
+                ],
+                "{{policy}}",
+            ),
+            Panel(
+                "Replicas wanted, asked for, ready",
+                "short",
+                [
+                    "operator_replicas_desired",
+                    "operator_replicas_current",
+                    "operator_replicas_ready",
+                ],
+                "{{policy}}",
+            ),
+            Panel(
+                "Recommended, by source",
+                "short",
+                ["operator_replicas_recommended"],
+                "{{policy}} {{source}}",
+            ),
+            Panel(
+                "Refused by class",
+                "reqps",
+                [_rate("admission_shed_total", f"{_OF}, class")],
+                "{{app_kubernetes_io_component}} {{class}}",
+            ),
+            Panel(
+                "Arrived by class",
+                "reqps",
+                [_rate("admission_arrivals_total", f"{_OF}, class")],
+                "{{app_kubernetes_io_component}} {{class}}",
+            ),
+            Panel("Too late", "reqps", [_rate("admission_expired_total", _OF)]),
+            Panel("Admission level", "short", [f"min by ({_OF}) (admission_level)"]),
+            Panel(
+                "Decision: duration, age",
+                "s",
+                ["operator_tick_duration_seconds", "operator_tick_age_seconds"],
+                "{{pod}}",
+            ),
+            Panel(
+                "Age of load reports",
+                "s",
+                ["max by (service) (operator_reports_age_seconds)"],
+                "{{service}}",
+            ),
+            Panel("Who writes", "short", ["operator_lease_held"], "{{pod}}"),
+        ),
+    ),
+    "money": (
+        "Tieline: money",
+        (
+            Panel("Ledgers that do not add up", "short", ["max(ledger_mismatches)"], "corps"),
+            Panel(
+                "Calls of payments",
+                "reqps",
+                [
+                    _rate(
+                        "rpc_server_duration_seconds_count",
+                        "rpc_method",
+                        'app_kubernetes_io_component="payments"',
+                    )
+                ],
+                "{{rpc_method}}",
+            ),
+            Panel(
+                "Failed by our fault",
+                "reqps",
+                [
+                    _rate(
+                        "rpc_server_duration_seconds_count",
+                        "rpc_method",
+                        f'app_kubernetes_io_component="payments", {_FAILED}',
+                    )
+                ],
+                "{{rpc_method}}",
+            ),
+            Panel(
+                "Duration, 99th percentile",
+                "s",
+                [_percentile(0.99, 'app_kubernetes_io_component="payments"', "rpc_method")],
+                "{{rpc_method}}",
+            ),
+            Panel(
+                "CRITICAL calls refused",
+                "reqps",
+                [_rate("admission_shed_total", _OF, 'class="critical"')],
+            ),
+            Panel(
+                "Events of payments not yet out",
+                "short",
+                ['max(outbox_waiting{service="payments"})'],
+                "events",
+            ),
+        ),
+    ),
+}
+
+
+def build_dashboard(name: str) -> dict[str, Any]:
+    """Return a dashboard as Grafana imports it."""
+    title, panels = DASHBOARDS[name]
+    return {
+        "uid": f"tieline-{name}",
+        "title": title,
+        "tags": ["tieline"],
+        "schemaVersion": 39,
+        "refresh": "30s",
+        "time": {"from": "now-1h", "to": "now"},
+        "templating": {"list": _variables(name)},
+        "panels": [_panel(number, panel) for number, panel in enumerate(panels)],
+    }
+
+
+def _variables(name: str) -> list[dict[str, Any]]:
+    source = {"name": "source", "type": "datasource", "query": "prometheus"}
+    if name != "service":
+        return [source]
+    query = f"label_values(rpc_server_active_requests, {_OF})"
+    service = {
+        "name": "service",
+        "type": "query",
+        "query": query,
+        "refresh": 2,
+        "datasource": {"type": "prometheus", "uid": "$source"},
+    }
+    return [source, service]
+
+
+def _panel(number: int, panel: Panel) -> dict[str, Any]:
+    row, column = divmod(number, _COLUMNS)
+    return {
+        "id": number + 1,
+        "type": "timeseries",
+        "title": panel.title,
+        "datasource": {"type": "prometheus", "uid": "$source"},
+        "gridPos": {"x": column * _WIDTH, "y": row * _HEIGHT, "w": _WIDTH, "h": _HEIGHT},
+        "fieldConfig": {"defaults": {"unit": panel.unit, "min": 0}, "overrides": []},
+        "targets": [
+            {"refId": chr(ord("A") + index), "expr": query, "legendFormat": panel.legend}
+            for index, query in enumerate(panel.queries)
+        ],
+    }
+
+
+def main() -> None:
+    """Write each dashboard into the chart given, or into helm/tieline."""
+    chart = Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "helm" / "tieline"
+    folder = chart / "dashboards"
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in DASHBOARDS:
+        text = json.dumps(build_dashboard(name), indent=1)
+        (folder / f"{name}.json").write_text(text + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,68 @@
+"""Alerts, their runbooks and the dashboards, as the chart has them."""
+
+import pytest
+import yaml
+
+from promql import ALERTS, DASHBOARDS, expressions, metrics_of
+from rendered_chart import CHART, component, example_values, merged, of_kind, render, rendered
+
+RUNBOOKS = {path.stem for path in (CHART / "runbooks").glob("*.md")}
+
+
+def test_every_alert_has_a_runbook_and_every_runbook_an_alert() -> None:
+    assert {path.stem for path in ALERTS} == RUNBOOKS
+
+
+@pytest.mark.parametrize("path", ALERTS, ids=lambda path: path.stem)
+def test_an_alert_is_named_as_its_file_and_says_how_bad_it_is(path) -> None:  # type: ignore[no-untyped-def]
+    rule = yaml.load(path.read_text(encoding="utf-8"), yaml.CSafeLoader)
+
+    assert rule["alert"] == path.stem
+    assert rule["labels"]["severity"] in ("critical", "warning")
+    assert rule["annotations"]["summary"].endswith(".")
+    assert rule["expr"].count("(") == rule["expr"].count(")")
+
+
+def test_the_rule_of_the_release_has_every_alert_with_a_link_to_its_page() -> None:
+    (rule,) = of_kind(rendered("production"), "PrometheusRule")
+    (group,) = rule["spec"]["groups"]
+
+    assert [each["alert"] for each in group["rules"]] == [path.stem for path in ALERTS]
+    for each in group["rules"]:
+        page = f"https://runbooks.example/{each['alert']}.md"
+        assert each["annotations"]["runbook_url"] == page
+
+
+def test_each_dashboard_is_a_config_map_for_grafana() -> None:
+    maps = [
+        each
+        for each in of_kind(rendered("production"), "ConfigMap")
+        if component(each) == "dashboards"
+    ]
+
+    assert {name for each in maps for name in each["data"]} == {path.name for path in DASHBOARDS}
+    assert all(each["metadata"]["labels"]["grafana_dashboard"] == "1" for each in maps)
+
+
+def test_neither_is_there_unless_it_is_wanted() -> None:
+    changes = {"alerts": {"enabled": False}, "dashboards": {"enabled": False}}
+    manifests = render(merged(example_values("production"), changes))
+
+    assert not of_kind(manifests, "PrometheusRule", "ConfigMap")
+
+
+@pytest.mark.parametrize(
+    ("expression", "names"),
+    [
+        ('sum by (a, b) (rate(x_total{c="d e"}[5m])) > 0', {"x_total"}),
+        ("x - time() < 14 * 86400", {"x"}),
+        ("a * on (policy) b and c", {"a", "b", "c"}),
+        ("histogram_quantile(0.99, sum by (le) (rate(x_bucket[$__rate_interval])))", {"x_bucket"}),
+    ],
+)
+def test_metrics_are_found_in_an_expression(expression: str, names: set[str]) -> None:
+    assert metrics_of(expression) == names
+
+
+def test_every_expression_asks_for_a_metric() -> None:
+    assert [where for where, expression in expressions() if not metrics_of(expression)] == []
