@@ -692,8 +692,8 @@ class SubscribeRequest(_message.Message):
     come before `caught_up`. 0 for none.
     """
     batches: _builtins.bool
-    """Whether the client reads `messages`, for `catch_up`: many in one response, which costs both
-    sides a tenth. Without it each comes in a response of its own.
+    """Whether the client reads `messages`, for `catch_up`: many in one response, which takes a
+    fifth of the time. Without it each comes in a response of its own.
     """
     @_builtins.property
     def held(self) -> _containers.RepeatedCompositeFieldContainer[Global___HeldConversation]:
