@@ -1,7 +1,8 @@
 """What somebody waits for who comes back, and who searches.
 
 Measures ``messaging.catch_up_seconds``: a member back after a week, with 200 conversations and
-10,000 messages since; from Subscribe to ``caught_up``, all messages received. And
+10,000 messages since; from Subscribe to ``caught_up``, all messages received, beside the same for a
+client that takes one message a response (``messaging.catch_up_one_by_one_seconds``). And
 ``messaging.search_p99_ms``: searches in 1,000,000 messages of one member's 200 conversations, for
 words that are in one of eight messages, in one of a hundred, and in one alone. Messages and index
 are put into the tables; a search's own catching up finds nothing to do.
@@ -29,6 +30,9 @@ from tieline.api.messaging.v1 import (
 )
 from tieline.messaging.search_terms import list_terms
 
+_CATCH_UP = "messaging.catch_up_seconds"
+_ALONE = "messaging.catch_up_one_by_one_seconds"
+
 _MEMBER = "member"
 _CONVERSATIONS = 200
 _MISSED = 10_000
@@ -40,31 +44,38 @@ _WORDS = ("项目进度", "周报", "合同", "meeting", "invoice", "明天见",
 
 
 async def measure_catch_up() -> Sequence[Figure]:
-    """Subscribe with nothing held, several times."""
-    values = []
+    """Subscribe with nothing held, several times: in batches, and message by message."""
+    values: list[float] = []
+    alone: list[float] = []
     async with messaging_platform() as platform:
         ids = await _fill(platform, _MISSED, searchable=False)
         async with grpc.aio.insecure_channel(platform.target) as channel:
             stub = messaging_service_pb2_grpc.MessagingServiceStub(channel)
             for _ in range(_RUNS):
-                values.append(await _catch_up(stub, platform, ids))
+                values.append(await _catch_up(stub, platform, ids, in_batches=True))
+                alone.append(await _catch_up(stub, platform, ids, in_batches=False))
     target = Target("value", "at most", 2)
-    return [summarise("messaging.catch_up_seconds", values, "s", target=target)]
+    return [
+        summarise(_ALONE, alone, "s"),
+        summarise(_CATCH_UP, values, "s", against=_ALONE, against_values=alone, target=target),
+    ]
 
 
 async def _catch_up(
     stub: messaging_service_pb2_grpc.MessagingServiceStub,
     platform: MessagingPlatform,
     ids: Sequence[str],
+    *,
+    in_batches: bool,
 ) -> float:
-    request = messaging_service_pb2.SubscribeRequest(catch_up=True)
+    request = messaging_service_pb2.SubscribeRequest(catch_up=True, batches=in_batches)
     for conversation_id in ids:
         request.held.add(conversation_id=conversation_id)
     begin = perf_counter()
     received = 0
     call = stub.Subscribe(request, metadata=platform.metadata(_MEMBER))
     async for update in call:
-        received += update.HasField("message")
+        received += update.HasField("message") + len(update.messages.messages)
         if update.HasField("caught_up"):
             break
     took_s = perf_counter() - begin
@@ -196,6 +207,6 @@ async def _slowly(rows: Iterator[tuple[Any, ...]]) -> AsyncIterator[tuple[Any, .
 
 
 BENCHMARKS = (
-    Benchmark(("messaging.catch_up_seconds",), measure_catch_up),
+    Benchmark((_CATCH_UP, _ALONE), measure_catch_up),
     Benchmark(("messaging.search_p99_ms",), measure_search),
 )

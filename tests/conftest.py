@@ -6,20 +6,27 @@ workers starts it itself. Nothing here is shared with `tieline up` or left behin
 
 import asyncio
 import contextlib
+import gc
 import importlib
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from typing import Any
 
-import asyncpg
 import grpc
 import pytest
 import uvloop
 
-from engines import ROLE_PASSWORD, Database, build_nats, build_settings, connected, running_postgres
+from engines import (
+    Database,
+    build_nats,
+    build_settings,
+    connected,
+    create_database,
+    running_postgres,
+)
 from fakes.tokens import TestTokens
-from tieline.chassis import migrations, streams
+from tieline.chassis import streams
 from tieline.chassis.process import StartError
 from tieline.chassis.streams import SERVICES
 from tieline.edge.haproxy import find_binary
@@ -54,6 +61,17 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             f"{len(needing)} tests of the edge are left out: HAProxy is not installed "
             "(as root: apt-get install haproxy)"
         )
+
+
+def pytest_collection() -> None:
+    """Keep the garbage collector away: it would walk again and again what only becomes more."""
+    gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """Collect from now on, but leave out what collection made, which lives as long as the run."""
+    gc.enable()
+    gc.freeze()
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -94,19 +112,7 @@ def postgres_admin_dsn(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(scope="session")
 async def database(postgres_admin_dsn: str, worker_id: str) -> Database:
     """The worker's database, migrated. Tests keep out of each other's way by new corps."""
-    database = Database(postgres_admin_dsn.rpartition("/")[0] + f"/tieline_{worker_id}")
-    connection = await asyncpg.connect(postgres_admin_dsn)
-    try:
-        await connection.execute(f"CREATE DATABASE tieline_{worker_id}")
-        await migrations.migrate(database.admin_dsn, SERVICES)
-        async with connection.transaction():
-            # Roles belong to the cluster; two workers must not change one at the same time.
-            await connection.execute("SELECT pg_advisory_xact_lock(1)")
-            for service in SERVICES:
-                await connection.execute(f"ALTER ROLE tieline_{service} PASSWORD '{ROLE_PASSWORD}'")
-    finally:
-        await connection.close()
-    return database
+    return await create_database(Database(postgres_admin_dsn), f"tieline_{worker_id}", SERVICES)
 
 
 @pytest.fixture(scope="session")

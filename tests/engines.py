@@ -17,7 +17,7 @@ from pydantic import SecretStr
 from tieline.chassis import migrations, streams
 from tieline.chassis.broker import BrokerClient
 from tieline.chassis.settings import ServiceSettings
-from tieline.chassis.streams import NATS_USERS
+from tieline.chassis.streams import NATS_USERS, SERVICES
 from tieline.embedded.nats import EmbeddedNats, User
 from tieline.embedded.ports import find_free_port
 from tieline.embedded.postgres import EmbeddedPostgres
@@ -27,6 +27,8 @@ ROLE_PASSWORD = "only-for-tests"
 
 # Tests kill processes, not machines; durability against power loss is not what they are about.
 _KILL_TIMEOUT_S = 10
+
+_MIGRATED, _MIGRATING = "tieline_migrated", "tieline_migrating"
 
 FAST_POSTGRES = {
     "fsync": "off",
@@ -96,18 +98,37 @@ def running_postgres() -> Iterator[str]:
 
 
 async def create_database(database: Database, name: str, services: Sequence[str]) -> Database:
-    """Make another database on the same server, with the schemas of these services.
+    """Make another database on the same server, which the roles of these services may use.
 
-    The roles belong to the whole server and have their passwords from ``database``.
+    It is a copy of one that the run migrated once, and so has every service's schema.
     """
+    created = Database(_dsn_of(database.admin_dsn, name))
     connection = await asyncpg.connect(database.admin_dsn)
     try:
-        await connection.execute(f"CREATE DATABASE {name}")
+        # Of several workers one migrates, and gives the roles, which are the server's, passwords.
+        await connection.execute("SELECT pg_advisory_lock(1)")
+        await _ensure_migrated(connection, _dsn_of(database.admin_dsn, _MIGRATING))
+        await connection.execute(f"CREATE DATABASE {name} TEMPLATE {_MIGRATED}")
+        # A copy has the schemas, and not the rights and settings of the database itself.
+        await migrations.migrate(created.admin_dsn, services)
     finally:
         await connection.close()
-    created = Database(database.admin_dsn.rpartition("/")[0] + f"/{name}")
-    await migrations.migrate(created.admin_dsn, services)
     return created
+
+
+async def _ensure_migrated(connection: "asyncpg.Connection[asyncpg.Record]", dsn: str) -> None:
+    known = "SELECT 1 FROM pg_database WHERE datname = $1"
+    if await connection.fetchval(known, _MIGRATED) is not None:
+        return
+    await connection.execute(f"CREATE DATABASE {_MIGRATING}")
+    await migrations.migrate(dsn, SERVICES)
+    for service in SERVICES:
+        await connection.execute(f"ALTER ROLE tieline_{service} PASSWORD '{ROLE_PASSWORD}'")
+    await connection.execute(f"ALTER DATABASE {_MIGRATING} RENAME TO {_MIGRATED}")
+
+
+def _dsn_of(admin_dsn: str, name: str) -> str:
+    return admin_dsn.rpartition("/")[0] + f"/{name}"
 
 
 @asynccontextmanager

@@ -19,6 +19,9 @@ class FakeConversations:
 
     def __init__(self, platform: FakePlatform) -> None:
         self.messages: dict[str, list[messaging_pb2.Message]] = defaultdict(list)
+        self.gone: set[str] = set()
+        """Of these nothing can be listed."""
+
         self.open_subscriptions = 0
         self._live: set[asyncio.Queue[messaging_service_pb2.SubscribeResponse | None]] = set()
         platform.answers.update(
@@ -99,7 +102,11 @@ class FakeConversations:
                         "HELD_AHEAD",
                         metadata={"conversationId": name},
                     )
-                updates += [response(message=message) for message in stored[held[name] :]]
+                rest = messaging_service_pb2.MessageBatch(messages=stored[held[name] :])
+                if request.batches:
+                    updates.append(response(messages=rest))
+                else:
+                    updates += [response(message=message) for message in rest.messages]
             else:
                 fetch = messaging_service_pb2.ConversationToFetch(
                     conversation_id=name, last_sequence=len(stored)
@@ -121,6 +128,8 @@ class FakeConversations:
     def _list_messages(
         self, request: messaging_service_pb2.ListMessagesRequest, metadata: Mapping[str, str]
     ) -> messaging_service_pb2.ListMessagesResponse:
+        if request.conversation_id in self.gone:
+            raise Refusal(grpc.StatusCode.NOT_FOUND, "CONVERSATION_NOT_FOUND")
         stored = self.messages[request.conversation_id]
         begin = request.after_sequence
         return messaging_service_pb2.ListMessagesResponse(

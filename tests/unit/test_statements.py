@@ -29,11 +29,8 @@ EXCEPTIONS = {
     "messaging.repositories.media.MediaRepository.remove_expired": LOCKING_SCAN,
     "messaging.repositories.media.UploadRepository.list_expired": SCAN,
     "messaging.repositories.sensitive_words.SensitiveWordRepository.list_versions": SCAN,
-    "messaging.repositories.push_targets.PushTargetRepository.end_session": (
-        "picks a member's corp; a customer's session is of none"
-    ),
-    "messaging.repositories.push_targets.PushTargetRepository.end_sessions_of": (
-        "picks a member's corp; a customer has devices in several"
+    "messaging.repositories.push_targets.PushTargetRepository._end_customers": (
+        "a customer has devices in several corps"
     ),
     "payments.repositories.ledger.find_next_corp": SCAN,
 }

@@ -7,6 +7,7 @@ anything else        the traceback, exit status 1
 """
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -77,6 +78,10 @@ async def _hold(role: Role, stop: asyncio.Event) -> None:
     try:
         async with role():
             breaking_off.cancel()
+            # What is there now stays until the end. Python would look through all of it again and
+            # again for what is no more in use, and meanwhile no call goes on: 80 ms in the
+            # directory, which has the words of a dictionary in memory.
+            gc.freeze()
             await stop.wait()
     except asyncio.CancelledError:
         if not stop.is_set():

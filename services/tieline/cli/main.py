@@ -6,7 +6,7 @@ A command's module is imported when the command is run or its help is asked for,
 
 import importlib
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 import click
@@ -69,11 +69,16 @@ def tieline() -> None:
 
 
 def main() -> None:
-    """Run the command that the arguments name."""
-    if _is_without_aiohttp(sys.argv[1:]):
+    """Run the command that the arguments name, in a process of its own."""
+    if is_without_aiohttp(sys.argv[1:]):
         # nats-py would import it, an eighth of a service's start, for WebSockets that nothing here
         # speaks. With None in its place the import fails, as where it is not installed.
         sys.modules.setdefault("aiohttp", None)  # type: ignore[arg-type]
+    run()
+
+
+def run() -> None:
+    """Run the command; what may be expected to go wrong is one line and status 1."""
     try:
         tieline(prog_name="tieline")
     except (CommandError, EngineError) as error:
@@ -82,7 +87,8 @@ def main() -> None:
         _fail(describe_os_error(error))
 
 
-def _is_without_aiohttp(arguments: list[str]) -> bool:
+def is_without_aiohttp(arguments: Sequence[str]) -> bool:
+    """Tell whether the command that these arguments name has no use for aiohttp."""
     return bool(arguments) and arguments[0] in COMMANDS and arguments[0] != _USES_AIOHTTP
 
 

@@ -9,7 +9,7 @@ next one.
 import asyncio
 import logging
 import random
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from types import TracebackType
 from typing import NamedTuple, Self
 
@@ -36,11 +36,15 @@ MAX_HELD = 2000
 QUEUE_SIZE = 1000
 
 HELD_AHEAD = "HELD_AHEAD"
+CONVERSATION_NOT_FOUND = "CONVERSATION_NOT_FOUND"
 
 FIRST_DELAY_S = 0.1
 MAX_DELAY_S = 5.0
 
 logger = logging.getLogger(__name__)
+
+
+_Update = messaging_service_pb2.SubscribeResponse | messaging_pb2.Message
 
 
 class _Forgotten(NamedTuple):
@@ -177,13 +181,15 @@ class MessageFeed:
     async def _follow_one_subscription(self) -> None:
         """Merge what one subscription brings, until it ends or breaks."""
         call = self._messaging.Subscribe(self._build_request())
-        updates: asyncio.Queue[messaging_service_pb2.SubscribeResponse | None]
-        updates = asyncio.Queue(QUEUE_SIZE)
+        updates: asyncio.Queue[_Update | None] = asyncio.Queue(QUEUE_SIZE)
         # Reading goes on while ranges are fetched, or the service would find this client too slow.
         reading = asyncio.create_task(_read(call, updates))
         try:
             while (update := await updates.get()) is not None:
-                await self._take(update)
+                if isinstance(update, messaging_pb2.Message):
+                    await self._take_message(update)
+                else:
+                    await self._take(update)
             await reading
         finally:
             reading.cancel()
@@ -191,21 +197,24 @@ class MessageFeed:
             call.cancel()
 
     def _build_request(self) -> messaging_service_pb2.SubscribeRequest:
-        request = messaging_service_pb2.SubscribeRequest(corp_id=self._corp_id, catch_up=True)
+        request = messaging_service_pb2.SubscribeRequest(
+            corp_id=self._corp_id, catch_up=True, batches=True
+        )
         # The latest that moved stand at the end; the others are told, to be fetched.
         for conversation_id, number in list(self._merge.held.items())[-MAX_HELD:]:
             request.held.add(conversation_id=conversation_id, sequence=number)
         return request
 
+    async def _take_message(self, message: messaging_pb2.Message) -> None:
+        if self._merge.is_after_gap(message):
+            await self._fetch(message.conversation_id)
+        if self._merge.is_after_gap(message):
+            # The range came from somewhere that is behind; another subscription will know.
+            raise TielineError(grpc.StatusCode.UNAVAILABLE, "messages are missing")
+        await self._put(message)
+
     async def _take(self, update: messaging_service_pb2.SubscribeResponse) -> None:
-        if update.HasField("message"):
-            if self._merge.is_after_gap(update.message):
-                await self._fetch(update.message.conversation_id)
-            if self._merge.is_after_gap(update.message):
-                # The range came from somewhere that is behind; another subscription will know.
-                raise TielineError(grpc.StatusCode.UNAVAILABLE, "messages are missing")
-            await self._put(update.message)
-        elif update.HasField("fetch"):
+        if update.HasField("fetch"):
             # What the party can't read, since it came later, is not missing.
             self._merge.begin_at(update.fetch.conversation_id, update.fetch.after_sequence)
             await self._fetch_missing(update.fetch.conversation_id, update.fetch.last_sequence)
@@ -235,21 +244,34 @@ class MessageFeed:
             corp_id=self._corp_id,
             after_sequence=self._merge.held_sequence(conversation_id),
         )
-        async for message in messages:
-            await self._put(message)
+        try:
+            async for message in messages:
+                await self._put(message)
+        except TielineError as error:
+            if error.reason != CONVERSATION_NOT_FOUND:
+                raise
+            # The party left it meanwhile, which an update behind this one tells as well.
+            await self._forget(conversation_id)
 
     async def _put(self, message: messaging_pb2.Message) -> None:
         if self._merge.accept(message):
             await self._messages.put(message)
 
 
+def _unpack(update: messaging_service_pb2.SubscribeResponse) -> Iterable[_Update]:
+    """Return what is to be taken one by one, so that a bounded queue of it is small."""
+    if update.HasField("messages"):
+        return update.messages.messages
+    return [update.message] if update.HasField("message") else [update]
+
+
 async def _read(
     call: grpc.aio.UnaryStreamCall[
         messaging_service_pb2.SubscribeRequest, messaging_service_pb2.SubscribeResponse
     ],
-    updates: asyncio.Queue[messaging_service_pb2.SubscribeResponse | None],
+    updates: "asyncio.Queue[_Update | None]",
 ) -> None:
-    """Pass on what the service sends, then None; raise how it ended."""
+    """Pass on what the service sends, message by message, then None; raise how it ended."""
     try:
         responses = aiter(call)
         while True:
@@ -257,7 +279,8 @@ async def _read(
                 update = await anext(responses, None)
             if update is None:
                 return
-            await updates.put(update)
+            for each in _unpack(update):
+                await updates.put(each)
     except TimeoutError:
         raise TielineError(
             grpc.StatusCode.UNAVAILABLE, f"nothing arrived for {SILENCE_S:g} s"

@@ -1,12 +1,13 @@
 """What a subscriber is told before live delivery: the rest, or what to fetch. Pure."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tieline.api.messaging.v1 import messaging_service_pb2
 from tieline.chassis.errors import FailedPreconditionError, InvalidArgumentError
 from tieline.chassis.fields import raise_violations
 from tieline.messaging.conversations import is_conversation_id
+from tieline.messaging.messages import StoredMessage
 from tieline.messaging.ranges import Range
 
 # 2,000 ids and numbers are some 100 KB, and more conversations than anybody keeps on a device.
@@ -104,6 +105,20 @@ def list_updates(plan: CatchUp) -> Sequence[messaging_service_pb2.SubscribeRespo
         *(response(left=left(conversation_id=each)) for each in plan.left),
         *(response(fetch=each) for each in plan.to_fetch),
     ]
+
+
+def cut_batches(
+    messages: Sequence[StoredMessage], max_bytes: int
+) -> Iterator[Sequence[StoredMessage]]:
+    """Yield the messages in parts of at most so many bytes of contents, one message at least."""
+    begin = size_bytes = 0
+    for index, message in enumerate(messages):
+        if index > begin and size_bytes + len(message.content) > max_bytes:
+            yield messages[begin:index]
+            begin, size_bytes = index, 0
+        size_bytes += len(message.content)
+    if messages:
+        yield messages[begin:]
 
 
 def _build_fetch(

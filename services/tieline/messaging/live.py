@@ -126,13 +126,18 @@ class LiveHub:
         await self._people.close()
 
     async def subscribe(
-        self, user: UserKey, held: Mapping[str, int] | None = None, state_revision: int = 0
+        self,
+        user: UserKey,
+        held: Mapping[str, int] | None = None,
+        state_revision: int = 0,
+        *,
+        in_batches: bool = False,
     ) -> AsyncGenerator[Update, None]:
         """Yield ``started``, then all that is stored in the user's conversations from then on.
 
-        With ``held``, conversation ids to numbers, what was stored before comes first, and the
-        reading states behind ``state_revision``: what happens meanwhile waits in the subscriber's
-        queue, which begins where this ends.
+        With ``held``, conversation ids to numbers, what was stored before comes first, many in one
+        update if ``in_batches``, and the reading states behind ``state_revision``: what happens
+        meanwhile waits in the subscriber's queue, which begins where this ends.
 
         Raises UnavailableError while NATS is away, FailedPreconditionError HELD_AHEAD, and
         ResourceExhaustedError TOO_MANY_SUBSCRIPTIONS at once when the person has too many open,
@@ -152,7 +157,13 @@ class LiveHub:
                 plan = plan_catch_up(held, starts, joining)
                 yield Update(started=started)
                 rest = resume(
-                    self._pool, self._reads, self._people, subscriber, plan, state_revision
+                    self._pool,
+                    self._reads,
+                    self._people,
+                    subscriber,
+                    plan,
+                    state_revision,
+                    in_batches=in_batches,
                 )
                 async for update in rest:
                     yield update

@@ -1,13 +1,14 @@
 """What a subscriber that catches up is sent before what is new."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 
 from tieline.api.messaging.v1 import messaging_service_pb2
 from tieline.chassis.postgres import Pool
-from tieline.messaging.catching_up import CatchUp, list_updates
-from tieline.messaging.messages import message_to_proto
+from tieline.messaging.catching_up import CatchUp, cut_batches, list_updates
+from tieline.messaging.messages import StoredMessage, message_to_proto
 from tieline.messaging.people import People
+from tieline.messaging.range_reads import MAX_ANSWER_BYTES
 from tieline.messaging.ranges import list_steps
 from tieline.messaging.repositories.ranges import list_ranges
 from tieline.messaging.subscriber import Subscriber, Update
@@ -22,6 +23,8 @@ async def resume(
     subscriber: Subscriber,
     plan: CatchUp,
     revision: int,
+    *,
+    in_batches: bool,
 ) -> AsyncGenerator[Update, None]:
     """Yield what is planned, and the states behind the revision.
 
@@ -42,6 +45,14 @@ async def resume(
             return
         async with reads, pool.acquire() as connection:
             messages = await list_ranges(connection, subscriber.user[0], step)
-        for message in messages:
-            yield Update(message=message_to_proto(message))
+        if in_batches:
+            for batch in cut_batches(messages, MAX_ANSWER_BYTES):
+                yield Update(messages=_build_batch(batch))
+        else:
+            for message in messages:
+                yield Update(message=message_to_proto(message))
     yield _CAUGHT_UP
+
+
+def _build_batch(messages: Sequence[StoredMessage]) -> messaging_service_pb2.MessageBatch:
+    return messaging_service_pb2.MessageBatch(messages=map(message_to_proto, messages))

@@ -294,8 +294,11 @@ class MessagingServicer(messaging_service_pb2_grpc.MessagingServiceServicer):
         user = require_user(request.corp_id)
         held = read_held(request)
         device = (user[0], current_principal().session_id)
+        subscribed = self._hub.subscribe(
+            user, held, request.state_revision, in_batches=request.batches
+        )
         with self._devices.connected(device):
-            async with aclosing(self._hub.subscribe(user, held, request.state_revision)) as updates:
+            async with aclosing(subscribed) as updates:
                 async for update in updates:
                     yield update
 

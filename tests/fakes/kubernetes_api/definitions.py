@@ -54,7 +54,7 @@ class Definition:
 def load_definitions(folder: Path) -> list[Definition]:
     """Return the definitions of the chart's templates, which have nothing to render."""
     return [
-        Definition(yaml.safe_load(path.read_text(encoding="utf-8")))
+        Definition(yaml.load(path.read_text(encoding="utf-8"), yaml.CSafeLoader))
         for path in sorted(folder.glob("*.yaml"))
     ]
 

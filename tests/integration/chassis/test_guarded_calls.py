@@ -239,7 +239,8 @@ async def test_callers_deadline_reaches_the_handler() -> None:
         return StringValue(value=str(current_call().remaining_s()))
 
     async with guarded_server({"Remaining": unary(remaining)}) as caller:
-        assert 25 < float(await caller.unary("Remaining", timeout_s=30)) <= 30
+        # gRPC rounds the time up on the wire. Without a deadline the handler has 20 s.
+        assert 25 < float(await caller.unary("Remaining", timeout_s=30)) < 31
 
 
 async def test_handler_is_cancelled_when_the_caller_hangs_up() -> None:

@@ -16,7 +16,7 @@ from fakes.eventually import eventually
 
 # A role that tells on stdout what happens to it. What it does at its end is the first argument.
 ROLE = """
-import asyncio, os, signal, sys
+import asyncio, gc, os, signal, sys
 from contextlib import asynccontextmanager
 from tieline.chassis.process import StartError, run_role
 
@@ -32,6 +32,9 @@ async def role():
     print("up", flush=True)
     yield
     print("leaving", flush=True)
+    if sys.argv[1] == "count":
+        # Objects of before the role was up, and those that a collection looks through.
+        print(gc.get_freeze_count() > 1000 > len(gc.get_objects()), flush=True)
     if sys.argv[1] == "hang at end":
         await asyncio.Event().wait()
 
@@ -107,6 +110,15 @@ async def test_first_signal_leaves_the_role_in_good_order(number: signal.Signals
 
         assert await read_line(process) == "leaving"
         assert await process.wait() == 0
+
+
+async def test_what_is_there_once_a_role_is_up_is_not_looked_through_again() -> None:
+    async with running(ROLE, "count") as process:
+        assert await read_line(process) == "up"
+        process.terminate()
+        assert await read_line(process) == "leaving"
+
+        assert await read_line(process) == "True"
 
 
 async def test_second_signal_ends_it_at_once() -> None:

@@ -66,6 +66,10 @@ async def serving(settings: dict[str, str], output: Path, *options: str) -> Asyn
         process.wait()
 
 
+def is_listening(process: psutil.Process, port: int) -> bool:
+    return any(each.laddr.port == port for each in process.net_connections("tcp"))
+
+
 async def test_port_of_a_running_service_is_refused_in_one_line(
     settings: dict[str, str], tmp_path: Path
 ) -> None:
@@ -78,7 +82,7 @@ async def test_port_of_a_running_service_is_refused_in_one_line(
             assert "TIELINE_GRPC_PORT" in output
 
 
-async def test_killed_worker_is_replaced_while_the_others_serve(
+async def test_killed_worker_is_replaced_and_a_terminated_service_leaves_none_and_status_0(
     settings: dict[str, str], tmp_path: Path
 ) -> None:
     async with serving(settings, tmp_path / "output", "--workers", str(WORKERS)) as served:
@@ -93,14 +97,8 @@ async def test_killed_worker_is_replaced_while_the_others_serve(
         )
         assert survivor in served.workers()
 
-
-async def test_terminated_service_leaves_no_worker_and_status_0(
-    settings: dict[str, str], tmp_path: Path
-) -> None:
-    async with serving(settings, tmp_path / "output", "--workers", str(WORKERS)) as served:
-        await eventually(lambda: len(served.workers()) == WORKERS)
         workers = served.workers()
-
+        await eventually(lambda: all(is_listening(worker, served.port) for worker in workers))
         served.process.terminate()
 
         assert served.process.wait() == 0, served.output

@@ -360,6 +360,22 @@ async def test_nothing_is_held_of_a_conversation_that_was_left_before_its_messag
         assert "left" not in store.load()
 
 
+async def test_conversation_that_is_left_before_it_is_fetched_ends_no_feed(
+    tieline: Tieline, conversations: FakeConversations
+) -> None:
+    async with MessageFeed(tieline.messaging) as feed:
+        await feed.wait_live()
+        conversations.lose("c", "one")
+        conversations.gone.add("c")
+        conversations.join("c")
+        conversations.leave("c")
+        conversations.store("stays", "hello")
+        taken = await take(feed, 1)
+
+    assert taken == [("stays", 1)]
+    assert feed.interruptions == 0
+
+
 async def test_what_is_held_of_a_platform_that_was_set_back_is_forgotten(
     tieline: Tieline, conversations: FakeConversations
 ) -> None:

@@ -185,10 +185,12 @@ class Person:
         )
 
     @asynccontextmanager
-    async def subscribed(self, held: Mapping[str, int] | None = None) -> AsyncIterator[Inbox]:
+    async def subscribed(
+        self, held: Mapping[str, int] | None = None, *, batches: bool = False
+    ) -> AsyncIterator[Inbox]:
         """Subscribe, to catch up if ``held`` is given; the block begins with ``started``."""
         request = messaging_service_pb2.SubscribeRequest(
-            corp_id=self.corp_id, catch_up=held is not None
+            corp_id=self.corp_id, catch_up=held is not None, batches=batches
         )
         for conversation_id, sequence in (held or {}).items():
             request.held.add(conversation_id=conversation_id, sequence=sequence)

@@ -220,13 +220,17 @@ class Chat:
 
     async def apply(self, act: str, who: str, number: int, said: str) -> bool:
         """Do it; False where it is refused."""
-        try:
-            await self._act(act, self._people[who], number, said)
-        except grpc.aio.AioRpcError as error:
-            if error.code() not in _REFUSALS:
-                raise
-            return False
-        return True
+        while True:
+            try:
+                await self._act(act, self._people[who], number, said)
+            except grpc.aio.AioRpcError as error:
+                if error.code() in _REFUSALS:
+                    return False
+                # On a busy machine the directory's answer may take too long; nothing was done then.
+                if act != "add" or error.code() is not grpc.StatusCode.UNAVAILABLE:
+                    raise
+            else:
+                return True
 
     async def _act(self, act: str, person: Person, number: int, said: str) -> None:
         whom = PEOPLE[number % len(PEOPLE)]

@@ -6,11 +6,14 @@ from typing import Any
 
 import grpc
 import pytest
+from nats.aio.client import Client
+from nats.aio.msg import Msg
 
+from fakes.eventually import eventually
 from fakes.tokens import TestTokens
 from integration.messaging.chat import TIMEOUT_S, Corp, new_id
 from integration.messaging.groups import refused
-from integration.messaging.test_app_messages import RECALLED, SENT, App, build_app
+from integration.messaging.test_app_messages import AGENT_ID, RECALLED, SENT, App, build_app
 from tieline.api.messaging.v1 import (
     app_message_service_pb2,
     message_content_pb2,
@@ -19,6 +22,7 @@ from tieline.api.messaging.v1 import (
     messaging_pb2,
 )
 from tieline.chassis.postgres import Pool
+from tieline.messaging.card_responses import CARD_ANSWERED
 
 Answer = Callable[..., Any]
 
@@ -101,6 +105,27 @@ async def test_an_answer_gives_a_code_that_updates_that_members_card_once(
     assert [await shown(app, user_id) for user_id in ("li", "wu")] == ["Granted", "Leave?"]
     assert not (await app.call("ListCardResponses")).responses
     await refused(app.call("UpdateCard", request_id=new_id(), **update), "RESPONSE_CODE_NOT_FOUND")
+
+
+async def test_an_answer_is_told_by_an_event_with_its_code(
+    app: App, answer: Answer, messaging_broker: Client
+) -> None:
+    told: list[app_message_service_pb2.CardAnswered] = []
+
+    async def note(message: Msg) -> None:
+        event = app_message_service_pb2.CardAnswered.FromString(message.data)
+        if event.corp_id == app.corp.corp_id:
+            told.append(event)
+
+    subscription = await messaging_broker.subscribe(CARD_ANSWERED, cb=note)
+    await messaging_broker.flush()
+    await send_card(app, "li")
+    response = await answer("li", "yes")
+    await answer("li", "yes")
+    await eventually(lambda: told)
+    await subscription.unsubscribe()
+
+    assert [(each.app.id, each.response) for each in told] == [(str(AGENT_ID), response)]
 
 
 async def test_the_code_of_a_job_updates_everybodys_card_once(app: App) -> None:

@@ -42,6 +42,23 @@ async def test_rest_of_what_is_held_comes_in_order_and_then_what_is_new(corp: Co
     assert not inbox.to_fetch
 
 
+async def test_rest_comes_in_batches_to_who_asks_for_them(corp: Corp) -> None:
+    li_wei, zhang_san = corp.member("li.wei"), corp.member("zhang.san", replica=1)
+    groups = [await li_wei.create_group("zhang.san") for _ in range(3)]
+    for group in groups:
+        await send_many(li_wei, group, 50)
+
+    async with zhang_san.subscribed(dict.fromkeys(groups, 0), batches=True) as inbox:
+        await caught_up(inbox)
+        batches = [each.messages.messages for each in inbox.updates if each.HasField("messages")]
+        await li_wei.send(groups[0])
+        await eventually(lambda: inbox.sequences(groups[0]) == [51])
+
+    assert [len(batch) for batch in batches] == [100, 50]
+    rest = [(each.conversation_id, each.sequence) for batch in batches for each in batch]
+    assert rest == [(group, number) for group in groups for number in range(1, 51)]
+
+
 async def test_nothing_is_missing_or_twice_between_the_rest_and_what_is_new(corp: Corp) -> None:
     sender, reader = corp.member("li.wei"), corp.member("zhang.san", replica=1)
     group = await sender.create_group("zhang.san")

@@ -10,11 +10,15 @@ from nats.aio.client import Client
 
 from engines import connected
 from fakes.eventually import eventually
-from integration.messaging.chat import Corp, Person, new_id
+from integration.messaging.chat import TIMEOUT_S, Corp, Person, new_id
 from integration.messaging.groups import ADMIN, OWNER, Groups, refused
 from tieline.api.directory.v1 import directory_pb2
 from tieline.api.identity.v1 import identity_pb2
-from tieline.api.messaging.v1 import conversation_note_pb2
+from tieline.api.messaging.v1 import (
+    conversation_note_pb2,
+    message_service_pb2,
+    message_service_pb2_grpc,
+)
 from tieline.chassis.message_headers import EVENT_ID_HEADER, MESSAGE_ID_HEADER
 from tieline.chassis.postgres import Pool, transaction
 from tieline.embedded.nats import EmbeddedNats
@@ -198,7 +202,11 @@ async def test_outsiders_see_who_is_staff_and_of_which_body(
 
 
 async def test_nobody_sends_in_a_suspended_corp_until_it_is_resumed(
-    corp: Corp, pool: Pool, messaging_broker: Client, identity_broker: Client
+    corp: Corp,
+    pool: Pool,
+    messaging_broker: Client,
+    identity_broker: Client,
+    replica_channels: list[grpc.aio.Channel],
 ) -> None:
     guest = corp.customer("wm" + secrets.token_hex(12))
     async with transaction(pool) as connection:
@@ -224,6 +232,17 @@ async def test_nobody_sends_in_a_suspended_corp_until_it_is_resumed(
     )
     await eventually(is_refused)
     assert (await guest.list_messages(direct)).messages
+    forward = message_service_pb2.ForwardMessagesRequest(
+        corp_id=corp.corp_id,
+        conversation_id=direct,
+        sequences=[1],
+        to_conversation_ids=[direct],
+        client_message_id=new_id(),
+    )
+    stub = message_service_pb2_grpc.MessageServiceStub(replica_channels[0])
+    await refused(
+        stub.ForwardMessages(forward, metadata=guest.metadata, timeout=TIMEOUT_S), "CORP_SUSPENDED"
+    )
 
     resumed = identity_pb2.Corp(corp_id=corp.corp_id, state=identity_pb2.CORP_STATE_ACTIVE)
     await publish(

@@ -433,10 +433,25 @@ async def test_signed_out_devices_are_forgotten(
     corp: Corp,
     device: NewDevice,
     messaging_nats: EmbeddedNats,
+    pool: Pool,
 ) -> None:
     one, two, three = (device("zhang.san") for _ in range(3))
     guest = device(f"wm{new_id()[:8]}", is_customer=True)
     colleague = device("li.wei")
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await guest.register()
+    assert refused.value.code() == grpc.StatusCode.NOT_FOUND
+    async with pool.acquire() as connection:
+        await connection.execute(
+            """
+            INSERT INTO messaging.participants
+                   (corp_id, conversation_id, kind, id, joined_sequence)
+            VALUES ($1, $2, 'customer', $3, 0)
+            """,
+            corp.corp_id,
+            await corp.member("li.wei").create_group("zhang.san"),
+            guest.person.id,
+        )
     for each in (one, two, three, guest, colleague):
         await each.register()
     session = identity_pb2.TokensRevoked(

@@ -182,6 +182,37 @@ async def test_recurring_message_goes_on_and_makes_up_for_missed_times_with_one(
     assert (await li_wei.list_messages(group)).last_sequence == 2
 
 
+async def test_messages_of_a_suspended_corp_wait_until_it_is_resumed(
+    new_corp: Callable[[], Corp], pool: Pool, as_person: Callable[[Person], Scheduling]
+) -> None:
+    suspended, other = new_corp(), new_corp()
+    schedulings, messages = [], []
+    for corp in (suspended, other):
+        li_wei = corp.member("li.wei")
+        schedulings.append(as_person(li_wei))
+        group = await li_wei.create_group("zhang.san")
+        messages.append(await schedulings[-1].create(group, ONCE_LATER))
+    await _execute(
+        pool,
+        "INSERT INTO messaging.corps (corp_id, is_suspended) VALUES ($1, true)",
+        suspended.corp_id,
+    )
+
+    # The suspended corp's is due before the other one.
+    for message in messages:
+        await make_due(pool, message)
+    await _eventually(schedulings[1], messages[1], partial(_has_sent, 1))
+    waiting = await schedulings[0].get(messages[0].scheduled_message_id)
+    assert (waiting.state, waiting.sent_count) == (ACTIVE, 0)
+
+    await _execute(
+        pool,
+        "UPDATE messaging.corps SET is_suspended = false WHERE corp_id = $1",
+        suspended.corp_id,
+    )
+    await _eventually(schedulings[0], messages[0], partial(_has_sent, 1))
+
+
 async def test_two_replicas_and_one_that_takes_over_send_once(corp: Corp, pool: Pool) -> None:
     sent: list[Send] = []
 

@@ -10,7 +10,7 @@ from docs import generate_chart
 
 from rendered_chart import CHART, EXAMPLES, example_values, merged, render
 
-VALUES = yaml.safe_load((CHART / "values.yaml").read_text(encoding="utf-8"))
+VALUES = yaml.load((CHART / "values.yaml").read_text(encoding="utf-8"), yaml.CSafeLoader)
 
 
 @pytest.mark.parametrize(

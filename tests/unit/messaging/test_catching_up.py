@@ -1,3 +1,5 @@
+import datetime as dt
+
 import pytest
 
 from tieline.api.messaging.v1 import messaging_service_pb2
@@ -7,9 +9,12 @@ from tieline.messaging.catching_up import (
     MAX_BEHIND_IN_ALL,
     MAX_HELD_CONVERSATIONS,
     Start,
+    cut_batches,
     plan_catch_up,
     read_held,
 )
+from tieline.messaging.conversations import member
+from tieline.messaging.messages import StoredMessage
 from tieline.messaging.ranges import Range
 
 
@@ -106,3 +111,27 @@ def test_what_nobody_can_hold_is_refused(
         read_held(request_)
 
     assert field in caught.value.violations
+
+
+@pytest.mark.parametrize(
+    ("sizes", "batches"),
+    [
+        pytest.param([], [], id="nothing"),
+        pytest.param([4, 6], [[4, 6]], id="just fits"),
+        pytest.param([4, 7], [[4], [7]], id="one byte too many"),
+        pytest.param([11, 1, 11], [[11], [1], [11]], id="one that is too large comes alone"),
+        pytest.param([5, 5, 5], [[5, 5], [5]], id="the rest"),
+    ],
+)
+def test_batches_are_cut_by_the_bytes_of_their_contents(
+    sizes: list[int], batches: list[list[int]]
+) -> None:
+    now = dt.datetime.now(dt.UTC)
+    messages = [
+        StoredMessage("corp", "c", number, member("li.wei"), "id", bytes(size), now)
+        for number, size in enumerate(sizes)
+    ]
+
+    cut = list(cut_batches(messages, 10))
+
+    assert [[len(message.content) for message in batch] for batch in cut] == batches

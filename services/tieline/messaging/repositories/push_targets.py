@@ -90,25 +90,35 @@ class PushTargetRepository:
         return [_read(row) for row in rows]
 
     async def end_session(self, corp_id: str, session_id: str) -> None:
-        """Forget the device of a session that is over; a customer's, in whichever corp."""
-        of = "corp_id = $1" if corp_id else "kind = 'customer' AND $1 = ''"
+        """Forget the device of a session that is over; without a corp a customer's, in all."""
+        if not corp_id:
+            await self._end_customers("session_id = $1", session_id)
+            return
         await self._connection.execute(
-            f"DELETE FROM messaging.push_targets WHERE {of} AND session_id = $2",  # noqa: S608
+            "DELETE FROM messaging.push_targets WHERE corp_id = $1 AND session_id = $2",
             corp_id,
             session_id,
         )
 
     async def end_sessions_of(self, corp_id: str, person: Participant, kept: str) -> None:
-        """Forget the devices of somebody's sessions but one; a customer's, in whichever corp."""
-        of = "corp_id = $4" if corp_id else "kind = 'customer' AND $4 = ''"
+        """Forget somebody's devices but one session's; without a corp a customer's, in all."""
+        if not corp_id:
+            await self._end_customers("id = $1 AND session_id <> $2", person.id, kept)
+            return
         await self._connection.execute(
-            f"""
+            """
             DELETE FROM messaging.push_targets
-             WHERE {of} AND kind = $1 AND id = $2 AND session_id <> $3
-            """,  # noqa: S608 -- one of two conditions
+             WHERE corp_id = $1 AND kind = $2 AND id = $3 AND session_id <> $4
+            """,
+            corp_id,
             *person,
             kept,
-            corp_id,
+        )
+
+    async def _end_customers(self, condition: str, *parameters: object) -> None:
+        await self._connection.execute(
+            f"DELETE FROM messaging.push_targets WHERE kind = 'customer' AND {condition}",  # noqa: S608 -- conditions of this module
+            *parameters,
         )
 
     async def note_connected(

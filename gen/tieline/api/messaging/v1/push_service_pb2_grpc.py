@@ -91,7 +91,8 @@ class PushServiceServicer:
         days is forgotten, and so is the target of a session that ends. A token that another session of the
         corp had is taken over. Of a person the 20 newest are kept.
 
-        Errors: INVALID_ARGUMENT INVALID_FIELD.
+        Errors: INVALID_ARGUMENT INVALID_FIELD; NOT_FOUND CORP_NOT_FOUND for a customer who is in no
+        conversation of the corp.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -118,7 +119,8 @@ class PushServiceServicer:
         """SetQuietHours sets when nothing is pushed to the caller's devices. What comes then is pushed at the
         end of the quiet hours, once for each conversation, if it is not read by then.
 
-        Errors: INVALID_ARGUMENT INVALID_FIELD.
+        Errors: INVALID_ARGUMENT INVALID_FIELD; NOT_FOUND CORP_NOT_FOUND for a customer who is in no
+        conversation of the corp.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -133,6 +135,8 @@ class PushServiceServicer:
 
     def SetPushPreviews(self, request, context):
         """SetPushPreviews sets whether pushes to the caller's devices tell what is said, where and by whom.
+
+        Errors: NOT_FOUND CORP_NOT_FOUND for a customer who is in no conversation of the corp.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

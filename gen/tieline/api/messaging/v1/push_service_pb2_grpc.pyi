@@ -25,7 +25,8 @@ class PushServiceStub:
     days is forgotten, and so is the target of a session that ends. A token that another session of the
     corp had is taken over. Of a person the 20 newest are kept.
 
-    Errors: INVALID_ARGUMENT INVALID_FIELD.
+    Errors: INVALID_ARGUMENT INVALID_FIELD; NOT_FOUND CORP_NOT_FOUND for a customer who is in no
+    conversation of the corp.
     """
     UnregisterPushTarget: _aio.UnaryUnaryMultiCallable[_push_service_pb2.UnregisterPushTargetRequest, _push_service_pb2.UnregisterPushTargetResponse]
     """UnregisterPushTarget has a device of the caller's hear nothing more while it is not subscribed. One
@@ -39,12 +40,16 @@ class PushServiceStub:
     """SetQuietHours sets when nothing is pushed to the caller's devices. What comes then is pushed at the
     end of the quiet hours, once for each conversation, if it is not read by then.
 
-    Errors: INVALID_ARGUMENT INVALID_FIELD.
+    Errors: INVALID_ARGUMENT INVALID_FIELD; NOT_FOUND CORP_NOT_FOUND for a customer who is in no
+    conversation of the corp.
     """
     GetQuietHours: _aio.UnaryUnaryMultiCallable[_push_service_pb2.GetQuietHoursRequest, _push_service_pb2.GetQuietHoursResponse]
     """GetQuietHours returns the caller's."""
     SetPushPreviews: _aio.UnaryUnaryMultiCallable[_push_service_pb2.SetPushPreviewsRequest, _push_service_pb2.SetPushPreviewsResponse]
-    """SetPushPreviews sets whether pushes to the caller's devices tell what is said, where and by whom."""
+    """SetPushPreviews sets whether pushes to the caller's devices tell what is said, where and by whom.
+
+    Errors: NOT_FOUND CORP_NOT_FOUND for a customer who is in no conversation of the corp.
+    """
     GetPushPreviews: _aio.UnaryUnaryMultiCallable[_push_service_pb2.GetPushPreviewsRequest, _push_service_pb2.GetPushPreviewsResponse]
     """GetPushPreviews returns what the caller set, and what the corp did."""
     SetCorpPushPreviews: _aio.UnaryUnaryMultiCallable[_push_service_pb2.SetCorpPushPreviewsRequest, _push_service_pb2.SetCorpPushPreviewsResponse]
@@ -69,7 +74,8 @@ class PushServiceServicer(metaclass=_abc_1.ABCMeta):
         days is forgotten, and so is the target of a session that ends. A token that another session of the
         corp had is taken over. Of a person the 20 newest are kept.
 
-        Errors: INVALID_ARGUMENT INVALID_FIELD.
+        Errors: INVALID_ARGUMENT INVALID_FIELD; NOT_FOUND CORP_NOT_FOUND for a customer who is in no
+        conversation of the corp.
         """
 
     @_abc_1.abstractmethod
@@ -101,7 +107,8 @@ class PushServiceServicer(metaclass=_abc_1.ABCMeta):
         """SetQuietHours sets when nothing is pushed to the caller's devices. What comes then is pushed at the
         end of the quiet hours, once for each conversation, if it is not read by then.
 
-        Errors: INVALID_ARGUMENT INVALID_FIELD.
+        Errors: INVALID_ARGUMENT INVALID_FIELD; NOT_FOUND CORP_NOT_FOUND for a customer who is in no
+        conversation of the corp.
         """
 
     @_abc_1.abstractmethod
@@ -118,7 +125,10 @@ class PushServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _push_service_pb2.SetPushPreviewsRequest,
         context: _aio.ServicerContext[_push_service_pb2.SetPushPreviewsRequest, _abc.Awaitable[_push_service_pb2.SetPushPreviewsResponse]],
     ) -> _abc.Awaitable[_push_service_pb2.SetPushPreviewsResponse]:
-        """SetPushPreviews sets whether pushes to the caller's devices tell what is said, where and by whom."""
+        """SetPushPreviews sets whether pushes to the caller's devices tell what is said, where and by whom.
+
+        Errors: NOT_FOUND CORP_NOT_FOUND for a customer who is in no conversation of the corp.
+        """
 
     @_abc_1.abstractmethod
     def GetPushPreviews(
