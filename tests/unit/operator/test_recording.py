@@ -59,7 +59,14 @@ def test_files_that_are_too_old_are_deleted(tmp_path: Path) -> None:
     assert len(list(tmp_path.iterdir())) == 3
 
 
-@pytest.mark.parametrize("content", [b"no gzip", gzip.compress(b"{}\n"), gzip.compress(b"?\n")])
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param(b"no gzip", id="no gzip"),
+        pytest.param(gzip.compress(b"{}\n"), id="no second"),
+        pytest.param(gzip.compress(b"?\n"), id="no JSON"),
+    ],
+)
 def test_what_is_no_recording_is_refused(tmp_path: Path, content: bytes) -> None:
     file = tmp_path / "2026-11-26T09.jsonl.gz"
     file.write_bytes(content)

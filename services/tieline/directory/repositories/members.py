@@ -64,7 +64,8 @@ async def find_corp_state(
 ) -> CorpState | None:
     """Return at what the corp is, and whose change has a number above ``known_number``.
 
-    In one statement, so that both are of one moment. None for a corp that is not there or gone.
+    In one statement, so that both are of one moment; ordered, so that the planner never walks all
+    members to find that nobody changed. None for a corp that is not there or gone.
     """
     row = await connection.fetchrow(
         """
@@ -73,6 +74,7 @@ async def find_corp_state(
                    SELECT user_id
                      FROM directory.members
                     WHERE corp_id = $1 AND change_number > $2
+                    ORDER BY change_number
                     LIMIT $3
                ) END AS changed
           FROM directory.corps
