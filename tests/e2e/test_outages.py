@@ -51,17 +51,25 @@ class Scene:
         count = self.world.ledger.count
         await eventually(lambda: self.world.ledger.count > count + 30, timeout_s=RECOVERY_TIMEOUT_S)
 
-    async def everybody_has(self, group: str, count: int) -> None:
-        """Return once every device has so many messages of a group."""
-        await eventually(
-            lambda: all(len(reader.seen[group]) >= count for reader in self.readers),
-            timeout_s=RECOVERY_TIMEOUT_S,
-        )
+    async def settled(self, group: str) -> list[tuple[int, str]]:
+        """Return what is stored of a group once every device has as much.
+
+        Read again and again: what was under way when the writers ended is stored a little later.
+        """
+        stored: list[tuple[int, str]] = []
+
+        async def everybody_has_it() -> bool:
+            stored[:] = await self.world.stored(self.writer, group)
+            return all(len(reader.seen[group]) == len(stored) for reader in self.readers)
+
+        await eventually(everybody_has_it, timeout_s=RECOVERY_TIMEOUT_S)
+        return stored
 
     async def check(self) -> None:
         """Compare what is stored, what was acknowledged, and what every device has."""
         for group in self.groups:
-            stored = await self.world.stored(self.writer, group)
+            stored = await self.settled(group)
+            assert [reader.seen[group] for reader in self.readers] == [stored] * len(self.readers)
             assert [number for number, _ in stored] == list(range(1, len(stored) + 1))
             places = {message_id: number for number, message_id in stored}
             assert len(places) == len(stored)
@@ -69,9 +77,6 @@ class Scene:
             assert spoken == sorted(spoken)
             acknowledged = self.world.ledger.numbers[group]
             assert acknowledged == {each: places.get(each) for each in acknowledged}
-            await self.everybody_has(group, len(stored))
-            for reader in self.readers:
-                assert reader.seen[group] == stored
 
 
 async def _set_the_scene(world: World, name: str) -> Scene:

@@ -69,6 +69,10 @@ class BrokerClient(Client):
             # of that: a close that waits for it would wait for ever.
             if self._transport is not None:
                 self._transport.close()  # type: ignore[no-untyped-call]
+                # TLS would say goodbye first, and the socket under it outlive who knows of it.
+                writer = getattr(self._transport, "_io_writer", None)
+                if writer is not None:
+                    writer.transport.abort()
                 self._transport = None
             raise
 
