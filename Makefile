@@ -63,7 +63,7 @@ types: install ## Check types (mypy, strict)
 ##@ Tests
 .PHONY: test
 test: install ## Set up what is missing and run the whole test suite
-	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
+	$(BIN)/pytest -n 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 .PHONY: test-unit
 test-unit: install ## Run the tests that need no server
