@@ -1,6 +1,6 @@
 # The one image: `tieline` with every role. `make image` builds it; each base with Debian's tools and
 # Python 3.11 or newer will do, such as one made by debootstrap.
-ARG BASE_IMAGE=docker.io/library/python:3.11-slim-bookworm
+ARG BASE_IMAGE=python:3.11-slim-bookworm
 
 FROM ${BASE_IMAGE} AS build
 WORKDIR /build
