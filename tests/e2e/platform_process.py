@@ -127,6 +127,8 @@ def environment(**changes: str) -> dict[str, str]:
 def take_port(stack: ExitStack, port: int) -> None:
     """Listen on a port until the stack is left."""
     listener = stack.enter_context(socket.socket())
+    # What is left of a platform that ended a moment ago keeps nobody from the port.
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind(("127.0.0.1", port))
     except OSError:
