@@ -254,11 +254,16 @@ async def _close_half_open(broker: Broker) -> None:
 def check_connected(broker: Broker) -> None:
     """Raise UnavailableError BROKER_UNAVAILABLE while the connection is away."""
     if not broker.is_connected:
-        raise UnavailableError(
-            "BROKER_UNAVAILABLE",
-            "the message broker can't be reached",
-            retry_after_s=RETRY_AFTER_S,
-        )
+        raise broker_unavailable_error()
+
+
+def broker_unavailable_error() -> UnavailableError:
+    """Return the error of what can't be done while NATS is away."""
+    return UnavailableError(
+        "BROKER_UNAVAILABLE",
+        "the message broker can't be reached",
+        retry_after_s=RETRY_AFTER_S,
+    )
 
 
 async def _close(broker: Broker) -> None:

@@ -41,6 +41,7 @@ from tieline.chassis.errors import (
 )
 from tieline.chassis.health import DATABASE, RETRY_AFTER_S, Health
 from tieline.chassis.process import StartError
+from tieline.chassis.tasks import end_task
 
 # asyncpg's classes are generic to mypy alone; these names serve both.
 if TYPE_CHECKING:
@@ -325,7 +326,7 @@ async def create_pool(
         stack.callback(driver_pool.terminate)
         pool = Pool(driver_pool, options, health, constraint_errors)
         probes = asyncio.create_task(_probe_forever(pool), name="database-probe")
-        stack.push_async_callback(_cancel, probes)
+        stack.push_async_callback(end_task, probes)
         yield pool
 
 
@@ -406,8 +407,3 @@ async def _probe_forever(pool: Pool) -> None:
             await pool.probe()
         except Exception:
             logger.exception("the database probe failed and goes on")
-
-
-async def _cancel(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)

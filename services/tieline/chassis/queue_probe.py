@@ -22,6 +22,7 @@ import grpc
 
 from tieline.chassis.admission_control import AdmissionControl
 from tieline.chassis.grpc_context import Context
+from tieline.chassis.tasks import end_task
 
 PROBE_METHOD = "/tieline.chassis.Queue/Probe"
 
@@ -79,8 +80,7 @@ class QueueProbe:
             try:
                 yield
             finally:
-                ticking.cancel()
-                await asyncio.gather(ticking, return_exceptions=True)
+                await end_task(ticking)
 
     async def _tick(self, channel: grpc.aio.Channel) -> None:
         probe: Any = channel.unary_unary(PROBE_METHOD)

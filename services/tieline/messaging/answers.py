@@ -6,7 +6,7 @@ from tieline.api.messaging.v1 import messaging_requests_pb2
 from tieline.chassis.postgres import Pool
 from tieline.chassis.requests import RequestHandler
 from tieline.messaging.conversations import find_participant
-from tieline.messaging.repositories.conversations import ConversationRepository
+from tieline.messaging.repositories.participants import ParticipantRepository
 
 
 def build_handlers(pool: Pool) -> dict[str, RequestHandler[Any, Any]]:
@@ -21,7 +21,7 @@ def build_handlers(pool: Pool) -> dict[str, RequestHandler[Any, Any]]:
             return messaging_requests_pb2.CheckParticipantResponse()
         pair = ((request.corp_id, request.conversation_id), participant)
         async with pool.acquire() as connection:
-            participating = await ConversationRepository(connection).filter_participants([pair])
+            participating = await ParticipantRepository(connection).filter_participants([pair])
         return messaging_requests_pb2.CheckParticipantResponse(participating=pair in participating)
 
     return {

@@ -27,8 +27,8 @@ from tieline.messaging.media_uses import check_uses, list_media
 from tieline.messaging.repositories import SCHEMA
 from tieline.messaging.repositories.app_message_recipients import RecipientRepository
 from tieline.messaging.repositories.app_messages import AppMessageRepository
-from tieline.messaging.repositories.conversations import UserKey
 from tieline.messaging.repositories.media import MediaRepository
+from tieline.messaging.repositories.participants import UserKey
 from tieline.messaging.repositories.response_codes import ResponseCodeRepository
 from tieline.messaging.sending import Screen
 from tieline.messaging.sensitive_words import blocked_error, read_text

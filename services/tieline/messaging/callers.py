@@ -16,7 +16,8 @@ from tieline.messaging.conversations import (
     conversation_to_proto,
 )
 from tieline.messaging.numbering import ConversationKey
-from tieline.messaging.repositories.conversations import ConversationRepository, UserKey
+from tieline.messaging.repositories.conversations import ConversationRepository
+from tieline.messaging.repositories.participants import UserKey
 
 
 def require_user(corp_id: str) -> UserKey:

@@ -10,8 +10,8 @@ from tieline.messaging.message_changes import MessageChange
 from tieline.messaging.message_rules import wrong_kind_error
 from tieline.messaging.repositories.app_message_recipients import RecipientRepository
 from tieline.messaging.repositories.app_messages import AppMessageRepository
-from tieline.messaging.repositories.conversations import UserKey
 from tieline.messaging.repositories.message_changes import MessageChangeRepository
+from tieline.messaging.repositories.participants import UserKey
 from tieline.messaging.repositories.response_codes import ResponseCode, ResponseCodeRepository
 
 Request = app_message_service_pb2.UpdateCardRequest

@@ -21,8 +21,8 @@ from tieline.messaging.delivery import Cursor
 from tieline.messaging.messages import message_to_proto
 from tieline.messaging.notes import find_departed
 from tieline.messaging.numbering import ConversationKey
-from tieline.messaging.repositories.conversations import UserKey
 from tieline.messaging.repositories.messages import MessageRepository
+from tieline.messaging.repositories.participants import UserKey
 from tieline.messaging.subjects import build_conversation_subject
 from tieline.messaging.subscriber import Subscriber, Update
 

@@ -29,6 +29,7 @@ from tieline.messaging.opening import tell_members_changed
 from tieline.messaging.repositories.conversations import ConversationRepository
 from tieline.messaging.repositories.groups import GroupRepository
 from tieline.messaging.repositories.messages import MessageRepository
+from tieline.messaging.repositories.participants import ParticipantRepository
 
 ADDED = conversation_note_pb2.PARTICIPANTS_CHANGE_ADDED
 JOINED = conversation_note_pb2.PARTICIPANTS_CHANGE_JOINED
@@ -106,7 +107,7 @@ class GroupChange:
         """Let in those who are not in the group yet; return them."""
         groups.require_going_on(self.conversation)
         groups.require_own_membership(self.conversation)
-        joined = await ConversationRepository(self._connection).insert_participants(
+        joined = await ParticipantRepository(self._connection).insert_participants(
             self.key, participants, self._counter.last_sequence
         )
         # Counted after the insert: who is in it already takes no room.

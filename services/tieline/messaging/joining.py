@@ -7,8 +7,8 @@ from tieline.messaging.announcer import Announcer
 from tieline.messaging.callers import get_conversation
 from tieline.messaging.conversations import Participant
 from tieline.messaging.group_changes import ADDED, JOINED, GroupChange
-from tieline.messaging.repositories.conversations import UserKey
 from tieline.messaging.repositories.join_codes import JoinCodeRepository
+from tieline.messaging.repositories.participants import UserKey
 
 
 async def join(

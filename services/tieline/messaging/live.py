@@ -21,8 +21,8 @@ from google.protobuf.message import DecodeError
 from nats.aio.msg import Msg
 
 from tieline.api.messaging.v1 import messaging_pb2, messaging_service_pb2
-from tieline.chassis.errors import ResourceExhaustedError, ServiceError, UnavailableError
-from tieline.chassis.health import RETRY_AFTER_S
+from tieline.chassis.broker import broker_unavailable_error
+from tieline.chassis.errors import ResourceExhaustedError, ServiceError
 from tieline.chassis.postgres import Pool
 from tieline.chassis.principals import PrincipalKind
 from tieline.messaging import subjects
@@ -36,11 +36,8 @@ from tieline.messaging.feeds import MAX_LIVE_READS, Feeds, LiveBroker
 from tieline.messaging.looks import Looks
 from tieline.messaging.numbering import ConversationKey
 from tieline.messaging.people import People
-from tieline.messaging.repositories.conversations import (
-    ConversationRepository,
-    Position,
-    UserKey,
-)
+from tieline.messaging.repositories.conversations import ConversationRepository
+from tieline.messaging.repositories.participants import ParticipantRepository, Position, UserKey
 from tieline.messaging.resuming import resume
 from tieline.messaging.subscriber import Subscriber, Update
 
@@ -316,7 +313,7 @@ class LiveHub:
         async with self._reads, self._pool.acquire() as connection:
             repository = ConversationRepository(connection)
             conversations = await repository.list_conversations({key for key, _ in pairs})
-            participating = await repository.filter_participants(set(pairs))
+            participating = await ParticipantRepository(connection).filter_participants(set(pairs))
         return [
             replace(
                 conversations[pair[0]],
@@ -411,7 +408,7 @@ class LiveHub:
         self, users: Collection[UserKey], moved_since: dt.datetime | None = None
     ) -> tuple[list[Position], dt.datetime]:
         async with self._reads, self._pool.acquire() as connection:
-            repository = ConversationRepository(connection)
+            repository = ParticipantRepository(connection)
             return await repository.list_positions(users, moved_since=moved_since)
 
     async def _flush(self) -> None:
@@ -422,11 +419,7 @@ class LiveHub:
                 return
         except (OSError, nats.errors.Error) as error:
             logger.info("NATS does not answer: %s", error)
-        raise UnavailableError(
-            "BROKER_UNAVAILABLE",
-            "the message broker can't be reached",
-            retry_after_s=RETRY_AFTER_S,
-        )
+        raise broker_unavailable_error()
 
 
 def _find_person(user: UserKey) -> UserKey:

@@ -31,6 +31,7 @@ from tieline.messaging.repositories.choices import ChoiceRepository
 from tieline.messaging.repositories.conversations import ConversationRepository
 from tieline.messaging.repositories.message_changes import MessageChangeRepository
 from tieline.messaging.repositories.messages import MessageRepository
+from tieline.messaging.repositories.participants import ParticipantRepository
 
 
 class MessageChange:
@@ -212,7 +213,7 @@ class MessageChange:
     async def _check_mentioned(self, content: messaging_pb2.MessageContent) -> None:
         mentioned = list_mentioned(content)
         if mentioned:
-            repository = ConversationRepository(self._connection)
+            repository = ParticipantRepository(self._connection)
             places = await repository.filter_participants([(self._key, m) for m in mentioned])
             refusal = find_missing(self._key, mentioned, places)
             if refusal is not None:

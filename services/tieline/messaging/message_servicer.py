@@ -26,9 +26,9 @@ from tieline.messaging.message_changes import MessageChange, find_visible
 from tieline.messaging.messages import Send, StoredMessage, message_to_proto
 from tieline.messaging.numbering import ConversationKey
 from tieline.messaging.repositories.choices import ChoiceRepository, PersonChoices
-from tieline.messaging.repositories.conversations import ConversationRepository
 from tieline.messaging.repositories.message_changes import MessageChangeRepository
 from tieline.messaging.repositories.messages import MAX_PAGE_BYTES
+from tieline.messaging.repositories.participants import ParticipantRepository
 from tieline.messaging.repositories.sensitive_words import SensitiveWordRepository
 from tieline.messaging.send_results import build_result
 from tieline.messaging.send_stream import report_fault
@@ -148,7 +148,7 @@ class MessageServicer(message_service_pb2_grpc.MessageServiceServicer):
         """Return the pinned messages, the last pinned first."""
         key, caller = require_conversation(request.corp_id, request.conversation_id)
         async with self._pool.acquire() as connection:
-            span = await ConversationRepository(connection).find_span_of(key, caller)
+            span = await ParticipantRepository(connection).find_span_of(key, caller)
             if span is None:
                 raise conversation_not_found_error(key[1])
             repository = MessageChangeRepository(connection)
@@ -246,7 +246,7 @@ class MessageServicer(message_service_pb2_grpc.MessageServiceServicer):
     ) -> list[StoredMessage]:
         """Return the messages, all of which the caller sees; refuse more than a page of them."""
         async with self._pool.acquire() as connection:
-            span = await ConversationRepository(connection).find_span_of(key, caller)
+            span = await ParticipantRepository(connection).find_span_of(key, caller)
             if span is None:
                 raise conversation_not_found_error(key[1])
             wanted = [n for n in sequences if span.visible_from_sequence < n <= span.last_sequence]
@@ -262,7 +262,7 @@ async def _find_standing(
     connection: Connection, key: ConversationKey, caller: Participant, sequence: int
 ) -> StoredMessage:
     """Return a message that the caller sees and nobody took back."""
-    span = await ConversationRepository(connection).find_span_of(key, caller)
+    span = await ParticipantRepository(connection).find_span_of(key, caller)
     if span is None:
         raise conversation_not_found_error(key[1])
     message = await find_visible(connection, key, sequence, span.visible_from_sequence)

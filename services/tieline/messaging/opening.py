@@ -21,6 +21,7 @@ from tieline.messaging.numbering import ConversationKey
 from tieline.messaging.repositories import SCHEMA
 from tieline.messaging.repositories.conversations import ConversationRepository
 from tieline.messaging.repositories.pairs import find_conversation_ids
+from tieline.messaging.repositories.participants import ParticipantRepository
 
 PARTICIPANTS_CHANGED = "tieline.messaging.v1.participants_changed"
 
@@ -32,6 +33,7 @@ class Opening:
         self._connection = connection
         self._announcer = announcer
         self._repository = ConversationRepository(connection)
+        self._participants = ParticipantRepository(connection)
         self._log = ConversationLog(connection, announcer)
 
     async def open_direct(self, corp_id: str, pair: tuple[Participant, Participant]) -> str:
@@ -128,7 +130,7 @@ class Opening:
         owner: Participant | None = None,
     ) -> Sequence[Participant]:
         """Let in those who are not there yet; return them."""
-        joined = await self._repository.insert_participants(
+        joined = await self._participants.insert_participants(
             key, participants, last_sequence, owner=owner
         )
         if joined:

@@ -17,7 +17,7 @@ from tieline.chassis.errors import ServiceError
 from tieline.chassis.postgres import Pool
 from tieline.messaging.looks import Looks
 from tieline.messaging.reading import state_to_proto
-from tieline.messaging.repositories.conversations import UserKey
+from tieline.messaging.repositories.participants import UserKey
 from tieline.messaging.repositories.reading import ReadingRepository
 from tieline.messaging.subjects import build_person_subject
 from tieline.messaging.subscriber import Subscriber, Update

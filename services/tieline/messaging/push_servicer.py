@@ -12,8 +12,8 @@ from tieline.messaging.callers import require_user
 from tieline.messaging.compliance_servicer import record_act, require_corp
 from tieline.messaging.push_targets import check_target, target_to_proto
 from tieline.messaging.quiet_hours import check_quiet_hours
-from tieline.messaging.repositories.conversations import UserKey
 from tieline.messaging.repositories.media import UploadRepository
+from tieline.messaging.repositories.participants import UserKey
 from tieline.messaging.repositories.push_targets import PushTargetRepository
 
 _MAX_SESSION_ID_CHARACTERS = 64

@@ -34,7 +34,7 @@ from tieline.messaging.push_rules import (
 )
 from tieline.messaging.push_senders import PushError, PushSender, WebhookPushSender
 from tieline.messaging.repositories import SCHEMA
-from tieline.messaging.repositories.conversations import UserKey
+from tieline.messaging.repositories.participants import UserKey
 from tieline.messaging.repositories.push_facts import list_facts
 from tieline.messaging.repositories.push_targets import PushTargetRepository
 from tieline.messaging.repositories.pushes import PushRepository, Settlement

@@ -8,7 +8,7 @@ from tieline.chassis.postgres import Connection
 from tieline.messaging.conversations import Participant
 from tieline.messaging.messages import message_to_proto
 from tieline.messaging.ranges import Range, build_range, list_steps
-from tieline.messaging.repositories.conversations import Span
+from tieline.messaging.repositories.participants import Span
 from tieline.messaging.repositories.ranges import (
     find_first_sequence,
     list_ranges,

@@ -10,16 +10,14 @@ from tieline.api.messaging.v1 import (
     reading_service_pb2,
     reading_service_pb2_grpc,
 )
-from tieline.chassis.broker import Broker
+from tieline.chassis.broker import Broker, broker_unavailable_error
 from tieline.chassis.commit_batch import CommitBatcher
 from tieline.chassis.errors import (
     InvalidArgumentError,
     NotFoundError,
     PermissionDeniedError,
-    UnavailableError,
 )
 from tieline.chassis.grpc_context import Context
-from tieline.chassis.health import RETRY_AFTER_S
 from tieline.chassis.page_tokens import PageTokens, page_size
 from tieline.chassis.postgres import Pool
 from tieline.messaging.callers import require_conversation, require_user
@@ -40,6 +38,7 @@ from tieline.messaging.reading import (
     state_to_proto,
 )
 from tieline.messaging.repositories.conversations import ConversationRepository
+from tieline.messaging.repositories.participants import ParticipantRepository
 from tieline.messaging.repositories.reading import ReaderRow, ReadingRepository
 from tieline.messaging.subjects import build_look_subject, build_person_subject
 from tieline.messaging.subscriber import Update
@@ -124,7 +123,7 @@ class ReadingServicer(reading_service_pb2_grpc.ReadingServiceServicer):
         after = None if position is None else Participant(str(position[0]), str(position[1]))
         async with self._pool.acquire() as connection:
             repository = ReadingRepository(connection)
-            if await ConversationRepository(connection).find_span_of(key, caller) is None:
+            if await ParticipantRepository(connection).find_span_of(key, caller) is None:
                 raise conversation_not_found_error(request.conversation_id)
             await _check_sender(repository, key, request.sequence, caller)
             rows = await repository.list_readers(key, request.sequence, caller)
@@ -201,11 +200,7 @@ class ReadingServicer(reading_service_pb2_grpc.ReadingServiceServicer):
                 return
         except (OSError, nats.errors.Error):
             pass  # told below
-        raise UnavailableError(
-            "BROKER_UNAVAILABLE",
-            "the message broker can't be reached",
-            retry_after_s=RETRY_AFTER_S,
-        )
+        raise broker_unavailable_error()
 
 
 async def _check_sender(

@@ -16,8 +16,8 @@ from tieline.messaging.message_rules import (
 )
 from tieline.messaging.messages import Send
 from tieline.messaging.numbering import ConversationKey
-from tieline.messaging.repositories.conversations import ConversationRepository, Place
 from tieline.messaging.repositories.message_changes import MessageChangeRepository
+from tieline.messaging.repositories.participants import ParticipantRepository, Place
 
 Places = Mapping[tuple[ConversationKey, Participant], Place]
 
@@ -70,7 +70,7 @@ async def _read_places(
     for index, content in contents.items():
         key = (sends[index].corp_id, sends[index].conversation_id)
         pairs.update((key, each) for each in (sends[index].sender, *list_mentioned(content)))
-    return await ConversationRepository(connection).filter_participants(pairs)
+    return await ParticipantRepository(connection).filter_participants(pairs)
 
 
 async def _check_reply(

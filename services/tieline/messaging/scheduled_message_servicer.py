@@ -20,7 +20,7 @@ from tieline.messaging.conversations import (
     conversation_not_found_error,
 )
 from tieline.messaging.repositories import SCHEMA
-from tieline.messaging.repositories.conversations import ConversationRepository, UserKey
+from tieline.messaging.repositories.participants import ParticipantRepository, UserKey
 from tieline.messaging.repositories.scheduled_messages import (
     NewScheduledMessage,
     ScheduledMessageRepository,
@@ -179,7 +179,7 @@ async def _create(
     now = await repository.read_time()
     schedule = check_schedule(given.schedule, now, "scheduled_message.schedule")
     key = (corp_id, given.conversation_id)
-    if await ConversationRepository(connection).find_span_of(key, participant) is None:
+    if await ParticipantRepository(connection).find_span_of(key, participant) is None:
         raise conversation_not_found_error(given.conversation_id)
     check_room(await repository.count_active(sender))
     next_send_time = find_next_time(schedule, now)

@@ -52,12 +52,13 @@ from tieline.messaging.overviews import overview_to_proto
 from tieline.messaging.range_reads import read_batch
 from tieline.messaging.ranges import check_batch, check_bounds
 from tieline.messaging.repositories import SCHEMA
-from tieline.messaging.repositories.conversations import (
-    ConversationRepository,
+from tieline.messaging.repositories.conversations import ConversationRepository
+from tieline.messaging.repositories.overviews import OverviewRow, list_overviews
+from tieline.messaging.repositories.participants import (
     ListedParticipant,
+    ParticipantRepository,
     UserKey,
 )
-from tieline.messaging.repositories.overviews import OverviewRow, list_overviews
 from tieline.messaging.send_results import build_result
 from tieline.messaging.send_stream import (
     MAX_REQUEST_MESSAGES,
@@ -174,7 +175,8 @@ class MessagingServicer(messaging_service_pb2_grpc.MessagingServiceServicer):
             conversation = await repository.find_conversation_of(key, caller)
             if conversation is None:
                 raise conversation_not_found_error(request.conversation_id)
-            listed = await repository.list_participants(key, after=after, limit=size + 1)
+            participants = ParticipantRepository(connection)
+            listed = await participants.list_participants(key, after=after, limit=size + 1)
         label = ""
         if conversation.kind in _OUTSIDERS_IN:
             label = await find_verified_label(self._pool, self._broker, key[0])

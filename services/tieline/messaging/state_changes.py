@@ -14,7 +14,7 @@ from tieline.messaging.reading import (
     apply_wish,
     state_to_proto,
 )
-from tieline.messaging.repositories.conversations import UserKey
+from tieline.messaging.repositories.participants import UserKey
 from tieline.messaging.repositories.reading import ReadingRepository, Standing
 from tieline.messaging.subjects import build_look_subject, build_person_subject
 from tieline.messaging.subscriber import Update

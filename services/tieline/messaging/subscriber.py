@@ -7,7 +7,7 @@ from time import monotonic
 
 from tieline.api.messaging.v1 import messaging_service_pb2
 from tieline.chassis.errors import ResourceExhaustedError, ServiceError
-from tieline.messaging.repositories.conversations import UserKey
+from tieline.messaging.repositories.participants import UserKey
 
 Update = messaging_service_pb2.SubscribeResponse
 

@@ -20,8 +20,8 @@ from tieline.messaging.conversations import member
 from tieline.messaging.live import LiveHub
 from tieline.messaging.messages import StoredMessage, message_to_proto
 from tieline.messaging.numbering import ConversationKey
-from tieline.messaging.repositories.conversations import ConversationRepository, Position
 from tieline.messaging.repositories.messages import MessageRepository
+from tieline.messaging.repositories.participants import ParticipantRepository, Position
 from tieline.messaging.subjects import build_conversation_subject
 
 LONG_AGO = dt.timedelta(hours=1)
@@ -87,7 +87,7 @@ async def test_positions_that_moved_are_of_new_messages_and_new_joins(
     li_wei, reader = corp.member("li.wei"), (corp.corp_id, member("reader"))
     quiet, busy = [await li_wei.create_group("reader") for _ in range(2)]
     async with pool.acquire() as connection:
-        repository = ConversationRepository(connection)
+        repository = ParticipantRepository(connection)
         everything, now = await repository.list_positions([reader])
         await li_wei.send(busy)
         joined = await li_wei.create_group("reader")

@@ -14,6 +14,7 @@ from tieline.messaging.messages import Send
 from tieline.messaging.push_rules import Newest, PushKey
 from tieline.messaging.repositories.conversations import ConversationRepository
 from tieline.messaging.repositories.messages import MessageRepository
+from tieline.messaging.repositories.participants import ParticipantRepository
 from tieline.messaging.repositories.push_facts import list_facts
 from tieline.messaging.repositories.push_targets import PushTargetRepository
 from tieline.messaging.repositories.pushes import PushRepository
@@ -34,10 +35,10 @@ async def empty(postgres_admin_dsn: str, worker_id: str) -> AsyncIterator[Connec
     [
         lambda connection: MessageRepository(connection).lock_counters([KEY]),
         lambda connection: ConversationRepository(connection).list_conversations([KEY]),
-        lambda connection: ConversationRepository(connection).filter_participants(
+        lambda connection: ParticipantRepository(connection).filter_participants(
             [(KEY, member("li.wei"))]
         ),
-        lambda connection: ConversationRepository(connection).list_positions(
+        lambda connection: ParticipantRepository(connection).list_positions(
             [(KEY[0], member("li.wei"))]
         ),
         lambda connection: _look_up(connection),

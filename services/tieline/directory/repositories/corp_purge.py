@@ -1,5 +1,6 @@
 """Deletes what the directory keeps of corps that are gone."""
 
+from tieline.chassis.command_tags import count_rows
 from tieline.chassis.postgres import Connection
 
 # Every table with a corp's rows, children before parents. What is left out, and why: `corps` keeps
@@ -73,7 +74,7 @@ async def delete_rows(connection: Connection, corp_id: str, *, maximum_rows: int
                        {_DEEPEST_FIRST.get(table, "")} LIMIT $2))
             """  # noqa: S608 -- see above
             status = await connection.execute(statement, corp_id, maximum_rows - deleted)
-            deleted += int(status.rpartition(" ")[2])
+            deleted += count_rows(status)
     return deleted
 
 

@@ -2,6 +2,7 @@
 
 import datetime as dt
 
+from tieline.chassis.command_tags import count_rows
 from tieline.chassis.postgres import Connection
 
 
@@ -58,4 +59,4 @@ async def delete_over(connection: Connection, *, window: dt.timedelta, maximum_r
         maximum_rows,
         window,
     )
-    return int(status.rpartition(" ")[2])
+    return count_rows(status)

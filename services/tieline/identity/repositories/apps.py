@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tieline.chassis.authorization import Right
+from tieline.chassis.command_tags import count_rows
 from tieline.chassis.postgres import Connection, Record
 from tieline.identity.app_secrets import AppSecret
 from tieline.identity.apps import FIRST_AGENT_ID, App, AppFields, AppRange
@@ -280,7 +281,7 @@ async def delete_expired_secrets(connection: Connection, *, maximum_rows: int) -
         """,
         maximum_rows,
     )
-    return int(status.rpartition(" ")[2])
+    return count_rows(status)
 
 
 def _to_columns(fields: AppFields) -> tuple[object, ...]:

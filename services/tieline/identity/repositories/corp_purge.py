@@ -1,5 +1,6 @@
 """Deletes what identity keeps of corps whose time of grace is over."""
 
+from tieline.chassis.command_tags import count_rows
 from tieline.chassis.postgres import Connection
 
 # Every table with a corp's rows, children before parents. What is left out, and why: `corps` keeps
@@ -152,7 +153,7 @@ async def delete_rows(connection: Connection, corp_id: str, *, maximum_rows: int
     for statement in _DELETE.values():
         if deleted < maximum_rows:
             status = await connection.execute(statement, corp_id, maximum_rows - deleted)
-            deleted += int(status.rpartition(" ")[2])
+            deleted += count_rows(status)
     return deleted
 
 

@@ -2,6 +2,7 @@
 
 import datetime as dt
 
+from tieline.chassis.command_tags import count_rows
 from tieline.chassis.postgres import Connection
 
 
@@ -123,4 +124,4 @@ async def delete_expired_assertions(connection: Connection, *, maximum_rows: int
         """,
         maximum_rows,
     )
-    return int(status.rpartition(" ")[2])
+    return count_rows(status)

@@ -4,6 +4,7 @@ import datetime as dt
 import uuid
 from dataclasses import dataclass
 
+from tieline.chassis.command_tags import count_rows
 from tieline.chassis.postgres import Connection
 from tieline.identity.one_time_codes import (
     LIFETIME,
@@ -188,4 +189,4 @@ async def delete_ended(connection: Connection, *, maximum_rows: int) -> int:
         """,
         maximum_rows,
     )
-    return int(status.rpartition(" ")[2])
+    return count_rows(status)

@@ -3,6 +3,7 @@
 import datetime as dt
 import uuid
 
+from tieline.chassis.command_tags import count_rows
 from tieline.chassis.postgres import Connection, Record
 from tieline.identity.provider_answers import UserClaim
 from tieline.identity.providers import (
@@ -212,7 +213,7 @@ async def delete_ended_flows(connection: Connection, *, maximum_rows: int) -> in
         """,
         maximum_rows,
     )
-    return int(status.rpartition(" ")[2])
+    return count_rows(status)
 
 
 async def upsert_link(

@@ -5,6 +5,7 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from tieline.chassis.command_tags import count_rows
 from tieline.chassis.postgres import Connection, Record
 from tieline.identity.devices import Device
 from tieline.identity.qr_sign_ins import LIFETIME, QrSignIn, QrState
@@ -112,7 +113,7 @@ async def delete_ended(connection: Connection, *, maximum_rows: int) -> int:
         """,
         maximum_rows,
     )
-    return int(status.rpartition(" ")[2])
+    return count_rows(status)
 
 
 def _read(row: Record) -> QrSignIn:

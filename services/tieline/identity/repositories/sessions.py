@@ -5,6 +5,7 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from tieline.chassis.command_tags import count_rows
 from tieline.chassis.postgres import Connection, Record
 from tieline.chassis.principals import Principal, PrincipalKind
 from tieline.identity.devices import Device
@@ -229,7 +230,7 @@ async def end_sessions_of(
         principal_id,
         keep,
     )
-    return int(status.rpartition(" ")[2])
+    return count_rows(status)
 
 
 async def end_other_member_sessions(
@@ -284,7 +285,7 @@ async def delete_over(connection: Connection, *, maximum_rows: int) -> int:
         """,
         maximum_rows,
     )
-    return int(status.rpartition(" ")[2])
+    return count_rows(status)
 
 
 def _to_session(row: Record) -> Session:

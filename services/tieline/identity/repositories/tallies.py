@@ -4,6 +4,7 @@ import datetime as dt
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from tieline.chassis.command_tags import count_rows
 from tieline.chassis.postgres import Connection
 from tieline.identity.lockout import LONGEST_MEMORY, Tally
 
@@ -143,7 +144,7 @@ async def delete_decayed(connection: Connection, *, maximum_rows: int) -> int:
         maximum_rows,
         LONGEST_MEMORY,
     )
-    return int(status.rpartition(" ")[2])
+    return count_rows(status)
 
 
 async def delete_forgotten_addresses(connection: Connection, *, maximum_rows: int) -> int:
@@ -161,4 +162,4 @@ async def delete_forgotten_addresses(connection: Connection, *, maximum_rows: in
         maximum_rows,
         _KNOWN_ADDRESS_MEMORY,
     )
-    return int(status.rpartition(" ")[2])
+    return count_rows(status)

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
+from tieline.chassis.command_tags import count_rows
 from tieline.chassis.postgres import Connection
 from tieline.messaging.app_messages import Job
 from tieline.messaging.numbering import ConversationKey
@@ -131,7 +132,7 @@ class RecipientRepository:
             *job.key,
             error,
         )
-        return int(status.rpartition(" ")[2])
+        return count_rows(status)
 
     async def list_sent(self, job: Job, limit: int) -> list[Recipient]:
         """Return recipients who have the message, by the keys of their conversations."""

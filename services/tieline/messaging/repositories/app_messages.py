@@ -7,8 +7,10 @@ before those of conversations.
 import datetime as dt
 from collections.abc import Sequence
 
+from tieline.chassis.command_tags import count_rows
 from tieline.chassis.postgres import Connection, Record
 from tieline.messaging.app_messages import Job, State
+from tieline.messaging.repositories.statements import lock_name, qualify
 
 JobKey = tuple[str, str]
 """``(corp_id, job_id)``"""
@@ -33,10 +35,7 @@ class AppMessageRepository:
 
     async def lock_app(self, corp_id: str, app_id: str) -> None:
         """Have others who lock the same app wait until the transaction ends."""
-        await self._connection.execute(
-            "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))",
-            f"tieline.messaging.app_messages {corp_id} {app_id}",
-        )
+        await lock_name(self._connection, f"app_messages {corp_id} {app_id}")
 
     async def count_with_work(self, corp_id: str, app_id: str) -> int:
         """Return how many of the locked app's jobs have work to do."""
@@ -152,7 +151,7 @@ class AppMessageRepository:
                SET claimed_until = now() + $1::interval
               FROM next
              WHERE app_message_jobs.corp_id = next.corp_id AND app_message_jobs.job_id = next.job_id
-            RETURNING {_qualify(_COLUMNS)}
+            RETURNING {qualify("app_message_jobs", _COLUMNS)}
             """,  # noqa: S608 -- columns are named by the code
             lease,
         )
@@ -213,12 +212,7 @@ class AppMessageRepository:
             age,
             maximum,
         )
-        return int(status.rpartition(" ")[2])
-
-
-def _qualify(columns: str) -> str:
-    names = [name.strip() for name in columns.split(",")]
-    return ", ".join(f"app_message_jobs.{name}" for name in names)
+        return count_rows(status)
 
 
 def _read(row: Record) -> Job:

@@ -4,6 +4,7 @@ import datetime as dt
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
+from tieline.chassis.command_tags import count_rows
 from tieline.chassis.postgres import Connection
 from tieline.messaging.numbering import ConversationKey
 
@@ -162,7 +163,7 @@ class CorpRepository:
                      WHERE {" AND ".join(f"{table}.{name} = old.{name}" for name in columns)}
                 """  # noqa: S608 -- see above
                 status = await self._connection.execute(statement, corp_id, maximum_rows - deleted)
-                deleted += int(status.rpartition(" ")[2])
+                deleted += count_rows(status)
         return deleted
 
     async def expire_media(self, corp_id: str) -> None:

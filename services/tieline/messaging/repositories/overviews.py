@@ -4,10 +4,11 @@ import datetime as dt
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
+from tieline.chassis.command_tags import count_rows
 from tieline.chassis.postgres import Connection, Record
 from tieline.messaging.conversations import Participant
 from tieline.messaging.reading import ReadingState
-from tieline.messaging.repositories.conversations import UserKey
+from tieline.messaging.repositories.participants import UserKey
 from tieline.messaging.repositories.reading import read_state
 
 EVERYONE = Participant("everyone", "")
@@ -190,7 +191,7 @@ async def delete_old_mentions(
         age,
         maximum_rows,
     )
-    return int(tag.rpartition(" ")[2])
+    return count_rows(tag)
 
 
 def _read(row: Record) -> OverviewRow:

@@ -3,10 +3,12 @@
 from collections.abc import Collection
 from typing import NamedTuple
 
+from tieline.chassis.command_tags import count_rows
 from tieline.chassis.postgres import Connection, Record
 from tieline.messaging.conversations import Participant
 from tieline.messaging.push_targets import MAX_TARGETS, NewTarget, PushTarget
-from tieline.messaging.repositories.conversations import UserKey
+from tieline.messaging.repositories.participants import UserKey
+from tieline.messaging.repositories.statements import lock_name
 
 DeviceKey = tuple[str, str]
 """``(corp_id, session_id)``"""
@@ -28,8 +30,12 @@ class PushTargetRepository:
     async def register(self, user: UserKey, session_id: str, new: NewTarget) -> PushTarget:
         """Set where a session's device is reached; nobody else of the corp has the token then."""
         corp_id, person = user
-        await self._lock(f"token {corp_id} {new.platform} {new.token}")
-        await self._lock(f"person {corp_id} {person.kind} {person.id}")
+        await lock_name(
+            self._connection, f"push_targets token {corp_id} {new.platform} {new.token}"
+        )
+        await lock_name(
+            self._connection, f"push_targets person {corp_id} {person.kind} {person.id}"
+        )
         await self._delete_where(
             "platform = $2 AND md5(token) = md5($3) AND token = $3 AND session_id <> $4",
             corp_id,
@@ -241,13 +247,7 @@ class PushTargetRepository:
             days,
             maximum_rows,
         )
-        return int(tag.rpartition(" ")[2])
-
-    async def _lock(self, name: str) -> None:
-        await self._connection.execute(
-            "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))",
-            f"tieline.messaging.push_targets {name}",
-        )
+        return count_rows(tag)
 
     async def _delete_where(self, condition: str, *parameters: object) -> None:
         """Forget targets of a corp, with what waits for them."""

@@ -4,10 +4,11 @@ import datetime as dt
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
+from tieline.chassis.command_tags import count_rows
 from tieline.chassis.postgres import Connection, Record
 from tieline.messaging.conversations import Participant
 from tieline.messaging.push_rules import Claim, Newest, PushKey
-from tieline.messaging.repositories.conversations import UserKey
+from tieline.messaging.repositories.participants import UserKey
 
 
 class Settlement(NamedTuple):
@@ -312,7 +313,7 @@ class PushRepository:
             age,
             maximum_rows,
         )
-        return int(tag.rpartition(" ")[2])
+        return count_rows(tag)
 
 
 def _key_of(row: Record) -> PushKey:

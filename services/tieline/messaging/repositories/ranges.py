@@ -6,8 +6,8 @@ from tieline.chassis.postgres import Connection
 from tieline.messaging.conversations import Participant
 from tieline.messaging.messages import StoredMessage
 from tieline.messaging.ranges import Range
-from tieline.messaging.repositories.conversations import Span
 from tieline.messaging.repositories.messages import read_message
+from tieline.messaging.repositories.participants import Span
 
 
 async def list_ranges(

@@ -11,7 +11,7 @@ from tieline.chassis.postgres import Connection, Record
 from tieline.messaging.conversations import Participant
 from tieline.messaging.numbering import ConversationKey
 from tieline.messaging.reading import ReadingState
-from tieline.messaging.repositories.conversations import UserKey
+from tieline.messaging.repositories.participants import UserKey
 
 _COLUMNS = """
     state.read_sequence, state.read_uncounted, state.delivered_sequence, state.muted,

@@ -3,8 +3,9 @@
 import datetime as dt
 from typing import NamedTuple
 
+from tieline.chassis.command_tags import count_rows
 from tieline.chassis.postgres import Connection
-from tieline.messaging.repositories.conversations import UserKey
+from tieline.messaging.repositories.participants import UserKey
 
 
 class ResponseCode(NamedTuple):
@@ -141,4 +142,4 @@ class ResponseCodeRepository:
             lifetime,
             maximum_rows,
         )
-        return int(status.rpartition(" ")[2])
+        return count_rows(status)

@@ -3,6 +3,7 @@
 import datetime as dt
 from collections.abc import Sequence
 
+from tieline.chassis.command_tags import count_rows
 from tieline.chassis.postgres import Connection, Record
 from tieline.messaging.conversations import ConversationKind
 from tieline.messaging.retention import HoldScope, LegalHold, NewHold, RetentionPolicy
@@ -191,7 +192,7 @@ class RetentionRepository:
             """,
             maximum_rows,
         )
-        return int(tag.rpartition(" ")[2])
+        return count_rows(tag)
 
     async def delete_released(self, *, maximum_rows: int) -> int:
         """Remove messages that were held and are no longer; return how many."""

@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 from tieline.chassis.postgres import Connection, Record
 from tieline.messaging.conversations import Participant
-from tieline.messaging.repositories.conversations import UserKey
+from tieline.messaging.repositories.participants import UserKey
+from tieline.messaging.repositories.statements import lock_name, qualify
 from tieline.messaging.scheduled_messages import ScheduledMessage, State
 
 _COLUMNS = """
@@ -44,9 +45,8 @@ class ScheduledMessageRepository:
         By another transaction that counts first, as everybody does.
         """
         corp_id, participant = sender
-        await self._connection.execute(
-            "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))",
-            f"tieline.messaging.scheduled_messages {corp_id} {participant.kind} {participant.id}",
+        await lock_name(
+            self._connection, f"scheduled_messages {corp_id} {participant.kind} {participant.id}"
         )
         count: int = await self._connection.fetchval(
             """
@@ -154,7 +154,7 @@ class ScheduledMessageRepository:
               FROM due
              WHERE scheduled_messages.corp_id = due.corp_id
                AND scheduled_messages.scheduled_message_id = due.scheduled_message_id
-            RETURNING {_qualify(_COLUMNS)}
+            RETURNING {qualify("scheduled_messages", _COLUMNS)}
             """,  # noqa: S608 -- columns are named by the code
             lease,
             limit,
@@ -184,11 +184,6 @@ class ScheduledMessageRepository:
         )
         assert row is not None, "the row is locked"
         return _read(row)
-
-
-def _qualify(columns: str) -> str:
-    names = [name.strip() for name in columns.split(",")]
-    return ", ".join(f"scheduled_messages.{name}" for name in names)
 
 
 def _read(row: Record) -> ScheduledMessage:

@@ -9,7 +9,7 @@ from tieline.chassis.postgres import Connection
 from tieline.messaging.conversations import Participant
 from tieline.messaging.numbering import ConversationKey
 from tieline.messaging.ranges import Range
-from tieline.messaging.repositories.conversations import UserKey
+from tieline.messaging.repositories.participants import UserKey
 
 
 class Searched(NamedTuple):

@@ -4,6 +4,7 @@ import datetime as dt
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from tieline.chassis.command_tags import count_rows
 from tieline.chassis.postgres import Connection
 from tieline.messaging.conversations import Participant
 from tieline.messaging.sensitive_words import WordAction
@@ -54,7 +55,7 @@ class SensitiveWordRepository:
             list(words),
             [action.value for action in words.values()],
         )
-        return int(tag.rpartition(" ")[2])
+        return count_rows(tag)
 
     async def delete_words(self, corp_id: str, words: Sequence[str]) -> int:
         """Remove words; return how many there were."""
@@ -63,7 +64,7 @@ class SensitiveWordRepository:
             corp_id,
             words,
         )
-        return int(tag.rpartition(" ")[2])
+        return count_rows(tag)
 
     async def raise_version(self, corp_id: str) -> int:
         """Have every replica look at the corp's words again; return their version."""

@@ -2,6 +2,7 @@
 
 import datetime as dt
 
+from tieline.chassis.command_tags import count_rows
 from tieline.chassis.postgres import Connection
 
 
@@ -41,4 +42,4 @@ class UpkeepRepository:
             age,
             maximum_rows,
         )
-        return int(tag.rpartition(" ")[2])
+        return count_rows(tag)
