@@ -181,7 +181,7 @@ class AdmissionControl:
         """Count an arrival, and tell whether it is to be let in."""
         self._left -= 1
         corp.arrivals += 1
-        if priority > corp.level and self._is_on:
+        if priority > corp.level:
             self._refuse_flood(priority, corp)
             return False
         if corp.by_priority is not None:
@@ -302,8 +302,10 @@ class AdmissionControl:
 
     def _end_window(self) -> None:
         window = self._sum_up()
-        self._hold_to_shares(window)
-        self.level = decide_level(self.level, window)
+        # The levels are told to callers, who hold back by them what would not be refused here.
+        if self._is_on:
+            self._hold_to_shares(window)
+            self.level = decide_level(self.level, window)
         self._previous_wait_s = window.least_wait_s
         self._told.clear()
         self.counts = self.current_counts()

@@ -125,12 +125,15 @@ def test_a_queue_that_was_short_for_a_moment_is_no_overload(
     assert (admission.level < LOWEST_PRIORITY) is is_refused
 
 
-def test_switched_off_it_refuses_nothing() -> None:
+def test_switched_off_it_refuses_nothing_and_has_nobody_hold_back() -> None:
     clock = Clock()
     admission = control(clock, is_on=False)
+    lowest = priority_of(LOW, USER_LEVELS - 1)
     for _ in range(5):
         for number in range(200):
-            assert call(admission, LOW, known(admission, number))
+            caller = known(admission, number)
+            assert call(admission, LOW, caller)
+            assert admission.tell(lowest, caller.corp) == f"{LOWEST_PRIORITY} {lowest}"
         pass_window(admission, clock, queueing_s=1.0)
 
 
