@@ -1,15 +1,17 @@
 """Reads members together that were asked for one by one, and those again that have changed.
 
-Requests of a corp that arrive while a query of that corp runs are answered by its next query. No
-timer: an idle service asks at once, a busy one pays for a query once per batch. That query begins
+Requests of a corp that arrive while a query of that corp runs are answered by its next query: who
+asks alone is answered at once, and a busy corp pays for a query once per batch. A query begins
 after each request that it answers and tells at what number the corp is and who has changed, so that
 what is kept of the others (``member_cache``) is what the database has: nobody reads what was true
 before.
 """
 
 import asyncio
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from time import monotonic
 
 from tieline.chassis.postgres import Connection, Pool
 from tieline.directory.member_cache import CorpNumbers, KeptMember, MemberCache
@@ -27,6 +29,10 @@ _MAX_BATCH = 200
 _BATCHES_A_LOAN = 64
 _LINGER_S = 0.005
 
+# From one query of a corp to its next, where somebody asked while the first one ran: it is answered
+# so soon that the next would be for one or two.
+SPACING_S = 0.003
+
 # Corps that may keep a connection while nobody asks, of a pool of ten.
 _MAX_LINGERING = 2
 
@@ -40,8 +46,9 @@ class _Waiting:
 class MemberReader:
     """Finds members by id; used by all calls of a process."""
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: Pool, spacing_s: float = SPACING_S) -> None:
         self._pool = pool
+        self._spacing_s = spacing_s
         self._cache = MemberCache()
         # By corp; a corp is in it while a task reads for it.
         self._waiting: dict[str, list[_Waiting]] = {}
@@ -75,12 +82,12 @@ class MemberReader:
             batch: list[_Waiting] = []
             try:
                 async with self._pool.acquire(spares_reset=True) as connection:
+                    asked_at = -math.inf
                     for _ in range(_BATCHES_A_LOAN):
+                        if not await self._find_waiting(corp_id, asked_at):
+                            break
+                        asked_at = monotonic()
                         batch = self._take(corp_id)
-                        if not batch:
-                            if not await self._linger(corp_id):
-                                break
-                            batch = self._take(corp_id)
                         await self._answer(connection, corp_id, batch)
             except Exception as error:
                 for each in batch or self._take(corp_id):
@@ -88,10 +95,17 @@ class MemberReader:
                         each.answer.set_exception(error)
         del self._waiting[corp_id]
 
+    async def _find_waiting(self, corp_id: str, asked_at: float) -> bool:
+        """Return when the next query is due; tell whether somebody waits for it."""
+        if not self._waiting[corp_id]:
+            return await self._linger(corp_id)
+        early_s = asked_at + self._spacing_s - monotonic()
+        if early_s > 0:
+            await asyncio.sleep(early_s)
+        return True
+
     async def _linger(self, corp_id: str) -> bool:
         """Wait a moment for somebody to ask; tell whether that came about."""
-        if self._waiting[corp_id]:
-            return True
         if len(self._arrivals) >= _MAX_LINGERING:
             return False
         loop = asyncio.get_running_loop()

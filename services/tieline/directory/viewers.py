@@ -14,6 +14,7 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from tieline.chassis.authorization import Right, holds, is_limited
 from tieline.chassis.errors import PermissionDeniedError
@@ -114,14 +115,14 @@ class Viewers:
         """
         if principal.kind is PrincipalKind.APP:
             if ROOT_DEPARTMENT_ID in app_range.department_ids:
-                return Viewer(corp_id, is_unlimited=True)
+                return _unlimited(corp_id)
             number = await repository.find_structure_number(connection, corp_id)
             # Rules are for people; an app's range is what it was given.
             reach = Reach(user_id="", allowed=app_range)
             return await self._spell_out(corp_id, reach, number, connection)
         full = _list_administered(principal)
         if full.everybody:
-            return Viewer(corp_id, is_unlimited=True)
+            return _unlimited(corp_id)
         return await self._of_member(principal.id, full, corp_id, connection)
 
     def recall(self, principal: Principal, corp_id: str, numbers: CorpNumbers) -> Viewer | None:
@@ -131,13 +132,13 @@ class Viewers:
         """
         full = _list_administered(principal)
         if full.everybody or not numbers.visibility_number:
-            return Viewer(corp_id, is_unlimited=True)
+            return _unlimited(corp_id)
         placed = self._placed.get((corp_id, principal.id, full))
         if placed is None or placed.last_change_number != numbers.last_change_number:
             return None
         self._placed.move_to_end((corp_id, principal.id, full))
         if placed.reach.is_unlimited:
-            return Viewer(corp_id, is_unlimited=True)
+            return _unlimited(corp_id)
         return self._kept.find(corp_id, placed.reach, placed.structure_number)
 
     async def of_member(self, user_id: str, corp_id: str, connection: Connection) -> Viewer:
@@ -152,7 +153,7 @@ class Viewers:
             raise corp_not_ready_error()
         versions, person = found
         if not versions.visibility_number:
-            return Viewer(corp_id, is_unlimited=True)
+            return _unlimited(corp_id)
         rules = await self._read_rules(corp_id, versions.visibility_number, connection)
         reach = plan_reach(person, rules, full=full)
         self._place(
@@ -183,7 +184,7 @@ class Viewers:
         self, corp_id: str, reach: Reach, number: int, connection: Connection
     ) -> Viewer:
         if reach.is_unlimited:
-            return Viewer(corp_id, is_unlimited=True)
+            return _unlimited(corp_id)
         viewer = self._kept.find(corp_id, reach, number)
         if viewer is None:
             tree = await repository.read_tree(connection, corp_id, _list_tags(reach))
@@ -233,6 +234,11 @@ class _Kept:
         while self._ids > _MAX_KEPT_IDS:
             _, dropped = self._viewers.popitem(last=False)
             self._ids -= _weigh(dropped.viewer)
+
+
+@lru_cache(_MAX_KEPT_CORPS)
+def _unlimited(corp_id: str) -> Viewer:
+    return Viewer(corp_id, is_unlimited=True)
 
 
 def _weigh(viewer: Viewer) -> int:

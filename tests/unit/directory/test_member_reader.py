@@ -107,6 +107,30 @@ async def test_what_arrives_while_a_query_runs_is_read_by_the_next(
     assert pool.queries == [("ww1", {"li"}), ("ww1", {"li", "wang", "no"})]
 
 
+async def test_next_query_of_a_busy_corp_waits_for_more_to_ask(pool: FakePool) -> None:
+    reader = MemberReader(pool, spacing_s=60)  # type: ignore[arg-type]  # has what it uses
+    pool.is_open.clear()
+    first = asyncio.create_task(name_of(reader, "li"))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    second = asyncio.create_task(name_of(reader, "wang"))
+    await asyncio.sleep(0)
+    pool.is_open.set()
+    assert await first == "Li"
+
+    done, _ = await asyncio.wait([second], timeout=0.05)
+
+    assert not done
+    assert pool.queries == [("ww1", {"li"})]
+    second.cancel()
+
+
+async def test_who_asks_alone_is_answered_at_once(pool: FakePool) -> None:
+    reader = MemberReader(pool, spacing_s=60)  # type: ignore[arg-type]  # has what it uses
+
+    assert [await name_of(reader, user_id) for user_id in ("li", "wang")] == ["Li", "Wang"]
+
+
 async def test_corps_do_not_wait_for_each_other(pool: FakePool, reader: MemberReader) -> None:
     names = await asyncio.gather(name_of(reader, "li", "ww1"), name_of(reader, "li", "ww2"))
 
