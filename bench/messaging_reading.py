@@ -4,8 +4,11 @@ Measures ``messaging.catch_up_seconds``: a member back after a week, with 200 co
 10,000 messages since; from Subscribe to ``caught_up``, all messages received, beside the same for a
 client that takes one message a response (``messaging.catch_up_one_by_one_seconds``). And
 ``messaging.search_p99_ms``: searches in 1,000,000 messages of one member's 200 conversations, for
-words that are in one of eight messages, in one of a hundred, and in one alone. Messages and index
-are put into the tables; a search's own catching up finds nothing to do.
+words that are in one of eight messages (``….common``), in one of a hundred (``….some``), in one
+alone (``….rare``), and for all of these in turns, beside a search that has nothing to search in
+(``messaging.search_bare_p99_ms``): what else happens on the machine meets both.
+``messaging.search_cpu_ms.…`` is what a search costs service and PostgreSQL. Messages and index are
+put into the tables; a search's own catching up finds nothing to do.
 """
 
 import asyncio
@@ -32,12 +35,17 @@ from tieline.messaging.search_terms import list_terms
 
 _CATCH_UP = "messaging.catch_up_seconds"
 _ALONE = "messaging.catch_up_one_by_one_seconds"
+_SEARCH = "messaging.search_p99_ms"
+_SEARCH_CPU = "messaging.search_cpu_ms"
+_BARE = "messaging.search_bare_p99_ms"
+_SORTS = ("common", "some", "rare")
 
 _MEMBER = "member"
 _CONVERSATIONS = 200
 _MISSED = 10_000
 _SEARCHED = 1_000_000
-_SEARCHES = 200
+# Of each sort.
+_SEARCHES = 100
 _RUNS = 5
 
 _WORDS = ("项目进度", "周报", "合同", "meeting", "invoice", "明天见", "收到", "好的")
@@ -87,24 +95,59 @@ async def _catch_up(
 async def measure_search() -> Sequence[Figure]:
     """Search one after the other, as one person does."""
     chance = random.Random(1)
-    values = []
+    p99: dict[str, list[float]] = {name: [] for name in (*_SORTS, "all", "bare")}
+    cpu: dict[str, list[float]] = {sort: [] for sort in _SORTS}
     async with messaging_platform() as platform:
         await _fill(platform, _SEARCHED, searchable=True)
         async with grpc.aio.insecure_channel(platform.target) as channel:
             stub = search_service_pb2_grpc.SearchServiceStub(channel)
             for run in range(_RUNS + 1):
-                latencies = [
-                    await _search(stub, platform, _choose_query(chance)) for _ in range(_SEARCHES)
-                ]
-                if run:  # the first one warms the caches up
-                    values.append(statistics.quantiles(latencies, n=100)[98])
+                latencies: list[float] = []
+                for sort in _SORTS:
+                    before_s = platform.cpu_s()
+                    own = [
+                        await _search(stub, platform, _choose_query(sort, chance))
+                        for _ in range(_SEARCHES)
+                    ]
+                    latencies += own
+                    if run:  # the first one warms the caches up
+                        cpu[sort].append((platform.cpu_s() - before_s) / _SEARCHES * 1e3)
+                        p99[sort].append(_find_p99(own))
+                bare = [await _search_nothing(stub, platform) for _ in range(_SEARCHES)]
+                if run:
+                    p99["all"].append(_find_p99(latencies))
+                    p99["bare"].append(_find_p99(bare))
     target = Target("value", "at most", 50)
-    return [summarise("messaging.search_p99_ms", values, "ms", target=target)]
+    return [
+        summarise(_BARE, p99["bare"], "ms"),
+        *(summarise(f"{_SEARCH_CPU}.{sort}", cpu[sort], "ms") for sort in _SORTS),
+        *(summarise(f"{_SEARCH}.{sort}", p99[sort], "ms", target=target) for sort in _SORTS),
+        summarise(_SEARCH, p99["all"], "ms", target=target),
+    ]
 
 
-def _choose_query(chance: random.Random) -> str:
+def _find_p99(latencies: Sequence[float]) -> float:
+    return statistics.quantiles(latencies, n=100)[98]
+
+
+def _choose_query(sort: str, chance: random.Random) -> str:
     number = chance.randrange(_SEARCHED)
-    return chance.choice(("项", "项目进度", "meet", f"group{number % 100}x", f"only{number}x"))
+    if sort == "common":
+        return chance.choice(("项", "项目进度", "meet"))
+    return f"group{number % 100}x" if sort == "some" else f"only{number}x"
+
+
+async def _search_nothing(
+    stub: search_service_pb2_grpc.SearchServiceStub, platform: MessagingPlatform
+) -> float:
+    """Search as somebody who is in no conversation: the call itself, and one look-up."""
+    begin = perf_counter()
+    await stub.SearchMessages(
+        search_service_pb2.SearchMessagesRequest(query="x"),
+        metadata=platform.metadata("nobody"),
+        timeout=20,
+    )
+    return (perf_counter() - begin) * 1e3
 
 
 async def _search(
@@ -208,5 +251,13 @@ async def _slowly(rows: Iterator[tuple[Any, ...]]) -> AsyncIterator[tuple[Any, .
 
 BENCHMARKS = (
     Benchmark((_CATCH_UP, _ALONE), measure_catch_up),
-    Benchmark(("messaging.search_p99_ms",), measure_search),
+    Benchmark(
+        (
+            _SEARCH,
+            *(f"{_SEARCH}.{sort}" for sort in _SORTS),
+            *(f"{_SEARCH_CPU}.{sort}" for sort in _SORTS),
+            _BARE,
+        ),
+        measure_search,
+    ),
 )

@@ -21,7 +21,8 @@ the person's devices, ``overviews`` and ``content_texts`` make what a list shows
 passes between those who look at the same conversation, and is not stored.
 
 To find a message: ``search_index`` makes messages searchable behind the sends (``search_terms``),
-``search_servicer`` reads the index and decides on the messages themselves.
+``search_servicer`` walks back from the newest (``search_walk``) or reads the index of terms, and
+decides on the messages themselves.
 
 Media: ``media_servicer`` takes them in through ``uploading`` and gives them out, by the rules of
 ``media``; ``media_types`` and ``images`` look at what arrived. The bytes lie behind the port

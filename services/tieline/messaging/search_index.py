@@ -18,6 +18,7 @@ from tieline.messaging.ranges import Range, list_steps
 from tieline.messaging.repositories.ranges import list_ranges
 from tieline.messaging.repositories.search import Entry, SearchRepository
 from tieline.messaging.search_terms import list_terms
+from tieline.messaging.search_walk import Found
 
 # Some 50 ms: a search that comes at the same time waits no longer than that.
 BATCH_MESSAGES = 500
@@ -86,11 +87,11 @@ def _find_changed(message: StoredMessage) -> int:
 
 def _build_entries(
     messages: Sequence[StoredMessage],
-) -> tuple[list[Entry], set[tuple[str, int]]]:
-    entries: dict[tuple[str, int], Entry] = {}
-    unreadable: set[tuple[str, int]] = set()
+) -> tuple[list[Entry], set[Found]]:
+    entries: dict[Found, Entry] = {}
+    unreadable: set[Found] = set()
     for message in messages:
-        place = (message.conversation_id, message.sequence)
+        place = Found(message.create_time, message.conversation_id, message.sequence)
         content = _read(message)
         terms = [] if message.recall_time else list_terms(list_texts(content))
         if not terms:

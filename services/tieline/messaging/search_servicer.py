@@ -23,7 +23,7 @@ from tieline.messaging.conversations import conversation_not_found_error, find_p
 from tieline.messaging.messages import message_to_proto
 from tieline.messaging.ranges import Range
 from tieline.messaging.repositories.ranges import list_ranges
-from tieline.messaging.repositories.search import Filter, Found, Searched, SearchRepository
+from tieline.messaging.repositories.search import Filter, Searched, SearchRepository
 from tieline.messaging.search_index import index
 from tieline.messaging.search_terms import (
     MAX_QUERY_CHARACTERS,
@@ -32,11 +32,9 @@ from tieline.messaging.search_terms import (
     list_words,
     matches,
 )
+from tieline.messaging.search_walk import Found, Walk
 
 _MAX_KINDS = 20
-
-# Of each conversation, to tell a common query from a rare one: some milliseconds in all.
-_SAMPLED = 10
 
 # Terms lead to a few messages that do not hold the query; a page that is not full by then ends.
 _MAX_ROUNDS = 3
@@ -59,14 +57,14 @@ class SearchServicer(search_service_pb2_grpc.SearchServiceServicer):
         user = require_user(request.corp_id)
         terms = _check(request)
         size = page_size(request.page_size, default=20, maximum=100)
-        wanted = self._build_filter(request, terms)
+        wanted = _build_filter(request, terms)
+        before = self._find_start(request)
         # A transaction: what it indexes first is committed with it.
         async with transaction(self._pool) as connection:
             searched = await self._list_searched(connection, request)
             incomplete = await _catch_up(connection, user[0], searched)
-            messages, last = await _search(
-                connection, user[0], searched, wanted, list_words(request.query), size
-            )
+            search = _Search(connection, user[0], searched, wanted, list_words(request.query))
+            messages, last = await search.list_page(before, size)
         return search_service_pb2.SearchMessagesResponse(
             messages=messages,
             next_page_token="" if last is None else self._encode(last, request),
@@ -86,24 +84,15 @@ class SearchServicer(search_service_pb2_grpc.SearchServiceServicer):
             raise conversation_not_found_error(request.conversation_id)
         return searched
 
-    def _build_filter(
-        self, request: search_service_pb2.SearchMessagesRequest, terms: Sequence[QueryTerm]
-    ) -> Filter:
+    def _find_start(self, request: search_service_pb2.SearchMessagesRequest) -> Found | None:
+        """Return the place behind which the page begins; None for the newest message."""
+        to_time = _to_time(request, "to_time")
         position = self._page_tokens.decode(request.page_token, request)
-        before = None
-        if position is not None:
-            microseconds, conversation_id, sequence = position
-            time = _EPOCH + int(microseconds) * _MICROSECOND
-            before = Found(time, str(conversation_id), int(sequence))
-        sender = find_participant(request.sender) if request.HasField("sender") else None
-        return Filter(
-            tsquery=" & ".join(map(_to_tsquery, terms)),
-            sender=sender,
-            kinds=list(request.kinds),
-            from_time=_to_time(request, "from_time"),
-            to_time=_to_time(request, "to_time"),
-            before=before,
-        )
+        if position is None:
+            return None if to_time is None else Found(to_time, "", 0)
+        microseconds, conversation_id, sequence = position
+        time = _EPOCH + int(microseconds) * _MICROSECOND
+        return Found(time, str(conversation_id), int(sequence))
 
     def _encode(self, last: Found, request: search_service_pb2.SearchMessagesRequest) -> str:
         microseconds = (last.create_time - _EPOCH) // _MICROSECOND
@@ -119,34 +108,78 @@ async def _catch_up(connection: Connection, corp_id: str, searched: Sequence[Sea
     return bool(behind) and not await index(connection, corp_id, behind)
 
 
-async def _search(
-    connection: Connection,
-    corp_id: str,
-    searched: Sequence[Searched],
-    wanted: Filter,
-    words: Sequence[str],
-    size: int,
-) -> tuple[list[messaging_pb2.Message], Found | None]:
-    """Return a page, and where it ends; None where nothing follows it."""
-    repository = SearchRepository(connection)
-    is_common = await repository.is_common(corp_id, searched, wanted.tsquery, each=_SAMPLED)
-    find = repository.list_newest if is_common else repository.list_by_term
-    messages: list[messaging_pb2.Message] = []
-    last: Found | None = None
-    for _ in range(_MAX_ROUNDS):
-        found = await find(corp_id, searched, wanted, size + 1)
-        for place, message in await _read(connection, corp_id, found):
-            if message is not None and matches(list_texts(message.content), words):
+class _Search:
+    """Reads a page of one query."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        corp_id: str,
+        searched: Sequence[Searched],
+        wanted: Filter,
+        words: Sequence[str],
+    ) -> None:
+        self._connection = connection
+        self._repository = SearchRepository(connection)
+        self._corp_id = corp_id
+        self._searched = searched
+        self._wanted = wanted
+        self._words = words
+
+    async def list_page(
+        self, before: Found | None, size: int
+    ) -> tuple[list[messaging_pb2.Message], Found | None]:
+        """Return a page, and where it ends; None where nothing follows it."""
+        if not self._searched:
+            return [], None
+        extent = await self._repository.measure(self._searched)
+        walk = Walk(extent, self._wanted.from_time, before)
+        messages: list[messaging_pb2.Message] = []
+        while len(messages) < size and not (walk.is_over or walk.is_tired):
+            if walk.prefers_terms(size - len(messages)):
+                return messages, await self._read_by_terms(walk.before, messages, size)
+            found, looked = await self._repository.look_through(
+                self._corp_id,
+                self._searched,
+                self._wanted,
+                walk.window,
+                before=walk.before,
+                limit=size + 1,
+            )
+            walk.go_on(looked)
+            full_at = await self._take(found, messages, size)
+            if full_at is not None:
+                return messages, full_at
+        return messages, None if walk.is_over else walk.before
+
+    async def _read_by_terms(
+        self, before: Found | None, messages: list[messaging_pb2.Message], size: int
+    ) -> Found | None:
+        """Add to the page by the index of terms; return where it ends, None at the last one."""
+        for _ in range(_MAX_ROUNDS):
+            found = await self._repository.list_by_term(
+                self._corp_id, self._searched, self._wanted, before=before, limit=size + 1
+            )
+            full_at = await self._take(found, messages, size)
+            if full_at is not None or len(found) <= size:
+                return full_at
+            before = found[-1]
+            if len(messages) == size:
+                break
+        return before
+
+    async def _take(
+        self, found: Sequence[Found], messages: list[messaging_pb2.Message], size: int
+    ) -> Found | None:
+        """Add those that hold the query; return where the page ends if more follow it."""
+        last: Found | None = None
+        for place, message in await _read(self._connection, self._corp_id, found):
+            if message is not None and matches(list_texts(message.content), self._words):
                 if len(messages) == size:
-                    return messages, last
+                    return last
                 messages.append(message)
             last = place
-        if len(found) <= size:
-            return messages, None
-        wanted = Filter(
-            wanted.tsquery, wanted.sender, wanted.kinds, wanted.from_time, wanted.to_time, last
-        )
-    return messages, last
+        return None
 
 
 async def _read(
@@ -164,6 +197,17 @@ async def _read(
         message = stored.get((each.conversation_id, each.sequence))
         results.append((each, None if message is None else message_to_proto(message)))
     return results
+
+
+def _build_filter(
+    request: search_service_pb2.SearchMessagesRequest, terms: Sequence[QueryTerm]
+) -> Filter:
+    return Filter(
+        tsquery=" & ".join(map(_to_tsquery, terms)),
+        sender=find_participant(request.sender) if request.HasField("sender") else None,
+        kinds=list(request.kinds),
+        from_time=_to_time(request, "from_time"),
+    )
 
 
 def _check(request: search_service_pb2.SearchMessagesRequest) -> list[QueryTerm]:

@@ -18,6 +18,8 @@ from tieline.messaging.repositories.participants import ParticipantRepository
 from tieline.messaging.repositories.push_facts import list_facts
 from tieline.messaging.repositories.push_targets import PushTargetRepository
 from tieline.messaging.repositories.pushes import PushRepository
+from tieline.messaging.repositories.search import Filter, SearchRepository
+from tieline.messaging.search_walk import Window
 
 KEY = ("ww0", "conversation")
 NOW = dt.datetime(2026, 2, 17, 9, 0, tzinfo=dt.UTC)
@@ -46,6 +48,7 @@ async def empty(postgres_admin_dsn: str, worker_id: str) -> AsyncIterator[Connec
         lambda connection: MessageRepository(connection).list_messages(
             KEY, after=0, up_to=100, limit=100
         ),
+        lambda connection: _look_through(connection),
         lambda connection: PushRepository(connection).insert_wanted(
             [Newest(KEY, 1, member("li.wei"), 0)], dt.timedelta(0)
         ),
@@ -65,6 +68,7 @@ async def empty(postgres_admin_dsn: str, worker_id: str) -> AsyncIterator[Connec
         "lock_and_look_up",
         "insert_messages",
         "list_messages",
+        "look_through",
         "insert_wanted",
         "claim_due",
         "list_facts",
@@ -86,3 +90,12 @@ async def _look_up(connection: Any) -> None:
     # The recorded statement finds no row, where the real one has a row for each send.
     with suppress(ValueError):
         await MessageRepository(connection).lock_and_look_up([send])
+
+
+async def _look_through(connection: Any) -> None:
+    wanted = Filter("'a'", None, [], None)
+    # The recorded statement finds no row, where the real one has one.
+    with suppress(AssertionError):
+        await SearchRepository(connection).look_through(
+            KEY[0], [], wanted, Window(NOW, 5), before=None, limit=21
+        )

@@ -174,7 +174,7 @@ class RetentionRepository:
         tag = await self._connection.execute(
             """
             WITH old AS (
-                SELECT found.corp_id, found.conversation_id, found.sequence
+                SELECT found.corp_id, found.conversation_id, found.create_time, found.sequence
                   FROM messaging.retention_policies AS policy
                   JOIN messaging.conversations AS c
                     ON c.corp_id = policy.corp_id AND c.kind = policy.conversation_kind
@@ -188,6 +188,7 @@ class RetentionRepository:
              USING old
              WHERE found.corp_id = old.corp_id
                AND found.conversation_id = old.conversation_id
+               AND found.create_time = old.create_time
                AND found.sequence = old.sequence
             """,
             maximum_rows,

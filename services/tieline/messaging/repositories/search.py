@@ -10,6 +10,7 @@ from tieline.messaging.conversations import Participant
 from tieline.messaging.numbering import ConversationKey
 from tieline.messaging.ranges import Range
 from tieline.messaging.repositories.participants import UserKey
+from tieline.messaging.search_walk import Extent, Found, Looked, Window
 
 
 class Searched(NamedTuple):
@@ -19,14 +20,7 @@ class Searched(NamedTuple):
     visible_from: int
     last_sequence: int
     indexed_sequence: int
-
-
-class Found(NamedTuple):
-    """Where a message stands among the results: the newest first."""
-
-    create_time: dt.datetime
-    conversation_id: str
-    sequence: int
+    last_activity_time: dt.datetime
 
 
 class Entry(NamedTuple):
@@ -42,27 +36,22 @@ class Entry(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """What is looked for, beside the conversations."""
+    """What is looked for, beside the conversations and behind which place."""
 
     tsquery: str
     sender: Participant | None
     kinds: Sequence[str]
     from_time: dt.datetime | None
-    to_time: dt.datetime | None
-    before: Found | None
 
 
-# $1 is the corp, $2 and $3 the conversations with the numbers above which they are read.
-_CONDITION = """
-    entry.terms @@ $4::tsquery
-    AND ($5::text IS NULL OR (entry.sender_kind, entry.sender_id) = ($5, $6::text))
-    AND ($7::text[] IS NULL OR entry.kind = ANY ($7))
-    AND ($8::timestamptz IS NULL OR entry.create_time >= $8)
-    AND ($9::timestamptz IS NULL OR entry.create_time < $9)
-    AND ($10::timestamptz IS NULL
-         OR (entry.create_time, entry.conversation_id, entry.sequence)
-            < ($10, $11::text, $12::bigint))
+# Parameters 5 to 8 of both statements that find.
+_SENDER_AND_KIND = """
+    ($6::text IS NULL OR (entry.sender_kind, entry.sender_id) = ($6, $7::text))
+    AND ($8::text[] IS NULL OR entry.kind = ANY ($8))
 """
+
+# Behind every number that a conversation has: the bound of those that stand behind a place wholly.
+_EVERY_NUMBER = 2**63 - 1
 
 
 class SearchRepository:
@@ -77,7 +66,8 @@ class SearchRepository:
         rows = await self._connection.fetch(
             """
             SELECT own.conversation_id, own.visible_from_sequence, conversation.last_sequence,
-                   coalesce(progress.indexed_sequence, 0) AS indexed_sequence
+                   coalesce(progress.indexed_sequence, 0) AS indexed_sequence,
+                   conversation.last_activity_time
               FROM messaging.participants AS own
               JOIN messaging.conversations AS conversation
                 ON conversation.corp_id = own.corp_id
@@ -92,61 +82,103 @@ class SearchRepository:
         )
         return [Searched(*row) for row in rows]
 
-    async def is_common(
-        self, corp_id: str, searched: Sequence[Searched], tsquery: str, *, each: int
-    ) -> bool:
-        """Tell whether of the newest messages one in 50 has the terms."""
-        row = await self._connection.fetchrow(
-            """
-            SELECT count(*) AS looked_at,
-                   count(*) FILTER (WHERE entry.terms @@ $3::tsquery) AS matching
-              FROM unnest($2::text[]) AS own (conversation_id)
-             CROSS JOIN LATERAL (
-                   SELECT terms
-                     FROM messaging.searchable_messages AS newest
-                    WHERE newest.corp_id = $1 AND newest.conversation_id = own.conversation_id
-                    ORDER BY newest.sequence DESC
-                    LIMIT $4
-             ) AS entry
-            """,
-            corp_id,
-            [each.conversation_id for each in searched],
-            tsquery,
-            each,
+    async def measure(self, searched: Sequence[Searched]) -> Extent:
+        """Tell how much there is to search."""
+        indexed: float = await self._connection.fetchval(
+            "SELECT reltuples FROM pg_class WHERE oid = 'messaging.searchable_messages'::regclass"
         )
-        assert row is not None, "a query of one row"
-        return bool(row["matching"] * 50 > row["looked_at"])
+        own = sum(each.last_sequence - each.visible_from for each in searched)
+        # The table's statistics may be old, or none.
+        return Extent(
+            max(each.last_activity_time for each in searched),
+            len(searched),
+            own,
+            max(int(indexed), own),
+        )
 
-    async def list_newest(
-        self, corp_id: str, searched: Sequence[Searched], wanted: Filter, limit: int
-    ) -> list[Found]:
-        """Return the newest that match by looking on in each conversation: where many match."""
-        rows = await self._connection.fetch(
+    async def look_through(
+        self,
+        corp_id: str,
+        searched: Sequence[Searched],
+        wanted: Filter,
+        window: Window,
+        *,
+        before: Found | None,
+        limit: int,
+    ) -> tuple[list[Found], Looked]:
+        """Return the newest that match of a window, and what the window had.
+
+        Reads each conversation by the key, from the newest on, and tests what it reads.
+        """
+        row = await self._connection.fetchrow(
             f"""
-            SELECT found.create_time, found.conversation_id, found.sequence
-              FROM unnest($2::text[], $3::bigint[]) AS own (conversation_id, visible_from)
-             CROSS JOIN LATERAL (
-                   SELECT entry.create_time, entry.conversation_id, entry.sequence
-                     FROM messaging.searchable_messages AS entry
-                    WHERE entry.corp_id = $1
-                      AND entry.conversation_id = own.conversation_id
-                      AND entry.sequence > own.visible_from
-                      AND {_CONDITION}
-                    ORDER BY entry.sequence DESC
-                    LIMIT $13
-             ) AS found
-             ORDER BY found.create_time DESC, found.conversation_id DESC, found.sequence DESC
-             LIMIT $13
+            WITH looked AS MATERIALIZED (
+                SELECT entry.*
+                  FROM unnest($2::text[], $3::bigint[], $9::bigint[])
+                       AS own (conversation_id, visible_from, below)
+                 CROSS JOIN LATERAL (
+                       SELECT entry.create_time, entry.conversation_id, entry.sequence,
+                              entry.terms @@ $4::tsquery AS has_terms,
+                              {_SENDER_AND_KIND} AS passes,
+                              row_number() OVER (
+                                  ORDER BY entry.create_time DESC, entry.sequence DESC
+                              ) AS position
+                         FROM messaging.searchable_messages AS entry
+                        WHERE entry.corp_id = $1
+                          AND entry.conversation_id = own.conversation_id
+                          AND (entry.create_time, entry.sequence)
+                              < (coalesce($10::timestamptz, 'infinity'), own.below)
+                          AND entry.create_time >= coalesce($5::timestamptz, '-infinity')
+                          AND entry.sequence > own.visible_from
+                        ORDER BY entry.create_time DESC, entry.sequence DESC
+                        LIMIT $11
+                 ) AS entry
+            ), cut AS (
+                -- Of this conversation older ones may stand ahead of others' that were looked at.
+                SELECT create_time, conversation_id, sequence
+                  FROM looked
+                 WHERE position = $11
+                 ORDER BY create_time DESC, conversation_id DESC, sequence DESC
+                 LIMIT 1
+            ), found AS (
+                SELECT looked.create_time, looked.conversation_id, looked.sequence
+                  FROM looked
+                 WHERE has_terms AND passes
+                   AND ((looked.create_time, looked.conversation_id, looked.sequence)
+                        >= (SELECT create_time, conversation_id, sequence FROM cut)) IS NOT FALSE
+                 ORDER BY create_time DESC, conversation_id DESC, sequence DESC
+                 LIMIT $12
+            )
+            SELECT count(*) AS entries,
+                   count(*) FILTER (WHERE has_terms) AS with_terms,
+                   count(*) FILTER (WHERE has_terms AND passes) AS matching,
+                   ARRAY (SELECT found FROM found) AS found,
+                   (SELECT cut FROM cut) AS cut_at
+              FROM looked
             """,  # noqa: S608 -- the condition is named above
-            *_parameters(corp_id, searched, wanted),
+            *_parameters(corp_id, searched, wanted, window.from_time),
+            [_below(each.conversation_id, before) for each in searched],
+            before and before.create_time,
+            window.each,
             limit,
         )
-        return [Found(*row) for row in rows]
+        assert row is not None, "a query of one row"
+        found = [Found(*each) for each in row["found"]]
+        cut_at = Found(*row["cut_at"]) if row["cut_at"] else None
+        if len(found) == limit:
+            cut_at = found[-1]
+        return found, Looked(row["entries"], row["with_terms"], row["matching"], cut_at)
 
     async def list_by_term(
-        self, corp_id: str, searched: Sequence[Searched], wanted: Filter, limit: int
+        self,
+        corp_id: str,
+        searched: Sequence[Searched],
+        wanted: Filter,
+        *,
+        before: Found | None,
+        limit: int,
     ) -> list[Found]:
-        """Return the newest that match by their terms' index: where few match."""
+        """Return the newest that match by their terms' index: where few have the terms."""
         rows = await self._connection.fetch(
             f"""
             WITH own AS MATERIALIZED (
@@ -155,7 +187,13 @@ class SearchRepository:
             ), entry AS MATERIALIZED (
                 SELECT entry.create_time, entry.conversation_id, entry.sequence
                   FROM messaging.searchable_messages AS entry
-                 WHERE entry.corp_id = $1 AND {_CONDITION}
+                 WHERE entry.corp_id = $1
+                   AND entry.terms @@ $4::tsquery
+                   AND ($5::timestamptz IS NULL OR entry.create_time >= $5)
+                   AND {_SENDER_AND_KIND}
+                   AND ($9::timestamptz IS NULL
+                        OR (entry.create_time, entry.conversation_id, entry.sequence)
+                           < ($9, $10::text, $11::bigint))
             )
             SELECT entry.create_time, entry.conversation_id, entry.sequence
               FROM entry
@@ -163,9 +201,10 @@ class SearchRepository:
                 ON own.conversation_id = entry.conversation_id
                AND entry.sequence > own.visible_from
              ORDER BY entry.create_time DESC, entry.conversation_id DESC, entry.sequence DESC
-             LIMIT $13
+             LIMIT $12
             """,  # noqa: S608 -- the condition is named above
-            *_parameters(corp_id, searched, wanted),
+            *_parameters(corp_id, searched, wanted, wanted.from_time),
+            *(before or (None, None, None)),
             limit,
         )
         return [Found(*row) for row in rows]
@@ -229,21 +268,24 @@ class SearchRepository:
         self,
         corp_id: str,
         entries: Sequence[Entry],
-        unreadable: Collection[tuple[str, int]],
+        unreadable: Collection[Found],
         indexed: Mapping[str, int],
     ) -> None:
         """Store entries, delete those of unreadable messages, and note the progress."""
         await self._connection.execute(
             """
             DELETE FROM messaging.searchable_messages AS entry
-             USING unnest($2::text[], $3::bigint[]) AS old (conversation_id, sequence)
+             USING unnest($2::timestamptz[], $3::text[], $4::bigint[])
+                   AS old (create_time, conversation_id, sequence)
              WHERE entry.corp_id = $1
                AND entry.conversation_id = old.conversation_id
+               AND entry.create_time = old.create_time
                AND entry.sequence = old.sequence
             """,
             corp_id,
-            [conversation_id for conversation_id, _ in unreadable],
-            [sequence for _, sequence in unreadable],
+            [place.create_time for place in unreadable],
+            [place.conversation_id for place in unreadable],
+            [place.sequence for place in unreadable],
         )
         await self._connection.execute(
             """
@@ -279,15 +321,22 @@ class SearchRepository:
         )
 
 
-def _parameters(corp_id: str, searched: Sequence[Searched], wanted: Filter) -> tuple[object, ...]:
+def _parameters(
+    corp_id: str, searched: Sequence[Searched], wanted: Filter, from_time: dt.datetime | None
+) -> tuple[object, ...]:
     return (
         corp_id,
         [each.conversation_id for each in searched],
         [each.visible_from for each in searched],
         wanted.tsquery,
+        from_time,
         *(wanted.sender or (None, None)),
         list(wanted.kinds) or None,
-        wanted.from_time,
-        wanted.to_time,
-        *(wanted.before or (None, None, None)),
     )
+
+
+def _below(conversation_id: str, before: Found | None) -> int:
+    """Return the number below which messages of the place's own time stand behind the place."""
+    if before is None or conversation_id < before.conversation_id:
+        return _EVERY_NUMBER
+    return before.sequence if conversation_id == before.conversation_id else 0
