@@ -271,8 +271,8 @@ async def test_a_connection_that_ends_alone_is_no_outage(
                 await _end_own_connection(pool, administrator)
 
             # Asked at once, on a new connection, and not at the next regular time.
-            await pool.wait_for_probe()
-            await pool.probe()
+            await pool.probe.wait()
+            await pool.probe.ask()
 
     assert changes == []
 
