@@ -6,11 +6,10 @@ import stat
 from contextlib import ExitStack
 from pathlib import Path
 
-import asyncpg
-
 from e2e.platform_process import (
     POSTGRES_DEFAULT_PORT,
     PlatformProcess,
+    connect_database,
     platform_process,
     run_tieline,
     survivors,
@@ -176,21 +175,13 @@ async def test_folder_that_cannot_be_written_is_one_line_and_status_1(tmp_path: 
 
 
 async def write_marker(data: DataDirectory) -> None:
-    connection = await connect(data)
+    connection = await connect_database(data)
     await connection.execute("CREATE TABLE public.marker AS SELECT 'kept' AS text")
     await connection.close()
 
 
 async def read_marker(data: DataDirectory) -> object:
-    connection = await connect(data)
+    connection = await connect_database(data)
     text = await connection.fetchval("SELECT text FROM public.marker")
     await connection.close()
     return text
-
-
-async def connect(data: DataDirectory) -> "asyncpg.Connection[asyncpg.Record]":
-    host, _, port = data.read_endpoints()["postgres"].rpartition(":")
-    password = data.read_secrets().postgres_password
-    return await asyncpg.connect(
-        host=host, port=int(port), user="postgres", password=password, database="tieline"
-    )
