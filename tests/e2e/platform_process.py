@@ -12,7 +12,6 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 
-import asyncpg
 import psutil
 
 from fakes.eventually import eventually
@@ -99,15 +98,6 @@ async def platform_process(
     finally:
         if process.poll() is None:
             await platform.stop()
-
-
-async def connect_database(data: DataDirectory) -> "asyncpg.Connection[asyncpg.Record]":
-    """Connect to the database of the platform that runs on the folder, as superuser."""
-    host, _, port = data.read_endpoints()["postgres"].rpartition(":")
-    password = data.read_secrets().postgres_password
-    return await asyncpg.connect(
-        host=host, port=int(port), user="postgres", password=password, database="tieline"
-    )
 
 
 async def run_tieline(*arguments: str, **settings: str) -> tuple[int, str]:

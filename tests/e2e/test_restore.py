@@ -13,11 +13,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import psutil
 import pytest
 from rich.console import Console
 
-from e2e.platform_process import PlatformProcess, connect_database, environment, platform_process
+from e2e.platform_process import (
+    PlatformProcess,
+    environment,
+    platform_process,
+    survivors,
+)
 from fakes.eventually import eventually
 from tieline.api.contacts.v1 import contacts_service_pb2 as contacts
 from tieline.api.directory.v1 import directory_service_pb2 as directory
@@ -26,6 +32,7 @@ from tieline.api.messaging.v1 import message_content_pb2, messaging_pb2
 from tieline.api.messaging.v1 import messaging_service_pb2 as messaging
 from tieline.api.payments.v1 import payments_service_pb2 as payments
 from tieline.cli.data_directory import DataDirectory
+from tieline.cli.grpc_health import is_serving
 from tieline.client import (
     Endpoints,
     SignedIn,
@@ -105,6 +112,10 @@ async def test_day_goes_on_where_its_backups_are_restored(
             # Published before and handled by nobody: the stream brings it.
             newcomer = await day.channel.sign_in(there, "newcomer", "新客")
             await eventually(lambda: has_conversation(newcomer, day))
+        processes = restored.all_processes()
+
+        assert await restored.stop() == 0, restored.output
+        assert survivors(processes) == []
 
 
 def read_commands() -> list[str]:
@@ -183,7 +194,14 @@ async def are_published(data: DataDirectory) -> bool:
 
 
 async def ask(data: DataDirectory, query: str, *parameters: object) -> Any:
-    connection = await connect_database(data)
+    host, _, port = data.read_endpoints()["postgres"].rpartition(":")
+    connection = await asyncpg.connect(
+        host=host,
+        port=int(port),
+        user="postgres",
+        password=data.read_secrets().postgres_password,
+        database="tieline",
+    )
     try:
         return await connection.fetchval(query, *parameters)
     finally:
@@ -193,7 +211,7 @@ async def ask(data: DataDirectory, query: str, *parameters: object) -> Any:
 @asynccontextmanager
 async def standing_still(platform: PlatformProcess, service: str) -> AsyncIterator[None]:
     """Start the service anew and stop it before it asks for events, until the block is left."""
-    before = len(platform.output)
+    port = int(platform.data.read_endpoints()["services"][service].rpartition(":")[2])
     gone = platform.process_of("serve", service)
     gone.send_signal(signal.SIGTERM)
     await eventually(lambda: set(processes_of(platform, service)) - {gone})
@@ -203,7 +221,7 @@ async def standing_still(platform: PlatformProcess, service: str) -> AsyncIterat
         yield
     finally:
         process.resume()
-        await eventually(lambda: f"{service} is healthy again" in platform.output[before:])
+        await eventually(lambda: is_serving(port))
 
 
 def processes_of(platform: PlatformProcess, service: str) -> list[psutil.Process]:

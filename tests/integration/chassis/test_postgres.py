@@ -130,8 +130,9 @@ async def test_error_of_the_caller_passes_untouched_and_rolls_back(accounts: Poo
 async def test_no_free_connection_is_unavailable(
     accounts: Pool, health: Health, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tieline.chassis.postgres._ACQUIRE_TIMEOUT_S", 0.05)
     async with accounts.acquire(), accounts.acquire(), accounts.acquire():
+        # Not before: to open them may take longer.
+        monkeypatch.setattr("tieline.chassis.postgres._ACQUIRE_TIMEOUT_S", 0.05)
         with pytest.raises(UnavailableError):
             await run(accounts, "SELECT 1")
 
