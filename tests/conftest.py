@@ -4,11 +4,15 @@ The controller of a parallel run starts PostgreSQL and tells the workers where i
 workers starts it itself. Nothing here is shared with `tieline up` or left behind.
 """
 
+import os
+
+# As ``tieline.cli.main`` has it, and before anything loads gRPC.
+os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "false"
+
 import asyncio
 import contextlib
 import gc
 import importlib
-import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from typing import Any
