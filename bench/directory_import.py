@@ -20,7 +20,8 @@ import psutil
 from bench.directory_server import DirectoryServer, running_directory
 from bench.harness import Benchmark, Figure, Target, summarise
 from tieline.api.directory.v1 import directory_service_pb2, directory_service_pb2_grpc
-from tieline.demo.staff_file import StaffRow, make_staff
+from tieline.demo.full_day import make_full_staff
+from tieline.demo.staff_file import StaffRow
 
 _SECONDS = "directory.import_36000_seconds"
 _RATE = "directory.import_vs_copy"
@@ -53,7 +54,7 @@ _TABLE = """
 
 async def measure_speed() -> Sequence[Figure]:
     """Import one file into corp after corp, each time beside a COPY of what came of it."""
-    file = _write_file(list(make_staff(_SEED, _STAFF)))
+    file = _write_file(list(make_full_staff(_SEED, _STAFF)))
     imports, copies = [], []
     async with running_directory() as server:
         corps = await server.make_corps(_RUNS + 1)
@@ -82,7 +83,7 @@ async def measure_speed() -> Sequence[Figure]:
 
 async def measure_memory() -> Sequence[Figure]:
     """Import a million members, and watch the service's process meanwhile."""
-    file = _write_file(list(make_staff(_SEED, _MEMBERS_A_CORP)))
+    file = _write_file(list(make_full_staff(_SEED, _MEMBERS_A_CORP)))
     async with running_directory() as server:
         corps = iter(await server.make_corps(_CORPS))
         watching = asyncio.create_task(_watch_memory(server.pid))

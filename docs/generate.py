@@ -79,8 +79,8 @@ def _administration_section() -> Iterator[str]:
     yield "## tieline up, tieline demo, tieline observe, tieline surge"
     yield ""
     yield (
-        "All read `TIELINE_DATA`, `tieline up` also `TIELINE_BASE_PORT`, `tieline surge --target` "
-        "`TIELINE_ADMINISTRATOR_PASSWORD`: see their `--help`. "
+        "All read `TIELINE_DATA`, `tieline up` also `TIELINE_BASE_PORT`, the others with "
+        "`--target` `TIELINE_ADMINISTRATOR_PASSWORD`: see their `--help`. "
         "`tieline up` passes the services' settings on to them, except those that it gives itself."
     )
 
