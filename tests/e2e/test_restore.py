@@ -44,22 +44,19 @@ from tieline.client import (
     pages,
     upload_media,
 )
+from tieline.demo import short_day
 from tieline.demo.channel import Channel
 from tieline.demo.conversations import send_text, talk
 from tieline.demo.customers import receive_customers
 from tieline.demo.journal import Journal
 from tieline.demo.onboarding import Colleague, Corp, found_corp, invite_colleagues
 from tieline.demo.red_packet import give_red_packet
-from tieline.demo.staff_file import ensure_staff_file
 from tieline.demo.staff_import import import_staff
-from tieline.demo.stage import Scale, Stage
+from tieline.demo.stage import Stage
 from tieline.embedded.postgres import binaries
 
 MANUAL = Path(__file__).parents[2] / "docs" / "operations" / "backup.md"
 
-SCALE = Scale(
-    seed=7, staff=100, lines=40, colleagues=8, customers=4, share_count=3, packet_minor=900
-)
 PLAN = b"%PDF-1.7 " + bytes(range(256)) * 4000
 
 Messages = dict[str, list[messaging_pb2.Message]]
@@ -67,7 +64,7 @@ Messages = dict[str, list[messaging_pb2.Message]]
 
 @dataclass(frozen=True)
 class Day:
-    """What a small main job left, and who was in it."""
+    """What the main job left, and who was in it."""
 
     corp: Corp
     colleagues: Sequence[Colleague]
@@ -234,13 +231,13 @@ def processes_of(platform: PlatformProcess, service: str) -> list[psutil.Process
 
 
 async def play_day(platform: PlatformProcess, tieline: Tieline, folder: Path) -> Day:
-    """Play the main job, small, with a file sent in it."""
+    """Play the main job's short form, and send a file."""
     administrator = await tieline.sign_in_platform_administrator(
         "platform", platform.data.read_secrets().platform_administrator_password
     )
     journal = Journal(Console(file=io.StringIO()))
-    staff_file = ensure_staff_file(folder, SCALE.seed, SCALE.staff)
-    stage = Stage(tieline, administrator, journal, SCALE, random.Random(SCALE.seed), staff_file)
+    scale, material = short_day.SCALE, short_day.make_material(folder)
+    stage = Stage(tieline, administrator, journal, scale, random.Random(scale.seed), material)
     corp = await found_corp(stage)
     await import_staff(stage, corp)
     colleagues = await invite_colleagues(stage, corp)
