@@ -15,12 +15,14 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import astuple, fields
 
 import asyncpg
+import grpc
 import psutil
 
 from bench.directory_server import DirectoryServer, running_directory
 from bench.harness import Benchmark, Figure, Target, summarise
 from tieline.api.directory.v1 import directory_service_pb2, directory_service_pb2_grpc
-from tieline.demo.staff_file import StaffRow, make_staff
+from tieline.demo.full_day import make_full_staff
+from tieline.demo.staff_file import StaffRow
 
 _SECONDS = "directory.import_36000_seconds"
 _RATE = "directory.import_vs_copy"
@@ -35,6 +37,7 @@ _CORPS = 2_000
 _MEMBERS_A_CORP = 500
 _CONCURRENT_IMPORTS = 8
 _SAMPLE_INTERVAL_S = 0.05
+_RETRY_INTERVAL_S = 1.0
 _SEED = 7
 
 # The columns of directory.members that an import fills, and the primary key.
@@ -53,7 +56,7 @@ _TABLE = """
 
 async def measure_speed() -> Sequence[Figure]:
     """Import one file into corp after corp, each time beside a COPY of what came of it."""
-    file = _write_file(list(make_staff(_SEED, _STAFF)))
+    file = _write_file(list(make_full_staff(_SEED, _STAFF)))
     imports, copies = [], []
     async with running_directory() as server:
         corps = await server.make_corps(_RUNS + 1)
@@ -82,21 +85,34 @@ async def measure_speed() -> Sequence[Figure]:
 
 async def measure_memory() -> Sequence[Figure]:
     """Import a million members, and watch the service's process meanwhile."""
-    file = _write_file(list(make_staff(_SEED, _MEMBERS_A_CORP)))
+    file = _write_file(list(make_full_staff(_SEED, _MEMBERS_A_CORP)))
     async with running_directory() as server:
         corps = iter(await server.make_corps(_CORPS))
         watching = asyncio.create_task(_watch_memory(server.pid))
 
         async def import_some() -> None:
             for corp_id in corps:
-                summary = await _import(server, corp_id, file)
-                assert summary.added == _MEMBERS_A_CORP
+                summary = await _import_whatever_happens(server, corp_id, file)
+                assert summary.added + summary.unchanged == _MEMBERS_A_CORP
 
         await asyncio.gather(*(import_some() for _ in range(_CONCURRENT_IMPORTS)))
         watching.cancel()
         [peak] = await asyncio.gather(watching, return_exceptions=True)
     assert isinstance(peak, float), "the watch returns what it saw"
     return [summarise(_PEAK, [peak], "MB", target=Target("value", "at most", 300))]
+
+
+async def _import_whatever_happens(
+    server: DirectoryServer, corp_id: str, file: bytes
+) -> directory_service_pb2.ImportMembersSummary:
+    """Import again and again until it goes through: on a busy machine the database may be away."""
+    while True:
+        try:
+            return await _import(server, corp_id, file)
+        except grpc.aio.AioRpcError as error:
+            if error.code() is not grpc.StatusCode.UNAVAILABLE:
+                raise
+            await asyncio.sleep(_RETRY_INTERVAL_S)
 
 
 async def _watch_memory(pid: int) -> float:

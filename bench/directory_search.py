@@ -25,7 +25,8 @@ from bench.process_trees import cpu_s
 from tieline.api.directory.v1 import directory_service_pb2, visibility_pb2, visibility_service_pb2
 from tieline.api.identity.v1 import identity_pb2, identity_service_pb2
 from tieline.client import Endpoints, SignedIn, Tieline, TielineError, connect
-from tieline.demo.staff_file import StaffRow, make_staff
+from tieline.demo.full_day import make_full_staff
+from tieline.demo.staff_file import StaffRow
 from tieline.directory.departments import ROOT_DEPARTMENT_ID, ROOT_PATH, plan_departments
 
 _SEARCH = "directory.search_p99_ms"
@@ -150,7 +151,7 @@ async def _found_corp(
         corp_id, "owner", created.owner_invitation.code, _PASSWORD
     )
     await _wait_for_directory(owner)
-    staff = list(make_staff(_SEED, _MEMBERS))
+    staff = list(make_full_staff(_SEED, _MEMBERS))
     departments = await _copy_staff(database, corp_id, staff)
     begin = time.monotonic()
     await _wait_for_index(database, corp_id)

@@ -4,11 +4,16 @@ The controller of a parallel run starts PostgreSQL and tells the workers where i
 workers starts it itself. Nothing here is shared with `tieline up` or left behind.
 """
 
+import os
+
+# As ``tieline.cli.main`` has it, and before anything loads gRPC.
+os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "false"
+
 import asyncio
 import contextlib
 import gc
 import importlib
-import os
+import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from typing import Any
@@ -46,20 +51,28 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave the edge's tests out where HAProxy is missing and can't be installed, and say so.
+    """Leave out, and say so, the tests of programs that are missing and can't be installed.
 
-    Root can install it: there they fail with the line that says how.
+    Root can install HAProxy: there the edge's tests fail with the line that says how. Prometheus is
+    nobody's need but that of `make observe`.
     """
-    needing = [item for item in items if item.get_closest_marker("haproxy")]
-    if not needing or os.geteuid() == 0 or is_haproxy_there():
+    if os.geteuid() != 0 and not is_haproxy_there():
+        _leave_out(config, items, "haproxy", "HAProxy")
+    if shutil.which("promtool") is None:
+        _leave_out(config, items, "prometheus", "Prometheus")
+
+
+def _leave_out(config: pytest.Config, items: list[pytest.Item], marker: str, program: str) -> None:
+    needing = [item for item in items if item.get_closest_marker(marker)]
+    if not needing:
         return
     items[:] = [item for item in items if item not in needing]
     config.hook.pytest_deselected(items=needing)
     if not hasattr(config, "workerinput"):
         reporter: Any = config.pluginmanager.get_plugin("terminalreporter")
         reporter.write_line(
-            f"{len(needing)} tests of the edge are left out: HAProxy is not installed "
-            "(as root: apt-get install haproxy)"
+            f"{len(needing)} tests are left out: {program} is not installed "
+            f"(as root: apt-get install {marker})"
         )
 
 

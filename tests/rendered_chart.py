@@ -86,6 +86,6 @@ def component(manifest: Manifest) -> str:
 def pod_specs(manifests: list[Manifest]) -> dict[str, dict[str, Any]]:
     """Return the pod specs by component."""
     return {
-        component(each): each["spec"]["template"]["spec"]
-        for each in of_kind(manifests, "Deployment", "StatefulSet", "Job")
+        component(each): each["spec"].get("template", each)["spec"]
+        for each in of_kind(manifests, "Deployment", "StatefulSet", "Job", "Pod")
     }

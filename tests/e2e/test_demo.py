@@ -6,7 +6,10 @@ from pathlib import Path
 import pytest
 
 from e2e.platform_process import PlatformProcess, run_tieline
-from tieline.demo.staff_file import ensure_staff_file
+from tieline.api.identity.v1 import identity_service_pb2
+from tieline.client import Tieline, pages
+from tieline.demo import short_day
+from tieline.demo.full_day import ensure_staff_file
 
 SMALL = ("--staff", "1000", "--lines", "400")
 
@@ -75,3 +78,33 @@ async def test_platform_that_is_gone_is_noticed_soon(
 
     assert status == 1
     assert output == "tieline: no platform answers at 127.0.0.1:1; start it with `tieline up`\n"
+
+
+async def test_short_day_needs_nothing_that_the_image_has_not_and_its_corp_goes_again(
+    platform: PlatformProcess, tieline: Tieline, tmp_path: Path
+) -> None:
+    for package in ("faker", "chatterbot_corpus", "yaml", "psutil"):
+        (tmp_path / f"{package}.py").write_text("raise ModuleNotFoundError(name=__name__)")
+    figures_file = tmp_path / "figures.json"
+
+    status, output = await run_tieline(
+        *("demo", "--short", "--data", str(platform.data.path), "--json", str(figures_file)),
+        PYTHONPATH=str(tmp_path),
+    )
+    full_status, full_output = await run_tieline(
+        *("demo", "--data", str(platform.data.path)), PYTHONPATH=str(tmp_path)
+    )
+
+    assert status == 0, output
+    figures = json.loads(figures_file.read_text())
+    assert (figures["staff"], figures["messages"]) == (short_day.SCALE.staff, short_day.SCALE.lines)
+    assert len(figures["checks"]) == 15
+    assert all(figures["checks"].values()), output
+    password = platform.data.read_secrets().platform_administrator_password
+    administrator = await tieline.sign_in_platform_administrator("platform", password)
+    request = identity_service_pb2.ListCorpsRequest(page_size=100)
+    corps = [corp async for corp in pages(administrator.identity.ListCorps, request)]
+    (corp,) = (corp for corp in corps if corp.display_name == "Tieline short demo")
+    assert corp.HasField("purge_time")
+    assert (full_status, len(full_output.splitlines())) == (1, 1)
+    assert "give --short" in full_output

@@ -7,8 +7,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from e2e.platform_process import platform_process
+from e2e.platform_process import platform_process, run_tieline
 from fakes.eventually import eventually
+from rendered_chart import example_values, merged, of_kind, render
 from tieline.api.identity.v1 import identity_pb2, identity_service_pb2
 from tieline.client import Endpoints, TielineError, connect
 
@@ -50,3 +51,19 @@ async def test_the_platform_is_called_through_the_edge_which_comes_back_when_kil
             assert not alive
             await eventually(answers, timeout_s=20)
         await eventually(lambda: "edge is healthy again" in platform.output)
+        await the_main_job_passes(edge, password)
+
+
+async def the_main_job_passes(edge: str, password: str) -> None:
+    """Run what `helm test` runs, with this machine's edge in the place of the release's."""
+    changes = {"edge": {"tlsExistingSecret": ""}, "test": {"serverName": ""}}
+    (pod,) = of_kind(render(merged(example_values("production"), changes)), "Pod")
+    (container,) = pod["spec"]["containers"]
+    arguments = [
+        edge if each.startswith("dns:///tieline-edge") else each for each in container["args"]
+    ]
+
+    status, output = await run_tieline(*arguments, TIELINE_ADMINISTRATOR_PASSWORD=password)
+
+    assert edge in arguments
+    assert status == 0, output

@@ -137,14 +137,16 @@ def open_channel(settings: EdgeSettings, **options: Any) -> grpc.aio.Channel:
     """Return a connection of its own."""
     return grpc.aio.insecure_channel(
         f"127.0.0.1:{settings.edge_port}",
-        options=[
-            ("grpc.use_local_subchannel_pool", 1),
-            ("grpc.enable_retries", 0),
-            ("grpc.initial_reconnect_backoff_ms", 100),
-            ("grpc.min_reconnect_backoff_ms", 100),
-            ("grpc.max_reconnect_backoff_ms", 500),
-            *options.items(),
-        ],
+        options=list(
+            {
+                "grpc.use_local_subchannel_pool": 1,
+                "grpc.enable_retries": 0,
+                "grpc.initial_reconnect_backoff_ms": 100,
+                "grpc.min_reconnect_backoff_ms": 100,
+                "grpc.max_reconnect_backoff_ms": 500,
+                **options,
+            }.items()
+        ),
     )
 
 

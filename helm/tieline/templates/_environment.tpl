@@ -11,6 +11,9 @@ container. Takes root, component and role. */ -}}
   value: postgresql://tieline_{{ .component }}:$(DATABASE_PASSWORD)@{{ include "tieline.databaseHost" .root }}:{{ .root.Values.database.port }}/{{ .root.Values.database.name }}{{ include "tieline.databaseOptions" .root }}
 {{ include "tieline.secretVariable" (merge (dict "variable" "TIELINE_SECRET_KEY" "key" "secret-key") $secret) }}
 {{- end }}
+{{- if and (eq .component "identity") (include "tieline.makesAdministrator" .root) }}
+{{ include "tieline.secretVariable" (merge (dict "variable" "TIELINE_PLATFORM_ADMINISTRATOR_PASSWORD" "key" "administrator-password") $secret) }}
+{{- end }}
 {{- range $name, $key := .role.secretSettings }}
 - name: {{ $name }}
   valueFrom:
@@ -59,6 +62,9 @@ TIELINE_OTLP_ENDPOINT: {{ . | quote }}
 TIELINE_NAMESPACE: {{ .root.Release.Namespace }}
 TIELINE_LEASE_NAME: {{ include "tieline.fullname" .root }}-operator
 TIELINE_PROBE_PORT: "8080"
+{{- if .root.Values.recording.enabled }}
+TIELINE_RECORDING_DIRECTORY: /var/lib/tieline/recording
+{{- end }}
 {{- end }}
 {{- if eq .component "edge" }}
 TIELINE_EDGE_HOST: 0.0.0.0

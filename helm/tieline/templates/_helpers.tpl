@@ -60,6 +60,26 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version }}
 {{- default (printf "%s-trial" (include "tieline.fullname" .)) .Values.trial.existingSecret -}}
 {{- end -}}
 
+{{- /* Where the platform administrator's password is for `helm test`: name and key of a Secret, or
+nothing. */ -}}
+{{- define "tieline.testPassword" -}}
+{{- if .Values.test.existingSecret -}}
+name: {{ .Values.test.existingSecret }}
+key: {{ .Values.test.passwordKey }}
+{{- else if include "tieline.makesAdministrator" . -}}
+name: {{ include "tieline.trialSecret" . }}
+key: identity-administrator-password
+{{- end -}}
+{{- end -}}
+
+{{- /* Whether the trial gives the first administrator a password: nobody else does. */ -}}
+{{- define "tieline.makesAdministrator" -}}
+{{- $identity := get (include "tieline.roles" . | fromYaml) "identity" | default dict -}}
+{{- if and .Values.trial.enabled (hasKey $identity "secretSettings") (not (hasKey $identity.secretSettings "TIELINE_PLATFORM_ADMINISTRATOR_PASSWORD")) -}}
+true
+{{- end -}}
+{{- end -}}
+
 {{- /* The last part of a DSN; the trial is without TLS, within the cluster. */ -}}
 {{- define "tieline.databaseOptions" -}}
 {{- if .Values.trial.enabled -}}
@@ -119,14 +139,18 @@ names in the pod. Takes root and component. */ -}}
 {{- define "tieline.certificates" -}}
 {{- $values := .root.Values -}}
 {{- $mounts := dict -}}
-{{- if and $values.database.caExistingSecret (not $values.trial.enabled) (not (has .component (list "operator" "edge"))) -}}
+{{- if and $values.database.caExistingSecret (not $values.trial.enabled) (not (has .component (list "operator" "edge" "test"))) -}}
 {{- $_ := set $mounts "database-ca" $values.database.caExistingSecret -}}
 {{- end -}}
-{{- if and $values.nats.tls.enabled $values.nats.tls.caExistingSecret -}}
+{{- if and $values.nats.tls.enabled $values.nats.tls.caExistingSecret (ne .component "test") -}}
 {{- $_ := set $mounts "nats-ca" $values.nats.tls.caExistingSecret -}}
 {{- end -}}
-{{- if and $values.tls.enabled (not (has .component (list "operator" "migrations"))) -}}
+{{- $hasEdge := hasKey (include "tieline.roles" .root | fromYaml) "edge" -}}
+{{- if and $values.tls.enabled (not (has .component (list "operator" "migrations"))) (not (and $hasEdge (eq .component "test"))) -}}
 {{- $_ := set $mounts "grpc-tls" $values.tls.existingSecret -}}
+{{- end -}}
+{{- if and $values.test.caExistingSecret (eq .component "test") -}}
+{{- $_ := set $mounts "edge-ca" $values.test.caExistingSecret -}}
 {{- end -}}
 {{- if and $values.edge.tlsExistingSecret (eq .component "edge") -}}
 {{- $_ := set $mounts "tls" $values.edge.tlsExistingSecret -}}

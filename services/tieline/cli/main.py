@@ -5,6 +5,7 @@ A command's module is imported when the command is run or its help is asked for,
 """
 
 import importlib
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
@@ -20,9 +21,11 @@ COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "demo": ("tieline.cli.demo", "A working day of a retailer on the running platform."),
         "serve": ("tieline.cli.serve", "Run one service."),
         "surge": ("tieline.cli.surge", "Many times the load on a running platform."),
+        "observe": ("tieline.cli.observe", "Run Prometheus on the platform of this machine."),
         "edge": ("tieline.cli.edge", "Run the edge: HAProxy in front of the services."),
         "operator": ("tieline.cli.operator", "Run the surge operator, or try a scaling policy."),
         "migrate": ("tieline.cli.migrate", "Bring databases and streams to this version."),
+        "streams": ("tieline.cli.streams", "Back the event streams up, and restore them."),
         "dead-letters": ("tieline.cli.dead_letters", "Events that could not be handled."),
         "calibrate-passwords": (
             "tieline.cli.calibrate_passwords",
@@ -74,6 +77,9 @@ def main() -> None:
         # nats-py would import it, an eighth of a service's start, for WebSockets that nothing here
         # speaks. With None in its place the import fails, as where it is not installed.
         sys.modules.setdefault("aiohttp", None)  # type: ignore[arg-type]
+    # What gRPC does around a fork for children that go on using it kills some of those that don't:
+    # of 1,500 started while calls were under way 50 died before they ran.
+    os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "false")
     run()
 
 

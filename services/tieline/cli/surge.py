@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 import time
 from contextlib import AsyncExitStack
 from dataclasses import asdict
@@ -17,6 +16,7 @@ from tieline.chassis.streams import OPERATOR
 from tieline.cli.data_directory import DEFAULT_DATA_DIRECTORY, DataDirectory
 from tieline.cli.errors import CommandError
 from tieline.cli.platform import PLATFORM_ADMINISTRATOR, derive_nats_password
+from tieline.cli.remote_platform import TARGET_HELP, read_administrator_password
 from tieline.client import Endpoints, TielineError, connect
 from tieline.surge import live
 from tieline.surge.mix import DEFAULT_MIX, MixError, parse_mix
@@ -27,7 +27,6 @@ from tieline.surge.replicas import Replicas, watching_replicas
 from tieline.surge.report import build_page, build_result
 from tieline.surge.surge import Plan, Surge, SurgeError
 
-PASSWORD_VARIABLE = "TIELINE_ADMINISTRATOR_PASSWORD"  # noqa: S105 -- no password
 MAX_DURATION_S = 3600
 MAX_PEOPLE = 1000
 
@@ -43,11 +42,7 @@ MAX_PEOPLE = 1000
     show_envvar=True,
     help="Data folder of the platform that `tieline up` runs.",
 )
-@click.option(
-    "--target",
-    help="Call all services at this address, such as a cluster's edge, instead of those of --data. "
-    f"The platform administrator's password comes from {PASSWORD_VARIABLE}.",
-)
+@click.option("--target", help=TARGET_HELP)
 @click.option("--edge/--no-edge", default=None, help="Through the platform's edge; if it has one.")
 @click.option(
     "--profile",
@@ -210,10 +205,8 @@ class _Place:
     @classmethod
     def find(cls, data_path: Path, target: str | None, edge: bool | None) -> "_Place":
         if target is not None:
-            password = os.environ.get(PASSWORD_VARIABLE)
-            if not password:
-                raise CommandError(f"{PASSWORD_VARIABLE} is missing: the surge makes its own corp")
-            return cls(Endpoints.single(target), password, None)
+            password = read_administrator_password("the surge makes its own corp")
+            return cls(Endpoints.from_target(target), password, None)
         data = DataDirectory(data_path)
         found = data.read_endpoints()
         secrets = data.read_secrets()

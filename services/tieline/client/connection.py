@@ -53,6 +53,9 @@ _CHANNEL_OPTIONS = (
     # gRPC's own bound for asking the name service again is 30 s.
     ("grpc.lb_policy_name", "round_robin"),
     ("grpc.dns_min_time_between_resolutions_ms", 5_000),
+    # Whoever connects twice gets two connections; gRPC would let all of a process share one, and
+    # with it the calls and streams that a server takes of one.
+    ("grpc.use_local_subchannel_pool", 1),
     # Retries are the client library's: two layers of them would multiply.
     ("grpc.enable_retries", 0),
 )
@@ -276,6 +279,7 @@ async def connect(
     tls: bool | None = None,
     root_certificates: bytes | None = None,
     client_certificate: ClientCertificate | None = None,
+    server_name: str | None = None,
     call_timeout_s: float = CALL_TIMEOUT_S,
     retries: RetryPolicy | None = None,
 ) -> AsyncIterator[Tieline]:
@@ -283,14 +287,18 @@ async def connect(
 
     ``tls`` None means TLS except to this machine itself. ``root_certificates`` (PEM) takes the
     place of the system's; ``client_certificate`` is shown to servers that ask for one.
+    ``server_name`` is the name in the servers' certificates where it is not that of the address.
     ``call_timeout_s`` bounds a call with all its retries where the call gives no ``timeout`` of its
     own. Connections are made when they are first needed.
+
+    A service takes 1,000 calls and streams of one connection at a time, and what is more waits at
+    the client: who keeps more feeds open connects several times.
     """
     policy = retries or RetryPolicy()
     async with AsyncExitStack() as stack:
         by_service = {}
         for service, target in asdict(endpoints).items():
-            channel = _open_channel(target, tls, root_certificates, client_certificate)
+            channel = _open_channel(target, tls, root_certificates, client_certificate, server_name)
             await stack.enter_async_context(channel)
             by_service[service] = Line(channel, RetryBudget(policy), CalleeLevel(time.monotonic))
         yield Tieline(Lines(by_service, policy, call_timeout_s))
@@ -301,10 +309,12 @@ def _open_channel(
     tls: bool | None,
     roots: bytes | None,
     own: ClientCertificate | None = None,
+    server_name: str | None = None,
 ) -> grpc.aio.Channel:
     is_secure = not is_loopback(target) if tls is None else tls
     if not is_secure:
         return grpc.aio.insecure_channel(target, options=_CHANNEL_OPTIONS)
     key, chain = (own.key, own.chain) if own else (None, None)
     credentials = grpc.ssl_channel_credentials(roots, key, chain)
-    return grpc.aio.secure_channel(target, credentials, options=_CHANNEL_OPTIONS)
+    name = [("grpc.ssl_target_name_override", server_name)] if server_name else []
+    return grpc.aio.secure_channel(target, credentials, options=[*_CHANNEL_OPTIONS, *name])

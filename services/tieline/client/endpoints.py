@@ -28,6 +28,15 @@ class Endpoints:
         return cls(**{field.name: target for field in fields(cls)})
 
     @classmethod
+    def from_target(cls, target: str) -> Self:
+        """As `single`; ``{service}`` in the target stands for each service's name, if it is there.
+
+        So ``dns:///tieline-{service}:7100`` reaches the headless Services of a cluster.
+        """
+        names = [field.name for field in fields(cls)]
+        return cls(**{name: target.replace("{service}", name) for name in names})
+
+    @classmethod
     def read(cls, path: Path | str) -> Self:
         """Read the file that ``tieline up`` keeps in its data directory, ``endpoints.json``.
 

@@ -5,5 +5,6 @@ through ``tieline.client`` alone, as anybody's program would; nothing here knows
 
 Reading order: story (the acts in order), then the acts ``onboarding``, ``staff_import``,
 ``conversations``, ``customers``, ``red_packet``; ``checks`` (pure) says what must hold in the end,
-``journal`` and ``report`` what is shown. ``staff_file`` and ``corpus`` are where the input is from.
+``journal`` and ``report`` what is shown. The input is from ``short_day``, which needs nothing else,
+or ``full_day``, with Faker and ``corpus``; both write a ``staff_file``.
 """

@@ -11,7 +11,7 @@ from tieline.api.messaging.v1 import messaging_pb2, messaging_service_pb2
 from tieline.client import MessageFeed, SignedIn, message_range
 from tieline.demo import checks
 from tieline.demo.checks import Line, Transcript
-from tieline.demo.corpus import Dialogue, load_dialogues, take_dialogues
+from tieline.demo.dialogues import Dialogue, take_dialogues
 from tieline.demo.onboarding import Colleague, Corp
 from tieline.demo.stage import PATIENCE_S, Stage, together, wait_until
 
@@ -93,8 +93,8 @@ async def _open(
 
 
 async def _send_everything(stage: Stage, circles: Sequence[Circle]) -> list[list[Line]]:
-    """Have the corpus spoken; return each dialogue as it was acknowledged."""
-    dialogues = take_dialogues(load_dialogues(), stage.scale.lines)
+    """Have everything said; return each dialogue as it was acknowledged."""
+    dialogues = take_dialogues(stage.material.dialogues, stage.scale.lines)
     stage.chance.shuffle(dialogues)
     with stage.journal.step(SENDING_STEP) as step:
         # One script a voice: each takes the next of its own when the last one has ended.

@@ -6,30 +6,17 @@ from typing import Any
 
 import yaml
 
+from tieline.demo.dialogues import Dialogue
+
 LANGUAGES = ("chinese", "english")
 
 # The limit of TextContent; a line or two of the corpus is longer.
 MAX_TEXT_BYTES = 2048
 
-Dialogue = tuple[str, ...]
-
 
 def load_dialogues() -> list[Dialogue]:
     """Return all conversations of both languages, always in the same order."""
     return [dialogue for language in LANGUAGES for dialogue in _read_language(language)]
-
-
-def take_dialogues(dialogues: Sequence[Dialogue], line_count: int) -> list[Dialogue]:
-    """Return dialogues with so many lines together; from the first on again when they run out."""
-    taken: list[Dialogue] = []
-    missing = line_count
-    while missing > 0:
-        for dialogue in dialogues:
-            if missing <= 0:
-                break
-            taken.append(dialogue[:missing])
-            missing -= len(dialogue)
-    return taken
 
 
 def _read_language(language: str) -> Iterator[Dialogue]:

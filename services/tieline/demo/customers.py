@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from faker import Faker
-
 from tieline.api.contacts.v1 import contacts_service_pb2
 from tieline.api.messaging.v1 import messaging_service_pb2
 from tieline.client import SignedInCustomer, pages
@@ -37,14 +35,11 @@ async def receive_customers(stage: Stage, corp: Corp, colleagues: Sequence[Colle
 
 
 async def _sign_in(stage: Stage) -> list[SignedInCustomer]:
-    fake = Faker("zh_CN")
-    fake.seed_instance(stage.scale.seed)
-    names = [fake.name() for _ in range(stage.scale.customers)]
     with stage.journal.step("customers signed in through a channel") as step:
         channel = await Channel.open(stage.administrator, "金玉会员小程序")
         customers = await together(
             channel.sign_in(stage.tieline, f"openid-{number}", name)
-            for number, name in enumerate(names)
+            for number, name in enumerate(stage.material.customer_names)
         )
         step.count = len(customers)
     return customers

@@ -46,7 +46,7 @@ async def found_corp(stage: Stage) -> Corp:
     with stage.journal.step("corps created and verified") as step:
         created = await identity.CreateCorp(
             identity_service_pb2.CreateCorpRequest(
-                display_name="金玉珠宝",
+                display_name=stage.material.corp_name,
                 kind=identity_pb2.CORP_KIND_COMPANY,
                 owner_user_id=OWNER_ID,
                 owner_name=OWNER_NAME,
@@ -63,6 +63,12 @@ async def found_corp(stage: Stage) -> Corp:
         )
         step.count = 1
     return Corp(corp_id, owner)
+
+
+async def ask_for_deletion(stage: Stage, corp: Corp) -> None:
+    """Have the corp deleted after the platform's time of grace."""
+    request = identity_service_pb2.DeleteCorpRequest(corp_id=corp.corp_id)
+    await stage.administrator.identity.DeleteCorp(request)
 
 
 async def invite_colleagues(stage: Stage, corp: Corp) -> list[Colleague]:
@@ -99,11 +105,13 @@ async def find_each_other(stage: Stage, colleagues: list[Colleague]) -> None:
 
 def _choose(stage: Stage) -> dict[str, str]:
     """Return user ids and names of the staff who take part."""
-    with stage.staff_file.open(encoding="utf-8-sig", newline="") as file:
+    with stage.material.staff_file.open(encoding="utf-8-sig", newline="") as file:
         names = {row["user_id"].lower(): row["name"] for row in csv.DictReader(file)}
     count = min(stage.scale.colleagues, len(names))
     if count < MIN_COLLEAGUES:
-        raise DemoError(f"{stage.staff_file}: the day needs at least {MIN_COLLEAGUES} staff")
+        raise DemoError(
+            f"{stage.material.staff_file}: the day needs at least {MIN_COLLEAGUES} staff"
+        )
     return {user_id: names[user_id] for user_id in stage.chance.sample(sorted(names), count)}
 
 

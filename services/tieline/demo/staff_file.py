@@ -1,16 +1,14 @@
 """The retailer's staff as a CSV file: 1 headquarters, 12 branches and up to 800 stores.
 
-Faker makes the pools of names, jobs and cities; persons are combined from them by a generator with
-a fixed seed. Asking Faker for each of 36,000 people would take ten times as long.
+Persons are combined from pools of names, jobs and cities by a generator with a fixed seed. Asking
+Faker for each of 36,000 people would take ten times as long.
 """
 
 import csv
 import random
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
-
-from faker import Faker
 
 FULL_STAFF = 36_000
 FULL_STORES = 800
@@ -35,12 +33,6 @@ BRANCH_POSITIONS = ("分公司经理", "区域督导", "培训讲师", "财务�
 HEADQUARTERS_RATIO = 1 / 45
 BRANCHES_RATIO = 1 / 30
 
-_LAST_NAME_DRAWS = 2_000
-_FIRST_NAME_DRAWS = 5_000
-_JOB_DRAWS = 300
-_CITY_DRAWS = 2_000
-_PREFIX_DRAWS = 200
-
 # The last 8 of a mobile number's 11 digits.
 _MOBILE_SUFFIXES = 10**8
 
@@ -57,23 +49,20 @@ class StaffRow:
     email: str
 
 
-class _Pools:
-    """What persons and stores are combined from."""
+@dataclass(frozen=True, slots=True)
+class Pools:
+    """What persons and stores are combined from; what is there twice is twice as common."""
 
-    def __init__(self, seed: int) -> None:
-        fake = Faker("zh_CN")
-        fake.seed_instance(seed)
-        self.last_names = [fake.last_name() for _ in range(_LAST_NAME_DRAWS)]
-        self.first_names = [fake.first_name() for _ in range(_FIRST_NAME_DRAWS)]
-        self.jobs = [fake.job()[:64] for _ in range(_JOB_DRAWS)]
-        self.cities = sorted({fake.city_name() for _ in range(_CITY_DRAWS)})
-        self.mobile_prefixes = [fake.phone_number()[:3] for _ in range(_PREFIX_DRAWS)]
+    last_names: Sequence[str]
+    first_names: Sequence[str]
+    jobs: Sequence[str]
+    cities: Sequence[str]
+    mobile_prefixes: Sequence[str]
+    """The first 3 of a mobile number's 11 digits."""
 
 
-def make_staff(seed: int, count: int) -> Iterator[StaffRow]:
-    """Yield the staff, always the same for a seed and a count."""
-    # Faker's own repeats of a name make common surnames common, as they are.
-    pools = _Pools(seed)
+def make_staff(seed: int, count: int, pools: Pools) -> Iterator[StaffRow]:
+    """Yield the staff, always the same for a seed, a count and pools."""
     chance = random.Random(seed)
     suffixes = chance.sample(range(_MOBILE_SUFFIXES), count)
     departments = _departments(pools, chance, count)
@@ -95,24 +84,20 @@ def store_count(staff_count: int) -> int:
     return max(1, min(FULL_STORES, staff_count * FULL_STORES // FULL_STAFF))
 
 
-def ensure_staff_file(directory: Path, seed: int, count: int) -> Path:
-    """Return the file of this seed and size, which is made when it is first asked for."""
-    path = directory / f"staff-{seed}-{count}.csv"
-    if not path.exists():
-        directory.mkdir(parents=True, exist_ok=True)
-        staging = path.with_suffix(".new")
-        with staging.open("w", encoding="utf-8", newline="") as file:
-            writer = csv.writer(file)
-            writer.writerow(field.name for field in fields(StaffRow))
-            writer.writerows(astuple(row) for row in make_staff(seed, count))
-        # A file that was half written must not be found by the next run.
-        staging.replace(path)
-    return path
+def write_staff_file(path: Path, staff: Iterable[StaffRow]) -> None:
+    """Write the file whole or not at all."""
+    staging = path.with_suffix(".new")
+    with staging.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(field.name for field in fields(StaffRow))
+        writer.writerows(astuple(row) for row in staff)
+    # A file that was half written must not be found by the next run.
+    staging.replace(path)
 
 
 def _departments(
-    pools: _Pools, chance: random.Random, count: int
-) -> list[tuple[str, list[str] | tuple[str, ...]]]:
+    pools: Pools, chance: random.Random, count: int
+) -> list[tuple[str, Sequence[str]]]:
     """Return each person's department and the positions that it has."""
     headquarters = [("总部", pools.jobs)] * round(count * HEADQUARTERS_RATIO)
     branch_staff = round(count * BRANCHES_RATIO)
@@ -129,7 +114,7 @@ def _departments(
     ]
 
 
-def _store_paths(pools: _Pools, chance: random.Random, count: int) -> list[str]:
+def _store_paths(pools: Pools, chance: random.Random, count: int) -> list[str]:
     cities = [chance.choice(pools.cities) for _ in range(count)]
     return [
         f"{BRANCHES[number % len(BRANCHES)]}分公司/{city}{number + 1:03}店"

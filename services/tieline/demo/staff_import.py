@@ -27,7 +27,7 @@ OnProgress = Callable[[directory_service_pb2.ImportMembersResponse], None]
 
 async def import_staff(stage: Stage, corp: Corp) -> None:
     """Import the file, and check that everybody is there and where they belong."""
-    path = stage.staff_file
+    path = stage.material.staff_file
     with _progress(stage, path) as on_progress, stage.journal.step(IMPORT_STEP) as step:
         summary = await _import_until_done(corp.owner, path, on_progress)
         step.count = summary.added + summary.updated

@@ -3,7 +3,7 @@
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -11,6 +11,7 @@ from typing import TypeVar
 import grpc
 
 from tieline.client import SignedIn, Tieline, TielineError
+from tieline.demo.dialogues import Dialogue
 from tieline.demo.journal import Check, Journal
 
 # Events reach the next service within moments; a service that restarts takes seconds.
@@ -41,6 +42,16 @@ class Scale:
 
 
 @dataclass(frozen=True, slots=True)
+class Material:
+    """What the day is made of: names, lines, and the file that the staff come from."""
+
+    corp_name: str
+    staff_file: Path
+    customer_names: Sequence[str]
+    dialogues: Sequence[Dialogue]
+
+
+@dataclass(frozen=True, slots=True)
 class Stage:
     """Where the acts play."""
 
@@ -49,7 +60,7 @@ class Stage:
     journal: Journal
     scale: Scale
     chance: random.Random
-    staff_file: Path
+    material: Material
 
     def promise(self, promise: str, wrong: str, right: str) -> None:
         """Note a check: what is wrong, or what is right if nothing is."""

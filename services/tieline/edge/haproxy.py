@@ -111,18 +111,6 @@ class HAProxy:
                 shutil.copy(path, self._directory / name)
 
     async def _check(self, file: Path) -> None:
-        lines, status = await self._ask(file)
-        alerts = [line for line in lines if "[ALERT]" in line]
-        if status and not alerts:
-            # A check that was killed says nothing about the configuration.
-            lines, status = await self._ask(file)
-            alerts = [line for line in lines if "[ALERT]" in line]
-        if status:
-            said = alerts[:3] or [*lines[-3:], f"its check ended with {status}"]
-            raise StartError(f"HAProxy refuses the configuration: {' | '.join(said)}")
-
-    async def _ask(self, file: Path) -> tuple[list[str], int | None]:
-        """Have HAProxy check a configuration; return what it says, and its exit status."""
         process = await asyncio.create_subprocess_exec(
             *(self._binary, "-c", "-f", str(file)),
             stdin=asyncio.subprocess.DEVNULL,
@@ -130,7 +118,11 @@ class HAProxy:
             stderr=asyncio.subprocess.STDOUT,
         )
         output, _ = await asyncio.wait_for(process.communicate(), _CHECK_TIMEOUT_S)
-        return output.decode(errors="replace").splitlines(), process.returncode
+        if process.returncode:
+            lines = output.decode(errors="replace").splitlines()
+            alerts = [line for line in lines if "[ALERT]" in line]
+            said = alerts[:3] or [*lines[-3:], f"its check ended with {process.returncode}"]
+            raise StartError(f"HAProxy refuses the configuration: {' | '.join(said)}")
 
 
 class Master:

@@ -1,6 +1,7 @@
 """The command line itself: help everywhere, one line for what is expected to fail."""
 
 import errno
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -54,6 +55,15 @@ def test_version_and_help_do_not_wait_for_heavy_imports() -> None:
         ).stdout
 
         assert output.splitlines()[-1] == "[]"
+
+
+def test_grpc_is_told_to_leave_forked_children_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("GRPC_ENABLE_FORK_SUPPORT")
+    monkeypatch.setattr(main, "tieline", lambda **_: None)
+
+    main.main()
+
+    assert os.environ["GRPC_ENABLE_FORK_SUPPORT"] == "false"
 
 
 def test_expected_failure_is_one_line_and_status_1(

@@ -32,6 +32,16 @@ def test_file_without_a_service_says_which_one(tmp_path: Path) -> None:
         Endpoints.read(path)
 
 
+def test_target_may_have_the_name_of_each_service_in_it() -> None:
+    by_service = Endpoints.from_target("dns:///tieline-{service}:7100")
+
+    assert (by_service.identity, by_service.payments) == (
+        "dns:///tieline-identity:7100",
+        "dns:///tieline-payments:7100",
+    )
+    assert Endpoints.from_target("edge:7100") == Endpoints.single("edge:7100")
+
+
 @pytest.mark.parametrize(
     ("target", "expected"),
     [

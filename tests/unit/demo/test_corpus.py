@@ -2,7 +2,8 @@
 
 import pytest
 
-from tieline.demo.corpus import MAX_TEXT_BYTES, load_dialogues, take_dialogues
+from tieline.demo.corpus import MAX_TEXT_BYTES, load_dialogues
+from tieline.demo.dialogues import take_dialogues
 
 
 def test_dialogues_are_of_both_languages_and_can_be_sent() -> None:

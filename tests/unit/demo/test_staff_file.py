@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tieline.demo.staff_file import ensure_staff_file, make_staff, store_count
+from tieline.demo.full_day import ensure_staff_file, make_full_staff
+from tieline.demo.staff_file import store_count
 
 SEED = 7
 USER_ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z_\-@.]{0,63}")
@@ -15,7 +16,7 @@ DEPARTMENT = re.compile(r'[^\\:*?"<>|/]{1,64}')
 
 
 def test_full_staff_work_in_the_813_departments_of_the_retailer() -> None:
-    staff = list(make_staff(SEED, 36_000))
+    staff = list(make_full_staff(SEED, 36_000))
 
     departments = Counter(row.department for row in staff)
     stores = [name for name in departments if "/" in name]
@@ -26,7 +27,7 @@ def test_full_staff_work_in_the_813_departments_of_the_retailer() -> None:
 
 
 def test_nobody_shares_a_user_id_mobile_or_email() -> None:
-    staff = list(make_staff(SEED, 5_000))
+    staff = list(make_full_staff(SEED, 5_000))
 
     for column in ("user_id", "mobile", "email"):
         values = {getattr(row, column).lower() for row in staff}
@@ -34,7 +35,7 @@ def test_nobody_shares_a_user_id_mobile_or_email() -> None:
 
 
 def test_every_value_is_within_the_limits_of_the_directory() -> None:
-    for row in make_staff(SEED, 2_000):
+    for row in make_full_staff(SEED, 2_000):
         assert USER_ID.fullmatch(row.user_id)
         assert 1 <= len(row.name) <= 64
         assert len(row.position) <= 128
@@ -44,8 +45,8 @@ def test_every_value_is_within_the_limits_of_the_directory() -> None:
 
 
 def test_same_seed_gives_the_same_people_and_another_one_others() -> None:
-    assert list(make_staff(SEED, 100)) == list(make_staff(SEED, 100))
-    assert list(make_staff(SEED, 100)) != list(make_staff(SEED + 1, 100))
+    assert list(make_full_staff(SEED, 100)) == list(make_full_staff(SEED, 100))
+    assert list(make_full_staff(SEED, 100)) != list(make_full_staff(SEED + 1, 100))
 
 
 @pytest.mark.parametrize(("staff", "stores"), [(36_000, 800), (100_000, 800), (1_000, 22), (1, 1)])
@@ -61,7 +62,7 @@ def test_file_is_made_once_and_then_found(tmp_path: Path) -> None:
 
     again = ensure_staff_file(tmp_path / "demo", SEED, 100)
 
-    assert [row["user_id"] for row in rows] == [row.user_id for row in make_staff(SEED, 100)]
+    assert [row["user_id"] for row in rows] == [row.user_id for row in make_full_staff(SEED, 100)]
     assert again.read_text() == "kept"
     assert [file.name for file in path.parent.iterdir()] == ["staff-7-100.csv"]
 

@@ -21,7 +21,7 @@ from rendered_chart import (
 VERSIONS = ("1.29", kubernetes_validate.latest_version())
 
 # Kinds of others, whose definitions are not here.
-FOREIGN_KINDS = {"PodMonitor", "PrometheusRule"}
+FOREIGN_KINDS = {"PodMonitor", "PrometheusRule", "CapacityBuffer"}
 
 DEFINITIONS = {
     each.kind: each for each in load_definitions(ROOT / "helm" / "tieline-crds" / "templates")

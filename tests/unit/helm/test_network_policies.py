@@ -55,6 +55,7 @@ def test_who_is_let_in(trial: list[Manifest]) -> None:
 
     assert flows(trial, "from") == {
         (ANYBODY, "edge", GRPC),
+        ("test", "edge", GRPC),
         *(("edge", service, port) for service in SERVICES for port in (GRPC, AGENT)),
         *((who, "postgresql", POSTGRESQL) for who in (*SERVICES, "migrations")),
         *((who, "nats", NATS) for who in (*roles, "migrations")),
@@ -66,7 +67,8 @@ def test_who_is_let_out(trial: list[Manifest]) -> None:
     roles = (*SERVICES, "operator", "edge", "migrations")
 
     assert flows(trial, "to") == {
-        *((role, ANYBODY, DNS) for role in roles),
+        *((role, ANYBODY, DNS) for role in (*roles, "test")),
+        ("test", "edge", GRPC),
         *((role, "nats", NATS) for role in roles),
         *((who, "postgresql", POSTGRESQL) for who in (*SERVICES, "migrations")),
         *(("edge", service, port) for service in SERVICES for port in (GRPC, AGENT)),
@@ -103,6 +105,18 @@ def test_without_the_edge_the_gateway_alone_calls_the_services() -> None:
                         }
                     }
                 ]
+
+
+def test_without_the_edge_the_test_calls_the_services_beside_the_gateway() -> None:
+    changes = {"test": {"existingSecret": "administrator"}}
+    manifests = render(merged(example_values("gateway"), changes))
+    called = {("test", service, GRPC) for service in SERVICES}
+
+    assert {flow for flow in flows(manifests, "to") if flow[0] == "test"} == {
+        *called,
+        ("test", ANYBODY, DNS),
+    }
+    assert {flow for flow in flows(manifests, "from") if "test" in flow} == called
 
 
 def test_policies_can_be_left_out() -> None:

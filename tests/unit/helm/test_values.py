@@ -27,6 +27,10 @@ VALUES = yaml.load((CHART / "values.yaml").read_text(encoding="utf-8"), yaml.CSa
         {"database": {"sslMode": "prefer"}},
         {"nats": {"replicas": 6}},
         {"image": {"digest": "sha256:short"}},
+        {"roles": {"messaging": {"capacityBuffer": {"replicas": -1}}}},
+        {"capacityBuffers": {"apiVersion": "v2"}},
+        {"test": {"deadlineSeconds": 29}},
+        {"recording": {"claim": "c"}},
         {"roles": {"messaging": {"settings": {"LOG_LEVEL": "debug"}}}},
     ],
 )
@@ -107,6 +111,19 @@ def test_misspelled_or_impossible_value_is_refused(changes: dict[str, Any]) -> N
             "gateway",
             {"edge": {"tlsExistingSecret": "tls"}},
             "edge.tlsExistingSecret is given, but there is no edge",
+        ),
+        ("trial", {"test": {"caExistingSecret": "ca"}}, "test.caExistingSecret is given, but the"),
+        ("trial", {"test": {"serverName": "edge"}}, "test.serverName is given, but the edge"),
+        ("trial", {"recording": {"enabled": True}}, "recording.enabled needs the operator"),
+        (
+            "gateway",
+            {"recording": {"existingClaim": "c"}},
+            "recording.existingClaim is given, but nothing is recorded",
+        ),
+        (
+            "gateway",
+            {"roles": {"operator": {"settings": {"TIELINE_RECORDING_DIRECTORY": "/r"}}}},
+            "TIELINE_RECORDING_DIRECTORY is given by the chart itself",
         ),
     ],
 )
