@@ -29,7 +29,7 @@ EXCEPTIONS = {
     "messaging.repositories.media.MediaRepository.remove_expired": LOCKING_SCAN,
     "messaging.repositories.media.UploadRepository.list_expired": SCAN,
     "messaging.repositories.sensitive_words.SensitiveWordRepository.list_versions": SCAN,
-    "messaging.repositories.search.SearchRepository.measure": "reads how large the table is, no row",
+    "messaging.repositories.search.SearchRepository.measure": "reads the size of the table",
     "messaging.repositories.push_targets.PushTargetRepository._end_customers": (
         "a customer has devices in several corps"
     ),
