@@ -19,6 +19,7 @@ import pytest
 from rich.console import Console
 
 from e2e.platform_process import (
+    START_TIMEOUT_S,
     PlatformProcess,
     environment,
     platform_process,
@@ -75,7 +76,7 @@ class Day:
     """Adds the first colleague as a contact."""
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(400)
 async def test_day_goes_on_where_its_backups_are_restored(
     platform: PlatformProcess, tieline: Tieline, tmp_path: Path
 ) -> None:
@@ -108,7 +109,7 @@ async def test_day_goes_on_where_its_backups_are_restored(
             await check_next_number(there, day, said)
             # Published before and handled by nobody: the stream brings it.
             newcomer = await day.channel.sign_in(there, "newcomer", "新客")
-            await eventually(lambda: has_conversation(newcomer, day))
+            await eventually(lambda: has_conversation(newcomer, day), timeout_s=START_TIMEOUT_S)
         processes = restored.all_processes()
 
         assert await restored.stop() == 0, restored.output
@@ -218,7 +219,7 @@ async def standing_still(platform: PlatformProcess, service: str) -> AsyncIterat
         yield
     finally:
         process.resume()
-        await eventually(lambda: is_serving(port))
+        await eventually(lambda: is_serving(port), timeout_s=START_TIMEOUT_S)
 
 
 def processes_of(platform: PlatformProcess, service: str) -> list[psutil.Process]:
