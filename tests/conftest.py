@@ -5,6 +5,7 @@ workers starts it itself. Nothing here is shared with `tieline up` or left behin
 """
 
 import os
+import shutil
 
 # As ``tieline.cli.main`` has it, and before anything loads gRPC.
 os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "false"
@@ -50,21 +51,26 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave the edge's tests out where HAProxy is missing and can't be installed, and say so.
+    """Leave out the tests of what is missing and can't be installed, and say so.
 
-    Root can install it: there they fail with the line that says how.
+    HAProxy root can install: there the edge's tests fail with the line that says how. Helm's
+    command is in no package of Debian; without it the engine in `helm-python-sdk` alone renders.
     """
-    needing = [item for item in items if item.get_closest_marker("haproxy")]
-    if not needing or os.geteuid() == 0 or is_haproxy_there():
+    if os.geteuid() != 0 and not is_haproxy_there():
+        _leave_out(config, items, "haproxy", "HAProxy (as root: apt-get install haproxy)")
+    if shutil.which("helm") is None:
+        _leave_out(config, items, "helm", "the command helm, 3 or 4, whose output they compare")
+
+
+def _leave_out(config: pytest.Config, items: list[pytest.Item], marker: str, missing: str) -> None:
+    needing = [item for item in items if item.get_closest_marker(marker)]
+    if not needing:
         return
     items[:] = [item for item in items if item not in needing]
     config.hook.pytest_deselected(items=needing)
     if not hasattr(config, "workerinput"):
         reporter: Any = config.pluginmanager.get_plugin("terminalreporter")
-        reporter.write_line(
-            f"{len(needing)} tests of the edge are left out: HAProxy is not installed "
-            "(as root: apt-get install haproxy)"
-        )
+        reporter.write_line(f"{len(needing)} tests are left out; not installed: {missing}")
 
 
 def pytest_collection() -> None:
