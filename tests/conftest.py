@@ -14,6 +14,7 @@ import asyncio
 import contextlib
 import gc
 import importlib
+import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from typing import Any
@@ -51,18 +52,23 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out the tests of what is missing and can't be installed, and say so.
+    """Leave out, and say so, the tests of programs that are missing and can't be installed.
 
-    HAProxy root can install: there the edge's tests fail with the line that says how. Helm's
-    command is in no package of Debian; without it the engine in `helm-python-sdk` alone renders.
+    Root can install HAProxy: there the edge's tests fail with the line that says how. Prometheus is
+    nobody's need but that of `make observe`. Helm's command is in no package of Debian; without it
+    the engine in `helm-python-sdk` alone renders the chart.
     """
     if os.geteuid() != 0 and not is_haproxy_there():
-        _leave_out(config, items, "haproxy", "HAProxy (as root: apt-get install haproxy)")
+        _leave_out(config, items, "haproxy", "HAProxy", "as root: apt-get install haproxy")
+    if shutil.which("promtool") is None:
+        _leave_out(config, items, "prometheus", "Prometheus", "as root: apt-get install prometheus")
     if shutil.which("helm") is None:
-        _leave_out(config, items, "helm", "the command helm, 3 or 4, whose output they compare")
+        _leave_out(config, items, "helm", "Helm", "3 or 4, whose output they compare")
 
 
-def _leave_out(config: pytest.Config, items: list[pytest.Item], marker: str, missing: str) -> None:
+def _leave_out(
+    config: pytest.Config, items: list[pytest.Item], marker: str, program: str, hint: str
+) -> None:
     needing = [item for item in items if item.get_closest_marker(marker)]
     if not needing:
         return
@@ -70,7 +76,9 @@ def _leave_out(config: pytest.Config, items: list[pytest.Item], marker: str, mis
     config.hook.pytest_deselected(items=needing)
     if not hasattr(config, "workerinput"):
         reporter: Any = config.pluginmanager.get_plugin("terminalreporter")
-        reporter.write_line(f"{len(needing)} tests are left out; not installed: {missing}")
+        reporter.write_line(
+            f"{len(needing)} tests are left out: {program} is not installed ({hint})"
+        )
 
 
 def pytest_collection() -> None:

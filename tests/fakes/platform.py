@@ -132,9 +132,10 @@ class FakePlatform(grpc.GenericRpcHandler):
         self.calls.append(ReceivedCall(name, request, metadata, context.time_remaining()))
 
     @asynccontextmanager
-    async def serving(self, port: int = 0) -> AsyncIterator[None]:
+    async def serving(self, port: int = 0, *, max_streams: int = 1000) -> AsyncIterator[None]:
         """Serve on loopback; leaving the block ends open calls at once, as a kill would."""
-        server = grpc.aio.server(options=(("grpc.so_reuseport", 0),))
+        options = (("grpc.so_reuseport", 0), ("grpc.max_concurrent_streams", max_streams))
+        server = grpc.aio.server(options=options)
         server.add_generic_rpc_handlers((self,))
         bound_port = server.add_insecure_port(f"127.0.0.1:{port}")
         self.target = f"127.0.0.1:{bound_port}"

@@ -18,7 +18,12 @@ _DOWN_WEIGHT = 0.5
 """Replicas that do much less than thought must count at once."""
 
 _NOISE_WEIGHT = 0.05
+_FRESH_S = 1.5
 _SATURATED_CPU = 0.85
+_SATURATED_PART = 0.5
+"""Of the replicas: calls that wait at a few of them came at once by chance, or were dear ones. What
+those served would tell less than a replica can do, and by the more the fewer calls it was."""
+
 _WAIT_DIVISOR = 4
 """Calls that wait a quarter of what overload is show a replica that is full: 5 ms of 20."""
 
@@ -109,16 +114,20 @@ def _learn_capacity(
     }
     configured = policy.capacity.requests_per_second_per_pod
     wait_s = policy.surge.queue_wait_milliseconds / 1000 / _WAIT_DIVISOR
-    samples = [
-        _sample(one)
+    working = [
+        one
         for one in reports
         if not one.from_edge
-        and now - one.time <= 1.5
+        and now - one.time <= _FRESH_S
         and one.replica not in young
         and one.served_per_s > 0
-        and (one.cpu_ratio >= _SATURATED_CPU or one.queue_wait_s >= wait_s)
     ]
-    if not samples:
+    samples = [
+        _sample(one)
+        for one in working
+        if one.cpu_ratio >= _SATURATED_CPU or one.queue_wait_s >= wait_s
+    ]
+    if len(samples) <= _SATURATED_PART * len(working):
         return capacity
     before = capacity or float(configured)
     low, high = (bound * configured for bound in _BOUNDS)

@@ -15,6 +15,7 @@ from google.protobuf.message import DecodeError
 from nats.aio.msg import Msg
 
 from tieline.api.messaging.v1 import messaging_service_pb2
+from tieline.chassis.broker import broker_unavailable_error
 from tieline.chassis.errors import ServiceError
 from tieline.chassis.postgres import Pool
 from tieline.messaging.delivery import Cursor
@@ -30,6 +31,7 @@ from tieline.messaging.subscriber import Subscriber, Update
 _GAP_PATIENCE_S = 0.005
 
 _FETCH_ROWS = 200
+_FLUSH_TIMEOUT_S = 2
 
 # Behind an outage every feed has a gap; sending must not wait for all of them to be filled.
 MAX_LIVE_READS = 2
@@ -106,7 +108,7 @@ class Feeds:
     async def acquire(self, subscriber: Subscriber, keys: Collection[ConversationKey]) -> None:
         """Hold the feeds of these conversations for a subscriber, who receives nothing yet.
 
-        They are in force after the broker's next flush. One who has left holds nothing.
+        They are in force after the next flush. One who has left holds nothing.
         """
         # Under a lock: whoever finds a feed may rely on its subscription having been sent.
         async with self._lock:
@@ -120,6 +122,16 @@ class Feeds:
                     self._feeds[key] = feed
                 feed.starts.setdefault(subscriber, _NOT_STARTED)
                 subscriber.conversation_ids.add(key[1])
+
+    async def flush(self) -> None:
+        """Return once the server has all subscriptions; UnavailableError while it is away."""
+        try:
+            if self._broker.is_connected:
+                await self._broker.flush(_FLUSH_TIMEOUT_S)
+                return
+        except (OSError, nats.errors.Error) as error:
+            logger.info("NATS does not answer: %s", error)
+        raise broker_unavailable_error()
 
     async def release(self, subscriber: Subscriber, keys: Collection[ConversationKey]) -> None:
         """Let go of these feeds; one that nobody holds ends."""

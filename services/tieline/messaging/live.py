@@ -1,4 +1,4 @@
-"""The subscribers of this replica: how each begins, hears of joins, and is kept whole.
+"""The subscribers of this replica: how each begins, is kept whole, and ends.
 
 NATS may lose, repeat and reorder, and be away. A subscriber still gets everything, because numbers
 have no gaps: what is missing in the middle is fetched when the next message arrives (``feeds``),
@@ -10,33 +10,24 @@ import asyncio
 import datetime as dt
 import logging
 from collections import Counter
-from collections.abc import AsyncGenerator, Collection, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import AsyncGenerator, Collection, Mapping
 from time import monotonic
 from types import TracebackType
 from typing import NamedTuple, Self
 
 import nats.errors
-from google.protobuf.message import DecodeError
-from nats.aio.msg import Msg
 
-from tieline.api.messaging.v1 import messaging_pb2, messaging_service_pb2
-from tieline.chassis.broker import broker_unavailable_error
+from tieline.api.messaging.v1 import messaging_service_pb2
 from tieline.chassis.errors import ResourceExhaustedError, ServiceError
 from tieline.chassis.postgres import Pool
 from tieline.chassis.principals import PrincipalKind
 from tieline.messaging import subjects
 from tieline.messaging.catching_up import Start, plan_catch_up
-from tieline.messaging.conversations import (
-    Conversation,
-    conversation_to_proto,
-    find_participant,
-)
 from tieline.messaging.feeds import MAX_LIVE_READS, Feeds, LiveBroker
+from tieline.messaging.live_joins import LiveJoins
 from tieline.messaging.looks import Looks
 from tieline.messaging.numbering import ConversationKey
 from tieline.messaging.people import People
-from tieline.messaging.repositories.conversations import ConversationRepository
 from tieline.messaging.repositories.participants import ParticipantRepository, Position, UserKey
 from tieline.messaging.resuming import resume
 from tieline.messaging.subscriber import Subscriber, Update
@@ -55,7 +46,6 @@ _COMPARE_USERS = 500
 _COMMIT_DELAY = dt.timedelta(seconds=60)
 
 _TICK_S = 1.0
-_FLUSH_TIMEOUT_S = 2
 
 _HEARTBEAT = Update(heartbeat=messaging_service_pb2.Heartbeat())
 
@@ -85,26 +75,25 @@ class LiveHub:
         self._heartbeat_interval_s = heartbeat_interval_s
         self._compare_interval_s = compare_interval_s
         self._reads = asyncio.Semaphore(MAX_LIVE_READS)
-        self._feeds = Feeds(pool, broker, self._reads, self._check_again)
         self._subscribers: dict[UserKey, set[Subscriber]] = {}
+        self._feeds = Feeds(pool, broker, self._reads, self._check_again)
+        self._joins = LiveJoins(pool, self._feeds, self._reads, self._subscribers)
         self._looks = Looks(broker)
         self._people = People(pool, self._reads, self._subscribers, self._looks)
         self._subscriptions: Counter[UserKey] = Counter()
         self._comparisons: dict[UserKey, _Comparison] = {}
         self._retry_time = monotonic()
-        self._joins: dict[ConversationKey, set[UserKey]] = {}
-        self._has_joins = asyncio.Event()
         self._reconnects = 0
         self._tasks: list[asyncio.Task[None]] = []
         self._releases: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
-        await self._broker.subscribe(subjects.JOINS, cb=self._receive_join)
+        await self._broker.subscribe(subjects.JOINS, cb=self._joins.receive)
         await self._broker.subscribe(subjects.PEOPLE, cb=self._people.receive)
-        await self._flush()
+        await self._feeds.flush()
         self._reconnects = self._broker.stats["reconnects"]
         self._tasks = [
-            asyncio.create_task(self._join_forever(), name="live-joins"),
+            asyncio.create_task(self._joins.run(), name="live-joins"),
             asyncio.create_task(self._tick_forever(), name="live-ticks"),
         ]
         return self
@@ -150,7 +139,7 @@ class LiveHub:
             if held is None:
                 yield Update(started=started)
             else:
-                joining = subscriber.postponed_joins | self._find_joining_ids(user)
+                joining = subscriber.postponed_joins | self._joins.list_conversation_ids(user)
                 plan = plan_catch_up(held, starts, joining)
                 yield Update(started=started)
                 rest = resume(
@@ -168,9 +157,6 @@ class LiveHub:
                 yield await subscriber.next_update()
         finally:
             self._leave(subscriber)
-
-    def _find_joining_ids(self, user: UserKey) -> set[str]:
-        return {key[1] for key, users in self._joins.items() if user in users}
 
     def _enter(self, user: UserKey) -> Subscriber:
         person = _find_person(user)
@@ -198,7 +184,7 @@ class LiveHub:
         if positions:
             held = {position.key for position in positions}
             await self._feeds.acquire(subscriber, held)
-            await self._flush()
+            await self._feeds.flush()
             positions, _ = await self._read_positions([subscriber.user])
             gone = held - {position.key for position in positions}
         subscriber.is_started = True
@@ -208,9 +194,9 @@ class LiveHub:
                 number = self._feeds.start(subscriber, key, last_sequence)
                 starts[key[1]] = Start(number, visible_from)
             else:
-                self._want_join(key, user)
+                self._joins.want(key, user)
         for conversation_id in subscriber.postponed_joins:
-            self._want_join((subscriber.user[0], conversation_id), subscriber.user)
+            self._joins.want((subscriber.user[0], conversation_id), subscriber.user)
         await self._let_go(subscriber, gone)
         return starts
 
@@ -219,6 +205,10 @@ class LiveHub:
         await self._feeds.release(subscriber, gone)
         for key in gone:
             self._check_again(key, subscriber.user)
+
+    def _check_again(self, key: ConversationKey, user: UserKey) -> None:
+        """Somebody is out of a conversation, and may have come back since."""
+        self._joins.check(key, user)
 
     def _leave(self, subscriber: Subscriber) -> None:
         """Forget a subscriber; a second time does nothing."""
@@ -243,106 +233,6 @@ class LiveHub:
     async def _release(self, subscriber: Subscriber) -> None:
         await self._feeds.release_all(subscriber)
         await self._looks.end(subscriber)
-
-    async def _receive_join(self, message: Msg) -> None:
-        try:
-            changed = messaging_pb2.ParticipantsChanged.FromString(message.data)
-        except DecodeError:
-            logger.warning("what came on %s is no change of participants", message.subject)
-            return
-        key = (changed.corp_id, changed.conversation_id)
-        for ref in changed.joined:
-            participant = find_participant(ref)
-            if participant is not None and (changed.corp_id, participant) in self._subscribers:
-                self._want_join(key, (changed.corp_id, participant))
-
-    def _check_again(self, key: ConversationKey, user: UserKey) -> None:
-        """Somebody is out of a conversation, and may have come back since."""
-        if user in self._subscribers:
-            self._want_join(key, user)
-
-    def _want_join(self, key: ConversationKey, user: UserKey) -> None:
-        self._joins.setdefault(key, set()).add(user)
-        self._has_joins.set()
-
-    async def _join_forever(self) -> None:
-        while True:
-            await self._has_joins.wait()
-            self._has_joins.clear()
-            joins, self._joins = self._joins, {}
-            try:
-                await self._join(joins)
-            except ServiceError as error:
-                logger.info("joins wait: %s", error.text)
-                self._put_off(joins)
-            except Exception:
-                logger.exception("joins failed")
-                self._put_off(joins)
-
-    def _put_off(self, joins: Mapping[ConversationKey, set[UserKey]]) -> None:
-        """Keep joins for the next retry: comparisons find those of the last minute only."""
-        for key, users in joins.items():
-            self._joins.setdefault(key, set()).update(users)
-
-    async def _join(self, joins: Mapping[ConversationKey, set[UserKey]]) -> None:
-        """Let all subscribers of these users receive the conversations that they joined."""
-        targets = list(self._find_joining(joins))
-        if not targets:
-            return
-        try:
-            for subscriber, key in targets:
-                await self._feeds.acquire(subscriber, [key])
-            await self._flush()
-            conversations = await self._read_joined(targets)
-        except Exception:
-            # Held but never begun they would look received, and no retry would begin them.
-            for subscriber, key in targets:
-                await self._feeds.release(subscriber, [key])
-            raise
-        for (subscriber, key), conversation in zip(targets, conversations, strict=True):
-            if conversation is not None:
-                self._tell_joined(subscriber, conversation)
-            else:
-                await self._feeds.release(subscriber, [key])
-
-    async def _read_joined(
-        self, targets: Sequence[tuple[Subscriber, ConversationKey]]
-    ) -> list[Conversation | None]:
-        """Return each target's conversation, None for one that its user is not in."""
-        pairs = [(key, subscriber.user[1]) for subscriber, key in targets]
-        async with self._reads, self._pool.acquire() as connection:
-            repository = ConversationRepository(connection)
-            conversations = await repository.list_conversations({key for key, _ in pairs})
-            participating = await ParticipantRepository(connection).filter_participants(set(pairs))
-        return [
-            replace(
-                conversations[pair[0]],
-                visible_from_sequence=participating[pair].visible_from_sequence,
-                role=participating[pair].role,
-            )
-            if pair in participating and pair[0] in conversations
-            else None
-            for pair in pairs
-        ]
-
-    def _find_joining(
-        self, joins: Mapping[ConversationKey, set[UserKey]]
-    ) -> Iterator[tuple[Subscriber, ConversationKey]]:
-        for key, users in joins.items():
-            for user in users:
-                for subscriber in self._subscribers.get(user, ()):
-                    if not subscriber.is_started:
-                        subscriber.postponed_joins.add(key[1])
-                    elif key[1] not in subscriber.conversation_ids:
-                        yield subscriber, key
-
-    def _tell_joined(self, subscriber: Subscriber, conversation: Conversation) -> None:
-        key = (conversation.corp_id, conversation.conversation_id)
-        if key[1] not in subscriber.conversation_ids:
-            return  # it left meanwhile
-        joined = conversation_to_proto(conversation)
-        joined.last_sequence = self._feeds.start(subscriber, key, conversation.last_sequence)
-        subscriber.push(Update(joined=joined))
 
     async def _tick_forever(self) -> None:
         while True:
@@ -382,8 +272,7 @@ class LiveHub:
     def _retry(self) -> None:
         """Try again what failed and a comparison need not find again, since it moved long ago."""
         self._feeds.fill_gaps()
-        if self._joins:
-            self._has_joins.set()
+        self._joins.retry()
 
     async def _compare(self, users: Collection[UserKey], now: float) -> None:
         """Find what was stored or joined since the last comparison of these users."""
@@ -398,7 +287,7 @@ class LiveHub:
                 key[1] not in subscriber.conversation_ids
                 for subscriber in self._subscribers.get(user, ())
             ):
-                self._want_join(key, user)
+                self._joins.want(key, user)
         await self._people.compare(users)
         for user in users:
             if user in self._comparisons:
@@ -410,16 +299,6 @@ class LiveHub:
         async with self._reads, self._pool.acquire() as connection:
             repository = ParticipantRepository(connection)
             return await repository.list_positions(users, moved_since=moved_since)
-
-    async def _flush(self) -> None:
-        """Return once the server has all subscriptions; UnavailableError while it is away."""
-        try:
-            if self._broker.is_connected:
-                await self._broker.flush(_FLUSH_TIMEOUT_S)
-                return
-        except (OSError, nats.errors.Error) as error:
-            logger.info("NATS does not answer: %s", error)
-        raise broker_unavailable_error()
 
 
 def _find_person(user: UserKey) -> UserKey:

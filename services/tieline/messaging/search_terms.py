@@ -10,6 +10,7 @@ import re
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from operator import add
 
 MAX_QUERY_CHARACTERS = 128
 
@@ -22,7 +23,11 @@ MAX_TERMS = 4000
 # More words than anybody looks for at once; the rest is compared with the messages alone.
 _MAX_QUERY_TERMS = 16
 
-_RUN = re.compile(r"\w+")
+# Scripts that put no spaces between words: Thai and its like, Han and kana, and Han's extensions.
+_DENSE = "\u0e00-\u0eff\u2e80-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+
+_DENSE_CHARACTER = re.compile(f"[{_DENSE}]")
+_RUN = re.compile(rf"(?:[{_DENSE}](?<=\w))+|[^\W{_DENSE}]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +41,8 @@ class QueryTerm:
 
 def fold(text: str) -> str:
     """Return the text as texts and queries are compared."""
+    if text.isascii():
+        return text.lower()
     return unicodedata.normalize("NFKC", text).casefold()
 
 
@@ -47,8 +54,8 @@ def list_terms(texts: Sequence[str]) -> list[str]:
             if not is_dense:
                 terms[run[:MAX_TERM_CHARACTERS]] = None
             else:
-                for start in range(len(run)):
-                    terms[run[start : start + 2]] = None
+                terms.update(dict.fromkeys(map(add, run, run[1:])))
+                terms[run[-1]] = None
         if len(terms) >= MAX_TERMS:
             break
     return sorted(list(terms)[:MAX_TERMS])
@@ -90,12 +97,8 @@ def _holds(text: str, word: str) -> bool:
 
 def _list_runs(folded: str) -> Iterator[tuple[str, bool]]:
     """Yield runs of characters of one sort, and whether they are of a script without spaces."""
-    for found in _RUN.findall(folded):
-        start = 0
-        for index in range(1, len(found) + 1):
-            if index == len(found) or _is_dense(found[index]) != _is_dense(found[start]):
-                yield found[start:index], _is_dense(found[start])
-                start = index
+    for run in _RUN.findall(folded):
+        yield run, _is_dense(run[0])
 
 
 def _is_spaced(character: str) -> bool:
@@ -103,11 +106,4 @@ def _is_spaced(character: str) -> bool:
 
 
 def _is_dense(character: str) -> bool:
-    """Tell whether the script puts no spaces between words: Han, kana, Thai and their like."""
-    code = ord(character)
-    return (
-        0x2E80 <= code <= 0x9FFF
-        or 0xF900 <= code <= 0xFAFF
-        or 0x20000 <= code <= 0x3FFFF
-        or 0x0E00 <= code <= 0x0EFF
-    )
+    return _DENSE_CHARACTER.match(character) is not None

@@ -234,6 +234,23 @@ async def test_connection_that_is_closed_under_a_feed_ends_it_with_an_error(
     assert caught.value.code is grpc.StatusCode.CANCELLED
 
 
+async def test_feeds_that_fill_one_connection_leave_another_one_free() -> None:
+    platform = FakePlatform()
+    conversations = FakeConversations(platform)
+    async with (
+        platform.serving(max_streams=2),
+        connect(Endpoints.single(platform.target)) as full,
+        connect(Endpoints.single(platform.target)) as other,
+        MessageFeed(full.messaging) as first,
+        MessageFeed(full.messaging) as second,
+    ):
+        await first.wait_live()
+        await second.wait_live()
+        async with MessageFeed(other.messaging) as feed:
+            conversations.store("c", "hello")
+            assert await take(feed, 1) == [("c", 1)]
+
+
 async def test_error_that_no_service_sent_is_raised_to_the_reader(
     tieline: Tieline, conversations: FakeConversations, monkeypatch: pytest.MonkeyPatch
 ) -> None:

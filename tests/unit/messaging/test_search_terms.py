@@ -54,6 +54,19 @@ def test_terms_lead_to_every_message_that_holds_the_query(text: str, query: str)
         assert leads_to(query, text)
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        pytest.param("Ab c1_d", ["ab", "c1_d"], id="words"),
+        pytest.param("abあ度c", ["ab", "c", "あ度", "度"], id="scripts side by side"),
+        pytest.param("度。ก", ["ก", "度"], id="a sign of the script between them"),
+        pytest.param("\u2e7f度\U00020000\u0dffก", ["ก", "度\U00020000", "\U00020000"], id="bounds"),
+    ],
+)
+def test_scripts_without_spaces_have_pairs(text: str, expected: list[str]) -> None:
+    assert list_terms([text]) == sorted(expected)
+
+
 def test_query_of_signs_alone_has_no_terms() -> None:
     assert list_query_terms("。!? '") == []
 

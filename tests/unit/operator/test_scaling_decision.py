@@ -333,6 +333,19 @@ def test_capacity_is_learned_of_saturated_replicas_and_bounded() -> None:
     assert 50 <= slower.learned_capacity_per_s < slow.learned_capacity_per_s
 
 
+@pytest.mark.parametrize(("full", "learned"), [(5, 100.0), (6, 75.0)])
+def test_capacity_is_learned_only_while_most_replicas_are_full(full: int, learned: float) -> None:
+    calm = reports(200.0, 10, cpu_ratio=0.2)
+    # Some calls came at once and waited, at replicas that had little to do.
+    waited = [dataclasses.replace(one, queue_wait_s=0.005) for one in calm[:full]]
+
+    _, (decision,) = decide(
+        FleetState(), [service(200.0, 10, reports=(*waited, *calm[full:]))], NOW
+    )
+
+    assert decision.learned_capacity_per_s == learned
+
+
 def test_start_up_time_is_learned_of_pods_that_became_ready() -> None:
     state, _, _ = run(CALM)
     started = [

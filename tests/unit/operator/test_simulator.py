@@ -92,15 +92,31 @@ def test_callee_gets_the_calls_that_its_caller_served() -> None:
     assert sum(last.offered) == pytest.approx(sum(front.offered) - sum(front.shed), rel=0.05)
 
 
+@pytest.mark.parametrize(("settled", "violation_s"), [(0, 0), (5, 5)])
+def test_what_the_given_replicas_cannot_do_at_first_is_not_counted(
+    settled: int, violation_s: int
+) -> None:
+    rates = [80.0] + [2000.0] * (59 + settled)
+    staged = one_service("overloaded", rates)
+    idle = Contender("at most 2", "KPA", kpa=KpaSettings(max_replicas=2))
+
+    assert simulate(staged.scenario, idle.build, 1).violation_s == violation_s
+
+
 def test_announced_peak_finds_its_replicas_ready() -> None:
     staged = announced(60.0)
-    ours = surge_contender("surge", staged.policies, staged.windows)
+    # Two replicas of 40/s are so few that chance refuses calls long before the peak.
+    generous = {
+        name: dataclasses.replace(one, min_replicas=8) for name, one in staged.policies.items()
+    }
+    ours = surge_contender("surge", generous, staged.windows)
 
     result = simulate(staged.scenario, ours.build, 1)
 
     series = result.series["messaging"]
     assert series.serving[418] >= 600 / 40
     assert result.time_to_capacity_s == 0
+    assert result.violation_s == 0
 
 
 class TestCluster:
@@ -274,6 +290,12 @@ class TestComparison:
 
         assert best_within([good, beaten, cheap], 2) == cheap
         assert best_within([good], 2) is None
+
+    def test_of_equal_ones_within_a_bound_the_one_that_refuses_least_is_best(self) -> None:
+        cheap, careful = self.outcome(1, 0), self.outcome(2, 0)
+        cheap.results[0].shed[0] = 1
+
+        assert best_within([cheap, careful], 2) == careful
 
     def test_interval_holds_the_ratio(self) -> None:
         ratio, low, high = ratio_interval([8.0, 9.0, 10.0, 9.0], [18.0, 17.0, 20.0, 17.0])

@@ -68,26 +68,29 @@ def tune(
     *,
     keep: int,
     pod_seconds: float = math.inf,
+    workers: int = 0,
 ) -> list[Outcome]:
     """Return the contenders with the fewest violations that cost no more, the best first.
 
+    Of equal ones the cheapest is the best; within a bound on the cost, the one that refuses least.
     All run with the first seed, and the best ``keep`` of them with the others.
     """
-    first = compare(scenario, grid, seeds[:1])
+    quality = _cost_quality if math.isinf(pod_seconds) else _refusal_quality
+    first = compare(scenario, grid, seeds[:1], workers)
     affordable = [one for one in first if one.mean("pod_seconds") <= pod_seconds]
-    best = sorted(affordable, key=_quality)[:keep]
-    others = compare(scenario, [one.contender for one in best], seeds[1:])
+    best = sorted(affordable, key=quality)[:keep]
+    others = compare(scenario, [one.contender for one in best], seeds[1:], workers)
     both = [
         Outcome(one.contender, one.results + other.results)
         for one, other in zip(best, others, strict=True)
     ]
-    return sorted(both, key=_quality)
+    return sorted(both, key=quality)
 
 
 def best_within(outcomes: Sequence[Outcome], pod_seconds: float) -> Outcome | None:
     """Return the outcome with the fewest violations that costs no more."""
     affordable = [one for one in outcomes if one.mean("pod_seconds") <= pod_seconds]
-    return min(affordable, key=_quality, default=None)
+    return min(affordable, key=_refusal_quality, default=None)
 
 
 def ratio_interval(
@@ -105,8 +108,12 @@ def ratio_interval(
     return _ratio(ours, theirs), low, high
 
 
-def _quality(outcome: Outcome) -> tuple[float, float]:
+def _cost_quality(outcome: Outcome) -> tuple[float, float]:
     return outcome.mean("violation_s"), outcome.mean("pod_seconds")
+
+
+def _refusal_quality(outcome: Outcome) -> tuple[float, float]:
+    return outcome.mean("violation_s"), outcome.shed_ratio
 
 
 def _ratio(ours: Sequence[float], theirs: Sequence[float]) -> float:

@@ -21,6 +21,10 @@ _MIN_SHED = 2
 _USUAL_UTILIZATION = 0.7
 """At which the replicas that a run begins with are used."""
 
+_SETTLE_S = 60
+"""Until every scaler has replicas of its own choice. What the given ones cannot do breaks no goal
+of a scaler's."""
+
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
@@ -49,7 +53,8 @@ class Result:
     """What came of one run."""
 
     violation_s: int = 0
-    """Seconds in which a service refused over 1 %, or its 99th percentile broke the goal."""
+    """Seconds in which a service refused over 1 %, or its 99th percentile broke the goal; those of
+    the first minute are not counted."""
 
     critical_violation_s: int = 0
     shed: list[int] = field(default_factory=lambda: [0] * len(CLASSES))
@@ -98,7 +103,7 @@ def simulate(scenario: Scenario, make_scaler: ScalerMaker, seed: int) -> Result:
                 [traffic[name] for name in service.calls],
             )
             observed.append(Observed(service, deployment, done))
-        tally.note(observed)
+        tally.note(observed, is_settled=second >= _SETTLE_S)
         for name, replicas in scaler.scale(observed, second + 1.0).items():
             tally.note_write(name, deployments[name].replicas, replicas)
             deployments[name].replicas = replicas
@@ -117,7 +122,7 @@ class _Tally:
         self._short: dict[str, int] = {}
         self._directions: dict[str, int] = {}
 
-    def note(self, observed: Sequence[Observed]) -> None:
+    def note(self, observed: Sequence[Observed], *, is_settled: bool) -> None:
         result = self._result
         is_bad = is_critical_bad = False
         for one in observed:
@@ -136,8 +141,8 @@ class _Tally:
             series.replicas.append(one.deployment.replicas)
             series.serving.append(len(done.pods))
             self._note_shortage(one, result)
-        result.violation_s += is_bad
-        result.critical_violation_s += is_critical_bad
+        result.violation_s += is_bad and is_settled
+        result.critical_violation_s += is_critical_bad and is_settled
 
     def note_write(self, name: str, before: int, replicas: int) -> None:
         direction = 1 if replicas > before else -1

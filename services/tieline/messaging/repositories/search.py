@@ -29,6 +29,15 @@ class Found(NamedTuple):
     sequence: int
 
 
+class Behind(NamedTuple):
+    """A conversation that is not searchable to its end."""
+
+    corp_id: str
+    conversation_id: str
+    messages: int
+    """How many of it are not searchable yet."""
+
+
 class Entry(NamedTuple):
     """A row of ``searchable_messages``."""
 
@@ -170,11 +179,13 @@ class SearchRepository:
         )
         return [Found(*row) for row in rows]
 
-    async def list_behind(self, *, age: dt.timedelta, limit: int) -> list[ConversationKey]:
+    async def list_behind(self, *, age: dt.timedelta, limit: int) -> list[Behind]:
         """Return conversations of that age's sends that are not searchable to their end."""
         rows = await self._connection.fetch(
             """
-            SELECT recent.corp_id, recent.conversation_id
+            SELECT recent.corp_id, recent.conversation_id,
+                   conversations.last_sequence - coalesce(search_progress.indexed_sequence, 0)
+                   AS messages
               FROM (
                    SELECT DISTINCT corp_id, conversation_id
                      FROM messaging.recent_sends
@@ -192,10 +203,14 @@ class SearchRepository:
             age,
             limit,
         )
-        return [(row["corp_id"], row["conversation_id"]) for row in rows]
+        return [Behind(*row) for row in rows]
 
     async def lock_rest(self, corp_id: str, ids: Collection[str]) -> list[Range]:
         """Lock the progress of those that nobody else indexes; return what is left of each."""
+        rest = await self._lock_progress(corp_id, ids)
+        missing = set(ids).difference(each.conversation_id for each in rest)
+        if not missing:
+            return rest
         await self._connection.execute(
             """
             INSERT INTO messaging.search_progress (corp_id, conversation_id)
@@ -204,8 +219,11 @@ class SearchRepository:
             ON CONFLICT ON CONSTRAINT search_progress_pkey DO NOTHING
             """,
             corp_id,
-            list(ids),
+            list(missing),
         )
+        return rest + await self._lock_progress(corp_id, missing)
+
+    async def _lock_progress(self, corp_id: str, ids: Collection[str]) -> list[Range]:
         rows = await self._connection.fetch(
             """
             SELECT progress.conversation_id, progress.indexed_sequence, conversations.last_sequence
@@ -233,18 +251,8 @@ class SearchRepository:
         indexed: Mapping[str, int],
     ) -> None:
         """Store entries, delete those of unreadable messages, and note the progress."""
-        await self._connection.execute(
-            """
-            DELETE FROM messaging.searchable_messages AS entry
-             USING unnest($2::text[], $3::bigint[]) AS old (conversation_id, sequence)
-             WHERE entry.corp_id = $1
-               AND entry.conversation_id = old.conversation_id
-               AND entry.sequence = old.sequence
-            """,
-            corp_id,
-            [conversation_id for conversation_id, _ in unreadable],
-            [sequence for _, sequence in unreadable],
-        )
+        if unreadable:
+            await self._delete_entries(corp_id, unreadable)
         await self._connection.execute(
             """
             WITH progressed AS (
@@ -276,6 +284,20 @@ class SearchRepository:
             ["\n".join(entry.terms) for entry in entries],
             list(indexed),
             list(indexed.values()),
+        )
+
+    async def _delete_entries(self, corp_id: str, unreadable: Collection[tuple[str, int]]) -> None:
+        await self._connection.execute(
+            """
+            DELETE FROM messaging.searchable_messages AS entry
+             USING unnest($2::text[], $3::bigint[]) AS old (conversation_id, sequence)
+             WHERE entry.corp_id = $1
+               AND entry.conversation_id = old.conversation_id
+               AND entry.sequence = old.sequence
+            """,
+            corp_id,
+            [conversation_id for conversation_id, _ in unreadable],
+            [sequence for _, sequence in unreadable],
         )
 
 
