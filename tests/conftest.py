@@ -5,7 +5,6 @@ workers starts it itself. Nothing here is shared with `tieline up` or left behin
 """
 
 import os
-import shutil
 
 # As ``tieline.cli.main`` has it, and before anything loads gRPC.
 os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "false"
