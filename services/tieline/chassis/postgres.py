@@ -55,6 +55,8 @@ ConstraintErrors = Mapping[str, Callable[[], ServiceError]]
 
 NO_CONSTRAINT_ERRORS: ConstraintErrors = MappingProxyType({})
 
+_NO_SETTINGS: Mapping[str, str] = MappingProxyType({})
+
 CONNECT_TIMEOUT_S = 5.0
 
 # A caller waits 20 s by default; nothing that takes longer than that has a reader.
@@ -229,11 +231,13 @@ async def create_pool(
     max_size: int,
     health: Health,
     constraint_errors: ConstraintErrors = NO_CONSTRAINT_ERRORS,
+    session_settings: Mapping[str, str] = _NO_SETTINGS,
 ) -> AsyncIterator[Pool]:
     """Connect as the service's role and keep ``health`` informed until the block is left.
 
-    ``max_size`` is the number of connections, one per second-long probe not counted. StartError
-    names the setting when the first connection fails.
+    ``max_size`` is the number of connections, one per second-long probe not counted.
+    ``session_settings`` are PostgreSQL's that every connection has from its start. StartError names
+    the setting when the first connection fails.
     """
     options = {
         "dsn": dsn,
@@ -246,6 +250,7 @@ async def create_pool(
             "lock_timeout": f"{LOCK_TIMEOUT_S}s",
             "idle_in_transaction_session_timeout": f"{IDLE_IN_TRANSACTION_TIMEOUT_S}s",
             **TCP_SETTINGS,
+            **session_settings,
         },
     }
     async with AsyncExitStack() as stack:
