@@ -54,15 +54,20 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Leave out, and say so, the tests of programs that are missing and can't be installed.
 
     Root can install HAProxy: there the edge's tests fail with the line that says how. Prometheus is
-    nobody's need but that of `make observe`.
+    nobody's need but that of `make observe`. Helm's command is in no package of Debian; without it
+    the engine in `helm-python-sdk` alone renders the chart.
     """
     if os.geteuid() != 0 and not is_haproxy_there():
-        _leave_out(config, items, "haproxy", "HAProxy")
+        _leave_out(config, items, "haproxy", "HAProxy", "as root: apt-get install haproxy")
     if shutil.which("promtool") is None:
-        _leave_out(config, items, "prometheus", "Prometheus")
+        _leave_out(config, items, "prometheus", "Prometheus", "as root: apt-get install prometheus")
+    if shutil.which("helm") is None:
+        _leave_out(config, items, "helm", "Helm", "3 or 4, whose output they compare")
 
 
-def _leave_out(config: pytest.Config, items: list[pytest.Item], marker: str, program: str) -> None:
+def _leave_out(
+    config: pytest.Config, items: list[pytest.Item], marker: str, program: str, hint: str
+) -> None:
     needing = [item for item in items if item.get_closest_marker(marker)]
     if not needing:
         return
@@ -71,8 +76,7 @@ def _leave_out(config: pytest.Config, items: list[pytest.Item], marker: str, pro
     if not hasattr(config, "workerinput"):
         reporter: Any = config.pluginmanager.get_plugin("terminalreporter")
         reporter.write_line(
-            f"{len(needing)} tests are left out: {program} is not installed "
-            f"(as root: apt-get install {marker})"
+            f"{len(needing)} tests are left out: {program} is not installed ({hint})"
         )
 
 

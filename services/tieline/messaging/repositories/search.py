@@ -286,12 +286,12 @@ class SearchRepository:
         self,
         corp_id: str,
         entries: Sequence[Entry],
-        unreadable: Collection[Found],
+        outdated: Collection[Found],
         indexed: Mapping[str, int],
     ) -> None:
-        """Store entries, delete those of unreadable messages, and note the progress."""
-        if unreadable:
-            await self._delete_entries(corp_id, unreadable)
+        """Store entries in place of the outdated ones, and note the progress."""
+        if outdated:
+            await self._delete_entries(corp_id, outdated)
         await self._connection.execute(
             """
             WITH progressed AS (
@@ -325,7 +325,7 @@ class SearchRepository:
             list(indexed.values()),
         )
 
-    async def _delete_entries(self, corp_id: str, unreadable: Collection[Found]) -> None:
+    async def _delete_entries(self, corp_id: str, outdated: Collection[Found]) -> None:
         await self._connection.execute(
             """
             DELETE FROM messaging.searchable_messages AS entry
@@ -337,9 +337,9 @@ class SearchRepository:
                AND entry.sequence = old.sequence
             """,
             corp_id,
-            [place.create_time for place in unreadable],
-            [place.conversation_id for place in unreadable],
-            [place.sequence for place in unreadable],
+            [place.create_time for place in outdated],
+            [place.conversation_id for place in outdated],
+            [place.sequence for place in outdated],
         )
 
 
