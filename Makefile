@@ -34,6 +34,10 @@ run: install ## Set up, start the platform on this machine, play the main job, s
 up: install ## Start the platform on this machine without the main job
 	@$(BIN)/tieline up $(ARGS)
 
+.PHONY: observe
+observe: install ## Start Prometheus on the running platform, with the chart's alerts, until Ctrl-C
+	@$(BIN)/tieline observe --alerts $(CHART)/alerts $(ARGS)
+
 .PHONY: check
 check: lint types ## Lint and type checks
 

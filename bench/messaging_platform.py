@@ -13,14 +13,21 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
+    AsyncExitStack,
+    ExitStack,
+    asynccontextmanager,
+)
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
 import asyncpg
 import grpc
+import psutil
 from joserfc import jwt
 from joserfc.jwk import OKPKey
 
@@ -42,6 +49,7 @@ CORP_ID = "ww0123456789abcdefghijklmn"
 _KEY_ID = "bench"
 _TOKEN_LIFE_S = 3600
 _START_TIMEOUT_S = 60.0
+_KILL_TIMEOUT_S = 10.0
 
 # The same for every messenger that is compared.
 POSTGRES_SETTINGS = {"shared_buffers": "512MB", "max_wal_size": "4GB"}
@@ -51,6 +59,31 @@ TEXT_BYTES = 200
 NO_SETTINGS: Mapping[str, str] = MappingProxyType({})
 
 
+class Part:
+    """A process of the platform, which can be killed and started again on its data."""
+
+    def __init__(self, running: Callable[[], AbstractAsyncContextManager[int]]) -> None:
+        self._running = running
+        self._stack = AsyncExitStack()
+        self.pid = 0
+
+    async def start(self) -> None:
+        """Run it; return when it is ready."""
+        self.pid = await self._stack.enter_async_context(self._running())
+
+    async def stop(self) -> None:
+        """End it in order; what has ended stays so."""
+        await self._stack.aclose()
+
+    async def kill(self) -> None:
+        """End it without asking; return when its children, which may still answer, are gone."""
+        process = psutil.Process(self.pid)
+        children = process.children(recursive=True)
+        process.kill()
+        await self.stop()
+        await asyncio.to_thread(psutil.wait_procs, children, timeout=_KILL_TIMEOUT_S)
+
+
 @dataclass(frozen=True, slots=True)
 class MessagingPlatform:
     """A running service and what it stands on."""
@@ -58,18 +91,22 @@ class MessagingPlatform:
     target: str
     """``host:port`` of the gRPC server."""
 
-    service_pid: int
-    postgres_pid: int
-    nats_pid: int
+    service: Part
+    postgres: Part
+    nats: Part
     admin_dsn: str
     key: OKPKey
 
     def cpu_s(self) -> float:
         """Return the CPU time of service, PostgreSQL and NATS together, in seconds."""
-        return process_trees.cpu_s([self.service_pid, self.postgres_pid, self.nats_pid])
+        return process_trees.cpu_s([self.service.pid, self.postgres.pid, self.nats.pid])
 
     def metadata(self, user_id: str, corp_id: str = CORP_ID) -> tuple[tuple[str, str], ...]:
         """Return what a member's calls carry."""
+        return (("authorization", f"Bearer {self.token(user_id, corp_id)}"),)
+
+    def token(self, user_id: str, corp_id: str = CORP_ID) -> str:
+        """Return a member's access token, good for an hour."""
         claims = {
             "iss": ISSUER,
             "aud": AUDIENCE,
@@ -82,8 +119,7 @@ class MessagingPlatform:
             "exp": int(time.time()) + _TOKEN_LIFE_S,
         }
         header = {"alg": ALGORITHM, "kid": _KEY_ID}
-        token = jwt.encode(header, claims, self.key, registry=TOKEN_ALGORITHMS)
-        return (("authorization", f"Bearer {token}"),)
+        return jwt.encode(header, claims, self.key, registry=TOKEN_ALGORITHMS)
 
     async def open_conversations(
         self, groups: Sequence[Sequence[str]], corp_id: str = CORP_ID
@@ -140,11 +176,11 @@ async def messaging_platform(
             superuser_password=password,
             settings=POSTGRES_SETTINGS,
         )
-        postgres_pid = stack.enter_context(postgres.running())
+        postgres_part = await _start(stack, lambda: _in_thread(postgres.running()))
         users = [User("admin", password)]
         users += [User(name, password, streams.permissions_of(name)) for name in streams.NATS_USERS]
         nats = EmbeddedNats(folder / "nats", find_free_port(), users)
-        nats_pid = stack.enter_context(nats.running())
+        nats_part = await _start(stack, lambda: _in_thread(nats.running()))
         await streams.declare(nats.url("admin"))
         await _prepare_database(postgres.dsn(), password)
         key = OKPKey.generate_key("Ed25519", private=True)
@@ -161,10 +197,26 @@ async def messaging_platform(
             "TIELINE_ADMISSION": "false",
             **settings,
         }
-        service_pid = await stack.enter_async_context(_serving(environment, folder, port))
+        service = await _start(stack, lambda: _serving(environment, folder, port))
         yield MessagingPlatform(
-            f"127.0.0.1:{port}", service_pid, postgres_pid, nats_pid, postgres.dsn(), key
+            f"127.0.0.1:{port}", service, postgres_part, nats_part, postgres.dsn(), key
         )
+
+
+async def _start(
+    stack: AsyncExitStack, running: Callable[[], AbstractAsyncContextManager[int]]
+) -> Part:
+    part = Part(running)
+    await part.start()
+    stack.push_async_callback(part.stop)
+    return part
+
+
+@asynccontextmanager
+async def _in_thread(running: AbstractContextManager[int]) -> AsyncIterator[int]:
+    """Run an engine and go on meanwhile. The loop's threads live until the benchmark ends."""
+    with ExitStack() as stack:
+        yield await asyncio.to_thread(stack.enter_context, running)
 
 
 async def _prepare_database(admin_dsn: str, password: str) -> None:
@@ -195,7 +247,7 @@ async def _playing_identity(url: str, key: OKPKey) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def _serving(environment: dict[str, str], folder: Path, port: int) -> AsyncIterator[int]:
-    with (folder / "messaging.log").open("w") as log:
+    with (folder / "messaging.log").open("a") as log:
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "tieline.cli.main", "serve", "messaging"),
             env={**os.environ, **environment},

@@ -44,7 +44,7 @@ async def measure() -> Sequence[Figure]:
                     await stack.enter_async_context(channel)
                 )
             )
-        before_kb = process_trees.pss_kb(platform.service_pid)
+        before_kb = process_trees.pss_kb(platform.service.pid)
         calls = []
         for begin in range(0, _PEOPLE, _AT_A_TIME):
             calls += await asyncio.gather(
@@ -54,7 +54,7 @@ async def measure() -> Sequence[Figure]:
                 )
             )
         await asyncio.sleep(_SETTLE_S)
-        each_kb = (process_trees.pss_kb(platform.service_pid) - before_kb) / _PEOPLE
+        each_kb = (process_trees.pss_kb(platform.service.pid) - before_kb) / _PEOPLE
         for call in calls:
             call.cancel()
     return [summarise(_SUBSCRIBER_KB, [each_kb], "KB", target=Target("value", "at most", 40))]

@@ -114,7 +114,7 @@ async def _surge(
 
 async def _memory_growth(scene: _Scene, capacity: float) -> Figure:
     """Return by how much a minute of ten times the load makes the process grow."""
-    service = psutil.Process(scene.platform.service_pid)
+    service = psutil.Process(scene.platform.service.pid)
     before = service.memory_info().rss
     await _surge(scene, capacity, 10, holds_back=False, seconds=_MINUTE_S)
     grown = service.memory_info().rss / before - 1

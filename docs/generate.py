@@ -74,7 +74,9 @@ def _administration_section() -> Iterator[str]:
         "tieline migrate, tieline dead-letters", _fields(AdministrationSettings)
     )
     yield ""
-    yield "## tieline up, tieline demo, tieline surge"
+    yield "`tieline streams` reads those of NATS, without the number of servers."
+    yield ""
+    yield "## tieline up, tieline demo, tieline observe, tieline surge"
     yield ""
     yield (
         "All read `TIELINE_DATA`, `tieline up` also `TIELINE_BASE_PORT`, the others with "

@@ -13,6 +13,7 @@ import asyncio
 import contextlib
 import gc
 import importlib
+import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from typing import Any
@@ -50,20 +51,32 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave the edge's tests out where HAProxy is missing and can't be installed, and say so.
+    """Leave out, and say so, the tests of programs that are missing and can't be installed.
 
-    Root can install it: there they fail with the line that says how.
+    Root can install HAProxy: there the edge's tests fail with the line that says how. Prometheus is
+    nobody's need but that of `make observe`. Helm's command is in no package of Debian; without it
+    the engine in `helm-python-sdk` alone renders the chart.
     """
-    needing = [item for item in items if item.get_closest_marker("haproxy")]
-    if not needing or os.geteuid() == 0 or is_haproxy_there():
+    if os.geteuid() != 0 and not is_haproxy_there():
+        _leave_out(config, items, "haproxy", "HAProxy", "as root: apt-get install haproxy")
+    if shutil.which("promtool") is None:
+        _leave_out(config, items, "prometheus", "Prometheus", "as root: apt-get install prometheus")
+    if shutil.which("helm") is None:
+        _leave_out(config, items, "helm", "Helm", "3 or 4, whose output they compare")
+
+
+def _leave_out(
+    config: pytest.Config, items: list[pytest.Item], marker: str, program: str, hint: str
+) -> None:
+    needing = [item for item in items if item.get_closest_marker(marker)]
+    if not needing:
         return
     items[:] = [item for item in items if item not in needing]
     config.hook.pytest_deselected(items=needing)
     if not hasattr(config, "workerinput"):
         reporter: Any = config.pluginmanager.get_plugin("terminalreporter")
         reporter.write_line(
-            f"{len(needing)} tests of the edge are left out: HAProxy is not installed "
-            "(as root: apt-get install haproxy)"
+            f"{len(needing)} tests are left out: {program} is not installed ({hint})"
         )
 
 

@@ -9,12 +9,12 @@ FILES = frozenset(
     f"tests/e2e/{name}"
     for name in (
         "test_app_messages.py",
-        "test_app_messages.py",
         "test_demo.py",
         "test_every_rpc.py",
         "test_kills_during_the_main_job.py",
         "test_linked_corp_tokens.py",
         "test_readme_example.py",
+        "test_restore.py",
         "test_revocations.py",
         "test_surge.py",
         "test_up.py",

@@ -1,6 +1,7 @@
 """Whatever dies under a serving messaging service: what was acknowledged is there, once, in order.
 
-All of it with live messages that come three times, two of them late.
+All of it with live messages that come three times, two of them late. How long each takes to be
+whole again is measured by ``make bench NAME=messaging.recovery``.
 """
 
 import asyncio

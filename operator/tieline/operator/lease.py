@@ -16,6 +16,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from enum import Enum
 
+from tieline.chassis.tasks import end_task
 from tieline.operator.cluster import Cluster, ClusterError, LeaseRecord
 
 DURATION_S = 6
@@ -91,8 +92,7 @@ class LeaseKeeper:
         try:
             yield
         finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            await end_task(task)
             await self._release()
 
     async def turn(self) -> None:

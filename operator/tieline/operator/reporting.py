@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from tieline.chassis.tasks import end_task
 from tieline.operator.cluster import Cluster
 from tieline.operator.decision_state import ServiceDecision
 from tieline.operator.decision_words import Event
@@ -70,8 +71,7 @@ class Reporter:
         try:
             yield
         finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            await end_task(task)
 
     def take(self, second: Second) -> None:
         """Take the newest second in; it is reported when the one before has been."""

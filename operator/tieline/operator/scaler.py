@@ -14,6 +14,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 
+from tieline.chassis.tasks import end_task
 from tieline.operator.cluster import Cluster, ClusterError
 from tieline.operator.decision_state import FleetState, ServiceDecision
 from tieline.operator.fleet import Fleet, PolicyView
@@ -88,9 +89,7 @@ class Scaler:
             async with self.reporter.running():
                 yield
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.gather(*map(end_task, tasks))
 
     async def tick(self) -> None:
         """Do what one second asks for."""

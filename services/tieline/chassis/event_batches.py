@@ -17,26 +17,27 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Generic, TypeVar
 
-import nats.errors
 from google.protobuf.message import DecodeError, Message
 from nats.aio.msg import Msg
-from nats.js import JetStreamContext
 
 from tieline.chassis.broker import Broker
-from tieline.chassis.errors import UnavailableError
+from tieline.chassis.event_pulls import (
+    FETCH_WAIT_S,
+    HANDLE_TIMEOUT_S,
+    Subscription,
+    pulling,
+    when_available,
+)
 from tieline.chassis.events import MAX_DELIVERIES
-from tieline.chassis.streams import ACK_WAIT_S, Durable
-from tieline.chassis.tasks import end_task
+from tieline.chassis.streams import Durable
 
 _BATCH_EVENTS = 100
-
-_FETCH_WAIT_S = 5.0
 
 # A lone event waits for others this long.
 _GATHER_S = 0.05
 
-_PAUSE_S = 1.0
-_HANDLE_TIMEOUT_S = ACK_WAIT_S * 2 / 3
+# A batch that failed is delivered again after this.
+_DELAY_S = 1.0
 
 M = TypeVar("M", bound=Message)
 
@@ -51,81 +52,42 @@ async def consuming_batches(
     handle: Callable[[Sequence[M]], Awaitable[None]],
 ) -> AsyncIterator[None]:
     """Handle the durable's events, all of one type, until the block is left."""
-    subscription = await broker.jetstream().pull_subscribe_bind(
-        consumer=durable.service, stream=durable.stream
-    )
-    consumer = _BatchConsumer(subscription, message_type, handle)
-    task = asyncio.create_task(consumer.run(), name=f"consume-batches-{durable.stream}")
-    try:
+    async with pulling(broker, durable, _BatchConsumer(message_type, handle).take_turn):
         yield
-    finally:
-        await end_task(task)
-        try:
-            await subscription.unsubscribe()
-        except nats.errors.Error:
-            logger.debug("the broker's connection was closed before the consumer")
 
 
 class _BatchConsumer(Generic[M]):
     def __init__(
-        self,
-        subscription: JetStreamContext.PullSubscription,
-        message_type: type[M],
-        handle: Callable[[Sequence[M]], Awaitable[None]],
+        self, message_type: type[M], handle: Callable[[Sequence[M]], Awaitable[None]]
     ) -> None:
-        self._subscription = subscription
         self._message_type = message_type
         self._handle = handle
 
-    async def run(self) -> None:
-        while True:
-            try:
-                await self._settle(await self._fetch())
-            except TimeoutError:
-                continue
-            except (OSError, nats.errors.Error) as error:
-                logger.info("consuming of batches pauses: %s", error)
-                await asyncio.sleep(_PAUSE_S)
-            except Exception:
-                logger.exception("consuming of batches failed and goes on")
-                await asyncio.sleep(_PAUSE_S)
-
-    async def _fetch(self) -> list[Msg]:
-        batch = await self._subscription.fetch(1, timeout=_FETCH_WAIT_S)
+    async def take_turn(self, subscription: Subscription) -> None:
+        batch = await subscription.fetch(1, timeout=FETCH_WAIT_S)
         with suppress(TimeoutError):
-            batch += await self._subscription.fetch(_BATCH_EVENTS - 1, timeout=_GATHER_S)
-        return batch
+            batch += await subscription.fetch(_BATCH_EVENTS - 1, timeout=_GATHER_S)
+        await self._settle(batch)
 
     async def _settle(self, batch: Sequence[Msg]) -> None:
         readable = [(message, event) for message in batch if (event := await self._read(message))]
         if not readable:
             return
         messages = [message for message, _ in readable]
+        events = [event for _, event in readable]
+
+        async def handle() -> None:
+            async with asyncio.timeout(HANDLE_TIMEOUT_S):
+                await self._handle(events)
+
         try:
-            await self._handle_when_available(messages, [event for _, event in readable])
-        except asyncio.CancelledError:
-            # Whoever is next need not wait until the time to ack is over.
-            for message in messages:
-                await message.nak()
-            raise
+            await when_available(messages, handle)
         except Exception:
             logger.exception("a batch of %d events failed", len(messages))
             await self._put_off(messages)
         else:
             for message in messages:
                 await message.ack()
-
-    async def _handle_when_available(self, messages: Sequence[Msg], events: Sequence[M]) -> None:
-        while True:
-            try:
-                async with asyncio.timeout(_HANDLE_TIMEOUT_S):
-                    await self._handle(events)
-                return
-            except UnavailableError as error:
-                logger.info("a batch of events waits: %s", error.text)
-                for message in messages:
-                    await message.in_progress()
-                await asyncio.sleep(_PAUSE_S)
 
     async def _read(self, message: Msg) -> M | None:
         try:
@@ -145,4 +107,4 @@ class _BatchConsumer(Generic[M]):
                 )
                 await message.term()
             else:
-                await message.nak(delay=_PAUSE_S)
+                await message.nak(delay=_DELAY_S)

@@ -22,16 +22,21 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import TypeVar
 
-import nats.errors
 from google.protobuf.message import DecodeError, Message
 from nats.aio.msg import Msg
-from nats.js import JetStreamContext
 from opentelemetry import trace
 from opentelemetry.metrics import get_meter
 
 from tieline.chassis.broker import Broker
 from tieline.chassis.calls import Call, entered
 from tieline.chassis.errors import UnavailableError
+from tieline.chassis.event_pulls import (
+    FETCH_WAIT_S,
+    HANDLE_TIMEOUT_S,
+    Subscription,
+    pulling,
+    when_available,
+)
 from tieline.chassis.ids import new_uuid7
 from tieline.chassis.message_headers import (
     CORP_ID_HEADER,
@@ -44,8 +49,7 @@ from tieline.chassis.message_headers import (
 from tieline.chassis.postgres import Connection, Pool, transaction
 from tieline.chassis.priorities import DEFAULT_PRIORITY, read_priority
 from tieline.chassis.repeating import repeating
-from tieline.chassis.streams import ACK_WAIT_S, MAX_AGE_S, Durable
-from tieline.chassis.tasks import end_task
+from tieline.chassis.streams import MAX_AGE_S, Durable
 from tieline.chassis.telemetry import extract_context
 
 MAX_DELIVERIES = 8
@@ -53,13 +57,6 @@ MAX_DELIVERIES = 8
 # Delays of 0.25, 0.5, … 16 s: what a retry can cure is cured within half a minute, and the events
 # behind wait no longer than that.
 _FIRST_DELAY_S = 0.25
-
-# One handling and the writing of its dead letter stay within the time to ack.
-_HANDLE_TIMEOUT_S = ACK_WAIT_S * 2 / 3
-
-# A pull request that a reconnect has lost is noticed after this long.
-_FETCH_WAIT_S = 5.0
-_PAUSE_S = 1.0
 
 # The stream delivers nothing older than its age limit; one day more covers clocks and delays.
 _INBOX_AGE_S = MAX_AGE_S + 24 * 60 * 60
@@ -124,79 +121,44 @@ async def consuming(
     """
     missing = set(durable.subjects) - handlers.keys()
     assert not missing, f"no handler for {', '.join(sorted(missing))}"
-    subscription = await broker.jetstream().pull_subscribe_bind(
-        consumer=durable.service, stream=durable.stream
-    )
-    consumer = _Consumer(subscription, pool, schema, durable.stream, handlers)
-    task = asyncio.create_task(consumer.run(), name=f"consume-{durable.stream}")
+    consumer = _Consumer(pool, schema, durable.stream, handlers)
 
     async def purge() -> None:
         await purge_handled_events(pool, schema)
 
-    try:
-        async with repeating(f"the purge of {schema}'s inbox", purge, interval_s=_PURGE_INTERVAL_S):
-            yield
-    finally:
-        await end_task(task)
-        try:
-            await subscription.unsubscribe()
-        except nats.errors.Error:
-            logger.debug("the broker's connection was closed before the consumer")
+    async with (
+        pulling(broker, durable, consumer.take_turn),
+        repeating(f"the purge of {schema}'s inbox", purge, interval_s=_PURGE_INTERVAL_S),
+    ):
+        yield
 
 
 class _Consumer:
     def __init__(
-        self,
-        subscription: JetStreamContext.PullSubscription,
-        pool: Pool,
-        schema: str,
-        stream: str,
-        handlers: Mapping[str, EventHandler],
+        self, pool: Pool, schema: str, stream: str, handlers: Mapping[str, EventHandler]
     ) -> None:
         self._labels = {"service": schema, "stream": stream}
         # Without a first value the first dead letter would be no increase.
         _dead_letters.add(0, {"service": schema})
-        self._subscription = subscription
         self._pool = pool
         self._schema = schema
         self._handlers = handlers
 
-    async def run(self) -> None:
-        while True:
-            try:
-                for message in await self._subscription.fetch(1, timeout=_FETCH_WAIT_S):
-                    self._note_lag(message.metadata.num_pending, message.metadata.timestamp)
-                    await self._settle(message)
-            except TimeoutError:
-                self._note_lag(0, None)
-            except (OSError, nats.errors.Error) as error:
-                logger.info("consuming for %s pauses: %s", self._schema, error)
-                await asyncio.sleep(_PAUSE_S)
-            except Exception:
-                logger.exception("consuming for %s failed and goes on", self._schema)
-                await asyncio.sleep(_PAUSE_S)
+    async def take_turn(self, subscription: Subscription) -> None:
+        try:
+            [message] = await subscription.fetch(1, timeout=FETCH_WAIT_S)
+        except TimeoutError:
+            self._note_lag(0, None)
+            return
+        self._note_lag(message.metadata.num_pending, message.metadata.timestamp)
+        event = read_event(message)
+        await when_available([message], lambda: self._handle_or_give_up(message, event))
 
     def _note_lag(self, pending: int, stored_at: datetime | None) -> None:
         """Tell how far behind the stream this consumer is; it is asked nothing for that."""
         delay_s = 0.0 if stored_at is None else (datetime.now(UTC) - stored_at).total_seconds()
         _pending.set(pending, self._labels)
         _delay.set(max(delay_s, 0.0), self._labels)
-
-    async def _settle(self, message: Msg) -> None:
-        event = read_event(message)
-        while True:
-            try:
-                await self._handle_or_give_up(message, event)
-                return
-            except asyncio.CancelledError:
-                # Whoever is next need not wait until the time to ack is over.
-                await message.nak()
-                raise
-            except UnavailableError as error:
-                # Not a delivery more: the weather must not make dead letters.
-                logger.info("%s waits: %s", event.subject, error.text)
-                await message.in_progress()
-                await asyncio.sleep(_PAUSE_S)
 
     async def _handle_or_give_up(self, message: Msg, event: ReceivedEvent) -> None:
         try:
@@ -226,7 +188,7 @@ class _Consumer:
             ),
         ):
             async with (
-                asyncio.timeout(_HANDLE_TIMEOUT_S),
+                asyncio.timeout(HANDLE_TIMEOUT_S),
                 transaction(self._pool) as connection,
             ):
                 if await _claim_event(connection, self._schema, event):

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 import grpc
 from google.protobuf.descriptor import ServiceDescriptor
@@ -66,7 +66,7 @@ class Served(Generic[Servicer]):
 
     def add(self, server: grpc.aio.Server) -> None:
         """Have the server route the service's methods to the servicer."""
-        self.add_to_server(self.servicer, server)
+        self.add_to_server(self.servicer, _by_name(server))
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,11 +131,10 @@ def build_server(
     for served in services:
         served.add(built.server)
     names = [served.descriptor.full_name for served in services]
-    health_pb2_grpc.add_HealthServicer_to_server(HealthServicer(health, names), built.server)
+    routed = _by_name(built.server)
+    health_pb2_grpc.add_HealthServicer_to_server(HealthServicer(health, names), routed)
     health_name = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
-    reflection.enable_server_reflection(
-        [*names, health_name, reflection.SERVICE_NAME], built.server
-    )
+    reflection.enable_server_reflection([*names, health_name, reflection.SERVICE_NAME], routed)
     return built
 
 
@@ -225,7 +224,7 @@ async def answering_probes(
         yield
         return
     server = grpc.aio.server(options=[("grpc.so_reuseport", int(shares_port))])
-    health_pb2_grpc.add_HealthServicer_to_server(HealthServicer(health, []), server)
+    health_pb2_grpc.add_HealthServicer_to_server(HealthServicer(health, []), _by_name(server))
     try:
         server.add_insecure_port(_address(host, port))
     except RuntimeError as error:
@@ -258,6 +257,25 @@ async def serving(guarded: GuardedServer, *, grace_s: float) -> AsyncIterator[No
         await asyncio.wait([stopping], timeout=min(STREAM_GRACE_S, grace_s))
         guarded.interceptor.end_response_streams()
         await stopping
+
+
+class _ByName:
+    """A server to the generated code, which finds all methods by their names as calls arrive.
+
+    Methods that are registered beforehand have a queue each, and gRPC's loop looks at all of them
+    for every call: with 80 methods that costs as much as the call itself. In one queue calls are
+    also taken in the order in which they came, and the probe waits where they do.
+    """
+
+    def __init__(self, server: grpc.aio.Server) -> None:
+        self.add_generic_rpc_handlers = server.add_generic_rpc_handlers
+
+    def add_registered_method_handlers(self, _service: str, _handlers: object) -> None:
+        """Leave the methods to the generic handlers, which the generated code adds as well."""
+
+
+def _by_name(server: grpc.aio.Server) -> grpc.aio.Server:
+    return cast(grpc.aio.Server, _ByName(server))
 
 
 def _address(host: str, port: int) -> str:

@@ -13,8 +13,6 @@ The one place that translates driver errors:
     anything else                            as it is; callers see INTERNAL
 """
 
-import asyncio
-import logging
 import re
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -24,6 +22,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import asyncpg
 
+from tieline.chassis.database_probe import DatabaseProbe, DriverPool, unavailable
 from tieline.chassis.driver_errors import (
     CONFLICT_ERRORS,
     DRIVER_ERRORS,
@@ -37,11 +36,9 @@ from tieline.chassis.errors import (
     InvalidArgumentError,
     ResourceExhaustedError,
     ServiceError,
-    UnavailableError,
 )
-from tieline.chassis.health import DATABASE, RETRY_AFTER_S, Health
+from tieline.chassis.health import Health
 from tieline.chassis.process import StartError
-from tieline.chassis.tasks import end_task
 
 # asyncpg's classes are generic to mypy alone; these names serve both.
 if TYPE_CHECKING:
@@ -49,16 +46,16 @@ if TYPE_CHECKING:
     Connection: TypeAlias = (
         asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]
     )
-    _DriverPool: TypeAlias = asyncpg.Pool[asyncpg.Record]
 else:
     Record = asyncpg.Record
     Connection = asyncpg.Connection
-    _DriverPool = asyncpg.Pool
 
 ConstraintErrors = Mapping[str, Callable[[], ServiceError]]
 """Name of a constraint or unique index -> the error that breaking it means to the caller."""
 
 NO_CONSTRAINT_ERRORS: ConstraintErrors = MappingProxyType({})
+
+_NO_SETTINGS: Mapping[str, str] = MappingProxyType({})
 
 CONNECT_TIMEOUT_S = 5.0
 
@@ -80,10 +77,6 @@ _IDLE_SESSION_TIMEOUT_S = 30
 # Waiting longer for a free connection than for an answer helps nobody.
 _ACQUIRE_TIMEOUT_S = 10.0
 
-_PROBE_INTERVAL_DOWN_S = 1.0
-_PROBE_INTERVAL_UP_S = 5.0
-_PROBE_TIMEOUT_S = 2.0
-
 # By which the server notices, within 25 s, that the client's machine is gone. Its own defaults
 # take hours, and as long the locks of that machine's sessions would be held.
 TCP_SETTINGS: Mapping[str, str] = MappingProxyType(
@@ -98,28 +91,26 @@ TCP_SETTINGS: Mapping[str, str] = MappingProxyType(
 # Citus reports the constraint of a shard: the table's name for it plus the shard's number.
 _SHARD_SUFFIX = re.compile(r"_\d{6,}$")
 
-logger = logging.getLogger(__name__)
-
 _wakes: ContextVar[set[str] | None] = ContextVar("tieline_outbox_wakes", default=None)
 _spares_reset: ContextVar[bool] = ContextVar("tieline_spares_reset", default=False)
 
 
 class Pool:
-    """A service's connections, with error translation, health and wake-ups after commits."""
+    """A service's connections, with error translation and wake-ups after commits."""
 
     def __init__(
         self,
-        driver_pool: _DriverPool,
+        driver_pool: DriverPool,
         options: Mapping[str, Any],
-        health: Health,
+        probe: DatabaseProbe,
         constraint_errors: ConstraintErrors,
     ) -> None:
         self._driver_pool = driver_pool
         self._options = options
-        self._health = health
         self._constraint_errors = constraint_errors
         self._wake_listeners: dict[str, Callable[[], None]] = {}
-        self._is_suspect = asyncio.Event()
+        self.probe = probe
+        """Hears what happens to the connections."""
 
     @asynccontextmanager
     async def acquire(self, *, spares_reset: bool = False) -> AsyncIterator[Connection]:
@@ -132,9 +123,9 @@ class Pool:
         try:
             connection = await self._driver_pool.acquire(timeout=_ACQUIRE_TIMEOUT_S)
         except TimeoutError:
-            raise _unavailable("no database connection became free in time") from None
+            raise unavailable("no database connection became free in time") from None
         except DRIVER_ERRORS as error:
-            raise self._away(error) from error
+            raise self.probe.note_away(error) from error
         try:
             yield connection
         except DRIVER_ERRORS as error:
@@ -154,7 +145,7 @@ class Pool:
             await self._driver_pool.release(connection)
         except DRIVER_ERRORS as error:
             # The driver has closed it. What was done with it is done.
-            self._lost(error)
+            self.probe.note_lost(error)
         finally:
             _spares_reset.reset(token)
 
@@ -175,7 +166,7 @@ class Pool:
                 command_timeout=_COMMAND_TIMEOUT_S,
             )
         except DRIVER_ERRORS as error:
-            raise self._away(error) from error
+            raise self.probe.note_away(error) from error
         try:
             yield connection
         except DRIVER_ERRORS as error:
@@ -196,40 +187,6 @@ class Pool:
         if listener is not None:
             listener()
 
-    async def probe(self) -> None:
-        """Mark the database up or down by asking it; takes 2 seconds at most.
-
-        While it is up and every connection is busy it is not asked: those who use them will tell.
-        """
-        is_down = DATABASE in self._health.down
-        asks_anew = is_down or self._is_suspect.is_set()
-        self._is_suspect.clear()
-        if not asks_anew and self._is_busy():
-            return
-        try:
-            async with asyncio.timeout(_PROBE_TIMEOUT_S):
-                await (self._ask_new_connection() if asks_anew else self._ask_pooled_connection())
-        except DRIVER_ERRORS as error:
-            if asks_anew:
-                self._away(error)
-            else:
-                self._lost(error)
-            return
-        if is_down:
-            self._health.mark_up(DATABASE)
-            logger.info("the database answers again")
-
-    async def wait_for_probe(self) -> None:
-        """Return when it is time to probe: at once after a connection was lost."""
-        if DATABASE in self._health.down:
-            await asyncio.sleep(_PROBE_INTERVAL_DOWN_S)
-            return
-        try:
-            async with asyncio.timeout(_PROBE_INTERVAL_UP_S):
-                await self._is_suspect.wait()
-        except TimeoutError:
-            return
-
     @property
     def max_size(self) -> int:
         """Connections at most."""
@@ -240,27 +197,11 @@ class Pool:
         """Connections that are lent now."""
         return self._driver_pool.get_size() - self._driver_pool.get_idle_size()
 
-    def _is_busy(self) -> bool:
-        pool = self._driver_pool
-        return pool.get_idle_size() == 0 and pool.get_size() == pool.get_max_size()
-
-    async def _ask_new_connection(self) -> None:
-        connection = await asyncpg.connect(**self._options)
-        try:
-            if await connection.fetchval("SELECT pg_is_in_recovery()"):
-                raise asyncpg.CannotConnectNowError("the server is a standby")
-        finally:
-            connection.terminate()
-
-    async def _ask_pooled_connection(self) -> None:
-        async with self._driver_pool.acquire() as connection:
-            await connection.execute("SELECT 1")
-
     def _translate(self, error: Exception, connection: Connection) -> ServiceError | None:
         if is_away(error, connection):
-            return self._lost(error)
+            return self.probe.note_lost(error)
         if isinstance(error, asyncpg.QueryCanceledError):
-            return _unavailable("the database took too long")
+            return unavailable("the database took too long")
         if isinstance(error, CONFLICT_ERRORS):
             return AbortedError(
                 "CONCURRENT_CHANGE", "a concurrent change won; send the request again"
@@ -281,18 +222,6 @@ class Pool:
         )
         return None if build is None else build()
 
-    def _lost(self, error: Exception) -> UnavailableError:
-        """Have the database asked on a new connection: one that ends is no outage by itself."""
-        logger.info("a database connection ended: %s", describe_connection_error(error))
-        self._is_suspect.set()
-        return _unavailable("the database can't be reached")
-
-    def _away(self, error: Exception) -> UnavailableError:
-        if DATABASE not in self._health.down:
-            logger.warning("the database is away: %s", describe_connection_error(error))
-        self._health.mark_down(DATABASE)
-        return _unavailable("the database can't be reached")
-
 
 @asynccontextmanager
 async def create_pool(
@@ -302,11 +231,13 @@ async def create_pool(
     max_size: int,
     health: Health,
     constraint_errors: ConstraintErrors = NO_CONSTRAINT_ERRORS,
+    session_settings: Mapping[str, str] = _NO_SETTINGS,
 ) -> AsyncIterator[Pool]:
     """Connect as the service's role and keep ``health`` informed until the block is left.
 
-    ``max_size`` is the number of connections, one per second-long probe not counted. StartError
-    names the setting when the first connection fails.
+    ``max_size`` is the number of connections, one per second-long probe not counted.
+    ``session_settings`` are PostgreSQL's that every connection has from its start. StartError names
+    the setting when the first connection fails.
     """
     options = {
         "dsn": dsn,
@@ -319,18 +250,18 @@ async def create_pool(
             "lock_timeout": f"{LOCK_TIMEOUT_S}s",
             "idle_in_transaction_session_timeout": f"{IDLE_IN_TRANSACTION_TIMEOUT_S}s",
             **TCP_SETTINGS,
+            **session_settings,
         },
     }
     async with AsyncExitStack() as stack:
         driver_pool = await _open_driver_pool(options, max_size)
         stack.callback(driver_pool.terminate)
-        pool = Pool(driver_pool, options, health, constraint_errors)
-        probes = asyncio.create_task(_probe_forever(pool), name="database-probe")
-        stack.push_async_callback(end_task, probes)
-        yield pool
+        probe = DatabaseProbe(driver_pool, options, health)
+        await stack.enter_async_context(probe.running())
+        yield Pool(driver_pool, options, probe, constraint_errors)
 
 
-async def _open_driver_pool(options: Mapping[str, Any], max_size: int) -> _DriverPool:
+async def _open_driver_pool(options: Mapping[str, Any], max_size: int) -> DriverPool:
     server_settings = {
         **options["server_settings"],
         "statement_timeout": f"{STATEMENT_TIMEOUT_S}s",
@@ -394,16 +325,3 @@ def wake_after_commit(schema: str) -> None:
     wakes = _wakes.get()
     if wakes is not None:
         wakes.add(schema)
-
-
-def _unavailable(text: str) -> UnavailableError:
-    return UnavailableError("DATABASE_UNAVAILABLE", text, retry_after_s=RETRY_AFTER_S)
-
-
-async def _probe_forever(pool: Pool) -> None:
-    while True:
-        await pool.wait_for_probe()
-        try:
-            await pool.probe()
-        except Exception:
-            logger.exception("the database probe failed and goes on")

@@ -73,8 +73,8 @@ class ServiceSettings(BrokerSettings):
     """PostgreSQL of the service, as its own role: ``postgresql://tieline_identity:…@host/tieline``."""
 
     database_pool_max_size: int = Field(default=8, ge=1, le=1000)
-    """Connections per process. Replicas times workers times this must stay under the server's
-    ``max_connections``."""
+    """Connections per process; the directory has four more, for searches. Replicas times workers
+    times this must stay under the server's ``max_connections``."""
 
     nats_url: SecretStr
     """NATS, as the service's own user: ``nats://identity:…@host:4222``."""

@@ -21,9 +21,11 @@ COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "demo": ("tieline.cli.demo", "A working day of a retailer on the running platform."),
         "serve": ("tieline.cli.serve", "Run one service."),
         "surge": ("tieline.cli.surge", "Many times the load on a running platform."),
+        "observe": ("tieline.cli.observe", "Run Prometheus on the platform of this machine."),
         "edge": ("tieline.cli.edge", "Run the edge: HAProxy in front of the services."),
         "operator": ("tieline.cli.operator", "Run the surge operator, or try a scaling policy."),
         "migrate": ("tieline.cli.migrate", "Bring databases and streams to this version."),
+        "streams": ("tieline.cli.streams", "Back the event streams up, and restore them."),
         "dead-letters": ("tieline.cli.dead_letters", "Events that could not be handled."),
         "calibrate-passwords": (
             "tieline.cli.calibrate_passwords",

@@ -8,6 +8,7 @@ from google.protobuf.message import Message
 from tieline.api.common.v1 import principal_pb2
 from tieline.api.contacts.v1 import contacts_pb2, contacts_service_pb2
 from tieline.api.directory.v1 import directory_pb2, directory_service_pb2
+from tieline.api.identity.v1 import identity_pb2, identity_service_pb2
 from tieline.api.messaging.v1 import (
     messaging_pb2,
     messaging_service_pb2,
@@ -50,6 +51,11 @@ def pages(
     method: Callable[[Request], Awaitable[contacts_service_pb2.ListContactsResponse]],
     request: Request,
 ) -> AsyncIterator[contacts_pb2.Contact]: ...
+@overload
+def pages(
+    method: Callable[[Request], Awaitable[identity_service_pb2.ListCorpsResponse]],
+    request: Request,
+) -> AsyncIterator[identity_pb2.Corp]: ...
 
 
 async def pages(method: Callable[[Any], Awaitable[Any]], request: Any) -> AsyncIterator[Any]:

@@ -2,7 +2,7 @@
 
 import datetime as dt
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import Any
 
 from tieline.api.directory.v1 import (
@@ -31,6 +31,7 @@ from tieline.api.directory.v1 import (
 )
 from tieline.chassis.events import consuming
 from tieline.chassis.grpc_server import Served
+from tieline.chassis.postgres import Pool, create_pool
 from tieline.chassis.requests import answering
 from tieline.chassis.runtime import ServiceRuntime, service_runtime
 from tieline.chassis.streams import durables_of
@@ -49,9 +50,11 @@ from tieline.directory.export_servicer import ExportServicer
 from tieline.directory.import_servicer import ImportServicer
 from tieline.directory.import_worker import ImportWorker
 from tieline.directory.linked_corps_servicer import LinkedCorpServicer
+from tieline.directory.member_search import MemberSearch
 from tieline.directory.member_servicer import MemberServicer
 from tieline.directory.repositories import SCHEMA
 from tieline.directory.repositories.import_jobs import CONSTRAINT_ERRORS
+from tieline.directory.repositories.search import SESSION_SETTINGS
 from tieline.directory.running_imports import RunningImports
 from tieline.directory.schools_servicer import SchoolServicer
 from tieline.directory.search_index import indexing
@@ -62,6 +65,10 @@ from tieline.directory.viewers import Viewers
 from tieline.directory.visibility_servicer import VisibilityServicer
 
 SETTINGS = DirectorySettings
+
+# A search of a large corp keeps one for some 10 ms, most of them PostgreSQL's: more of them at once
+# would only wait for each other there.
+SEARCH_CONNECTIONS = 4
 
 
 @asynccontextmanager
@@ -81,6 +88,7 @@ async def role(settings: DirectorySettings) -> AsyncIterator[None]:
             await stack.enter_async_context(
                 consuming(runtime.broker, runtime.pool, SCHEMA, durable, HANDLERS)
             )
+        searches = await stack.enter_async_context(_search_pool(runtime))
         imports = RunningImports()
         worker = ImportWorker(runtime.pool, imports)
         await stack.enter_async_context(worker.running())
@@ -91,11 +99,21 @@ async def role(settings: DirectorySettings) -> AsyncIterator[None]:
         feed = ChangesFeed(runtime.pool, runtime.page_tokens)
         hub = await stack.enter_async_context(ChangesHub(runtime.broker, feed))
         async with runtime.serving(
-            *_services(runtime, settings, viewers, imports),
+            *_services(runtime, settings, viewers, searches, imports),
             *_feed_schools_and_links(runtime, ChangeServicer(feed, hub, viewers), viewers),
             *_file_services(runtime, settings, worker, viewers),
         ):
             yield
+
+
+def _search_pool(runtime: ServiceRuntime) -> AbstractAsyncContextManager[Pool]:
+    return create_pool(
+        runtime.settings.database_dsn.get_secret_value(),
+        service=SCHEMA,
+        max_size=SEARCH_CONNECTIONS,
+        health=runtime.health,
+        session_settings=SESSION_SETTINGS,
+    )
 
 
 def _file_services(
@@ -120,13 +138,21 @@ def _services(
     runtime: ServiceRuntime,
     settings: DirectorySettings,
     viewers: Viewers,
+    searches: Pool,
     imports: RunningImports,
 ) -> list[Served[Any]]:
     pool, page_tokens = runtime.pool, runtime.page_tokens
     return [
         Served(
             directory_service_pb2_grpc.add_DirectoryServiceServicer_to_server,
-            DirectoryServicer(pool, page_tokens, viewers, imports, settings.import_max_bytes),
+            DirectoryServicer(
+                pool,
+                page_tokens,
+                viewers,
+                MemberSearch(searches, page_tokens, viewers),
+                imports,
+                settings.import_max_bytes,
+            ),
             directory_service_pb2.DESCRIPTOR.services_by_name["DirectoryService"],
         ),
         Served(

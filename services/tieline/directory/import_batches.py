@@ -8,6 +8,7 @@ tells, however long ago in the file that was, and costs no memory here.
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
+from types import MappingProxyType
 from typing import NamedTuple
 
 from tieline.directory.csv_rows import CsvMalformedError, CsvRecord
@@ -41,6 +42,8 @@ Place = tuple[int, int, bool]
 
 Attributes = Mapping[str, Mapping[str, object]]
 """As they are stored: by name, an object with the kind of the value and the value."""
+
+_NO_VALUES: Attributes = MappingProxyType({})
 
 
 @dataclass(slots=True)
@@ -171,14 +174,59 @@ class Surroundings:
 def plan_batch(batch: Batch, surroundings: Surroundings, *, import_id: str) -> BatchPlan:
     """Decide each row against what is stored and against the rows before it."""
     plan = BatchPlan([], list(batch.read.errors), batch.read.refused)
-    named_user_ids = {row.user_id for row in batch.read.rows}
-    planner = _Planner(plan, surroundings, import_id, named_user_ids, batch.read.column_names)
-    for row in batch.read.rows:
-        planner.decide(row)
-    planner.drop_those_under_nobody()
+    rows = batch.read.rows
+    named_user_ids = {row.user_id for row in rows}
+    if len(named_user_ids) == len(rows) and _concern_nobody(rows, surroundings):
+        plan.members = _build_new(rows)
+    else:
+        planner = _Planner(plan, surroundings, import_id, named_user_ids, batch.read.column_names)
+        for row in rows:
+            planner.decide(row)
+        planner.drop_those_under_nobody()
     # Stable: the faults of one row stay in the order of the columns.
     plan.errors.sort(key=attrgetter("line"))
     return plan
+
+
+def _concern_nobody(rows: Sequence[MemberRow], around: Surroundings) -> bool:
+    """Tell whether all rows are of new members who have to do with no member, stored or of a row.
+
+    So it is in most batches of a corp's first import. Nothing can be wrong with such rows, and one
+    look at each column takes a quarter of what deciding them one after the other takes.
+    """
+    if around.stored or around.rooms or any(row.fields[LEADER_PLACE] for row in rows):
+        return False
+    for place in UNIQUE_PLACES:
+        values = [value.lower() for row in rows if (value := row.fields[place])]
+        if len(set(values)) < len(values):
+            return False
+    return all(map(around.can_manage_path, {path for row in rows for path in row.departments}))
+
+
+def _build_new(rows: Sequence[MemberRow]) -> list[PlannedMember]:
+    columns = zip(*(row.fields for row in rows), strict=True)
+    filled = zip(*map(_fill_column, columns, _NEW_FIELDS), strict=True)
+    return [_build_member(row, fields, None) for row, fields in zip(rows, filled, strict=True)]
+
+
+def _fill_column(values: tuple[str | None, ...], new: str) -> Sequence[str]:
+    if None not in values:
+        return values  # type: ignore[return-value]  # mypy does not narrow by membership
+    return [new if value is None else value for value in values]
+
+
+def _build_member(
+    row: MemberRow, fields: tuple[str, ...], before: StoredMember | None
+) -> PlannedMember:
+    """Return a member who is not of the corp as the row has it."""
+    count = len(row.departments)
+    attributes = _NO_VALUES
+    if row.attributes:
+        attributes = {name: value for name, value in row.attributes if value is not None}
+    return PlannedMember(
+        row.line, row.user_id, fields, row.departments,
+        row.orders or (0,) * count, row.leaders or (False,) * count, attributes, before, True,
+    )  # fmt: skip
 
 
 class _Planner:
@@ -264,14 +312,7 @@ class _Planner:
 
     def _merge(self, row: MemberRow, before: StoredMember | None) -> PlannedMember:
         if before is None or before.state == LEFT:
-            fields = _fill(row.fields, _NEW_FIELDS)
-            orders = row.orders or (0,) * len(row.departments)
-            leaders = row.leaders or (False,) * len(row.departments)
-            attributes = {name: value for name, value in row.attributes if value is not None}
-            return PlannedMember(
-                row.line, row.user_id, fields, row.departments, orders, leaders, attributes,
-                before, True,
-            )  # fmt: skip
+            return _build_member(row, _fill(row.fields, _NEW_FIELDS), before)
         return self._merge_with_stored(row, before)
 
     def _merge_with_stored(self, row: MemberRow, before: StoredMember) -> PlannedMember:

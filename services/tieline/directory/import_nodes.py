@@ -79,11 +79,9 @@ class NodeCounts:
         department_ids: Mapping[str, int],
     ) -> None:
         """Count what a batch changes; FailedPreconditionError where departments are too many."""
-        added: Counter[int] = Counter()
-        for member in members:
-            added.update([department_ids[path] for path in member.departments])
-            if member.before is not None:
-                added.subtract([place[0] for place in member.before.places])
+        added = Counter(department_ids[path] for member in members for path in member.departments)
+        stored = (member.before for member in members if member.before is not None)
+        added.subtract(place[0] for before in stored for place in before.places)
         for department in new:
             added[department.parent_department_id] += 1
         for department_id, count in added.items():

@@ -203,8 +203,8 @@ class RowReader:
         """Return the records' members, and everything that is wrong with the others."""
         width = self._header.width
         if records and all(len(record.values) == width for record in records):
-            table = [[value.strip() for value in record.values] for record in records]
-            columns = list(zip(*table, strict=True))
+            given = zip(*(record.values for record in records), strict=True)
+            columns = [list(map(str.strip, values)) for values in given]
             if all(_matches(rule, columns[at]) for at, rule in self._checks):
                 departments = self._read_departments(columns)
                 if departments is not None:

@@ -6,6 +6,7 @@ from tieline.api.directory.v1 import directory_service_pb2
 from tieline.chassis.calls import current_principal
 from tieline.chassis.fields import check_text, raise_violations
 from tieline.chassis.page_tokens import PageTokens, Position, page_size
+from tieline.chassis.postgres import Pool
 from tieline.directory.disclosure import departments_of
 from tieline.directory.member_messages import to_member
 from tieline.directory.members import (
@@ -30,6 +31,9 @@ from tieline.directory.visibility import Viewer
 class MemberSearch:
     """Answers SearchMembers."""
 
+    pool: Pool
+    """Of connections with the settings of searches."""
+
     page_tokens: PageTokens
     viewers: Viewers
 
@@ -45,7 +49,9 @@ class MemberSearch:
         size = page_size(request.page_size, default=20, maximum=100)
         after = _read_position(self.page_tokens.decode(request.page_token, request))
         text = fold(request.query.strip())
-        async with self.viewers.reading(principal, corp_id) as (connection, viewer):
+        app_range = await self.viewers.learn(principal, corp_id)
+        async with self.pool.acquire(spares_reset=True) as connection:
+            viewer = await self.viewers.of(principal, corp_id, connection, app_range=app_range)
             is_whole = await catch_up(connection, corp_id)
             query = SearchQuery(viewer, text, is_indexed=is_whole)
             found = await search(connection, query, after=after, limit=size + 1)

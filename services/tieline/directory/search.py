@@ -29,13 +29,15 @@ _LOOK_ON = 4000
 async def search(
     connection: Connection, query: SearchQuery, *, after: SearchPosition, limit: int
 ) -> list[SearchPosition]:
-    """Return where the members whom the viewer finds stand, at most ``limit`` behind ``after``."""
+    """Return where the members whom the viewer finds stand, at most ``limit`` behind ``after``.
+
+    The connection has the settings of searches, ``SESSION_SETTINGS``.
+    """
     if query.viewer.is_narrow:
         department_ids = await _list_departments(connection, query)
         return await repository.list_among_few(
             connection, query, department_ids, after=after, limit=limit
         )
-    await repository.read_in_order(connection)
     found: list[SearchPosition] = []
     for closeness in (BEGINS, BEGINS_LATER):
         if after.closeness <= closeness and len(found) < limit:
@@ -67,7 +69,6 @@ async def _list_holding(
             break
         size = _LOOK_ON
     if position is not None and len(found) < limit:
-        await repository.read_as_found(connection)
         found += await repository.list_by_gram(
             connection, query, after=position, limit=limit - len(found)
         )

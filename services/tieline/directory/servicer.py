@@ -45,6 +45,7 @@ class DirectoryServicer(directory_service_pb2_grpc.DirectoryServiceServicer):
         pool: Pool,
         page_tokens: PageTokens,
         viewers: Viewers,
+        search: MemberSearch,
         imports: RunningImports,
         import_max_bytes: int,
     ) -> None:
@@ -54,7 +55,7 @@ class DirectoryServicer(directory_service_pb2_grpc.DirectoryServiceServicer):
         self._imports = imports
         self._import_max_bytes = import_max_bytes
         self._reader = MemberReader(pool)
-        self._search = MemberSearch(page_tokens, viewers)
+        self._search = search
 
     async def ImportMembers(
         self,

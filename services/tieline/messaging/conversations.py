@@ -229,6 +229,12 @@ def participant_to_proto(participant: Participant) -> principal_pb2.PrincipalRef
     return principal_pb2.PrincipalRef(kind=_PRINCIPAL_KINDS[participant.kind], id=participant.id)
 
 
+def write_participant(participant: Participant, ref: principal_pb2.PrincipalRef) -> None:
+    """Write the participant's name into a message that is there."""
+    ref.kind = _PRINCIPAL_KINDS[participant.kind]
+    ref.id = participant.id
+
+
 def find_participant(ref: principal_pb2.PrincipalRef) -> Participant | None:
     """Return whom the reference names; None where nobody of that kind is in conversations."""
     kind = _KINDS_FROM_PROTO.get(ref.kind)

@@ -1,7 +1,7 @@
 """The rules of a message, and messages as they are stored. Pure."""
 
 import datetime as dt
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -16,7 +16,7 @@ from tieline.messaging.contents import check_content
 from tieline.messaging.conversations import (
     Participant,
     check_conversation_id,
-    participant_to_proto,
+    write_participant,
 )
 from tieline.messaging.media_uses import MediaUse, list_media
 from tieline.messaging.sensitive_words import read_text
@@ -24,9 +24,10 @@ from tieline.messaging.sensitive_words import read_text
 MAX_CLIENT_MESSAGE_ID_BYTES = 64
 
 
-@dataclass(frozen=True, slots=True)
-class Send:
-    """One checked request to send."""
+class Send(NamedTuple):
+    """One checked request to send. A tuple, as is StoredMessage: one is made of each message, and a
+    frozen dataclass takes six times as long.
+    """
 
     corp_id: str
     conversation_id: str
@@ -45,8 +46,7 @@ class Send:
     """What people read of it."""
 
 
-@dataclass(frozen=True, slots=True)
-class StoredMessage:
+class StoredMessage(NamedTuple):
     """One row of ``messages``."""
 
     corp_id: str
@@ -125,15 +125,15 @@ def message_to_proto(message: StoredMessage) -> messaging_pb2.Message:
 
 def build_proto(message: StoredMessage, create_time: Timestamp) -> messaging_pb2.Message:
     """Return the message as the API shows it; one conversion of the time serves a whole batch."""
-    proto = messaging_pb2.Message(
-        corp_id=message.corp_id,
-        conversation_id=message.conversation_id,
-        sequence=message.sequence,
-        sender=participant_to_proto(message.sender),
-        client_message_id=message.client_message_id,
-        create_time=create_time,
-        uncounted=message.uncounted,
-    )
+    # Field by field: by keyword it takes three times as long, and each message passes here.
+    proto = messaging_pb2.Message()
+    proto.corp_id = message.corp_id
+    proto.conversation_id = message.conversation_id
+    proto.sequence = message.sequence
+    write_participant(message.sender, proto.sender)
+    proto.client_message_id = message.client_message_id
+    proto.create_time.CopyFrom(create_time)
+    proto.uncounted = message.uncounted
     proto.content.ParseFromString(message.content)
     if message.edit_time is not None:
         proto.edit_time.CopyFrom(to_timestamp(message.edit_time))

@@ -31,8 +31,7 @@ class Counter(NamedTuple):
     """How many of its entries do not count as unread."""
 
 
-@dataclass(frozen=True, slots=True)
-class SendFacts:
+class SendFacts(NamedTuple):
     """What the database knows about one send."""
 
     participating: bool

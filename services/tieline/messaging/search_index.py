@@ -113,9 +113,10 @@ async def index(connection: Connection, corp_id: str, conversation_ids: Collecti
     ]
     # Behind the others: of a message that is in both, what it says now is the same.
     messages += await list_ranges(connection, corp_id, changed) if changed else []
-    entries, unreadable = await _build_entries(messages)
+    entries = await _build_entries(messages)
     indexed = {part.conversation_id: part.up_to for part in batch}
-    await repository.store_entries(corp_id, entries, unreadable, indexed)
+    outdated = {(each.conversation_id, each.up_to) for each in changed}
+    await repository.store_entries(corp_id, entries, outdated, indexed)
     is_all = sum(part.size for part in batch) == sum(each.size for each in rest)
     return is_all and len(rest) == len(conversation_ids)
 
@@ -128,29 +129,24 @@ def _find_changed(message: StoredMessage) -> int:
     return content.recall_note.sequence
 
 
-async def _build_entries(
-    messages: Sequence[StoredMessage],
-) -> tuple[list[Entry], set[tuple[str, int]]]:
+async def _build_entries(messages: Sequence[StoredMessage]) -> list[Entry]:
+    """Return an entry for each message with something to read in it."""
     entries: dict[tuple[str, int], Entry] = {}
-    unreadable: set[tuple[str, int]] = set()
     for number, message in enumerate(messages, start=1):
         if number % _ENTRIES_AT_A_TIME == 0:
             await asyncio.sleep(0)
-        place = (message.conversation_id, message.sequence)
         content = _read(message)
         terms = [] if message.recall_time else list_terms(list_texts(content))
-        if not terms:
-            unreadable.add(place)
-            continue
-        entries[place] = Entry(
-            (message.corp_id, message.conversation_id),
-            message.sequence,
-            message.create_time,
-            message.sender,
-            find_kind(content),
-            terms,
-        )
-    return list(entries.values()), unreadable
+        if terms:
+            entries[message.conversation_id, message.sequence] = Entry(
+                (message.corp_id, message.conversation_id),
+                message.sequence,
+                message.create_time,
+                message.sender,
+                find_kind(content),
+                terms,
+            )
+    return list(entries.values())
 
 
 def _read(message: StoredMessage) -> messaging_pb2.MessageContent:

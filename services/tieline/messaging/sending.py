@@ -2,7 +2,6 @@
 
 import datetime as dt
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
 from itertools import groupby
 
 from tieline.api.messaging.v1 import messaging_pb2
@@ -73,8 +72,8 @@ class Sender:
         if screening is CLEAN:
             return known
         if screening.is_blocked:
-            return replace(known, refusal=known.refusal or blocked_error())
-        return replace(known, flagged=screening.flagged)
+            return known._replace(refusal=known.refusal or blocked_error())
+        return known._replace(flagged=screening.flagged)
 
 
 async def _look_up_media(
@@ -89,7 +88,7 @@ async def _look_up_media(
         check_uses(send.media, readable.get((send.corp_id, send.sender), {})) for send in sends
     )
     return [
-        replace(known, refusal=known.refusal or refusal)
+        known._replace(refusal=known.refusal or refusal)
         for known, refusal in zip(facts, refusals, strict=True)
     ]
 
@@ -102,7 +101,7 @@ async def _look_up_references(
     if not refusals:
         return facts
     return [
-        replace(known, refusal=known.refusal or refusals.get(index))
+        known._replace(refusal=known.refusal or refusals.get(index))
         for index, known in enumerate(facts)
     ]
 

@@ -26,7 +26,8 @@ async def messaging_broker(declared_nats: EmbeddedNats) -> AsyncIterator[Broker]
 
 @pytest.fixture(autouse=True)
 def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tieline.chassis.event_batches._PAUSE_S", 0.01)
+    monkeypatch.setattr("tieline.chassis.event_batches._DELAY_S", 0.01)
+    monkeypatch.setattr("tieline.chassis.event_pulls.PAUSE_S", 0.01)
 
 
 async def publish(broker: Broker, *values: str) -> None:

@@ -34,7 +34,7 @@ DURABLE = replace(_PLACE, subjects=(SUBJECT,))
 @pytest.fixture(autouse=True)
 def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tieline.chassis.events._FIRST_DELAY_S", 0.01)
-    monkeypatch.setattr("tieline.chassis.events._PAUSE_S", 0.01)
+    monkeypatch.setattr("tieline.chassis.event_pulls.PAUSE_S", 0.01)
 
 
 def event(value: str) -> Event:

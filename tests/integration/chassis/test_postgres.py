@@ -130,8 +130,9 @@ async def test_error_of_the_caller_passes_untouched_and_rolls_back(accounts: Poo
 async def test_no_free_connection_is_unavailable(
     accounts: Pool, health: Health, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tieline.chassis.postgres._ACQUIRE_TIMEOUT_S", 0.05)
     async with accounts.acquire(), accounts.acquire(), accounts.acquire():
+        # Not before: to open them may take longer.
+        monkeypatch.setattr("tieline.chassis.postgres._ACQUIRE_TIMEOUT_S", 0.05)
         with pytest.raises(UnavailableError):
             await run(accounts, "SELECT 1")
 
@@ -271,8 +272,8 @@ async def test_a_connection_that_ends_alone_is_no_outage(
                 await _end_own_connection(pool, administrator)
 
             # Asked at once, on a new connection, and not at the next regular time.
-            await pool.wait_for_probe()
-            await pool.probe()
+            await pool.probe.wait()
+            await pool.probe.ask()
 
     assert changes == []
 

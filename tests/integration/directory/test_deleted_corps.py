@@ -15,9 +15,9 @@ from tieline.api.identity.v1 import identity_pb2
 from tieline.chassis.health import Health
 from tieline.chassis.ids import new_uuid7
 from tieline.chassis.message_headers import CORP_ID_HEADER, EVENT_ID_HEADER, KEY_HEADER
-from tieline.chassis.postgres import Pool, create_pool
+from tieline.chassis.postgres import Pool, create_pool, transaction
 from tieline.directory.corps_purge import purge
-from tieline.directory.repositories.corp_purge import PURGED_TABLES
+from tieline.directory.repositories.corp_purge import PURGED_TABLES, lock_deleted_corp
 
 KEPT_TABLES = {"corps", "outbox", "handled_events", "dead_letters"}
 
@@ -89,6 +89,24 @@ async def test_nothing_is_left_of_a_corp_that_is_gone(
     await publish_corp_created(identity_broker, corp.corp_id, event_id=created_again)
     await eventually(lambda: is_handled(pool, created_again))
     assert set((await count_rows(pool, corp.corp_id)).values()) == {0}
+
+
+async def test_two_replicas_purge_different_corps(
+    owner: Writer, other_owner: Writer, pool: Pool
+) -> None:
+    gone = {owner.corp_id, other_owner.corp_id}
+    async with pool.acquire() as connection:
+        await connection.execute(
+            "UPDATE directory.corps SET delete_time = to_timestamp(0) WHERE corp_id = ANY ($1)",
+            list(gone),
+        )
+
+    async with transaction(pool) as one, transaction(pool) as other:
+        found = [await lock_deleted_corp(one), await lock_deleted_corp(other)]
+
+    # None where the service's own purge was faster.
+    assert set(found) <= {*gone, None}
+    assert None in found or found[0] != found[1]
 
 
 async def test_purge_knows_every_table_that_has_a_corps_rows(pool: Pool) -> None:

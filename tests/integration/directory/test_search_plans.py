@@ -1,5 +1,6 @@
 """How PostgreSQL runs a search before it knows the tables: by the index that is meant, bounded."""
 
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from typing import Any
@@ -63,7 +64,7 @@ STATEMENTS: dict[str, tuple[Ask, list[str]]] = {
 }
 
 
-IN_ORDER = ("beginnings", "later parts", "a sample")
+IN_ORDER = ("beginnings", "later parts", "a sample", "departments")
 
 
 @pytest.fixture(scope="module")
@@ -91,6 +92,8 @@ async def empty(postgres_admin_dsn: str, worker_id: str) -> AsyncIterator[Connec
             SELECT corp_id, '0' || user_id, user_id FROM directory.search_entries
             """
         )
+        for setting, value in search.SESSION_SETTINGS.items():
+            await connection.execute("SELECT set_config($1, $2, false)", setting, value)
         yield connection
 
 
@@ -100,9 +103,6 @@ async def test_search_reads_by_the_index_that_is_meant(
     empty: Connection, name: str, viewer: Viewer
 ) -> None:
     ask, indexes = STATEMENTS[name]
-    await empty.execute("RESET ALL")
-    if name in IN_ORDER:
-        await search.read_in_order(empty)
 
     plan = await explain(empty, lambda connection: ask(connection, SearchQuery(viewer, "wang")))
 
@@ -111,4 +111,4 @@ async def test_search_reads_by_the_index_that_is_meant(
         assert index in plan, plan
     if name in IN_ORDER:
         # In the order of the index, so that reading ends with the page.
-        assert "Sort" not in plan, plan
+        assert not re.search("Sort|Bitmap|Hash Join|Merge Join", plan), plan

@@ -129,6 +129,25 @@ async def test_whoever_is_back_since_stays(
     assert await is_in(corp.member("back"), new)
 
 
+async def test_departures_are_locked_one_corp_at_a_time_and_by_one_replica(
+    corp: Corp, pool: Pool
+) -> None:
+    gone = {corp.corp_id, f"{corp.corp_id}x"}
+    async with transaction(pool) as connection:
+        for corp_id in gone:
+            await CorpRepository(connection).insert_departures(corp_id, {"a", "b"})
+
+    async with transaction(pool) as one, transaction(pool) as other:
+        taken = [
+            {each.corp_id for each in await CorpRepository(connection).lock_departures(maximum=100)}
+            for connection in (one, other)
+        ]
+
+    # Nothing where the service itself was faster.
+    assert all(len(corps) <= 1 for corps in taken)
+    assert taken[0].isdisjoint(taken[1])
+
+
 async def test_many_leave_many_groups_a_bounded_number_at_a_time(
     corp: Corp, pool: Pool, messaging_broker: Client
 ) -> None:

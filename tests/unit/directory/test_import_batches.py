@@ -1,6 +1,8 @@
 """What of a batch is written, against what is stored and what came before in the file."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tieline.directory.csv_rows import CsvMalformedError, CsvRecord
 from tieline.directory.import_batches import (
@@ -34,8 +36,8 @@ def row(
     department: str = "East",
     **others: str | None,
 ) -> MemberRow:
-    given = fields(name=name, position="Clerk", mobile=mobile, email=email, **others)
-    return MemberRow(line, user_id, given, (department,))
+    values = fields(name=name, position="Clerk", mobile=mobile, email=email, **others)
+    return MemberRow(line, user_id, values, (department,))
 
 
 def stored(
@@ -92,11 +94,11 @@ def test_member_as_stored_is_written_without_counting_as_changed() -> None:
 
 
 @pytest.mark.parametrize(
-    "given",
+    "differing",
     [row(2, "a", name="Li"), row(2, "a", mobile="12345"), row(2, "a", email="a@b.cn")],
 )
-def test_member_that_differs_from_the_stored_one_counts_as_changed(given: MemberRow) -> None:
-    assert changed(plan(given, members=(stored("a"),))) == ["a"]
+def test_member_that_differs_from_the_stored_one_counts_as_changed(differing: MemberRow) -> None:
+    assert changed(plan(differing, members=(stored("a"),))) == ["a"]
 
 
 def test_member_in_another_department_counts_as_changed() -> None:
@@ -242,9 +244,9 @@ def test_those_under_a_later_row_that_is_refused_are_refused_too() -> None:
 
 def test_attributes_are_merged_by_name_and_cleared_by_an_empty_value() -> None:
     before = stored("a")._replace(attributes={"Badge": {"text": "1"}, "Blog": {"web": {}}})
-    given = row(2, "a")._replace(attributes=(("Badge", None), ("Desk", {"text": "7"})))
+    changing = row(2, "a")._replace(attributes=(("Badge", None), ("Desk", {"text": "7"})))
 
-    [member] = plan(given, members=(before,)).members
+    [member] = plan(changing, members=(before,)).members
 
     assert member.attributes == {"Blog": {"web": {}}, "Desk": {"text": "7"}}
     assert member.is_changed
@@ -266,6 +268,46 @@ def test_rows_outside_of_the_callers_departments_are_refused() -> None:
         (3, "department"),
         (4, "user_id"),
     ]
+
+
+_VALUES = st.fixed_dictionaries(
+    {
+        "user_id": st.sampled_from("abcd"),
+        "mobile": st.sampled_from(["", "", "12345"]) | st.none(),
+        "email": st.sampled_from(["", "a@b.cn", "A@b.cn"]),
+        "direct_leader": st.sampled_from(["", "", "", "b"]) | st.none(),
+        "department": st.sampled_from(["East", "East", "West"]),
+    }
+)
+
+
+@given(st.lists(_VALUES, max_size=4))
+def test_rows_of_new_members_alone_are_decided_as_among_others(
+    values: list[dict[str, str]],
+) -> None:
+    rows = [row(line, **value) for line, value in enumerate(values, start=2)]
+    # With somebody stored each row is looked at by itself.
+    plans = [
+        plan_batch(
+            Batch(ReadRows(rows)),
+            Surroundings(others, {"": 1, "East": 2}, can_manage_path=lambda path: path == "East"),
+            import_id="this",
+        )
+        for others in ((), (stored("somebody else"),))
+    ]
+
+    assert plans[0] == plans[1]
+
+
+def test_new_member_has_what_the_row_says_and_what_a_column_that_is_left_out_means() -> None:
+    given_row = row(2, "a", email=None)._replace(attributes=(("Badge", None), ("Desk", {})))
+
+    [member] = plan(given_row).members
+
+    values = {"name": "Wang", "position": "Clerk", "gender": "unknown"}
+    assert member.fields == tuple(values.get(name, "") for name in FIELD_COLUMNS)
+    assert (member.orders, member.leaders, member.attributes) == ((0,), (False,), {"Desk": {}})
+    assert (member.before, member.is_changed) == (None, True)
 
 
 def test_rows_that_a_full_department_has_no_room_for_are_refused() -> None:

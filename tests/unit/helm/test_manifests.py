@@ -4,6 +4,7 @@ from typing import Any
 
 import kubernetes_validate
 import pytest
+import yaml
 
 from fakes.kubernetes_api.definitions import load_definitions
 from rendered_chart import (
@@ -101,6 +102,35 @@ def test_migrations_end_before_new_pods_start_and_do_not_run_before_a_rollback()
     (job,) = of_kind(rendered("production"), "Job")
 
     assert job["metadata"]["annotations"]["helm.sh/hook"] == "pre-install,pre-upgrade"
+
+
+def test_tables_are_distributed_once_they_are_made() -> None:
+    (job,) = of_kind(rendered("citus"), "Job")
+    spec = job["spec"]["template"]["spec"]
+    (first,), (then,) = spec["initContainers"], spec["containers"]
+
+    assert (first["args"], then["args"]) == (["migrate"], ["migrate", "--citus"])
+    assert first["env"] == then["env"]
+
+
+def test_every_node_of_the_citus_example_has_the_roles_and_their_secrets() -> None:
+    text = (EXAMPLES["citus"].parent / "postgresql.yaml").read_text(encoding="utf-8")
+    clusters = list(yaml.load_all(text, yaml.CSafeLoader))
+    values = example_values("citus")
+    wanted = {
+        (f"tieline_{role}", given["existingSecret"])
+        for role, given in values["roles"].items()
+        if role != "operator"
+    }
+
+    assert values["database"]["host"] == f"{clusters[0]['metadata']['name']}-rw"
+    assert len(clusters) == 3
+    for cluster in clusters:
+        roles = cluster["spec"]["managed"]["roles"]
+        assert {(each["name"], each["passwordSecret"]["name"]) for each in roles} == wanted
+        secret = cluster["spec"]["superuserSecret"]["name"]
+        assert secret == values["migrations"]["existingSecret"]
+        assert cluster["spec"]["postgresql"]["shared_preload_libraries"] == ["citus"]
 
 
 def test_trial_migrates_without_a_hook_since_its_database_is_of_the_release() -> None:

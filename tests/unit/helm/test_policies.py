@@ -54,6 +54,10 @@ ROLES = [
 ]
 
 
+def containers(spec: Any) -> list[Any]:
+    return [*spec.get("initContainers", []), *spec["containers"]]
+
+
 def runs_without_privilege(spec: Any) -> bool:
     pod = spec["securityContext"]
     return (
@@ -67,7 +71,7 @@ def runs_without_privilege(spec: Any) -> bool:
                 "readOnlyRootFilesystem": True,
                 "capabilities": {"drop": ["ALL"]},
             }
-            for each in spec["containers"]
+            for each in containers(spec)
         )
     )
 
@@ -82,7 +86,7 @@ def has_bounds(spec: Any) -> bool:
     return all(
         {"cpu", "memory"} <= each["resources"]["requests"].keys()
         and "memory" in each["resources"]["limits"]
-        for each in spec["containers"]
+        for each in containers(spec)
     ) and all("sizeLimit" in each["emptyDir"] for each in spec["volumes"] if "emptyDir" in each)
 
 
@@ -97,8 +101,7 @@ def says_whether_it_has_a_token(spec: Any) -> bool:
 
 def has_a_fixed_image(spec: Any) -> bool:
     return all(
-        ":" in each["image"] and not each["image"].endswith(":latest")
-        for each in spec["containers"]
+        ":" in each["image"] and not each["image"].endswith(":latest") for each in containers(spec)
     )
 
 

@@ -1,7 +1,8 @@
 """The members that an import reads and writes, batch by batch."""
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from itertools import repeat
 
 from tieline.chassis.postgres import Connection, Record
 from tieline.directory.import_batches import UNIQUE_PLACES, Attributes, PlannedMember, StoredMember
@@ -10,7 +11,7 @@ from tieline.directory.member_rows import MemberRow
 
 # Written as they stand: the names are the code's.
 _FIELDS = ", ".join(FIELD_COLUMNS)
-assert FIELD_COLUMNS[-1] == "external_profile", "_to_columns takes it for that"
+assert FIELD_COLUMNS[-1] == "external_profile", "_to_records takes it for that"
 _READ_FIELDS = _FIELDS.replace("external_profile", "encode(external_profile, 'hex')")
 _NEW_VALUES = ", ".join(f"changed.{name}" for name in FIELD_COLUMNS).replace(
     "changed.external_profile", "decode(changed.external_profile, 'hex')"
@@ -155,14 +156,7 @@ async def write_members(
             "members",
             schema_name="directory",
             columns=_COPIED_COLUMNS,
-            records=[
-                (
-                    *(corp_id, each.user_id, *_to_columns(each.fields)),
-                    *(department_ids[each.departments[0]], _to_json(each.attributes)),
-                    *(import_id, each.line, number),
-                )
-                for number, each in new
-            ],
+            records=_to_records(corp_id, import_id, new, department_ids),
         )
     placed = [each for _, each in new]
     placed += await _take_places_away(
@@ -273,9 +267,11 @@ async def _insert_places(
         schema_name="directory",
         columns=("corp_id", "user_id", "department_id", "member_order", "is_leader"),
         records=[
-            (corp_id, each.user_id, *place)
+            (corp_id, each.user_id, department_ids[path], order, is_leader)
             for each in members
-            for place in _places(each, department_ids)
+            for path, order, is_leader in zip(
+                each.departments, each.orders, each.leaders, strict=True
+            )
         ],
     )
 
@@ -287,9 +283,27 @@ def _places(
     return list(zip(ids, member.orders, member.leaders, strict=True))
 
 
-def _to_columns(fields: tuple[str, ...]) -> tuple[str | bytes, ...]:
-    # For every new row: the profile stands last, so that nothing is looked for.
-    return (*fields[:-1], bytes.fromhex(fields[-1]))
+def _to_records(
+    corp_id: str,
+    import_id: str,
+    numbered: Sequence[tuple[int, PlannedMember]],
+    department_ids: Mapping[str, int],
+) -> Iterator[tuple[object, ...]]:
+    """Return the new members in the order of _COPIED_COLUMNS, put together a column at a time."""
+    numbers, members = zip(*numbered, strict=True)
+    *texts, profiles = zip(*(each.fields for each in members), strict=True)
+    return zip(
+        repeat(corp_id),
+        [each.user_id for each in members],
+        *texts,
+        map(bytes.fromhex, profiles),
+        [department_ids[each.departments[0]] for each in members],
+        [_to_json(each.attributes) for each in members],
+        repeat(import_id),
+        [each.line for each in members],
+        numbers,
+        strict=False,
+    )
 
 
 def _to_json(attributes: Attributes) -> str:

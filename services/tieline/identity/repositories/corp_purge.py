@@ -128,23 +128,40 @@ _DELETE = {
 
 PURGED_TABLES = frozenset(_DELETE)
 
+# More than there are replicas that each may hold one.
+_CANDIDATES = 50
+
 
 async def lock_due_corp(connection: Connection) -> str | None:
     """Lock a corp whose time of grace is over and return its id; None if there is none.
 
-    A corp that another replica is purging is left to it.
+    A corp that another replica is purging is left to it. Looks first and locks by corp: Citus locks
+    no rows across nodes.
     """
-    corp_id: str | None = await connection.fetchval(
+    candidates = await connection.fetch(
         """
         SELECT corp_id
           FROM identity.corps
          WHERE purge_time <= now() AND delete_time IS NULL
          ORDER BY purge_time
-         LIMIT 1
-           FOR NO KEY UPDATE SKIP LOCKED
-        """
+         LIMIT $1
+        """,
+        _CANDIDATES,
     )
-    return corp_id
+    for candidate in candidates:
+        # Once more: its deletion may have been called off meanwhile.
+        corp_id: str | None = await connection.fetchval(
+            """
+            SELECT corp_id
+              FROM identity.corps
+             WHERE corp_id = $1 AND purge_time <= now() AND delete_time IS NULL
+               FOR NO KEY UPDATE SKIP LOCKED
+            """,
+            candidate["corp_id"],
+        )
+        if corp_id is not None:
+            return corp_id
+    return None
 
 
 async def delete_rows(connection: Connection, corp_id: str, *, maximum_rows: int) -> int:

@@ -49,6 +49,9 @@ PURGED_TABLES = (
     "first_answers",
 )
 
+# More than there are replicas that each may hold some.
+_CANDIDATES = 50
+
 # What is partitioned has no place of its own for a row: found by its key.
 _KEYS = {"stored_messages": ("corp_id", "conversation_id", "sequence", "create_time")}
 
@@ -136,18 +139,33 @@ class CorpRepository:
         return {row["corp_id"] for row in rows}
 
     async def lock_deleted_corp(self) -> str | None:
-        """Lock a corp that is gone and has rows left; one that another replica purges is its."""
-        corp_id: str | None = await self._connection.fetchval(
+        """Lock a corp that is gone and has rows left; one that another replica purges is its.
+
+        Looks first and locks by corp: Citus locks no rows across nodes.
+        """
+        candidates = await self._connection.fetch(
             """
             SELECT corp_id
               FROM messaging.corps
              WHERE delete_time IS NOT NULL AND purge_time IS NULL
              ORDER BY delete_time
-             LIMIT 1
-               FOR NO KEY UPDATE SKIP LOCKED
-            """
+             LIMIT $1
+            """,
+            _CANDIDATES,
         )
-        return corp_id
+        for candidate in candidates:
+            corp_id: str | None = await self._connection.fetchval(
+                """
+                SELECT corp_id
+                  FROM messaging.corps
+                 WHERE corp_id = $1 AND delete_time IS NOT NULL AND purge_time IS NULL
+                   FOR NO KEY UPDATE SKIP LOCKED
+                """,
+                candidate["corp_id"],
+            )
+            if corp_id is not None:
+                return corp_id
+        return None
 
     async def delete_rows(self, corp_id: str, *, maximum_rows: int) -> int:
         """Delete at most so many rows of the locked corp; return how many."""
@@ -198,32 +216,46 @@ class CorpRepository:
         )
 
     async def lock_departures(self, *, maximum: int) -> list[Departure]:
-        """Lock some of those who left; those whom another replica takes out are its."""
-        rows = await self._connection.fetch(
-            """
-            SELECT corp_id, user_id, depart_time
-              FROM messaging.departures
-             ORDER BY corp_id, user_id
-             LIMIT $1
-               FOR NO KEY UPDATE SKIP LOCKED
-            """,
-            maximum,
+        """Lock some of those who left one corp; those whom another replica takes out are its.
+
+        Looks first and locks by corp: Citus locks no rows across nodes.
+        """
+        candidates = await self._connection.fetch(
+            "SELECT DISTINCT corp_id FROM messaging.departures ORDER BY corp_id LIMIT $1",
+            _CANDIDATES,
         )
-        return [Departure(*row) for row in rows]
+        for candidate in candidates:
+            rows = await self._connection.fetch(
+                """
+                SELECT corp_id, user_id, depart_time
+                  FROM messaging.departures
+                 WHERE corp_id = $1
+                 ORDER BY user_id
+                 LIMIT $2
+                   FOR NO KEY UPDATE SKIP LOCKED
+                """,
+                candidate["corp_id"],
+                maximum,
+            )
+            if rows:
+                return [Departure(*row) for row in rows]
+        return []
 
     async def list_groups_of(
         self, departures: Sequence[Departure], *, maximum: int
     ) -> list[tuple[ConversationKey, str]]:
-        """Return in which groups they are since before they left, and who, in order of the keys."""
+        """Return in which groups they are since before they left, and who, in order of the keys.
+
+        All of them left the same corp.
+        """
         rows = await self._connection.fetch(
             """
             SELECT own.corp_id, own.conversation_id, own.id
-              FROM unnest($1::text[], $2::text[], $3::timestamptz[])
-                   AS departure (corp_id, user_id, depart_time)
+              FROM unnest($2::text[], $3::timestamptz[]) AS departure (user_id, depart_time)
              CROSS JOIN LATERAL (
                    SELECT corp_id, conversation_id, id, join_time
                      FROM messaging.participants
-                    WHERE participants.corp_id = departure.corp_id
+                    WHERE participants.corp_id = $1
                       AND participants.kind = 'member'
                       AND participants.id = departure.user_id
                    OFFSET 0
@@ -231,12 +263,13 @@ class CorpRepository:
               JOIN messaging.conversations
                 ON conversations.corp_id = own.corp_id
                AND conversations.conversation_id = own.conversation_id
-             WHERE own.join_time <= departure.depart_time
+             WHERE conversations.corp_id = $1
+               AND own.join_time <= departure.depart_time
                AND conversations.kind IN ('group', 'customer_group')
              ORDER BY own.corp_id, own.conversation_id, own.id
              LIMIT $4
             """,
-            [each.corp_id for each in departures],
+            departures[0].corp_id,
             [each.user_id for each in departures],
             [each.depart_time for each in departures],
             maximum,
@@ -244,13 +277,12 @@ class CorpRepository:
         return [((row["corp_id"], row["conversation_id"]), row["id"]) for row in rows]
 
     async def delete_departures(self, departures: Sequence[Departure]) -> None:
-        """Forget those who are in no group any more."""
+        """Forget those who are in no group any more; all of them left the same corp."""
         await self._connection.execute(
             """
             DELETE FROM messaging.departures
-             USING unnest($1::text[], $2::text[]) AS done (corp_id, user_id)
-             WHERE departures.corp_id = done.corp_id AND departures.user_id = done.user_id
+             WHERE corp_id = $1 AND user_id = ANY ($2::text[])
             """,
-            [each.corp_id for each in departures],
+            departures[0].corp_id,
             [each.user_id for each in departures],
         )

@@ -1,6 +1,7 @@
 """The SQL of media: what is there, who may read it, which messages refer to it."""
 
 import datetime as dt
+import uuid
 from collections.abc import Sequence
 
 from tieline.chassis.postgres import Connection, Record
@@ -152,44 +153,62 @@ class MediaRepository:
 
         Also those that were taken out before and are still there. What a message refers to gets
         another while, so that it is not looked at each time. Whoever is just now sending a message
-        about one of them holds its lock, and it is passed over.
+        about one of them holds its lock, and it is passed over. Looks first and locks by corp:
+        Citus locks no rows across nodes.
         """
         expired = await self._connection.fetch(
             """
-            SELECT corp_id, media_id
-              FROM messaging.media
-             WHERE expire_time < now()
-             ORDER BY expire_time
-             LIMIT $1
-               FOR UPDATE SKIP LOCKED
+            SELECT corp_id, array_agg(media_id) AS media_ids
+              FROM (SELECT corp_id, media_id
+                      FROM messaging.media
+                     WHERE expire_time < now()
+                     ORDER BY expire_time
+                     LIMIT $1) AS oldest
+             GROUP BY corp_id
             """,
             maximum_rows,
+        )
+        removed: list[MediaKey] = []
+        for row in expired:
+            removed += await self._remove_unused(row["corp_id"], row["media_ids"])
+        return removed
+
+    async def _remove_unused(self, corp_id: str, media_ids: Sequence[uuid.UUID]) -> list[MediaKey]:
+        locked = await self._connection.fetch(
+            """
+            SELECT media_id
+              FROM messaging.media
+             WHERE corp_id = $1 AND media_id = ANY ($2::uuid[]) AND expire_time < now()
+               FOR UPDATE SKIP LOCKED
+            """,
+            corp_id,
+            media_ids,
         )
         # A statement of its own: it sees the references that were committed before the locks.
         rows = await self._connection.fetch(
             """
             WITH expired AS (
-                SELECT media.corp_id, media.media_id,
+                SELECT media_id,
                        NOT EXISTS (
                            SELECT
                              FROM messaging.media_references AS reference
-                            WHERE reference.corp_id = media.corp_id
+                            WHERE reference.corp_id = $1
                               AND reference.media_id = media.media_id
                        ) AS is_unused
-                  FROM unnest($1::text[], $2::uuid[]) AS media (corp_id, media_id)
+                  FROM unnest($2::uuid[]) AS media (media_id)
             )
             UPDATE messaging.media
                SET is_removed = expired.is_unused,
                    expire_time = CASE WHEN expired.is_unused THEN media.expire_time
                                       ELSE now() + interval '1 day' END
               FROM expired
-             WHERE media.corp_id = expired.corp_id AND media.media_id = expired.media_id
-            RETURNING media.corp_id, media.media_id, media.is_removed
+             WHERE media.corp_id = $1 AND media.media_id = expired.media_id
+            RETURNING media.media_id, media.is_removed
             """,
-            [row["corp_id"] for row in expired],
-            [row["media_id"] for row in expired],
+            corp_id,
+            [row["media_id"] for row in locked],
         )
-        return [(row["corp_id"], str(row["media_id"])) for row in rows if row["is_removed"]]
+        return [(corp_id, str(row["media_id"])) for row in rows if row["is_removed"]]
 
     async def delete_removed(self, keys: Sequence[MediaKey]) -> None:
         """Forget media whose bytes are gone."""

@@ -247,12 +247,12 @@ class SearchRepository:
         self,
         corp_id: str,
         entries: Sequence[Entry],
-        unreadable: Collection[tuple[str, int]],
+        outdated: Collection[tuple[str, int]],
         indexed: Mapping[str, int],
     ) -> None:
-        """Store entries, delete those of unreadable messages, and note the progress."""
-        if unreadable:
-            await self._delete_entries(corp_id, unreadable)
+        """Store entries in place of the outdated ones, and note the progress."""
+        if outdated:
+            await self._delete_entries(corp_id, outdated)
         await self._connection.execute(
             """
             WITH progressed AS (
@@ -286,7 +286,7 @@ class SearchRepository:
             list(indexed.values()),
         )
 
-    async def _delete_entries(self, corp_id: str, unreadable: Collection[tuple[str, int]]) -> None:
+    async def _delete_entries(self, corp_id: str, outdated: Collection[tuple[str, int]]) -> None:
         await self._connection.execute(
             """
             DELETE FROM messaging.searchable_messages AS entry
@@ -296,8 +296,8 @@ class SearchRepository:
                AND entry.sequence = old.sequence
             """,
             corp_id,
-            [conversation_id for conversation_id, _ in unreadable],
-            [sequence for _, sequence in unreadable],
+            [conversation_id for conversation_id, _ in outdated],
+            [sequence for _, sequence in outdated],
         )
 
 

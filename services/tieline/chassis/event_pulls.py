@@ -1,0 +1,89 @@
+"""How consumers take their events: turn after turn, whatever the broker does meanwhile.
+
+``events`` handles one at a time, ``event_batches`` many; what a turn is, and how its events are
+settled, is theirs.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+
+import nats.errors
+from nats.aio.msg import Msg
+from nats.js import JetStreamContext
+
+from tieline.chassis.broker import Broker
+from tieline.chassis.errors import UnavailableError
+from tieline.chassis.streams import ACK_WAIT_S, Durable
+from tieline.chassis.tasks import end_task
+
+Subscription = JetStreamContext.PullSubscription
+
+# A pull request that a reconnect has lost is noticed after this long.
+FETCH_WAIT_S = 5.0
+
+PAUSE_S = 1.0
+
+# One handling, and what settles it, stay within the time to ack.
+HANDLE_TIMEOUT_S = ACK_WAIT_S * 2 / 3
+
+logger = logging.getLogger(__name__)
+
+
+@asynccontextmanager
+async def pulling(
+    broker: Broker, durable: Durable, take_turn: Callable[[Subscription], Awaitable[None]]
+) -> AsyncIterator[None]:
+    """Take turns until the block is left; a TimeoutError says that there was nothing to take."""
+    subscription = await broker.jetstream().pull_subscribe_bind(
+        consumer=durable.service, stream=durable.stream
+    )
+    name = f"consume-{durable.stream}-for-{durable.service}"
+    task = asyncio.create_task(_pull_forever(subscription, take_turn, name), name=name)
+    try:
+        yield
+    finally:
+        await end_task(task)
+        try:
+            await subscription.unsubscribe()
+        except nats.errors.Error:
+            logger.debug("the broker's connection was closed before the consumer")
+
+
+async def _pull_forever(
+    subscription: Subscription, take_turn: Callable[[Subscription], Awaitable[None]], name: str
+) -> None:
+    while True:
+        try:
+            await take_turn(subscription)
+        except TimeoutError:
+            continue
+        except (OSError, nats.errors.Error) as error:
+            logger.info("%s pauses: %s", name, error)
+            await asyncio.sleep(PAUSE_S)
+        except Exception:
+            logger.exception("%s failed and goes on", name)
+            await asyncio.sleep(PAUSE_S)
+
+
+async def when_available(messages: Sequence[Msg], handle: Callable[[], Awaitable[None]]) -> None:
+    """Handle these messages; once more for as long as what that needs is away.
+
+    That is no delivery more: the weather must not make dead letters.
+    """
+    try:
+        while True:
+            try:
+                await handle()
+                return
+            except UnavailableError as error:
+                logger.info("%s waits: %s", messages[0].subject, error.text)
+                for message in messages:
+                    await message.in_progress()
+                await asyncio.sleep(PAUSE_S)
+    except asyncio.CancelledError:
+        # Whoever is next need not wait until the time to ack is over.
+        for message in messages:
+            await message.nak()
+        raise
