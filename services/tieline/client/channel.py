@@ -19,10 +19,13 @@ Response = TypeVar("Response")
 
 
 class PartyChannel(grpc.aio.Channel):
-    """One party's view of a channel, which stays its owner's to close."""
+    """One party's view of a channel and one for streams, which stay their owner's to close."""
 
-    def __init__(self, channel: grpc.aio.Channel, caller: Caller) -> None:
+    def __init__(
+        self, channel: grpc.aio.Channel, streams: grpc.aio.Channel, caller: Caller
+    ) -> None:
         self._channel = channel
+        self._streams = streams
         self._caller = caller
 
     def unary_unary(self, method: str, *args: Any, **kwargs: Any) -> Any:
@@ -32,32 +35,32 @@ class PartyChannel(grpc.aio.Channel):
 
     def unary_stream(self, method: str, *args: Any, **kwargs: Any) -> Any:
         """Make a method with a stream of responses callable."""
-        inner = self._channel.unary_stream(method, *args, **kwargs)
+        inner = self._streams.unary_stream(method, *args, **kwargs)
         return _Stream(ReadingCall, inner, self._caller, method)
 
     def stream_unary(self, method: str, *args: Any, **kwargs: Any) -> Any:
         """Make a method with a stream of requests callable."""
-        inner = self._channel.stream_unary(method, *args, **kwargs)
+        inner = self._streams.stream_unary(method, *args, **kwargs)
         return _Stream(WritingCall, inner, self._caller, method)
 
     def stream_stream(self, method: str, *args: Any, **kwargs: Any) -> Any:
         """Make a method with streams in both directions callable."""
-        inner = self._channel.stream_stream(method, *args, **kwargs)
+        inner = self._streams.stream_stream(method, *args, **kwargs)
         return _Stream(TwoWayCall, inner, self._caller, method)
 
     async def close(self, grace: float | None = None) -> None:
         """Leave the channel open: other parties call through it as well."""
 
     def get_state(self, try_to_connect: bool = False) -> grpc.ChannelConnectivity:
-        """Return the state of the connection."""
+        """Return the state of the connection for calls."""
         return self._channel.get_state(try_to_connect)
 
     async def wait_for_state_change(self, last_observed_state: grpc.ChannelConnectivity) -> None:
-        """Return once the state of the connection is another one."""
+        """Return once that state is another one."""
         await self._channel.wait_for_state_change(last_observed_state)
 
     async def channel_ready(self) -> None:
-        """Return once there is a connection."""
+        """Return once there is a connection for calls."""
         await self._channel.channel_ready()
 
     async def __aenter__(self) -> Self:

@@ -291,16 +291,21 @@ async def connect(
     ``call_timeout_s`` bounds a call with all its retries where the call gives no ``timeout`` of its
     own. Connections are made when they are first needed.
 
-    A service takes 1,000 calls and streams of one connection at a time, and what is more waits at
-    the client: who keeps more feeds open connects several times.
+    A service takes 1,000 streams of one connection at a time, and what is more waits at the client:
+    who keeps more feeds open connects several times. Calls have a connection of their own.
     """
     policy = retries or RetryPolicy()
     async with AsyncExitStack() as stack:
         by_service = {}
         for service, target in asdict(endpoints).items():
-            channel = _open_channel(target, tls, root_certificates, client_certificate, server_name)
+            channel, streams = [
+                _open_channel(target, tls, root_certificates, client_certificate, server_name)
+                for _ in range(2)
+            ]
             await stack.enter_async_context(channel)
-            by_service[service] = Line(channel, RetryBudget(policy), CalleeLevel(time.monotonic))
+            await stack.enter_async_context(streams)
+            level = CalleeLevel(time.monotonic)
+            by_service[service] = Line(channel, streams, RetryBudget(policy), level)
         yield Tieline(Lines(by_service, policy, call_timeout_s))
 
 

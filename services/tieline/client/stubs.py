@@ -58,9 +58,12 @@ from tieline.client.retries import RetryBudget, RetryPolicy
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """The connection to one service and the retries that it may still be asked to bear."""
+    """The connections to one service and the retries that it may still be asked to bear."""
 
     channel: grpc.aio.Channel
+    streams: grpc.aio.Channel
+    """For calls that last: those of a connection are counted, and no other call waits for one."""
+
     budget: RetryBudget
     level: CalleeLevel
 
@@ -268,4 +271,4 @@ class Stubs:
             self._lines.call_timeout_s,
             line.level,
         )
-        return PartyChannel(line.channel, caller)
+        return PartyChannel(line.channel, line.streams, caller)

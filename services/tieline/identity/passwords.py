@@ -34,7 +34,8 @@ _NICENESS = 10
 # Between two hashes a thread needs the interpreter's lock for microseconds. After this time without
 # it, it forces the event loop to hand the lock over, and the loop stands still until the thread,
 # being nice, is given a core: Python's own 5 ms are too soon. A loop that waits for anything gives
-# the lock away by itself.
+# the lock away by itself. A thread that computes in Python keeps it as long from the loop: here
+# only the one that writes the metrics does, for a few milliseconds.
 _LOCK_PATIENCE_S = 0.1
 
 T = TypeVar("T")
@@ -85,6 +86,33 @@ class PasswordHasher:
         return hmac.digest(self._pepper, normal.encode(), "sha256")
 
 
+class _LockPatience:
+    """Has the process' threads wait longer for the interpreter's lock while any pool is open.
+
+    That is the whole process' affair: the last pool restores what was before the first.
+    """
+
+    def __init__(self) -> None:
+        self._open_pools = 0
+        self._usual_s = 0.0
+
+    def lengthen(self) -> None:
+        """Count a pool that opens."""
+        if not self._open_pools:
+            self._usual_s = sys.getswitchinterval()
+            sys.setswitchinterval(_LOCK_PATIENCE_S)
+        self._open_pools += 1
+
+    def restore(self) -> None:
+        """Count a pool that has closed."""
+        self._open_pools -= 1
+        if not self._open_pools:
+            sys.setswitchinterval(self._usual_s)
+
+
+_patience = _LockPatience()
+
+
 class PasswordPool:
     """Hashes and verifies in a few threads, with a bounded queue before them.
 
@@ -101,10 +129,9 @@ class PasswordPool:
         )
         self._capacity = threads + queue_length
         self._under_way = 0
-        self._usual_patience_s = sys.getswitchinterval()
 
     async def __aenter__(self) -> Self:
-        sys.setswitchinterval(_LOCK_PATIENCE_S)
+        _patience.lengthen()
         return self
 
     async def __aexit__(
@@ -113,8 +140,10 @@ class PasswordPool:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        await asyncio.to_thread(self._executor.shutdown, cancel_futures=True)
-        sys.setswitchinterval(self._usual_patience_s)
+        try:
+            await asyncio.to_thread(self._executor.shutdown, cancel_futures=True)
+        finally:
+            _patience.restore()
 
     async def hash(self, password: str) -> str:
         """Return the hash of a new password."""

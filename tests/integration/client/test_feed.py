@@ -234,21 +234,22 @@ async def test_connection_that_is_closed_under_a_feed_ends_it_with_an_error(
     assert caught.value.code is grpc.StatusCode.CANCELLED
 
 
-async def test_feeds_that_fill_one_connection_leave_another_one_free() -> None:
+async def test_feeds_that_fill_one_connection_leave_another_one_and_calls_free() -> None:
     platform = FakePlatform()
     conversations = FakeConversations(platform)
     async with (
-        platform.serving(max_streams=2),
+        platform.serving(max_streams=1),
         connect(Endpoints.single(platform.target)) as full,
         connect(Endpoints.single(platform.target)) as other,
-        MessageFeed(full.messaging) as first,
-        MessageFeed(full.messaging) as second,
+        MessageFeed(full.messaging) as feed,
+        MessageFeed(other.messaging) as other_feed,
     ):
-        await first.wait_live()
-        await second.wait_live()
-        async with MessageFeed(other.messaging) as feed:
-            conversations.store("c", "hello")
-            assert await take(feed, 1) == [("c", 1)]
+        await feed.wait_live()
+        await other_feed.wait_live()
+        conversations.lose("c", "unheard")
+        conversations.store("c", "hello")
+        # Both read the range that they miss, while no place for a stream is free.
+        assert await take(feed, 2) == await take(other_feed, 2) == [("c", 1), ("c", 2)]
 
 
 async def test_error_that_no_service_sent_is_raised_to_the_reader(

@@ -4,6 +4,7 @@ import asyncio
 import os
 import sys
 import threading
+from contextlib import AsyncExitStack
 
 import pytest
 
@@ -205,4 +206,18 @@ async def test_while_there_is_a_pool_threads_force_no_event_loop_to_wait_for_the
         within_s = sys.getswitchinterval()
 
     assert within_s == pytest.approx(0.1)
+    assert sys.getswitchinterval() == pytest.approx(usual_s)
+
+
+async def test_the_last_pool_of_a_process_restores_how_long_threads_wait() -> None:
+    usual_s = sys.getswitchinterval()
+    first = PasswordPool(hasher(), threads=1, queue_length=1)
+    second = PasswordPool(hasher(), threads=1, queue_length=1)
+
+    async with AsyncExitStack() as stack:
+        async with first:
+            await stack.enter_async_context(second)
+        left_s = sys.getswitchinterval()
+
+    assert left_s == pytest.approx(0.1)
     assert sys.getswitchinterval() == pytest.approx(usual_s)
