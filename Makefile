@@ -73,6 +73,11 @@ test: install ## Set up what is missing and run the whole test suite
 test-unit: install ## Run the tests that need no server
 	$(BIN)/pytest tests/unit $(ARGS)
 
+.PHONY: test-cluster
+test-cluster: install ## Run the operator's tests on the cluster of KUBECONFIG, in its context's namespace
+	@test -n "$(KUBECONFIG)" || { echo "set KUBECONFIG to the cluster's file"; exit 1; }
+	TIELINE_TEST_KUBECONFIG=$(KUBECONFIG) $(BIN)/pytest tests/integration/operator/test_on_cluster.py $(ARGS)
+
 .PHONY: bench
 bench: install ## Run all benchmarks, or those whose figures begin with NAME (make bench NAME=chassis)
 	$(BIN)/python -m bench $(NAME)

@@ -1,8 +1,10 @@
 """Replicas that report load, each second or when told to."""
 
 import asyncio
+import contextlib
+import inspect
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 
 from nats.aio.client import Client
@@ -48,18 +50,26 @@ class ReportingReplicas:
 
     @asynccontextmanager
     async def reporting(
-        self, replicas: Callable[[], Sequence[str]], offered_per_s: Callable[[], float]
+        self,
+        replicas: Callable[[], Sequence[str] | Awaitable[Sequence[str]]],
+        offered_per_s: Callable[[], float],
     ) -> AsyncIterator[None]:
         """Report again and again within the block, whatever replicas there are."""
 
-        async def report_forever() -> None:
-            while True:
-                await self.report(replicas(), offered_per_s())
-                await asyncio.sleep(_INTERVAL_S)
+        is_over = asyncio.Event()
 
-        task = asyncio.create_task(report_forever())
+        async def report_until_over() -> None:
+            while not is_over.is_set():
+                found = replicas()
+                names = await found if inspect.isawaitable(found) else found
+                await self.report(names, offered_per_s())
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(is_over.wait(), _INTERVAL_S)
+
+        task = asyncio.create_task(report_until_over())
         try:
             yield
         finally:
-            task.cancel()
+            # Not cancelled: a client that is asked for the replicas may swallow that.
+            is_over.set()
             await asyncio.gather(task, return_exceptions=True)

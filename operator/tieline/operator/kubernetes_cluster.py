@@ -42,7 +42,7 @@ _POLICY = create_namespaced_resource(GROUP, VERSION, "SurgePolicy", "surgepolici
 _WINDOW = create_namespaced_resource(GROUP, VERSION, "SurgeWindow", "surgewindows")
 _OVERRIDE = create_namespaced_resource(GROUP, VERSION, "SurgeOverride", "surgeoverrides")
 
-_RESOURCES: Mapping[Kind, type[Any]] = {
+RESOURCES: Mapping[Kind, type[Any]] = {
     Kind.POLICY: _POLICY,
     Kind.WINDOW: _WINDOW,
     Kind.OVERRIDE: _OVERRIDE,
@@ -94,7 +94,7 @@ class KubernetesCluster:
             return [
                 each.to_dict()
                 async for each in self._client.list(
-                    _RESOURCES[kind], namespace=self._namespace, chunk_size=_PAGE_OBJECTS
+                    RESOURCES[kind], namespace=self._namespace, chunk_size=_PAGE_OBJECTS
                 )
             ]
 

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 from fakes.kubernetes_api.errors import ApiRefusal
-from fakes.kubernetes_api.store import Object, Store
+from fakes.kubernetes_api.store import Object, Store, matches
 
 PodHook = Callable[[Object], Awaitable[None]]
 
@@ -48,8 +48,14 @@ class DeploymentController:
         seen = -1
         while True:
             seen = await self._store.wait_beyond(seen)
-            for deployment in self._store.list("deployments", {}):
+            deployments = self._store.list("deployments", {})
+            for deployment in deployments:
                 await self._bring(copy.deepcopy(deployment))
+            for pod in self._store.list("pods", {}):
+                if not any(
+                    matches(pod, one["spec"]["selector"]["matchLabels"]) for one in deployments
+                ):
+                    await self._remove(pod)
 
     async def _bring(self, deployment: Object) -> None:
         name, spec = deployment["metadata"]["name"], deployment["spec"]
@@ -61,11 +67,7 @@ class DeploymentController:
         # Those that are not ready go first, as in a cluster.
         surplus = sorted(pods, key=_is_ready)[: max(0, len(pods) - spec.get("replicas", 1))]
         for pod in surplus:
-            starting = self._starting.pop(pod["metadata"]["name"], None)
-            if starting is not None:
-                starting.cancel()
-            await self._store.delete("pods", pod["metadata"]["name"])
-            await self._stop_pod(pod)
+            await self._remove(pod)
         pods = self._store.list("pods", labels)
         current = copy.deepcopy(self._store.objects.get(("deployments", name)))
         if current is not None:
@@ -74,6 +76,13 @@ class DeploymentController:
                 "readyReplicas": sum(map(_is_ready, pods)),
             }
             await self._store.replace("deployments", current, touches_spec=False)
+
+    async def _remove(self, pod: Object) -> None:
+        starting = self._starting.pop(pod["metadata"]["name"], None)
+        if starting is not None:
+            starting.cancel()
+        await self._store.delete("pods", pod["metadata"]["name"])
+        await self._stop_pod(pod)
 
     async def _start(self, pod: Object) -> None:
         await self._start_pod(pod)
@@ -103,7 +112,24 @@ def build_deployment(name: str, *, replicas: int) -> Object:
         "apiVersion": "apps/v1",
         "kind": "Deployment",
         "metadata": {"name": name, "labels": labels},
-        "spec": {"replicas": replicas, "selector": {"matchLabels": labels}},
+        "spec": {
+            "replicas": replicas,
+            "selector": {"matchLabels": labels},
+            # What a real cluster makes pods of: they are ready at once and gone at once.
+            "template": {
+                "metadata": {"labels": labels},
+                "spec": {
+                    "terminationGracePeriodSeconds": 0,
+                    "containers": [
+                        {
+                            "name": "idle",
+                            "image": "busybox:stable",
+                            "command": ["sleep", "infinity"],
+                        }
+                    ],
+                },
+            },
+        },
     }
 
 
