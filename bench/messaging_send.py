@@ -42,12 +42,12 @@ _STREAMS = 8
 _STREAM_WINDOW = IN_FLIGHT // _STREAMS
 
 # Many conversations, as people have: hardly any batch has two messages of one conversation.
-_CONVERSATIONS_OF_EACH = 16
+CONVERSATIONS_OF_EACH = 16
 
 _EJABBERD_PER_CPU_SECOND = (1566.0, 1998.0)
 
 
-class _People:
+class People:
     """Who sends, where, and how many of their messages were acknowledged."""
 
     def __init__(self, platform: MessagingPlatform) -> None:
@@ -57,11 +57,13 @@ class _People:
         self.acknowledged = 0
 
     async def open_conversations(self) -> None:
+        """Put in the conversations of each sender."""
         for user in self._users:
-            pairs = [(user, f"{user}.peer{n}") for n in range(_CONVERSATIONS_OF_EACH)]
+            pairs = [(user, f"{user}.peer{n}") for n in range(CONVERSATIONS_OF_EACH)]
             self._conversations[user] = await self._platform.open_conversations(pairs)
 
     def unary(self) -> Work:
+        """Return sends one by one, each loop as another sender."""
         waiting = list(self._users)
 
         async def work(channel: grpc.aio.Channel) -> AsyncGenerator[None, None]:
@@ -87,6 +89,7 @@ class _People:
         return work
 
     def streams(self) -> Work:
+        """Return sends on streams, each loop as another sender."""
         waiting = self._users[:_STREAMS]
 
         async def work(channel: grpc.aio.Channel) -> AsyncGenerator[None, None]:
@@ -133,7 +136,7 @@ async def measure_unary() -> Sequence[Figure]:
         messaging_platform() as platform,
         server_process("bench.chassis_call", "bare") as bare_server,
     ):
-        people = _People(platform)
+        people = People(platform)
         await people.open_conversations()
         async with (
             Load(platform, people.unary()) as load,
@@ -143,7 +146,7 @@ async def measure_unary() -> Sequence[Figure]:
             for _ in range(_RUNS):
                 sent.append(await load.measure(_WINDOW_S))
                 bare.append(await bare_load.measure(_WINDOW_S / 2))
-        await _check_all_stored(platform, people)
+        await check_all_stored(platform, people)
     bare_cpu, bare_rates = [rate.per_cpu_second for rate in bare], [r.per_second for r in bare]
     return [
         summarise(_REFERENCE, _EJABBERD_PER_CPU_SECOND, f"{_UNIT}, of another day"),
@@ -176,7 +179,7 @@ async def measure_streams() -> Sequence[Figure]:
         messaging_platform() as platform,
         server_process("bench.limits_grpc", "echo") as echo_server,
     ):
-        people = _People(platform)
+        people = People(platform)
         await people.open_conversations()
         async with (
             Load(platform, people.streams(), loops=_STREAMS) as load,
@@ -186,7 +189,7 @@ async def measure_streams() -> Sequence[Figure]:
             for _ in range(_RUNS):
                 sent.append((await load.measure(_WINDOW_S)).per_cpu_second)
                 echoed.append((await echo_load.measure(_WINDOW_S / 2)).per_cpu_second)
-        await _check_all_stored(platform, people)
+        await check_all_stored(platform, people)
     return [
         summarise(_ECHO, echoed, "echoes/server CPU s"),
         summarise(
@@ -200,7 +203,8 @@ async def measure_streams() -> Sequence[Figure]:
     ]
 
 
-async def _check_all_stored(platform: MessagingPlatform, people: _People) -> None:
+async def check_all_stored(platform: MessagingPlatform, people: People) -> None:
+    """Raise RuntimeError unless everything that was acknowledged is stored, and nothing else."""
     stored = await platform.count_messages()
     if stored != people.acknowledged:
         raise RuntimeError(f"{people.acknowledged} were acknowledged and {stored} are stored")
