@@ -226,8 +226,15 @@ async def standing_still(platform: PlatformProcess, service: str) -> AsyncIterat
     port = int(platform.data.read_endpoints()["services"][service].rpartition(":")[2])
     gone = platform.process_of("serve", service)
     gone.send_signal(signal.SIGTERM)
-    await eventually(lambda: set(processes_of(platform, service)) - {gone})
-    (process,) = set(processes_of(platform, service)) - {gone}
+    started: list[psutil.Process] = []
+
+    def is_started() -> bool:
+        # By number: what has ended and is not reaped yet is equal to nothing.
+        started[:] = [each for each in processes_of(platform, service) if each.pid != gone.pid]
+        return bool(started)
+
+    await eventually(is_started)
+    (process,) = started
     process.suspend()
     try:
         yield
