@@ -4,6 +4,7 @@ A platform costs more to start than most of these files take; those that break i
 """
 
 from xdist.scheduler import LoadFileScheduling
+from xdist.workermanage import WorkerController
 
 FILES = frozenset(
     f"tests/e2e/{name}"
@@ -28,3 +29,18 @@ class ByFileAndPlatform(LoadFileScheduling):  # type: ignore[misc]  # has no typ
     def _split_scope(self, nodeid: str) -> str:
         file: str = super()._split_scope(nodeid)
         return "the shared platform" if file in FILES else file
+
+    def remove_node(self, node: WorkerController) -> str | None:
+        """Return the test with which a worker ended, if one was running.
+
+        It has failed, and what is left of its file goes on elsewhere; xdist would begin with the
+        same test again, and end worker after worker, each after the test's full time.
+        """
+        running: str | None = None
+        for unit in self.assigned_work[node].values():
+            running = next((name for name, is_done in unit.items() if not is_done), None)
+            if running is not None:
+                unit[running] = True
+                break
+        super().remove_node(node)
+        return running
