@@ -59,10 +59,12 @@ class EmbeddedNats:
         users: Sequence[User],
         *,
         monitoring_port: int | None = None,
+        sync_interval: str = SYNC_INTERVAL,
     ) -> None:
         self.directory = directory.absolute()
         self.port = port
         self._monitoring_port = monitoring_port
+        self._sync_interval = sync_interval
         # Monitoring asks for no password and tells who listens to what; on loopback every local
         # user could ask.
         self._monitoring_path = "/" + secrets.token_urlsafe(MONITORING_SECRET_BYTES)
@@ -146,7 +148,7 @@ class EmbeddedNats:
                 "store_dir": str(self.directory),
                 "max_file_store": MAX_FILE_STORE_BYTES,
                 "max_memory_store": MAX_MEMORY_STORE_BYTES,
-                "sync_interval": SYNC_INTERVAL,
+                "sync_interval": self._sync_interval,
             },
             "authorization": {"users": [_user_entry(user) for user in self._users.values()]},
         }
