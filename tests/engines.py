@@ -148,8 +148,7 @@ def build_nats(directory: Path) -> EmbeddedNats:
     """Return a nats-server, not yet running, with the users and permissions of a real platform."""
     users = [User("admin", ROLE_PASSWORD)]
     users += [User(name, ROLE_PASSWORD, streams.permissions_of(name)) for name in NATS_USERS]
-    # While a stream is written through, whoever publishes on it waits, and what else comes on that
-    # connection with it: seconds, where twenty engines share a disk.
+    # As PostgreSQL's fsync: what a killed process has written is there without it.
     return EmbeddedNats(directory, find_free_port(), users, sync_interval="10m")
 
 

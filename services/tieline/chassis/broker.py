@@ -89,6 +89,13 @@ class BrokerClient(Client):
             await self._flush_pending(force_flush=True)
         await super().flush(timeout)
 
+    async def _process_pong(self) -> None:
+        # The one who waits for it may have given up. nats-py answers even so, its reader ends by
+        # the error, and the connection hears nothing more until its own pings are missed.
+        if self._pongs and self._pongs[0].done():
+            self._pongs[0] = asyncio.get_running_loop().create_future()
+        await super()._process_pong()
+
     async def _flush_pending(self, force_flush: bool = False) -> Any:
         # Whatever is sent comes through here, an unsubscription and a drain as well.
         try:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from nats.aio.msg import Msg
 
 from engines import Engine
 from fakes.eventually import eventually
@@ -32,6 +33,27 @@ async def test_what_waits_for_a_dead_server_does_not_hinder_closing(tmp_path: Pa
     await broker.close()
 
     assert broker.is_closed
+
+
+async def test_flushes_that_are_given_up_leave_the_connection_hearing(nats: EmbeddedNats) -> None:
+    heard: list[bytes] = []
+
+    async def hear(message: Msg) -> None:
+        heard.append(message.data)
+
+    async with connect_broker(nats.url("admin"), name="admin", health=Health()) as broker:
+        await broker.subscribe("anything", cb=hear)
+        # One of them at least is given up between its PING and the PONG.
+        for turns in range(10):
+            flushing = asyncio.create_task(broker.flush())
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            flushing.cancel()
+            await asyncio.gather(flushing, return_exceptions=True)
+
+        await broker.publish("anything", b"heard")
+
+        await eventually(lambda: heard == [b"heard"])
 
 
 async def die_unnoticed(broker: Broker) -> None:

@@ -37,6 +37,8 @@ async def identity_process(
         "TIELINE_SHUTDOWN_GRACE_S": "2",
         "TIELINE_PASSWORD_MEMORY_KIB": "8192",
         "TIELINE_PLATFORM_ADMINISTRATOR_PASSWORD": PLATFORM_PASSWORD,
+        # Other tests want the same two cores: before the kill, nothing shall be refused.
+        "TIELINE_ADMISSION": "false",
     }
     with output.open("ab") as file:
         process = subprocess.Popen(  # noqa: ASYNC220 -- starts, and does not wait
