@@ -31,7 +31,7 @@ EXCEPTIONS = {
     "messaging.repositories.corps.CorpRepository.lock_deleted_corp": SCAN,
     "messaging.repositories.corps.CorpRepository.lock_departures": SCAN,
     "messaging.repositories.media.MediaRepository.remove_expired": SCAN,
-    "messaging.repositories.media.UploadRepository.list_expired": SCAN,
+    "messaging.repositories.uploads.UploadRepository.list_expired": SCAN,
     "messaging.repositories.sensitive_words.SensitiveWordRepository.list_versions": SCAN,
     "messaging.repositories.search.SearchRepository.measure": "reads the size of the table",
     "messaging.repositories.push_targets.PushTargetRepository._end_customers": (

@@ -43,7 +43,7 @@ async def save_stream(broker: Broker, stream: str, folder: Path) -> int:
     chunks = await broker.subscribe(inbox)
     request = {"deliver_subject": inbox, "chunk_size": _CHUNK_BYTES, "no_consumers": False}
     description = await _ask(broker, f"STREAM.SNAPSHOT.{stream}", request)
-    with _create(folder / _CONTENT) as file:
+    with (folder / _CONTENT).open("xb") as file:
         try:
             status = await _receive(broker, chunks, file)
         except nats.errors.Error as error:
@@ -51,7 +51,7 @@ async def save_stream(broker: Broker, stream: str, folder: Path) -> int:
     if status != _COMPLETE:
         raise SnapshotError(f"NATS broke the backup of {stream} off with status {status}")
     kept = {"config": description["config"], "state": description["state"]}
-    with _create(folder / _DESCRIPTION) as file:
+    with (folder / _DESCRIPTION).open("xb") as file:
         file.write(json.dumps(kept, indent=1).encode())
     return int(description["state"]["messages"])
 
@@ -86,10 +86,6 @@ async def _receive(broker: Broker, chunks: Subscription, file: BinaryIO) -> str:
             await broker.publish(chunk.reply)
     await chunks.unsubscribe()
     return (chunk.headers or {}).get("Status", _COMPLETE)
-
-
-def _create(path: Path) -> BinaryIO:
-    return path.open("xb")
 
 
 def _read_description(folder: Path) -> dict[str, Any]:

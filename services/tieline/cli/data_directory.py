@@ -15,10 +15,12 @@ import json
 import os
 import secrets
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
+
+import click
 
 from tieline.cli.errors import CommandError
 
@@ -29,6 +31,20 @@ PASSWORD_BYTES = 18
 # The rest of a killed platform: PostgreSQL writes its last checkpoint, services die at once.
 RELEASE_TIMEOUT_S = 30.0
 RELEASE_POLL_S = 0.05
+
+
+def data_option(text: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Return the option by which a command is told the folder, as ``data_path``."""
+    return click.option(
+        "--data",
+        "data_path",
+        type=click.Path(path_type=Path, file_okay=False),
+        default=DEFAULT_DATA_DIRECTORY,
+        show_default=True,
+        envvar="TIELINE_DATA",
+        show_envvar=True,
+        help=text,
+    )
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from tieline.cli.data_directory import DEFAULT_DATA_DIRECTORY, DataDirectory
+from tieline.cli.data_directory import DataDirectory, data_option
 from tieline.cli.errors import CommandError
 from tieline.cli.remote_platform import TARGET_HELP, Tls, remote_platform
 from tieline.client import Endpoints
@@ -35,16 +35,7 @@ _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 
 
 @click.command()
-@click.option(
-    "--data",
-    "data_path",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=DEFAULT_DATA_DIRECTORY,
-    show_default=True,
-    envvar="TIELINE_DATA",
-    show_envvar=True,
-    help="Data folder of the running platform.",
-)
+@data_option("Data folder of the running platform.")
 @click.option(
     "--short",
     is_flag=True,

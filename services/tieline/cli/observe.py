@@ -11,7 +11,7 @@ from typing import Any
 import click
 import yaml
 
-from tieline.cli.data_directory import DEFAULT_DATA_DIRECTORY, DataDirectory
+from tieline.cli.data_directory import DataDirectory, data_option
 from tieline.cli.errors import CommandError
 from tieline.cli.prometheus import (
     CONFIGURATION_FILE,
@@ -29,16 +29,7 @@ MAX_PORT = 65535
 
 
 @click.command()
-@click.option(
-    "--data",
-    "data_path",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=DEFAULT_DATA_DIRECTORY,
-    show_default=True,
-    envvar="TIELINE_DATA",
-    show_envvar=True,
-    help="Data folder of the running platform.",
-)
+@data_option("Data folder of the running platform.")
 @click.option(
     "--alerts",
     "alerts_path",

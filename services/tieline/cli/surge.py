@@ -13,7 +13,7 @@ from rich.live import Live
 
 from tieline.chassis.process import StartError
 from tieline.chassis.streams import OPERATOR
-from tieline.cli.data_directory import DEFAULT_DATA_DIRECTORY, DataDirectory
+from tieline.cli.data_directory import DataDirectory, data_option
 from tieline.cli.errors import CommandError
 from tieline.cli.platform import PLATFORM_ADMINISTRATOR, derive_nats_password
 from tieline.cli.remote_platform import TARGET_HELP, read_administrator_password
@@ -32,16 +32,7 @@ MAX_PEOPLE = 1000
 
 
 @click.command()
-@click.option(
-    "--data",
-    "data_path",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=DEFAULT_DATA_DIRECTORY,
-    show_default=True,
-    envvar="TIELINE_DATA",
-    show_envvar=True,
-    help="Data folder of the platform that `tieline up` runs.",
-)
+@data_option("Data folder of the platform that `tieline up` runs.")
 @click.option("--target", help=TARGET_HELP)
 @click.option("--edge/--no-edge", default=None, help="Through the platform's edge; if it has one.")
 @click.option(

@@ -14,7 +14,7 @@ from rich.table import Table
 from tieline.chassis.process import StartError
 from tieline.chassis.streams import EDGE, SERVICES
 from tieline.cli.child_process import ChildProcess
-from tieline.cli.data_directory import DEFAULT_DATA_DIRECTORY, DataDirectory
+from tieline.cli.data_directory import DataDirectory, data_option
 from tieline.cli.errors import CommandError, describe_os_error
 from tieline.cli.platform import PLATFORM_ADMINISTRATOR, Platform, tieline_command
 from tieline.cli.port_plan import MAX_BASE_PORT, plan_ports
@@ -28,16 +28,7 @@ DEMO_STOP_TIMEOUT_S = 5.0
 
 
 @click.command()
-@click.option(
-    "--data",
-    "data_path",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=DEFAULT_DATA_DIRECTORY,
-    show_default=True,
-    envvar="TIELINE_DATA",
-    show_envvar=True,
-    help="Folder of everything that the platform keeps.",
-)
+@data_option("Folder of everything that the platform keeps.")
 @click.option(
     "--base-port",
     type=click.IntRange(1024, MAX_BASE_PORT),

@@ -9,14 +9,12 @@ from tieline.chassis.calls import current_principal
 from tieline.chassis.errors import (
     FailedPreconditionError,
     InvalidArgumentError,
-    NotFoundError,
     ResourceExhaustedError,
 )
 from tieline.chassis.grpc_context import Context
 from tieline.chassis.idempotency import answered_once
 from tieline.chassis.ids import new_uuid7
 from tieline.chassis.postgres import Connection, Pool
-from tieline.chassis.principals import PrincipalKind
 from tieline.messaging.blob_store import (
     BlobMissingError,
     BlobStore,
@@ -25,6 +23,7 @@ from tieline.messaging.blob_store import (
 )
 from tieline.messaging.callers import require_user
 from tieline.messaging.conversations import Participant
+from tieline.messaging.known_people import check_known
 from tieline.messaging.media import (
     MAX_OPEN_UPLOADS,
     UPLOAD_LIFETIME,
@@ -40,7 +39,8 @@ from tieline.messaging.media import (
 )
 from tieline.messaging.open_streams import OpenStreams
 from tieline.messaging.repositories import SCHEMA
-from tieline.messaging.repositories.media import MediaRepository, UploadRepository
+from tieline.messaging.repositories.media import MediaRepository
+from tieline.messaging.repositories.uploads import UploadRepository
 from tieline.messaging.uploading import Uploader, content_key, read_header, thumbnail_key
 
 MAX_MEDIA_STREAMS = 8
@@ -139,9 +139,8 @@ class MediaServicer(media_service_pb2_grpc.MediaServiceServicer):
 async def _begin(
     connection: Connection, corp_id: str, owner: Participant, medium: NewMedium
 ) -> media_service_pb2.BeginUploadResponse:
+    await check_known(connection, (corp_id, owner))
     repository = UploadRepository(connection)
-    if owner.kind == PrincipalKind.CUSTOMER.value and not await repository.is_known(corp_id, owner):
-        raise NotFoundError("CORP_NOT_FOUND", "no such corp", {"corpId": corp_id})
     # Several at the same time may all count 19; what it bounds is the waste, not the number.
     if await repository.count_of(corp_id, owner) >= MAX_OPEN_UPLOADS:
         raise ResourceExhaustedError(

@@ -12,7 +12,8 @@ from contextlib import asynccontextmanager
 from tieline.chassis.postgres import Pool, transaction
 from tieline.chassis.repeating import repeating
 from tieline.messaging.blob_store import BlobStore
-from tieline.messaging.repositories.media import MediaRepository, UploadRepository
+from tieline.messaging.repositories.media import MediaRepository
+from tieline.messaging.repositories.uploads import UploadRepository
 from tieline.messaging.uploading import content_key, thumbnail_key, uploads_folder
 
 # A day's media of 36,000 people, ten each, are gone within two hours.

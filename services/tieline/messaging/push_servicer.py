@@ -3,17 +3,14 @@
 from tieline.api.messaging.v1 import push_service_pb2, push_service_pb2_grpc
 from tieline.chassis.authorization import Right
 from tieline.chassis.calls import current_principal
-from tieline.chassis.errors import NotFoundError
 from tieline.chassis.fields import check_text, raise_violations
 from tieline.chassis.grpc_context import Context
-from tieline.chassis.postgres import Connection, Pool, transaction
-from tieline.chassis.principals import PrincipalKind
+from tieline.chassis.postgres import Pool, transaction
 from tieline.messaging.callers import require_user
 from tieline.messaging.compliance_servicer import record_act, require_corp
+from tieline.messaging.known_people import check_known
 from tieline.messaging.push_targets import check_target, target_to_proto
 from tieline.messaging.quiet_hours import check_quiet_hours
-from tieline.messaging.repositories.media import UploadRepository
-from tieline.messaging.repositories.participants import UserKey
 from tieline.messaging.repositories.push_targets import PushTargetRepository
 
 _MAX_SESSION_ID_CHARACTERS = 64
@@ -32,7 +29,7 @@ class PushServicer(push_service_pb2_grpc.PushServiceServicer):
         user = require_user(request.corp_id)
         new = check_target(request)
         async with transaction(self._pool) as connection:
-            await _check_known(connection, user)
+            await check_known(connection, user)
             target = await PushTargetRepository(connection).register(
                 user, current_principal().session_id, new
             )
@@ -76,7 +73,7 @@ class PushServicer(push_service_pb2_grpc.PushServiceServicer):
             check_quiet_hours(request.quiet_hours)
             stored = request.quiet_hours.SerializeToString(deterministic=True)
         async with transaction(self._pool) as connection:
-            await _check_known(connection, user)
+            await check_known(connection, user)
             await PushTargetRepository(connection).set_quiet_hours(user, stored)
         return push_service_pb2.SetQuietHoursResponse()
 
@@ -98,7 +95,7 @@ class PushServicer(push_service_pb2_grpc.PushServiceServicer):
         """Set whether pushes to the caller tell what is said."""
         user = require_user(request.corp_id)
         async with transaction(self._pool) as connection:
-            await _check_known(connection, user)
+            await check_known(connection, user)
             await PushTargetRepository(connection).hide_previews(user, hidden=request.hidden)
         return push_service_pb2.SetPushPreviewsResponse()
 
@@ -124,12 +121,3 @@ class PushServicer(push_service_pb2_grpc.PushServiceServicer):
                 details = {"hidden": str(request.hidden).lower()}
                 await record_act(connection, corp_id, "push_previews.set", "pushPreviews", details)
         return push_service_pb2.SetCorpPushPreviewsResponse()
-
-
-async def _check_known(connection: Connection, user: UserKey) -> None:
-    """Refuse customers who name a corp that does not know them: they may name any, and many."""
-    corp_id, person = user
-    if person.kind == PrincipalKind.CUSTOMER.value and not await UploadRepository(
-        connection
-    ).is_known(corp_id, person):
-        raise NotFoundError("CORP_NOT_FOUND", "no such corp", {"corpId": corp_id})

@@ -39,7 +39,8 @@ from tieline.messaging.media import (
     upload_to_proto,
 )
 from tieline.messaging.media_types import look_at_file, look_at_video, look_at_voice
-from tieline.messaging.repositories.media import MediaKey, MediaRepository, UploadRepository
+from tieline.messaging.repositories.media import MediaKey, MediaRepository
+from tieline.messaging.repositories.uploads import UploadRepository
 from tieline.messaging.upload_pace import UploadPace
 
 # What a break costs at most. 20 MiB are 80 of them.

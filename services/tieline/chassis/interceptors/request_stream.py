@@ -61,7 +61,7 @@ class RequestStream:
         raise error
 
     async def drain(self) -> None:
-        """Drop what is still arriving, to its end, to the first gap, or for 5 seconds."""
+        """Drop what is still arriving, to its end, to a gap, or for 5 seconds."""
         gaps = 0
         with suppress(TimeoutError):
             async with asyncio.timeout(_DRAIN_S):

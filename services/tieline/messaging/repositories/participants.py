@@ -93,6 +93,22 @@ class ParticipantRepository:
         )
         return sorted(Participant(row["kind"], row["id"]) for row in rows)
 
+    async def is_known(self, corp_id: str, person: Participant) -> bool:
+        """Tell whether somebody is in any conversation of the corp."""
+        known: bool = await self._connection.fetchval(
+            """
+            SELECT EXISTS (
+                SELECT
+                  FROM messaging.participants
+                 WHERE corp_id = $1 AND kind = $2 AND id = $3
+            )
+            """,
+            corp_id,
+            person.kind,
+            person.id,
+        )
+        return known
+
     async def find_span_of(self, key: ConversationKey, participant: Participant) -> Span | None:
         """Return what the participant may read of it, None if the participant is not in it."""
         row = await self._connection.fetchrow(
