@@ -47,7 +47,7 @@ class Caller:
 
     def __init__(
         self,
-        credentials: Credentials | None,
+        credentials: Credentials[Any] | None,
         policy: RetryPolicy,
         budget: RetryBudget,
         call_timeout_s: float,

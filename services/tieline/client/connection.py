@@ -1,7 +1,9 @@
 """The way in: connect, sign in, call.
 
-    Tieline       what nobody needs to be signed in for, and the ways to sign in
-    └── SignedIn  the same stubs, called by one party
+    Tieline                what nobody needs to be signed in for, and the ways to sign in
+    └── SignedIn           the same stubs, called by a member or a platform administrator
+        SignedInCustomer   by a customer
+        SignedInApp        by an app
 
 All parties of one connection share its channels.
 """
@@ -16,6 +18,7 @@ from typing import TypeVar
 import grpc
 
 from tieline.api.identity.v1 import (
+    app_service_pb2,
     identity_pb2,
     identity_service_pb2,
     second_factor_service_pb2,
@@ -23,7 +26,7 @@ from tieline.api.identity.v1 import (
 )
 from tieline.client.callee_level import CalleeLevel
 from tieline.client.caller import RetryPlan
-from tieline.client.credentials import Credentials, OnTokens, SessionTokens
+from tieline.client.credentials import AppToken, Credentials, OnTokens, SessionTokens
 from tieline.client.endpoints import Endpoints, is_loopback
 from tieline.client.errors import TielineError
 from tieline.client.feed import MessageFeed
@@ -74,17 +77,8 @@ class SecondFactorNeededError(Exception):
         self.challenge = challenge
 
 
-class SignedIn(Stubs):
-    """The five services as one signed-in party calls them."""
-
-    def __init__(self, lines: Lines, credentials: Credentials) -> None:
-        super().__init__(lines, credentials)
-        self._session = credentials
-
-    @property
-    def tokens(self) -> SessionTokens:
-        """The session's current tokens, for Tieline.resume."""
-        return self._session.tokens
+class Party(Stubs):
+    """The five services as one party calls them."""
 
     def watch_messages(
         self,
@@ -95,26 +89,45 @@ class SignedIn(Stubs):
     ) -> MessageFeed:
         """Return a feed of the party's messages in one corp, to be entered with ``async with``.
 
-        Members may leave ``corp_id`` empty. ``held`` maps conversation ids to the number of the
-        last message that the party has; ``store`` keeps these numbers, such as HeldNumbersFile.
+        Members and apps may leave ``corp_id`` empty. ``held`` maps conversation ids to the number
+        of the last message that the party has; ``store`` keeps these, such as HeldNumbersFile.
         """
         return MessageFeed(self.messaging, corp_id=corp_id, held=held, store=store)
 
     def message_sender(self, *, corp_id: str = "") -> MessageSender:
         """Return a sender of many messages in one corp, to be entered with ``async with``.
 
-        Members may leave ``corp_id`` empty.
+        Members and apps may leave ``corp_id`` empty.
         """
         return MessageSender(self.messaging, corp_id=corp_id)
+
+
+class SignedIn(Party):
+    """The services as somebody with a session calls them."""
+
+    def __init__(self, lines: Lines, credentials: Credentials[SessionTokens]) -> None:
+        super().__init__(lines, credentials)
+        self._session = credentials
+
+    @property
+    def tokens(self) -> SessionTokens:
+        """The session's current tokens, for Tieline.resume."""
+        return self._session.tokens
 
 
 class SignedInCustomer(SignedIn):
     """The services as a customer calls them."""
 
-    def __init__(self, lines: Lines, credentials: Credentials, customer_id: str) -> None:
+    def __init__(
+        self, lines: Lines, credentials: Credentials[SessionTokens], customer_id: str
+    ) -> None:
         super().__init__(lines, credentials)
         self.customer_id = customer_id
         """``wm…``, the same each time that this person signs in."""
+
+
+class SignedInApp(Party):
+    """The services as an app calls them."""
 
 
 class Tieline(Stubs):
@@ -169,6 +182,18 @@ class Tieline(Stubs):
         response = await self._repeat(attempt)
         credentials = self._credentials_of(response.session, on_tokens)
         return SignedInCustomer(self._lines, credentials, response.customer_id)
+
+    async def sign_in_app(self, corp_id: str, secret: str) -> SignedInApp:
+        """Call as one of the corp's apps. Raises TielineError CREDENTIALS_REJECTED.
+
+        The secret, which names the app, gives the next token shortly before one ends.
+        """
+        request = app_service_pb2.CreateAppTokenRequest(corp_id=corp_id, secret=secret)
+
+        async def ask(_: object) -> AppToken:
+            return AppToken.from_proto(await self.apps.CreateAppToken(request))
+
+        return SignedInApp(self._lines, Credentials(await self._repeat(ask), ask))
 
     async def accept_invitation(
         self,
@@ -234,14 +259,14 @@ class Tieline(Stubs):
 
     def _credentials_of(
         self, session: identity_pb2.Session, on_tokens: OnTokens | None
-    ) -> Credentials:
+    ) -> Credentials[SessionTokens]:
         tokens = SessionTokens.from_proto(session)
         if on_tokens is not None:
             on_tokens(tokens)
         return Credentials(tokens, self._refresh, on_tokens=on_tokens)
 
-    async def _refresh(self, refresh_token: str) -> SessionTokens:
-        request = identity_service_pb2.RefreshSessionRequest(refresh_token=refresh_token)
+    async def _refresh(self, tokens: SessionTokens) -> SessionTokens:
+        request = identity_service_pb2.RefreshSessionRequest(refresh_token=tokens.refresh_token)
         return SessionTokens.from_proto((await self.identity.RefreshSession(request)).session)
 
     async def _repeat(self, attempt: Callable[[int], Awaitable[Result]]) -> Result:

@@ -1,18 +1,18 @@
-"""A session's tokens, kept fresh.
+"""A party's tokens, kept fresh.
 
-The refresh token works once, so of many calls that find the access token old exactly one refreshes
-and the others wait for it.
+A session's refresh token works once, so of many calls that find the access token old exactly one
+refreshes and the others wait for it.
 """
 
 import asyncio
 import datetime as dt
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Self
+from typing import Generic, Protocol, Self, TypeVar
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from tieline.api.identity.v1 import identity_pb2
+from tieline.api.identity.v1 import app_service_pb2, identity_pb2
 
 # Covers a call's way to the service and clocks that differ a little.
 REFRESH_AHEAD = dt.timedelta(seconds=60)
@@ -21,6 +21,18 @@ REFRESH_AHEAD = dt.timedelta(seconds=60)
 REFRESH_AHEAD_RATIO = 0.1
 
 _NEVER = dt.datetime.max.replace(tzinfo=dt.UTC)
+
+
+class Tokens(Protocol):
+    """What all kinds of tokens have."""
+
+    @property
+    def access_token(self) -> str:
+        """What calls carry."""
+
+    @property
+    def access_expire_time(self) -> dt.datetime:
+        """Until when."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,18 +57,36 @@ class SessionTokens:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class AppToken:
+    """An app's token, which its secret gives anew. Its text form does not show it."""
+
+    access_token: str = field(repr=False)
+    access_expire_time: dt.datetime
+
+    @classmethod
+    def from_proto(cls, response: app_service_pb2.CreateAppTokenResponse) -> Self:
+        """Take the token out of a response."""
+        return cls(response.access_token, _to_datetime(response.expire_time))
+
+
+AnyTokens = TypeVar("AnyTokens", bound=Tokens)
+
 OnTokens = Callable[[SessionTokens], None]
 
 
-class Credentials:
-    """Gives calls an access token that is still good."""
+class Credentials(Generic[AnyTokens]):
+    """Gives calls an access token that is still good.
+
+    ``refresh`` returns the tokens that follow those that it is given.
+    """
 
     def __init__(
         self,
-        tokens: SessionTokens,
-        refresh: Callable[[str], Awaitable[SessionTokens]],
+        tokens: AnyTokens,
+        refresh: Callable[[AnyTokens], Awaitable[AnyTokens]],
         *,
-        on_tokens: OnTokens | None = None,
+        on_tokens: Callable[[AnyTokens], None] | None = None,
         clock: Callable[[], dt.datetime] = lambda: dt.datetime.now(dt.UTC),
     ) -> None:
         self._refresh = refresh
@@ -67,8 +97,8 @@ class Credentials:
         self._plan_refresh()
 
     @property
-    def tokens(self) -> SessionTokens:
-        """The session's current tokens, to be kept where nobody else reads them."""
+    def tokens(self) -> AnyTokens:
+        """The current tokens, to be kept where nobody else reads them."""
         return self._tokens
 
     async def access_token(self) -> str:
@@ -95,7 +125,7 @@ class Credentials:
         return self._refreshing
 
     async def _refresh_once(self) -> None:
-        self._tokens = await self._refresh(self._tokens.refresh_token)
+        self._tokens = await self._refresh(self._tokens)
         self._plan_refresh()
         if self._refresh_time <= self._clock():
             # Tokens that are old when they arrive mean that this machine's clock is ahead. The

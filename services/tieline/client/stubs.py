@@ -6,6 +6,7 @@ One place that lists them all: a new service is a property here.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import grpc
 
@@ -40,7 +41,9 @@ from tieline.api.messaging.v1 import (
     app_message_service_pb2_grpc,
     archive_service_pb2_grpc,
     compliance_service_pb2_grpc,
+    conversation_service_pb2_grpc,
     media_service_pb2_grpc,
+    message_service_pb2_grpc,
     messaging_service_pb2_grpc,
     push_service_pb2_grpc,
     reading_service_pb2_grpc,
@@ -80,7 +83,7 @@ class Lines:
 class Stubs:
     """Stubs of the gRPC services, made when they are first used."""
 
-    def __init__(self, lines: Lines, credentials: Credentials | None) -> None:
+    def __init__(self, lines: Lines, credentials: Credentials[Any] | None) -> None:
         self._lines = lines
         self._credentials = credentials
 
@@ -202,6 +205,16 @@ class Stubs:
     def messaging(self) -> messaging_service_pb2_grpc.MessagingServiceStub:
         """Conversations and messages."""
         return messaging_service_pb2_grpc.MessagingServiceStub(self._channel("messaging"))
+
+    @cached_property
+    def conversations(self) -> conversation_service_pb2_grpc.ConversationServiceStub:
+        """Groups and who is in them."""
+        return conversation_service_pb2_grpc.ConversationServiceStub(self._channel("messaging"))
+
+    @cached_property
+    def messages(self) -> message_service_pb2_grpc.MessageServiceStub:
+        """Edits, recalls, reactions, pins, forwards and answers to cards."""
+        return message_service_pb2_grpc.MessageServiceStub(self._channel("messaging"))
 
     @cached_property
     def archive(self) -> archive_service_pb2_grpc.ArchiveServiceStub:

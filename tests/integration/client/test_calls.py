@@ -11,7 +11,7 @@ import pytest
 from fakes.eventually import eventually
 from fakes.platform import FakePlatform, Refusal
 from tieline.api.directory.v1 import directory_service_pb2
-from tieline.api.identity.v1 import identity_pb2, identity_service_pb2
+from tieline.api.identity.v1 import app_service_pb2, identity_pb2, identity_service_pb2
 from tieline.api.messaging.v1 import messaging_service_pb2
 from tieline.client import (
     Endpoints,
@@ -271,6 +271,32 @@ async def test_token_that_expires_again_at_once_ends_in_the_error(
         await me.directory.GetMember(directory_service_pb2.GetMemberRequest())
 
     assert len(platform.received("GetMember")) == 2
+
+
+async def test_app_calls_by_its_secret_and_gets_the_next_token_when_one_is_over(
+    platform: FakePlatform, tieline: Tieline
+) -> None:
+    def create_app_token(request: Any, metadata: Mapping[str, str]) -> Any:
+        given = app_service_pb2.CreateAppTokenResponse(
+            access_token=f"access-{len(platform.received('CreateAppToken'))}"
+        )
+        given.expire_time.FromDatetime(dt.datetime.now(dt.UTC) + dt.timedelta(seconds=7200))
+        return given
+
+    def get_member(request: Any, metadata: Mapping[str, str]) -> Any:
+        if metadata["authorization"] == "Bearer access-1":
+            raise Refusal(grpc.StatusCode.UNAUTHENTICATED, "TOKEN_EXPIRED")
+        return directory_service_pb2.GetMemberResponse()
+
+    platform.answers["CreateAppToken"] = create_app_token
+    platform.answers["GetMember"] = get_member
+    app = await tieline.sign_in_app("ww1", "the-secret")
+
+    request = directory_service_pb2.GetMemberRequest()
+    await asyncio.gather(*(app.directory.GetMember(request) for _ in range(10)))
+
+    asked = [call.request for call in platform.received("CreateAppToken")]
+    assert [(request.corp_id, request.secret) for request in asked] == [("ww1", "the-secret")] * 2
 
 
 async def test_stream_takes_a_fresh_token_before_it_begins(

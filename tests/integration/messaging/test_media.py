@@ -11,14 +11,18 @@ import pytest
 from PIL import Image
 
 from fakes.eventually import eventually
+from fakes.tokens import TestTokens
 from integration.messaging.chat import TIMEOUT_S, Corp, Person, new_id
-from tieline.api.messaging.v1 import media_service_pb2 as media_pb2
+from tieline.api.common.v1 import principal_pb2
 from tieline.api.messaging.v1 import (
+    app_message_service_pb2,
+    app_message_service_pb2_grpc,
     media_service_pb2_grpc,
     message_content_pb2,
     messaging_pb2,
     messaging_service_pb2,
 )
+from tieline.api.messaging.v1 import media_service_pb2 as media_pb2
 from tieline.chassis.errors import DeadlineExceededError
 from tieline.chassis.postgres import Pool
 from tieline.client.errors import TielineError
@@ -424,6 +428,43 @@ async def test_customer_of_no_conversation_may_upload_nothing(
     corp: Corp, uploading: NewUploader
 ) -> None:
     assert await refused(uploading(corp.customer("wmstranger")).begin()) == "CORP_NOT_FOUND"
+
+
+async def test_app_uploads_what_it_sends_to_many(
+    corp: Corp,
+    uploading: NewUploader,
+    replica_channels: list[grpc.aio.Channel],
+    tokens: TestTokens,
+) -> None:
+    li = corp.member("li.wei")
+
+    def app(agent_id: str) -> Uploading:
+        token = tokens.app(corp.corp_id, agent_id, rights=("send_app_messages",))
+        metadata = (("authorization", f"Bearer {token}"),)
+        kind = principal_pb2.PRINCIPAL_KIND_APP
+        return uploading(replace(li, kind=kind, id=agent_id, metadata=metadata))
+
+    own, other = app("1000002"), app("1000003")
+    content = picture()
+    image = await own.upload(content, kind=media_pb2.MEDIA_KIND_IMAGE, name="menu.png")
+    request = app_message_service_pb2.SendAppMessageRequest(
+        request_id=new_id(),
+        audience=app_message_service_pb2.AppMessageAudience(user_ids=["li.wei"]),
+        content=messaging_pb2.MessageContent(
+            image=message_content_pb2.ImageContent(media_id=image.media_id)
+        ),
+    )
+    send = app_message_service_pb2_grpc.AppMessageServiceStub(replica_channels[0]).SendAppMessage
+    assert await refused(send(request, metadata=other.person.metadata)) == "MEDIA_NOT_FOUND"
+
+    await send(request, metadata=own.person.metadata, timeout=TIMEOUT_S)
+
+    async def is_there() -> bool:
+        return bool((await li.list_conversations()).conversations)
+
+    await eventually(is_there)
+    assert await uploading(li).download(image.media_id) == content
+    assert await refused(other.download(image.media_id)) == "MEDIA_NOT_FOUND"
 
 
 async def test_expired_medium_goes_with_its_bytes(

@@ -36,15 +36,17 @@ class FakeIdentity:
             self.now + dt.timedelta(days=30),
         )
 
-    async def refresh(self, refresh_token: str) -> SessionTokens:
-        self.refresh_tokens.append(refresh_token)
+    async def refresh(self, tokens: SessionTokens) -> SessionTokens:
+        self.refresh_tokens.append(tokens.refresh_token)
         await self.may_answer.wait()
         if self.failure is not None:
             raise self.failure
         return self.tokens(len(self.refresh_tokens) + 1)
 
 
-def sign_in(identity: FakeIdentity, kept: list[SessionTokens] | None = None) -> Credentials:
+def sign_in(
+    identity: FakeIdentity, kept: list[SessionTokens] | None = None
+) -> Credentials[SessionTokens]:
     on_tokens = None if kept is None else kept.append
     return Credentials(
         identity.tokens(1), identity.refresh, on_tokens=on_tokens, clock=identity.clock
