@@ -7,7 +7,8 @@ its own delays are in the figures: a machine with other work on it measures that
 average of the run is shown beside them.
 
 ``messaging.echo_p99_ms.…`` is the same schedule on the echo server's streams: what gRPC and this
-process take by themselves.
+process take by themselves. Where there is a peer lab (``bench/ejabberd.py``), ejabberd delivers at
+the same rate in the same turns.
 """
 
 import asyncio
@@ -22,6 +23,7 @@ import grpc
 from google.protobuf.message import Message
 from google.protobuf.wrappers_pb2 import BytesValue
 
+from bench.ejabberd import ejabberd
 from bench.grpc_load import CHANNELS, server_process
 from bench.harness import Benchmark, Figure, Target, summarise
 from bench.limits_grpc import METHOD as ECHO_METHOD
@@ -86,10 +88,11 @@ async def _run(awaitable: Awaitable[None]) -> None:
 
 async def measure_pairs(rate: int, limit_ms: float) -> Sequence[Figure]:
     """Send between pairs at a rate, and echo at the same, in turns."""
-    ours, echoed, loads = [], [], []
+    ours, echoed, loads, peers = [], [], [], []
     async with (
         messaging_platform() as platform,
         server_process("bench.limits_grpc", "echo") as echo_server,
+        ejabberd() as peer,
         _channels(platform.target) as channels,
         _channels(echo_server.target) as echo_channels,
     ):
@@ -102,6 +105,8 @@ async def measure_pairs(rate: int, limit_ms: float) -> Sequence[Figure]:
                 send = _sending(platform, channels, [sender for sender, _ in pairs], ids, schedule)
                 ours.append(await schedule.run(send))
             echoed.append(await _echo(rate, echo_channels))
+            if peer is not None:
+                peers.append((await peer.send(rate=rate, seconds=_RUN_S)).delivery_p99_ms)
             loads.append(os.getloadavg()[0])
     beside = f"messaging.echo_p99_ms.{rate}"
     return [
@@ -114,6 +119,24 @@ async def measure_pairs(rate: int, limit_ms: float) -> Sequence[Figure]:
             against=beside,
             against_values=echoed,
             target=Target("value", "at most", limit_ms),
+        ),
+        *_beside_peer(rate, ours, peers),
+    ]
+
+
+def _beside_peer(rate: int, ours: Sequence[float], peers: Sequence[float]) -> list[Figure]:
+    if not peers:
+        return []
+    beside = f"messaging.ejabberd_delivery_p99_ms.{rate}"
+    return [
+        summarise(beside, peers, "ms"),
+        summarise(
+            f"messaging.delivery_vs_ejabberd.{rate}",
+            ours,
+            "ms",
+            against=beside,
+            against_values=peers,
+            target=Target("ratio", "at most", 1),
         ),
     ]
 
@@ -238,7 +261,8 @@ def _benchmark(rate: int, limit_ms: float) -> Benchmark:
     async def run() -> Sequence[Figure]:
         return await measure_pairs(rate, limit_ms)
 
-    return Benchmark((f"messaging.delivery_p99_ms.{rate}", f"messaging.echo_p99_ms.{rate}"), run)
+    names = ("delivery_p99_ms", "echo_p99_ms", "delivery_vs_ejabberd", "ejabberd_delivery_p99_ms")
+    return Benchmark(tuple(f"messaging.{name}.{rate}" for name in names), run)
 
 
 BENCHMARKS = (

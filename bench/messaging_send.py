@@ -6,10 +6,8 @@ generator's is left out. Windows of a second alternate with windows of the empty
 the echo stream, ``messaging.bare_…``: what else happens on the machine meets both. Afterwards the
 rows are counted, and must be as many as were acknowledged.
 
-A messenger with an archive in PostgreSQL for comparison: ejabberd 23.01 with ``mod_mam`` stored
-1,566 to 1,998 messages per CPU second (its own and PostgreSQL's), two rows each, on two cores with
-other work on them. That is a figure of another day, shown as ``messaging.reference_…`` and measured
-by no run of this.
+Where there is a peer lab (``bench/ejabberd.py``), ejabberd sends in the same turns and
+``messaging.durable_vs_ejabberd.unary`` is the ratio of the two.
 """
 
 from collections.abc import AsyncGenerator, Sequence
@@ -17,6 +15,7 @@ from collections.abc import AsyncGenerator, Sequence
 import grpc
 
 from bench.chassis_call import calls
+from bench.ejabberd import ejabberd
 from bench.grpc_load import IN_FLIGHT, Load, Rate, Work, server_process
 from bench.harness import Benchmark, Figure, Target, summarise
 from bench.limits_grpc import build_echoes
@@ -29,13 +28,15 @@ _VERSUS = "messaging.unary_vs_bare_call"
 _BARE = "messaging.bare_call_per_cpu_second"
 _BARE_RATE = "messaging.bare_call_rate"
 _ECHO = "messaging.bare_echo_per_cpu_second"
-_REFERENCE = "messaging.reference_ejabberd_per_cpu_second"
+_PEER = "messaging.ejabberd_per_cpu_second"
+_VERSUS_PEER = "messaging.durable_vs_ejabberd.unary"
 _UNIT = "messages/CPU s"
 
 _SERVICE = "/tieline.api.messaging.v1.MessagingService"
 _DEADLINE_S = 20.0
 _WINDOW_S = 1.0
 _RUNS = 11
+_PEER_S = 3.0
 
 # 64 in flight, as with unary calls: eight clients with eight messages each on their way.
 _STREAMS = 8
@@ -43,8 +44,6 @@ _STREAM_WINDOW = IN_FLIGHT // _STREAMS
 
 # Many conversations, as people have: hardly any batch has two messages of one conversation.
 CONVERSATIONS_OF_EACH = 16
-
-_EJABBERD_PER_CPU_SECOND = (1566.0, 1998.0)
 
 
 class People:
@@ -132,9 +131,11 @@ async def measure_unary() -> Sequence[Figure]:
     """Send one by one and call the bare server in turns."""
     sent: list[Rate] = []
     bare: list[Rate] = []
+    peers: list[float] = []
     async with (
         messaging_platform() as platform,
         server_process("bench.chassis_call", "bare") as bare_server,
+        ejabberd() as peer,
     ):
         people = People(platform)
         await people.open_conversations()
@@ -146,14 +147,16 @@ async def measure_unary() -> Sequence[Figure]:
             for _ in range(_RUNS):
                 sent.append(await load.measure(_WINDOW_S))
                 bare.append(await bare_load.measure(_WINDOW_S / 2))
+                if peer is not None:
+                    peers.append((await peer.send(rate=0, seconds=_PEER_S)).per_cpu_second)
         await check_all_stored(platform, people)
     bare_cpu, bare_rates = [rate.per_cpu_second for rate in bare], [r.per_second for r in bare]
+    sent_cpu = [rate.per_cpu_second for rate in sent]
     return [
-        summarise(_REFERENCE, _EJABBERD_PER_CPU_SECOND, f"{_UNIT}, of another day"),
         summarise(_BARE, bare_cpu, "calls/server CPU s"),
         summarise(
             _UNARY,
-            [rate.per_cpu_second for rate in sent],
+            sent_cpu,
             _UNIT,
             against=_BARE,
             against_values=bare_cpu,
@@ -167,6 +170,23 @@ async def measure_unary() -> Sequence[Figure]:
             against=_BARE_RATE,
             against_values=bare_rates,
             target=Target("ratio", "at least", 0.4),
+        ),
+        *_beside_peer(sent_cpu, peers),
+    ]
+
+
+def _beside_peer(sent: Sequence[float], peers: Sequence[float]) -> list[Figure]:
+    if not peers:
+        return []
+    return [
+        summarise(_PEER, peers, _UNIT),
+        summarise(
+            _VERSUS_PEER,
+            sent,
+            _UNIT,
+            against=_PEER,
+            against_values=peers,
+            target=Target("ratio", "at least", 1),
         ),
     ]
 
@@ -211,6 +231,6 @@ async def check_all_stored(platform: MessagingPlatform, people: People) -> None:
 
 
 BENCHMARKS = (
-    Benchmark((_UNARY, _VERSUS, _BARE, _BARE_RATE, _REFERENCE), measure_unary),
+    Benchmark((_UNARY, _VERSUS, _BARE, _BARE_RATE, _PEER, _VERSUS_PEER), measure_unary),
     Benchmark((_STREAM, _ECHO), measure_streams),
 )
