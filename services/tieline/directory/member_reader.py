@@ -31,7 +31,7 @@ _LINGER_S = 0.005
 
 # From one query of a corp to its next, where somebody asked while the first one ran: it is answered
 # so soon that the next would be for one or two.
-SPACING_S = 0.003
+SPACING_S = 0.005
 
 # Corps that may keep a connection while nobody asks, of a pool of ten.
 _MAX_LINGERING = 2
