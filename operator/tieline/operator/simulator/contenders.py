@@ -22,14 +22,18 @@ SIMULATED_QUEUE_WAIT_MS = 100
 
 # Targets and minimum replicas that are tried. The runs begin with a usual load of two to five full
 # replicas, so that 8 and 16 are generous minimums.
-_PEER_TUNINGS = ((0.4, 2), (0.5, 2), (0.6, 2), (0.7, 2), (0.5, 8), (0.6, 8), (0.6, 16))
+_PEER_TUNINGS = (
+    *((target, 2) for target in (0.4, 0.5, 0.6, 0.7)),
+    *((0.5, 8), (0.6, 8), (0.6, 12), (0.5, 16), (0.6, 16), (0.7, 16)),
+)
 
 # Target percents, replicas in reserve, minimum replicas.
 _OUR_TUNINGS = (
     *((percent, 0, 2) for percent in (50, 60, 70, 80)),
     *((percent, 0, 8) for percent in (60, 65, 70)),
-    *((percent, 0, 16) for percent in (60, 70)),
-    *((60, 8, 2), (80, 12, 2), (80, 16, 2)),
+    *((percent, 0, 12) for percent in (60, 70)),
+    *((percent, 0, 16) for percent in (60, 70, 80)),
+    *((60, 8, 2), (80, 12, 2), (80, 16, 2), (80, 20, 2), (80, 24, 2)),
 )
 _RESERVE_PERCENT = 900
 """So much that the bound on the reserve's replicas decides."""
