@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from tieline.api.messaging.v1 import archive_service_pb2, archive_service_pb2_grpc
 from tieline.chassis.authorization import Right
 from tieline.chassis.errors import InvalidArgumentError, ResourceExhaustedError
-from tieline.chassis.fields import raise_violations
+from tieline.chassis.fields import raise_violations, to_timestamp
 from tieline.chassis.grpc_context import Context
 from tieline.chassis.page_tokens import PageTokens, page_size
 from tieline.chassis.postgres import Pool, transaction
@@ -44,7 +44,8 @@ _CURSORS = archive_service_pb2.ListArchiveEntriesRequest()
 class _Page:
     entries: Sequence[ArchivedMessage]
     position: ArchivePosition
-    is_last: bool
+    settled_time: dt.datetime | None
+    """Where there is nothing behind the position before this time; None if there may be."""
 
 
 class ArchiveServicer(archive_service_pb2_grpc.ArchiveServiceServicer):
@@ -53,6 +54,7 @@ class ArchiveServicer(archive_service_pb2_grpc.ArchiveServiceServicer):
     def __init__(self, pool: Pool, page_tokens: PageTokens) -> None:
         self._pool = pool
         self._page_tokens = page_tokens
+        self._settled_time = dt.datetime.min.replace(tzinfo=dt.UTC)
 
     async def ListArchiveEntries(
         self, request: archive_service_pb2.ListArchiveEntriesRequest, context: Context
@@ -69,10 +71,12 @@ class ArchiveServicer(archive_service_pb2_grpc.ArchiveServiceServicer):
         else:
             position = await self._begin(corp_id, request.consumer_id)
         page = await self._read_page(corp_id, position, size, None)
+        settled = page.settled_time
         return archive_service_pb2.ListArchiveEntriesResponse(
             entries=map(entry_to_proto, page.entries),
             next_cursor=self._page_tokens.encode(page.position.to_values(), _CURSORS),
-            caught_up=page.is_last,
+            caught_up=settled is not None,
+            settled_time=None if settled is None else to_timestamp(settled),
         )
 
     async def AcknowledgeArchive(
@@ -107,7 +111,7 @@ class ArchiveServicer(archive_service_pb2_grpc.ArchiveServiceServicer):
         details = {"startTime": _show(start), "endTime": _show(end)}
         async with transaction(self._pool) as connection:
             first = await ArchiveRepository(connection).find_first_time(corp_id)
-            settled = await ArchiveRepository(connection).find_settled_time()
+            settled = await self._find_settled_time(ArchiveRepository(connection))
             await record_act(connection, corp_id, "archive.export", "archive", details)
         position = ArchivePosition.at(max(filter(None, (start, first or settled))))
         buffer = bytearray()
@@ -131,7 +135,7 @@ class ArchiveServicer(archive_service_pb2_grpc.ArchiveServiceServicer):
             if known is not None:
                 return known
             first = await repository.find_first_time(corp_id)
-            return ArchivePosition.at(first or await repository.find_settled_time())
+            return ArchivePosition.at(first or await self._find_settled_time(repository))
 
     async def _read_all(
         self, corp_id: str, position: ArchivePosition, until: dt.datetime
@@ -140,7 +144,7 @@ class ArchiveServicer(archive_service_pb2_grpc.ArchiveServiceServicer):
             page = await self._read_page(corp_id, position, MAX_PAGE_ENTRIES, until)
             for archived in page.entries:
                 yield archived
-            if page.is_last:
+            if page.settled_time is not None:
                 return
             position = page.position
 
@@ -151,18 +155,28 @@ class ArchiveServicer(archive_service_pb2_grpc.ArchiveServiceServicer):
         give_up = time.monotonic() + _MAX_LOOK_S
         async with self._pool.acquire() as connection:
             repository = ArchiveRepository(connection)
-            end = until or await repository.find_settled_time()
+            end = until or await self._find_settled_time(repository)
             while True:
                 window_end = min(position.message_time + _WINDOW, end)
                 entries = await repository.list_entries(corp_id, position, window_end, limit=size)
                 if entries:
                     kept = _within_bytes(entries)
-                    return _Page(kept, kept[-1].position, False)
+                    return _Page(kept, kept[-1].position, None)
                 if window_end >= end:
-                    return _Page([], position, True)
+                    return _Page([], position, end)
                 position = ArchivePosition.at(window_end)
                 if time.monotonic() > give_up:
-                    return _Page([], position, False)
+                    return _Page([], position, None)
+
+    async def _find_settled_time(self, repository: ArchiveRepository) -> dt.datetime:
+        """Return the time before which no message will be added any more, never less than before.
+
+        A transaction may show itself a moment after it began, when that is no news: its messages
+        are younger than its showing.
+        """
+        found = await repository.find_settled_time()
+        self._settled_time = max(self._settled_time, found)
+        return self._settled_time
 
     def _read_cursor(self, cursor: str) -> ArchivePosition:
         values = self._page_tokens.decode(cursor, _CURSORS)

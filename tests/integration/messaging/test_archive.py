@@ -22,15 +22,13 @@ from tieline.api.messaging.v1 import (
 from tieline.api.messaging.v1 import compliance_service_pb2 as compliance_pb2
 from tieline.chassis.postgres import Pool, transaction
 from tieline.client.errors import TielineError
-from tieline.messaging.repositories.archive import ArchiveRepository
 from tieline.messaging.retention_upkeep import apply_retention
 
 
 class Auditor:
     """Somebody who reads the archive at one replica."""
 
-    def __init__(self, channel: grpc.aio.Channel, token: str, pool: Pool) -> None:
-        self._pool = pool
+    def __init__(self, channel: grpc.aio.Channel, token: str) -> None:
         self._stub = archive_service_pb2_grpc.ArchiveServiceStub(channel)
         self._metadata = (("authorization", f"Bearer {token}"),)
 
@@ -46,38 +44,39 @@ class Auditor:
         )
 
     async def read_all(
-        self, cursor: str = "", *, page_size: int = 0
+        self, cursor: str = "", *, consumer: str = "", page_size: int = 0
     ) -> tuple[list[archive_pb2.ArchiveEntry], str]:
         """Read all that was stored so far; return the entries and where they end.
 
         What a replica does beside its calls may hold the archive back for a moment.
         """
-        await self.is_settled()
-        return await self.read_settled(cursor, page_size=page_size)
-
-    async def is_settled(self) -> None:
-        """Return when nothing can be added any more before now."""
-        async with self._pool.acquire() as connection:
-            now = await connection.fetchval("SELECT clock_timestamp()")
-
-        async def has_passed() -> bool:
-            async with self._pool.acquire() as connection:
-                settled = await ArchiveRepository(connection).find_settled_time()
-            return bool(settled > now)
-
-        await eventually(has_passed)
-
-    async def read_settled(
-        self, cursor: str = "", *, page_size: int = 0
-    ) -> tuple[list[archive_pb2.ArchiveEntry], str]:
-        """Read what is given out now; return the entries and where they end."""
+        now = dt.datetime.now(dt.UTC)
         entries: list[archive_pb2.ArchiveEntry] = []
+
+        async def are_all_read() -> bool:
+            nonlocal cursor
+            response = await self.read_to_end(cursor, entries, consumer, page_size)
+            cursor = response.next_cursor
+            return response.settled_time.ToDatetime(dt.UTC) > now
+
+        await eventually(are_all_read)
+        return entries, cursor
+
+    async def read_to_end(
+        self,
+        cursor: str,
+        entries: list[archive_pb2.ArchiveEntry],
+        consumer: str = "",
+        page_size: int = 0,
+    ) -> archive_pb2.ListArchiveEntriesResponse:
+        """Add what is given out now to the entries; return the last response."""
         while True:
-            response = await self.read(cursor, page_size=page_size)
+            response = await self.read(cursor, consumer=consumer, page_size=page_size)
+            assert response.HasField("settled_time") == response.caught_up
             entries += response.entries
             cursor = response.next_cursor
             if response.caught_up:
-                return entries, cursor
+                return response
 
     async def acknowledge(self, consumer: str, cursor: str) -> None:
         await self._stub.AcknowledgeArchive(
@@ -96,13 +95,9 @@ class Auditor:
 
 
 @pytest.fixture
-def auditor(
-    replica_channels: list[grpc.aio.Channel], tokens: TestTokens, pool: Pool
-) -> Callable[..., Auditor]:
+def auditor(replica_channels: list[grpc.aio.Channel], tokens: TestTokens) -> Callable[..., Auditor]:
     return lambda corp, replica=0: Auditor(
-        replica_channels[replica],
-        tokens.member(corp.corp_id, "auditor", roles=("auditor",)),
-        pool,
+        replica_channels[replica], tokens.member(corp.corp_id, "auditor", roles=("auditor",))
     )
 
 
@@ -164,12 +159,11 @@ async def test_acknowledged_cursor_is_where_the_consumer_begins_again(
         await auditor(corp).acknowledge("dlp", cursor)
     await li_wei.send(group, "after")
 
-    await auditor(corp).is_settled()
-    here = await auditor(corp, 1).read(consumer="dlp")
-    other = await auditor(corp, 1).read(consumer="other")
+    here, _ = await auditor(corp, 1).read_all(consumer="dlp")
+    other, _ = await auditor(corp, 1).read_all(consumer="other")
 
-    assert said(list(here.entries)) == ["after"]
-    assert "before" in said(list(other.entries))
+    assert said(here) == ["after"]
+    assert "before" in said(other)
 
 
 async def test_message_whose_transaction_is_open_holds_the_cursor_back(
@@ -193,7 +187,8 @@ async def test_message_whose_transaction_is_open_holds_the_cursor_back(
             text("slow").SerializeToString(),
         )
         await li_wei.send(other, "quick")
-        held_back, cursor = await auditor(corp).read_settled(cursor)
+        held_back: list[archive_pb2.ArchiveEntry] = []
+        cursor = (await auditor(corp).read_to_end(cursor, held_back)).next_cursor
     assert said(held_back) == []
 
     entries, _ = await auditor(corp).read_all(cursor)
@@ -296,13 +291,16 @@ async def test_export_has_a_line_for_each_entry_of_the_span(
     second = await li_wei.send(group, "two")
     moment = second.create_time.ToDatetime(dt.UTC)
 
-    await auditor(corp).is_settled()
+    entries, _ = await auditor(corp).read_all()
+
+    async def is_whole() -> bool:
+        return len(await auditor(corp).export()) == len(entries)
+
+    await eventually(is_whole)
     lines = await auditor(corp).export()
     until = await auditor(corp).export(end_time=moment)
     since = await auditor(corp).export(start_time=moment)
 
-    entries, _ = await auditor(corp).read_all()
-    assert len(lines) == len(entries)
     assert lines[-2]["message"]["content"] == {"text": {"text": "中文 \n and a line"}}  # type: ignore[index]
     assert [len(until), len(since)] == [len(entries) - 1, 1]
     assert first.sequence < second.sequence
@@ -319,9 +317,9 @@ async def test_made_up_cursor_is_refused(
 
 
 async def test_nobody_without_the_right_reads(
-    corp: Corp, replica_channels: list[grpc.aio.Channel], tokens: TestTokens, pool: Pool
+    corp: Corp, replica_channels: list[grpc.aio.Channel], tokens: TestTokens
 ) -> None:
-    nobody = Auditor(replica_channels[0], tokens.member(corp.corp_id, "li.wei"), pool)
+    nobody = Auditor(replica_channels[0], tokens.member(corp.corp_id, "li.wei"))
     for call in (nobody.read(), nobody.export()):
         with pytest.raises(grpc.aio.AioRpcError) as raised:
             await call

@@ -127,6 +127,7 @@ class ListArchiveEntriesResponse(_message.Message):
     ENTRIES_FIELD_NUMBER: _builtins.int
     NEXT_CURSOR_FIELD_NUMBER: _builtins.int
     CAUGHT_UP_FIELD_NUMBER: _builtins.int
+    SETTLED_TIME_FIELD_NUMBER: _builtins.int
     next_cursor: _builtins.str
     """Goes on behind them."""
     caught_up: _builtins.bool
@@ -135,16 +136,23 @@ class ListArchiveEntriesResponse(_message.Message):
     def entries(self) -> _containers.RepeatedCompositeFieldContainer[Global___ArchiveEntry]:
         """In the order in which they were stored; fewer than asked for where they are large."""
 
+    @_builtins.property
+    def settled_time(self) -> _timestamp_pb2.Timestamp:
+        """Up to when that is so: every message of before this time lies before `next_cursor`, and none will
+        be added there. Absent unless `caught_up`.
+        """
+
     def __init__(
         self,
         *,
         entries: _abc.Iterable[Global___ArchiveEntry] | None = ...,
         next_cursor: _builtins.str = ...,
         caught_up: _builtins.bool = ...,
+        settled_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["settled_time", b"settled_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["caught_up", b"caught_up", "entries", b"entries", "next_cursor", b"next_cursor"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["caught_up", b"caught_up", "entries", b"entries", "next_cursor", b"next_cursor", "settled_time", b"settled_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
