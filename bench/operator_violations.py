@@ -4,7 +4,8 @@ Measures ``operator.violation_vs_best_peer.*``. Every peer runs over its own tun
 is the one with the fewest violations, and of equal ones the cheapest. Our policy runs over its own
 grid, and the best that costs no more pod-seconds, of equal ones the quickest, is measured against
 that peer with ten other seeds. The figure is the ratio, with what 95 % of resampled seeds lie
-between. Simulated, and so the machine's load changes nothing but the time that it takes. TIELINE_SIMULATION_SEEDS measures with fewer seeds, which the figure then says, and
+between. Simulated, and so the machine's load changes nothing but the time that it takes.
+TIELINE_SIMULATION_SEEDS measures with fewer seeds, which the figure then says, and
 TIELINE_SIMULATION_PROCESSES takes fewer processes than there are cores.
 
 The decision's constants were chosen on the shapes `step` and `spikes`; ramp, chain, window and the
