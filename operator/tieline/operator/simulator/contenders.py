@@ -1,6 +1,7 @@
 """Who is compared: our policies and the other autoscalers, each over its own tuning grid."""
 
 import dataclasses
+import itertools
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,19 +21,16 @@ a run takes seconds."""
 SIMULATED_QUEUE_WAIT_MS = 100
 """Four times a simulated request's work, as 20 ms are some times a real one's."""
 
-# Targets and minimum replicas that are tried. The runs begin with a usual load of two to five full
-# replicas, so that 8 and 16 are generous minimums.
-_PEER_TUNINGS = (
-    *((target, 2) for target in (0.4, 0.5, 0.6, 0.7)),
-    *((0.5, 8), (0.6, 8), (0.6, 12), (0.5, 16), (0.6, 16), (0.7, 16)),
-)
+# Minimum replicas that are tried with every target. The runs begin with a usual load of two to five
+# full replicas, so that 8 to 16 are generous.
+_MIN_REPLICAS = (2, 8, 12, 16)
+
+_PEER_TARGETS = (0.4, 0.5, 0.6, 0.7, 0.8)
+_PEER_TUNINGS = tuple(itertools.product(_PEER_TARGETS, _MIN_REPLICAS))
 
 # Target percents, replicas in reserve, minimum replicas.
 _OUR_TUNINGS = (
-    *((percent, 0, 2) for percent in (50, 60, 70, 80)),
-    *((percent, 0, 8) for percent in (60, 65, 70)),
-    *((percent, 0, 12) for percent in (60, 70)),
-    *((percent, 0, 16) for percent in (60, 70, 80)),
+    *itertools.product((50, 60, 65, 70, 75, 80), (0,), _MIN_REPLICAS),
     *((60, 8, 2), (80, 12, 2), (80, 16, 2), (80, 20, 2), (80, 24, 2)),
 )
 _RESERVE_PERCENT = 900
