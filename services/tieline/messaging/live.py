@@ -141,6 +141,7 @@ class LiveHub:
             else:
                 joining = subscriber.postponed_joins | self._joins.list_conversation_ids(user)
                 plan = plan_catch_up(held, starts, joining)
+                subscriber.unsettled_ids = (joining & held.keys()) - starts.keys()
                 yield Update(started=started)
                 rest = resume(
                     self._pool,

@@ -13,7 +13,7 @@ from dataclasses import replace
 from google.protobuf.message import DecodeError
 from nats.aio.msg import Msg
 
-from tieline.api.messaging.v1 import messaging_pb2
+from tieline.api.messaging.v1 import messaging_pb2, messaging_service_pb2
 from tieline.chassis.errors import ServiceError
 from tieline.chassis.postgres import Pool
 from tieline.messaging.conversations import (
@@ -119,6 +119,7 @@ class LiveJoins:
                 self._tell_joined(subscriber, conversation)
             else:
                 await self._feeds.release(subscriber, [key])
+                _tell_left(subscriber, key[1])
 
     def _find_targets(
         self, joins: Mapping[ConversationKey, set[UserKey]]
@@ -157,4 +158,13 @@ class LiveJoins:
             return  # it left meanwhile
         joined = conversation_to_proto(conversation)
         joined.last_sequence = self._feeds.start(subscriber, key, conversation.last_sequence)
+        subscriber.unsettled_ids.discard(key[1])
         subscriber.push(Update(joined=joined))
+
+
+def _tell_left(subscriber: Subscriber, conversation_id: str) -> None:
+    """Tell a client that holds a conversation that its user did not come back to it."""
+    if conversation_id in subscriber.unsettled_ids:
+        subscriber.unsettled_ids.remove(conversation_id)
+        left = messaging_service_pb2.ConversationLeft(conversation_id=conversation_id)
+        subscriber.push(Update(left=left))

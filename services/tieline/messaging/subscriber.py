@@ -32,6 +32,7 @@ class Subscriber:
         "is_started",
         "postponed_joins",
         "push_time",
+        "unsettled_ids",
         "user",
     )
 
@@ -51,6 +52,10 @@ class Subscriber:
 
         self.postponed_joins: set[str] = set()
         """Conversations that were joined before ``started``."""
+
+        self.unsettled_ids: set[str] = set()
+        """Conversations that its client holds and was told nothing of, since the user may be coming
+        into them: that they are joined, or left, comes later."""
 
         self.push_time = monotonic()
         """When something was last pushed, by ``time.monotonic()``."""

@@ -8,6 +8,7 @@ from nats.aio.client import Client
 
 from fakes.eventually import eventually
 from integration.messaging.chat import Corp, Inbox
+from integration.messaging.groups import Groups
 from integration.messaging.unreliable import UnreliableBroker, receiving
 from tieline.chassis.errors import UnavailableError
 from tieline.chassis.postgres import Pool
@@ -121,6 +122,44 @@ async def test_what_is_stored_while_the_feeds_come_into_force_is_not_delivered(
             await eventually(lambda: inbox.messages(group))
 
     assert inbox.sequences(group) == [2]
+
+
+@pytest.mark.parametrize("comes_back", [False, True])
+async def test_device_that_begins_while_its_owner_leaves_is_told_what_became_of_it(
+    corp: Corp, pool: Pool, messaging_broker: Client, groups: Groups, *, comes_back: bool
+) -> None:
+    """The feed is given up before the note of the leaving comes, and the owner may be back."""
+    li_wei = corp.member("li.wei")
+    group = await li_wei.create_group("reader", "other")
+    await li_wei.send(group)
+    broker = UnreliableBroker(messaging_broker)
+
+    async def leave_unheard() -> None:
+        broker.is_deaf = True
+        broker.before_flush = None
+        await groups.remove(li_wei, group, "reader")
+        await eventually(lambda: broker.lost)
+        # The hub flushes once more before it looks whether the owner is back.
+        broker.before_flush = come_back if comes_back else None
+
+    async def come_back() -> None:
+        broker.before_flush = None
+        await groups.add(li_wei, group, "reader")
+
+    # With a device of the owner's already there nothing is read between the look and the plan.
+    async with (
+        LiveHub(pool, broker, compare_interval_s=3600) as hub,
+        receiving(hub, corp, "reader"),
+    ):
+        broker.before_flush = leave_unheard
+        told = []
+        async with asyncio.timeout(20):
+            async for update in hub.subscribe((corp.corp_id, member("reader")), {group: 1}):
+                told.append(update.WhichOneof("update"))
+                if told[-1] in ("left", "joined"):
+                    break
+
+    assert told == ["started", "caught_up", "joined" if comes_back else "left"]
 
 
 async def test_nobody_begins_to_receive_while_nats_is_away(
