@@ -1,6 +1,6 @@
 """ejabberd with an archive in PostgreSQL, as the peer that messaging is measured beside.
 
-TIELINE_PEERLAB names a folder with ``ejabberd_peer.sh``, ``peer_pg.sh`` and ``xmpp_load.py``; it
+BENCH_PEERLAB names a folder with ``ejabberd_peer.sh``, ``peer_pg.sh`` and ``xmpp_load.py``; it
 needs root and Debian's ``ejabberd``, ``erlang-p1-pgsql`` and ``postgresql``. Without it the figures
 beside ejabberd's are left out. Both have the same settings of PostgreSQL, and on both the CPU is
 that of the server and its database. ejabberd stores two rows for each message, one for each side;
@@ -88,7 +88,7 @@ async def ejabberd() -> AsyncIterator[Ejabberd | None]:
 
 
 def _find_lab() -> Path | None:
-    name = os.environ.get("TIELINE_PEERLAB", "")
+    name = os.environ.get("BENCH_PEERLAB", "")
     return Path(name).resolve() if name else None
 
 
