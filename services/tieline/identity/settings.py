@@ -46,13 +46,13 @@ class IdentitySettings(ServiceSettings):
     password_parallelism: int = Field(default=1, ge=1, le=16)
     """Lanes of Argon2id."""
 
-    password_threads: int = Field(default=1, ge=1, le=64)
-    """Passwords that are checked at the same time: the cores that the replica may use, less the one
-    that its other calls need. One core checks about 40 a second at the default cost."""
+    password_threads: int = Field(default=2, ge=1, le=64)
+    """Passwords that are checked at the same time; about the cores that the replica may use. One
+    core checks about 40 a second at the default cost."""
 
-    password_queue_length: int = Field(default=100, ge=1, le=100_000)
+    password_queue_length: int = Field(default=200, ge=1, le=100_000)
     """Passwords that may wait to be checked. A further sign-in is told to come back: with the
-    default cost and one thread it would wait more than two seconds."""
+    default cost and two threads it would wait more than two seconds."""
 
     corp_deletion_grace_days: int = Field(default=30, ge=1, le=365)
     """Days between the request to delete a corp and the deletion of its data, during which it can
