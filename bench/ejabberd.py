@@ -11,19 +11,23 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 
+from bench.harness import Figure, Target, summarise
 from bench.messaging_platform import TEXT_BYTES
 
 _PAIRS = 20
 _NODE = "ejabberd@localhost"
 _ROOT = "/"
 _ROWS_PER_MESSAGE = 2
+
+# Of each pair, on their way at the same time where no rate is given.
+_WINDOW = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,15 +48,15 @@ class Ejabberd:
         self._pids = pids
         self._sent = 0
 
-    async def send(self, *, rate: float, seconds: float, window: int = 4) -> PeerLoad:
-        """Send between 20 pairs; ``rate`` 0 keeps ``window`` messages of each on their way."""
+    async def send(self, *, rate: float, seconds: float) -> PeerLoad:
+        """Send between 20 pairs at a rate; 0 is as fast as four messages of each are answered."""
         pids = [argument for pid in self._pids for argument in ("--pid", str(pid))]
         report = json.loads(
             await _run(
                 sys.executable,
                 str(self._folder / "xmpp_load.py"),
                 *("--pairs", str(_PAIRS), "--rate", str(rate), "--seconds", str(seconds)),
-                *("--window", str(window), "--size", str(TEXT_BYTES), *pids),
+                *("--window", str(_WINDOW), "--size", str(TEXT_BYTES), *pids),
             )
         )
         self._sent += report["sent"]
@@ -85,6 +89,23 @@ async def ejabberd() -> AsyncIterator[Ejabberd | None]:
         await peer.check_all_stored()
     finally:
         await _run(script, "down", _ROOT, is_checked=False)
+
+
+def beside(
+    name: str,
+    ours: Sequence[float],
+    peer_name: str,
+    peers: Sequence[float],
+    unit: str,
+    target: Target,
+) -> list[Figure]:
+    """Return ejabberd's figure, and ours beside it; nothing where it was not measured."""
+    if not peers:
+        return []
+    return [
+        summarise(peer_name, peers, unit),
+        summarise(name, ours, unit, against=peer_name, against_values=peers, target=target),
+    ]
 
 
 def _find_lab() -> Path | None:

@@ -23,7 +23,7 @@ import grpc
 from google.protobuf.message import Message
 from google.protobuf.wrappers_pb2 import BytesValue
 
-from bench.ejabberd import ejabberd
+from bench.ejabberd import beside, ejabberd
 from bench.grpc_load import CHANNELS, server_process
 from bench.harness import Benchmark, Figure, Target, summarise
 from bench.limits_grpc import METHOD as ECHO_METHOD
@@ -108,35 +108,25 @@ async def measure_pairs(rate: int, limit_ms: float) -> Sequence[Figure]:
             if peer is not None:
                 peers.append((await peer.send(rate=rate, seconds=_RUN_S)).delivery_p99_ms)
             loads.append(os.getloadavg()[0])
-    beside = f"messaging.echo_p99_ms.{rate}"
+    echo = f"messaging.echo_p99_ms.{rate}"
     return [
         summarise(f"messaging.load_average.{rate}", loads, "processes"),
-        summarise(beside, echoed, "ms"),
+        summarise(echo, echoed, "ms"),
         summarise(
             f"messaging.delivery_p99_ms.{rate}",
             ours,
             "ms",
-            against=beside,
+            against=echo,
             against_values=echoed,
             target=Target("value", "at most", limit_ms),
         ),
-        *_beside_peer(rate, ours, peers),
-    ]
-
-
-def _beside_peer(rate: int, ours: Sequence[float], peers: Sequence[float]) -> list[Figure]:
-    if not peers:
-        return []
-    beside = f"messaging.ejabberd_delivery_p99_ms.{rate}"
-    return [
-        summarise(beside, peers, "ms"),
-        summarise(
+        *beside(
             f"messaging.delivery_vs_ejabberd.{rate}",
             ours,
+            f"messaging.ejabberd_delivery_p99_ms.{rate}",
+            peers,
             "ms",
-            against=beside,
-            against_values=peers,
-            target=Target("ratio", "at most", 1),
+            Target("ratio", "at most", 1),
         ),
     ]
 

@@ -15,7 +15,7 @@ from collections.abc import AsyncGenerator, Sequence
 import grpc
 
 from bench.chassis_call import calls
-from bench.ejabberd import ejabberd
+from bench.ejabberd import beside, ejabberd
 from bench.grpc_load import IN_FLIGHT, Load, Rate, Work, server_process
 from bench.harness import Benchmark, Figure, Target, summarise
 from bench.limits_grpc import build_echoes
@@ -171,23 +171,7 @@ async def measure_unary() -> Sequence[Figure]:
             against_values=bare_rates,
             target=Target("ratio", "at least", 0.4),
         ),
-        *_beside_peer(sent_cpu, peers),
-    ]
-
-
-def _beside_peer(sent: Sequence[float], peers: Sequence[float]) -> list[Figure]:
-    if not peers:
-        return []
-    return [
-        summarise(_PEER, peers, _UNIT),
-        summarise(
-            _VERSUS_PEER,
-            sent,
-            _UNIT,
-            against=_PEER,
-            against_values=peers,
-            target=Target("ratio", "at least", 1),
-        ),
+        *beside(_VERSUS_PEER, sent_cpu, _PEER, peers, _UNIT, Target("ratio", "at least", 1)),
     ]
 
 

@@ -1,9 +1,10 @@
 """The way in: connect, sign in, call.
 
-    Tieline                what nobody needs to be signed in for, and the ways to sign in
-    └── SignedIn           the same stubs, called by a member or a platform administrator
-        SignedInCustomer   by a customer
-        SignedInApp        by an app
+    Tieline                   what nobody needs to be signed in for, and the ways to sign in
+    └── Party                 the same stubs, called by one party
+        ├── SignedIn          by a member or a platform administrator, with a session
+        │   SignedInCustomer  by a customer
+        └── SignedInApp       by an app, with its secret
 
 All parties of one connection share its channels.
 """

@@ -72,9 +72,9 @@ def tune(
 ) -> list[Outcome]:
     """Return the contenders with the fewest violations that cost no more, the best first.
 
-    Of equal ones the cheapest is the best; within a bound on the cost, the one whose
-    calls take the least: what has room to spare breaks no goal by chance.
-    All run with the first seed, and the best ``keep`` of them with the others.
+    Of equal ones the cheapest is the best; within a bound on the cost, the one whose calls take the
+    least: what has room to spare breaks no goal by chance. All run with the first seed, and the
+    best ``keep`` of them with the others.
     """
     quality = _cost_quality if math.isinf(pod_seconds) else _latency_quality
     first = compare(scenario, grid, seeds[:1], workers)
