@@ -32,6 +32,7 @@ from engines import (
 )
 from fakes.tokens import TestTokens
 from tieline.chassis import streams
+from tieline.chassis.forks import pause_collection_in_forks
 from tieline.chassis.process import StartError
 from tieline.chassis.streams import SERVICES
 from tieline.edge.haproxy import find_binary
@@ -45,6 +46,7 @@ _ADMIN_DSN = pytest.StashKey[str]()
 
 def pytest_configure(config: pytest.Config) -> None:
     """Take PostgreSQL's address from the controller, if this is a worker."""
+    pause_collection_in_forks()
     worker_input = getattr(config, "workerinput", None)
     if worker_input is not None:
         config.stash[_ADMIN_DSN] = worker_input["admin_dsn"]

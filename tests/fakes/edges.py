@@ -142,7 +142,6 @@ def open_channel(settings: EdgeSettings, **options: Any) -> grpc.aio.Channel:
                 "grpc.use_local_subchannel_pool": 1,
                 "grpc.enable_retries": 0,
                 "grpc.initial_reconnect_backoff_ms": 100,
-                "grpc.min_reconnect_backoff_ms": 100,
                 "grpc.max_reconnect_backoff_ms": 500,
                 **options,
             }.items()

@@ -10,8 +10,9 @@ _READ_BYTES = 64 * 1024
 class Network:
     """Passes bytes on between its own port and a server's."""
 
-    def __init__(self, server_port: int) -> None:
+    def __init__(self, server_port: int, delay_s: float) -> None:
         self._server_port = server_port
+        self._delay_s = delay_s
         self._cut = asyncio.Event()
         self._writers: list[asyncio.StreamWriter] = []
         self._passing: set[asyncio.Task[None]] = set()
@@ -25,8 +26,10 @@ class Network:
     async def connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Take a client's connection."""
         cut = self._cut
+        self._writers.append(writer)
+        await asyncio.sleep(self._delay_s)
         far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._server_port)
-        self._writers += [writer, far_writer]
+        self._writers.append(far_writer)
         ways = ((reader, far_writer), (far_reader, writer))
         self._passing |= {asyncio.create_task(_pass_on(*way, cut)) for way in ways}
 
@@ -53,9 +56,12 @@ async def _pass_on(
 
 
 @asynccontextmanager
-async def network_to(server_port: int) -> AsyncIterator[Network]:
-    """Listen on a port of loopback until the block is left."""
-    network = Network(server_port)
+async def network_to(server_port: int, *, delay_s: float = 0) -> AsyncIterator[Network]:
+    """Listen on a port of loopback until the block is left.
+
+    A connection's first byte is passed on ``delay_s`` after the connection was made.
+    """
+    network = Network(server_port, delay_s)
     server = await asyncio.start_server(network.connect, "127.0.0.1", 0)
     network.port = server.sockets[0].getsockname()[1]
     try:

@@ -18,6 +18,8 @@ from typing import Any
 
 import uvloop
 
+from tieline.chassis.forks import pause_collection_in_forks
+
 logger = logging.getLogger(__name__)
 
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -43,6 +45,7 @@ def run_role(role: Role, *, ends_with_stdin: bool = False) -> int:
     ``ends_with_stdin`` also stops it when stdin ends: a child whose parent holds the other end of
     that pipe outlives it in no case, not even when the parent is killed.
     """
+    pause_collection_in_forks()
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_run(role, ends_with_stdin))

@@ -49,10 +49,12 @@ _CHANNEL_OPTIONS = (
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 10_000),
     ("grpc.keepalive_permit_without_calls", 0),
-    # A restarted service is found again at once; gRPC's own bounds are 20 s and 120 s.
+    # A restarted service is found again at once; gRPC's own bound is 120 s.
     ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 1_000),
     ("grpc.max_reconnect_backoff_ms", 2_000),
+    # What its name does not say: a connection may take so long to come about. A far or a busy
+    # server is still reached, and an address that swallows everything is left (gRPC: after 20 s).
+    ("grpc.min_reconnect_backoff_ms", 5_000),
     # Of several addresses each gets its share, and one that is new within seconds of being there;
     # gRPC's own bound for asking the name service again is 30 s.
     ("grpc.lb_policy_name", "round_robin"),

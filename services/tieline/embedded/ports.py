@@ -1,8 +1,15 @@
 """Loopback ports: is one free, and find one that is."""
 
+import os
 import socket
+from collections import deque
 
 LOOPBACK = "127.0.0.1"
+
+# The file descriptors that hold the ports that this process found last, until long after their
+# servers have opened them.
+_promised: deque[int] = deque()
+_MAX_PROMISED = 64
 
 
 def is_port_free(port: int) -> bool:
@@ -20,8 +27,28 @@ def is_port_free(port: int) -> bool:
 
 
 def find_free_port() -> int:
-    """Return a port that nothing listens on; the system does not give it to another caller soon."""
-    with socket.socket() as probe:
-        probe.bind((LOOPBACK, 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """Return a port that nothing listens on and that no other caller on this machine was given.
+
+    The system alone may give one port twice before a server has opened it.
+    """
+    while True:
+        with socket.socket() as probe:
+            probe.bind((LOOPBACK, 0))
+            port: int = probe.getsockname()[1]
+        if _promise(port):
+            return port
+
+
+def _promise(port: int) -> bool:
+    """Tell whether the port was free to be promised; it is now this process's."""
+    # An abstract name is one process's at a time within a network namespace, and ends with it.
+    promise = socket.socket(socket.AF_UNIX)
+    try:
+        promise.bind(f"\0tieline-port-{port}")
+    except OSError:
+        promise.close()
+        return False
+    _promised.append(promise.detach())
+    if len(_promised) > _MAX_PROMISED:
+        os.close(_promised.popleft())
+    return True

@@ -16,7 +16,6 @@ from fakes.eventually import eventually
 from fakes.guarded_calls import (
     SERVICE,
     bidirectional,
-    free_port,
     guarded_server,
     read_reason,
     unary,
@@ -36,6 +35,7 @@ from tieline.chassis.health_servicer import LIVENESS
 from tieline.chassis.interceptors.guarded_method import CallLimits
 from tieline.chassis.process import StartError
 from tieline.chassis.telemetry import telemetry
+from tieline.embedded.ports import find_free_port
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
@@ -177,7 +177,7 @@ async def test_worker_shares_the_port_of_its_siblings() -> None:
 
 def test_address_that_is_not_ours_is_named_with_its_setting() -> None:
     with pytest.raises(StartError, match="TIELINE_GRPC_HOST"):
-        check_port_is_free("192.0.2.1", free_port())
+        check_port_is_free("192.0.2.1", find_free_port())
 
 
 def test_port_of_a_server_that_ended_a_moment_ago_is_free() -> None:

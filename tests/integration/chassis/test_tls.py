@@ -19,7 +19,6 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from fakes.certificates import Authority, Issued, issue, replace_file
 from fakes.eventually import eventually
-from fakes.guarded_calls import free_port
 from tieline.chassis.broker import connect_admin, connect_broker
 from tieline.chassis.broker_tls import BrokerTls
 from tieline.chassis.certificates import CertificateFiles, ServerCertificate
@@ -155,7 +154,7 @@ async def test_rotation_under_load_loses_no_call_and_the_old_authority_is_refuse
 
 
 async def test_probes_are_answered_without_tls_and_nothing_else_is() -> None:
-    health, port = Health(), free_port()
+    health, port = Health(), find_free_port()
     health.mark_serving()
 
     async with (

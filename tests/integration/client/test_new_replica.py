@@ -9,9 +9,10 @@ from typing import Any
 import grpc
 
 from fakes.eventually import eventually
-from fakes.guarded_calls import free_port, guarded_server, unary
+from fakes.guarded_calls import guarded_server, unary
 from tieline.chassis.grpc_server import Transport
 from tieline.client.connection import _open_channel
+from tieline.embedded.ports import find_free_port
 
 SHARE_WITHIN_S = 10.0
 METHOD = "/tieline.test.v1.Replica/Call"
@@ -37,7 +38,7 @@ async def serving(port: int, name: str, calls: Counter[str]) -> AsyncIterator[No
 
 
 async def test_a_replica_that_joins_under_load_gets_its_share_within_ten_seconds() -> None:
-    ports = free_port(), free_port()
+    ports = find_free_port(), find_free_port()
     calls: Counter[str] = Counter()
     target = "ipv4:" + ",".join(f"127.0.0.1:{port}" for port in ports)
     async with (

@@ -23,7 +23,6 @@ from e2e.platform_process import environment, tieline_command
 from engines import Database, build_nats, create_database
 from fakes.certificates import Authority
 from fakes.eventually import eventually
-from fakes.guarded_calls import free_port
 from integration.identity.world import PLATFORM_PASSWORD, corp_request
 from promql import exposed_metrics, wanted_metrics
 from tieline.chassis import streams
@@ -61,7 +60,7 @@ class Replicas:
         (folder / "tls.crt").write_bytes(issued.pem)
         (folder / "tls.key").write_bytes(issued.key)
         self.port = find_free_port()
-        self.metrics_port = free_port()
+        self.metrics_port = find_free_port()
         self._output = folder / "output"
         self._settings = {
             "TIELINE_DATABASE_DSN": database.dsn("identity"),
@@ -78,7 +77,7 @@ class Replicas:
     @asynccontextmanager
     async def replica(self, *, metrics_port: int = 0) -> AsyncIterator[subprocess.Popen[bytes]]:
         """Start one; yield it when its probe says that it is ready."""
-        probe_port = free_port()
+        probe_port = find_free_port()
         own = {"TIELINE_PROBE_PORT": str(probe_port), "TIELINE_METRICS_PORT": str(metrics_port)}
         with self._output.open("ab") as file:
             process = subprocess.Popen(  # noqa: ASYNC220 -- starts, and does not wait
@@ -171,7 +170,7 @@ async def test_no_request_fails_and_none_is_done_twice(rollout: Rollout) -> None
 
 
 async def test_every_metric_that_alerts_and_dashboards_ask_for_exists(rollout: Rollout) -> None:
-    ports = free_port(), free_port()
+    ports = find_free_port(), find_free_port()
     with telemetry("payments", metrics_port=ports[0]) as measured:
         pool: Any = SimpleNamespace()
         async with auditing_ledgers(pool, measured.meter):

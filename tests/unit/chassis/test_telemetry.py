@@ -11,12 +11,12 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import SpanKind
 from prometheus_client import CollectorRegistry, generate_latest
 
-from fakes.guarded_calls import free_port
 from tieline.chassis.calls import Call, entered
 from tieline.chassis.histogram_export import PrometheusHistograms
 from tieline.chassis.histograms import DurationHistogram
 from tieline.chassis.process import StartError
 from tieline.chassis.telemetry import extract_context, inject_headers, telemetry
+from tieline.embedded.ports import find_free_port
 
 TRACE_ID = "0af7651916cd43dd8448eb211c80319c"
 UNSAMPLED = f"00-{TRACE_ID}-b7ad6b7169203331-00"
@@ -119,7 +119,7 @@ def test_prometheus_shows_cumulated_buckets() -> None:
 
 
 def test_metrics_port_serves_both_kinds_of_instruments() -> None:
-    port = free_port()
+    port = find_free_port()
     with telemetry("test", metrics_port=port) as measured:
         measured.histograms.append(DurationHistogram("sample.duration", "Time"))
         measured.histograms[0].bind({"kind": "x"}).record(1.0)
@@ -133,7 +133,7 @@ def test_metrics_port_serves_both_kinds_of_instruments() -> None:
 
 
 def test_taken_metrics_port_is_named_with_its_setting() -> None:
-    port = free_port()
+    port = find_free_port()
 
     with (
         telemetry("test", metrics_port=port),

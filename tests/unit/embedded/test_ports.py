@@ -1,6 +1,10 @@
 """Whether a port is free."""
 
 import socket
+import subprocess
+import sys
+
+import psutil
 
 from tieline.embedded.ports import find_free_port, is_port_free
 
@@ -26,3 +30,33 @@ def test_port_that_is_shared_by_its_listeners_is_not_free() -> None:
         listener.listen()
 
         assert not is_port_free(port)
+
+
+def test_no_two_processes_are_given_the_same_port() -> None:
+    script = (
+        "import sys; from tieline.embedded.ports import find_free_port\n"
+        "print(*(find_free_port() for _ in range(64)), flush=True); sys.stdin.read()"
+    )
+    # By the system's choice alone, two of 256 ports are the same in nine of ten runs.
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        for _ in range(4)
+    ]
+    ports: list[bytes] = []
+    for process in processes:
+        assert process.stdout is not None
+        ports += process.stdout.readline().split()
+    for process in processes:
+        process.communicate()
+
+    assert len(set(ports)) == len(ports) == 256
+
+
+def test_a_process_may_find_any_number_of_ports() -> None:
+    open_before = psutil.Process().num_fds()
+    ports = [find_free_port() for _ in range(300)]
+
+    assert all(is_port_free(port) for port in ports[-64:])
+    assert psutil.Process().num_fds() - open_before <= 64
