@@ -16,7 +16,7 @@ import psutil
 
 from fakes.eventually import eventually
 from tieline.cli.data_directory import DataDirectory
-from tieline.embedded.ports import is_port_free
+from tieline.embedded.ports import is_port_free, promise_port
 
 IS_UP = "serving; Ctrl-C stops everything"
 # On a busy machine with cold caches; a warm start takes three seconds.
@@ -72,7 +72,8 @@ def free_base_port() -> int:
     """
     while True:
         base_port = random.randrange(10_000, 32_000, PORTS_OF_A_PLATFORM)
-        if all(is_port_free(base_port + offset) for offset in range(PORTS_OF_A_PLATFORM)):
+        ports = range(base_port, base_port + PORTS_OF_A_PLATFORM)
+        if promise_port(base_port) and all(map(is_port_free, ports)):
             return base_port
 
 

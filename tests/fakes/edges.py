@@ -16,11 +16,12 @@ import grpc
 import psutil
 
 from fakes.eventually import eventually
+from tieline.cli.grpc_health import is_listening
 from tieline.edge import app
 from tieline.edge.haproxy import Master
 from tieline.edge.settings import EdgeSettings
 from tieline.edge.statistics import ReplicaState, parse_table, read_replicas
-from tieline.embedded.ports import find_free_port, is_port_free
+from tieline.embedded.ports import find_free_port
 
 SERVICE = "/tieline.api.messaging.v1.MessagingService"
 TESTS = Path(__file__).parents[1]
@@ -51,7 +52,9 @@ class Replica:
         )
 
     async def is_up(self) -> None:
-        await eventually(lambda: not is_port_free(self.port))
+        # Asked by connecting: to try whether the port can be listened on would keep the replica
+        # from doing so at that moment.
+        await eventually(lambda: is_listening(self.port))
 
     def kill(self) -> None:
         assert self.process is not None

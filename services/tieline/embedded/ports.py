@@ -13,7 +13,7 @@ _MAX_PROMISED = 64
 
 
 def is_port_free(port: int) -> bool:
-    """Tell whether a server could listen on the port now."""
+    """Tell whether a server could listen on the port now, which none can while this is asked."""
     with socket.socket() as probe:
         # As every server here does: a port whose last connections linger in TIME_WAIT is free.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -35,12 +35,12 @@ def find_free_port() -> int:
         with socket.socket() as probe:
             probe.bind((LOOPBACK, 0))
             port: int = probe.getsockname()[1]
-        if _promise(port):
+        if promise_port(port):
             return port
 
 
-def _promise(port: int) -> bool:
-    """Tell whether the port was free to be promised; it is now this process's."""
+def promise_port(port: int) -> bool:
+    """Have no other caller be given the port; False if one has it already."""
     # An abstract name is one process's at a time within a network namespace, and ends with it.
     promise = socket.socket(socket.AF_UNIX)
     try:
