@@ -83,12 +83,20 @@ def chassis_nats(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedN
 
 @pytest.fixture
 async def declared_nats(chassis_nats: EmbeddedNats) -> EmbeddedNats:
-    """The server with empty streams."""
+    """The server with empty streams.
+
+    They are emptied and not made anew: NATS removes a stream's folder in the background, and now
+    and then cannot create another one of its name meanwhile.
+    """
+    await streams.declare(chassis_nats.url("admin"))
     async with connect_admin(chassis_nats.url("admin")) as broker:
         jetstream = broker.jetstream()
         for info in await jetstream.streams_info():
-            assert info.config.name is not None
-            await jetstream.delete_stream(info.config.name)
+            name = info.config.name
+            assert name is not None
+            for consumer in await jetstream.consumers_info(name):
+                await jetstream.delete_consumer(name, consumer.name)
+            await jetstream.purge_stream(name)
     await streams.declare(chassis_nats.url("admin"))
     return chassis_nats
 

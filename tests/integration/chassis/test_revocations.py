@@ -128,14 +128,10 @@ async def test_consumer_that_the_server_forgot_is_made_anew(
         await eventually(lambda: revocations.is_revoked(session("s1")))
 
 
-async def test_start_without_the_stream_says_what_to_do(
-    declared_nats: EmbeddedNats, directory_broker: Broker
-) -> None:
-    async with connect_admin(declared_nats.url("admin")) as admin:
-        await admin.jetstream().delete_stream(streams.REVOCATIONS_STREAM)
-
-    with pytest.raises(StartError) as caught:
-        async with following_revocations(directory_broker, RevocationList()):
+async def test_start_without_the_stream_says_what_to_do(tmp_path: Path) -> None:
+    server = build_nats(tmp_path / "nats")
+    with server.running(), pytest.raises(StartError) as caught:
+        async with replica(server, "directory"):
             pass
 
     assert "tieline migrate" in caught.value.text
