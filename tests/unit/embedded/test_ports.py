@@ -1,4 +1,4 @@
-"""Whether a port is free."""
+"""Whether a port is free, and that a free one is given to one caller only."""
 
 import socket
 import subprocess
