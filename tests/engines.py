@@ -75,6 +75,10 @@ class Engine:
         assert not alive, f"{alive} outlive their server"
         self.stop()
 
+    def freeze(self) -> None:
+        """Halt it where it is: it stays connected, reads nothing and can only be killed."""
+        psutil.Process(self._process_id).suspend()
+
     def stop(self) -> None:
         """End it in order."""
         self._running.close()

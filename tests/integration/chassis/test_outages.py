@@ -18,7 +18,7 @@ from tieline.chassis.outbox import OutboxRelay, build_event, insert_events
 from tieline.chassis.postgres import Connection, Pool, create_pool, transaction
 from tieline.chassis.process import StartError
 from tieline.chassis.requests import ask
-from tieline.chassis.streams import declare, durables_of
+from tieline.chassis.streams import ACK_WAIT_S, declare, durables_of
 from tieline.embedded.nats import EmbeddedNats, User
 from tieline.embedded.ports import find_free_port
 from tieline.embedded.postgres import EmbeddedPostgres
@@ -156,6 +156,38 @@ async def test_events_committed_while_nats_is_away_arrive_in_order_when_it_is_ba
 
     assert seen.values == ["before", *(f"{number}" for number in range(20))]
     assert health.is_ready
+
+
+async def test_ack_that_nats_did_not_get_holds_up_no_event_behind_it(
+    mortal_nats: Engine, mortal_pool: Pool, mortal_broker: Broker
+) -> None:
+    seen: list[str] = []
+    sent_before_ack = 0
+
+    async def freeze_nats(_: Connection, event: ReceivedEvent) -> None:
+        nonlocal sent_before_ack
+        seen.append(event.decode(StringValue).value)
+        if len(seen) == 1:
+            mortal_nats.freeze()
+            sent_before_ack = mortal_broker.stats["out_msgs"]
+
+    def is_acked() -> bool:
+        # What follows an ack is the request for the next event.
+        sent = mortal_broker.stats["out_msgs"] - sent_before_ack
+        return bool(seen) and sent >= 2 and mortal_broker.pending_data_size == 0
+
+    async with (
+        OutboxRelay(mortal_pool, mortal_broker, "identity"),
+        consuming(mortal_broker, mortal_pool, "directory", DURABLE, {SUBJECT: freeze_nats}),
+    ):
+        await insert(mortal_pool, "acked into the void")
+        await eventually(is_acked)
+        mortal_nats.kill()
+        mortal_nats.start()
+        await insert(mortal_pool, "behind")
+        await eventually(lambda: "behind" in seen, timeout_s=ACK_WAIT_S * 2 / 3)
+
+    assert seen == ["acked into the void", "behind"]
 
 
 async def test_question_while_nats_is_away_fails_at_once(
