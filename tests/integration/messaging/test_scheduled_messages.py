@@ -2,13 +2,14 @@
 
 import asyncio
 import datetime as dt
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from functools import partial
 
 import grpc
 import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
 
+from engines import Database, create_database
 from fakes.eventually import eventually
 from integration.messaging.chat import TIMEOUT_S, Corp, Person, new_id, text
 from tieline.api.messaging.v1 import messaging_pb2
@@ -16,7 +17,8 @@ from tieline.api.messaging.v1 import scheduled_message_service_pb2 as scheduled
 from tieline.api.messaging.v1 import scheduled_message_service_pb2_grpc as scheduled_grpc
 from tieline.chassis.commit_batch import CommitBatcher
 from tieline.chassis.errors import UnavailableError
-from tieline.chassis.postgres import Pool
+from tieline.chassis.health import Health
+from tieline.chassis.postgres import Pool, create_pool
 from tieline.messaging.conversations import member
 from tieline.messaging.messages import Send
 from tieline.messaging.repositories.scheduled_messages import ScheduledMessageRepository
@@ -213,7 +215,17 @@ async def test_messages_of_a_suspended_corp_wait_until_it_is_resumed(
     await _eventually(schedulings[0], messages[0], partial(_has_sent, 1))
 
 
-async def test_two_replicas_and_one_that_takes_over_send_once(corp: Corp, pool: Pool) -> None:
+@pytest.fixture
+async def lonely_pool(database: Database, worker_id: str) -> AsyncIterator[Pool]:
+    """Connections to a database of the test's own: no other replica looks for what is due there."""
+    created = await create_database(database, f"schedules_{worker_id}", ["messaging"])
+    dsn = created.dsn("messaging")
+    async with create_pool(dsn, service="messaging", max_size=4, health=Health()) as pool:
+        yield pool
+
+
+async def test_two_replicas_and_one_that_takes_over_send_once(lonely_pool: Pool) -> None:
+    corp_id = new_id()
     sent: list[Send] = []
 
     class Recording:
@@ -222,39 +234,36 @@ async def test_two_replicas_and_one_that_takes_over_send_once(corp: Corp, pool: 
         async def submit(self, send: Send) -> messaging_pb2.Message:
             sent.append(send)
             await _execute(
-                pool,
+                lonely_pool,
                 "UPDATE messaging.scheduled_messages SET claimed_until = '-infinity'"
                 " WHERE corp_id = $1",
-                corp.corp_id,
+                corp_id,
             )
             return messaging_pb2.Message()
 
     id_ = new_id()
     await _execute(
-        pool,
+        lonely_pool,
         """
         INSERT INTO messaging.scheduled_messages
                (corp_id, scheduled_message_id, conversation_id, sender_kind, sender_id, content,
                 schedule, next_send_time, claimed_until)
         VALUES ($1, $2, 'c', 'member', 'li.wei', $3, $4, now(), '-infinity')
         """,
-        corp.corp_id,
+        corp_id,
         id_,
         text("x").SerializeToString(),
         NEVER_SOON.SerializeToString(),
     )
     batcher: CommitBatcher[Send, messaging_pb2.Message] = Recording()  # type: ignore[assignment]
-    runners = [ScheduleRunner(pool, batcher) for _ in range(3)]
+    runners = [ScheduleRunner(lonely_pool, batcher) for _ in range(3)]
 
     await asyncio.gather(*(runner.turn() for runner in runners))
 
     # However often it was tried, it was the same occurrence, and was counted once.
-    ours = {send.client_message_id for send in sent if send.corp_id == corp.corp_id}
-    assert ours == {f"scheduled-{id_}-1"}
-    async with pool.acquire() as connection:
-        stored = await ScheduledMessageRepository(connection).find(
-            (corp.corp_id, member("li.wei")), id_
-        )
+    assert {send.client_message_id for send in sent} == {f"scheduled-{id_}-1"}
+    async with lonely_pool.acquire() as connection:
+        stored = await ScheduledMessageRepository(connection).find((corp_id, member("li.wei")), id_)
     assert stored is not None
     assert stored.sent_count == 1
 
