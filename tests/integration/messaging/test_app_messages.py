@@ -327,6 +327,14 @@ async def test_jobs_are_their_apps_alone_and_need_the_right(
 
 
 async def test_an_app_has_so_many_jobs_with_work_and_no_more(app: App, pool: Pool) -> None:
+    async def are_sent_jobs_done() -> bool:
+        async with pool.acquire() as connection:
+            with_work = await connection.fetchval(
+                "SELECT count(*) FROM messaging.app_message_jobs WHERE corp_id = $1 AND has_work",
+                app.corp.corp_id,
+            )
+        return bool(with_work == MAX_JOBS_WITH_WORK - 1)
+
     # Far from their turns.
     await _execute(
         pool,
@@ -345,6 +353,8 @@ async def test_an_app_has_so_many_jobs_with_work_and_no_more(app: App, pool: Poo
     )
 
     assert sum(isinstance(each, grpc.aio.AioRpcError) for each in answers) <= 1
+    # A turn that is under way would write down afterwards that its job has no work left.
+    await eventually(are_sent_jobs_done)
     await _execute(
         pool,
         """
