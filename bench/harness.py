@@ -71,7 +71,8 @@ def summarise(
     """Sum the runs up; ``against_values[i]`` was measured beside ``values[i]``."""
     value = statistics.median(values)
     ratio = None
-    if against_values:
+    # A peer that gets nothing done is no measure.
+    if against_values and all(against_values):
         ratio = statistics.median(
             one / other for one, other in zip(values, against_values, strict=True)
         )

@@ -97,9 +97,14 @@ class MessagingPlatform:
     admin_dsn: str
     key: OKPKey
 
+    @property
+    def process_ids(self) -> list[int]:
+        """Of service, PostgreSQL and NATS; they have children."""
+        return [self.service.pid, self.postgres.pid, self.nats.pid]
+
     def cpu_s(self) -> float:
         """Return the CPU time of service, PostgreSQL and NATS together, in seconds."""
-        return process_trees.cpu_s([self.service.pid, self.postgres.pid, self.nats.pid])
+        return process_trees.cpu_s(self.process_ids)
 
     def metadata(self, user_id: str, corp_id: str = CORP_ID) -> tuple[tuple[str, str], ...]:
         """Return what a member's calls carry."""

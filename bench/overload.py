@@ -1,9 +1,10 @@
 """One replica under more load than it can bear, with admission and without.
 
-Measures the figures ``overload.*`` that need no edge. One messaging service with durable engines; a
-generator process of its own sends at fixed times, whatever comes back (open loop), and latency
-counts from the scheduled time. Capacity is the best closed-loop goodput of the same run. CRITICAL
-and HIGH (here sends) are half of the capacity throughout; the rest is NORMAL (reads).
+Measures the figures ``overload.*`` that need no edge. One messaging service with durable engines,
+with cores of its own (``cores``); a generator process of its own sends at fixed times, whatever
+comes back (open loop), and latency counts from the scheduled time. Capacity is the best closed-loop
+goodput of the same run. CRITICAL and HIGH (here sends) are half of the capacity throughout; the
+rest is NORMAL (reads).
 
 Callers of ours hold back what would be refused, by the client library's own code; strangers send
 everything. ``.off`` is the same load on a replica whose admission is switched off; what that one
@@ -18,6 +19,7 @@ from dataclasses import dataclass
 
 import psutil
 
+from bench.cores import on_cores_of_their_own
 from bench.harness import Benchmark, Figure, Target, summarise
 from bench.messaging_platform import MessagingPlatform, messaging_platform
 from bench.overload_generator import Outcome, Plan, generate
@@ -81,7 +83,8 @@ async def _scene(*, is_on: bool, capacity: float = 0.0) -> AsyncIterator[_Scene]
         users = [f"user-{number}" for number in range(_USERS)]
         ids = await platform.open_conversations([[user] for user in users])
         tokens = [platform.metadata(user)[0][1] for user in users]
-        yield _Scene(platform, Plan(platform.target, tuple(zip(tokens, ids, strict=True))))
+        with on_cores_of_their_own(platform.process_ids):
+            yield _Scene(platform, Plan(platform.target, tuple(zip(tokens, ids, strict=True))))
 
 
 async def _capacity(scene: _Scene) -> float:

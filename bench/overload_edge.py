@@ -1,12 +1,13 @@
 """Strangers at ten times the capacity, through the edge and without it, and what the edge costs.
 
-One replica of messaging. SendMessage (HIGH) is offered at half of what the replica can do, open
-loop, by this process, whose client neither retries nor waits; GetConversation (NORMAL) at ten times
-the capacity by h2load (Debian's nghttp2-client), since no Python client makes as many. Sends are
-counted by who sent them, from the moment that they were due; reads are counted by the replica as
-what it answered with OK. Goodput is the sum of both, each as a part of what a closed loop of it
-alone reaches in the same run, refusals not counted. Without the edge the same comes straight to
-the replica (``….replica_10x``).
+One replica of messaging, with cores of its own: the edge has those of who sends the load, as if it
+ran on another machine (``cores``). SendMessage (HIGH) is offered at half of what the replica can
+do, open loop, by this process, whose client neither retries nor waits; GetConversation (NORMAL) at
+ten times the capacity by h2load (Debian's nghttp2-client), since no Python client makes as many.
+Sends are counted by who sent them, from the moment that they were due; reads are counted by the
+replica as what it answered with OK. Goodput is the sum of both, each as a part of what a closed
+loop of it alone reaches in the same run, refusals not counted. Without the edge the same comes
+straight to the replica (``….replica_10x``).
 
 ``overload.edge_added_ms``: a call alone on its connection, through the edge and past it in turns.
 """
@@ -17,7 +18,7 @@ import statistics
 import tempfile
 import urllib.request
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
@@ -25,6 +26,7 @@ from typing import Any
 
 import grpc
 
+from bench.cores import on_cores_of_their_own
 from bench.grpc_load import Load, Work
 from bench.harness import Benchmark, Figure, Target, summarise
 from bench.messaging_platform import MessagingPlatform, build_outgoing, messaging_platform
@@ -208,7 +210,8 @@ async def _platform_with_edge() -> AsyncIterator[tuple[_Replica, str]]:
         "TIELINE_METRICS_PORT": str(metrics_port),
         "TIELINE_AGENT_PORT": str(agent_port),
     }
-    async with messaging_platform(settings) as platform:
+    async with AsyncExitStack() as stack:
+        platform = await stack.enter_async_context(messaging_platform(settings))
         chosen = EdgeSettings(
             edge_messaging=f"{platform.target}@{agent_port}",
             edge_port=edge_port,
@@ -220,10 +223,11 @@ async def _platform_with_edge() -> AsyncIterator[tuple[_Replica, str]]:
             edge_address_all_calls_per_minute=0,
             shutdown_grace_s=1,
         )
-        async with app.role(chosen):
-            replica = _Replica(platform, metrics_port)
-            await replica.prepare()
-            yield replica, f"127.0.0.1:{edge_port}"
+        stack.enter_context(on_cores_of_their_own(platform.process_ids))
+        await stack.enter_async_context(app.role(chosen))
+        replica = _Replica(platform, metrics_port)
+        await replica.prepare()
+        yield replica, f"127.0.0.1:{edge_port}"
 
 
 async def _capacity(replica: _Replica, method: str) -> float:

@@ -7,8 +7,10 @@ offer ten times the capacity. ``….off`` is the same on a replica whose admissi
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
+from bench.cores import on_cores_of_their_own
 from bench.harness import Benchmark, Figure, Target, summarise
 from bench.messaging_platform import MessagingPlatform, messaging_platform
 from bench.overload_generator import Outcome, Plan, generate
@@ -42,7 +44,10 @@ async def measure() -> Sequence[Figure]:
 
 
 async def _measure(*, is_on: bool) -> _Measured:
-    async with messaging_platform({"TIELINE_ADMISSION": str(is_on).lower()}) as platform:
+    async with AsyncExitStack() as stack:
+        settings = {"TIELINE_ADMISSION": str(is_on).lower()}
+        platform = await stack.enter_async_context(messaging_platform(settings))
+        stack.enter_context(on_cores_of_their_own(platform.process_ids))
         corps = [f"ww{number:024d}" for number in range(_NEIGHBOURS)]
         neighbours = await _plan(platform, [(corp, "li.wei") for corp in corps])
         flooding = [("ww" + "f" * 24, f"user-{n}") for n in range(_USERS_OF_THE_FLOOD)]
