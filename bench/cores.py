@@ -7,9 +7,11 @@ less load, would be none that it has in the surge.
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import psutil
+
+from bench import process_trees
 
 
 @contextmanager
@@ -23,18 +25,18 @@ def on_cores_of_their_own(process_ids: Sequence[int]) -> Iterator[None]:
     if not theirs:
         yield
         return
-    for process_id in process_ids:
-        process = psutil.Process(process_id)
-        for each in (process, *process.children(recursive=True)):
-            _keep(each.pid, theirs)
-    _keep(os.getpid(), ours)
+    for process in process_trees.walk(process_ids):
+        _keep(process, theirs)
+    _keep(psutil.Process(), ours)
     try:
         yield
     finally:
-        _keep(os.getpid(), cores)
+        _keep(psutil.Process(), cores)
 
 
-def _keep(process_id: int, cores: Sequence[int]) -> None:
-    # An affinity is a thread's.
-    for thread in psutil.Process(process_id).threads():
-        os.sched_setaffinity(thread.id, cores)
+def _keep(process: psutil.Process, cores: Sequence[int]) -> None:
+    # PostgreSQL's workers come and go.
+    with suppress(psutil.NoSuchProcess, ProcessLookupError):
+        # An affinity is a thread's.
+        for thread in process.threads():
+            os.sched_setaffinity(thread.id, cores)

@@ -48,6 +48,8 @@ _USERS = 64
 _FACTOR = 10
 _CAPACITY_S = 4.0
 _REFUSED_S = 0.1
+# Of one loop in a row: a replica that is gone ends the benchmark.
+_MAX_REFUSALS = 100
 _SURGE_S = 10
 _DEADLINE_S = 1.0
 _CLIENTS = 20
@@ -105,15 +107,19 @@ class _Replica:
             user = waiting.pop()
             metadata = self.platform.metadata(user)
             call: Any = channel.unary_unary(f"{_SERVICE}/{method}")
+            refusals = 0
             while True:
                 try:
                     await call(self.body(method, user), timeout=20.0, metadata=metadata)
                 except grpc.aio.AioRpcError as error:
                     # So many at a time are a queue that stands, and some of them are refused.
-                    if error.code() is not grpc.StatusCode.UNAVAILABLE:
+                    refusals += 1
+                    is_refusal = error.code() is grpc.StatusCode.UNAVAILABLE
+                    if not is_refusal or refusals > _MAX_REFUSALS:
                         raise
                     await asyncio.sleep(_REFUSED_S)
                 else:
+                    refusals = 0
                     yield
 
         return work

@@ -11,7 +11,7 @@ def cpu_s(roots: Iterable[int]) -> float:
     A child that has ended is in the times of the parent that waited for it.
     """
     total = 0.0
-    for process in _walk(roots):
+    for process in walk(roots):
         try:
             times = process.cpu_times()
         except psutil.NoSuchProcess:
@@ -25,7 +25,8 @@ def pss_kb(root: int) -> float:
     return float(psutil.Process(root).memory_full_info().pss) / 1e3
 
 
-def _walk(roots: Iterable[int]) -> Iterator[psutil.Process]:
+def walk(roots: Iterable[int]) -> Iterator[psutil.Process]:
+    """Yield the processes and all their children; they may end at any moment."""
     for root in roots:
         process = psutil.Process(root)
         yield process

@@ -149,7 +149,7 @@ class _Consumer:
         self._pool = pool
         self._schema = schema
         self._handlers = handlers
-        self._last_acked: Msg | None = None
+        self._last_ack_subject = ""
 
     async def take_turn(self, subscription: Subscription) -> None:
         try:
@@ -171,9 +171,9 @@ class _Consumer:
     async def _ack_last_again(self) -> None:
         # A server that died before it read the ack gives out nothing behind that event until the
         # time to ack is over; one that has read it takes the second for nothing.
-        if self._last_acked is not None:
-            await self._broker.publish(self._last_acked.reply)
-            self._last_acked = None
+        if self._last_ack_subject:
+            await self._broker.publish(self._last_ack_subject)
+            self._last_ack_subject = ""
 
     async def _handle_or_give_up(self, message: Msg, event: ReceivedEvent) -> None:
         try:
@@ -191,7 +191,7 @@ class _Consumer:
                 await message.nak(delay=_FIRST_DELAY_S * 2 ** (event.deliveries - 1))
         else:
             await message.ack()
-            self._last_acked = message
+            self._last_ack_subject = message.reply
 
     async def _handle(self, event: ReceivedEvent) -> None:
         handler = self._handlers.get(event.subject)

@@ -215,7 +215,7 @@ async def test_messages_of_a_suspended_corp_wait_until_it_is_resumed(
     await _eventually(schedulings[0], messages[0], partial(_has_sent, 1))
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 async def lonely_pool(database: Database, worker_id: str) -> AsyncIterator[Pool]:
     """Connections to a database of the test's own: no other replica looks for what is due there."""
     created = await create_database(database, f"schedules_{worker_id}", ["messaging"])
