@@ -7,7 +7,7 @@ settled, is theirs.
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import nats.errors
 from nats.aio.msg import Msg
@@ -25,8 +25,11 @@ FETCH_WAIT_S = 5.0
 
 PAUSE_S = 1.0
 
-# One handling, and what settles it, stay within the time to ack.
-HANDLE_TIMEOUT_S = ACK_WAIT_S * 2 / 3
+# One handling; what takes longer would hold up the events behind it for no good.
+HANDLE_TIMEOUT_S = 20.0
+
+# Of what is in hand, so often: two of three may be late.
+_SIGN_OF_LIFE_S = ACK_WAIT_S / 4
 
 logger = logging.getLogger(__name__)
 
@@ -70,8 +73,10 @@ async def _pull_forever(
 async def when_available(messages: Sequence[Msg], handle: Callable[[], Awaitable[None]]) -> None:
     """Handle these messages; once more for as long as what that needs is away.
 
-    That is no delivery more: the weather must not make dead letters.
+    That is no delivery more: the weather must not make dead letters. Meanwhile nobody else gets
+    them, however long it takes.
     """
+    keeping = asyncio.create_task(_keep_in_hand(messages), name="signs-of-life")
     try:
         while True:
             try:
@@ -79,11 +84,20 @@ async def when_available(messages: Sequence[Msg], handle: Callable[[], Awaitable
                 return
             except UnavailableError as error:
                 logger.info("%s waits: %s", messages[0].subject, error.text)
-                for message in messages:
-                    await message.in_progress()
                 await asyncio.sleep(PAUSE_S)
     except asyncio.CancelledError:
         # Whoever is next need not wait until the time to ack is over.
         for message in messages:
             await message.nak()
         raise
+    finally:
+        keeping.cancel()
+
+
+async def _keep_in_hand(messages: Sequence[Msg]) -> None:
+    while True:
+        await asyncio.sleep(_SIGN_OF_LIFE_S)
+        # A server that is away takes them for lost, and an inbox knows what was handled.
+        with suppress(nats.errors.Error, OSError):
+            for message in messages:
+                await message.in_progress()

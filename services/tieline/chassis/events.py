@@ -121,7 +121,7 @@ async def consuming(
     """
     missing = set(durable.subjects) - handlers.keys()
     assert not missing, f"no handler for {', '.join(sorted(missing))}"
-    consumer = _Consumer(broker, pool, schema, durable.stream, handlers)
+    consumer = _Consumer(pool, schema, durable.stream, handlers)
 
     async def purge() -> None:
         await purge_handled_events(pool, schema)
@@ -135,28 +135,20 @@ async def consuming(
 
 class _Consumer:
     def __init__(
-        self,
-        broker: Broker,
-        pool: Pool,
-        schema: str,
-        stream: str,
-        handlers: Mapping[str, EventHandler],
+        self, pool: Pool, schema: str, stream: str, handlers: Mapping[str, EventHandler]
     ) -> None:
-        self._broker = broker
         self._labels = {"service": schema, "stream": stream}
         # Without a first value the first dead letter would be no increase.
         _dead_letters.add(0, {"service": schema})
         self._pool = pool
         self._schema = schema
         self._handlers = handlers
-        self._last_ack_subject = ""
 
     async def take_turn(self, subscription: Subscription) -> None:
         try:
             [message] = await subscription.fetch(1, timeout=FETCH_WAIT_S)
         except TimeoutError:
             self._note_lag(0, None)
-            await self._ack_last_again()
             return
         self._note_lag(message.metadata.num_pending, message.metadata.timestamp)
         event = read_event(message)
@@ -167,13 +159,6 @@ class _Consumer:
         delay_s = 0.0 if stored_at is None else (datetime.now(UTC) - stored_at).total_seconds()
         _pending.set(pending, self._labels)
         _delay.set(max(delay_s, 0.0), self._labels)
-
-    async def _ack_last_again(self) -> None:
-        # A server that died before it read the ack gives out nothing behind that event until the
-        # time to ack is over; one that has read it takes the second for nothing.
-        if self._last_ack_subject:
-            await self._broker.publish(self._last_ack_subject)
-            self._last_ack_subject = ""
 
     async def _handle_or_give_up(self, message: Msg, event: ReceivedEvent) -> None:
         try:
@@ -191,7 +176,6 @@ class _Consumer:
                 await message.nak(delay=_FIRST_DELAY_S * 2 ** (event.deliveries - 1))
         else:
             await message.ack()
-            self._last_ack_subject = message.reply
 
     async def _handle(self, event: ReceivedEvent) -> None:
         handler = self._handlers.get(event.subject)

@@ -50,8 +50,11 @@ _DUPLICATE_WINDOW_S = 10 * 60
 # An event's payload is 512 KiB at most; headers take the rest.
 _MAX_MESSAGE_BYTES = 1024 * 1024
 
-ACK_WAIT_S = 30
-"""How long an event may be in hand without a sign of life before it is delivered again."""
+ACK_WAIT_S = 5
+"""How long an event may be in hand without a sign of life before it is delivered again.
+
+What a killed replica had in hand holds up the events behind it for so long.
+"""
 
 TOKENS_REVOKED = "tieline.identity.v1.tokens_revoked"
 """Subject of the one event that every replica of every service follows (``revocations.py``)."""

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Mapping
 from dataclasses import replace
+from time import monotonic
 
 import pytest
 from google.protobuf.wrappers_pb2 import StringValue
@@ -22,7 +23,7 @@ from tieline.chassis.events import (
 )
 from tieline.chassis.outbox import Event, OutboxRelay, build_event, insert_events
 from tieline.chassis.postgres import Connection, Pool, transaction
-from tieline.chassis.streams import durables_of
+from tieline.chassis.streams import ACK_WAIT_S, durables_of
 from tieline.embedded.nats import EmbeddedNats
 
 SUBJECT = "tieline.identity.v1.corp_created"
@@ -229,6 +230,43 @@ async def test_event_in_hand_of_a_stopped_consumer_is_handled_by_the_next(
         await eventually(lambda: recorder.handled)
 
     assert recorder.handled == ["x"]
+
+
+async def test_event_in_hand_of_a_killed_replica_holds_up_those_behind_it_for_seconds(
+    pool: Pool, identity_broker: Broker, directory_broker: Broker
+) -> None:
+    await publish(identity_broker, event("in hand"), event("behind"))
+    killed = await directory_broker.jetstream().pull_subscribe_bind(
+        consumer=DURABLE.service, stream=DURABLE.stream
+    )
+    await killed.fetch(1)
+
+    recorder = Recorder()
+    async with consuming(directory_broker, pool, "directory", DURABLE, handling(recorder)):
+        await eventually(lambda: len(recorder.handled) == 2, timeout_s=15)
+
+    assert recorder.handled == ["in hand", "behind"]
+
+
+async def test_event_whose_handling_takes_long_is_delivered_to_nobody_else(
+    pool: Pool, identity_broker: Broker, directory_broker: Broker, declared_nats: EmbeddedNats
+) -> None:
+    began = monotonic()
+    ended = asyncio.Event()
+
+    async def take_long(connection: Connection, received: ReceivedEvent) -> None:
+        await eventually(lambda: monotonic() - began > 1.5 * ACK_WAIT_S, timeout_s=2 * ACK_WAIT_S)
+        ended.set()
+
+    async with (
+        consuming(directory_broker, pool, "directory", DURABLE, handling(take_long)),
+        connect_admin(declared_nats.url("admin")) as admin,
+    ):
+        await publish(identity_broker, event("x"))
+        await ended.wait()
+        info = await admin.jetstream().consumer_info(DURABLE.stream, DURABLE.service)
+
+    assert info.num_redelivered == 0
 
 
 async def test_purge_deletes_what_no_stream_can_deliver_again_and_nothing_else(pool: Pool) -> None:
