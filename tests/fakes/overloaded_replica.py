@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 
-from tieline.chassis.admission import REFUSAL_S
 from tieline.chassis.admission_control import AdmissionControl
 from tieline.chassis.measured_capacity import pending_limit
 from tieline.chassis.priorities import (
@@ -21,6 +20,7 @@ from tieline.chassis.priorities import (
     class_of,
     priority_of,
 )
+from tieline.chassis.refusing_time import REFUSAL_S
 
 CAPACITY = 1750
 
@@ -48,7 +48,7 @@ class Second:
 
 
 class _Replica:
-    def __init__(self, capacity: int) -> None:
+    def __init__(self, capacity: int, refusal_s: float) -> None:
         self.now = self._busy_s = 0.0
         self.control = AdmissionControl(
             b"k" * 32,
@@ -56,9 +56,11 @@ class _Replica:
             clock=lambda: self.now,
             wall_clock=lambda: self.now,
             busy_clock=lambda: self._busy_s,
+            thread_clock=lambda: self._busy_s,
         )
         self.queue: deque[tuple[float, int]] = deque()
         self._call_s = 1 / capacity
+        self._refusal_s = refusal_s
         self._credit_s = 0.0
 
     def work(self, second: Second) -> None:
@@ -81,7 +83,7 @@ class _Replica:
         second.longest_wait_s = max(second.longest_wait_s, wait_s)
         second.waited_s += wait_s
         is_admitted = self.control.lets_in(priority, self.control.no_corp)
-        cost_s = self._call_s if is_admitted else REFUSAL_S
+        cost_s = self._call_s if is_admitted else self._refusal_s
         self._credit_s -= cost_s
         self._busy_s += cost_s
         second.admitted += is_admitted
@@ -95,6 +97,7 @@ def simulate(
     *,
     hold_back: bool,
     capacity: int = CAPACITY,
+    refusal_s: float = REFUSAL_S,
     pauses: Sequence[tuple[float, float]] = (),
 ) -> list[Second]:
     """Return what each second was like. ``hold_back``: callers send nothing above the level.
@@ -102,7 +105,7 @@ def simulate(
     In ``pauses``, from and to, the process stands still while calls arrive.
     """
     draw = random.Random(7)
-    replica = _Replica(capacity)
+    replica = _Replica(capacity, refusal_s)
     limit = pending_limit(capacity)
     passed = []
     for number in range(seconds):

@@ -46,9 +46,6 @@ _MAX_INCREASE = 0.02
 MAX_REFUSING_RATIO = 0.25
 """Of the event loop's time. Beyond it the C core's limit of pending calls does the refusing."""
 
-REFUSAL_S = 0.000_14
-"""CPU time of the event loop that one refusal takes; measured, 7,300 a second."""
-
 # Below it the replica has room, and how much is told by how busy its event loop was.
 _CALM_S = 0.005
 _AIMED_BUSY_RATIO = 0.9

@@ -19,7 +19,6 @@ from random import getrandbits
 
 from tieline.chassis.admission import (
     MIN_WINDOW_S,
-    REFUSAL_S,
     WINDOW_ARRIVALS,
     WINDOW_S,
     Window,
@@ -39,6 +38,7 @@ from tieline.chassis.priorities import (
     priority_of,
     user_level_of,
 )
+from tieline.chassis.refusing_time import RefusingTime
 
 # 100 bytes each. Whoever is forgotten is looked up again.
 _MAX_CALLERS = 50_000
@@ -115,6 +115,7 @@ class AdmissionControl:
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
         busy_clock: Callable[[], float] = busy_time,
+        thread_clock: Callable[[], float] = time.thread_time,
     ) -> None:
         self.level = LOWEST_PRIORITY
         """The largest priority that is let in."""
@@ -139,6 +140,8 @@ class AdmissionControl:
         self._clock = clock
         self._wall_clock = wall_clock
         self._busy_clock = busy_clock
+        self._thread_clock = thread_clock
+        self._refusing = RefusingTime()
         self._callers: dict[str, KnownCaller] = {}
         self._corps: dict[str, CorpCalls] = {}
         self._limits = in_flight_limits(self.capacity.for_limits_per_s)
@@ -294,6 +297,7 @@ class AdmissionControl:
         self._left = WINDOW_ARRIVALS
         self._began = self._clock()
         self._busy_began = self._busy_clock()
+        self._ran_before_s = self._thread_clock()
         self._arrivals = [0] * _PRIORITIES
         self._flooded = [0] * _CLASSES
         self._held_back = [0] * _CLASSES
@@ -321,6 +325,7 @@ class AdmissionControl:
             _spread(arrivals, business_class, self._held_back[business_class], self.level)
         busy_s = self._busy_clock() - self._busy_began
         admitted = arrived - self._refused
+        ran_s = self._thread_clock() - self._ran_before_s
         self._best_per_s = max(admitted / duration_s, _BEST_DECAY * self._best_per_s)
         return Window(
             arrivals,
@@ -329,7 +334,7 @@ class AdmissionControl:
             least_wait_s=self._least_wait_s if self._least_wait_s < math.inf else 0.0,
             busy_ratio=min(busy_s / duration_s, 1.0),
             previous_wait_s=self._previous_wait_s,
-            refusing_ratio=self._refused * REFUSAL_S / duration_s,
+            refusing_ratio=self._refusing.measure(admitted, self._refused, ran_s) / duration_s,
             admitted_ratio=admitted / duration_s / max(self._best_per_s, 1e-6),
         )
 

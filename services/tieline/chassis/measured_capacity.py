@@ -27,11 +27,13 @@ _SHARES = {
     BusinessClass.LOW: 0.5,
 }
 
-PENDING_S = 0.15
-"""Seconds of work that may wait in the C core; with its own time a call stays within 200 ms."""
+PENDING_S = 0.25
+"""Seconds of work that may wait in the C core. Under a flood most of it is refused, for about a
+quarter of a call's time and at most a quarter of the event loop's: it is gone in 0.15 s then, and
+with its own time a call stays within 200 ms."""
 
-# Most of what waits under a flood is refused, by 3,000 to 4,000 a second: so many are gone as soon.
-_MIN_PENDING = 500
+# Of a replica that can do little refusals are quick beside its work, and would wait for it alone.
+_MIN_PENDING = 150
 
 # Before the capacity is known, bounds memory alone: a burst at an idle replica is let wait.
 _PENDING_OF_UNKNOWN = 4000

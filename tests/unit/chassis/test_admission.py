@@ -16,6 +16,7 @@ from tieline.chassis.admission import (
     expected_admissions,
 )
 from tieline.chassis.priorities import HIGHEST_PRIORITY, LOWEST_PRIORITY, BusinessClass, priority_of
+from tieline.chassis.refusing_time import REFUSAL_S
 
 NORMAL_0 = priority_of(BusinessClass.NORMAL, 0)
 LOW_0 = priority_of(BusinessClass.LOW, 0)
@@ -162,12 +163,24 @@ def test_callers_that_hold_back_keep_the_replica_at_its_capacity(factor: float) 
 
 
 @pytest.mark.parametrize("factor", [3, 10])
-def test_strangers_cost_refusals_and_no_collapse(factor: float) -> None:
-    steady = simulate(lambda _: factor * CAPACITY, 30, hold_back=False)[3:]
+@pytest.mark.parametrize(
+    ("capacity", "refusal_s"),
+    [
+        pytest.param(CAPACITY, REFUSAL_S, id="as measured"),
+        pytest.param(500, 3.5 * REFUSAL_S, id="a slow machine"),
+    ],
+)
+def test_strangers_cost_refusals_and_no_collapse(
+    factor: float, capacity: int, refusal_s: float
+) -> None:
+    seconds = simulate(
+        lambda _: factor * capacity, 30, hold_back=False, capacity=capacity, refusal_s=refusal_s
+    )
+    steady = seconds[3:]
     admitted = [second.admitted for second in steady]
 
-    assert statistics.mean(admitted) >= 0.6 * CAPACITY
-    assert max(admitted) - min(admitted) <= 0.2 * CAPACITY
+    assert statistics.mean(admitted) >= 0.6 * capacity
+    assert max(admitted) - min(admitted) <= 0.2 * capacity
     assert all(second.longest_wait_s < 0.2 for second in steady)
 
 
