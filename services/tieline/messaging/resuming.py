@@ -43,7 +43,7 @@ async def resume(
     for step in list_steps(plan.ranges):
         if subscriber.is_ended:
             return
-        async with reads, pool.acquire() as connection:
+        async with reads, pool.acquire(spares_reset=True) as connection:
             messages = await list_ranges(connection, subscriber.user[0], step)
         if in_batches:
             for batch in cut_batches(messages, MAX_ANSWER_BYTES):

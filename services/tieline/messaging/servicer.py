@@ -126,7 +126,7 @@ class MessagingServicer(messaging_service_pb2_grpc.MessagingServiceServicer):
     ) -> messaging_service_pb2.GetConversationResponse:
         """Return a conversation that the caller is in."""
         key, caller = require_conversation(request.corp_id, request.conversation_id)
-        async with self._pool.acquire() as connection:
+        async with self._pool.acquire(spares_reset=True) as connection:
             conversation = await get_conversation(connection, key, caller)
             overviews = await list_overviews(connection, (key[0], caller), [key[1]])
         _add_overviews([conversation], overviews)
@@ -144,7 +144,7 @@ class MessagingServicer(messaging_service_pb2_grpc.MessagingServiceServicer):
             microseconds, conversation_id = position
             before = (_EPOCH + int(microseconds) * _MICROSECOND, str(conversation_id))
 
-        async with self._pool.acquire() as connection:
+        async with self._pool.acquire(spares_reset=True) as connection:
             conversations = await ConversationRepository(connection).list_conversations_of(
                 user, before=before, limit=size + 1
             )
@@ -268,7 +268,7 @@ class MessagingServicer(messaging_service_pb2_grpc.MessagingServiceServicer):
             before_sequence=request.before_sequence,
             page_size=request.page_size,
         )
-        async with self._pool.acquire() as connection:
+        async with self._pool.acquire(spares_reset=True) as connection:
             ranges = await read_batch(connection, key[0], caller, [asked])
         if not ranges:
             raise conversation_not_found_error(request.conversation_id)
@@ -285,7 +285,7 @@ class MessagingServicer(messaging_service_pb2_grpc.MessagingServiceServicer):
         """Return ranges of many conversations, as far as they fit into one answer."""
         corp_id, caller = require_user(request.corp_id)
         check_batch(request.ranges)
-        async with self._pool.acquire() as connection:
+        async with self._pool.acquire(spares_reset=True) as connection:
             ranges = await read_batch(connection, corp_id, caller, request.ranges)
         return messaging_service_pb2.BatchListMessagesResponse(ranges=ranges)
 

@@ -258,7 +258,9 @@ async def test_event_whose_handling_takes_long_is_delivered_to_nobody_else(
         await eventually(lambda: monotonic() - began > 1.5 * ACK_WAIT_S, timeout_s=2 * ACK_WAIT_S)
         ended.set()
 
+    # Two replicas: one that asks for the next event would get this one.
     async with (
+        consuming(directory_broker, pool, "directory", DURABLE, handling(take_long)),
         consuming(directory_broker, pool, "directory", DURABLE, handling(take_long)),
         connect_admin(declared_nats.url("admin")) as admin,
     ):

@@ -158,7 +158,9 @@ class ParticipantRepository:
             """
             SELECT own.corp_id, own.conversation_id, own.kind, own.id,
                    own.visible_from_sequence, own.role
-              FROM unnest($1::text[], $2::text[], $3::text[], $4::text[])
+              -- Arrays of unknown length, or it would be planned anew for each: see ``overviews``.
+              FROM unnest((SELECT $1::text[]), (SELECT $2::text[]), (SELECT $3::text[]),
+                          (SELECT $4::text[]))
                    AS pair (corp_id, conversation_id, kind, id)
              CROSS JOIN LATERAL (
                    SELECT corp_id, conversation_id, kind, id, visible_from_sequence, role

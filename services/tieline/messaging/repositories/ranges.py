@@ -20,8 +20,9 @@ async def list_ranges(
                message.client_message_id, message.content, message.create_time,
                message.uncounted, message.edit_time, message.recall_time,
                message.original_content
-          FROM unnest($2::text[], $3::bigint[], $4::bigint[]) WITH ORDINALITY
-               AS wanted (conversation_id, after, up_to, position)
+          -- Arrays of unknown length, or it would be planned anew for each: see ``overviews``.
+          FROM unnest((SELECT $2::text[]), (SELECT $3::bigint[]), (SELECT $4::bigint[]))
+               WITH ORDINALITY AS wanted (conversation_id, after, up_to, position)
          CROSS JOIN LATERAL (
                SELECT conversation_id, sequence, sender_kind, sender_id, client_message_id, content,
                       create_time, uncounted, edit_time, recall_time, original_content
@@ -50,7 +51,7 @@ async def list_readable(
     rows = await connection.fetch(
         """
         SELECT own.conversation_id, own.visible_from_sequence, conversation.last_sequence
-          FROM unnest($4::text[]) AS wanted (conversation_id)
+          FROM unnest((SELECT $4::text[])) AS wanted (conversation_id)
          CROSS JOIN LATERAL (
                SELECT conversation_id, visible_from_sequence
                  FROM messaging.participants
