@@ -4,6 +4,7 @@ from tieline.chassis.edge_agent import (
     CALLS,
     MAX_SLOTS,
     MIN_SLOTS,
+    MIN_WAITING_SLOTS,
     UNKNOWN_CAPACITY,
     Capacity,
     build_answer,
@@ -20,6 +21,7 @@ from tieline.chassis.edge_agent import (
         pytest.param(Capacity(1000, 0.0625), 94, id="a handler that waits needs a slot meanwhile"),
         pytest.param(Capacity(1000, 5.0), 100, id="a queue in the replica asks for no more slots"),
         pytest.param(Capacity(10, 0), MIN_SLOTS, id="never fewer than Python takes in hand"),
+        pytest.param(Capacity(450, 0.02), MIN_WAITING_SLOTS, id="nor than wait for one commit"),
         pytest.param(Capacity(100_000, 1), MAX_SLOTS, id="never without a bound"),
     ],
 )
