@@ -12,16 +12,21 @@ from tieline.chassis.postgres import Connection
 from tieline.messaging.conversations import member
 from tieline.messaging.messages import Send
 from tieline.messaging.push_rules import Newest, PushKey
+from tieline.messaging.ranges import Range
 from tieline.messaging.repositories.conversations import ConversationRepository
 from tieline.messaging.repositories.messages import MessageRepository
+from tieline.messaging.repositories.overviews import list_overviews
 from tieline.messaging.repositories.participants import ParticipantRepository
 from tieline.messaging.repositories.push_facts import list_facts
 from tieline.messaging.repositories.push_targets import PushTargetRepository
 from tieline.messaging.repositories.pushes import PushRepository
+from tieline.messaging.repositories.ranges import list_ranges, list_readable
 from tieline.messaging.repositories.search import Filter, SearchRepository
 from tieline.messaging.search_walk import Window
 
 KEY = ("ww0", "conversation")
+# PostgreSQL tries a statement so often before it keeps a plan, or does not.
+CUSTOM_PLANS = 5
 NOW = dt.datetime(2026, 2, 17, 9, 0, tzinfo=dt.UTC)
 
 
@@ -83,6 +88,24 @@ async def test_plan_made_on_small_tables_reads_by_index(
     plan = await explain(empty, ask)
 
     assert reads_by_index_alone(plan), plan
+
+
+async def test_what_is_asked_about_one_conversation_is_not_planned_for_each_call(
+    empty: Connection,
+) -> None:
+    await empty.execute("SET plan_cache_mode = auto")
+    me = member("li.wei")
+    for _ in range(2 * CUSTOM_PLANS):
+        await ConversationRepository(empty).find_conversation_of(KEY, me)
+        await ParticipantRepository(empty).filter_participants([(KEY, me)])
+        await list_overviews(empty, (KEY[0], me), [KEY[1]])
+        await list_readable(empty, KEY[0], me, [KEY[1]])
+        await list_ranges(empty, KEY[0], [Range(KEY[1], 0, 100)])
+
+    rows = await empty.fetch(
+        "SELECT statement FROM pg_prepared_statements WHERE custom_plans > $1", CUSTOM_PLANS
+    )
+    assert [row["statement"] for row in rows] == []
 
 
 async def _look_up(connection: Any) -> None:
