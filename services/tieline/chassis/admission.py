@@ -39,6 +39,10 @@ _DRAINING_RATIO = 0.8
 # who take the machine. Less of it would make nobody wait less.
 _MIN_ADMITTED_RATIO = 0.5
 
+# Of what was let in. What waits for others, such as PostgreSQL, fills the places of calls in flight
+# and makes nobody wait before: the level would stay where it is, and not tell who finds no place.
+_MAX_CROWDED_RATIO = 0.5
+
 _INCREASE = 0.01
 # Of what was let in: at ten times the capacity 1 % of the arrivals are 10 % of what can be done.
 _MAX_INCREASE = 0.02
@@ -76,6 +80,9 @@ class Window:
     admitted_ratio: float = 1.0
     """Calls a second that were let in, as a part of the most in the last seconds."""
 
+    crowded_out: int = 0
+    """Calls that the level let in and that found too many in flight."""
+
 
 def decide_level(level: int, window: Window) -> int:
     """Return the largest priority that is let in from now on."""
@@ -87,6 +94,10 @@ def decide_level(level: int, window: Window) -> int:
     prefix = sum(arrivals[: level + 1])
     if expected < window.admitted:
         return _walk_down(level, prefix, expected, arrivals)
+    if window.crowded_out > _MAX_CROWDED_RATIO * window.admitted:
+        # Their callers were told that they would be let in, and would come again and again.
+        usual = _MIN_ADMITTED_RATIO * window.admitted / max(window.admitted_ratio, 0.01)
+        return _walk_down(level, prefix, max(expected, usual), arrivals)
     return _walk_up(level, prefix, expected, arrivals)
 
 

@@ -55,6 +55,10 @@ MAX_HELD_BACK = 50
 # Of what was done at best, each window: what others take of the machine is lost for long at times.
 _BEST_DECAY = 0.95
 
+# Of the calls in flight: what is left stays for the others, whose calls would find no room among
+# those of a corp that is held to its share and still fills all of it.
+_FLOODING_RATIO = 0.5
+
 _PRIORITIES = LOWEST_PRIORITY + 1
 _CLASSES = len(BusinessClass) + 1
 
@@ -144,7 +148,7 @@ class AdmissionControl:
         self._refusing = RefusingTime()
         self._callers: dict[str, KnownCaller] = {}
         self._corps: dict[str, CorpCalls] = {}
-        self._limits = in_flight_limits(self.capacity.for_limits_per_s)
+        self._limits: Mapping[int, float] = in_flight_limits(self.capacity.for_limits_per_s)
         self._forget_at = wall_clock() + _EPOCH_CHECK_S
         self._told: dict[int, str] = {}
         self._left_before = 0
@@ -187,13 +191,15 @@ class AdmissionControl:
         if priority > corp.level:
             self._refuse_flood(priority, corp)
             return False
+        limit = self._limits[priority // USER_LEVELS]
         if corp.by_priority is not None:
             corp.by_priority[priority] += 1
+            limit *= _FLOODING_RATIO
         self._arrivals[priority] += 1
-        if (
-            priority > self.level or self.in_flight >= self._limits[priority // USER_LEVELS]
-        ) and self._is_on:
+        if (priority > self.level or self.in_flight >= limit) and self._is_on:
             self._refused += 1
+            # One that is held to its share is told a level of its own.
+            self._crowded_out += priority <= self.level and corp.by_priority is None
             self.counts.shed[priority // USER_LEVELS] += 1
             return False
         return True
@@ -302,6 +308,7 @@ class AdmissionControl:
         self._flooded = [0] * _CLASSES
         self._held_back = [0] * _CLASSES
         self._refused = 0
+        self._crowded_out = 0
         self._least_wait_s = math.inf
 
     def _end_window(self) -> None:
@@ -336,6 +343,7 @@ class AdmissionControl:
             previous_wait_s=self._previous_wait_s,
             refusing_ratio=self._refusing.measure(admitted, self._refused, ran_s) / duration_s,
             admitted_ratio=admitted / duration_s / max(self._best_per_s, 1e-6),
+            crowded_out=self._crowded_out,
         )
 
     def _hold_to_shares(self, window: Window) -> None:

@@ -11,8 +11,11 @@ from collections.abc import Mapping
 # More than that are no flood but a surge.
 MAX_FLOODING_CORPS = 8
 
-# Of the largest corp within its share: one that is a little larger is no flood.
+# Of the largest other corp: one that is a little larger is no flood.
 _FLOOD_FACTOR = 2.0
+
+# Of what can be done: a few calls of a short window stand out by chance among those with one.
+_FLOOD_RATIO = 0.1
 
 
 def fair_share(wanted: Mapping[str, int], capacity: float) -> float:
@@ -40,10 +43,9 @@ def find_flooding(wanted: Mapping[str, int], capacity: float) -> dict[str, float
     if len(wanted) < 2:
         return {}
     share = fair_share(wanted, capacity)
+    least = max(share, _FLOOD_RATIO * capacity)
     heaviest = heapq.nlargest(MAX_FLOODING_CORPS + 1, wanted, key=lambda corp: wanted[corp])
-    above = [corp for corp in heaviest if wanted[corp] > share]
-    if len(above) > MAX_FLOODING_CORPS or len(above) == len(wanted):
-        return {}
-    largest_other = wanted[heaviest[len(above)]]
-    flooding = [corp for corp in above if wanted[corp] > _FLOOD_FACTOR * largest_other]
-    return dict.fromkeys(flooding, share)
+    for count in range(len(heaviest) - 1, 0, -1):
+        if wanted[heaviest[count - 1]] > _FLOOD_FACTOR * wanted[heaviest[count]]:
+            return {corp: share for corp in heaviest[:count] if wanted[corp] > least}
+    return {}

@@ -94,6 +94,21 @@ def test_the_level_follows_the_wait(case: Case) -> None:
 
 
 @pytest.mark.parametrize(
+    ("crowded_out", "admitted_ratio", "expected"),
+    [
+        pytest.param(300, 1.0, NORMAL_0, id="as many as found a place"),
+        pytest.param(50, 1.0, LOWEST_PRIORITY, id="a few are no flood"),
+        pytest.param(300, 0.2, LOW_0 - 1, id="no less than half of what is usual"),
+    ],
+)
+def test_the_level_follows_the_places_in_flight(
+    crowded_out: int, admitted_ratio: float, expected: int
+) -> None:
+    window = Window(EVEN, 100, 0.001, 0.96, admitted_ratio=admitted_ratio, crowded_out=crowded_out)
+    assert decide_level(LOWEST_PRIORITY, window) == expected
+
+
+@pytest.mark.parametrize(
     ("queueing_s", "expected"),
     [
         (OVERLOADED_S, 1010),

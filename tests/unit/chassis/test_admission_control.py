@@ -190,6 +190,36 @@ def test_one_corps_flood_costs_that_corp_and_no_other() -> None:
     assert refused["neighbour"] == 0
 
 
+def test_a_corp_that_is_held_to_its_share_leaves_places_in_flight_to_the_others() -> None:
+    clock = Clock()
+    admission = control(clock)
+    for _ in range(3):
+        for number in range(1000):
+            call(admission, BusinessClass.HIGH, known(admission, number, "flood"))
+        call(admission, BusinessClass.HIGH, known(admission, 0, "ww1"))
+        pass_window(admission, clock, queueing_s=0.03)
+    flood, other = known(admission, 1, "flood").corp, known(admission, 0, "ww1").corp
+
+    admission.in_flight = 300  # of 450
+    most_important = priority_of(BusinessClass.HIGH, 0)
+    assert flood.level < LOWEST_PRIORITY
+    assert not admission.lets_in(most_important, flood)
+    assert admission.lets_in(most_important, other)
+
+
+def test_who_finds_no_place_in_flight_is_told_a_level_that_says_so() -> None:
+    clock = Clock()
+    admission = control(clock)
+    for window in range(3):
+        for number in range(200):
+            admission.in_flight = 0 if number < 20 else 500
+            call(admission, NORMAL, known(admission, number))
+        pass_window(admission, clock, queueing_s=0.0)
+        # Half of what was done before the places were taken is let in whatever happens.
+        assert class_of(admission.level) == NORMAL, window
+    assert admission.level < priority_of(NORMAL, USER_LEVELS - 1)
+
+
 def test_counters_add_up() -> None:
     clock = Clock()
     admission = control(clock)

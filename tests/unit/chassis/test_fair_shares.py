@@ -23,6 +23,7 @@ def test_share(wanted: dict[str, int], capacity: float, share: float) -> None:
     assert fair_share(wanted, capacity) == pytest.approx(share)
 
 
+ONE_EACH = {f"ww{number}": 1 for number in range(100)}
 MANY = {f"ww{number}": 10 for number in range(100)}
 
 
@@ -36,6 +37,8 @@ MANY = {f"ww{number}": 10 for number in range(100)}
         pytest.param(dict.fromkeys(MANY, 100), 1000, {}, id="a surge of all is no flood"),
         pytest.param({"a": 20, "b": 10, "c": 10}, 31, {}, id="twice the others is no flood"),
         pytest.param({"a": 21, "b": 10, "c": 10}, 31, {"a": 11}, id="more than twice the others"),
+        pytest.param({**ONE_EACH, "flood": 90}, 60, {"flood": 60 / 101}, id="others already wait"),
+        pytest.param({**ONE_EACH, "a": 5}, 60, {}, id="five calls are no flood"),
     ],
 )
 def test_flood(wanted: dict[str, int], capacity: float, flooding: dict[str, float]) -> None:
