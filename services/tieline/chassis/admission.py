@@ -80,6 +80,9 @@ class Window:
     admitted_ratio: float = 1.0
     """Calls a second that were let in, as a part of the most in the last seconds."""
 
+    best: float = 0.0
+    """The most that a window of this length let in lately."""
+
     crowded_out: int = 0
     """Calls that the level let in and that found too many in flight."""
 
@@ -96,8 +99,8 @@ def decide_level(level: int, window: Window) -> int:
         return _walk_down(level, prefix, expected, arrivals)
     if window.crowded_out > _MAX_CROWDED_RATIO * window.admitted:
         # Their callers were told that they would be let in, and would come again and again.
-        usual = _MIN_ADMITTED_RATIO * window.admitted / max(window.admitted_ratio, 0.01)
-        return _walk_down(level, prefix, max(expected, usual), arrivals)
+        least = _MIN_ADMITTED_RATIO * window.best
+        return _walk_down(level, prefix, max(expected, least), arrivals)
     return _walk_up(level, prefix, expected, arrivals)
 
 
@@ -111,7 +114,8 @@ def expected_admissions(window: Window) -> float:
     admitted = window.admitted
     if is_overloaded(window):
         if window.refusing_ratio > MAX_REFUSING_RATIO:
-            return admitted * (1 + _MAX_INCREASE)
+            # Of next to nothing that would be next to nothing for long.
+            return max(admitted * (1 + _MAX_INCREASE), _MIN_ADMITTED_RATIO * window.best)
         if (
             window.admitted_ratio < _MIN_ADMITTED_RATIO
             or window.least_wait_s < _DRAINING_RATIO * window.previous_wait_s

@@ -94,17 +94,17 @@ def test_the_level_follows_the_wait(case: Case) -> None:
 
 
 @pytest.mark.parametrize(
-    ("crowded_out", "admitted_ratio", "expected"),
+    ("crowded_out", "best", "expected"),
     [
-        pytest.param(300, 1.0, NORMAL_0, id="as many as found a place"),
-        pytest.param(50, 1.0, LOWEST_PRIORITY, id="a few are no flood"),
-        pytest.param(300, 0.2, LOW_0 - 1, id="no less than half of what is usual"),
+        pytest.param(300, 100, NORMAL_0, id="as many as found a place"),
+        pytest.param(50, 100, LOWEST_PRIORITY, id="a few are no flood"),
+        pytest.param(300, 500, LOW_0 - 1, id="no less than half of what was done at best"),
     ],
 )
 def test_the_level_follows_the_places_in_flight(
-    crowded_out: int, admitted_ratio: float, expected: int
+    crowded_out: int, best: float, expected: int
 ) -> None:
-    window = Window(EVEN, 100, 0.001, 0.96, admitted_ratio=admitted_ratio, crowded_out=crowded_out)
+    window = Window(EVEN, 100, 0.001, 0.96, best=best, crowded_out=crowded_out)
     assert decide_level(LOWEST_PRIORITY, window) == expected
 
 
@@ -124,6 +124,13 @@ def test_five_per_cent_less_for_each_bound_or_one_per_cent_more(
     counts = arrivals({NORMAL_0: 1000})
     window = Window(counts, 1000, queueing_s, BUSY, queueing_s)
     assert expected_admissions(window) == pytest.approx(expected)
+
+
+def test_refusals_that_take_too_long_leave_half_of_what_was_done_at_best() -> None:
+    counts = arrivals({NORMAL_0: 1000})
+    refusing = MAX_REFUSING_RATIO + 0.01
+    window = Window(counts, 0, 0.1, BUSY, 0.1, refusing, admitted_ratio=0.0, best=200)
+    assert expected_admissions(window) == 100
 
 
 def test_one_per_cent_of_a_tenfold_surge_is_no_more_than_two_of_what_was_let_in() -> None:
