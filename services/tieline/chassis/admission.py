@@ -77,9 +77,6 @@ class Window:
     refusing_ratio: float = 0.0
     """Time that went into refusals, as a part of the window."""
 
-    admitted_ratio: float = 1.0
-    """Calls a second that were let in, as a part of the most in the last seconds."""
-
     best: float = 0.0
     """The most that a window of this length let in lately."""
 
@@ -117,7 +114,7 @@ def expected_admissions(window: Window) -> float:
             # Of next to nothing that would be next to nothing for long.
             return max(admitted * (1 + _MAX_INCREASE), _MIN_ADMITTED_RATIO * window.best)
         if (
-            window.admitted_ratio < _MIN_ADMITTED_RATIO
+            admitted < _MIN_ADMITTED_RATIO * window.best
             or window.least_wait_s < _DRAINING_RATIO * window.previous_wait_s
         ):
             return admitted

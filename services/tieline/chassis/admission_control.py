@@ -342,7 +342,6 @@ class AdmissionControl:
             busy_ratio=min(busy_s / duration_s, 1.0),
             previous_wait_s=self._previous_wait_s,
             refusing_ratio=self._refusing.measure(admitted, self._refused, ran_s) / duration_s,
-            admitted_ratio=admitted / duration_s / max(self._best_per_s, 1e-6),
             best=self._best_per_s * duration_s,
             crowded_out=self._crowded_out,
         )

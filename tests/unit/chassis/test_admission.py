@@ -43,7 +43,7 @@ class Case:
     busy: float = BUSY
     refusing: float = 0.0
     previous_s: float = WAITED_S
-    admitted_ratio: float = 1.0
+    best: float = 0.0
 
 
 @pytest.mark.parametrize(
@@ -71,11 +71,11 @@ class Case:
         pytest.param(Case(LOW_0, 300, 0.79, LOW_0, previous_s=1.0), id="it gets shorter"),
         pytest.param(Case(LOW_0, 300, 0.8, NORMAL_0, previous_s=1.0), id="not fast enough"),
         pytest.param(
-            Case(LOW_0, 300, 1.0, LOW_0, previous_s=1.0, admitted_ratio=0.49),
+            Case(LOW_0, 300, 1.0, LOW_0, previous_s=1.0, best=612),
             id="so little is not what others wait for",
         ),
         pytest.param(
-            Case(LOW_0, 300, 1.0, NORMAL_0, previous_s=1.0, admitted_ratio=0.5),
+            Case(LOW_0, 300, 1.0, NORMAL_0, previous_s=1.0, best=600),
             id="as little as may be",
         ),
     ],
@@ -88,7 +88,7 @@ def test_the_level_follows_the_wait(case: Case) -> None:
         case.busy,
         case.previous_s,
         case.refusing,
-        case.admitted_ratio,
+        case.best,
     )
     assert decide_level(case.level, window) == case.expected
 
@@ -129,7 +129,7 @@ def test_five_per_cent_less_for_each_bound_or_one_per_cent_more(
 def test_refusals_that_take_too_long_leave_half_of_what_was_done_at_best() -> None:
     counts = arrivals({NORMAL_0: 1000})
     refusing = MAX_REFUSING_RATIO + 0.01
-    window = Window(counts, 0, 0.1, BUSY, 0.1, refusing, admitted_ratio=0.0, best=200)
+    window = Window(counts, 0, 0.1, BUSY, 0.1, refusing, best=200)
     assert expected_admissions(window) == 100
 
 
