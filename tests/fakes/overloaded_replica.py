@@ -62,12 +62,14 @@ class _Replica:
         self._call_s = 1 / capacity
         self._refusal_s = refusal_s
         self._credit_s = 0.0
+        self._held_up_until = 0.0
 
     def work(self, second: Second) -> None:
         """Work for a step."""
-        self._credit_s = min(self._credit_s, 0.0) if not self.queue else self._credit_s
+        if not self.queue or self.now < self._held_up_until:
+            self._credit_s = min(self._credit_s, 0.0)
         self._credit_s += _STEP_S
-        while self.queue and self._credit_s > 0:
+        while self.queue and self._credit_s > 0 and self.now >= self._held_up_until:
             arrived_at, priority = self.queue.popleft()
             self._take(self.now - arrived_at, priority, second)
 
@@ -89,6 +91,7 @@ class _Replica:
         second.admitted += is_admitted
         second.refused += not is_admitted
         second.high_admitted += is_admitted and priority < _NORMAL
+        self._held_up_until = self.now + self.control.pace.hold_up()
 
 
 def simulate(

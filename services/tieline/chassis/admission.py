@@ -11,8 +11,8 @@ process or a burst, is no overload, and one that stands never gets short.
 One walk over the histogram of the window's arrivals finds the level that does this. The steps that
 grow with the distance are not in the publication: by 5 % a window the way down to a tenth would
 take 45 windows. Nor is the end of it: a refusal costs a part of a call here, and where strangers
-send more than can even be refused, calls wait however few are let in, and letting in less would
-only make room for more refusals.
+send more than can even be refused, a flood, calls wait however few are let in. Then refusals have a
+quarter of the event loop's time (``accept_pace``), and as many are let in as the rest of it can do.
 """
 
 from collections.abc import Sequence
@@ -48,7 +48,12 @@ _INCREASE = 0.01
 _MAX_INCREASE = 0.02
 
 MAX_REFUSING_RATIO = 0.25
-"""Of the event loop's time. Beyond it the C core's limit of pending calls does the refusing."""
+"""Of the event loop's time. Beyond it the C core does the refusing (``accept_pace``)."""
+
+# Of the event loop's time, for the work itself, where refusals have all of theirs.
+_WORKING_RATIO = 0.95 - MAX_REFUSING_RATIO
+# Of one window.
+_MAX_FLOODED_INCREASE = 0.25
 
 # Below it the replica has room, and how much is told by how busy its event loop was.
 _CALM_S = 0.005
@@ -83,6 +88,9 @@ class Window:
     crowded_out: int = 0
     """Calls that the level let in and that found too many in flight."""
 
+    is_flooded: bool = False
+    """Whether refusals had all of their time, in this window or shortly before."""
+
 
 def decide_level(level: int, window: Window) -> int:
     """Return the largest priority that is let in from now on."""
@@ -109,10 +117,13 @@ def is_overloaded(window: Window) -> bool:
 def expected_admissions(window: Window) -> float:
     """Return how many calls should be let in of as many as arrived in the window."""
     admitted = window.admitted
+    if window.is_flooded and is_overloaded(window):
+        # However few are let in, calls wait for their turn to be refused: waiting tells nothing.
+        working_ratio = window.busy_ratio - window.refusing_ratio
+        step = _WORKING_RATIO / max(working_ratio, 0.01)
+        step = min(max(step, 1 - _MAX_DECREASE), 1 + _MAX_FLOODED_INCREASE)
+        return max(admitted * step, _MIN_ADMITTED_RATIO * window.best)
     if is_overloaded(window):
-        if window.refusing_ratio > MAX_REFUSING_RATIO:
-            # Of next to nothing that would be next to nothing for long.
-            return max(admitted * (1 + _MAX_INCREASE), _MIN_ADMITTED_RATIO * window.best)
         if (
             admitted < _MIN_ADMITTED_RATIO * window.best
             or window.least_wait_s < _DRAINING_RATIO * window.previous_wait_s

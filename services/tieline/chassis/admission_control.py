@@ -17,7 +17,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from random import getrandbits
 
+from tieline.chassis.accept_pace import RefusalPace
 from tieline.chassis.admission import (
+    MAX_REFUSING_RATIO,
     MIN_WINDOW_S,
     WINDOW_ARRIVALS,
     WINDOW_S,
@@ -54,6 +56,16 @@ MAX_HELD_BACK = 50
 
 # Of what was done at best, each window: what others take of the machine is lost for long at times.
 _BEST_DECAY = 0.95
+
+# Of a window: calls not taken for so long, since refusals had had their time, or so much time for
+# refusals, are a flood. It is believed to go on for a few windows.
+_HELD_UP_RATIO = 0.05
+_FLOOD_RATIO = 0.8 * MAX_REFUSING_RATIO
+_FLOODED_S = 1.0
+
+# Of what a refusal takes, each window: of one alone it is told no better than to a call's time.
+_REFUSAL_STEP = 0.1
+_MAX_REFUSAL_S = 0.001
 
 # Of the calls in flight: what is left stays for the others, whose calls would find no room among
 # those of a corp that is held to its share and still fills all of it.
@@ -134,6 +146,9 @@ class AdmissionControl:
         self.retry_delay_s = RETRY_DELAY_S
         """When refused callers are to come back; the operator knows better while it scales."""
 
+        self.pace = RefusalPace(clock)
+        """Holds up the taking of calls while refusals have had their part of the time."""
+
         self.counts = ClassCounts()
         self.capacity = MeasuredCapacity(capacity_per_s)
         self.no_corp = CorpCalls("")
@@ -154,6 +169,7 @@ class AdmissionControl:
         self._left_before = 0
         self._previous_wait_s = 0.0
         self._best_per_s = 0.0
+        self._flooded_until = 0.0
         # Since the last tick.
         self._longest_wait_s: float | None = None
         # Of the window.
@@ -198,6 +214,7 @@ class AdmissionControl:
         self._arrivals[priority] += 1
         if (priority > self.level or self.in_flight >= limit) and self._is_on:
             self._refused += 1
+            self.pace.spend()
             # One that is held to its share is told a level of its own.
             self._crowded_out += priority <= self.level and corp.by_priority is None
             self.counts.shed[priority // USER_LEVELS] += 1
@@ -286,6 +303,7 @@ class AdmissionControl:
         if corp.by_priority is not None:
             corp.by_priority[priority] += 1
         self._refused += 1
+        self.pace.spend()
         self._flooded[business_class] += 1
         self.counts.shed[business_class] += 1
 
@@ -309,6 +327,7 @@ class AdmissionControl:
         self._held_back = [0] * _CLASSES
         self._refused = 0
         self._crowded_out = 0
+        self.pace.held_up_s = 0.0
         self._least_wait_s = math.inf
 
     def _end_window(self) -> None:
@@ -333,6 +352,15 @@ class AdmissionControl:
         busy_s = self._busy_clock() - self._busy_began
         admitted = arrived - self._refused
         ran_s = self._thread_clock() - self._ran_before_s
+        refusing_s = self._refusing.measure(admitted, self._refused, ran_s)
+        if (
+            self.pace.held_up_s > _HELD_UP_RATIO * duration_s
+            or refusing_s > _FLOOD_RATIO * duration_s
+        ):
+            self._flooded_until = self._clock() + _FLOODED_S
+        if self._refused:
+            refusal_s = min(refusing_s / self._refused, _MAX_REFUSAL_S)
+            self.pace.refusal_s += _REFUSAL_STEP * (refusal_s - self.pace.refusal_s)
         self._best_per_s = max(admitted / duration_s, _BEST_DECAY * self._best_per_s)
         return Window(
             arrivals,
@@ -341,9 +369,10 @@ class AdmissionControl:
             least_wait_s=self._least_wait_s if self._least_wait_s < math.inf else 0.0,
             busy_ratio=min(busy_s / duration_s, 1.0),
             previous_wait_s=self._previous_wait_s,
-            refusing_ratio=self._refusing.measure(admitted, self._refused, ran_s) / duration_s,
+            refusing_ratio=refusing_s / duration_s,
             best=self._best_per_s * duration_s,
             crowded_out=self._crowded_out,
+            is_flooded=self._clock() < self._flooded_until,
         )
 
     def _hold_to_shares(self, window: Window) -> None:

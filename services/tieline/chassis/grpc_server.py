@@ -17,6 +17,7 @@ from google.protobuf.descriptor import ServiceDescriptor
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from tieline.chassis.accept_pace import build_paced_server
 from tieline.chassis.admission_control import AdmissionControl
 from tieline.chassis.authentication import TokenVerifier
 from tieline.chassis.certificates import ServerCertificate
@@ -171,7 +172,7 @@ def build_guarded_server(
         tracing=CallTracing(telemetry.tracer, limits.trace_sample_ratio),
         limits=limits,
     )
-    server = grpc.aio.server(interceptors=[interceptor], options=_options(transport))
+    server = build_paced_server(control.pace, [interceptor], _options(transport))
     probe.bind(server)
     return GuardedServer(server, interceptor, health, probe)
 

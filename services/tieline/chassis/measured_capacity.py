@@ -33,7 +33,7 @@ quarter of a call's time and at most a quarter of the event loop's: it is gone i
 with its own time a call stays within 200 ms."""
 
 # Of a replica that can do little refusals are quick beside its work, and would wait for it alone.
-_MIN_PENDING = 150
+_MIN_PENDING = 130
 
 # Before the capacity is known, bounds memory alone: a burst at an idle replica is let wait.
 _PENDING_OF_UNKNOWN = 4000

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from fakes.overloaded_replica import CAPACITY, Second, simulate
 from tieline.chassis.admission import (
-    MAX_REFUSING_RATIO,
     OVERLOADED_S,
     Window,
     decide_level,
@@ -44,6 +43,7 @@ class Case:
     refusing: float = 0.0
     previous_s: float = WAITED_S
     best: float = 0.0
+    is_flooded: bool = False
 
 
 @pytest.mark.parametrize(
@@ -58,12 +58,11 @@ class Case:
         pytest.param(Case(NORMAL_0, 100, 0.001, NORMAL_0 + 1, busy=0.9), id="calm but busy"),
         pytest.param(Case(NORMAL_0, 100, 0.001, NORMAL_0, busy=0.96), id="no more can be done"),
         pytest.param(
-            Case(NORMAL_0 + 1, 200, 0.1, LOW_0, refusing=MAX_REFUSING_RATIO + 0.01),
-            id="more refusals than it can bear: others refuse",
+            Case(NORMAL_0 + 1, 200, 0.1, NORMAL_0, refusing=0.3), id="refusals and no flood"
         ),
         pytest.param(
-            Case(NORMAL_0 + 1, 200, 0.1, NORMAL_0, refusing=MAX_REFUSING_RATIO),
-            id="as many refusals as it can bear",
+            Case(NORMAL_0 + 1, 200, 0.1, LOW_0, refusing=0.4, is_flooded=True),
+            id="a flood leaves room for work",
         ),
         pytest.param(
             Case(LOW_0, 300, 1.0, LOW_0, previous_s=OVERLOADED_S), id="it may empty by itself"
@@ -89,6 +88,7 @@ def test_the_level_follows_the_wait(case: Case) -> None:
         case.previous_s,
         case.refusing,
         case.best,
+        is_flooded=case.is_flooded,
     )
     assert decide_level(case.level, window) == case.expected
 
@@ -126,11 +126,23 @@ def test_five_per_cent_less_for_each_bound_or_one_per_cent_more(
     assert expected_admissions(window) == pytest.approx(expected)
 
 
-def test_refusals_that_take_too_long_leave_half_of_what_was_done_at_best() -> None:
+@pytest.mark.parametrize(
+    ("admitted", "busy", "refusing", "expected"),
+    [
+        pytest.param(100, 0.95, 0.25, 100, id="work has its part"),
+        pytest.param(100, 1.0, 0.05, 73.7, id="work has taken the refusals' part"),
+        pytest.param(100, 0.5, 0.25, 125, id="a quarter more where there is room"),
+        pytest.param(100, 3.0, 0.0, 50, id="at most half less"),
+        pytest.param(5, 1.0, 0.3, 40, id="half of the best at least"),
+    ],
+)
+@pytest.mark.parametrize("waited_s", [0.03, 0.3])
+def test_in_a_flood_the_work_is_given_its_time_however_long_calls_wait(
+    admitted: int, busy: float, refusing: float, expected: float, waited_s: float
+) -> None:
     counts = arrivals({NORMAL_0: 1000})
-    refusing = MAX_REFUSING_RATIO + 0.01
-    window = Window(counts, 0, 0.1, BUSY, 0.1, refusing, best=200)
-    assert expected_admissions(window) == 100
+    window = Window(counts, admitted, waited_s, busy, waited_s, refusing, best=80, is_flooded=True)
+    assert expected_admissions(window) == pytest.approx(expected, rel=0.001)
 
 
 def test_one_per_cent_of_a_tenfold_surge_is_no_more_than_two_of_what_was_let_in() -> None:
@@ -167,7 +179,7 @@ def test_a_level_is_always_a_priority_and_overload_never_raises_it_for_long(
     admitted = sum(counts[: level + 1])
     decided = decide_level(level, Window(counts, admitted, queueing_s, busy, queueing_s, refusing))
     assert HIGHEST_PRIORITY <= decided <= LOWEST_PRIORITY
-    if queueing_s > OVERLOADED_S and refusing <= MAX_REFUSING_RATIO:
+    if queueing_s > OVERLOADED_S:
         assert decided <= level
     if queueing_s <= OVERLOADED_S:
         assert decided >= level
@@ -233,7 +245,8 @@ def test_a_slow_replica_gets_there_within_three_seconds(factor: float, hold_back
     answered = sum(second.admitted + second.refused for second in steady)
     assert sum(second.waited_s for second in steady) <= 0.06 * answered
     assert statistics.mean(second.admitted for second in steady) >= 0.8 * SLOW
-    assert _high_ratio(steady) >= 0.99
+    # Strangers' calls fill the C core's queue now and then, and it is blind to classes.
+    assert _high_ratio(steady) >= (0.99 if hold_back or factor < 10 else 0.97)
 
 
 @pytest.mark.parametrize("capacity", [SLOW, CAPACITY])

@@ -34,6 +34,6 @@ def test_what_is_less_important_finds_the_place_full_first() -> None:
     assert [limits[of] for of in BusinessClass] == [500, 450, 350, 250]
 
 
-@pytest.mark.parametrize(("capacity", "limit"), [(10_000, 2500), (2000, 500), (10, 150), (0, 4000)])
+@pytest.mark.parametrize(("capacity", "limit"), [(10_000, 2500), (2000, 500), (10, 130), (0, 4000)])
 def test_what_may_wait_in_the_c_core(capacity: int, limit: int) -> None:
     assert pending_limit(capacity) == limit
