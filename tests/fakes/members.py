@@ -18,6 +18,9 @@ class FakeMembers:
         self.missing: set[tuple[str, str]] = set()
         """``(corp_id, user_id)`` of people who are not members."""
 
+        self.out_of_range: set[tuple[str, str, str]] = set()
+        """``(corp_id, agent_id, user_id)`` of members whom an app does not reach."""
+
         self.away_corp_ids: set[str] = set()
         """Corps for which the directory is away."""
 
@@ -61,7 +64,10 @@ class FakeMembers:
         corp_id, audience = request.corp_id, request.audience
         return directory_requests_pb2.CheckAudienceResponse(
             invalid_user_ids=[
-                each for each in audience.user_ids if (corp_id, each) in self.missing
+                each
+                for each in audience.user_ids
+                if (corp_id, each) in self.missing
+                or (corp_id, request.agent_id, each) in self.out_of_range
             ],
             invalid_department_ids=[
                 each

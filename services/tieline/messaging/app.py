@@ -45,6 +45,7 @@ from tieline.messaging.app_message_runner import AppMessageRunner
 from tieline.messaging.app_message_servicer import AppMessageServicer
 from tieline.messaging.app_message_turns import Turns
 from tieline.messaging.app_reach import AppReach
+from tieline.messaging.app_sends import AppSends
 from tieline.messaging.archive_servicer import ArchiveServicer
 from tieline.messaging.card_updates import CardUpdate
 from tieline.messaging.compliance_servicer import ComplianceServicer
@@ -119,6 +120,7 @@ async def role(settings: MessagingSettings) -> AsyncIterator[None]:
         devices = ConnectedDevices(pool)
         await stack.enter_async_context(offline_push(settings, pool, broker, devices))
         reach = AppReach(broker)
+        app_sends = AppSends(pool, reach)
         runner = AppMessageRunner(
             pool,
             Turns(pool, announcer, sender, reach),
@@ -143,6 +145,7 @@ async def role(settings: MessagingSettings) -> AsyncIterator[None]:
             announcer=announcer,
             hub=hub,
             suspended=suspended,
+            app_sends=app_sends,
             devices=devices,
         )
         await stack.enter_async_context(
@@ -173,7 +176,13 @@ async def role(settings: MessagingSettings) -> AsyncIterator[None]:
                 Served(
                     message_service_pb2_grpc.add_MessageServiceServicer_to_server,
                     MessageServicer(
-                        pool, announcer, batcher, words.screen, runtime.page_tokens, suspended
+                        pool,
+                        announcer,
+                        batcher,
+                        words.screen,
+                        runtime.page_tokens,
+                        suspended,
+                        app_sends,
                     ),
                     message_service_pb2.DESCRIPTOR.services_by_name["MessageService"],
                 ),
@@ -189,7 +198,7 @@ async def role(settings: MessagingSettings) -> AsyncIterator[None]:
                 ),
                 Served(
                     conversation_service_pb2_grpc.add_ConversationServiceServicer_to_server,
-                    ConversationServicer(pool, broker, announcer),
+                    ConversationServicer(pool, broker, announcer, app_sends),
                     conversation_service_pb2.DESCRIPTOR.services_by_name["ConversationService"],
                 ),
                 Served(

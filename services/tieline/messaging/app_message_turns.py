@@ -162,7 +162,7 @@ class Turns:
                 conversations[reader],
                 app_messages.build_client_message_id(job),
                 content,
-            )
+            )._replace(was_counted=True)
             for reader in readers
         ]
         outcomes = await self._sender.commit(connection, sends)

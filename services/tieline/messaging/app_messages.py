@@ -42,6 +42,7 @@ KEPT_FOR = dt.timedelta(days=30)
 
 _MAX_USER_ID_CHARACTERS = 64
 _JOBS_RETRY_AFTER_S = 10.0
+_RATE_RETRY_AFTER_S = 60.0
 _MESSAGE_ID_PREFIX = "app-"
 
 _KINDS = frozenset(
@@ -256,6 +257,7 @@ def find_rate_refusal(in_minute: int, in_hour: int) -> ServiceError | None:
         "RECIPIENT_RATE_EXCEEDED",
         f"a member gets {MAX_PER_MINUTE} messages of an app in a minute, "
         f"{MAX_PER_HOUR} in an hour at most",
+        retry_after_s=_RATE_RETRY_AFTER_S,
     )
 
 
@@ -349,6 +351,15 @@ def find_expiry(job: Job, now: dt.datetime) -> ServiceError | None:
 def app_disabled_error() -> FailedPreconditionError:
     """Return the error of an app in whose name nothing is sent."""
     return FailedPreconditionError("APP_DISABLED", "the app is disabled, or gone")
+
+
+def out_of_range_error(user_id: str) -> FailedPreconditionError:
+    """Return the error of a message to somebody whom the app reaches no more."""
+    return FailedPreconditionError(
+        "RECIPIENT_OUT_OF_RANGE",
+        "the member is not in the app's visible range, or is disabled or gone",
+        {"userId": user_id},
+    )
 
 
 def recalled_before_sent_error() -> FailedPreconditionError:

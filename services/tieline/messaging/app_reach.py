@@ -19,8 +19,8 @@ class AppReach:
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
 
-    async def is_enabled(self, corp_id: str, app_id: str) -> bool:
-        """Return whether the app is there and not disabled; asked as what can wait."""
+    async def is_enabled(self, corp_id: str, app_id: str, *, can_wait: bool = True) -> bool:
+        """Return whether the app is there and not disabled."""
         request = identity_requests_pb2.GetAppRangeRequest(corp_id=corp_id, agent_id=int(app_id))
         try:
             response = await ask(
@@ -29,7 +29,7 @@ class AppReach:
                 "get_app_range",
                 request,
                 identity_requests_pb2.GetAppRangeResponse,
-                priority=LOWEST_PRIORITY,
+                priority=LOWEST_PRIORITY if can_wait else None,
             )
         except NotFoundError:
             return False

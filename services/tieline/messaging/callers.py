@@ -55,8 +55,9 @@ async def check_members(broker: Broker, corp_id: str, named: Collection[Particip
         directory_requests_pb2.FindMissingMembersResponse,
     )
     if response.missing_user_ids:
-        raise NotFoundError(
-            "USER_NOT_FOUND",
-            "no such member in the corp",
-            {"userId": response.missing_user_ids[0]},
-        )
+        raise user_not_found_error(response.missing_user_ids[0])
+
+
+def user_not_found_error(user_id: str) -> NotFoundError:
+    """Return the error for somebody who is not there, or not the caller's to name."""
+    return NotFoundError("USER_NOT_FOUND", "no such member in the corp", {"userId": user_id})

@@ -12,6 +12,7 @@ from tieline.chassis.idempotency import answered_once
 from tieline.chassis.postgres import Connection, Pool, transaction
 from tieline.messaging import groups, join_codes
 from tieline.messaging.announcer import Announcer
+from tieline.messaging.app_sends import AppSends
 from tieline.messaging.callers import (
     check_members,
     get_conversation,
@@ -34,8 +35,11 @@ _ROLES_FROM_PROTO = {
 class ConversationServicer(conversation_service_pb2_grpc.ConversationServiceServicer):
     """Settings, people, roles and codes of groups; conversations of apps."""
 
-    def __init__(self, pool: Pool, broker: Broker, announcer: Announcer) -> None:
+    def __init__(
+        self, pool: Pool, broker: Broker, announcer: Announcer, app_sends: AppSends
+    ) -> None:
         self._pool = pool
+        self._app_sends = app_sends
         self._broker = broker
         self._announcer = announcer
 
@@ -239,7 +243,7 @@ class ConversationServicer(conversation_service_pb2_grpc.ConversationServiceServ
         """Give the calling app and a member their conversation."""
         corp_id, app = require_user(request.corp_id)
         reader = groups.check_named_user(request.user_id)
-        await check_members(self._broker, corp_id, [reader])
+        await self._app_sends.check_member((corp_id, app), reader.id)
         async with transaction(self._pool) as connection:
             conversation_id = await Opening(connection, self._announcer).open_app(
                 corp_id, app, reader, accepts_replies=request.accepts_replies

@@ -14,6 +14,7 @@ from tieline.chassis.page_tokens import PageTokens, page_size
 from tieline.chassis.postgres import Connection, Pool, transaction
 from tieline.messaging import choices, message_rules
 from tieline.messaging.announcer import Announcer
+from tieline.messaging.app_sends import AppSends, refuse
 from tieline.messaging.callers import require_conversation
 from tieline.messaging.conversations import (
     Participant,
@@ -50,8 +51,10 @@ class MessageServicer(message_service_pb2_grpc.MessageServiceServicer):
         screen: Screen,
         page_tokens: PageTokens,
         suspended: SuspendedCorps,
+        app_sends: AppSends,
     ) -> None:
         self._pool = pool
+        self._app_sends = app_sends
         self._suspended = suspended
         self._screen = screen
         self._page_tokens = page_tokens
@@ -66,6 +69,7 @@ class MessageServicer(message_service_pb2_grpc.MessageServiceServicer):
         screening = self._screen(key[0], read_text(request.content))
         if screening.is_blocked:
             raise blocked_error()
+        await self._app_sends.check((key[0], caller), key[1])
         async with transaction(self._pool) as connection:
             change = await self._begin(connection, key, caller, request.sequence)
             message = await change.edit(request.content)
@@ -178,9 +182,14 @@ class MessageServicer(message_service_pb2_grpc.MessageServiceServicer):
             check_conversation_id(conversation_id)
         messages = await self._read_to_forward(key, caller, sorted(request.sequences))
         contents = message_rules.build_forwards(messages, request.title, is_merged=request.merged)
+        refusals = await self._app_sends.find_refusals(
+            (key[0], caller), request.to_conversation_ids
+        )
         outcomes = await asyncio.gather(
             *(
-                self._batcher.begin(
+                refuse(refusals[target])
+                if target in refusals
+                else self._batcher.begin(
                     _build_forward(
                         (key[0], target),
                         caller,

@@ -45,6 +45,9 @@ class Send(NamedTuple):
     text: str = ""
     """What people read of it."""
 
+    was_counted: bool = False
+    """Whether an app's job counted it for its reader before, as what it was to send."""
+
 
 class StoredMessage(NamedTuple):
     """One row of ``messages``."""

@@ -7,7 +7,7 @@ flow control then holds up the client: one that does not read its results can se
 import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import suppress
 
 from tieline.api.messaging.v1 import messaging_pb2, messaging_service_pb2
@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 
 Begin = Callable[
     [messaging_service_pb2.SendMessagesRequest],
-    "Iterator[asyncio.Future[messaging_pb2.Message]]",
+    "Awaitable[Iterator[asyncio.Future[messaging_pb2.Message]]]",
 ]
 """Hands a request's messages in. What is wrong with a message is its future's error; raising ends
 the stream."""
@@ -67,7 +67,7 @@ class SendStream:
     async def _read(self) -> None:
         try:
             async for request in self._requests:
-                self._unanswered.extend(self._begin(request))
+                self._unanswered.extend(await self._begin(request))
                 self._has_news.set()
                 while len(self._unanswered) >= MAX_UNANSWERED:
                     self._has_room.clear()

@@ -10,6 +10,7 @@ from tieline.chassis.fields import to_timestamp
 from tieline.chassis.outbox import Event, build_event
 from tieline.chassis.postgres import Connection
 from tieline.messaging.announcer import Announcement, Announcer
+from tieline.messaging.app_sends import find_rate_refusals
 from tieline.messaging.conversations import find_participant
 from tieline.messaging.media_uses import check_uses
 from tieline.messaging.messages import Send, StoredMessage, build_proto, message_to_proto
@@ -52,6 +53,7 @@ class Sender:
         known = await repository.lock_and_look_up(sends)
         facts = await _look_up_media(connection, sends, known.facts)
         facts = await _look_up_references(connection, sends, facts)
+        facts = await _look_up_rates(connection, sends, facts)
         facts = [self._screened(send, each) for send, each in zip(sends, facts, strict=True)]
         batch = number_batch(sends, facts, known.counters, known.now)
         create_time = to_timestamp(known.now)
@@ -98,6 +100,19 @@ async def _look_up_references(
 ) -> Sequence[SendFacts]:
     """Return the facts with what speaks against replies and mentions; most messages have none."""
     refusals = await find_refusals(connection, sends)
+    if not refusals:
+        return facts
+    return [
+        known._replace(refusal=known.refusal or refusals.get(index))
+        for index, known in enumerate(facts)
+    ]
+
+
+async def _look_up_rates(
+    connection: Connection, sends: Sequence[Send], facts: Sequence[SendFacts]
+) -> Sequence[SendFacts]:
+    """Return the facts with what is too much of an app for a member; most messages are people's."""
+    refusals = await find_rate_refusals(connection, sends, facts)
     if not refusals:
         return facts
     return [

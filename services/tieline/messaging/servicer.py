@@ -24,6 +24,7 @@ from tieline.chassis.page_tokens import PageTokens, Position, page_size
 from tieline.chassis.postgres import Connection, Pool
 from tieline.chassis.principals import PrincipalKind
 from tieline.messaging.announcer import Announcer
+from tieline.messaging.app_sends import AppSends, Refusals, refuse
 from tieline.messaging.callers import (
     check_members,
     get_conversation,
@@ -93,6 +94,7 @@ class MessagingServicer(messaging_service_pb2_grpc.MessagingServiceServicer):
         announcer: Announcer,
         hub: LiveHub,
         suspended: SuspendedCorps,
+        app_sends: AppSends,
         devices: ConnectedDevices,
     ) -> None:
         self._pool = pool
@@ -102,6 +104,7 @@ class MessagingServicer(messaging_service_pb2_grpc.MessagingServiceServicer):
         self._announcer = announcer
         self._hub = hub
         self._suspended = suspended
+        self._app_sends = app_sends
         self._devices = devices
         self._send_streams = OpenStreams(MAX_SEND_STREAMS, "TOO_MANY_SEND_STREAMS", "send streams")
 
@@ -197,6 +200,7 @@ class MessagingServicer(messaging_service_pb2_grpc.MessagingServiceServicer):
         user = require_user(request.corp_id)
         self._suspended.check(user[0])
         send = build_send(user, request.conversation_id, request.client_message_id, request.content)
+        await self._app_sends.check(user, request.conversation_id)
         message = await self._batcher.submit(send)
         return messaging_service_pb2.SendMessageResponse(message=message)
 
@@ -207,8 +211,10 @@ class MessagingServicer(messaging_service_pb2_grpc.MessagingServiceServicer):
         user = require_user(request.corp_id)
         if not 1 <= len(request.messages) <= MAX_BATCH_MESSAGES:
             raise InvalidArgumentError({"messages": f"must be 1 to {MAX_BATCH_MESSAGES} messages"})
+        refusals = await self._app_sends.find_refusals(user, _list_conversations(request.messages))
         outcomes = await asyncio.gather(
-            *(self._begin(user, message) for message in request.messages), return_exceptions=True
+            *(self._begin(user, message, refusals) for message in request.messages),
+            return_exceptions=True,
         )
         return messaging_service_pb2.BatchSendMessagesResponse(
             results=[build_result(outcome, report_fault) for outcome in outcomes]
@@ -226,7 +232,7 @@ class MessagingServicer(messaging_service_pb2_grpc.MessagingServiceServicer):
                 async for response in responses:
                     yield response
 
-    def _begin_each(
+    async def _begin_each(
         self, request: messaging_service_pb2.SendMessagesRequest
     ) -> Iterator[asyncio.Future[messaging_pb2.Message]]:
         user = require_user(request.corp_id)
@@ -234,10 +240,11 @@ class MessagingServicer(messaging_service_pb2_grpc.MessagingServiceServicer):
             raise InvalidArgumentError(
                 {"messages": f"must be 1 to {MAX_REQUEST_MESSAGES} messages"}
             )
-        return (self._begin(user, message) for message in request.messages)
+        refusals = await self._app_sends.find_refusals(user, _list_conversations(request.messages))
+        return (self._begin(user, message, refusals) for message in request.messages)
 
     def _begin(
-        self, user: UserKey, message: messaging_pb2.OutgoingMessage
+        self, user: UserKey, message: messaging_pb2.OutgoingMessage, refusals: Refusals
     ) -> asyncio.Future[messaging_pb2.Message]:
         """Hand a message in; what is wrong with it is the future's error."""
         try:
@@ -246,11 +253,11 @@ class MessagingServicer(messaging_service_pb2_grpc.MessagingServiceServicer):
             send = build_send(
                 user, message.conversation_id, message.client_message_id, message.content
             )
+            if refusals and send.conversation_id in refusals:
+                return refuse(refusals[send.conversation_id])
             return self._batcher.begin(send)
         except ServiceError as error:
-            failed = asyncio.get_running_loop().create_future()
-            failed.set_exception(error)
-            return failed
+            return refuse(error)
 
     async def ListMessages(
         self, request: messaging_service_pb2.ListMessagesRequest, context: Context
@@ -317,6 +324,10 @@ class MessagingServicer(messaging_service_pb2_grpc.MessagingServiceServicer):
             )
         conversation = await get_conversation(connection, (corp_id, conversation_id), new.caller)
         return messaging_service_pb2.CreateConversationResponse(conversation=conversation)
+
+
+def _list_conversations(messages: Iterable[messaging_pb2.OutgoingMessage]) -> Iterator[str]:
+    return (message.conversation_id for message in messages)
 
 
 def _add_overviews(

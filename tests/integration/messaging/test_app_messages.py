@@ -207,7 +207,7 @@ async def test_who_got_too_many_gets_no_more_and_is_listed(app: App, pool: Pool)
         """
         INSERT INTO messaging.app_message_recipients
                (corp_id, job_id, app_id, user_id, state, plan_time)
-        SELECT $1, 'job' || n, $2, 'li', 'sent', now() + interval '1 hour'
+        SELECT $1, 'job' || n, $2, 'li', 'waiting', now() + interval '1 hour'
           FROM generate_series(1, 29) AS n
         """,
         app.corp.corp_id,

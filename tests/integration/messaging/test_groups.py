@@ -447,12 +447,13 @@ async def test_app_speaks_to_a_member_who_may_answer_if_the_app_says_so(
     corp: Corp, groups: Groups, tokens: TestTokens
 ) -> None:
     reader = corp.member("li.wei")
+    token = tokens.app(corp.corp_id, "1000002", rights=["send_app_messages"])
     app = Person(
         reader.stub,
         corp.corp_id,
         principal_pb2.PRINCIPAL_KIND_APP,
         "1000002",
-        (("authorization", f"Bearer {tokens.app(corp.corp_id, '1000002', rights=[])}"),),
+        (("authorization", f"Bearer {token}"),),
     )
     opened = await groups.call(app, "OpenAppConversation", user_id="Li.Wei")
     conversation = opened.conversation.conversation_id

@@ -13,6 +13,7 @@ from tieline.messaging.conversations import member
 from tieline.messaging.messages import Send
 from tieline.messaging.push_rules import Newest, PushKey
 from tieline.messaging.ranges import Range
+from tieline.messaging.repositories.app_message_recipients import Reader, count_recent
 from tieline.messaging.repositories.conversations import ConversationRepository
 from tieline.messaging.repositories.messages import MessageRepository
 from tieline.messaging.repositories.overviews import list_overviews
@@ -64,6 +65,10 @@ async def empty(postgres_admin_dsn: str, worker_id: str) -> AsyncIterator[Connec
         lambda connection: PushRepository(connection).count_badges([(KEY[0], member("li.wei"))]),
         lambda connection: PushRepository(connection).settle([], dt.timedelta(0)),
         lambda connection: PushTargetRepository(connection).note_connected([], []),
+        lambda connection: ParticipantRepository(connection).find_app_readers(
+            [(KEY[0], "1000002", KEY[1])]
+        ),
+        lambda connection: count_recent(connection, [Reader(KEY[0], "1000002", "li.wei", KEY[1])]),
     ],
     ids=[
         "lock_counters",
@@ -80,6 +85,8 @@ async def empty(postgres_admin_dsn: str, worker_id: str) -> AsyncIterator[Connec
         "count_badges",
         "settle",
         "note_connected",
+        "find_app_readers",
+        "count_recent",
     ],
 )
 async def test_plan_made_on_small_tables_reads_by_index(

@@ -26,12 +26,14 @@ class Committer:
     def __init__(self) -> None:
         self.taken: list[Outcome] = []
 
-    def begin(self, request: messaging_service_pb2.SendMessagesRequest) -> Iterator[Outcome]:
+    async def begin(self, request: messaging_service_pb2.SendMessagesRequest) -> Iterator[Outcome]:
         if not request.messages:
             raise NotFoundError("CORP_NOT_FOUND", "no such corp")
-        for _ in request.messages:
-            self.taken.append(asyncio.get_running_loop().create_future())
-            yield self.taken[-1]
+        return (self._take() for _ in request.messages)
+
+    def _take(self) -> Outcome:
+        self.taken.append(asyncio.get_running_loop().create_future())
+        return self.taken[-1]
 
     def store(self, number: int) -> None:
         self.taken[number].set_result(messaging_pb2.Message(sequence=number))

@@ -6,8 +6,10 @@ from typing import NamedTuple
 from tieline.chassis.command_tags import count_rows
 from tieline.chassis.postgres import Connection
 from tieline.messaging.app_messages import Job
+from tieline.messaging.conversations import app, build_direct_key, member
 from tieline.messaging.numbering import ConversationKey
 from tieline.messaging.repositories.app_messages import JobKey
+from tieline.messaging.repositories.pairs import find_conversation_ids
 
 
 class Recipient(NamedTuple):
@@ -20,11 +22,72 @@ class Recipient(NamedTuple):
     sequence: int
 
 
+class Reader(NamedTuple):
+    """A member whom an app writes to."""
+
+    corp_id: str
+    app_id: str
+    user_id: str
+    conversation_id: str
+    """Of the two; empty where there is none yet."""
+
+
 class SentCounts(NamedTuple):
-    """How many messages of an app a member got."""
+    """How many messages of an app a member got, or is to get of a job."""
 
     in_minute: int
     in_hour: int
+
+
+async def count_recent(
+    connection: Connection, readers: Collection[Reader]
+) -> dict[Reader, SentCounts]:
+    """Return how many messages these members got of those apps, or are to get of jobs."""
+    rows = await connection.fetch(
+        """
+        SELECT reader.corp_id, reader.app_id, reader.user_id, reader.conversation_id,
+               sent.in_minute + planned.in_minute AS in_minute,
+               sent.in_hour + planned.in_hour AS in_hour
+          FROM unnest($1::text[], $2::text[], $3::text[], $4::text[])
+               AS reader (corp_id, app_id, user_id, conversation_id)
+         CROSS JOIN LATERAL (
+               SELECT count(*) FILTER (
+                          WHERE create_time > statement_timestamp() - interval '1 minute'
+                      ) AS in_minute,
+                      count(*) AS in_hour
+                 FROM messaging.recent_sends
+                WHERE recent_sends.corp_id = reader.corp_id
+                  AND recent_sends.conversation_id = reader.conversation_id
+                  AND recent_sends.sender_kind = 'app'
+                  AND recent_sends.sender_id = reader.app_id
+                  AND create_time > statement_timestamp() - interval '1 hour'
+         ) AS sent
+         CROSS JOIN LATERAL (
+               SELECT count(*) FILTER (
+                          WHERE plan_time > statement_timestamp() - interval '1 minute'
+                      ) AS in_minute,
+                      count(*) AS in_hour
+                 FROM (
+                      -- In order, which the index by members alone gives: of a table that it knows
+                      -- nothing about, the planner would as soon take the one of jobs' states.
+                      SELECT plan_time, state
+                        FROM messaging.app_message_recipients
+                       WHERE app_message_recipients.corp_id = reader.corp_id
+                         AND app_message_recipients.app_id = reader.app_id
+                         AND app_message_recipients.user_id = reader.user_id
+                         AND plan_time > statement_timestamp() - interval '1 hour'
+                       ORDER BY plan_time
+                      OFFSET 0
+                 ) AS listed
+                WHERE state = 'waiting'
+         ) AS planned
+        """,
+        [reader.corp_id for reader in readers],
+        [reader.app_id for reader in readers],
+        [reader.user_id for reader in readers],
+        [reader.conversation_id for reader in readers],
+    )
+    return {Reader(*row[:4]): SentCounts(*row[4:]) for row in map(tuple, rows)}
 
 
 class RecipientRepository:
@@ -35,26 +98,16 @@ class RecipientRepository:
 
     async def count_recent(self, job: Job, user_ids: Collection[str]) -> Mapping[str, SentCounts]:
         """Return how many messages these members got of the job's app, or are to get."""
-        rows = await self._connection.fetch(
-            """
-            SELECT member.user_id, counted.in_minute, counted.in_hour
-              FROM unnest($3::text[]) AS member (user_id)
-             CROSS JOIN LATERAL (
-                   SELECT count(*) FILTER (WHERE plan_time > now() - interval '1 minute')
-                              AS in_minute,
-                          count(*) AS in_hour
-                     FROM messaging.app_message_recipients
-                    WHERE corp_id = $1 AND app_id = $2
-                      AND app_message_recipients.user_id = member.user_id
-                      AND plan_time > now() - interval '1 hour'
-                      AND state <> 'failed'
-             ) AS counted
-            """,
-            job.corp_id,
-            job.app_id,
-            list(user_ids),
-        )
-        return {row["user_id"]: SentCounts(row["in_minute"], row["in_hour"]) for row in rows}
+        keys = {
+            user_id: build_direct_key((app(job.app_id), member(user_id))) for user_id in user_ids
+        }
+        found = await find_conversation_ids(self._connection, job.corp_id, list(keys.values()))
+        readers = [
+            Reader(job.corp_id, job.app_id, user_id, found.get(direct_key, ""))
+            for user_id, direct_key in keys.items()
+        ]
+        counts = await count_recent(self._connection, readers)
+        return {reader.user_id: counted for reader, counted in counts.items()}
 
     async def insert(self, job: Job, user_ids: Sequence[str], errors: Mapping[str, bytes]) -> None:
         """Add recipients; those with an error have failed already."""

@@ -150,6 +150,39 @@ class ParticipantRepository:
             for row in rows
         ]
 
+    async def find_app_readers(
+        self, places: Collection[tuple[str, str, str]]
+    ) -> dict[tuple[str, str, str], str]:
+        """Return whom apps write to, by corp, app and conversation, where they have one there."""
+        rows = await self._connection.fetch(
+            """
+            SELECT place.corp_id, place.app_id, place.conversation_id, reader.id
+              FROM unnest($1::text[], $2::text[], $3::text[])
+                   AS place (corp_id, app_id, conversation_id)
+             CROSS JOIN LATERAL (
+                   SELECT 1
+                     FROM messaging.participants
+                    WHERE participants.corp_id = place.corp_id
+                      AND participants.conversation_id = place.conversation_id
+                      AND participants.kind = 'app'
+                      AND participants.id = place.app_id
+                    LIMIT 1
+             ) AS own
+             CROSS JOIN LATERAL (
+                   SELECT id
+                     FROM messaging.participants
+                    WHERE participants.corp_id = place.corp_id
+                      AND participants.conversation_id = place.conversation_id
+                      AND participants.kind = 'member'
+                    LIMIT 1
+             ) AS reader
+            """,
+            [corp_id for corp_id, _, _ in places],
+            [app_id for _, app_id, _ in places],
+            [conversation_id for _, _, conversation_id in places],
+        )
+        return {(row["corp_id"], row["app_id"], row["conversation_id"]): row["id"] for row in rows}
+
     async def filter_participants(
         self, pairs: Collection[tuple[ConversationKey, Participant]]
     ) -> dict[tuple[ConversationKey, Participant], Place]:

@@ -268,8 +268,9 @@ class ConversationServiceServicer:
         """OpenAppConversation gives the calling app and a member their conversation, which is made if there
         is none, and says whether the member may answer in it. A repeat changes nothing.
 
-        Errors: NOT_FOUND USER_NOT_FOUND; UNAVAILABLE SERVICE_UNAVAILABLE while the directory does not
-        answer; INVALID_ARGUMENT INVALID_FIELD.
+        Errors: NOT_FOUND USER_NOT_FOUND, also for members outside of the app's visible range;
+        FAILED_PRECONDITION APP_DISABLED; UNAVAILABLE SERVICE_UNAVAILABLE while the directory or identity
+        does not answer; INVALID_ARGUMENT INVALID_FIELD.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -120,8 +120,9 @@ class ConversationServiceStub:
     """OpenAppConversation gives the calling app and a member their conversation, which is made if there
     is none, and says whether the member may answer in it. A repeat changes nothing.
 
-    Errors: NOT_FOUND USER_NOT_FOUND; UNAVAILABLE SERVICE_UNAVAILABLE while the directory does not
-    answer; INVALID_ARGUMENT INVALID_FIELD.
+    Errors: NOT_FOUND USER_NOT_FOUND, also for members outside of the app's visible range;
+    FAILED_PRECONDITION APP_DISABLED; UNAVAILABLE SERVICE_UNAVAILABLE while the directory or identity
+    does not answer; INVALID_ARGUMENT INVALID_FIELD.
     """
 
 class ConversationServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -314,8 +315,9 @@ class ConversationServiceServicer(metaclass=_abc_1.ABCMeta):
         """OpenAppConversation gives the calling app and a member their conversation, which is made if there
         is none, and says whether the member may answer in it. A repeat changes nothing.
 
-        Errors: NOT_FOUND USER_NOT_FOUND; UNAVAILABLE SERVICE_UNAVAILABLE while the directory does not
-        answer; INVALID_ARGUMENT INVALID_FIELD.
+        Errors: NOT_FOUND USER_NOT_FOUND, also for members outside of the app's visible range;
+        FAILED_PRECONDITION APP_DISABLED; UNAVAILABLE SERVICE_UNAVAILABLE while the directory or identity
+        does not answer; INVALID_ARGUMENT INVALID_FIELD.
         """
 
 def add_ConversationServiceServicer_to_server(servicer: ConversationServiceServicer, server: _aio.Server) -> None: ...

@@ -159,13 +159,17 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_APP_DISABLED: _ErrorReason.ValueType  # 154
     """FAILED_PRECONDITION: the app is disabled; nothing is sent in its name."""
     ERROR_REASON_RECIPIENT_RATE_EXCEEDED: _ErrorReason.ValueType  # 155
-    """RESOURCE_EXHAUSTED, of a recipient: the member got as many messages of the app as it may send
-    within a minute or an hour.
+    """RESOURCE_EXHAUSTED with RetryInfo, of a recipient or of a message of the app's own: the member got
+    as many messages of the app as it may send within a minute or an hour.
     """
     ERROR_REASON_RECALLED_BEFORE_SENT: _ErrorReason.ValueType  # 156
     """FAILED_PRECONDITION, of a recipient: the message was recalled before the member got it."""
     ERROR_REASON_APP_MESSAGE_JOB_EXPIRED: _ErrorReason.ValueType  # 157
     """DEADLINE_EXCEEDED, of a job: it was not done 24 hours after it began."""
+    ERROR_REASON_RECIPIENT_OUT_OF_RANGE: _ErrorReason.ValueType  # 158
+    """FAILED_PRECONDITION: the member to whom the app writes is not in its visible range, or is
+    disabled or gone. Metadata: `userId`.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Machine-readable reasons. ErrorInfo.reason is the value's name without `ERROR_REASON_`."""
@@ -307,11 +311,15 @@ ERROR_REASON_RESPONSE_CODE_NOT_FOUND: ErrorReason.ValueType  # 153
 ERROR_REASON_APP_DISABLED: ErrorReason.ValueType  # 154
 """FAILED_PRECONDITION: the app is disabled; nothing is sent in its name."""
 ERROR_REASON_RECIPIENT_RATE_EXCEEDED: ErrorReason.ValueType  # 155
-"""RESOURCE_EXHAUSTED, of a recipient: the member got as many messages of the app as it may send
-within a minute or an hour.
+"""RESOURCE_EXHAUSTED with RetryInfo, of a recipient or of a message of the app's own: the member got
+as many messages of the app as it may send within a minute or an hour.
 """
 ERROR_REASON_RECALLED_BEFORE_SENT: ErrorReason.ValueType  # 156
 """FAILED_PRECONDITION, of a recipient: the message was recalled before the member got it."""
 ERROR_REASON_APP_MESSAGE_JOB_EXPIRED: ErrorReason.ValueType  # 157
 """DEADLINE_EXCEEDED, of a job: it was not done 24 hours after it began."""
+ERROR_REASON_RECIPIENT_OUT_OF_RANGE: ErrorReason.ValueType  # 158
+"""FAILED_PRECONDITION: the member to whom the app writes is not in its visible range, or is
+disabled or gone. Metadata: `userId`.
+"""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -99,7 +99,7 @@ class MessageServiceServicer:
 
     def EditMessage(self, request, context):
         """EditMessage gives a text, a markdown or a notice other words: its sender, within 24 hours, at most
-        20 times. What it answers stays.
+        20 times. What it answers stays. An app does so where it may send.
 
         Errors: NOT_FOUND CONVERSATION_NOT_FOUND, MESSAGE_NOT_FOUND, MENTIONED_NOT_FOUND;
         PERMISSION_DENIED ROLE_NOT_SUFFICIENT for others, POSTING_NOT_ALLOWED; FAILED_PRECONDITION

@@ -22,7 +22,7 @@ class MessageServiceStub:
     def __init__(self, channel: _aio.Channel) -> None: ...
     EditMessage: _aio.UnaryUnaryMultiCallable[_message_service_pb2.EditMessageRequest, _message_service_pb2.EditMessageResponse]
     """EditMessage gives a text, a markdown or a notice other words: its sender, within 24 hours, at most
-    20 times. What it answers stays.
+    20 times. What it answers stays. An app does so where it may send.
 
     Errors: NOT_FOUND CONVERSATION_NOT_FOUND, MESSAGE_NOT_FOUND, MENTIONED_NOT_FOUND;
     PERMISSION_DENIED ROLE_NOT_SUFFICIENT for others, POSTING_NOT_ALLOWED; FAILED_PRECONDITION
@@ -110,7 +110,7 @@ class MessageServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_message_service_pb2.EditMessageRequest, _abc.Awaitable[_message_service_pb2.EditMessageResponse]],
     ) -> _abc.Awaitable[_message_service_pb2.EditMessageResponse]:
         """EditMessage gives a text, a markdown or a notice other words: its sender, within 24 hours, at most
-        20 times. What it answers stays.
+        20 times. What it answers stays. An app does so where it may send.
 
         Errors: NOT_FOUND CONVERSATION_NOT_FOUND, MESSAGE_NOT_FOUND, MENTIONED_NOT_FOUND;
         PERMISSION_DENIED ROLE_NOT_SUFFICIENT for others, POSTING_NOT_ALLOWED; FAILED_PRECONDITION

@@ -44,14 +44,19 @@ class MessagingServiceStub:
     SendMessage: _aio.UnaryUnaryMultiCallable[_messaging_service_pb2.SendMessageRequest, _messaging_service_pb2.SendMessageResponse]
     """SendMessage stores a message and gives it the next number of its conversation, at most once
     per sender, conversation and `client_message_id`. A repeat is recognised for at least 7 days
-    after the message was stored; what is sent again later may be stored again.
+    after the message was stored; what is sent again later may be stored again. An app needs the right
+    SEND_APP_MESSAGES and writes to members of its visible range, who get as many messages of it in a
+    minute and in an hour as AppMessageService may send them, all of both counted.
 
     Errors: NOT_FOUND CONVERSATION_NOT_FOUND; NOT_FOUND MESSAGE_NOT_FOUND, MENTIONED_NOT_FOUND for
     what it answers and whom it mentions; PERMISSION_DENIED POSTING_NOT_ALLOWED;
     FAILED_PRECONDITION CONVERSATION_DISMISSED, CORP_SUSPENDED; INVALID_ARGUMENT INVALID_FIELD;
     FAILED_PRECONDITION CLIENT_MESSAGE_ID_REUSED if it was used for other contents;
     NOT_FOUND MEDIA_NOT_FOUND for media that are not there or not the sender's to read;
-    FAILED_PRECONDITION MEDIA_KIND_WRONG, SENSITIVE_WORD.
+    FAILED_PRECONDITION MEDIA_KIND_WRONG, SENSITIVE_WORD. To apps: PERMISSION_DENIED
+    CALLER_NOT_ALLOWED; FAILED_PRECONDITION RECIPIENT_OUT_OF_RANGE, APP_DISABLED; RESOURCE_EXHAUSTED
+    RECIPIENT_RATE_EXCEEDED; UNAVAILABLE SERVICE_UNAVAILABLE while the directory or identity does not
+    answer.
     """
     BatchSendMessages: _aio.UnaryUnaryMultiCallable[_messaging_service_pb2.BatchSendMessagesRequest, _messaging_service_pb2.BatchSendMessagesResponse]
     """BatchSendMessages stores up to 200 messages of the caller's in one corp, each as SendMessage
@@ -165,14 +170,19 @@ class MessagingServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_messaging_service_pb2.SendMessageResponse]:
         """SendMessage stores a message and gives it the next number of its conversation, at most once
         per sender, conversation and `client_message_id`. A repeat is recognised for at least 7 days
-        after the message was stored; what is sent again later may be stored again.
+        after the message was stored; what is sent again later may be stored again. An app needs the right
+        SEND_APP_MESSAGES and writes to members of its visible range, who get as many messages of it in a
+        minute and in an hour as AppMessageService may send them, all of both counted.
 
         Errors: NOT_FOUND CONVERSATION_NOT_FOUND; NOT_FOUND MESSAGE_NOT_FOUND, MENTIONED_NOT_FOUND for
         what it answers and whom it mentions; PERMISSION_DENIED POSTING_NOT_ALLOWED;
         FAILED_PRECONDITION CONVERSATION_DISMISSED, CORP_SUSPENDED; INVALID_ARGUMENT INVALID_FIELD;
         FAILED_PRECONDITION CLIENT_MESSAGE_ID_REUSED if it was used for other contents;
         NOT_FOUND MEDIA_NOT_FOUND for media that are not there or not the sender's to read;
-        FAILED_PRECONDITION MEDIA_KIND_WRONG, SENSITIVE_WORD.
+        FAILED_PRECONDITION MEDIA_KIND_WRONG, SENSITIVE_WORD. To apps: PERMISSION_DENIED
+        CALLER_NOT_ALLOWED; FAILED_PRECONDITION RECIPIENT_OUT_OF_RANGE, APP_DISABLED; RESOURCE_EXHAUSTED
+        RECIPIENT_RATE_EXCEEDED; UNAVAILABLE SERVICE_UNAVAILABLE while the directory or identity does not
+        answer.
         """
 
     @_abc_1.abstractmethod
