@@ -24,13 +24,16 @@ from tieline.messaging.conversations import (
     conversation_not_found_error,
 )
 from tieline.messaging.groups import find_refusal, require_going_on
+from tieline.messaging.media_uses import check_uses, list_media
 from tieline.messaging.messages import StoredMessage, message_to_proto
 from tieline.messaging.numbering import ConversationKey, Counter
-from tieline.messaging.references import find_missing, list_mentioned
+from tieline.messaging.references import find_missing, list_meant, list_mentioned
 from tieline.messaging.repositories.choices import ChoiceRepository
 from tieline.messaging.repositories.conversations import ConversationRepository
+from tieline.messaging.repositories.media import MediaRepository
 from tieline.messaging.repositories.message_changes import MessageChangeRepository
 from tieline.messaging.repositories.messages import MessageRepository
+from tieline.messaging.repositories.overviews import Mention, delete_mentions, insert_mentions
 from tieline.messaging.repositories.participants import ParticipantRepository
 
 
@@ -83,8 +86,10 @@ class MessageChange:
         edits = await self._repository.list_edit_sequences(self._message)
         wanted = message_rules.check_edit(self._message, self._caller, content, now, len(edits))
         await self._check_mentioned(wanted)
+        await self._check_media(wanted)
         serialized = wanted.SerializeToString(deterministic=True)
         if serialized != self._message.content:
+            await self._write_references(wanted)
             await self._write_edit(serialized)
         return await self._read_back()
 
@@ -218,6 +223,34 @@ class MessageChange:
             refusal = find_missing(self._key, mentioned, places)
             if refusal is not None:
                 raise refusal
+
+    async def _check_media(self, content: messaging_pb2.MessageContent) -> None:
+        uses = list_media(content)
+        if uses:
+            user = (self._message.corp_id, self._caller)
+            wanted = [(*user, use.media_id) for use in uses]
+            readable = await MediaRepository(self._connection).lock_readable(wanted)
+            refusal = check_uses(uses, readable.get(user, {}))
+            if refusal is not None:
+                raise refusal
+
+    async def _write_references(self, content: messaging_pb2.MessageContent) -> None:
+        """Note what the message refers to from now on.
+
+        What it referred to before stays readable: ListEdits shows it to all who see the message. It
+        goes with the message, or with its recall.
+        """
+        referring = self._message._replace(media=list_media(content))
+        await MessageRepository(self._connection).insert_references([referring])
+        meant = list_meant(content)
+        if meant == list_meant(message_rules.read_content(self._message)):
+            return
+        sequence, create_time = self._message.sequence, self._message.create_time
+        await delete_mentions(self._connection, self._key, sequence)
+        # Of the message's time: they are looked up, and forgotten, with it.
+        mentions = [Mention(*self._key, sequence, each, create_time) for each in sorted(meant)]
+        if mentions:
+            await insert_mentions(self._connection, mentions)
 
     async def _write_edit(self, content: bytes) -> None:
         note = conversation_note_pb2.EditNote(sequence=self._message.sequence, content=content)

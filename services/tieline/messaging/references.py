@@ -17,6 +17,7 @@ from tieline.messaging.message_rules import (
 from tieline.messaging.messages import Send
 from tieline.messaging.numbering import ConversationKey
 from tieline.messaging.repositories.message_changes import MessageChangeRepository
+from tieline.messaging.repositories.overviews import EVERYONE
 from tieline.messaging.repositories.participants import ParticipantRepository, Place
 
 Places = Mapping[tuple[ConversationKey, Participant], Place]
@@ -49,6 +50,16 @@ def list_mentioned(content: messaging_pb2.MessageContent) -> list[Participant]:
     """Return whom the content mentions."""
     found = map(find_participant, content.mentions.participants)
     return [participant for participant in found if participant is not None]
+
+
+def list_meant(content: messaging_pb2.MessageContent) -> set[Participant]:
+    """Return whom a content that was checked counts as mentioned for."""
+    if not content.HasField("mentions"):
+        return set()
+    meant = set(list_mentioned(content))
+    if content.mentions.everyone:
+        meant.add(EVERYONE)
+    return meant
 
 
 def find_missing(

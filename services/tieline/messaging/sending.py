@@ -11,14 +11,13 @@ from tieline.chassis.outbox import Event, build_event
 from tieline.chassis.postgres import Connection
 from tieline.messaging.announcer import Announcement, Announcer
 from tieline.messaging.app_sends import find_rate_refusals
-from tieline.messaging.conversations import find_participant
 from tieline.messaging.media_uses import check_uses
 from tieline.messaging.messages import Send, StoredMessage, build_proto, message_to_proto
 from tieline.messaging.numbering import SendFacts, number_batch
-from tieline.messaging.references import find_refusals
+from tieline.messaging.references import find_refusals, list_meant
 from tieline.messaging.repositories.media import MediaRepository
 from tieline.messaging.repositories.messages import MessageRepository
-from tieline.messaging.repositories.overviews import EVERYONE, Mention, insert_mentions
+from tieline.messaging.repositories.overviews import Mention, insert_mentions
 from tieline.messaging.sensitive_words import CLEAN, Screening, blocked_error
 from tieline.messaging.subjects import build_conversation_subject
 
@@ -125,12 +124,7 @@ def _list_mentions(
     messages: Iterable[messaging_pb2.Message], now: dt.datetime
 ) -> Iterator[Mention]:
     for message in messages:
-        if not message.content.HasField("mentions"):
-            continue
-        mentions = message.content.mentions
-        participants = {EVERYONE} if mentions.everyone else set()
-        participants |= {each for each in map(find_participant, mentions.participants) if each}
-        for participant in participants:
+        for participant in list_meant(message.content):
             yield Mention(
                 message.corp_id, message.conversation_id, message.sequence, participant, now
             )

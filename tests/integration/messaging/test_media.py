@@ -19,6 +19,8 @@ from tieline.api.messaging.v1 import (
     app_message_service_pb2_grpc,
     media_service_pb2_grpc,
     message_content_pb2,
+    message_service_pb2,
+    message_service_pb2_grpc,
     messaging_pb2,
     messaging_service_pb2,
 )
@@ -603,6 +605,72 @@ async def test_message_about_a_medium_that_is_not_the_senders_is_refused_alone(
 
     assert refusals[:5] == [*["MEDIA_NOT_FOUND"] * 4, "MEDIA_KIND_WRONG"]
     assert (await li_wei.person.list_messages(group)).last_sequence == 2
+
+
+def notice_of(*media_ids: str, said: str = "Tomorrow") -> messaging_pb2.MessageContent:
+    return messaging_pb2.MessageContent(
+        notice=message_content_pb2.NoticeContent(title="Outing", text=said, media_ids=media_ids)
+    )
+
+
+async def edit(
+    channel: grpc.aio.Channel, person: Person, group: str, content: messaging_pb2.MessageContent
+) -> messaging_pb2.Message:
+    response = await message_service_pb2_grpc.MessageServiceStub(channel).EditMessage(
+        message_service_pb2.EditMessageRequest(conversation_id=group, sequence=1, content=content),
+        metadata=person.metadata,
+        timeout=TIMEOUT_S,
+    )
+    return response.message
+
+
+async def test_medium_that_an_edit_brings_is_read_by_the_readers_of_the_message(
+    li_wei: Uploading,
+    corp: Corp,
+    uploading: NewUploader,
+    replica_channels: list[grpc.aio.Channel],
+) -> None:
+    reader = uploading(corp.member("zhang.san"))
+    group = await li_wei.person.create_group("zhang.san")
+    first, second = await li_wei.upload(FILE), await li_wei.upload(FILE)
+    await say(li_wei.person, group, notice_of(first.media_id))
+
+    for _ in range(2):
+        await edit(replica_channels[0], li_wei.person, group, notice_of(second.media_id))
+
+    assert await reader.download(second.media_id) == FILE
+    # The edits of a message are told to its readers, with what was to be seen then.
+    assert await reader.download(first.media_id) == FILE
+    await message_service_pb2_grpc.MessageServiceStub(replica_channels[0]).RecallMessage(
+        message_service_pb2.RecallMessageRequest(conversation_id=group, sequence=1),
+        metadata=li_wei.person.metadata,
+        timeout=TIMEOUT_S,
+    )
+    for media in (first, second):
+        assert await refused(reader.download(media.media_id)) == "MEDIA_NOT_FOUND"
+
+
+async def test_edit_with_a_medium_that_is_not_the_editors_stores_nothing(
+    li_wei: Uploading,
+    corp: Corp,
+    uploading: NewUploader,
+    replica_channels: list[grpc.aio.Channel],
+    new_corp: Callable[[], Corp],
+    pool: Pool,
+) -> None:
+    group = await li_wei.person.create_group("zhang.san")
+    sent = await say(li_wei.person, group, notice_of())
+    others = await uploading(corp.member("zhang.san")).upload(FILE)
+    elsewhere = await uploading(new_corp().member("li.wei")).upload(FILE)
+
+    for media_id in (others.media_id, elsewhere.media_id, new_id()):
+        refusal = await refused(
+            edit(replica_channels[0], li_wei.person, group, notice_of(media_id))
+        )
+        assert refusal == "MEDIA_NOT_FOUND"
+
+    assert list((await li_wei.person.list_messages(group)).messages) == [sent]
+    assert await _count(pool, "media_references", li_wei) == 0
 
 
 async def test_repeated_message_is_recognised_when_its_medium_has_expired(

@@ -14,6 +14,8 @@ from integration.messaging.chat import TIMEOUT_S, Corp, Inbox, Person, new_id
 from integration.messaging.unreliable import UnreliableBroker, receiving
 from tieline.api.messaging.v1 import (
     message_content_pb2,
+    message_service_pb2,
+    message_service_pb2_grpc,
     messaging_pb2,
     messaging_service_pb2,
     reading_pb2,
@@ -118,6 +120,37 @@ async def test_list_shows_unread_mentions_and_the_last_message(corp: Corp, as_re
         create_time=last.create_time,
     )
     assert got == after
+
+
+async def test_an_edit_changes_who_is_mentioned_and_the_counts_follow(
+    corp: Corp, replica_channels: list[grpc.aio.Channel]
+) -> None:
+    li_wei, zhang_san, wang_fang = (corp.member(id_) for id_ in ("li.wei", "zhang.san", "wang"))
+    stub = message_service_pb2_grpc.MessageServiceStub(replica_channels[0])
+    group = await li_wei.create_group("zhang.san", "wang")
+    await _mention(li_wei, group, message_content_pb2.Mentions(participants=[zhang_san.ref]))
+
+    async def edit_and_count(mentions: message_content_pb2.Mentions | None) -> list[int]:
+        content = messaging_pb2.MessageContent(text=messaging_pb2.TextContent(text="look"))
+        if mentions is not None:
+            content.mentions.CopyFrom(mentions)
+        for _ in range(2):
+            await stub.EditMessage(
+                message_service_pb2.EditMessageRequest(
+                    conversation_id=group, sequence=1, content=content
+                ),
+                metadata=li_wei.metadata,
+                timeout=TIMEOUT_S,
+            )
+        people = (zhang_san, wang_fang)
+        return [(await overview(person, group)).mention_count for person in people]
+
+    both = message_content_pb2.Mentions(participants=[wang_fang.ref, zhang_san.ref])
+    assert await edit_and_count(both) == [1, 1]
+    one = message_content_pb2.Mentions(participants=[wang_fang.ref])
+    assert await edit_and_count(one) == [0, 1]
+    assert await edit_and_count(message_content_pb2.Mentions(everyone=True)) == [1, 1]
+    assert await edit_and_count(None) == [0, 0]
 
 
 async def test_settings_and_draft_are_the_same_on_all_devices(corp: Corp, as_reader: As) -> None:

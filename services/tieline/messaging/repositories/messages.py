@@ -277,11 +277,11 @@ class MessageRepository:
             [message.uncounted for message in messages],
             *insert_parameters(events),
         )
-        await self._insert_references(messages)
+        await self.insert_references(messages)
         await self._insert_flags([message for message in messages if message.flagged])
         wake_after_commit(SCHEMA)
 
-    async def _insert_references(self, messages: Sequence[StoredMessage]) -> None:
+    async def insert_references(self, messages: Sequence[StoredMessage]) -> None:
         """Note which media the messages refer to, so that whoever reads them may read those."""
         references = [(message, use) for message in messages for use in message.media]
         if not references:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from tieline.chassis.command_tags import count_rows
 from tieline.chassis.postgres import Connection, Record
 from tieline.messaging.conversations import Participant
+from tieline.messaging.numbering import ConversationKey
 from tieline.messaging.reading import ReadingState
 from tieline.messaging.repositories.participants import UserKey
 from tieline.messaging.repositories.reading import read_state
@@ -53,7 +54,7 @@ class OverviewRow(NamedTuple):
 
 
 async def insert_mentions(connection: Connection, mentions: Sequence[Mention]) -> None:
-    """Store whom new messages mention; in the transaction that stores them."""
+    """Store whom messages mention; in the transaction that stores or edits them."""
     await connection.execute(
         """
         INSERT INTO messaging.mentions
@@ -68,6 +69,18 @@ async def insert_mentions(connection: Connection, mentions: Sequence[Mention]) -
         [each.participant.kind for each in mentions],
         [each.participant.id for each in mentions],
         [each.create_time for each in mentions],
+    )
+
+
+async def delete_mentions(connection: Connection, key: ConversationKey, sequence: int) -> None:
+    """Forget whom a message mentions."""
+    await connection.execute(
+        """
+        DELETE FROM messaging.mentions
+         WHERE corp_id = $1 AND conversation_id = $2 AND sequence = $3
+        """,
+        *key,
+        sequence,
     )
 
 
