@@ -38,6 +38,7 @@ MAX_NAMED_USERS = 200
 _ALLOWED_FROM_PROTO: Mapping[int, Allowed] = MappingProxyType(
     {proto: allowed for allowed, proto in ALLOWED_TO_PROTO.items()}
 )
+_GROUP_KINDS = (ConversationKind.GROUP, ConversationKind.CUSTOMER_GROUP)
 _SETTINGS_FIELDS = ("name", "notice", "muted", "posting", "adding", "history_visible")
 
 
@@ -167,6 +168,19 @@ def find_refusal(role: str, posting: str) -> PermissionDeniedError | FailedPreco
     return PermissionDeniedError(
         "POSTING_NOT_ALLOWED", "the conversation's settings do not let the caller send"
     )
+
+
+def find_content_refusal(
+    kind: str, role: str, *, is_notice: bool, mentions_everyone: bool
+) -> PermissionDeniedError | FailedPreconditionError | None:
+    """Return why somebody of that role may not say this in a conversation of that kind."""
+    if not is_notice and not mentions_everyone:
+        return None
+    if kind not in _GROUP_KINDS:
+        return wrong_kind_error()
+    if is_notice and role not in (Role.OWNER, Role.ADMIN):
+        return role_error()
+    return None
 
 
 def choose_successor(places: Collection[Place]) -> Participant | None:

@@ -23,7 +23,7 @@ from tieline.messaging.conversations import (
     Role,
     conversation_not_found_error,
 )
-from tieline.messaging.groups import find_refusal, require_going_on
+from tieline.messaging.groups import find_content_refusal, find_refusal, require_going_on
 from tieline.messaging.media_uses import check_uses, list_media
 from tieline.messaging.messages import StoredMessage, message_to_proto
 from tieline.messaging.numbering import ConversationKey, Counter
@@ -85,6 +85,7 @@ class MessageChange:
         now = await MessageRepository(self._connection).read_clock()
         edits = await self._repository.list_edit_sequences(self._message)
         wanted = message_rules.check_edit(self._message, self._caller, content, now, len(edits))
+        self._require_saying(wanted)
         await self._check_mentioned(wanted)
         await self._check_media(wanted)
         serialized = wanted.SerializeToString(deterministic=True)
@@ -212,6 +213,17 @@ class MessageChange:
         if settings.is_muted and posting == "everyone":
             posting = "admins"
         refusal = find_refusal((self._conversation.role or Role.MEMBER).value, posting)
+        if refusal is not None:
+            raise refusal
+
+    def _require_saying(self, content: messaging_pb2.MessageContent) -> None:
+        """Refuse to have it say what the caller could not send here."""
+        refusal = find_content_refusal(
+            self._conversation.kind,
+            self._conversation.role or Role.MEMBER,
+            is_notice=content.HasField("notice"),
+            mentions_everyone=content.mentions.everyone,
+        )
         if refusal is not None:
             raise refusal
 

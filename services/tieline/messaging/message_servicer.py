@@ -319,4 +319,5 @@ def _build_forward(
         content.SerializeToString(deterministic=True),
         list_media(content),
         text=read_text(content),
+        is_notice=content.HasField("notice"),
     )

@@ -45,6 +45,9 @@ class Send(NamedTuple):
     text: str = ""
     """What people read of it."""
 
+    is_notice: bool = False
+    mentions_everyone: bool = False
+
     was_counted: bool = False
     """Whether an app's job counted it for its reader before, as what it was to send."""
 
@@ -100,6 +103,7 @@ def build_send(
     check_content(content, violations)
     raise_violations(violations)
     corp_id, sender = user
+    has_mentions = content.HasField("mentions")
     return Send(
         corp_id,
         conversation_id,
@@ -107,8 +111,10 @@ def build_send(
         client_message_id,
         content.SerializeToString(deterministic=True),
         list_media(content),
-        content.HasField("reply_to") or content.HasField("mentions"),
+        has_mentions or content.HasField("reply_to"),
         read_text(content),
+        content.HasField("notice"),
+        has_mentions and content.mentions.everyone,
     )
 
 

@@ -1,14 +1,16 @@
 """Edits, recalls, reactions, pins, forwards, replies and mentions."""
 
 import asyncio
+import secrets
 from typing import Any
 
 import grpc
 import pytest
+from nats.aio.client import Client
 
 from fakes.eventually import eventually
 from integration.messaging.chat import TIMEOUT_S, Corp, Person, new_id, text
-from integration.messaging.groups import Groups, refused
+from integration.messaging.groups import MEMBER, Groups, refused
 from tieline.api.messaging.v1 import (
     message_content_pb2,
     message_service_pb2,
@@ -17,6 +19,9 @@ from tieline.api.messaging.v1 import (
     messaging_service_pb2,
 )
 from tieline.chassis.postgres import Pool, transaction
+from tieline.messaging.announcer import Announcer
+from tieline.messaging.conversations import ConversationKind, customer, member
+from tieline.messaging.opening import Opening
 
 
 class Messages:
@@ -301,6 +306,68 @@ async def test_mentioned_people_are_in_the_conversation_and_neighbours_are_unhar
         ),
         "MENTIONED_NOT_FOUND",
     )
+
+
+def notice(said: str) -> messaging_pb2.MessageContent:
+    content = message_content_pb2.NoticeContent(title="Outing", text=said)
+    return messaging_pb2.MessageContent(notice=content)
+
+
+async def test_notices_are_from_who_leads_the_group_however_they_are_sent(
+    corp: Corp, messages: Messages, groups: Groups
+) -> None:
+    owner, plain = corp.member("li.wei"), corp.member("plain")
+    group = await owner.create_group("plain", "wang.fang")
+    direct = await plain.create_direct("li.wei")
+    await refused(send_content(plain, group, notice("now")), "ROLE_NOT_SUFFICIENT")
+    await refused(send_content(owner, direct, notice("now")), "WRONG_CONVERSATION_KIND")
+    await send_content(owner, group, notice("now"))
+
+    forward = {"sequences": [1], "to_conversation_ids": [group], "client_message_id": "f1"}
+    forwarded = await messages.call(plain, "ForwardMessages", group, **forward)
+    await groups.set_role(owner, group, "plain")
+    await send_content(plain, group, notice("an administrator's"))
+    await groups.set_role(owner, group, "plain", MEMBER)
+
+    assert [each.error.reason for each in forwarded.results] == ["ROLE_NOT_SUFFICIENT"]
+    said = [
+        each for each in (await plain.list_messages(group)).messages if each.content.notice.text
+    ]
+    assert [each.content.notice.text for each in said] == ["now", "an administrator's"]
+    sequence = said[-1].sequence
+    await refused(
+        messages.call(plain, "EditMessage", group, sequence=sequence, content=notice("no longer")),
+        "ROLE_NOT_SUFFICIENT",
+    )
+    assert (await plain.list_messages(direct)).last_sequence == 0
+
+
+async def test_customers_give_no_notices_and_mention_everyone_in_groups_alone(
+    corp: Corp, messages: Messages, pool: Pool, messaging_broker: Client
+) -> None:
+    guest, host = corp.customer("wm" + secrets.token_hex(12)), corp.member("li.wei")
+    key = (corp.corp_id, "wr" + secrets.token_hex(12))
+    async with transaction(pool) as connection:
+        opening = Opening(connection, Announcer(pool, messaging_broker))
+        await opening.open_group(key, ConversationKind.CUSTOMER_GROUP, "Spring", member(host.id))
+        await opening.let_in(key, customer(guest.id))
+        direct = await opening.open_direct(corp.corp_id, (member(host.id), customer(guest.id)))
+    everyone = mention("all of you")
+    everyone.mentions.everyone = True
+    before = (await host.get(key[1])).last_sequence
+    await send_content(guest, direct, text("hello"))
+
+    await refused(send_content(guest, key[1], notice("now")), "ROLE_NOT_SUFFICIENT")
+    await refused(send_content(guest, direct, everyone), "WRONG_CONVERSATION_KIND")
+    await refused(
+        messages.call(guest, "EditMessage", direct, sequence=1, content=everyone),
+        "WRONG_CONVERSATION_KIND",
+    )
+    await send_content(guest, key[1], everyone)
+    await send_content(host, key[1], notice("now"))
+
+    assert (await host.get(key[1])).last_sequence == before + 2
+    assert (await host.get(direct)).last_sequence == 1
 
 
 async def test_forwarded_messages_say_who_said_them_first(corp: Corp, messages: Messages) -> None:

@@ -12,7 +12,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from engines import Database, create_database
 from fakes.eventually import eventually
 from integration.messaging.chat import TIMEOUT_S, Corp, Person, new_id, text
-from tieline.api.messaging.v1 import messaging_pb2
+from tieline.api.messaging.v1 import message_content_pb2, messaging_pb2
 from tieline.api.messaging.v1 import scheduled_message_service_pb2 as scheduled
 from tieline.api.messaging.v1 import scheduled_message_service_pb2_grpc as scheduled_grpc
 from tieline.chassis.commit_batch import CommitBatcher
@@ -57,13 +57,16 @@ class Scheduling:
         schedule: scheduled.Schedule = NEVER_SOON,
         *,
         said: str = "later",
+        content: messaging_pb2.MessageContent | None = None,
         request_id: str = "",
     ) -> scheduled.ScheduledMessage:
         response = await self._stub.CreateScheduledMessage(
             scheduled.CreateScheduledMessageRequest(
                 request_id=request_id or new_id(),
                 scheduled_message=scheduled.ScheduledMessage(
-                    conversation_id=conversation_id, content=text(said), schedule=schedule
+                    conversation_id=conversation_id,
+                    content=content or text(said),
+                    schedule=schedule,
                 ),
             ),
             metadata=self._metadata,
@@ -298,6 +301,22 @@ async def test_what_is_away_puts_a_message_off_and_a_refusal_ends_it(
     failed = await _eventually(scheduling, message, lambda now: now.state == FAILED)
     assert failed.failure.reason == "CONVERSATION_NOT_FOUND"
     assert (await corp.member("zhang.san").list_messages(group)).last_sequence == 0
+
+
+async def test_what_its_sender_may_not_say_when_it_is_due_ends_a_message(
+    corp: Corp, pool: Pool, as_person: Callable[[Person], Scheduling]
+) -> None:
+    plain = corp.member("zhang.san")
+    group = await corp.member("li.wei").create_group("zhang.san")
+    scheduling = as_person(plain)
+    notice = message_content_pb2.NoticeContent(title="Outing", text="tomorrow")
+    message = await scheduling.create(group, content=messaging_pb2.MessageContent(notice=notice))
+
+    await make_due(pool, message)
+
+    failed = await _eventually(scheduling, message, lambda now: now.state == FAILED)
+    assert failed.failure.reason == "ROLE_NOT_SUFFICIENT"
+    assert (await plain.list_messages(group)).last_sequence == 0
 
 
 async def test_cancelled_and_changed_messages_are_what_was_decided_last(

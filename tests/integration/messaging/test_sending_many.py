@@ -7,7 +7,11 @@ import grpc
 import pytest
 
 from integration.messaging.chat import TIMEOUT_S, Corp, Person, new_id, text
-from tieline.api.messaging.v1 import messaging_pb2, messaging_service_pb2
+from tieline.api.messaging.v1 import (
+    message_content_pb2,
+    messaging_pb2,
+    messaging_service_pb2,
+)
 
 
 def outgoing(
@@ -75,6 +79,33 @@ async def test_each_message_is_stored_or_has_its_own_error(corp: Corp, send_many
     assert dict(results[5].error.metadata) == {"sequence": "1"}
     listed = await li_wei.list_messages(group)
     assert [message.sequence for message in listed.messages] == [1, 2]
+
+
+@pytest.mark.parametrize("send_many", [send_batch, send_stream], ids=["batch", "stream"])
+async def test_what_a_role_or_a_kind_does_not_allow_is_refused_alone(
+    corp: Corp, send_many: SendMany
+) -> None:
+    plain = corp.member("zhang.san")
+    group = await corp.member("li.wei").create_group("zhang.san")
+    direct = await plain.create_direct("li.wei")
+    notice = outgoing(group)
+    notice.content.notice.CopyFrom(message_content_pb2.NoticeContent(title="Outing", text="now"))
+    everyone, to_one = outgoing(group), outgoing(direct)
+    for message in (everyone, to_one):
+        message.content.mentions.everyone = True
+
+    results = await send_many(
+        plain, [outgoing(group), notice, everyone, to_one, outgoing(direct), outgoing(group)]
+    )
+
+    assert [(each.message.sequence, each.error.reason) for each in results] == [
+        (1, ""),
+        (0, "ROLE_NOT_SUFFICIENT"),
+        (2, ""),
+        (0, "WRONG_CONVERSATION_KIND"),
+        (1, ""),
+        (3, ""),
+    ]
 
 
 async def test_repeated_batch_gives_the_first_results(corp: Corp) -> None:

@@ -18,6 +18,7 @@ from tieline.messaging.groups import (
     check_removal,
     check_room,
     choose_successor,
+    find_content_refusal,
     find_refusal,
 )
 
@@ -58,6 +59,44 @@ def group(role: Role | None = Role.OWNER, participant_count: int = 3) -> Convers
 )
 def test_settings_decide_who_may_send(role: str, posting: str, reason: str | None) -> None:
     refusal = find_refusal(role, posting)
+
+    assert (refusal.reason if refusal else None) == reason
+
+
+@pytest.mark.parametrize(
+    ("kind", "role", "said", "reason"),
+    [
+        pytest.param("group", "owner", {"is_notice"}, None, id="owner's notice"),
+        pytest.param("group", "admin", {"is_notice"}, None, id="administrator's notice"),
+        pytest.param("group", "member", {"is_notice"}, "ROLE_NOT_SUFFICIENT", id="notice"),
+        pytest.param("customer_group", "owner", {"is_notice"}, None, id="notice to customers"),
+        pytest.param(
+            "customer_group", "member", {"is_notice"}, "ROLE_NOT_SUFFICIENT", id="customer's notice"
+        ),
+        pytest.param(
+            "direct", "member", {"is_notice"}, "WRONG_CONVERSATION_KIND", id="notice to one"
+        ),
+        pytest.param("app", "owner", {"is_notice"}, "WRONG_CONVERSATION_KIND", id="app's notice"),
+        pytest.param("group", "member", {"mentions_everyone"}, None, id="everyone"),
+        pytest.param("customer_group", "member", {"mentions_everyone"}, None, id="and customers"),
+        pytest.param(
+            "direct", "member", {"mentions_everyone"}, "WRONG_CONVERSATION_KIND", id="one is all"
+        ),
+        pytest.param(
+            "app", "owner", {"mentions_everyone"}, "WRONG_CONVERSATION_KIND", id="of an app"
+        ),
+        pytest.param("direct", "member", set(), None, id="words"),
+    ],
+)
+def test_notices_are_of_who_leads_a_group_and_everyone_is_mentioned_in_groups(
+    kind: str, role: str, said: set[str], reason: str | None
+) -> None:
+    refusal = find_content_refusal(
+        kind,
+        role,
+        is_notice="is_notice" in said,
+        mentions_everyone="mentions_everyone" in said,
+    )
 
     assert (refusal.reason if refusal else None) == reason
 

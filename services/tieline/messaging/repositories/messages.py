@@ -7,7 +7,7 @@ from typing import NamedTuple
 from tieline.chassis.outbox import Event, build_insert, insert_parameters
 from tieline.chassis.postgres import Connection, Record, wake_after_commit
 from tieline.messaging.conversations import Participant
-from tieline.messaging.groups import find_refusal
+from tieline.messaging.groups import find_content_refusal, find_refusal
 from tieline.messaging.messages import Send, StoredMessage
 from tieline.messaging.numbering import ConversationKey, Counter, SendFacts
 from tieline.messaging.repositories import SCHEMA
@@ -103,7 +103,7 @@ class MessageRepository:
             SELECT counter.last_sequence, counter.uncounted,
                    (counter.last_sequence, counter.participants_version)
                    IS DISTINCT FROM (seen.last_sequence, seen.participants_version) AS has_changed,
-                   participant.role, counter.posting,
+                   participant.role, counter.kind AS conversation_kind, counter.posting,
                    repeated.sequence AS repeated_sequence,
                    repeated.create_time AS repeated_time,
                    statement_timestamp() AS now
@@ -112,7 +112,7 @@ class MessageRepository:
                    AS send (corp_id, conversation_id, kind, id, client_message_id, position)
               LEFT JOIN LATERAL (
                    SELECT conversations.last_sequence, conversations.uncounted,
-                          conversations.participants_version,
+                          conversations.participants_version, conversations.kind,
                           CASE WHEN conversations.dismiss_time IS NOT NULL THEN 'nobody'
                                WHEN conversations.is_muted AND conversations.posting = 'everyone'
                                THEN 'admins'
@@ -170,7 +170,12 @@ class MessageRepository:
                 counters[_key_of(sends[index])] = Counter(row["last_sequence"], row["uncounted"])
             role = row["role"]
             if role is not None:
-                refusal = find_refusal(role, row["posting"])
+                refusal = find_refusal(role, row["posting"]) or find_content_refusal(
+                    row["conversation_kind"],
+                    role,
+                    is_notice=sends[index].is_notice,
+                    mentions_everyone=sends[index].mentions_everyone,
+                )
                 facts[index] = SendFacts(True, repeats.get(index), refusal)
         return LookUp(facts, counters, rows[0]["now"]), has_changed
 

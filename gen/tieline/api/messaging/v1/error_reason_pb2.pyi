@@ -43,14 +43,14 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_POSTING_NOT_ALLOWED: _ErrorReason.ValueType  # 8
     """PERMISSION_DENIED: the conversation's settings do not let the caller send."""
     ERROR_REASON_ROLE_NOT_SUFFICIENT: _ErrorReason.ValueType  # 9
-    """PERMISSION_DENIED: the caller's role in the group is not enough, or the conversation's settings
-    leave this to others.
+    """PERMISSION_DENIED: the caller's role in the group is not enough, also for a notice, or the
+    conversation's settings leave this to others.
     """
     ERROR_REASON_CONVERSATION_FULL: _ErrorReason.ValueType  # 10
     """FAILED_PRECONDITION: the group would have more people than it may. Metadata: `limit`."""
     ERROR_REASON_WRONG_CONVERSATION_KIND: _ErrorReason.ValueType  # 11
     """FAILED_PRECONDITION: not with conversations of this kind; who is in a customer group, and what
-    it is called, is up to contacts.
+    it is called, is up to contacts. Notices and mentions of everyone are for groups.
     """
     ERROR_REASON_PARTICIPANT_NOT_FOUND: _ErrorReason.ValueType  # 12
     """NOT_FOUND: somebody is not in the conversation. Metadata: `participantId`."""
@@ -195,14 +195,14 @@ ERROR_REASON_CONVERSATION_DISMISSED: ErrorReason.ValueType  # 7
 ERROR_REASON_POSTING_NOT_ALLOWED: ErrorReason.ValueType  # 8
 """PERMISSION_DENIED: the conversation's settings do not let the caller send."""
 ERROR_REASON_ROLE_NOT_SUFFICIENT: ErrorReason.ValueType  # 9
-"""PERMISSION_DENIED: the caller's role in the group is not enough, or the conversation's settings
-leave this to others.
+"""PERMISSION_DENIED: the caller's role in the group is not enough, also for a notice, or the
+conversation's settings leave this to others.
 """
 ERROR_REASON_CONVERSATION_FULL: ErrorReason.ValueType  # 10
 """FAILED_PRECONDITION: the group would have more people than it may. Metadata: `limit`."""
 ERROR_REASON_WRONG_CONVERSATION_KIND: ErrorReason.ValueType  # 11
 """FAILED_PRECONDITION: not with conversations of this kind; who is in a customer group, and what
-it is called, is up to contacts.
+it is called, is up to contacts. Notices and mentions of everyone are for groups.
 """
 ERROR_REASON_PARTICIPANT_NOT_FOUND: ErrorReason.ValueType  # 12
 """NOT_FOUND: somebody is not in the conversation. Metadata: `participantId`."""

@@ -371,7 +371,7 @@ Global___ContactCardContent: _TypeAlias = ContactCardContent  # noqa: Y015
 
 @_typing.final
 class NoticeContent(_message.Message):
-    """An announcement in a group: from its owner or its administrators."""
+    """An announcement in a group or a customer group: from its owner or its administrators."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -742,7 +742,7 @@ class Mentions(_message.Message):
     EVERYONE_FIELD_NUMBER: _builtins.int
     PARTICIPANTS_FIELD_NUMBER: _builtins.int
     everyone: _builtins.bool
-    """Everybody in the conversation. For groups alone."""
+    """Everybody in the conversation. For groups and customer groups alone."""
     @_builtins.property
     def participants(self) -> _containers.RepeatedCompositeFieldContainer[_principal_pb2.PrincipalRef]:
         """Each is in the conversation; at most 100."""

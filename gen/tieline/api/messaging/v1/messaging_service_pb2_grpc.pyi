@@ -49,7 +49,9 @@ class MessagingServiceStub:
     minute and in an hour as AppMessageService may send them, all of both counted.
 
     Errors: NOT_FOUND CONVERSATION_NOT_FOUND; NOT_FOUND MESSAGE_NOT_FOUND, MENTIONED_NOT_FOUND for
-    what it answers and whom it mentions; PERMISSION_DENIED POSTING_NOT_ALLOWED;
+    what it answers and whom it mentions; PERMISSION_DENIED POSTING_NOT_ALLOWED, and
+    ROLE_NOT_SUFFICIENT for a notice; FAILED_PRECONDITION WRONG_CONVERSATION_KIND for a notice or a
+    mention of everyone outside of groups;
     FAILED_PRECONDITION CONVERSATION_DISMISSED, CORP_SUSPENDED; INVALID_ARGUMENT INVALID_FIELD;
     FAILED_PRECONDITION CLIENT_MESSAGE_ID_REUSED if it was used for other contents;
     NOT_FOUND MEDIA_NOT_FOUND for media that are not there or not the sender's to read;
@@ -175,7 +177,9 @@ class MessagingServiceServicer(metaclass=_abc_1.ABCMeta):
         minute and in an hour as AppMessageService may send them, all of both counted.
 
         Errors: NOT_FOUND CONVERSATION_NOT_FOUND; NOT_FOUND MESSAGE_NOT_FOUND, MENTIONED_NOT_FOUND for
-        what it answers and whom it mentions; PERMISSION_DENIED POSTING_NOT_ALLOWED;
+        what it answers and whom it mentions; PERMISSION_DENIED POSTING_NOT_ALLOWED, and
+        ROLE_NOT_SUFFICIENT for a notice; FAILED_PRECONDITION WRONG_CONVERSATION_KIND for a notice or a
+        mention of everyone outside of groups;
         FAILED_PRECONDITION CONVERSATION_DISMISSED, CORP_SUSPENDED; INVALID_ARGUMENT INVALID_FIELD;
         FAILED_PRECONDITION CLIENT_MESSAGE_ID_REUSED if it was used for other contents;
         NOT_FOUND MEDIA_NOT_FOUND for media that are not there or not the sender's to read;
