@@ -66,6 +66,7 @@ class MessageServicer(message_service_pb2_grpc.MessageServiceServicer):
     ) -> message_service_pb2.EditMessageResponse:
         """Give a message other words."""
         key, caller = require_conversation(request.corp_id, request.conversation_id)
+        self._suspended.check(key[0])
         screening = self._screen(key[0], read_text(request.content))
         if screening.is_blocked:
             raise blocked_error()
@@ -108,6 +109,7 @@ class MessageServicer(message_service_pb2_grpc.MessageServiceServicer):
     ) -> message_service_pb2.SetReactionResponse:
         """Put a reaction on a message, or take it back."""
         key, caller = require_conversation(request.corp_id, request.conversation_id)
+        self._suspended.check(key[0])
         message_rules.check_reaction(request.reaction)
         async with transaction(self._pool) as connection:
             change = await self._begin(connection, key, caller, request.sequence)
@@ -141,6 +143,7 @@ class MessageServicer(message_service_pb2_grpc.MessageServiceServicer):
     ) -> message_service_pb2.SetPinResponse:
         """Pin a message, or no longer."""
         key, caller = require_conversation(request.corp_id, request.conversation_id)
+        self._suspended.check(key[0])
         async with transaction(self._pool) as connection:
             change = await self._begin(connection, key, caller, request.sequence)
             await change.set_pin(is_removed=request.removed)
@@ -211,6 +214,7 @@ class MessageServicer(message_service_pb2_grpc.MessageServiceServicer):
     ) -> message_service_pb2.AnswerMessageResponse:
         """Answer a quiz or a template card."""
         key, caller = require_conversation(request.corp_id, request.conversation_id)
+        self._suspended.check(key[0])
         async with transaction(self._pool) as connection:
             change = await self._begin(connection, key, caller, request.sequence)
             await change.answer(request.choices)

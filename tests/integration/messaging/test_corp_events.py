@@ -10,7 +10,7 @@ from nats.aio.client import Client
 
 from engines import connected
 from fakes.eventually import eventually
-from integration.messaging.chat import TIMEOUT_S, Corp, Person, new_id
+from integration.messaging.chat import TIMEOUT_S, Corp, Person, new_id, text
 from integration.messaging.groups import ADMIN, OWNER, Groups, refused
 from tieline.api.directory.v1 import directory_pb2
 from tieline.api.identity.v1 import identity_pb2
@@ -220,7 +220,7 @@ async def test_outsiders_see_who_is_staff_and_of_which_body(
     await eventually(are_told)
 
 
-async def test_nobody_sends_in_a_suspended_corp_until_it_is_resumed(
+async def test_nobody_says_anything_in_a_suspended_corp_until_it_is_resumed(
     corp: Corp,
     pool: Pool,
     messaging_broker: Client,
@@ -262,6 +262,18 @@ async def test_nobody_sends_in_a_suspended_corp_until_it_is_resumed(
     await refused(
         stub.ForwardMessages(forward, metadata=guest.metadata, timeout=TIMEOUT_S), "CORP_SUSPENDED"
     )
+    of_first = {"corp_id": corp.corp_id, "conversation_id": direct, "sequence": 1}
+    for method, fields in (
+        ("EditMessage", {"content": text("other words")}),
+        ("SetReaction", {"reaction": "👍"}),
+        ("SetPin", {}),
+        ("AnswerMessage", {"choices": [message_service_pb2.AnswerChoice()]}),
+    ):
+        request = getattr(message_service_pb2, f"{method}Request")(**of_first, **fields)
+        change = getattr(stub, method)(request, metadata=guest.metadata, timeout=TIMEOUT_S)
+        await refused(change, "CORP_SUSPENDED")
+    listed = (await guest.list_messages(direct)).messages
+    assert [each.content for each in listed] == [text("hello")] * len(listed)
 
     resumed = identity_pb2.Corp(corp_id=corp.corp_id, state=identity_pb2.CORP_STATE_ACTIVE)
     await publish(

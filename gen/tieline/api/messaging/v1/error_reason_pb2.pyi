@@ -77,7 +77,9 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_CLOSED: _ErrorReason.ValueType  # 21
     """FAILED_PRECONDITION: the quiz or the card is closed."""
     ERROR_REASON_CORP_SUSPENDED: _ErrorReason.ValueType  # 22
-    """FAILED_PRECONDITION: the corp is suspended or on its way out: nobody sends in it."""
+    """FAILED_PRECONDITION: the corp is suspended or on its way out: nobody sends in it, or changes what
+    was said.
+    """
     ERROR_REASON_ALREADY_ANSWERED: _ErrorReason.ValueType  # 23
     """FAILED_PRECONDITION: the caller chose something else before, and this quiz or card takes one
     answer of each person.
@@ -229,7 +231,9 @@ edits; or the conversation as many pinned messages. Metadata: `limit`.
 ERROR_REASON_CLOSED: ErrorReason.ValueType  # 21
 """FAILED_PRECONDITION: the quiz or the card is closed."""
 ERROR_REASON_CORP_SUSPENDED: ErrorReason.ValueType  # 22
-"""FAILED_PRECONDITION: the corp is suspended or on its way out: nobody sends in it."""
+"""FAILED_PRECONDITION: the corp is suspended or on its way out: nobody sends in it, or changes what
+was said.
+"""
 ERROR_REASON_ALREADY_ANSWERED: ErrorReason.ValueType  # 23
 """FAILED_PRECONDITION: the caller chose something else before, and this quiz or card takes one
 answer of each person.

@@ -103,9 +103,9 @@ class MessageServiceServicer:
 
         Errors: NOT_FOUND CONVERSATION_NOT_FOUND, MESSAGE_NOT_FOUND, MENTIONED_NOT_FOUND;
         PERMISSION_DENIED ROLE_NOT_SUFFICIENT for others and for a notice, POSTING_NOT_ALLOWED;
-        FAILED_PRECONDITION TOO_LATE, WRONG_MESSAGE_KIND, WRONG_CONVERSATION_KIND, CONVERSATION_DISMISSED, SENSITIVE_WORD; NOT_FOUND MEDIA_NOT_FOUND
-        and FAILED_PRECONDITION MEDIA_KIND_WRONG for what a notice refers to; RESOURCE_EXHAUSTED
-        LIMIT_REACHED; INVALID_ARGUMENT INVALID_FIELD.
+        FAILED_PRECONDITION TOO_LATE, WRONG_MESSAGE_KIND, WRONG_CONVERSATION_KIND, CONVERSATION_DISMISSED,
+        CORP_SUSPENDED, SENSITIVE_WORD; NOT_FOUND MEDIA_NOT_FOUND and FAILED_PRECONDITION MEDIA_KIND_WRONG
+        for what a notice refers to; RESOURCE_EXHAUSTED LIMIT_REACHED; INVALID_ARGUMENT INVALID_FIELD.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -137,7 +137,7 @@ class MessageServiceServicer:
         5 on a message, a message at most 50 different ones.
 
         Errors: NOT_FOUND CONVERSATION_NOT_FOUND, MESSAGE_NOT_FOUND; RESOURCE_EXHAUSTED LIMIT_REACHED;
-        FAILED_PRECONDITION CONVERSATION_DISMISSED; INVALID_ARGUMENT INVALID_FIELD.
+        FAILED_PRECONDITION CONVERSATION_DISMISSED, CORP_SUSPENDED; INVALID_ARGUMENT INVALID_FIELD.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -158,7 +158,7 @@ class MessageServiceServicer:
 
         Errors: NOT_FOUND CONVERSATION_NOT_FOUND, MESSAGE_NOT_FOUND; PERMISSION_DENIED
         ROLE_NOT_SUFFICIENT; RESOURCE_EXHAUSTED LIMIT_REACHED; FAILED_PRECONDITION
-        CONVERSATION_DISMISSED.
+        CONVERSATION_DISMISSED, CORP_SUSPENDED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -195,8 +195,8 @@ class MessageServiceServicer:
         AppMessageService.UpdateCard).
 
         Errors: NOT_FOUND CONVERSATION_NOT_FOUND, MESSAGE_NOT_FOUND; FAILED_PRECONDITION
-        WRONG_MESSAGE_KIND, CLOSED, ALREADY_ANSWERED, CONVERSATION_DISMISSED; INVALID_ARGUMENT
-        INVALID_FIELD, also for options that do not exist.
+        WRONG_MESSAGE_KIND, CLOSED, ALREADY_ANSWERED, CONVERSATION_DISMISSED, CORP_SUSPENDED;
+        INVALID_ARGUMENT INVALID_FIELD, also for options that do not exist.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -26,9 +26,9 @@ class MessageServiceStub:
 
     Errors: NOT_FOUND CONVERSATION_NOT_FOUND, MESSAGE_NOT_FOUND, MENTIONED_NOT_FOUND;
     PERMISSION_DENIED ROLE_NOT_SUFFICIENT for others and for a notice, POSTING_NOT_ALLOWED;
-    FAILED_PRECONDITION TOO_LATE, WRONG_MESSAGE_KIND, WRONG_CONVERSATION_KIND, CONVERSATION_DISMISSED, SENSITIVE_WORD; NOT_FOUND MEDIA_NOT_FOUND
-    and FAILED_PRECONDITION MEDIA_KIND_WRONG for what a notice refers to; RESOURCE_EXHAUSTED
-    LIMIT_REACHED; INVALID_ARGUMENT INVALID_FIELD.
+    FAILED_PRECONDITION TOO_LATE, WRONG_MESSAGE_KIND, WRONG_CONVERSATION_KIND, CONVERSATION_DISMISSED,
+    CORP_SUSPENDED, SENSITIVE_WORD; NOT_FOUND MEDIA_NOT_FOUND and FAILED_PRECONDITION MEDIA_KIND_WRONG
+    for what a notice refers to; RESOURCE_EXHAUSTED LIMIT_REACHED; INVALID_ARGUMENT INVALID_FIELD.
     """
     ListEdits: _aio.UnaryUnaryMultiCallable[_message_service_pb2.ListEditsRequest, _message_service_pb2.ListEditsResponse]
     """ListEdits returns what an edited message said before, the first words first; nothing for one that
@@ -48,7 +48,7 @@ class MessageServiceStub:
     5 on a message, a message at most 50 different ones.
 
     Errors: NOT_FOUND CONVERSATION_NOT_FOUND, MESSAGE_NOT_FOUND; RESOURCE_EXHAUSTED LIMIT_REACHED;
-    FAILED_PRECONDITION CONVERSATION_DISMISSED; INVALID_ARGUMENT INVALID_FIELD.
+    FAILED_PRECONDITION CONVERSATION_DISMISSED, CORP_SUSPENDED; INVALID_ARGUMENT INVALID_FIELD.
     """
     ListReactions: _aio.UnaryUnaryMultiCallable[_message_service_pb2.ListReactionsRequest, _message_service_pb2.ListReactionsResponse]
     """ListReactions returns the reactions on a message, those given first before others.
@@ -61,7 +61,7 @@ class MessageServiceStub:
 
     Errors: NOT_FOUND CONVERSATION_NOT_FOUND, MESSAGE_NOT_FOUND; PERMISSION_DENIED
     ROLE_NOT_SUFFICIENT; RESOURCE_EXHAUSTED LIMIT_REACHED; FAILED_PRECONDITION
-    CONVERSATION_DISMISSED.
+    CONVERSATION_DISMISSED, CORP_SUSPENDED.
     """
     ListPins: _aio.UnaryUnaryMultiCallable[_message_service_pb2.ListPinsRequest, _message_service_pb2.ListPinsResponse]
     """ListPins returns the pinned messages of a conversation that the caller sees, the last pinned
@@ -86,8 +86,8 @@ class MessageServiceStub:
     AppMessageService.UpdateCard).
 
     Errors: NOT_FOUND CONVERSATION_NOT_FOUND, MESSAGE_NOT_FOUND; FAILED_PRECONDITION
-    WRONG_MESSAGE_KIND, CLOSED, ALREADY_ANSWERED, CONVERSATION_DISMISSED; INVALID_ARGUMENT
-    INVALID_FIELD, also for options that do not exist.
+    WRONG_MESSAGE_KIND, CLOSED, ALREADY_ANSWERED, CONVERSATION_DISMISSED, CORP_SUSPENDED;
+    INVALID_ARGUMENT INVALID_FIELD, also for options that do not exist.
     """
     GetAnswers: _aio.UnaryUnaryMultiCallable[_message_service_pb2.GetAnswersRequest, _message_service_pb2.GetAnswersResponse]
     """GetAnswers returns how often each option was chosen and what the caller chose; to those whom the
@@ -115,9 +115,9 @@ class MessageServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Errors: NOT_FOUND CONVERSATION_NOT_FOUND, MESSAGE_NOT_FOUND, MENTIONED_NOT_FOUND;
         PERMISSION_DENIED ROLE_NOT_SUFFICIENT for others and for a notice, POSTING_NOT_ALLOWED;
-        FAILED_PRECONDITION TOO_LATE, WRONG_MESSAGE_KIND, WRONG_CONVERSATION_KIND, CONVERSATION_DISMISSED, SENSITIVE_WORD; NOT_FOUND MEDIA_NOT_FOUND
-        and FAILED_PRECONDITION MEDIA_KIND_WRONG for what a notice refers to; RESOURCE_EXHAUSTED
-        LIMIT_REACHED; INVALID_ARGUMENT INVALID_FIELD.
+        FAILED_PRECONDITION TOO_LATE, WRONG_MESSAGE_KIND, WRONG_CONVERSATION_KIND, CONVERSATION_DISMISSED,
+        CORP_SUSPENDED, SENSITIVE_WORD; NOT_FOUND MEDIA_NOT_FOUND and FAILED_PRECONDITION MEDIA_KIND_WRONG
+        for what a notice refers to; RESOURCE_EXHAUSTED LIMIT_REACHED; INVALID_ARGUMENT INVALID_FIELD.
         """
 
     @_abc_1.abstractmethod
@@ -155,7 +155,7 @@ class MessageServiceServicer(metaclass=_abc_1.ABCMeta):
         5 on a message, a message at most 50 different ones.
 
         Errors: NOT_FOUND CONVERSATION_NOT_FOUND, MESSAGE_NOT_FOUND; RESOURCE_EXHAUSTED LIMIT_REACHED;
-        FAILED_PRECONDITION CONVERSATION_DISMISSED; INVALID_ARGUMENT INVALID_FIELD.
+        FAILED_PRECONDITION CONVERSATION_DISMISSED, CORP_SUSPENDED; INVALID_ARGUMENT INVALID_FIELD.
         """
 
     @_abc_1.abstractmethod
@@ -180,7 +180,7 @@ class MessageServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Errors: NOT_FOUND CONVERSATION_NOT_FOUND, MESSAGE_NOT_FOUND; PERMISSION_DENIED
         ROLE_NOT_SUFFICIENT; RESOURCE_EXHAUSTED LIMIT_REACHED; FAILED_PRECONDITION
-        CONVERSATION_DISMISSED.
+        CONVERSATION_DISMISSED, CORP_SUSPENDED.
         """
 
     @_abc_1.abstractmethod
@@ -223,8 +223,8 @@ class MessageServiceServicer(metaclass=_abc_1.ABCMeta):
         AppMessageService.UpdateCard).
 
         Errors: NOT_FOUND CONVERSATION_NOT_FOUND, MESSAGE_NOT_FOUND; FAILED_PRECONDITION
-        WRONG_MESSAGE_KIND, CLOSED, ALREADY_ANSWERED, CONVERSATION_DISMISSED; INVALID_ARGUMENT
-        INVALID_FIELD, also for options that do not exist.
+        WRONG_MESSAGE_KIND, CLOSED, ALREADY_ANSWERED, CONVERSATION_DISMISSED, CORP_SUSPENDED;
+        INVALID_ARGUMENT INVALID_FIELD, also for options that do not exist.
         """
 
     @_abc_1.abstractmethod
