@@ -228,7 +228,9 @@ Global___RoleChange: _TypeAlias = RoleChange  # noqa: Y015
 
 @_typing.final
 class DismissNote(_message.Message):
-    """The group is dismissed: nothing follows this note. Counts as unread."""
+    """The group is dismissed: nobody sends in it any more, and what was said is changed no more but by a
+    recall. Notes may follow, of recalls and of people who leave. Counts as unread.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
