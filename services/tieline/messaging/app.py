@@ -144,6 +144,7 @@ async def role(settings: MessagingSettings) -> AsyncIterator[None]:
             batcher=batcher,
             announcer=announcer,
             hub=hub,
+            screen=words.screen,
             suspended=suspended,
             app_sends=app_sends,
             devices=devices,
@@ -198,7 +199,7 @@ async def role(settings: MessagingSettings) -> AsyncIterator[None]:
                 ),
                 Served(
                     conversation_service_pb2_grpc.add_ConversationServiceServicer_to_server,
-                    ConversationServicer(pool, broker, announcer, app_sends),
+                    ConversationServicer(pool, broker, announcer, app_sends, words.screen),
                     conversation_service_pb2.DESCRIPTOR.services_by_name["ConversationService"],
                 ),
                 Served(

@@ -31,7 +31,7 @@ from tieline.messaging.repositories.media import MediaRepository
 from tieline.messaging.repositories.participants import UserKey
 from tieline.messaging.repositories.response_codes import ResponseCodeRepository
 from tieline.messaging.sending import Screen
-from tieline.messaging.sensitive_words import blocked_error, read_text
+from tieline.messaging.sensitive_words import check_allowed, read_text
 from tieline.messaging.suspended_corps import SuspendedCorps
 
 
@@ -213,8 +213,7 @@ class AppMessageServicer(app_message_service_pb2_grpc.AppMessageServiceServicer)
     def _check_allowed(self, corp_id: str, content: messaging_pb2.MessageContent) -> None:
         """Refuse at once what each send would be refused for."""
         self._suspended.check(corp_id)
-        if self._screen(corp_id, read_text(content)).is_blocked:
-            raise blocked_error()
+        check_allowed(self._screen(corp_id, read_text(content)))
 
 
 async def _begin(

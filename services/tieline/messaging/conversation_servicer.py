@@ -25,6 +25,8 @@ from tieline.messaging.joining import decide, join
 from tieline.messaging.opening import Opening
 from tieline.messaging.repositories import SCHEMA
 from tieline.messaging.repositories.join_codes import JoinCodeRepository
+from tieline.messaging.sending import Screen
+from tieline.messaging.sensitive_words import check_allowed
 
 _ROLES_FROM_PROTO = {
     conversation_note_pb2.PARTICIPANT_ROLE_ADMIN: Role.ADMIN,
@@ -36,9 +38,15 @@ class ConversationServicer(conversation_service_pb2_grpc.ConversationServiceServ
     """Settings, people, roles and codes of groups; conversations of apps."""
 
     def __init__(
-        self, pool: Pool, broker: Broker, announcer: Announcer, app_sends: AppSends
+        self,
+        pool: Pool,
+        broker: Broker,
+        announcer: Announcer,
+        app_sends: AppSends,
+        screen: Screen,
     ) -> None:
         self._pool = pool
+        self._screen = screen
         self._app_sends = app_sends
         self._broker = broker
         self._announcer = announcer
@@ -51,6 +59,9 @@ class ConversationServicer(conversation_service_pb2_grpc.ConversationServiceServ
         async with transaction(self._pool) as connection:
             change = await GroupChange.begin(connection, self._announcer, key, caller)
             await change.change_settings(request.settings, request.update_mask.paths)
+            # Behind the checks: what is read has its length, and strangers learn of no words.
+            said = groups.read_text(request.settings, request.update_mask.paths)
+            check_allowed(self._screen(key[0], said))
             conversation = await get_conversation(connection, key, caller)
         return conversation_service_pb2.UpdateSettingsResponse(conversation=conversation)
 

@@ -153,6 +153,11 @@ def change_settings(
     return changed, fields
 
 
+def read_text(wanted: conversation_note_pb2.ConversationSettings, paths: Sequence[str]) -> str:
+    """Return what people are to read of the settings that the paths name."""
+    return "\n".join(getattr(wanted, path) for path in ("name", "notice") if path in paths)
+
+
 def find_refusal(role: str, posting: str) -> PermissionDeniedError | FailedPreconditionError | None:
     """Return why somebody of that role may not send; None where nothing speaks against it.
 

@@ -34,7 +34,7 @@ from tieline.messaging.repositories.sensitive_words import SensitiveWordReposito
 from tieline.messaging.send_results import build_result
 from tieline.messaging.send_stream import report_fault
 from tieline.messaging.sending import Screen
-from tieline.messaging.sensitive_words import blocked_error, read_text
+from tieline.messaging.sensitive_words import check_allowed, read_text
 from tieline.messaging.suspended_corps import SuspendedCorps
 
 _MAX_SHOWN_PEOPLE = 50
@@ -68,8 +68,7 @@ class MessageServicer(message_service_pb2_grpc.MessageServiceServicer):
         key, caller = require_conversation(request.corp_id, request.conversation_id)
         self._suspended.check(key[0])
         screening = self._screen(key[0], read_text(request.content))
-        if screening.is_blocked:
-            raise blocked_error()
+        check_allowed(screening)
         await self._app_sends.check((key[0], caller), key[1])
         async with transaction(self._pool) as connection:
             change = await self._begin(connection, key, caller, request.sequence)

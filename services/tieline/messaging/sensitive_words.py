@@ -81,6 +81,12 @@ def normalise(text: str) -> str:
     return "".join(_fold(text).split())
 
 
+def check_allowed(screening: Screening) -> None:
+    """Refuse what has a blocked word."""
+    if screening.is_blocked:
+        raise blocked_error()
+
+
 def blocked_error() -> FailedPreconditionError:
     """Return the error for a message that is not allowed; it does not tell which word."""
     return FailedPreconditionError(

@@ -67,6 +67,8 @@ from tieline.messaging.send_stream import (
     SendStream,
     report_fault,
 )
+from tieline.messaging.sending import Screen
+from tieline.messaging.sensitive_words import check_allowed
 from tieline.messaging.suspended_corps import SuspendedCorps
 
 # A batch of the committer has room for it.
@@ -93,6 +95,7 @@ class MessagingServicer(messaging_service_pb2_grpc.MessagingServiceServicer):
         batcher: SendBatcher,
         announcer: Announcer,
         hub: LiveHub,
+        screen: Screen,
         suspended: SuspendedCorps,
         app_sends: AppSends,
         devices: ConnectedDevices,
@@ -103,6 +106,7 @@ class MessagingServicer(messaging_service_pb2_grpc.MessagingServiceServicer):
         self._batcher = batcher
         self._announcer = announcer
         self._hub = hub
+        self._screen = screen
         self._suspended = suspended
         self._app_sends = app_sends
         self._devices = devices
@@ -114,6 +118,11 @@ class MessagingServicer(messaging_service_pb2_grpc.MessagingServiceServicer):
         """Open a conversation of members, at most once per ``request_id``."""
         corp_id, caller = require_user(request.corp_id)
         new = check_conversation_request(request.kind, request.name, request.user_ids, caller)
+
+        async def prepare() -> None:
+            check_allowed(self._screen(corp_id, new.name))
+            await check_members(self._broker, corp_id, new.others)
+
         return await answered_once(
             self._pool,
             SCHEMA,
@@ -121,7 +130,7 @@ class MessagingServicer(messaging_service_pb2_grpc.MessagingServiceServicer):
             messaging_service_pb2.CreateConversationResponse,
             lambda connection: self._create(connection, corp_id, new),
             corp_id=corp_id,
-            prepare=lambda: check_members(self._broker, corp_id, new.others),
+            prepare=prepare,
         )
 
     async def GetConversation(

@@ -8,7 +8,8 @@ import pytest
 
 from fakes.eventually import eventually
 from fakes.tokens import TestTokens
-from integration.messaging.chat import TIMEOUT_S, Corp, Person, text
+from integration.messaging.chat import TIMEOUT_S, Corp, Person, new_id, text
+from integration.messaging.groups import Groups, refused
 from tieline.api.messaging.v1 import (
     message_service_pb2,
     message_service_pb2_grpc,
@@ -92,6 +93,31 @@ async def is_blocked(person: Person, group: str, said: str) -> bool:
     except grpc.aio.AioRpcError as error:
         return TielineError.from_rpc_error(error).reason == "SENSITIVE_WORD"
     return False
+
+
+async def test_blocked_word_is_refused_in_names_and_notices_of_groups(
+    corp: Corp, officer: Callable[[Corp], Officer], groups: Groups
+) -> None:
+    owner = corp.member("li.wei")
+    request_id = new_id()
+    group = await owner.create_group("zhang.san", name="Lottery", request_id=request_id)
+    await officer(corp).update({"lottery": BLOCK, "raffle": FLAG})
+
+    async def is_known() -> bool:
+        return await is_blocked(owner, group, "a lottery")
+
+    await eventually(is_known)
+    before = await owner.get(group)
+
+    await refused(owner.create_group("zhang.san", name="Lottery"), "SENSITIVE_WORD")
+    await refused(groups.change(owner, group, name="Our lottery"), "SENSITIVE_WORD")
+    await refused(groups.change(owner, group, notice="Lot tery at 5"), "SENSITIVE_WORD")
+    assert await owner.get(group) == before
+    assert len((await owner.list_conversations()).conversations) == 1
+    # The same request has its first answer; what else changes is no matter of words.
+    assert await owner.create_group("zhang.san", name="Lottery", request_id=request_id) == group
+    await groups.change(owner, group, muted=True)
+    await groups.change(owner, group, name="Raffle", notice="A raffle")
 
 
 async def test_blocked_word_is_refused_by_every_replica_within_two_seconds(

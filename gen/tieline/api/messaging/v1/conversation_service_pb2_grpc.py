@@ -120,8 +120,8 @@ class ConversationServiceServicer:
         customer group is up to contacts. A repeat changes nothing.
 
         Errors: NOT_FOUND CONVERSATION_NOT_FOUND; PERMISSION_DENIED ROLE_NOT_SUFFICIENT;
-        FAILED_PRECONDITION WRONG_CONVERSATION_KIND, CONVERSATION_DISMISSED; INVALID_ARGUMENT
-        INVALID_FIELD.
+        FAILED_PRECONDITION WRONG_CONVERSATION_KIND, CONVERSATION_DISMISSED, and SENSITIVE_WORD for name
+        and notice; INVALID_ARGUMENT INVALID_FIELD.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

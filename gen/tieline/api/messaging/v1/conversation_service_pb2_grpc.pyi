@@ -24,8 +24,8 @@ class ConversationServiceStub:
     customer group is up to contacts. A repeat changes nothing.
 
     Errors: NOT_FOUND CONVERSATION_NOT_FOUND; PERMISSION_DENIED ROLE_NOT_SUFFICIENT;
-    FAILED_PRECONDITION WRONG_CONVERSATION_KIND, CONVERSATION_DISMISSED; INVALID_ARGUMENT
-    INVALID_FIELD.
+    FAILED_PRECONDITION WRONG_CONVERSATION_KIND, CONVERSATION_DISMISSED, and SENSITIVE_WORD for name
+    and notice; INVALID_ARGUMENT INVALID_FIELD.
     """
     AddParticipants: _aio.UnaryUnaryMultiCallable[_conversation_service_pb2.AddParticipantsRequest, _conversation_service_pb2.AddParticipantsResponse]
     """AddParticipants adds members of the corp to a group, as far as the settings let the caller. Who
@@ -141,8 +141,8 @@ class ConversationServiceServicer(metaclass=_abc_1.ABCMeta):
         customer group is up to contacts. A repeat changes nothing.
 
         Errors: NOT_FOUND CONVERSATION_NOT_FOUND; PERMISSION_DENIED ROLE_NOT_SUFFICIENT;
-        FAILED_PRECONDITION WRONG_CONVERSATION_KIND, CONVERSATION_DISMISSED; INVALID_ARGUMENT
-        INVALID_FIELD.
+        FAILED_PRECONDITION WRONG_CONVERSATION_KIND, CONVERSATION_DISMISSED, and SENSITIVE_WORD for name
+        and notice; INVALID_ARGUMENT INVALID_FIELD.
         """
 
     @_abc_1.abstractmethod

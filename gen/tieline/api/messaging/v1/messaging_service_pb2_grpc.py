@@ -98,8 +98,8 @@ class MessagingServiceServicer:
         them, at most once per `request_id`. A direct conversation that exists is returned.
 
         Errors: NOT_FOUND USER_NOT_FOUND with metadata `userId` for people who are not in the corp;
-        INVALID_ARGUMENT INVALID_FIELD; FAILED_PRECONDITION REQUEST_ID_REUSED;
-        UNAVAILABLE SERVICE_UNAVAILABLE while the directory does not answer.
+        INVALID_ARGUMENT INVALID_FIELD; FAILED_PRECONDITION REQUEST_ID_REUSED, SENSITIVE_WORD for the
+        name; UNAVAILABLE SERVICE_UNAVAILABLE while the directory does not answer.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -23,8 +23,8 @@ class MessagingServiceStub:
     them, at most once per `request_id`. A direct conversation that exists is returned.
 
     Errors: NOT_FOUND USER_NOT_FOUND with metadata `userId` for people who are not in the corp;
-    INVALID_ARGUMENT INVALID_FIELD; FAILED_PRECONDITION REQUEST_ID_REUSED;
-    UNAVAILABLE SERVICE_UNAVAILABLE while the directory does not answer.
+    INVALID_ARGUMENT INVALID_FIELD; FAILED_PRECONDITION REQUEST_ID_REUSED, SENSITIVE_WORD for the
+    name; UNAVAILABLE SERVICE_UNAVAILABLE while the directory does not answer.
     """
     GetConversation: _aio.UnaryUnaryMultiCallable[_messaging_service_pb2.GetConversationRequest, _messaging_service_pb2.GetConversationResponse]
     """GetConversation returns a conversation that the caller is in.
@@ -127,8 +127,8 @@ class MessagingServiceServicer(metaclass=_abc_1.ABCMeta):
         them, at most once per `request_id`. A direct conversation that exists is returned.
 
         Errors: NOT_FOUND USER_NOT_FOUND with metadata `userId` for people who are not in the corp;
-        INVALID_ARGUMENT INVALID_FIELD; FAILED_PRECONDITION REQUEST_ID_REUSED;
-        UNAVAILABLE SERVICE_UNAVAILABLE while the directory does not answer.
+        INVALID_ARGUMENT INVALID_FIELD; FAILED_PRECONDITION REQUEST_ID_REUSED, SENSITIVE_WORD for the
+        name; UNAVAILABLE SERVICE_UNAVAILABLE while the directory does not answer.
         """
 
     @_abc_1.abstractmethod

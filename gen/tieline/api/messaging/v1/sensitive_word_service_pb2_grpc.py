@@ -29,7 +29,8 @@ class SensitiveWordServiceStub:
     """SensitiveWordService is for compliance officers (MANAGE_COMPLIANCE for the whole corp); auditors read
     (READ_COMPLIANCE). A word is found in whatever width and case it is written, and with spaces between
     its characters. Where it begins or ends with a Latin letter or a digit it is a word of its own there:
-    `ass` is not found in `was sent`. Changes hold for every replica within 2 s.
+    `ass` is not found in `was sent`. Changes hold for every replica within 2 s. Blocked words are
+    refused in names and notices of groups too; what is flagged are messages alone.
     """
 
     def __init__(self, channel):
@@ -59,7 +60,8 @@ class SensitiveWordServiceServicer:
     """SensitiveWordService is for compliance officers (MANAGE_COMPLIANCE for the whole corp); auditors read
     (READ_COMPLIANCE). A word is found in whatever width and case it is written, and with spaces between
     its characters. Where it begins or ends with a Latin letter or a digit it is a word of its own there:
-    `ass` is not found in `was sent`. Changes hold for every replica within 2 s.
+    `ass` is not found in `was sent`. Changes hold for every replica within 2 s. Blocked words are
+    refused in names and notices of groups too; what is flagged are messages alone.
     """
 
     def UpdateSensitiveWords(self, request, context):
@@ -120,7 +122,8 @@ class SensitiveWordService:
     """SensitiveWordService is for compliance officers (MANAGE_COMPLIANCE for the whole corp); auditors read
     (READ_COMPLIANCE). A word is found in whatever width and case it is written, and with spaces between
     its characters. Where it begins or ends with a Latin letter or a digit it is a word of its own there:
-    `ass` is not found in `was sent`. Changes hold for every replica within 2 s.
+    `ass` is not found in `was sent`. Changes hold for every replica within 2 s. Blocked words are
+    refused in names and notices of groups too; what is flagged are messages alone.
     """
 
     @staticmethod

@@ -16,7 +16,8 @@ class SensitiveWordServiceStub:
     """SensitiveWordService is for compliance officers (MANAGE_COMPLIANCE for the whole corp); auditors read
     (READ_COMPLIANCE). A word is found in whatever width and case it is written, and with spaces between
     its characters. Where it begins or ends with a Latin letter or a digit it is a word of its own there:
-    `ass` is not found in `was sent`. Changes hold for every replica within 2 s.
+    `ass` is not found in `was sent`. Changes hold for every replica within 2 s. Blocked words are
+    refused in names and notices of groups too; what is flagged are messages alone.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -41,7 +42,8 @@ class SensitiveWordServiceServicer(metaclass=_abc_1.ABCMeta):
     """SensitiveWordService is for compliance officers (MANAGE_COMPLIANCE for the whole corp); auditors read
     (READ_COMPLIANCE). A word is found in whatever width and case it is written, and with spaces between
     its characters. Where it begins or ends with a Latin letter or a digit it is a word of its own there:
-    `ass` is not found in `was sent`. Changes hold for every replica within 2 s.
+    `ass` is not found in `was sent`. Changes hold for every replica within 2 s. Blocked words are
+    refused in names and notices of groups too; what is flagged are messages alone.
     """
 
     @_abc_1.abstractmethod
