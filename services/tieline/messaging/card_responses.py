@@ -2,15 +2,19 @@
 
 import datetime as dt
 import secrets
-from collections.abc import Collection
+from collections.abc import Iterable
 
-from tieline.api.messaging.v1 import app_message_service_pb2
-from tieline.chassis.errors import NotFoundError
+from tieline.api.messaging.v1 import (
+    app_message_service_pb2,
+    message_content_pb2,
+    message_service_pb2,
+)
+from tieline.chassis.errors import InvalidArgumentError, NotFoundError
 from tieline.chassis.fields import to_timestamp
 from tieline.chassis.outbox import build_event, insert_events
 from tieline.chassis.postgres import Connection
 from tieline.chassis.principals import PrincipalKind
-from tieline.messaging.choices import Choice, Question, choices_to_proto
+from tieline.messaging.choices import Question
 from tieline.messaging.conversations import Participant, participant_to_proto
 from tieline.messaging.message_rules import read_content
 from tieline.messaging.messages import StoredMessage
@@ -45,27 +49,37 @@ def code_not_found_error() -> NotFoundError:
 
 def is_told(message: StoredMessage, question: Question) -> bool:
     """Return whether an app is told who answered this message of its own."""
-    return (
-        message.sender.kind == PrincipalKind.APP.value
-        and read_content(message).HasField("template_card")
-        and not question.is_anonymous
-    )
+    return is_card_of_app(message) and not question.is_anonymous
+
+
+def is_card_of_app(message: StoredMessage) -> bool:
+    """Return whether this is a card that an app sent."""
+    is_of_app = message.sender.kind == PrincipalKind.APP.value
+    return is_of_app and read_content(message).HasField("template_card")
+
+
+def check_menu_key(card: message_content_pb2.TemplateCardContent, menu_key: str) -> None:
+    """Refuse what is no entry of the card's menu."""
+    if menu_key not in [entry.key for entry in card.menu]:
+        raise InvalidArgumentError({"menu_key": "must be the key of an entry of the card's menu"})
 
 
 async def tell_app(
     connection: Connection,
     message: StoredMessage,
     member: Participant,
-    question: Question,
-    chosen: Collection[Choice],
+    choices: Iterable[message_service_pb2.AnswerChoice] = (),
+    *,
+    menu_key: str = "",
 ) -> None:
-    """Give the card's app a code for what the member chose, and tell of it."""
+    """Give the card's app a code for what the member chose, or pressed, and tell of it."""
     response = app_message_service_pb2.CardResponse(
         conversation_id=message.conversation_id,
         sequence=message.sequence,
         user_id=member.id,
         task_id=read_content(message).template_card.task_id,
-        choices=choices_to_proto(question, chosen),
+        choices=choices,
+        menu_key=menu_key,
     )
     code = new_response_code()
     create_time = await ResponseCodeRepository(connection).replace_answers(
@@ -74,6 +88,7 @@ async def tell_app(
         (message.conversation_id, message.sequence),
         member.id,
         response.SerializeToString(),
+        is_menu=bool(menu_key),
     )
     answered = app_message_service_pb2.CardAnswered(
         corp_id=message.corp_id,

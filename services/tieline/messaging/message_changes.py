@@ -169,9 +169,20 @@ class MessageChange:
             note = conversation_note_pb2.AnswerNote(sequence=self._message.sequence)
             await self._tell(messaging_pb2.MessageContent(answer_note=note))
         if card_responses.is_told(self._message, question):
-            await card_responses.tell_app(
-                self._connection, self._message, self._caller, question, chosen
-            )
+            told = choices.choices_to_proto(question, chosen)
+            await card_responses.tell_app(self._connection, self._message, self._caller, told)
+
+    async def press_menu(self, menu_key: str) -> None:
+        """Tell the card's app which entry of its menu the caller pressed; it answers nothing."""
+        self._require_standing()
+        require_going_on(self._conversation)
+        if not card_responses.is_card_of_app(self._message):
+            raise message_rules.wrong_kind_error()
+        content = message_rules.read_content(self._message)
+        card_responses.check_menu_key(content.template_card, menu_key)
+        await card_responses.tell_app(
+            self._connection, self._message, self._caller, menu_key=menu_key
+        )
 
     async def replace_card(
         self, card: message_content_pb2.TemplateCardContent

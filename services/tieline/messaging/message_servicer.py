@@ -8,8 +8,10 @@ from tieline.api.messaging.v1 import (
     messaging_pb2,
 )
 from tieline.chassis.commit_batch import CommitBatcher
+from tieline.chassis.errors import InvalidArgumentError
 from tieline.chassis.fields import to_timestamp
 from tieline.chassis.grpc_context import Context
+from tieline.chassis.idempotency import answered_once
 from tieline.chassis.page_tokens import PageTokens, page_size
 from tieline.chassis.postgres import Connection, Pool, transaction
 from tieline.messaging import choices, message_rules
@@ -26,6 +28,7 @@ from tieline.messaging.media_uses import list_media
 from tieline.messaging.message_changes import MessageChange, find_visible
 from tieline.messaging.messages import Send, StoredMessage, message_to_proto
 from tieline.messaging.numbering import ConversationKey
+from tieline.messaging.repositories import SCHEMA
 from tieline.messaging.repositories.choices import ChoiceRepository, PersonChoices
 from tieline.messaging.repositories.message_changes import MessageChangeRepository
 from tieline.messaging.repositories.messages import MAX_PAGE_BYTES
@@ -211,9 +214,11 @@ class MessageServicer(message_service_pb2_grpc.MessageServiceServicer):
     async def AnswerMessage(
         self, request: message_service_pb2.AnswerMessageRequest, context: Context
     ) -> message_service_pb2.AnswerMessageResponse:
-        """Answer a quiz or a template card."""
+        """Answer a quiz or a template card, or press an entry of a card's menu."""
         key, caller = require_conversation(request.corp_id, request.conversation_id)
         self._suspended.check(key[0])
+        if request.menu_key:
+            return await self._press_menu(key, caller, request)
         async with transaction(self._pool) as connection:
             change = await self._begin(connection, key, caller, request.sequence)
             await change.answer(request.choices)
@@ -246,6 +251,30 @@ class MessageServicer(message_service_pb2_grpc.MessageServiceServicer):
             own_choices=choices.choices_to_proto(question, own),
             answers=[_person_to_proto(question, each) for each in page],
             next_page_token=next_page_token,
+        )
+
+    async def _press_menu(
+        self,
+        key: ConversationKey,
+        caller: Participant,
+        request: message_service_pb2.AnswerMessageRequest,
+    ) -> message_service_pb2.AnswerMessageResponse:
+        """Press it at most once per ``request_id``: the same entry may be pressed again."""
+        if request.choices:
+            raise InvalidArgumentError({"choices": "must be empty beside menu_key"})
+
+        async def act(connection: Connection) -> message_service_pb2.AnswerMessageResponse:
+            change = await self._begin(connection, key, caller, request.sequence)
+            await change.press_menu(request.menu_key)
+            return message_service_pb2.AnswerMessageResponse()
+
+        return await answered_once(
+            self._pool,
+            SCHEMA,
+            request,
+            message_service_pb2.AnswerMessageResponse,
+            act,
+            corp_id=key[0],
         )
 
     async def _begin(

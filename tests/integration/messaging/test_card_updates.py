@@ -107,6 +107,69 @@ async def test_an_answer_gives_a_code_that_updates_that_members_card_once(
     await refused(app.call("UpdateCard", request_id=new_id(), **update), "RESPONSE_CODE_NOT_FOUND")
 
 
+async def test_what_is_pressed_in_a_cards_menu_is_told_to_its_app_beside_the_answer(
+    app: App, answer: Answer, replica_channels: list[grpc.aio.Channel]
+) -> None:
+    stub: Any = message_service_pb2_grpc.MessageServiceStub(replica_channels[0])
+    menu = [message_content_pb2.TemplateCardButton(text=key, key=key) for key in ("mute", "help")]
+    await send_card(app, "li", menu=menu)
+    [message] = await app.read("li")
+    reader = app.corp.member("li")
+
+    def press(menu_key: str, request_id: str, **more: Any) -> Any:
+        request = message_service_pb2.AnswerMessageRequest(
+            conversation_id=message.conversation_id,
+            sequence=more.pop("sequence", message.sequence),
+            menu_key=menu_key,
+            request_id=request_id,
+            **more,
+        )
+        return stub.AnswerMessage(request, metadata=reader.metadata, timeout=TIMEOUT_S)
+
+    async def told() -> list[tuple[str, list[str], str]]:
+        listed = (await app.call("ListCardResponses")).responses
+        return [
+            (each.menu_key, [key for choice in each.choices for key in choice.option_keys],
+             each.response_code)
+            for each in listed
+        ]  # fmt: skip
+
+    answered = await answer("li", "yes")
+    request_id = new_id()
+    await asyncio.gather(press("help", request_id), press("help", request_id))
+    [of_answer, of_press] = await told()
+    await press("help", new_id())
+    [_, again] = await told()
+
+    assert of_answer == ("", ["yes"], answered.response_code)
+    assert of_press[:2] == again[:2] == ("help", [])
+    assert of_press[2] != again[2]
+    await refused(press("yes", new_id()), "INVALID_FIELD")
+    await refused(press("help", "no uuid"), "INVALID_FIELD")
+    await refused(press("mute", request_id), "REQUEST_ID_REUSED")
+    choice = message_service_pb2.AnswerChoice(option_keys=["yes"])
+    await refused(press("help", new_id(), choices=[choice]), "INVALID_FIELD")
+    own = await reader.send(await reader.create_direct("wu"))
+    await refused(
+        stub.AnswerMessage(
+            message_service_pb2.AnswerMessageRequest(
+                conversation_id=own.conversation_id,
+                sequence=own.sequence,
+                menu_key="help",
+                request_id=new_id(),
+            ),
+            metadata=reader.metadata,
+            timeout=TIMEOUT_S,
+        ),
+        "WRONG_MESSAGE_KIND",
+    )
+    assert await told() == [of_answer, again]
+    await app.call(
+        "UpdateCard", request_id=new_id(), response_code=again[2], card=card("Muted", "yes", "no")
+    )
+    assert await shown(app, "li") == "Muted"
+
+
 async def test_an_answer_is_told_by_an_event_with_its_code(
     app: App, answer: Answer, messaging_broker: Client
 ) -> None:

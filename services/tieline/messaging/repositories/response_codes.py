@@ -53,24 +53,28 @@ class ResponseCodeRepository:
         place: tuple[str, int],
         user_id: str,
         response: bytes,
+        *,
+        is_menu: bool,
     ) -> dt.datetime:
-        """Add the code of a member's answer, in place of that of the answer before."""
+        """Add the code of a member's answer, or press on the menu, in place of that before."""
         corp_id, participant = app
         await self._connection.execute(
             """
             DELETE FROM messaging.card_response_codes
              WHERE corp_id = $1 AND conversation_id = $2 AND sequence = $3 AND user_id = $4
-               AND conversation_id <> ''
+               AND conversation_id <> '' AND is_menu = $5
             """,
             corp_id,
             *place,
             user_id,
+            is_menu,
         )
         create_time: dt.datetime = await self._connection.fetchval(
             """
             INSERT INTO messaging.card_response_codes
-                   (corp_id, response_code, app_id, conversation_id, sequence, user_id, response)
-            VALUES ($1, $2, $3, $4, $5, $6, $7)
+                   (corp_id, response_code, app_id, conversation_id, sequence, user_id, response,
+                    is_menu)
+            VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
             RETURNING create_time
             """,
             corp_id,
@@ -79,6 +83,7 @@ class ResponseCodeRepository:
             *place,
             user_id,
             response,
+            is_menu,
         )
         return create_time
 

@@ -273,6 +273,7 @@ class CardResponse(_message.Message):
     CHOICES_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    MENU_KEY_FIELD_NUMBER: _builtins.int
     response_code: _builtins.str
     """UpdateCard takes it, once, until `expire_time`."""
     conversation_id: _builtins.str
@@ -283,6 +284,8 @@ class CardResponse(_message.Message):
     """The member."""
     task_id: _builtins.str
     """As in the card."""
+    menu_key: _builtins.str
+    """Key of the entry of the card's menu that was pressed, `choices` being empty; empty for an answer."""
     @_builtins.property
     def choices(self) -> _containers.RepeatedCompositeFieldContainer[_message_service_pb2.AnswerChoice]:
         """What was chosen."""
@@ -306,10 +309,11 @@ class CardResponse(_message.Message):
         choices: _abc.Iterable[_message_service_pb2.AnswerChoice] | None = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
         expire_time: _timestamp_pb2.Timestamp | None = ...,
+        menu_key: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "expire_time", b"expire_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["choices", b"choices", "conversation_id", b"conversation_id", "create_time", b"create_time", "expire_time", b"expire_time", "response_code", b"response_code", "sequence", b"sequence", "task_id", b"task_id", "user_id", b"user_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["choices", b"choices", "conversation_id", b"conversation_id", "create_time", b"create_time", "expire_time", b"expire_time", "menu_key", b"menu_key", "response_code", b"response_code", "sequence", b"sequence", "task_id", b"task_id", "user_id", b"user_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -317,7 +321,9 @@ Global___CardResponse: _TypeAlias = CardResponse  # noqa: Y015
 
 @_typing.final
 class CardAnswered(_message.Message):
-    """Event `tieline.messaging.v1.card_answered`: a member answered a card of an app's."""
+    """Event `tieline.messaging.v1.card_answered`: a member answered a card of an app's, or pressed an
+    entry of its menu.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -156,7 +156,8 @@ class AppMessageServiceServicer:
     def ListCardResponses(self, request, context):
         """ListCardResponses lists what members answered to the app's cards, the oldest first, as long as
         the codes are good and not used. Each answer of a member to a card replaces the one before, with
-        a new code. Answers to cards whose `answer_visibility` is ANONYMOUS are not told.
+        a new code, and each press on its menu the press before. Answers to cards whose
+        `answer_visibility` is ANONYMOUS are not told; presses on their menus are.
 
         Errors: INVALID_ARGUMENT PAGE_TOKEN_INVALID.
         """

@@ -544,7 +544,7 @@ class TemplateCardContent(_message.Message):
 
     @_builtins.property
     def menu(self) -> _containers.RepeatedCompositeFieldContainer[Global___TemplateCardButton]:
-        """The card's menu; at most 3."""
+        """The card's menu; at most 3. AnswerMessage tells the app of what is pressed."""
 
     @_builtins.property
     def close_time(self) -> _timestamp_pb2.Timestamp:

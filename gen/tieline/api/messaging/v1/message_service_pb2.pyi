@@ -551,15 +551,23 @@ class AnswerMessageRequest(_message.Message):
     CONVERSATION_ID_FIELD_NUMBER: _builtins.int
     SEQUENCE_FIELD_NUMBER: _builtins.int
     CHOICES_FIELD_NUMBER: _builtins.int
+    MENU_KEY_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
     corp_id: _builtins.str
     """The corp; members may leave it empty for their own."""
     conversation_id: _builtins.str
     """The conversation."""
     sequence: _builtins.int
     """Number of the message."""
+    menu_key: _builtins.str
+    """Key of the entry of the card's menu that is pressed; empty for an answer."""
+    request_id: _builtins.str
+    """With `menu_key`: client-chosen UUID. A repeat changes nothing; a repeat whose other fields differ
+    fails with reason REQUEST_ID_REUSED. Not used otherwise.
+    """
     @_builtins.property
     def choices(self) -> _containers.RepeatedCompositeFieldContainer[Global___AnswerChoice]:
-        """One for a quiz or a button; of a template card's selections one for each."""
+        """One for a quiz or a button; of a template card's selections one for each. Empty with `menu_key`."""
 
     def __init__(
         self,
@@ -568,10 +576,12 @@ class AnswerMessageRequest(_message.Message):
         conversation_id: _builtins.str = ...,
         sequence: _builtins.int = ...,
         choices: _abc.Iterable[Global___AnswerChoice] | None = ...,
+        menu_key: _builtins.str = ...,
+        request_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["choices", b"choices", "conversation_id", b"conversation_id", "corp_id", b"corp_id", "sequence", b"sequence"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["choices", b"choices", "conversation_id", b"conversation_id", "corp_id", b"corp_id", "menu_key", b"menu_key", "request_id", b"request_id", "sequence", b"sequence"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

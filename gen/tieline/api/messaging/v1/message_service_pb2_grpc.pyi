@@ -81,13 +81,17 @@ class MessageServiceStub:
     AnswerMessage: _aio.UnaryUnaryMultiCallable[_message_service_pb2.AnswerMessageRequest, _message_service_pb2.AnswerMessageResponse]
     """AnswerMessage answers a quiz, presses a button of a template card or sends the choice made in one:
     once, or, where the content says so, in place of what the caller chose before. The same answer
-    again changes nothing, also after the close. What was forwarded has answers of its own; a card's
-    menu is not answered. An answer to an app's card gives the app a response code for it (see
-    AppMessageService.UpdateCard).
+    again changes nothing, also after the close. What was forwarded has answers of its own. An answer
+    to an app's card gives the app a response code for it (see AppMessageService.UpdateCard).
+
+    With `menu_key` it presses an entry of the menu of an app's card, at most once per `request_id`.
+    The app gets a response code of its own for that; nothing is answered by it, and it is taken as
+    often as it is pressed, also after the close.
 
     Errors: NOT_FOUND CONVERSATION_NOT_FOUND, MESSAGE_NOT_FOUND; FAILED_PRECONDITION
     WRONG_MESSAGE_KIND, CLOSED, ALREADY_ANSWERED, CONVERSATION_DISMISSED, CORP_SUSPENDED;
-    INVALID_ARGUMENT INVALID_FIELD, also for options that do not exist.
+    INVALID_ARGUMENT INVALID_FIELD, also for options that do not exist; FAILED_PRECONDITION
+    REQUEST_ID_REUSED.
     """
     GetAnswers: _aio.UnaryUnaryMultiCallable[_message_service_pb2.GetAnswersRequest, _message_service_pb2.GetAnswersResponse]
     """GetAnswers returns how often each option was chosen and what the caller chose; to those whom the
@@ -218,13 +222,17 @@ class MessageServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_message_service_pb2.AnswerMessageResponse]:
         """AnswerMessage answers a quiz, presses a button of a template card or sends the choice made in one:
         once, or, where the content says so, in place of what the caller chose before. The same answer
-        again changes nothing, also after the close. What was forwarded has answers of its own; a card's
-        menu is not answered. An answer to an app's card gives the app a response code for it (see
-        AppMessageService.UpdateCard).
+        again changes nothing, also after the close. What was forwarded has answers of its own. An answer
+        to an app's card gives the app a response code for it (see AppMessageService.UpdateCard).
+
+        With `menu_key` it presses an entry of the menu of an app's card, at most once per `request_id`.
+        The app gets a response code of its own for that; nothing is answered by it, and it is taken as
+        often as it is pressed, also after the close.
 
         Errors: NOT_FOUND CONVERSATION_NOT_FOUND, MESSAGE_NOT_FOUND; FAILED_PRECONDITION
         WRONG_MESSAGE_KIND, CLOSED, ALREADY_ANSWERED, CONVERSATION_DISMISSED, CORP_SUSPENDED;
-        INVALID_ARGUMENT INVALID_FIELD, also for options that do not exist.
+        INVALID_ARGUMENT INVALID_FIELD, also for options that do not exist; FAILED_PRECONDITION
+        REQUEST_ID_REUSED.
         """
 
     @_abc_1.abstractmethod
