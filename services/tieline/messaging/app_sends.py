@@ -8,6 +8,7 @@ import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from functools import partial
 from types import MappingProxyType
 
 from tieline.api.messaging.v1 import app_message_service_pb2, messaging_pb2
@@ -41,6 +42,9 @@ _MAX_ASKED = app_messages.MAX_USER_IDS
 Refusals = Mapping[str, ServiceError]
 """What speaks against messages into conversations, by the conversation's id."""
 
+# An error is made for each refusal: one that is raised again and again grows by its tracebacks.
+_Refusing = Callable[[], ServiceError]
+
 _NONE: Refusals = MappingProxyType({})
 
 _APP = PrincipalKind.APP.value
@@ -57,7 +61,7 @@ class AppSends:
         self._clock = clock
         # By corp, app and conversation: until when it holds, and what speaks against it. The one
         # asked about longest ago is the first.
-        self._kept: OrderedDict[tuple[str, str, str], tuple[float, ServiceError | None]]
+        self._kept: OrderedDict[tuple[str, str, str], tuple[float, _Refusing | None]]
         self._kept = OrderedDict()
 
     async def check(self, user: UserKey, conversation_id: str) -> None:
@@ -80,11 +84,11 @@ class AppSends:
         unknown: list[str] = []
         now = self._clock()
         for conversation_id in asked:
-            until, refusal = self._kept.get(_key(user, conversation_id), (0.0, None))
+            until, refusing = self._kept.get(_key(user, conversation_id), (0.0, None))
             if until <= now:
                 unknown.append(conversation_id)
-            elif refusal is not None:
-                refusals[conversation_id] = refusal
+            elif refusing is not None:
+                refusals[conversation_id] = refusing()
         if unknown:
             refusals.update(await self._ask(user, unknown))
         return refusals
@@ -107,7 +111,7 @@ class AppSends:
         if not readers:
             return _NONE
         try:
-            found = await self._find_refusals_of(user, readers)
+            found = await self._find_refusing(user, readers)
         except ServiceError as error:
             # Directory or identity is away: each message is told so, and a stream goes on.
             return dict.fromkeys(readers, error)
@@ -118,15 +122,17 @@ class AppSends:
             self._kept.move_to_end(key)
         while len(self._kept) > MAX_KEPT:
             self._kept.popitem(last=False)
-        return found
+        return {conversation_id: refusing() for conversation_id, refusing in found.items()}
 
-    async def _find_refusals_of(self, user: UserKey, readers: Mapping[str, str]) -> Refusals:
+    async def _find_refusing(
+        self, user: UserKey, readers: Mapping[str, str]
+    ) -> Mapping[str, _Refusing]:
         corp_id, app = user
         if not await self._reach.is_enabled(corp_id, app.id, can_wait=False):
-            return dict.fromkeys(readers, app_messages.app_disabled_error())
+            return dict.fromkeys(readers, app_messages.app_disabled_error)
         unreached = await self._find_unreached(user, sorted(set(readers.values())))
         return {
-            conversation_id: app_messages.out_of_range_error(user_id)
+            conversation_id: partial(app_messages.out_of_range_error, user_id)
             for conversation_id, user_id in readers.items()
             if user_id in unreached
         }
