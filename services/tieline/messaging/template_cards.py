@@ -18,6 +18,7 @@ Card = message_content_pb2.TemplateCardContent
 
 MAX_FIELDS = 6
 MAX_LINKS = 3
+MAX_SECTIONS = 4
 MAX_BUTTONS = 6
 MAX_MENU = 3
 MAX_SELECTIONS = 3
@@ -26,6 +27,8 @@ MAX_SELECTION_OPTIONS = 10
 
 _TASK_ID_PATTERN = re.compile(r"[0-9A-Za-z_\-@]{1,128}")
 _MAX_BUTTON_STYLE = 4
+_MAX_SOURCE_STYLE = 3
+_ASPECT_RATIOS = (1.3, 2.25)
 
 _NOTICES = (
     message_content_pb2.TEMPLATE_CARD_KIND_TEXT_NOTICE,
@@ -45,6 +48,7 @@ def check_template_card(card: Card, path: str, violations: Violations) -> None:
     _check_texts(card, path, violations)
     _check_task_id(card, path, violations)
     _check_links(card, path, violations)
+    _check_news(card, path, violations)
     _check_interaction(card, path, violations)
     check_answering(card, path, violations)
     if card.kind in _NOTICES:
@@ -85,7 +89,10 @@ def _check_texts(card: Card, path: str, violations: Violations) -> None:
     check_length(card.description, f"{path}.description", violations, maximum=512)
     check_text(card.emphasis_title, f"{path}.emphasis_title", violations, minimum=0, maximum=32)
     check_text(card.emphasis_text, f"{path}.emphasis_text", violations, minimum=0, maximum=64)
+    check_text(card.quote_title, f"{path}.quote_title", violations, minimum=0, maximum=64)
     check_length(card.quote_text, f"{path}.quote_text", violations, maximum=256)
+    check_length(card.sub_title_text, f"{path}.sub_title_text", violations, maximum=256)
+    check_range(card.source_style, f"{path}.source_style", violations, 0, _MAX_SOURCE_STYLE)
 
 
 def _check_task_id(card: Card, path: str, violations: Violations) -> None:
@@ -107,12 +114,60 @@ def _check_links(card: Card, path: str, violations: Violations) -> None:
         violations[f"{path}.links"] = f"must be at most {MAX_LINKS}"
     else:
         for index, link in enumerate(card.links):
-            check_text(link.text, f"{path}.links[{index}].text", violations, minimum=1, maximum=32)
-            check_url(link.url, f"{path}.links[{index}].url", violations)
+            where = f"{path}.links[{index}]"
+            check_text(link.text, f"{where}.text", violations, minimum=1, maximum=32)
+            _check_target(link, ("url", "mini_program"), where, violations, is_needed=True)
     is_notice = card.kind in _NOTICES
-    check_url(card.card_url, f"{path}.card_url", violations, optional=not is_notice)
+    _check_target(card, ("card_url", "card_mini_program"), path, violations, is_needed=is_notice)
+    check_url(card.source_icon_url, f"{path}.source_icon_url", violations, optional=True)
+    check_url(card.quote_url, f"{path}.quote_url", violations, optional=True)
     has_picture = card.kind == message_content_pb2.TEMPLATE_CARD_KIND_NEWS_NOTICE
     check_url(card.picture_url, f"{path}.picture_url", violations, optional=not has_picture)
+
+
+def _check_target(
+    part: Card | message_content_pb2.TemplateCardLink,
+    names: tuple[str, str],
+    path: str,
+    violations: Violations,
+    *,
+    is_needed: bool,
+) -> None:
+    """Refuse what leads to no page and to no mini program, or to both."""
+    url, mini_program = names
+    if not part.HasField(mini_program):  # type: ignore[arg-type]
+        check_url(getattr(part, url), f"{path}.{url}", violations, optional=not is_needed)
+        return
+    if getattr(part, url):
+        violations[f"{path}.{url}"] = f"must be empty beside {mini_program}"
+    opened = getattr(part, mini_program)
+    check_id(opened.app_id, f"{path}.{mini_program}.app_id", violations, maximum=64)
+    check_bytes(opened.page, f"{path}.{mini_program}.page", violations, maximum=1024)
+
+
+def _check_news(card: Card, path: str, violations: Violations) -> None:
+    """Refuse too much around the picture, and any of it in templates that have none."""
+    if card.kind != message_content_pb2.TEMPLATE_CARD_KIND_NEWS_NOTICE:
+        for field in ("sections", "image_text", "picture_aspect_ratio"):
+            if getattr(card, field) != getattr(Card(), field):
+                violations[f"{path}.{field}"] = "is for the template with a picture"
+        return
+    if card.picture_aspect_ratio:
+        where = f"{path}.picture_aspect_ratio"
+        check_range(card.picture_aspect_ratio, where, violations, *_ASPECT_RATIOS)
+    if card.HasField("image_text"):
+        part, where = card.image_text, f"{path}.image_text"
+        check_url(part.image_url, f"{where}.image_url", violations)
+        check_text(part.title, f"{where}.title", violations, minimum=0, maximum=64)
+        check_length(part.text, f"{where}.text", violations, maximum=256)
+        check_url(part.url, f"{where}.url", violations, optional=True)
+    if len(card.sections) > MAX_SECTIONS:
+        violations[f"{path}.sections"] = f"must be at most {MAX_SECTIONS}"
+        return
+    for index, section in enumerate(card.sections):
+        where = f"{path}.sections[{index}]"
+        check_text(section.title, f"{where}.title", violations, minimum=1, maximum=64)
+        check_length(section.text, f"{where}.text", violations, maximum=256)
 
 
 def _check_interaction(card: Card, path: str, violations: Violations) -> None:

@@ -41,6 +41,26 @@ def text_notice(**more: Any) -> dict[str, Any]:
     return {"kind": TEXT, "title": "t", "card_url": URL, **more}
 
 
+def news(**more: Any) -> dict[str, Any]:
+    return {"kind": NEWS, "title": "t", "card_url": URL, "picture_url": URL, **more}
+
+
+def sections(count: int) -> list[message_content_pb2.TemplateCardSection]:
+    return [message_content_pb2.TemplateCardSection(title="Then", text="a\nb")] * count
+
+
+def opens(app_id: str = "wx1", **more: str) -> message_content_pb2.TemplateCardMiniProgram:
+    return message_content_pb2.TemplateCardMiniProgram(app_id=app_id, **more)
+
+
+def image_text(image_url: str = URL, **more: str) -> message_content_pb2.TemplateCardImageText:
+    return message_content_pb2.TemplateCardImageText(image_url=image_url, **more)
+
+
+def link_to(url: str = "", **more: Any) -> list[message_content_pb2.TemplateCardLink]:
+    return [message_content_pb2.TemplateCardLink(text="More", url=url, **more)]
+
+
 @pytest.mark.parametrize(
     ("card", "wrong"),
     [
@@ -55,6 +75,52 @@ def text_notice(**more: Any) -> dict[str, Any]:
         pytest.param(text_notice(menu=buttons(1)), "c.task_id", id="menu needs a task id"),
         pytest.param(text_notice(menu=buttons(3), task_id="t@1"), None, id="menu"),
         pytest.param({"title": "t"}, "c.kind", id="no template"),
+        pytest.param(
+            text_notice(
+                source_icon_url=URL,
+                source_style=3,
+                quote_title="q",
+                quote_url=URL,
+                sub_title_text="a\nb",
+            ),
+            None,
+            id="source, quotation and what stands under",
+        ),
+        pytest.param(text_notice(source_icon_url="ftp://x"), "c.source_icon_url", id="no icon"),
+        pytest.param(text_notice(source_style=4), "c.source_style", id="fifth colour"),
+        pytest.param(text_notice(quote_title="q" * 65), "c.quote_title", id="long quote title"),
+        pytest.param(text_notice(quote_url="x"), "c.quote_url", id="quotation leads nowhere"),
+        pytest.param(text_notice(sub_title_text="s" * 257), "c.sub_title_text", id="long under"),
+        pytest.param(
+            news(sections=sections(4), image_text=image_text(url=URL), picture_aspect_ratio=1.3),
+            None,
+            id="full news",
+        ),
+        pytest.param(news(sections=sections(5)), "c.sections", id="five paragraphs"),
+        pytest.param(news(picture_aspect_ratio=1.29), "c.picture_aspect_ratio", id="narrow"),
+        pytest.param(news(picture_aspect_ratio=2.26), "c.picture_aspect_ratio", id="wide"),
+        pytest.param(
+            news(picture_aspect_ratio=float("nan")), "c.picture_aspect_ratio", id="no number"
+        ),
+        pytest.param(news(image_text=image_text("")), "c.image_text.image_url", id="no picture"),
+        pytest.param(text_notice(sections=sections(1)), "c.sections", id="text with paragraphs"),
+        pytest.param(text_notice(image_text=image_text()), "c.image_text", id="text with picture"),
+        pytest.param(
+            text_notice(card_url="", card_mini_program=opens(page="p?a=1")), None, id="opens"
+        ),
+        pytest.param(text_notice(card_mini_program=opens()), "c.card_url", id="leads to two"),
+        pytest.param(
+            text_notice(card_url="", card_mini_program=opens("")),
+            "c.card_mini_program.app_id",
+            id="opens nothing",
+        ),
+        pytest.param(text_notice(links=link_to(mini_program=opens())), None, id="link opens"),
+        pytest.param(text_notice(links=link_to()), "c.links[0].url", id="link leads nowhere"),
+        pytest.param(
+            text_notice(links=link_to(mini_program=opens(page="p" * 1025))),
+            "c.links[0].mini_program.page",
+            id="long page",
+        ),
         pytest.param({**text_notice(), "kind": NEWS}, "c.picture_url", id="news has a picture"),
         pytest.param(
             {"kind": BUTTONS, "title": "t", "task_id": "1", "buttons": buttons(6)}, None, id="six"

@@ -498,6 +498,15 @@ class TemplateCardContent(_message.Message):
     CLOSE_TIME_FIELD_NUMBER: _builtins.int
     CHANGEABLE_FIELD_NUMBER: _builtins.int
     ANSWER_VISIBILITY_FIELD_NUMBER: _builtins.int
+    SOURCE_ICON_URL_FIELD_NUMBER: _builtins.int
+    SOURCE_STYLE_FIELD_NUMBER: _builtins.int
+    QUOTE_TITLE_FIELD_NUMBER: _builtins.int
+    QUOTE_URL_FIELD_NUMBER: _builtins.int
+    SUB_TITLE_TEXT_FIELD_NUMBER: _builtins.int
+    SECTIONS_FIELD_NUMBER: _builtins.int
+    IMAGE_TEXT_FIELD_NUMBER: _builtins.int
+    PICTURE_ASPECT_RATIO_FIELD_NUMBER: _builtins.int
+    CARD_MINI_PROGRAM_FIELD_NUMBER: _builtins.int
     kind: Global___TemplateCardKind.ValueType
     """Which template."""
     task_id: _builtins.str
@@ -519,13 +528,27 @@ class TemplateCardContent(_message.Message):
     picture_url: _builtins.str
     """Picture of NEWS_NOTICE: `http` or `https`, at most 2,048 bytes."""
     card_url: _builtins.str
-    """Where a tap on the card leads; empty for nowhere. TEXT_NOTICE and NEWS_NOTICE need one."""
+    """Where a tap on the card leads; empty for nowhere. TEXT_NOTICE and NEWS_NOTICE need this or
+    `card_mini_program`.
+    """
     submit_text: _builtins.str
     """What sends the choice of VOTE_INTERACTION and MULTIPLE_INTERACTION, 1 to 10 characters."""
     changeable: _builtins.bool
     """Of the same: whether somebody who answered may choose something else."""
     answer_visibility: Global___AnswerVisibility.ValueType
     """Of the same: who is told who chose what."""
+    source_icon_url: _builtins.str
+    """Picture of where it comes from, as `picture_url`; empty for none."""
+    source_style: _builtins.int
+    """Colour of `source_text`: 0 to 3, as in the open API."""
+    quote_title: _builtins.str
+    """Over the quotation, at most 64 characters."""
+    quote_url: _builtins.str
+    """Where a tap on the quotation leads, as `card_url`; empty for nowhere."""
+    sub_title_text: _builtins.str
+    """Under what stands out, in several lines, at most 256 characters."""
+    picture_aspect_ratio: _builtins.float
+    """Of NEWS_NOTICE: width of the picture by its height, 1.3 to 2.25; 0 for the client's own."""
     @_builtins.property
     def fields(self) -> _containers.RepeatedCompositeFieldContainer[Global___TemplateCardField]:
         """Lines of a name and a value; at most 6."""
@@ -552,6 +575,18 @@ class TemplateCardContent(_message.Message):
         for never.
         """
 
+    @_builtins.property
+    def sections(self) -> _containers.RepeatedCompositeFieldContainer[Global___TemplateCardSection]:
+        """Of NEWS_NOTICE: paragraphs under the picture; at most 4."""
+
+    @_builtins.property
+    def image_text(self) -> Global___TemplateCardImageText:
+        """Of NEWS_NOTICE: text beside a small picture; absent for none."""
+
+    @_builtins.property
+    def card_mini_program(self) -> Global___TemplateCardMiniProgram:
+        """The mini program that a tap on the card opens, in place of `card_url`; absent for none."""
+
     def __init__(
         self,
         *,
@@ -574,14 +609,109 @@ class TemplateCardContent(_message.Message):
         close_time: _timestamp_pb2.Timestamp | None = ...,
         changeable: _builtins.bool = ...,
         answer_visibility: Global___AnswerVisibility.ValueType = ...,
+        source_icon_url: _builtins.str = ...,
+        source_style: _builtins.int = ...,
+        quote_title: _builtins.str = ...,
+        quote_url: _builtins.str = ...,
+        sub_title_text: _builtins.str = ...,
+        sections: _abc.Iterable[Global___TemplateCardSection] | None = ...,
+        image_text: Global___TemplateCardImageText | None = ...,
+        picture_aspect_ratio: _builtins.float = ...,
+        card_mini_program: Global___TemplateCardMiniProgram | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["close_time", b"close_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["card_mini_program", b"card_mini_program", "close_time", b"close_time", "image_text", b"image_text"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer_visibility", b"answer_visibility", "buttons", b"buttons", "card_url", b"card_url", "changeable", b"changeable", "close_time", b"close_time", "description", b"description", "emphasis_text", b"emphasis_text", "emphasis_title", b"emphasis_title", "fields", b"fields", "kind", b"kind", "links", b"links", "menu", b"menu", "picture_url", b"picture_url", "quote_text", b"quote_text", "selections", b"selections", "source_text", b"source_text", "submit_text", b"submit_text", "task_id", b"task_id", "title", b"title"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer_visibility", b"answer_visibility", "buttons", b"buttons", "card_mini_program", b"card_mini_program", "card_url", b"card_url", "changeable", b"changeable", "close_time", b"close_time", "description", b"description", "emphasis_text", b"emphasis_text", "emphasis_title", b"emphasis_title", "fields", b"fields", "image_text", b"image_text", "kind", b"kind", "links", b"links", "menu", b"menu", "picture_aspect_ratio", b"picture_aspect_ratio", "picture_url", b"picture_url", "quote_text", b"quote_text", "quote_title", b"quote_title", "quote_url", b"quote_url", "sections", b"sections", "selections", b"selections", "source_icon_url", b"source_icon_url", "source_style", b"source_style", "source_text", b"source_text", "sub_title_text", b"sub_title_text", "submit_text", b"submit_text", "task_id", b"task_id", "title", b"title"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___TemplateCardContent: _TypeAlias = TemplateCardContent  # noqa: Y015
+
+@_typing.final
+class TemplateCardSection(_message.Message):
+    """A paragraph under the picture of a card."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TITLE_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    title: _builtins.str
+    """1 to 64 characters."""
+    text: _builtins.str
+    """At most 256 characters."""
+    def __init__(
+        self,
+        *,
+        title: _builtins.str = ...,
+        text: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["text", b"text", "title", b"title"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TemplateCardSection: _TypeAlias = TemplateCardSection  # noqa: Y015
+
+@_typing.final
+class TemplateCardImageText(_message.Message):
+    """Text beside a small picture."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    IMAGE_URL_FIELD_NUMBER: _builtins.int
+    TITLE_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    URL_FIELD_NUMBER: _builtins.int
+    image_url: _builtins.str
+    """The picture: `http` or `https`, 1 to 2,048 bytes."""
+    title: _builtins.str
+    """At most 64 characters."""
+    text: _builtins.str
+    """At most 256 characters."""
+    url: _builtins.str
+    """Where a tap on it leads, as TemplateCardContent.card_url; empty for nowhere."""
+    def __init__(
+        self,
+        *,
+        image_url: _builtins.str = ...,
+        title: _builtins.str = ...,
+        text: _builtins.str = ...,
+        url: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["image_url", b"image_url", "text", b"text", "title", b"title", "url", b"url"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TemplateCardImageText: _TypeAlias = TemplateCardImageText  # noqa: Y015
+
+@_typing.final
+class TemplateCardMiniProgram(_message.Message):
+    """A page of a mini program that a tap opens."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    APP_ID_FIELD_NUMBER: _builtins.int
+    PAGE_FIELD_NUMBER: _builtins.int
+    app_id: _builtins.str
+    """As MiniProgramCardContent.app_id."""
+    page: _builtins.str
+    """As MiniProgramCardContent.page."""
+    def __init__(
+        self,
+        *,
+        app_id: _builtins.str = ...,
+        page: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["app_id", b"app_id", "page", b"page"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TemplateCardMiniProgram: _TypeAlias = TemplateCardMiniProgram  # noqa: Y015
 
 @_typing.final
 class TemplateCardField(_message.Message):
@@ -621,19 +751,25 @@ class TemplateCardLink(_message.Message):
 
     TEXT_FIELD_NUMBER: _builtins.int
     URL_FIELD_NUMBER: _builtins.int
+    MINI_PROGRAM_FIELD_NUMBER: _builtins.int
     text: _builtins.str
     """1 to 32 characters."""
     url: _builtins.str
-    """`http` or `https`, 1 to 2,048 bytes."""
+    """`http` or `https`, 1 to 2,048 bytes; empty where `mini_program` is given."""
+    @_builtins.property
+    def mini_program(self) -> Global___TemplateCardMiniProgram:
+        """The mini program that it opens, in place of `url`; absent for none."""
+
     def __init__(
         self,
         *,
         text: _builtins.str = ...,
         url: _builtins.str = ...,
+        mini_program: Global___TemplateCardMiniProgram | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["mini_program", b"mini_program"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["text", b"text", "url", b"url"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["mini_program", b"mini_program", "text", b"text", "url", b"url"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
