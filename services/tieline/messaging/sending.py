@@ -52,8 +52,9 @@ class Sender:
         known = await repository.lock_and_look_up(sends)
         facts = await _look_up_media(connection, sends, known.facts)
         facts = await _look_up_references(connection, sends, facts)
-        facts = await _look_up_rates(connection, sends, facts)
         facts = [self._screened(send, each) for send, each in zip(sends, facts, strict=True)]
+        # The last: what is refused for something else is no message that its reader gets.
+        facts = await _look_up_rates(connection, sends, facts)
         batch = number_batch(sends, facts, known.counters, known.now)
         create_time = to_timestamp(known.now)
         protos = {id(message): build_proto(message, create_time) for message in batch.new}
