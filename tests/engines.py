@@ -79,6 +79,10 @@ class Engine:
         """Halt it where it is: it stays connected, reads nothing and can only be killed."""
         psutil.Process(self._process_id).suspend()
 
+    def has_ended(self) -> bool:
+        """Tell whether it ended by itself."""
+        return psutil.Process(self._process_id).status() == psutil.STATUS_ZOMBIE
+
     def stop(self) -> None:
         """End it in order."""
         self._running.close()

@@ -108,6 +108,11 @@ class Ledger:
         """How many messages were acknowledged."""
         return sum(map(len, self.numbers.values()))
 
+    @property
+    def reasons(self) -> set[str]:
+        """Why messages were refused; empty where the call's time was over."""
+        return {error.reason for error in self.refusals}
+
 
 @dataclass
 class World:
@@ -257,16 +262,23 @@ async def reading(readers: list[Reader]) -> AsyncIterator[None]:
     assert all(isinstance(each, asyncio.CancelledError) for each in outcomes), outcomes
 
 
-@asynccontextmanager
-async def faulty_world(folder: Path, tokens: TestTokens) -> AsyncIterator[World]:
-    """Run it all until the block is left."""
-    postgres = EmbeddedPostgres(
-        folder / "postgres",
+def build_postgres(folder: Path) -> EmbeddedPostgres:
+    """Return a PostgreSQL whose commits outlive it."""
+    return EmbeddedPostgres(
+        folder,
         find_free_port(),
         superuser_password=ROLE_PASSWORD,
         # Processes are killed here, not machines; what a commit wrote must be out of its process.
         settings={"fsync": "off"},
     )
+
+
+@asynccontextmanager
+async def faulty_world(
+    folder: Path, tokens: TestTokens, postgres: EmbeddedPostgres | None = None
+) -> AsyncIterator[World]:
+    """Run it all until the block is left; without a PostgreSQL, on one in the folder."""
+    postgres = postgres or build_postgres(folder / "postgres")
     nats = build_nats(folder / "nats")
     async with AsyncExitStack() as stack:
         engines = Engine(postgres), Engine(nats)

@@ -4,13 +4,18 @@ import asyncio
 import json
 import signal
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
+import asyncpg
 import pytest
 
+from e2e.faulty_scene import set_the_scene
+from e2e.faulty_world import faulty_world, reading
 from e2e.platform_process import environment, free_base_port, tieline_command
+from e2e.small_disk import PostgresOnSmallDisk, fill, small_disk
 from fakes.eventually import eventually
+from fakes.tokens import TestTokens
 from tieline.api.directory.v1 import directory_service_pb2 as directory
 from tieline.api.identity.v1 import identity_pb2
 from tieline.api.identity.v1 import identity_service_pb2 as identity
@@ -123,17 +128,6 @@ async def _sign_in(tieline: Tieline, data: Path) -> SignedIn:
     )
 
 
-def _fill(file: Path) -> None:
-    """Take all the room that is left."""
-    block = bytes(64 * 1024)
-    try:
-        with file.open("wb", buffering=0) as target:
-            while target.write(block):
-                pass
-    except OSError:
-        return
-
-
 @pytest.mark.parametrize("size", ["4k", "4m", "24m"])
 async def test_a_disk_too_small_for_the_data_is_one_line(tmp_path: Path, size: str) -> None:
     disk = tmp_path / "disk"
@@ -166,7 +160,7 @@ async def test_a_disk_that_fills_while_serving_refuses_and_loses_nothing(tmp_pat
             await corps.create()
 
             filler = visible / "filler"
-            _fill(filler)
+            fill(filler)
             await eventually(corps.is_refused, timeout_s=60)
             filler.unlink()
             await eventually(corps.is_created, timeout_s=60)
@@ -174,3 +168,46 @@ async def test_a_disk_that_fills_while_serving_refuses_and_loses_nothing(tmp_pat
             assert await corps.missing() == []
             await eventually(corps.reach_the_directory, timeout_s=60)
             assert corps.refusals <= {"STORAGE_FULL", "DATABASE_UNAVAILABLE", "BROKER_UNAVAILABLE"}
+
+
+async def _use_up_the_log(dsn: str) -> None:
+    """Begin files of the write-ahead log until there is no room for one, which ends the server."""
+    with suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        while True:
+            connection = await asyncpg.connect(dsn)
+            # A file in which nothing stands is not left for the next one.
+            await connection.execute(
+                "SELECT pg_logical_emit_message(false, 'test', ''), pg_switch_wal()"
+            )
+            await connection.close()
+
+
+@pytest.mark.timeout(180)
+async def test_messages_refused_while_the_disk_is_full_are_stored_when_there_is_room(
+    tmp_path: Path, tokens: TestTokens
+) -> None:
+    """Once for the tables alone, and once for the log too, which ends PostgreSQL."""
+    with small_disk(tmp_path / "disk", "160m") as disk:
+        postgres = PostgresOnSmallDisk(disk)
+        async with faulty_world(tmp_path, tokens, postgres) as world:
+            scene = await set_the_scene(world, "disk")
+            async with reading(scene.readers):
+                async with world.talking(scene.writer, *scene.groups):
+                    await scene.goes_on()
+
+                    disk.fill()
+                    await eventually(lambda: "STORAGE_FULL" in world.ledger.reasons)
+                    disk.free()
+                    await scene.goes_on()
+
+                    disk.fill()
+                    await _use_up_the_log(postgres.dsn())
+                    await eventually(world.postgres.has_ended)
+                    world.postgres.stop()
+                    disk.free()
+                    # As whatever runs it would, again and again.
+                    world.postgres.start()
+                    await scene.goes_on()
+
+                await scene.check()
+            assert world.ledger.reasons <= {"STORAGE_FULL", "DATABASE_UNAVAILABLE", ""}

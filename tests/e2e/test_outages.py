@@ -7,12 +7,12 @@ whole again is measured by ``make bench NAME=messaging.recovery``.
 import asyncio
 import signal
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from time import monotonic
 
 import grpc
 import pytest
 
+from e2e.faulty_scene import RECOVERY_TIMEOUT_S, Scene, set_the_scene
 from e2e.faulty_world import SPOKEN, Reader, World, faulty_world, reading
 from fakes.eventually import eventually
 from fakes.tokens import TestTokens
@@ -29,8 +29,6 @@ PAUSE_S = 4.0
 CROWD = 200
 _PEOPLE = 50
 
-RECOVERY_TIMEOUT_S = 60.0
-
 # On a machine that does other things as well.
 CROWD_TIMEOUT_S = 150.0
 
@@ -45,56 +43,6 @@ async def world(
         yield world
 
 
-@dataclass
-class Scene:
-    """Some groups in which somebody writes, and devices of others that read along."""
-
-    world: World
-    writer: str
-    groups: list[str]
-    readers: list[Reader]
-    timeout_s: float = RECOVERY_TIMEOUT_S
-
-    async def goes_on(self) -> None:
-        """Return once much more is acknowledged than was before."""
-        count = self.world.ledger.count
-        await eventually(lambda: self.world.ledger.count > count + 30, timeout_s=RECOVERY_TIMEOUT_S)
-
-    async def settled(self, group: str) -> list[tuple[int, str]]:
-        """Return what is stored of a group once every device has as much.
-
-        Read again and again: what was under way when the writers ended is stored a little later.
-        """
-        stored: list[tuple[int, str]] = []
-
-        async def everybody_has_it() -> bool:
-            stored[:] = await self.world.stored(self.writer, group)
-            return all(len(reader.seen[group]) == len(stored) for reader in self.readers)
-
-        await eventually(everybody_has_it, timeout_s=self.timeout_s)
-        return stored
-
-    async def check(self) -> None:
-        """Compare what is stored, what was acknowledged, and what every device has."""
-        for group in self.groups:
-            stored = await self.settled(group)
-            assert [reader.seen[group] for reader in self.readers] == [stored] * len(self.readers)
-            assert [number for number, _ in stored] == list(range(1, len(stored) + 1))
-            places = {message_id: number for number, message_id in stored}
-            assert len(places) == len(stored)
-            spoken = [message_id for _, message_id in stored if message_id.startswith(SPOKEN)]
-            assert spoken == sorted(spoken)
-            acknowledged = self.world.ledger.numbers[group]
-            assert acknowledged == {each: places.get(each) for each in acknowledged}
-
-
-async def _set_the_scene(world: World, name: str) -> Scene:
-    writer = f"{name}.writer"
-    groups = [await world.open_group(writer, f"{name}.reader") for _ in range(3)]
-    readers = [Reader(world.person(f"{name}.reader", number)) for number in range(2)]
-    return Scene(world, writer, groups, readers)
-
-
 @pytest.mark.parametrize(
     ("name", "reason"),
     [("postgres", "DATABASE_UNAVAILABLE"), ("nats", "BROKER_UNAVAILABLE")],
@@ -103,7 +51,7 @@ async def test_an_engine_that_is_killed_refuses_clearly_and_loses_nothing(
     world: World, name: str, reason: str
 ) -> None:
     engine = world.postgres if name == "postgres" else world.nats
-    scene = await _set_the_scene(world, name)
+    scene = await set_the_scene(world, name)
     world.ledger.refusals.clear()
     async with reading(scene.readers):
         async with world.talking(scene.writer, *scene.groups):
@@ -132,7 +80,7 @@ async def test_an_engine_that_is_killed_refuses_clearly_and_loses_nothing(
 
 async def test_a_network_that_pauses_loses_nothing_and_repeats_nothing(world: World) -> None:
     """PostgreSQL stands still with all its connections open, and goes on where it was."""
-    scene = await _set_the_scene(world, "pause")
+    scene = await set_the_scene(world, "pause")
     world.ledger.refusals.clear()
     async with reading(scene.readers):
         async with world.talking(scene.writer, *scene.groups):
@@ -167,7 +115,7 @@ async def _gather_a_crowd(world: World) -> Scene:
 
 @pytest.mark.timeout(600)
 async def test_a_killed_replica_is_found_again_by_a_crowd_at_once(world: World) -> None:
-    scene = await _set_the_scene(world, "replica")
+    scene = await set_the_scene(world, "replica")
     crowd = await _gather_a_crowd(world)
     [group] = crowd.groups
     async with reading([*scene.readers, *crowd.readers]):

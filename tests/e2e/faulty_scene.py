@@ -1,0 +1,59 @@
+"""Some groups of a faulty world in which somebody writes, and devices that read along."""
+
+from dataclasses import dataclass
+
+from e2e.faulty_world import SPOKEN, Reader, World
+from fakes.eventually import eventually
+
+RECOVERY_TIMEOUT_S = 60.0
+
+
+@dataclass
+class Scene:
+    """Some groups in which somebody writes, and devices of others that read along."""
+
+    world: World
+    writer: str
+    groups: list[str]
+    readers: list[Reader]
+    timeout_s: float = RECOVERY_TIMEOUT_S
+
+    async def goes_on(self) -> None:
+        """Return once much more is acknowledged than was before."""
+        count = self.world.ledger.count
+        await eventually(lambda: self.world.ledger.count > count + 30, timeout_s=RECOVERY_TIMEOUT_S)
+
+    async def settled(self, group: str) -> list[tuple[int, str]]:
+        """Return what is stored of a group once every device has as much.
+
+        Read again and again: what was under way when the writers ended is stored a little later.
+        """
+        stored: list[tuple[int, str]] = []
+
+        async def everybody_has_it() -> bool:
+            stored[:] = await self.world.stored(self.writer, group)
+            return all(len(reader.seen[group]) == len(stored) for reader in self.readers)
+
+        await eventually(everybody_has_it, timeout_s=self.timeout_s)
+        return stored
+
+    async def check(self) -> None:
+        """Compare what is stored, what was acknowledged, and what every device has."""
+        for group in self.groups:
+            stored = await self.settled(group)
+            assert [reader.seen[group] for reader in self.readers] == [stored] * len(self.readers)
+            assert [number for number, _ in stored] == list(range(1, len(stored) + 1))
+            places = {message_id: number for number, message_id in stored}
+            assert len(places) == len(stored)
+            spoken = [message_id for _, message_id in stored if message_id.startswith(SPOKEN)]
+            assert spoken == sorted(spoken)
+            acknowledged = self.world.ledger.numbers[group]
+            assert acknowledged == {each: places.get(each) for each in acknowledged}
+
+
+async def set_the_scene(world: World, name: str) -> Scene:
+    """Make three groups of a writer and a reader with two devices, named after the scene."""
+    writer = f"{name}.writer"
+    groups = [await world.open_group(writer, f"{name}.reader") for _ in range(3)]
+    readers = [Reader(world.person(f"{name}.reader", number)) for number in range(2)]
+    return Scene(world, writer, groups, readers)
