@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from e2e import shared_platform
+from e2e.faulty_scene import Note
 from e2e.platform_process import (
     POSTGRES_DEFAULT_PORT,
     PlatformProcess,
@@ -27,6 +28,17 @@ async def platform(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Pl
         async with platform_process(folder / "data", has_default_ports=True) as platform:
             await platform.is_up()
             yield platform
+
+
+@pytest.fixture
+def note(record_property: Note) -> Note:
+    """Note a number with the test's result: ``--junit-xml`` writes it out, ``-s`` shows it."""
+
+    def note(name: str, value: float) -> None:
+        record_property(name, value)
+        print(f"{name} {value:.2f}")
+
+    return note
 
 
 @pytest.fixture(autouse=True)

@@ -1,11 +1,16 @@
 """Some groups of a faulty world in which somebody writes, and devices that read along."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from time import monotonic
 
 from e2e.faulty_world import SPOKEN, Reader, World
 from fakes.eventually import eventually
 
 RECOVERY_TIMEOUT_S = 60.0
+
+Note = Callable[[str, float], None]
+"""Notes a name and a value with the test's result."""
 
 
 @dataclass
@@ -22,6 +27,26 @@ class Scene:
         """Return once much more is acknowledged than was before."""
         count = self.world.ledger.count
         await eventually(lambda: self.world.ledger.count > count + 30, timeout_s=RECOVERY_TIMEOUT_S)
+
+    async def recover(self) -> float:
+        """Return after how many seconds each group has news, acknowledged and with every device."""
+        began = monotonic()
+        numbers = self.world.ledger.numbers
+        counts = {group: len(numbers[group]) for group in self.groups}
+
+        def is_whole() -> bool:
+            return all(
+                len(numbers[group]) > count
+                # The first one acknowledged since.
+                and all(
+                    _last(reader, group) >= list(numbers[group].values())[count]
+                    for reader in self.readers
+                )
+                for group, count in counts.items()
+            )
+
+        await eventually(is_whole, timeout_s=self.timeout_s)
+        return monotonic() - began
 
     async def settled(self, group: str) -> list[tuple[int, str]]:
         """Return what is stored of a group once every device has as much.
@@ -51,9 +76,14 @@ class Scene:
             assert acknowledged == {each: places.get(each) for each in acknowledged}
 
 
-async def set_the_scene(world: World, name: str) -> Scene:
-    """Make three groups of a writer and a reader with two devices, named after the scene."""
+def _last(reader: Reader, group: str) -> int:
+    """Return the number of the newest message that a device has."""
+    return reader.seen[group][-1][0] if reader.seen[group] else 0
+
+
+async def set_the_scene(world: World, name: str, *, devices: int = 2) -> Scene:
+    """Make three groups of a writer and a reader with some devices, named after the scene."""
     writer = f"{name}.writer"
     groups = [await world.open_group(writer, f"{name}.reader") for _ in range(3)]
-    readers = [Reader(world.person(f"{name}.reader", number)) for number in range(2)]
+    readers = [Reader(world.person(f"{name}.reader", number)) for number in range(devices)]
     return Scene(world, writer, groups, readers)

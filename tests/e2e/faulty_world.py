@@ -5,7 +5,9 @@ each live message twice more, late, for as long as the world stands.
 """
 
 import asyncio
+import dataclasses
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -27,6 +29,7 @@ from e2e.platform_process import environment
 from engines import ROLE_PASSWORD, Database, Engine, build_nats, connected
 from fakes.eventually import eventually
 from fakes.members import FakeMembers
+from fakes.network import Network, network_to
 from fakes.tokens import TestTokens
 from tieline.api.messaging.v1 import messaging_pb2
 from tieline.api.messaging.v1 import messaging_service_pb2 as messaging
@@ -123,8 +126,13 @@ class World:
     replica: Replica
     connections: list[Tieline]
     tokens: TestTokens
-    postgres_folder: Path
+    folder: Path
+    variables: dict[str, str]
+    """Of a replica on these engines."""
+
     ledger: Ledger = field(default_factory=Ledger)
+    pause_s: float = PAUSE_S
+    """Between one message of a talk and the next."""
 
     def person(self, user_id: str, number: int = 0) -> SignedIn:
         """Return the library as a member uses it, on the connection of that number."""
@@ -160,7 +168,7 @@ class World:
 
     def postgres_processes(self) -> list[psutil.Process]:
         """Return the server and all its sessions."""
-        pid = int((self.postgres_folder / "postmaster.pid").read_text().split()[0])
+        pid = int((self.postgres.server.directory / "postmaster.pid").read_text().split()[0])
         server = psutil.Process(pid)
         return [server, *server.children(recursive=True)]
 
@@ -184,7 +192,7 @@ class World:
     async def _talk(self, user_id: str, conversation_id: str) -> None:
         for number in count():
             await self.say(user_id, conversation_id, f"{SPOKEN}{number:06}")
-            await asyncio.sleep(PAUSE_S)
+            await asyncio.sleep(self.pause_s)
 
     async def say(self, user_id: str, conversation_id: str, client_message_id: str) -> None:
         """Send one message until it is acknowledged."""
@@ -198,7 +206,7 @@ class World:
                 response = await stub.SendMessage(request, timeout=CALL_TIMEOUT_S)
             except TielineError as error:
                 self.ledger.refusals.append(error)
-                await asyncio.sleep(PAUSE_S)
+                await asyncio.sleep(self.pause_s)
             else:
                 self._note(response.message)
                 return
@@ -208,7 +216,7 @@ class World:
             while True:
                 waiting = [self._pass_on(sender, each) for each in conversations for _ in range(2)]
                 await asyncio.gather(*waiting)
-                await asyncio.sleep(PAUSE_S)
+                await asyncio.sleep(self.pause_s)
 
     async def _pass_on(self, sender: MessageSender, conversation_id: str) -> None:
         client_message_id = str(uuid.uuid4())
@@ -219,7 +227,7 @@ class World:
                     conversation_id, content, client_message_id=client_message_id
                 )
             except TielineError:
-                await asyncio.sleep(PAUSE_S)
+                await asyncio.sleep(self.pause_s)
             else:
                 self._note(message)
                 return
@@ -286,7 +294,7 @@ async def faulty_world(
             engine.start()
             stack.callback(engine.stop)
         await streams.declare(nats.url("admin"))
-        replica = Replica(await _prepare(postgres, nats), folder / "messaging.log")
+        variables = await _prepare(postgres, nats)
         for user, answering in (
             ("identity", tokens.published),
             ("directory", FakeMembers().answering),
@@ -295,14 +303,64 @@ async def faulty_world(
             await stack.enter_async_context(answering(broker))
         repeater = await stack.enter_async_context(connected(nats, "messaging"))
         await _repeat_everything(repeater)
-        replica.start()
-        stack.callback(replica.kill)
+        replica = await stack.enter_async_context(_serving(variables, folder / "messaging.log"))
+        connections = await stack.enter_async_context(_connected(f"127.0.0.1:{replica.port}"))
+        yield World(*engines, replica, connections, tokens, folder, variables)
+
+
+@asynccontextmanager
+async def _serving(variables: dict[str, str], log: Path) -> AsyncIterator[Replica]:
+    """Run a replica until the block is left."""
+    replica = Replica(variables, log)
+    replica.start()
+    try:
         await eventually(replica.is_ready, timeout_s=START_TIMEOUT_S)
-        endpoints = Endpoints.single(f"127.0.0.1:{replica.port}")
-        connections = [
-            await stack.enter_async_context(connect(endpoints)) for _ in range(CONNECTIONS)
+        yield replica
+    finally:
+        replica.kill()
+
+
+@asynccontextmanager
+async def _connected(target: str) -> AsyncIterator[list[Tieline]]:
+    """Connect the corp's people until the block is left."""
+    async with AsyncExitStack() as stack:
+        yield [
+            await stack.enter_async_context(connect(Endpoints.single(target), tls=False))
+            for _ in range(CONNECTIONS)
         ]
-        yield World(*engines, replica, connections, tokens, postgres.directory)
+
+
+@asynccontextmanager
+async def beside(world: World) -> AsyncIterator[World]:
+    """Run another replica on the same engines; those people go to either of the two."""
+    async with _serving(world.variables, world.folder / "another.log") as replica:
+        target = f"ipv4:127.0.0.1:{world.replica.port},127.0.0.1:{replica.port}"
+        async with _connected(target) as connections:
+            yield dataclasses.replace(
+                world, replica=replica, connections=connections, ledger=Ledger()
+            )
+
+
+@asynccontextmanager
+async def far_from(world: World, name: str) -> AsyncIterator[tuple[World, dict[str, Network]]]:
+    """Run another replica with a network between it and PostgreSQL, NATS and those people."""
+    ports = {"postgres": world.postgres.server.port, "nats": world.nats.server.port}
+    async with AsyncExitStack() as stack:
+        links = {
+            link: await stack.enter_async_context(network_to(port)) for link, port in ports.items()
+        }
+        variables = dict(world.variables)
+        for link, variable in ("postgres", "TIELINE_DATABASE_DSN"), ("nats", "TIELINE_NATS_URL"):
+            variables[variable] = re.sub(
+                rf":{ports[link]}\b", f":{links[link].port}", variables[variable]
+            )
+        log = world.folder / f"{name}.log"
+        replica = await stack.enter_async_context(_serving(variables, log))
+        links["clients"] = await stack.enter_async_context(network_to(replica.port))
+        target = f"127.0.0.1:{links['clients'].port}"
+        connections = await stack.enter_async_context(_connected(target))
+        far = dataclasses.replace(world, replica=replica, connections=connections, ledger=Ledger())
+        yield far, links
 
 
 async def _prepare(server: EmbeddedPostgres, nats: EmbeddedNats) -> dict[str, str]:

@@ -1,7 +1,7 @@
 """Whatever dies under a serving messaging service: what was acknowledged is there, once, in order.
 
 All of it with live messages that come three times, two of them late. How long each takes to be
-whole again is measured by ``make bench NAME=messaging.recovery``.
+whole again is noted with the test's result, and measured by ``make bench NAME=messaging.recovery``.
 """
 
 import asyncio
@@ -12,8 +12,8 @@ from time import monotonic
 import grpc
 import pytest
 
-from e2e.faulty_scene import RECOVERY_TIMEOUT_S, Scene, set_the_scene
-from e2e.faulty_world import SPOKEN, Reader, World, faulty_world, reading
+from e2e.faulty_scene import RECOVERY_TIMEOUT_S, Note, Scene, set_the_scene
+from e2e.faulty_world import SPOKEN, Reader, World, beside, faulty_world, reading
 from fakes.eventually import eventually
 from fakes.tokens import TestTokens
 
@@ -25,9 +25,12 @@ OUTAGE_S = 5.0
 # adds to an outage. What is longer ends connections, as an outage does.
 PAUSE_S = 4.0
 
-# Devices that come at once, of so many people; `messaging.recovery_seconds` has a thousand.
-CROWD = 200
-_PEOPLE = 50
+# Devices that come at once, of so many people.
+CROWD = 1000
+_PEOPLE = 100
+
+# From one replica to another: a wait of the feed, and a call that had gone to the old one.
+MOVE_BOUND_S = 15.0
 
 # On a machine that does other things as well.
 CROWD_TIMEOUT_S = 150.0
@@ -48,7 +51,7 @@ async def world(
     [("postgres", "DATABASE_UNAVAILABLE"), ("nats", "BROKER_UNAVAILABLE")],
 )
 async def test_an_engine_that_is_killed_refuses_clearly_and_loses_nothing(
-    world: World, name: str, reason: str
+    world: World, name: str, reason: str, note: Note
 ) -> None:
     engine = world.postgres if name == "postgres" else world.nats
     scene = await set_the_scene(world, name)
@@ -62,6 +65,7 @@ async def test_an_engine_that_is_killed_refuses_clearly_and_loses_nothing(
             await eventually(world.replica.is_not_ready)
             await eventually(lambda: monotonic() - began > OUTAGE_S)
             engine.start()
+            note("recovery_s", await scene.recover())
             await eventually(world.replica.is_ready, timeout_s=RECOVERY_TIMEOUT_S)
             await scene.goes_on()
 
@@ -78,7 +82,9 @@ async def test_an_engine_that_is_killed_refuses_clearly_and_loses_nothing(
     assert all(error.retry_after_s for error in refusals)
 
 
-async def test_a_network_that_pauses_loses_nothing_and_repeats_nothing(world: World) -> None:
+async def test_a_network_that_pauses_loses_nothing_and_repeats_nothing(
+    world: World, note: Note
+) -> None:
     """PostgreSQL stands still with all its connections open, and goes on where it was."""
     scene = await set_the_scene(world, "pause")
     world.ledger.refusals.clear()
@@ -95,7 +101,7 @@ async def test_a_network_that_pauses_loses_nothing_and_repeats_nothing(world: Wo
             finally:
                 for process in reversed(processes):
                     process.send_signal(signal.SIGCONT)
-            await scene.goes_on()
+            note("recovery_s", await scene.recover())
 
         await scene.check()
     # What they asked for was done nevertheless, or is done by the repeat: nobody can tell.
@@ -113,8 +119,27 @@ async def _gather_a_crowd(world: World) -> Scene:
     return Scene(world, "crowd.writer", [group], readers, CROWD_TIMEOUT_S)
 
 
+async def test_a_killed_replica_leaves_its_clients_to_the_other_one(
+    world: World, note: Note
+) -> None:
+    async with beside(world) as both:
+        # So many that some are at either.
+        scene = await set_the_scene(both, "other", devices=8)
+        async with reading(scene.readers):
+            async with both.talking(scene.writer, *scene.groups):
+                await scene.goes_on()
+
+                both.replica.kill()
+                seconds = await scene.recover()
+
+            await scene.check()
+    note("recovery_s", seconds)
+    # Nobody waits until it is back.
+    assert seconds < MOVE_BOUND_S
+
+
 @pytest.mark.timeout(600)
-async def test_a_killed_replica_is_found_again_by_a_crowd_at_once(world: World) -> None:
+async def test_a_killed_replica_is_found_again_by_a_crowd_at_once(world: World, note: Note) -> None:
     scene = await set_the_scene(world, "replica")
     crowd = await _gather_a_crowd(world)
     [group] = crowd.groups
@@ -127,10 +152,12 @@ async def test_a_killed_replica_is_found_again_by_a_crowd_at_once(world: World) 
             world.replica.kill()
             saying = asyncio.create_task(world.say(crowd.writer, group, f"{SPOKEN}2"))
             world.replica.start()
+            began = monotonic()
             await saying
             await scene.goes_on()
 
         await crowd.settled(group)
+        note("recovery_s", monotonic() - began)
         # Live again, by the subscriptions that were made at once.
         await world.say(crowd.writer, group, f"{SPOKEN}3")
         await crowd.check()

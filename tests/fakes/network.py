@@ -1,4 +1,7 @@
-"""A way to a server on which connections fall silent, as when a machine vanishes without a word."""
+"""A way to a server on which connections fall silent.
+
+For good, as when a machine vanishes without a word, or for a while.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -14,6 +17,8 @@ class Network:
         self._server_port = server_port
         self._delay_s = delay_s
         self._cut = asyncio.Event()
+        self._flowing = asyncio.Event()
+        self._flowing.set()
         self._writers: list[asyncio.StreamWriter] = []
         self._passing: set[asyncio.Task[None]] = set()
         self.port = 0
@@ -23,36 +28,51 @@ class Network:
         self._cut.set()
         self._cut = asyncio.Event()
 
+    def pause(self) -> None:
+        """Hold back all that is under way, and new connections too, until it goes on."""
+        self._flowing.clear()
+
+    def go_on(self) -> None:
+        """Pass on what was held back, in its order, and all that comes."""
+        self._flowing.set()
+
     async def connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Take a client's connection."""
         cut = self._cut
         self._writers.append(writer)
         await asyncio.sleep(self._delay_s)
-        far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._server_port)
+        await self._flowing.wait()
+        try:
+            far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._server_port)
+        except OSError:
+            writer.close()
+            return
         self._writers.append(far_writer)
         ways = ((reader, far_writer), (far_reader, writer))
-        self._passing |= {asyncio.create_task(_pass_on(*way, cut)) for way in ways}
+        self._passing |= {asyncio.create_task(self._pass_on(*way, cut)) for way in ways}
 
     async def close(self) -> None:
         """End all connections."""
+        self._flowing.set()
         for writer in self._writers:
             writer.close()
         # A loop with open handles can't be closed.
         ended = (writer.wait_closed() for writer in self._writers)
         await asyncio.gather(*self._passing, *ended, return_exceptions=True)
 
-
-async def _pass_on(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, cut: asyncio.Event
-) -> None:
-    try:
-        while chunk := await reader.read(_READ_BYTES):
-            if not cut.is_set():
-                writer.write(chunk)
-    except OSError:
-        pass  # the same as an end
-    if not cut.is_set():
-        writer.close()
+    async def _pass_on(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, cut: asyncio.Event
+    ) -> None:
+        try:
+            while chunk := await reader.read(_READ_BYTES):
+                await self._flowing.wait()
+                if not cut.is_set():
+                    writer.write(chunk)
+        except OSError:
+            pass  # the same as an end
+        await self._flowing.wait()
+        if not cut.is_set():
+            writer.close()
 
 
 @asynccontextmanager
