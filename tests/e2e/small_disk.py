@@ -81,8 +81,8 @@ class PostgresOnSmallDisk(EmbeddedPostgres):
         is_new = not self.directory.exists()
         super().initialise()
         if is_new:
-            moving = [*self._disk.entering, "cp", "--archive", self.directory, self._data]
-            subprocess.run(moving, check=True)
+            copying = ["cp", "--archive", str(self.directory), str(self._data)]
+            subprocess.run([*self._disk.entering, *copying], check=True)
 
     def command(self) -> list[str]:
         """Return the argv of the server, which sees the disk and is not root there."""

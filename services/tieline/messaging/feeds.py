@@ -1,7 +1,7 @@
 """This replica's feeds: what arrives of each conversation, in order, to the subscribers in it.
 
 A feed is one NATS subscription and one cursor, shared by all of the conversation's subscribers
-here: a message is decoded once, and a gap is fetched once, however many they are.
+here: a message is decoded and encoded once, and a gap is fetched once, however many they are.
 """
 
 import asyncio
@@ -203,9 +203,11 @@ class Feeds:
         if not feed.cursor.is_anchored:
             self._let_out(feed, update)
         for sequence, ready in feed.cursor.take(update.message.sequence, update):
-            for subscriber, start in feed.starts.items():
-                if sequence > start:
-                    subscriber.push(ready)
+            receivers = [each for each, start in feed.starts.items() if sequence > start]
+            if receivers:
+                encoded = ready.SerializeToString()
+                for subscriber in receivers:
+                    subscriber.push(encoded)
             self._let_out(feed, ready)
 
     def _let_out(self, feed: _Feed, update: Update) -> None:

@@ -30,7 +30,7 @@ from tieline.messaging.numbering import ConversationKey
 from tieline.messaging.people import People
 from tieline.messaging.repositories.participants import ParticipantRepository, Position, UserKey
 from tieline.messaging.resuming import resume
-from tieline.messaging.subscriber import Subscriber, Update
+from tieline.messaging.subscriber import Delivery, Subscriber, Update
 
 HEARTBEAT_INTERVAL_S = 15.0
 COMPARE_INTERVAL_S = 15.0
@@ -118,7 +118,7 @@ class LiveHub:
         state_revision: int = 0,
         *,
         in_batches: bool = False,
-    ) -> AsyncGenerator[Update, None]:
+    ) -> AsyncGenerator[Delivery, None]:
         """Yield ``started``, then all that is stored in the user's conversations from then on.
 
         With ``held``, conversation ids to numbers, what was stored before comes first, many in one

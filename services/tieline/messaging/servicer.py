@@ -6,6 +6,7 @@ import asyncio
 import datetime as dt
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import aclosing
+from typing import cast
 
 from tieline.api.messaging.v1 import (
     messaging_pb2,
@@ -318,7 +319,8 @@ class MessagingServicer(messaging_service_pb2_grpc.MessagingServiceServicer):
         with self._devices.connected(device):
             async with aclosing(subscribed) as updates:
                 async for update in updates:
-                    yield update
+                    # The generated types do not know of responses that come encoded.
+                    yield cast("messaging_service_pb2.SubscribeResponse", update)
 
     async def _create(
         self, connection: Connection, corp_id: str, new: NewConversation

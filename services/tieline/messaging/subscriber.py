@@ -11,6 +11,9 @@ from tieline.messaging.repositories.participants import UserKey
 
 Update = messaging_service_pb2.SubscribeResponse
 
+Delivery = Update | bytes
+"""An update as it is sent, or encoded already: once for all who get it."""
+
 # Updates are shared by all subscribers that get them; what a queue costs is its references.
 MAX_QUEUED_UPDATES = 1024
 
@@ -60,7 +63,7 @@ class Subscriber:
         self.push_time = monotonic()
         """When something was last pushed, by ``time.monotonic()``."""
 
-        self._updates: deque[Update] = deque()
+        self._updates: deque[Delivery] = deque()
         self._is_filled = asyncio.Event()
         self._error: ServiceError | None = None
 
@@ -69,7 +72,7 @@ class Subscriber:
         """Whether nothing will be delivered any more."""
         return self._error is not None
 
-    def push(self, update: Update) -> None:
+    def push(self, update: Delivery) -> None:
         """Queue an update, or end the subscriber when its queue is full."""
         if self._error is not None:
             return
@@ -97,7 +100,7 @@ class Subscriber:
         self._updates.clear()
         self._is_filled.set()
 
-    async def next_update(self) -> Update:
+    async def next_update(self) -> Delivery:
         """Return the oldest update, waiting for one; raise the error that ended the subscriber."""
         while not self._updates:
             if self._error is not None:

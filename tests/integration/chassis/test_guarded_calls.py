@@ -331,6 +331,21 @@ async def test_stream_is_guarded_and_fails_like_a_unary_call() -> None:
     assert read_reason(caught.value) == "NOTHING_THERE"
 
 
+async def test_response_of_a_stream_may_come_encoded() -> None:
+    async def repeat(requests: AsyncIterator[StringValue], _: Any) -> AsyncIterator[Any]:
+        async for request in requests:
+            yield request
+            yield request.SerializeToString()
+
+    async with guarded_server({"Repeat": bidirectional(repeat)}) as caller:
+        stream = caller.stream("Repeat")
+        await stream.write(StringValue(value="hello"))
+        responses = [await stream.read() for _ in range(2)]
+        stream.cancel()
+
+    assert responses == [StringValue(value="hello")] * 2
+
+
 async def test_message_in_a_stream_that_is_no_message_is_the_callers_fault() -> None:
     async def swallow(requests: AsyncIterator[StringValue], _: Any) -> AsyncIterator[StringValue]:
         async for request in requests:

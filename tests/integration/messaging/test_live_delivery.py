@@ -2,18 +2,22 @@
 
 import asyncio
 import random
+from contextlib import AsyncExitStack, aclosing
 
 import pytest
 from nats.aio.client import Client
+from nats.aio.msg import Msg
 
 from fakes.eventually import eventually
 from integration.messaging.chat import Corp, Inbox
 from integration.messaging.groups import Groups
-from integration.messaging.unreliable import UnreliableBroker, receiving
+from integration.messaging.unreliable import UnreliableBroker, decode, receiving
+from tieline.api.messaging.v1.messaging_pb2 import Message
 from tieline.chassis.errors import UnavailableError
 from tieline.chassis.postgres import Pool
 from tieline.messaging.conversations import member
 from tieline.messaging.live import LiveHub
+from tieline.messaging.subscriber import Update
 
 
 def newest(inbox: Inbox, conversation_id: str) -> int:
@@ -77,6 +81,44 @@ async def test_what_was_missed_while_nats_was_away_comes_after_the_reconnect(
 
     assert inbox.sequences(group) == [1, 2, 3, 4, 5]
     assert [each.conversation_id for each in inbox.joined] == [joined]
+
+
+async def test_message_to_a_large_group_is_published_once_and_encoded_once(
+    corp: Corp, pool: Pool, messaging_broker: Client
+) -> None:
+    """However many are in it, and however many devices of theirs are connected."""
+    li_wei = corp.member("li.wei")
+    group = await li_wei.create_group(*(f"user{number}" for number in range(100)))
+    published: list[Msg] = []
+
+    async def note(message: Msg) -> None:
+        if corp.corp_id.encode() in message.data:
+            published.append(message)
+
+    subscription = await messaging_broker.subscribe("live.>", cb=note)
+    async with AsyncExitStack() as stack:
+        hub = await stack.enter_async_context(LiveHub(pool, messaging_broker))
+        inboxes, streams = [], []
+        for number in range(12):
+            person = corp.member(f"user{number % 6}", replica=number % 2)
+            inboxes.append(await stack.enter_async_context(person.subscribed()))
+            stream = hub.subscribe((corp.corp_id, member(person.id)))
+            await anext(stream)
+            streams.append(await stack.enter_async_context(aclosing(stream)))
+        sent = [await li_wei.send(group) for _ in range(3)]
+        expected = [Update(message=message).SerializeToString() for message in sent]
+
+        at_the_hub = [[await anext(stream) for _ in sent] for stream in streams]
+        await eventually(lambda: all(len(each.messages(group)) == 3 for each in inboxes))
+        await eventually(lambda: len(published) >= 3)
+        await messaging_broker.flush()
+    await subscription.unsubscribe()
+
+    assert [Message.FromString(each.data).sequence for each in published] == [1, 2, 3]
+    assert at_the_hub == [expected] * 12
+    # Not only the same bytes: the same object.
+    assert all(len({id(each[number]) for each in at_the_hub}) == 1 for number in range(3))
+    assert all(inbox.messages(group) == sent for inbox in inboxes)
 
 
 async def test_lost_message_comes_with_the_next_one(
@@ -155,7 +197,7 @@ async def test_device_that_begins_while_its_owner_leaves_is_told_what_became_of_
         told = []
         async with asyncio.timeout(20):
             async for update in hub.subscribe((corp.corp_id, member("reader")), {group: 1}):
-                told.append(update.WhichOneof("update"))
+                told.append(decode(update).WhichOneof("update"))
                 if told[-1] in ("left", "joined"):
                     break
 

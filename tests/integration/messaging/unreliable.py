@@ -14,6 +14,7 @@ from integration.messaging.chat import Corp, Inbox
 from tieline.messaging.conversations import member
 from tieline.messaging.feeds import LiveSubscription
 from tieline.messaging.live import LiveHub
+from tieline.messaging.subscriber import Delivery, Update
 
 Receive = Callable[[Msg], Awaitable[None]]
 
@@ -74,6 +75,11 @@ class UnreliableBroker:
             await late_cb(late)
 
 
+def decode(delivery: Delivery) -> Update:
+    """Return what a client makes of it."""
+    return Update.FromString(delivery) if isinstance(delivery, bytes) else delivery
+
+
 @asynccontextmanager
 async def receiving(hub: LiveHub, corp: Corp, user_id: str) -> AsyncIterator[Inbox]:
     """Subscribe at the hub itself; the block begins when ``started`` has come."""
@@ -81,7 +87,7 @@ async def receiving(hub: LiveHub, corp: Corp, user_id: str) -> AsyncIterator[Inb
 
     async def read() -> None:
         async for update in hub.subscribe((corp.corp_id, member(user_id))):
-            inbox.updates.append(update)
+            inbox.updates.append(decode(update))
 
     reader = asyncio.create_task(read())
     await eventually(lambda: inbox.is_started or reader.done())

@@ -21,7 +21,7 @@ async def test_updates_come_out_in_the_order_of_their_pushes() -> None:
     for sequence in (1, 2, 3):
         queue.push(update(sequence))
 
-    assert [(await queue.next_update()).message.sequence for _ in range(3)] == [1, 2, 3]
+    assert [await queue.next_update() for _ in range(3)] == [update(1), update(2), update(3)]
 
 
 async def test_a_waiting_reader_gets_what_is_pushed() -> None:
@@ -31,7 +31,7 @@ async def test_a_waiting_reader_gets_what_is_pushed() -> None:
 
     queue.push(update(5))
 
-    assert (await reader).message.sequence == 5
+    assert await reader == update(5)
 
 
 async def test_one_update_too_many_ends_the_subscriber_and_frees_its_queue() -> None:

@@ -121,14 +121,12 @@ class GuardedMethod:
         bare = self._bare
         if bare.request_streaming and bare.response_streaming:
             return grpc.stream_stream_rpc_method_handler(
-                self._handle_stream, self._decode, bare.response_serializer
+                self._handle_stream, self._decode, self._encode_streamed
             )
         if bare.request_streaming:
             return grpc.stream_unary_rpc_method_handler(self._handle_stream, self._decode, None)
         if bare.response_streaming:
-            return grpc.unary_stream_rpc_method_handler(
-                self._handle, None, bare.response_serializer
-            )
+            return grpc.unary_stream_rpc_method_handler(self._handle, None, self._encode_streamed)
         return grpc.unary_unary_rpc_method_handler(self._handle, None, None)
 
     async def _handle_stream(self, requests: AsyncIterator[Any], context: Context) -> Any:
@@ -295,6 +293,10 @@ class GuardedMethod:
     def _encode(self, response: Any) -> bytes:
         encode = self._bare.response_serializer
         return encode(response) if encode is not None else response
+
+    def _encode_streamed(self, response: Any) -> bytes:
+        """As `_encode`; a response that many streams share comes encoded, once for all of them."""
+        return response if isinstance(response, bytes) else self._encode(response)
 
     def _describe(self, error: BaseException, call: Call) -> Failure | None:
         """Return what to answer; None where the call has its answer or nobody waits for one."""
