@@ -1,17 +1,23 @@
 """Batches and streams through the public API."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
 import grpc
 import pytest
+from nats.aio.client import Client
 
+from fakes.eventually import eventually
 from integration.messaging.chat import TIMEOUT_S, Corp, Person, new_id, text
 from tieline.api.messaging.v1 import (
     message_content_pb2,
     messaging_pb2,
     messaging_service_pb2,
 )
+from tieline.chassis.postgres import Connection, Pool, transaction
+from tieline.messaging.announcer import Announcer
+from tieline.messaging.conversations import member
+from tieline.messaging.group_changes import GroupChange
 
 
 def outgoing(
@@ -152,3 +158,99 @@ async def test_request_of_no_message_ends_the_stream_behind_its_results(corp: Co
 
     assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert (await li_wei.list_messages(group)).last_sequence == 1
+
+
+async def dismiss(connection: Connection, change: GroupChange) -> None:
+    await change.dismiss()
+
+
+async def remove(connection: Connection, change: GroupChange) -> None:
+    await change.remove([member("li.wei")])
+
+
+async def delete(connection: Connection, change: GroupChange) -> None:
+    for table in ("participants", "conversations"):
+        await connection.execute(
+            f"DELETE FROM messaging.{table} WHERE corp_id = $1 AND conversation_id = $2",
+            *change.key,
+        )
+
+
+@pytest.mark.parametrize(
+    ("end", "reason"),
+    [
+        (dismiss, "CONVERSATION_DISMISSED"),
+        (remove, "CONVERSATION_NOT_FOUND"),
+        (delete, "CONVERSATION_NOT_FOUND"),
+    ],
+)
+async def test_conversation_that_ends_while_a_batch_waits_for_it_fails_its_own_messages_alone(
+    corp: Corp,
+    pool: Pool,
+    messaging_broker: Client,
+    end: Callable[[Connection, GroupChange], Awaitable[None]],
+    reason: str,
+) -> None:
+    li_wei, boss = corp.member("li.wei"), corp.member("boss")
+    ending, other = [await boss.create_group("li.wei") for _ in range(2)]
+    async with transaction(pool) as connection:
+        change = await GroupChange.begin(
+            connection, Announcer(pool, messaging_broker), (corp.corp_id, ending), member("boss")
+        )
+        batch = [outgoing(other), outgoing(ending), outgoing(other), outgoing(ending)]
+        sending = asyncio.create_task(send_batch(li_wei, batch))
+        holder = await connection.fetchval("SELECT pg_backend_pid()")
+        async with pool.acquire() as watching:
+            await eventually(lambda: _blocks_somebody(watching, holder))
+        await end(connection, change)
+    results = await sending
+
+    assert [result.error.reason for result in results] == ["", reason, "", reason]
+    listed = (await li_wei.list_messages(other)).messages
+    assert list(listed) == [results[0].message, results[2].message]
+    async with pool.acquire() as connection:
+        stored = await connection.fetchval(
+            "SELECT count(*) FROM messaging.stored_messages"
+            " WHERE corp_id = $1 AND conversation_id = $2 AND client_message_id <> ''",
+            *(corp.corp_id, ending),
+        )
+    assert stored == 0
+
+
+async def _blocks_somebody(connection: Connection, process_id: int) -> bool:
+    count = await connection.fetchval(
+        "SELECT count(*) FROM pg_stat_activity WHERE $1 = ANY (pg_blocking_pids(pid))", process_id
+    )
+    return bool(count)
+
+
+@pytest.mark.parametrize(
+    "last_sequence",
+    [
+        pytest.param(-5, id="a constraint refuses it"),
+        pytest.param(2**63 - 1, id="there is no next number"),
+    ],
+)
+async def test_message_that_cannot_be_written_fails_alone_and_is_no_fault_of_its_sender(
+    corp: Corp, pool: Pool, last_sequence: int
+) -> None:
+    li_wei = corp.member("li.wei")
+    broken, other = [await li_wei.create_group("zhang.san") for _ in range(2)]
+    async with pool.acquire() as connection:
+        await connection.execute(
+            "UPDATE messaging.conversations SET last_sequence = $3"
+            " WHERE corp_id = $1 AND conversation_id = $2",
+            *(corp.corp_id, broken, last_sequence),
+        )
+
+    results = await send_batch(
+        li_wei, [outgoing(other), outgoing(broken), outgoing(other), outgoing(broken)]
+    )
+
+    assert [result.error.code for result in results] == [0, 13, 0, 13]
+    assert [result.message.sequence for result in results] == [1, 0, 2, 0]
+    listed = (await li_wei.list_messages(other)).messages
+    assert list(listed) == [results[0].message, results[2].message]
+    # What the caller is told names the incident, and nothing of the tables.
+    assert "constraint" not in str(results[1].error)
+    assert "incident" in str(results[1].error)
