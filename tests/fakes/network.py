@@ -1,6 +1,6 @@
 """A way to a server on which connections fall silent.
 
-For good, as when a machine vanishes without a word, or for a while.
+For good, as when a machine vanishes without a word, or for a while; or pass on a byte now and then.
 """
 
 import asyncio
@@ -19,6 +19,7 @@ class Network:
         self._cut = asyncio.Event()
         self._flowing = asyncio.Event()
         self._flowing.set()
+        self._byte_interval_s = 0.0
         self._writers: list[asyncio.StreamWriter] = []
         self._passing: set[asyncio.Task[None]] = set()
         self.port = 0
@@ -35,6 +36,10 @@ class Network:
     def go_on(self) -> None:
         """Pass on what was held back, in its order, and all that comes."""
         self._flowing.set()
+
+    def trickle(self, interval_s: float) -> None:
+        """Pass on one byte at a time, and the next so much later; 0 ends it."""
+        self._byte_interval_s = interval_s
 
     async def connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Take a client's connection."""
@@ -53,7 +58,8 @@ class Network:
 
     async def close(self) -> None:
         """End all connections."""
-        self._flowing.set()
+        self.go_on()
+        self.trickle(0)
         for writer in self._writers:
             writer.close()
         # A loop with open handles can't be closed.
@@ -66,6 +72,10 @@ class Network:
         try:
             while chunk := await reader.read(_READ_BYTES):
                 await self._flowing.wait()
+                while self._byte_interval_s and len(chunk) > 1:
+                    writer.write(chunk[:1])
+                    chunk = chunk[1:]
+                    await asyncio.sleep(self._byte_interval_s)
                 if not cut.is_set():
                     writer.write(chunk)
         except OSError:

@@ -24,6 +24,10 @@ from tieline.chassis.postgres import Pool, transaction
 from tieline.client.errors import TielineError
 from tieline.messaging.retention_upkeep import apply_retention
 
+Export = grpc.aio.UnaryStreamCall[
+    archive_pb2.ExportArchiveRequest, archive_pb2.ExportArchiveResponse
+]
+
 
 class Auditor:
     """Somebody who reads the archive at one replica."""
@@ -85,12 +89,14 @@ class Auditor:
             timeout=TIMEOUT_S,
         )
 
-    async def export(self, **span: dt.datetime) -> list[dict[str, object]]:
+    def begin_export(self, **span: dt.datetime) -> Export:
         request = archive_pb2.ExportArchiveRequest()
         for name, moment in span.items():
             getattr(request, name).FromDatetime(moment)
-        call = self._stub.ExportArchive(request, metadata=self._metadata, timeout=TIMEOUT_S)
-        content = b"".join([response.chunk async for response in call])
+        return self._stub.ExportArchive(request, metadata=self._metadata, timeout=TIMEOUT_S)
+
+    async def export(self, **span: dt.datetime) -> list[dict[str, object]]:
+        content = b"".join([response.chunk async for response in self.begin_export(**span)])
         return [json.loads(line) for line in content.splitlines()]
 
 
