@@ -186,11 +186,18 @@ class Person:
 
     @asynccontextmanager
     async def subscribed(
-        self, held: Mapping[str, int] | None = None, *, batches: bool = False
+        self,
+        held: Mapping[str, int] | None = None,
+        *,
+        batches: bool = False,
+        state_revision: int = 0,
     ) -> AsyncIterator[Inbox]:
         """Subscribe, to catch up if ``held`` is given; the block begins with ``started``."""
         request = messaging_service_pb2.SubscribeRequest(
-            corp_id=self.corp_id, catch_up=held is not None, batches=batches
+            corp_id=self.corp_id,
+            catch_up=held is not None,
+            batches=batches,
+            state_revision=state_revision,
         )
         for conversation_id, sequence in (held or {}).items():
             request.held.add(conversation_id=conversation_id, sequence=sequence)

@@ -5,8 +5,9 @@ import datetime as dt
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
+from integration.messaging.chat import Inbox, Person
 from integration.messaging.conversation_model import Told, tell
-from tieline.api.messaging.v1 import messaging_pb2
+from tieline.api.messaging.v1 import messaging_pb2, reading_pb2
 from tieline.client import MessageFeed, SessionTokens, Tieline
 
 
@@ -109,8 +110,43 @@ def _in_an_hour() -> dt.datetime:
     return dt.datetime.now(dt.UTC) + dt.timedelta(hours=1)
 
 
+class StateHolder:
+    """A device that holds how its owner stands to conversations: as it is told, and catching up."""
+
+    def __init__(self, person: Person) -> None:
+        self._person = person
+        self._held: dict[str, reading_pb2.ReadingState] = {}
+        self._connection = AsyncExitStack()
+        self._inbox = Inbox()
+
+    def find(self, conversation_id: str) -> tuple[int, str]:
+        """Return up to where is read, and the draft."""
+        for update in self._inbox.updates:
+            if update.HasField("state"):
+                self._held[update.state.conversation_id] = update.state
+        state = self._held.get(conversation_id, reading_pb2.ReadingState())
+        return state.read_sequence, state.draft.text
+
+    @asynccontextmanager
+    async def switched_on(self) -> AsyncIterator[None]:
+        """Be there for the block."""
+        await self.reconnect()
+        try:
+            yield
+        finally:
+            await self._connection.aclose()
+
+    async def reconnect(self) -> None:
+        """Lose the connection, with all that was on its way, and connect again."""
+        await self._connection.aclose()
+        self.find("")
+        revision = max([0, *(state.revision for state in self._held.values())])
+        subscribed = self._person.subscribed({}, state_revision=revision)
+        self._inbox = await self._connection.enter_async_context(subscribed)
+
+
 @asynccontextmanager
-async def all_switched_on(devices: Sequence[Device]) -> AsyncIterator[None]:
+async def all_switched_on(devices: Sequence[Device | StateHolder]) -> AsyncIterator[None]:
     """Have all of them there for the block."""
     async with AsyncExitStack() as stack:
         for device in devices:
