@@ -33,6 +33,10 @@ _FULL_RETRY_AFTER_S = 30.0
 # How object_store tells of ENOSPC and EDQUOT, which has no exception of its own.
 _FULL_TEXTS = ("StorageFull", "os error 28", "QuotaExceeded", "os error 122")
 
+# Of a bucket that is not there the same exception comes as of a blob: an operator's mistake is not
+# to pass for a blob that somebody deleted.
+_NO_BUCKET_TEXT = "NoSuchBucket"
+
 logger = logging.getLogger(__name__)
 
 
@@ -115,9 +119,9 @@ def _open_s3(settings: MessagingSettings, bucket: str, prefix: str) -> S3Store:
 async def _translated(operation: str) -> AsyncIterator[None]:
     try:
         yield
-    except FileNotFoundError as error:
-        raise BlobMissingError from error
     except (OSError, BaseError) as error:
+        if isinstance(error, FileNotFoundError) and _NO_BUCKET_TEXT not in str(error):
+            raise BlobMissingError from error
         # Its text has the address and the key, which are the operator's to read alone.
         logger.warning("the store of media failed at %s: %s", operation, _first_line(error))
         if any(text in str(error) for text in _FULL_TEXTS):

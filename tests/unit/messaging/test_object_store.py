@@ -7,7 +7,6 @@ from pydantic import SecretStr
 
 from tieline.chassis.errors import FailedPreconditionError
 from tieline.chassis.process import StartError
-from tieline.messaging.blob_store import BlobMissingError, BlobStore
 from tieline.messaging.object_store import open_store
 from tieline.messaging.settings import MessagingSettings
 
@@ -48,34 +47,6 @@ def settings(url: str) -> MessagingSettings:
         secret_key=SecretStr("-" * 32),
         media_store_url=url,
     )
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> BlobStore:
-    return open_store(settings((tmp_path / "with a space" / "media").as_uri()))
-
-
-async def test_blob_is_read_as_it_was_put(store: BlobStore) -> None:
-    await store.put("ww1/media/m/content", b"0123456789")
-
-    assert await store.get_range("ww1/media/m/content", 2, 3) == b"234"
-    assert await store.list_keys("ww1/media/m") == ["ww1/media/m/content"]
-    # A folder whose name only begins alike is another one.
-    assert await store.list_keys("ww1/media/") == ["ww1/media/m/content"]
-    assert await store.list_keys("ww1/med") == []
-
-
-async def test_deleted_blob_is_gone_and_deleting_again_changes_nothing(
-    store: BlobStore, tmp_path: Path
-) -> None:
-    await store.put("ww1/media/m/content", b"0123456789")
-
-    for _ in range(2):
-        await store.delete(["ww1/media/m/content", "ww1/media/m/thumbnail"])
-
-    with pytest.raises(BlobMissingError):
-        await store.get_range("ww1/media/m/content", 0, 1)
-    assert not (tmp_path / "with a space" / "media" / "ww1").exists()
 
 
 @pytest.mark.parametrize(
