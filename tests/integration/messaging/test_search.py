@@ -12,7 +12,14 @@ from nats.aio.client import Client
 
 from fakes.eventually import eventually
 from integration.messaging.chat import TIMEOUT_S, Corp, Person, text
-from tieline.api.messaging.v1 import messaging_pb2, search_service_pb2, search_service_pb2_grpc
+from integration.messaging.test_media import Uploading, say
+from tieline.api.messaging.v1 import (
+    media_service_pb2_grpc,
+    message_content_pb2,
+    messaging_pb2,
+    search_service_pb2,
+    search_service_pb2_grpc,
+)
 from tieline.chassis.postgres import Pool, transaction
 from tieline.client.errors import TielineError
 from tieline.messaging.announcer import Announcer
@@ -245,6 +252,46 @@ async def test_filters_narrow_what_is_found(corp: Corp, search: Search) -> None:
     assert len(said(await search(li_wei, "word", from_time=first.create_time))) == 3
     assert not said(await search(li_wei, "word", kinds=["file"]))
     assert len(said(await search(li_wei, "word", kinds=["file", "text"]))) == 3
+
+
+async def test_files_cards_and_quizzes_are_found_by_their_kinds(
+    corp: Corp, search: Search, media_stubs: list[media_service_pb2_grpc.MediaServiceStub]
+) -> None:
+    li_wei = corp.member("li.wei")
+    group = await li_wei.create_group("zhang.san")
+    medium = await Uploading(media_stubs[0], li_wei).upload()
+    contents = {
+        "text": text("budget"),
+        "file": messaging_pb2.MessageContent(
+            file=message_content_pb2.FileContent(media_id=medium.media_id, name="budget 预算.txt")
+        ),
+        "link_card": messaging_pb2.MessageContent(
+            link_card=message_content_pb2.LinkCardContent(
+                title="News", description="the budget", url="https://example.com/"
+            )
+        ),
+        "quiz": messaging_pb2.MessageContent(
+            quiz=message_content_pb2.QuizContent(
+                question="What comes first?",
+                options=[
+                    message_content_pb2.QuizOption(key=key, text=key) for key in ("budget", "plan")
+                ],
+            )
+        ),
+    }
+    for content in contents.values():
+        await say(li_wei, group, content)
+
+    everything = (await search(li_wei, "budget")).messages
+    assert [each.content.WhichOneof("kind") for each in everything] == list(reversed(contents))
+    for kind, content in contents.items():
+        [found] = (await search(li_wei, "budget", kinds=[kind])).messages
+        assert getattr(found.content, kind) == getattr(content, kind)
+    # Of a name each word, in Chinese each character.
+    for query in ("预", "预算", "txt"):
+        assert len((await search(li_wei, query, kinds=["file", "quiz"])).messages) == 1
+    assert len((await search(li_wei, "budget", kinds=["file", "quiz"])).messages) == 2
+    assert not (await search(li_wei, "budget", kinds=["image"])).messages
 
 
 async def test_searches_at_the_same_time_index_each_message_once(
