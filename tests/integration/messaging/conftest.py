@@ -18,8 +18,14 @@ from fakes.app_ranges import FakeAppRanges
 from fakes.members import FakeMembers
 from fakes.tokens import TestTokens
 from integration.messaging.chat import Corp, Stub
+from integration.messaging.compliance import Desk
 from integration.messaging.groups import Groups
-from tieline.api.messaging.v1 import media_service_pb2_grpc, messaging_service_pb2_grpc
+from integration.messaging.uploads import NewUploader, Uploading
+from tieline.api.messaging.v1 import (
+    compliance_service_pb2_grpc,
+    media_service_pb2_grpc,
+    messaging_service_pb2_grpc,
+)
 from tieline.chassis import streams
 from tieline.chassis.health import Health
 from tieline.chassis.postgres import Pool, create_pool
@@ -166,3 +172,15 @@ def new_corp(replicas: list[Stub], tokens: TestTokens) -> Callable[[], Corp]:
 @pytest.fixture
 def corp(new_corp: Callable[[], Corp]) -> Corp:
     return new_corp()
+
+
+@pytest.fixture
+def officer(replica_channels: list[grpc.aio.Channel], tokens: TestTokens) -> Callable[[Corp], Desk]:
+    stub = compliance_service_pb2_grpc.ComplianceServiceStub(replica_channels[0])
+    rights = ["manage_compliance", "read_compliance"]
+    return lambda corp: Desk(stub, tokens.limited_administrator(corp.corp_id, rights=rights))
+
+
+@pytest.fixture
+def uploading(media_stubs: list[media_service_pb2_grpc.MediaServiceStub]) -> NewUploader:
+    return lambda person, replica=0: Uploading(media_stubs[replica], person)

@@ -1,9 +1,8 @@
 import asyncio
-import hashlib
 import io
 import time
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import grpc
@@ -12,17 +11,28 @@ from PIL import Image
 
 from fakes.eventually import eventually
 from fakes.tokens import TestTokens
-from integration.messaging.chat import TIMEOUT_S, Corp, Person, new_id
+from integration.messaging.chat import TIMEOUT_S, Corp, new_id
+from integration.messaging.uploads import (
+    FILE,
+    NewUploader,
+    Uploading,
+    expire,
+    file_of,
+    image_of,
+    open_folder,
+    picture,
+    reason,
+    refused,
+    say,
+)
 from tieline.api.common.v1 import principal_pb2
 from tieline.api.messaging.v1 import (
     app_message_service_pb2,
     app_message_service_pb2_grpc,
-    media_service_pb2_grpc,
     message_content_pb2,
     message_service_pb2,
     message_service_pb2_grpc,
     messaging_pb2,
-    messaging_service_pb2,
 )
 from tieline.api.messaging.v1 import media_service_pb2 as media_pb2
 from tieline.chassis.errors import DeadlineExceededError
@@ -31,107 +41,8 @@ from tieline.client.errors import TielineError
 from tieline.messaging.conversations import member
 from tieline.messaging.images import ImageWorkers
 from tieline.messaging.media_upkeep import purge_media, purge_uploads
-from tieline.messaging.object_store import open_store
-from tieline.messaging.settings import MessagingSettings
 from tieline.messaging.upload_pace import UploadPace
 from tieline.messaging.uploading import PART_BYTES, Uploader, _read_chunks
-
-FILE = b"The plan for next week.\n" * 40_000  # 960,000 bytes: four parts
-
-
-def picture(side: int = 400) -> bytes:
-    target = io.BytesIO()
-    Image.effect_noise((side, side), 80).convert("RGB").save(target, "PNG")
-    return target.getvalue()
-
-
-@dataclass(frozen=True)
-class Uploading:
-    """Somebody who uploads and downloads."""
-
-    media: media_service_pb2_grpc.MediaServiceStub
-    person: Person
-
-    async def begin(
-        self,
-        content: bytes = FILE,
-        *,
-        kind: media_pb2.MediaKind.ValueType = media_pb2.MEDIA_KIND_FILE,
-        name: str = "plan.txt",
-        sha256: bytes = b"",
-        request_id: str = "",
-    ) -> media_pb2.Upload:
-        response = await self.media.BeginUpload(
-            media_pb2.BeginUploadRequest(
-                request_id=request_id or new_id(),
-                corp_id=self.person.corp_id,
-                kind=kind,
-                name=name,
-                size_bytes=len(content),
-                sha256=sha256 or hashlib.sha256(content).digest(),
-            ),
-            metadata=self.person.metadata,
-            timeout=TIMEOUT_S,
-        )
-        return response.upload
-
-    async def send(
-        self, upload_id: str, content: bytes, *, offset: int = 0, chunk_bytes: int = 100_000
-    ) -> media_pb2.Upload:
-        async def requests() -> AsyncIterator[media_pb2.UploadMediaRequest]:
-            yield self.header(upload_id, offset)
-            for start in range(0, len(content), chunk_bytes):
-                yield media_pb2.UploadMediaRequest(chunk=content[start : start + chunk_bytes])
-
-        response = await self.media.UploadMedia(
-            requests(), metadata=self.person.metadata, timeout=TIMEOUT_S
-        )
-        return response.upload
-
-    def header(self, upload_id: str, offset: int = 0) -> media_pb2.UploadMediaRequest:
-        return media_pb2.UploadMediaRequest(
-            header=media_pb2.UploadHeader(
-                corp_id=self.person.corp_id, upload_id=upload_id, offset_bytes=offset
-            )
-        )
-
-    async def upload(self, content: bytes = FILE, **announced: object) -> media_pb2.Media:
-        begun = await self.begin(content, **announced)  # type: ignore[arg-type]
-        return (await self.send(begun.upload_id, content)).media
-
-    async def get_upload(self, upload_id: str) -> media_pb2.Upload:
-        response = await self.media.GetUpload(
-            media_pb2.GetUploadRequest(corp_id=self.person.corp_id, upload_id=upload_id),
-            metadata=self.person.metadata,
-            timeout=TIMEOUT_S,
-        )
-        return response.upload
-
-    async def download(
-        self, media_id: str, *, offset: int = 0, length: int = 0, thumbnail: bool = False
-    ) -> bytes:
-        call = self.media.DownloadMedia(
-            media_pb2.DownloadMediaRequest(
-                corp_id=self.person.corp_id,
-                media_id=media_id,
-                offset_bytes=offset,
-                length_bytes=length,
-                thumbnail=thumbnail,
-            ),
-            metadata=self.person.metadata,
-            timeout=TIMEOUT_S,
-        )
-        responses = [response async for response in call]
-        assert responses[0].media.media_id == media_id
-        return b"".join(response.chunk for response in responses[1:])
-
-
-NewUploader = Callable[..., Uploading]
-
-
-@pytest.fixture
-def uploading(media_stubs: list[media_service_pb2_grpc.MediaServiceStub]) -> NewUploader:
-    return lambda person, replica=0: Uploading(media_stubs[replica], person)
 
 
 @pytest.fixture
@@ -141,16 +52,6 @@ def li_wei(corp: Corp, uploading: NewUploader) -> Uploading:
 
 def list_files(folder: Path) -> list[Path]:
     return [path for path in folder.rglob("*") if path.is_file()]
-
-
-def reason(error: grpc.aio.AioRpcError) -> str:
-    return TielineError.from_rpc_error(error).reason
-
-
-async def refused(call: object) -> str:
-    with pytest.raises(grpc.aio.AioRpcError) as raised:
-        await call  # type: ignore[misc]
-    return reason(raised.value)
 
 
 async def test_file_is_read_as_it_was_uploaded(li_wei: Uploading) -> None:
@@ -351,7 +252,7 @@ async def test_bytes_that_trickle_end_the_stream_and_leave_the_upload(
     with ImageWorkers() as images:
         uploader = Uploader(
             pool,
-            open_store(_settings(media_folder)),
+            open_folder(media_folder),
             images,
             start_pace=lambda now: UploadPace(now, window_s=0.05),
         )
@@ -474,10 +375,10 @@ async def test_expired_medium_goes_with_its_bytes(
 ) -> None:
     media = await li_wei.upload(picture(), kind=media_pb2.MEDIA_KIND_IMAGE)
     kept = await li_wei.upload(FILE)
-    await _expire(pool, "media", "media_id", media.media_id)
+    await expire(pool, "media", "media_id", media.media_id)
 
     assert await refused(li_wei.download(media.media_id)) == "MEDIA_NOT_FOUND"
-    store = open_store(_settings(media_folder))
+    store = open_folder(media_folder)
     await purge_media(pool, store)
     await purge_media(pool, store)
 
@@ -494,10 +395,10 @@ async def test_upload_that_was_given_up_goes_with_its_parts(
     parts = media_folder / li_wei.person.corp_id / "uploads" / begun.upload_id
     # What a killed replica leaves: a part that was stored and never counted.
     (parts / "600000-orphan").write_bytes(b"part")
-    await _expire(pool, "media_uploads", "upload_id", begun.upload_id)
+    await expire(pool, "media_uploads", "upload_id", begun.upload_id)
 
     assert await refused(li_wei.get_upload(begun.upload_id)) == "UPLOAD_NOT_FOUND"
-    store = open_store(_settings(media_folder))
+    store = open_folder(media_folder)
     await purge_uploads(pool, store)
 
     assert not parts.exists()
@@ -510,19 +411,6 @@ async def test_completed_upload_leaves_no_parts(li_wei: Uploading, media_folder:
     assert not (media_folder / li_wei.person.corp_id / "uploads").exists()
 
 
-def _settings(folder: Path) -> MessagingSettings:
-    return MessagingSettings.model_construct(media_store_url=folder.as_uri())
-
-
-async def _expire(pool: Pool, table: str, column: str, id_: str) -> None:
-    async with pool.acquire() as connection:
-        await connection.execute(
-            f"UPDATE messaging.{table} SET expire_time = now() - interval '2 hours'"
-            f" WHERE {column} = $1",
-            id_,
-        )
-
-
 async def _count(pool: Pool, table: str, uploading: Uploading) -> int:
     async with pool.acquire() as connection:
         count: int = await connection.fetchval(
@@ -530,32 +418,6 @@ async def _count(pool: Pool, table: str, uploading: Uploading) -> int:
             uploading.person.corp_id,
         )
     return count
-
-
-async def say(
-    person: Person, conversation_id: str, content: messaging_pb2.MessageContent, **ids: str
-) -> messaging_pb2.Message:
-    response = await person.stub.SendMessage(
-        messaging_service_pb2.SendMessageRequest(
-            corp_id=person.corp_id,
-            conversation_id=conversation_id,
-            client_message_id=ids.get("client_message_id") or new_id(),
-            content=content,
-        ),
-        metadata=person.metadata,
-        timeout=TIMEOUT_S,
-    )
-    return response.message
-
-
-def file_of(media_id: str) -> messaging_pb2.MessageContent:
-    return messaging_pb2.MessageContent(
-        file=message_content_pb2.FileContent(media_id=media_id, name="plan.txt")
-    )
-
-
-def image_of(media_id: str) -> messaging_pb2.MessageContent:
-    return messaging_pb2.MessageContent(image=message_content_pb2.ImageContent(media_id=media_id))
 
 
 async def test_who_may_read_the_message_may_read_its_medium(
@@ -693,9 +555,9 @@ async def test_medium_that_a_message_refers_to_does_not_expire(
     group = await li_wei.person.create_group("zhang.san")
     media = await li_wei.upload(FILE)
     await say(li_wei.person, group, file_of(media.media_id))
-    await _expire(pool, "media", "media_id", media.media_id)
+    await expire(pool, "media", "media_id", media.media_id)
 
-    await purge_media(pool, open_store(_settings(media_folder)))
+    await purge_media(pool, open_folder(media_folder))
 
     for person in (li_wei, uploading(corp.member("zhang.san"))):
         assert await person.download(media.media_id) == FILE
@@ -706,7 +568,7 @@ async def test_message_and_purge_at_once_leave_no_message_without_its_medium(
     li_wei: Uploading, pool: Pool, media_folder: Path
 ) -> None:
     group = await li_wei.person.create_group("zhang.san")
-    store = open_store(_settings(media_folder))
+    store = open_folder(media_folder)
 
     for _ in range(10):
         media = await li_wei.upload(b"small file")

@@ -1,7 +1,6 @@
 """Messages go by months; what other corps keep and what is held stays."""
 
 import asyncio
-import datetime as dt
 from collections.abc import Callable
 
 import asyncpg
@@ -13,87 +12,13 @@ from engines import Database
 from fakes.eventually import eventually
 from fakes.tokens import TestTokens
 from integration.messaging.chat import TIMEOUT_S, Corp, Person, new_id
+from integration.messaging.compliance import GROUP, LATER, Desk, count
 from tieline.api.common.v1 import audit_pb2
 from tieline.api.messaging.v1 import compliance_service_pb2 as compliance_pb2
-from tieline.api.messaging.v1 import compliance_service_pb2_grpc, messaging_pb2
+from tieline.api.messaging.v1 import compliance_service_pb2_grpc
 from tieline.chassis.postgres import Pool
 from tieline.client.errors import TielineError
 from tieline.messaging.retention_upkeep import apply_retention, forget_terms, remove_released
-
-GROUP = messaging_pb2.CONVERSATION_KIND_GROUP
-# Today's month is over and 90 days old then, and a year is not.
-LATER = dt.datetime.now(dt.UTC) + dt.timedelta(days=130)
-
-Officer = Callable[..., "Desk"]
-
-
-class Desk:
-    """What somebody with a role does at one replica."""
-
-    def __init__(self, stub: compliance_service_pb2_grpc.ComplianceServiceStub, token: str) -> None:
-        self._stub = stub
-        self._metadata = (("authorization", f"Bearer {token}"),)
-
-    async def keep(
-        self, days: int, kind: messaging_pb2.ConversationKind.ValueType = GROUP
-    ) -> compliance_pb2.RetentionPolicy:
-        response = await self._stub.SetRetentionPolicy(
-            compliance_pb2.SetRetentionPolicyRequest(conversation_kind=kind, keep_days=days),
-            metadata=self._metadata,
-            timeout=TIMEOUT_S,
-        )
-        return response.policy
-
-    async def policies(self) -> list[compliance_pb2.RetentionPolicy]:
-        response = await self._stub.ListRetentionPolicies(
-            compliance_pb2.ListRetentionPoliciesRequest(),
-            metadata=self._metadata,
-            timeout=TIMEOUT_S,
-        )
-        return list(response.policies)
-
-    async def hold(
-        self,
-        scope: compliance_pb2.LegalHoldScope.ValueType,
-        target_id: str = "",
-        *,
-        request_id: str = "",
-    ) -> compliance_pb2.LegalHold:
-        response = await self._stub.CreateLegalHold(
-            compliance_pb2.CreateLegalHoldRequest(
-                request_id=request_id or new_id(),
-                scope=scope,
-                target_id=target_id,
-                reason="case 7",
-            ),
-            metadata=self._metadata,
-            timeout=TIMEOUT_S,
-        )
-        return response.hold
-
-    async def release(self, hold_id: str) -> compliance_pb2.LegalHold:
-        response = await self._stub.ReleaseLegalHold(
-            compliance_pb2.ReleaseLegalHoldRequest(hold_id=hold_id),
-            metadata=self._metadata,
-            timeout=TIMEOUT_S,
-        )
-        return response.hold
-
-    async def holds(
-        self, *, page_size: int = 0, page_token: str = ""
-    ) -> compliance_pb2.ListLegalHoldsResponse:
-        return await self._stub.ListLegalHolds(
-            compliance_pb2.ListLegalHoldsRequest(page_size=page_size, page_token=page_token),
-            metadata=self._metadata,
-            timeout=TIMEOUT_S,
-        )
-
-
-@pytest.fixture
-def officer(replica_channels: list[grpc.aio.Channel], tokens: TestTokens) -> Callable[[Corp], Desk]:
-    stub = compliance_service_pb2_grpc.ComplianceServiceStub(replica_channels[0])
-    rights = ["manage_compliance", "read_compliance"]
-    return lambda corp: Desk(stub, tokens.limited_administrator(corp.corp_id, rights=rights))
 
 
 @pytest.fixture
@@ -105,15 +30,6 @@ def auditor(replica_channels: list[grpc.aio.Channel], tokens: TestTokens) -> Cal
 async def say(person: Person, conversation_id: str, count: int) -> None:
     for number in range(count):
         await person.send(conversation_id, f"message {number}")
-
-
-async def count(pool: Pool, table: str, conversation_id: str) -> int:
-    async with pool.acquire() as connection:
-        found: int = await connection.fetchval(
-            f"SELECT count(*) FROM messaging.{table} WHERE conversation_id = $1",
-            conversation_id,
-        )
-    return found
 
 
 async def refused(call: object) -> str:
