@@ -31,6 +31,7 @@ EXCEPTIONS = {
     "messaging.repositories.corps.CorpRepository.lock_deleted_corp": SCAN,
     "messaging.repositories.corps.CorpRepository.lock_departures": SCAN,
     "messaging.repositories.media.MediaRepository.remove_expired": SCAN,
+    "messaging.repositories.retention.RetentionRepository.delete_details": SCAN,
     "messaging.repositories.uploads.UploadRepository.list_expired": SCAN,
     "messaging.repositories.sensitive_words.SensitiveWordRepository.list_versions": SCAN,
     "messaging.repositories.search.SearchRepository.measure": "reads the size of the table",

@@ -67,12 +67,9 @@ class MessageChange:
         sequence: int,
     ) -> Self:
         """Lock the conversation; NotFoundError for one, or a message, that the caller lacks."""
-        counters = await ConversationLog(connection, announcer).lock([key])
-        conversation = await ConversationRepository(connection).find_conversation_of(key, caller)
-        if conversation is None:
-            raise conversation_not_found_error(key[1])
+        conversation, counter = await _lock(connection, announcer, key, caller)
         message = await find_visible(connection, key, sequence, conversation.visible_from_sequence)
-        return cls(connection, announcer, caller, conversation, counters[key], message)
+        return cls(connection, announcer, caller, conversation, counter, message)
 
     @property
     def _key(self) -> ConversationKey:
@@ -133,24 +130,6 @@ class MessageChange:
             sequence=sequence, reaction=reaction, removed=is_removed
         )
         await self._tell(messaging_pb2.MessageContent(reaction_note=note))
-
-    async def set_pin(self, *, is_removed: bool) -> None:
-        """Pin the message, or no longer."""
-        self._require_standing()
-        require_going_on(self._conversation)
-        message_rules.check_pinning(self._conversation)
-        pins = await self._repository.list_pins(self._key)
-        sequence = self._message.sequence
-        if (sequence in pins) is not is_removed:
-            return
-        if is_removed:
-            await self._repository.delete_pin(self._key, sequence)
-        elif len(pins) >= message_rules.MAX_PINS:
-            raise message_rules.limit_error(message_rules.MAX_PINS)
-        else:
-            await self._repository.insert_pin(self._key, sequence)
-        note = conversation_note_pb2.PinNote(sequence=sequence, removed=is_removed)
-        await self._tell(messaging_pb2.MessageContent(pin_note=note))
 
     async def answer(self, given: Sequence[message_service_pb2.AnswerChoice]) -> None:
         """Choose for the caller, in place of what the caller chose before."""
@@ -301,6 +280,42 @@ class MessageChange:
         return message_to_proto(found[sequence])
 
 
+async def set_pin(
+    connection: Connection,
+    announcer: Announcer,
+    key: ConversationKey,
+    caller: Participant,
+    sequence: int,
+    *,
+    is_removed: bool,
+) -> None:
+    """Pin a message, or no longer: also one that is gone meanwhile."""
+    conversation, counter = await _lock(connection, announcer, key, caller)
+    repository = MessageChangeRepository(connection)
+    is_seen = conversation.visible_from_sequence < sequence < 2**63
+    is_pinned = is_seen and await repository.has_pin(key, sequence)
+    if not (is_pinned and is_removed):
+        visible_from = conversation.visible_from_sequence
+        message = await find_visible(connection, key, sequence, visible_from)
+        if not message_rules.is_message(message):
+            raise message_rules.message_not_found_error(sequence)
+    require_going_on(conversation)
+    message_rules.check_pinning(conversation)
+    if is_pinned is not is_removed:
+        return
+    if is_removed:
+        await repository.delete_pin(key, sequence)
+    elif len(await repository.list_pins(key)) >= message_rules.MAX_PINS:
+        raise message_rules.limit_error(message_rules.MAX_PINS)
+    else:
+        await repository.insert_pin(key, sequence)
+    content = messaging_pb2.MessageContent(
+        pin_note=conversation_note_pb2.PinNote(sequence=sequence, removed=is_removed)
+    )
+    log = ConversationLog(connection, announcer)
+    await log.append([Note(key, caller, content)], {key: counter})
+
+
 async def find_visible(
     connection: Connection, key: ConversationKey, sequence: int, visible_from_sequence: int
 ) -> StoredMessage:
@@ -311,3 +326,13 @@ async def find_visible(
     if sequence not in found:
         raise message_rules.message_not_found_error(sequence)
     return found[sequence]
+
+
+async def _lock(
+    connection: Connection, announcer: Announcer, key: ConversationKey, caller: Participant
+) -> tuple[Conversation, Counter]:
+    counters = await ConversationLog(connection, announcer).lock([key])
+    conversation = await ConversationRepository(connection).find_conversation_of(key, caller)
+    if conversation is None:
+        raise conversation_not_found_error(key[1])
+    return conversation, counters[key]

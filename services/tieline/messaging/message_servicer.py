@@ -25,7 +25,7 @@ from tieline.messaging.conversations import (
     participant_to_proto,
 )
 from tieline.messaging.media_uses import list_media
-from tieline.messaging.message_changes import MessageChange, find_visible
+from tieline.messaging.message_changes import MessageChange, find_visible, set_pin
 from tieline.messaging.messages import Send, StoredMessage, message_to_proto
 from tieline.messaging.numbering import ConversationKey
 from tieline.messaging.repositories import SCHEMA
@@ -147,8 +147,14 @@ class MessageServicer(message_service_pb2_grpc.MessageServiceServicer):
         key, caller = require_conversation(request.corp_id, request.conversation_id)
         self._suspended.check(key[0])
         async with transaction(self._pool) as connection:
-            change = await self._begin(connection, key, caller, request.sequence)
-            await change.set_pin(is_removed=request.removed)
+            await set_pin(
+                connection,
+                self._announcer,
+                key,
+                caller,
+                request.sequence,
+                is_removed=request.removed,
+            )
         return message_service_pb2.SetPinResponse()
 
     async def ListPins(

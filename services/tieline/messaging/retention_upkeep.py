@@ -16,6 +16,9 @@ from tieline.messaging.repositories.retention import RetentionRepository
 _INTERVAL_S = 3600.0
 _BATCH_ROWS = 1000
 
+# Each with what was said about a month of messages.
+_BATCH_CONVERSATIONS = 100
+
 logger = logging.getLogger(__name__)
 
 
@@ -32,6 +35,7 @@ async def applying_retention(pool: Pool) -> AsyncIterator[None]:
         if may_be_left:
             await forget_terms(pool)
             may_be_left = False
+        await forget_details(pool)
         await remove_released(pool)
 
     async with repeating("the removal of messages", work, interval_s=_INTERVAL_S):
@@ -66,6 +70,22 @@ async def forget_terms(pool: Pool) -> int:
             )
         forgotten += count
         if count < _BATCH_ROWS:
+            return forgotten
+
+
+async def forget_details(pool: Pool) -> int:
+    """Forget reactions, pins, answers and flags of messages that are gone.
+
+    Returns of how many conversations.
+    """
+    forgotten = 0
+    while True:
+        async with transaction(pool) as connection:
+            count = await RetentionRepository(connection).delete_details(
+                maximum_conversations=_BATCH_CONVERSATIONS
+            )
+        forgotten += count
+        if count < _BATCH_CONVERSATIONS:
             return forgotten
 
 

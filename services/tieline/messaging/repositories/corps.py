@@ -40,6 +40,7 @@ PURGED_TABLES = (
     "message_versions",
     "legal_holds",
     "retention_policies",
+    "retention_cuts",
     "archive_consumers",
     "searchable_messages",
     "search_progress",

@@ -197,17 +197,39 @@ class MessageChangeRepository:
         ]
 
     async def list_pins(self, key: ConversationKey) -> list[int]:
-        """Return the numbers of the pinned messages, the last pinned first."""
+        """Return the numbers of the pinned messages that are there, the last pinned first."""
         rows = await self._connection.fetch(
             """
             SELECT sequence
               FROM messaging.pins
              WHERE corp_id = $1 AND conversation_id = $2
+               AND EXISTS (
+                   SELECT
+                     FROM messaging.stored_messages
+                    WHERE stored_messages.corp_id = $1
+                      AND stored_messages.conversation_id = $2
+                      AND stored_messages.sequence = pins.sequence
+               )
              ORDER BY create_time DESC, sequence DESC
             """,
             *key,
         )
         return [row["sequence"] for row in rows]
+
+    async def has_pin(self, key: ConversationKey, sequence: int) -> bool:
+        """Tell whether a message is pinned, whether or not it is still there."""
+        found: bool = await self._connection.fetchval(
+            """
+            SELECT EXISTS (
+                SELECT
+                  FROM messaging.pins
+                 WHERE corp_id = $1 AND conversation_id = $2 AND sequence = $3
+            )
+            """,
+            *key,
+            sequence,
+        )
+        return found
 
     async def insert_pin(self, key: ConversationKey, sequence: int) -> None:
         """Pin a message."""

@@ -11,6 +11,9 @@ from tieline.messaging.retention import HoldScope, LegalHold, NewHold, Retention
 # A month of messages is copied while whoever sets a hold waits.
 _COPY_TIMEOUT_S = 3600
 
+# What was said about messages, by their numbers.
+_DETAIL_TABLES = ("reactions", "pins", "answer_choices", "flagged_messages")
+
 
 class RetentionRepository:
     """How long messages are kept, and what is held."""
@@ -195,29 +198,94 @@ class RetentionRepository:
         )
         return count_rows(tag)
 
-    async def delete_released(self, *, maximum_rows: int) -> int:
-        """Remove messages that were held and are no longer; return how many."""
-        count: int = await self._connection.fetchval(
+    async def delete_details(self, *, maximum_conversations: int) -> int:
+        """Forget what was said about messages that are gone; return of how many conversations.
+
+        What belongs to held messages stays with them. Looks first and locks by corp: Citus locks no
+        rows across nodes.
+        """
+        corps = await self._connection.fetch(
             """
+            SELECT corp_id, array_agg(conversation_id) AS conversation_ids
+              FROM (SELECT corp_id, conversation_id
+                      FROM messaging.retention_cuts
+                     ORDER BY corp_id, conversation_id
+                     LIMIT $1) AS waiting
+             GROUP BY corp_id
+            """,
+            maximum_conversations,
+        )
+        done = 0
+        for row in corps:
+            done += await self._delete_details_of(row["corp_id"], row["conversation_ids"])
+        return done
+
+    async def _delete_details_of(self, corp_id: str, conversation_ids: Sequence[str]) -> int:
+        cuts = await self._connection.fetch(
+            """
+            SELECT conversation_id, last_sequence
+              FROM messaging.retention_cuts
+             WHERE corp_id = $1 AND conversation_id = ANY ($2::text[])
+               FOR UPDATE SKIP LOCKED
+            """,
+            corp_id,
+            conversation_ids,
+        )
+        locked_ids = [cut["conversation_id"] for cut in cuts]
+        for table in _DETAIL_TABLES:
+            await self._connection.execute(
+                f"""
+                DELETE FROM messaging.{table} AS detail
+                 USING unnest($2::text[], $3::bigint[]) AS cut (conversation_id, last_sequence)
+                 WHERE detail.corp_id = $1
+                   AND detail.conversation_id = cut.conversation_id
+                   AND detail.sequence <= cut.last_sequence
+                   AND NOT EXISTS (
+                       SELECT
+                         FROM messaging.held_messages AS kept
+                        WHERE kept.corp_id = $1
+                          AND kept.conversation_id = detail.conversation_id
+                          AND kept.sequence = detail.sequence
+                   )
+                """,  # noqa: S608 -- tables are named by this module
+                corp_id,
+                locked_ids,
+                [cut["last_sequence"] for cut in cuts],
+            )
+        await self._connection.execute(
+            """
+            DELETE FROM messaging.retention_cuts
+             WHERE corp_id = $1 AND conversation_id = ANY ($2::text[])
+            """,
+            corp_id,
+            locked_ids,
+        )
+        return len(cuts)
+
+    async def delete_released(self, *, maximum_rows: int) -> int:
+        """Remove messages that were held and are no longer, with what was said about them.
+
+        Returns how many messages.
+        """
+        details = ", ".join(
+            f"""{table}_gone AS (
+                DELETE FROM messaging.{table} AS detail
+                 USING released
+                 WHERE detail.corp_id = released.corp_id
+                   AND detail.conversation_id = released.conversation_id
+                   AND detail.sequence = released.sequence
+            )"""  # noqa: S608 -- tables are named by this module
+            for table in ("media_references", "message_versions", *_DETAIL_TABLES)
+        )
+        count: int = await self._connection.fetchval(
+            f"""
             WITH released AS (
                 SELECT corp_id, conversation_id, sequence
                   FROM messaging.held_messages
                  WHERE NOT messaging.is_held(corp_id, conversation_id, sender_kind, sender_id)
                  LIMIT $1
                    FOR UPDATE SKIP LOCKED
-            ), forgotten AS (
-                DELETE FROM messaging.media_references AS reference
-                 USING released
-                 WHERE reference.corp_id = released.corp_id
-                   AND reference.conversation_id = released.conversation_id
-                   AND reference.sequence = released.sequence
-            ), unversioned AS (
-                DELETE FROM messaging.message_versions AS version
-                 USING released
-                 WHERE version.corp_id = released.corp_id
-                   AND version.conversation_id = released.conversation_id
-                   AND version.sequence = released.sequence
-            ), deleted AS (
+            ), {details}, deleted AS (
                 DELETE FROM messaging.held_messages AS held
                  USING released
                  WHERE held.corp_id = released.corp_id
@@ -226,7 +294,7 @@ class RetentionRepository:
                 RETURNING 1
             )
             SELECT count(*) FROM deleted
-            """,
+            """,  # noqa: S608 -- tables are named by this module
             maximum_rows,
         )
         return count
