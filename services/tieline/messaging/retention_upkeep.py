@@ -37,6 +37,7 @@ async def applying_retention(pool: Pool) -> AsyncIterator[None]:
             may_be_left = False
         await forget_details(pool)
         await remove_released(pool)
+        await forget_unread_media(pool)
 
     async with repeating("the removal of messages", work, interval_s=_INTERVAL_S):
         yield
@@ -98,3 +99,16 @@ async def remove_released(pool: Pool) -> int:
         removed += count
         if count < _BATCH_ROWS:
             return removed
+
+
+async def forget_unread_media(pool: Pool) -> int:
+    """Let go of what recalled messages that no hold is on referred to; return how many uses."""
+    forgotten = 0
+    while True:
+        async with transaction(pool) as connection:
+            count = await RetentionRepository(connection).delete_unread_references(
+                maximum_rows=_BATCH_ROWS
+            )
+        forgotten += count
+        if count < _BATCH_ROWS:
+            return forgotten

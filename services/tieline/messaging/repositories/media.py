@@ -55,7 +55,8 @@ class MediaRepository:
     async def find_readable(self, key: MediaKey, reader: Participant) -> Media | None:
         """Return a medium that the reader uploaded or may read a message about; else None.
 
-        Of what has expired only what a message refers to is left.
+        Of what has expired only what a message refers to is left; of a message that is gone for its
+        readers it is for auditors alone.
         """
         row = await self._connection.fetchrow(
             """
@@ -64,7 +65,7 @@ class MediaRepository:
                    expire_time
               FROM messaging.media
              WHERE corp_id = $1 AND media_id = $2 AND NOT is_removed
-               AND ((owner_kind = $3 AND owner_id = $4 AND expire_time > now())
+               AND ((owner_kind = $3 AND owner_id = $4 AND expire_time > now() AND NOT is_withheld)
                     OR EXISTS (
                        SELECT
                          FROM messaging.media_references AS reference
@@ -76,6 +77,7 @@ class MediaRepository:
                           AND participants.visible_from_sequence < reference.sequence
                         WHERE reference.corp_id = media.corp_id
                           AND reference.media_id = media.media_id
+                          AND reference.is_readable
                     ))
             """,
             *key,
@@ -102,7 +104,7 @@ class MediaRepository:
                 ON media.corp_id = wanted.corp_id AND media.media_id = wanted.media_id
              WHERE NOT media.is_removed
                AND ((media.owner_kind = wanted.person_kind AND media.owner_id = wanted.person_id
-                     AND media.expire_time > now())
+                     AND media.expire_time > now() AND NOT media.is_withheld)
                     OR EXISTS (
                        SELECT
                          FROM messaging.media_references AS reference
@@ -114,6 +116,7 @@ class MediaRepository:
                           AND participants.visible_from_sequence < reference.sequence
                         WHERE reference.corp_id = media.corp_id
                           AND reference.media_id = media.media_id
+                          AND reference.is_readable
                     ))
              ORDER BY media.corp_id, media.media_id
                FOR KEY SHARE OF media
@@ -139,7 +142,7 @@ class MediaRepository:
                    expire_time
               FROM messaging.media
              WHERE corp_id = $1 AND media_id = $2 AND owner_kind = $3 AND owner_id = $4
-               AND NOT is_removed
+               AND NOT is_removed AND NOT is_withheld
             """,
             *key,
             owner.kind,
@@ -151,9 +154,10 @@ class MediaRepository:
         """Take media out of use that have expired and no message refers to; return which.
 
         Also those that were taken out before and are still there. What a message refers to gets
-        another while, so that it is not looked at each time. Whoever is just now sending a message
-        about one of them holds its lock, and it is passed over. Looks first and locks by corp:
-        Citus locks no rows across nodes.
+        another while, so that it is not looked at each time; if only messages do that are gone for
+        their readers, nobody but auditors opens it from now on. Whoever is just now sending a
+        message about one of them holds its lock, and it is passed over. Looks first and locks by
+        corp: Citus locks no rows across nodes.
         """
         expired = await self._connection.fetch(
             """
@@ -187,19 +191,18 @@ class MediaRepository:
         rows = await self._connection.fetch(
             """
             WITH expired AS (
-                SELECT media_id,
-                       NOT EXISTS (
-                           SELECT
-                             FROM messaging.media_references AS reference
-                            WHERE reference.corp_id = $1
-                              AND reference.media_id = media.media_id
-                       ) AS is_unused
+                SELECT media.media_id, count(reference.media_id) > 0 AS is_used,
+                       coalesce(bool_or(reference.is_readable), false) AS is_read
                   FROM unnest($2::uuid[]) AS media (media_id)
+                  LEFT JOIN messaging.media_references AS reference
+                    ON reference.corp_id = $1 AND reference.media_id = media.media_id
+                 GROUP BY media.media_id
             )
             UPDATE messaging.media
-               SET is_removed = expired.is_unused,
-                   expire_time = CASE WHEN expired.is_unused THEN media.expire_time
-                                      ELSE now() + interval '1 day' END
+               SET is_removed = NOT expired.is_used,
+                   is_withheld = expired.is_used AND NOT expired.is_read,
+                   expire_time = CASE WHEN expired.is_used THEN now() + interval '1 day'
+                                      ELSE media.expire_time END
               FROM expired
              WHERE media.corp_id = $1 AND media.media_id = expired.media_id
             RETURNING media.media_id, media.is_removed

@@ -299,6 +299,36 @@ class RetentionRepository:
         )
         return count
 
+    async def delete_unread_references(self, *, maximum_rows: int) -> int:
+        """Have recalled messages that no hold is on keep no media; return how many references."""
+        tag = await self._connection.execute(
+            """
+            WITH unread AS (
+                SELECT reference.corp_id, reference.media_id, reference.conversation_id,
+                       reference.sequence
+                  FROM messaging.media_references AS reference
+                  JOIN messaging.stored_messages AS message
+                    ON message.corp_id = reference.corp_id
+                   AND message.conversation_id = reference.conversation_id
+                   AND message.sequence = reference.sequence
+                   AND message.create_time = reference.message_time
+                 WHERE NOT reference.is_readable
+                   AND NOT messaging.is_held(message.corp_id, message.conversation_id,
+                                             message.sender_kind, message.sender_id)
+                 LIMIT $1
+                   FOR UPDATE OF reference SKIP LOCKED
+            )
+            DELETE FROM messaging.media_references AS reference
+             USING unread
+             WHERE reference.corp_id = unread.corp_id
+               AND reference.media_id = unread.media_id
+               AND reference.conversation_id = unread.conversation_id
+               AND reference.sequence = unread.sequence
+            """,
+            maximum_rows,
+        )
+        return count_rows(tag)
+
 
 def _build_hold(row: Record) -> LegalHold:
     hold = NewHold(HoldScope(row["scope"]), row["target_id"], row["reason"])

@@ -1,0 +1,166 @@
+"""A hold keeps the media of messages that are gone for their readers, and no reader opens them."""
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+
+from integration.messaging.chat import TIMEOUT_S, Corp, Person
+from integration.messaging.compliance import LATER, Desk
+from integration.messaging.uploads import (
+    FILE,
+    NewUploader,
+    Uploading,
+    expire,
+    file_of,
+    open_folder,
+    refused,
+    say,
+)
+from tieline.api.messaging.v1 import (
+    compliance_service_pb2,
+    message_service_pb2,
+    message_service_pb2_grpc,
+    messaging_pb2,
+)
+from tieline.chassis.postgres import Pool
+from tieline.messaging.media_upkeep import purge_media
+from tieline.messaging.retention_upkeep import (
+    apply_retention,
+    forget_unread_media,
+    remove_released,
+)
+
+CONVERSATION = compliance_service_pb2.LEGAL_HOLD_SCOPE_CONVERSATION
+
+Recall = Callable[[Person, messaging_pb2.Message], Awaitable[Any]]
+
+
+@pytest.fixture
+def recall(replica_channels: list[grpc.aio.Channel]) -> Recall:
+    stub = message_service_pb2_grpc.MessageServiceStub(replica_channels[0])
+
+    async def recall(person: Person, message: messaging_pb2.Message) -> None:
+        await stub.RecallMessage(
+            message_service_pb2.RecallMessageRequest(
+                corp_id=message.corp_id,
+                conversation_id=message.conversation_id,
+                sequence=message.sequence,
+            ),
+            metadata=person.metadata,
+            timeout=TIMEOUT_S,
+        )
+
+    return recall
+
+
+@pytest.fixture
+def li_wei(corp: Corp, uploading: NewUploader) -> Uploading:
+    return uploading(corp.member("li.wei"))
+
+
+@pytest.fixture
+def zhang_san(corp: Corp, uploading: NewUploader) -> Uploading:
+    return uploading(corp.member("zhang.san"))
+
+
+class Bytes:
+    """What is in the store of a medium, by the upkeep of a day on which it has expired."""
+
+    def __init__(self, pool: Pool, folder: Path, owner: Uploading, media_id: str) -> None:
+        self._pool = pool
+        self._folder = folder
+        self._path = folder / owner.person.corp_id / "media" / media_id
+        self._media_id = media_id
+
+    async def are_kept(self) -> bool:
+        await remove_released(self._pool)
+        await forget_unread_media(self._pool)
+        await expire(self._pool, "media", "media_id", self._media_id)
+        await purge_media(self._pool, open_folder(self._folder))
+        return self._path.exists()
+
+
+async def test_recall_under_a_hold_keeps_the_bytes_and_shows_them_to_no_reader(
+    li_wei: Uploading,
+    zhang_san: Uploading,
+    corp: Corp,
+    officer: Callable[[Corp], Desk],
+    recall: Recall,
+    pool: Pool,
+    media_folder: Path,
+) -> None:
+    group = await li_wei.person.create_group("zhang.san")
+    media = await li_wei.upload(FILE)
+    sent = await say(li_wei.person, group, file_of(media.media_id))
+    desk = officer(corp)
+    hold = await desk.hold(CONVERSATION, group)
+    stored = Bytes(pool, media_folder, li_wei, media.media_id)
+    assert await stored.are_kept()
+    assert await zhang_san.download(media.media_id) == FILE
+
+    await recall(li_wei.person, sent)
+
+    assert await refused(zhang_san.download(media.media_id)) == "MEDIA_NOT_FOUND"
+    assert await stored.are_kept()
+    for person in (li_wei, zhang_san):
+        assert await refused(person.download(media.media_id)) == "MEDIA_NOT_FOUND"
+        again = say(person.person, group, file_of(media.media_id))
+        assert await refused(again) == "MEDIA_NOT_FOUND"
+    assert await refused(li_wei.get_upload(media.media_id)) == "UPLOAD_NOT_FOUND"
+    assert await stored.are_kept()
+
+    await desk.release(hold.hold_id)
+    assert not await stored.are_kept()
+
+
+async def test_messages_that_retention_took_show_held_media_to_no_reader(
+    li_wei: Uploading,
+    zhang_san: Uploading,
+    corp: Corp,
+    officer: Callable[[Corp], Desk],
+    pool: Pool,
+    media_folder: Path,
+) -> None:
+    group = await li_wei.person.create_group("zhang.san")
+    held, gone = [await li_wei.upload(FILE) for _ in range(2)]
+    await say(li_wei.person, group, file_of(held.media_id))
+    other = await li_wei.person.create_group("zhang.san")
+    await say(li_wei.person, other, file_of(gone.media_id))
+    desk = officer(corp)
+    hold = await desk.hold(CONVERSATION, group)
+    await desk.keep(90)
+
+    await apply_retention(pool, at=LATER)
+
+    stored = Bytes(pool, media_folder, li_wei, held.media_id)
+    for media in (held, gone):
+        assert await refused(zhang_san.download(media.media_id)) == "MEDIA_NOT_FOUND"
+    assert await stored.are_kept()
+    assert not await Bytes(pool, media_folder, li_wei, gone.media_id).are_kept()
+    assert await refused(li_wei.download(held.media_id)) == "MEDIA_NOT_FOUND"
+
+    await desk.release(hold.hold_id)
+    assert not await stored.are_kept()
+
+
+async def test_recall_without_a_hold_lets_the_bytes_go_unless_they_were_passed_on(
+    li_wei: Uploading,
+    zhang_san: Uploading,
+    recall: Recall,
+    pool: Pool,
+    media_folder: Path,
+) -> None:
+    group, other = [await li_wei.person.create_group("zhang.san") for _ in range(2)]
+    gone, passed_on = [await li_wei.upload(FILE) for _ in range(2)]
+    sent = [await say(li_wei.person, group, file_of(each.media_id)) for each in (gone, passed_on)]
+    await say(zhang_san.person, other, file_of(passed_on.media_id))
+
+    for message in sent:
+        await recall(li_wei.person, message)
+
+    assert not await Bytes(pool, media_folder, li_wei, gone.media_id).are_kept()
+    assert await Bytes(pool, media_folder, li_wei, passed_on.media_id).are_kept()
+    assert await zhang_san.download(passed_on.media_id) == FILE
