@@ -194,7 +194,7 @@ async def role(settings: MessagingSettings) -> AsyncIterator[None]:
                 ),
                 Served(
                     archive_service_pb2_grpc.add_ArchiveServiceServicer_to_server,
-                    ArchiveServicer(pool, runtime.page_tokens),
+                    ArchiveServicer(pool, store, runtime.page_tokens),
                     archive_service_pb2.DESCRIPTOR.services_by_name["ArchiveService"],
                 ),
                 Served(

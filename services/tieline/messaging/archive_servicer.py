@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from tieline.api.messaging.v1 import archive_service_pb2, archive_service_pb2_grpc
 from tieline.chassis.authorization import Right
+from tieline.chassis.calls import current_principal
 from tieline.chassis.errors import InvalidArgumentError, ResourceExhaustedError
 from tieline.chassis.fields import raise_violations, to_timestamp
 from tieline.chassis.grpc_context import Context
@@ -23,8 +24,14 @@ from tieline.messaging.archive import (
     entry_to_proto,
     write_line,
 )
+from tieline.messaging.blob_store import BlobStore
 from tieline.messaging.compliance_servicer import record_act, require_corp
+from tieline.messaging.downloading import find_range, read_chunks
+from tieline.messaging.media import check_media_id, media_not_found_error, media_to_proto
+from tieline.messaging.open_streams import MAX_MEDIA_STREAMS, OpenStreams
 from tieline.messaging.repositories.archive import ArchiveRepository
+from tieline.messaging.repositories.media import MediaRepository
+from tieline.messaging.uploading import content_key
 
 MAX_PAGE_ENTRIES = 500
 
@@ -51,8 +58,12 @@ class _Page:
 class ArchiveServicer(archive_service_pb2_grpc.ArchiveServiceServicer):
     """Reads the archive."""
 
-    def __init__(self, pool: Pool, page_tokens: PageTokens) -> None:
+    def __init__(self, pool: Pool, store: BlobStore, page_tokens: PageTokens) -> None:
         self._pool = pool
+        self._store = store
+        self._downloads = OpenStreams(
+            MAX_MEDIA_STREAMS, "TOO_MANY_MEDIA_STREAMS", "downloads from the archive"
+        )
         self._page_tokens = page_tokens
         self._settled_time = dt.datetime.min.replace(tzinfo=dt.UTC)
 
@@ -124,6 +135,28 @@ class ArchiveServicer(archive_service_pb2_grpc.ArchiveServiceServicer):
                 buffer.clear()
         if buffer:
             yield archive_service_pb2.ExportArchiveResponse(chunk=bytes(buffer))
+
+    async def DownloadArchivedMedia(
+        self, request: archive_service_pb2.DownloadArchivedMediaRequest, context: Context
+    ) -> AsyncGenerator[archive_service_pb2.DownloadArchivedMediaResponse, None]:
+        """Send a medium that a message refers to, as fast as it is read."""
+        corp_id = require_corp(request.corp_id, Right.READ_COMPLIANCE)
+        key = (corp_id, check_media_id(request.media_id))
+        with self._downloads.entered(current_principal()):
+            async with transaction(self._pool) as connection:
+                media = await MediaRepository(connection).find_archived(key)
+                if media is None:
+                    raise media_not_found_error(request.media_id)
+                span = find_range(
+                    media.medium.size_bytes, request.offset_bytes, request.length_bytes
+                )
+                # By its own name: an id may be written in several ways.
+                resource = f"media/{media.media_id}"
+                await record_act(connection, corp_id, "archive.download", resource, {})
+            yield archive_service_pb2.DownloadArchivedMediaResponse(media=media_to_proto(media))
+            blob = content_key((corp_id, media.media_id))
+            async for chunk in read_chunks(self._store, media.media_id, blob, span):
+                yield archive_service_pb2.DownloadArchivedMediaResponse(chunk=chunk)
 
     async def _begin(self, corp_id: str, consumer_id: str) -> ArchivePosition:
         async with transaction(self._pool) as connection:

@@ -6,23 +6,19 @@ from collections.abc import AsyncGenerator, AsyncIterator
 
 from tieline.api.messaging.v1 import media_service_pb2, media_service_pb2_grpc
 from tieline.chassis.calls import current_principal
-from tieline.chassis.errors import (
-    FailedPreconditionError,
-    InvalidArgumentError,
-    ResourceExhaustedError,
-)
+from tieline.chassis.errors import FailedPreconditionError, ResourceExhaustedError
 from tieline.chassis.grpc_context import Context
 from tieline.chassis.idempotency import answered_once
 from tieline.chassis.ids import new_uuid7
 from tieline.chassis.postgres import Connection, Pool
 from tieline.messaging.blob_store import (
-    BlobMissingError,
     BlobStore,
     MissingStore,
     missing_store_error,
 )
 from tieline.messaging.callers import require_user
 from tieline.messaging.conversations import Participant
+from tieline.messaging.downloading import find_range, read_chunks
 from tieline.messaging.known_people import check_known
 from tieline.messaging.media import (
     MAX_OPEN_UPLOADS,
@@ -37,14 +33,11 @@ from tieline.messaging.media import (
     media_to_proto,
     upload_to_proto,
 )
-from tieline.messaging.open_streams import OpenStreams
+from tieline.messaging.open_streams import MAX_MEDIA_STREAMS, OpenStreams
 from tieline.messaging.repositories import SCHEMA
 from tieline.messaging.repositories.media import MediaRepository
 from tieline.messaging.repositories.uploads import UploadRepository
 from tieline.messaging.uploading import Uploader, content_key, read_header, thumbnail_key
-
-MAX_MEDIA_STREAMS = 8
-DOWNLOAD_CHUNK_BYTES = 256 * 1024
 
 
 class MediaServicer(media_service_pb2_grpc.MediaServiceServicer):
@@ -112,19 +105,12 @@ class MediaServicer(media_service_pb2_grpc.MediaServiceServicer):
         """Send a medium that the caller may read, as fast as it is read."""
         with self._streams.entered(current_principal()):
             media = await self._find_readable(request.corp_id, request.media_id)
-            start, end = _read_range(request, media)
+            span = _find_span(request, media)
             yield media_service_pb2.DownloadMediaResponse(media=media_to_proto(media))
             key = (media.corp_id, media.media_id)
             blob = thumbnail_key(key) if request.thumbnail else content_key(key)
-            while start < end:
-                length = min(DOWNLOAD_CHUNK_BYTES, end - start)
-                try:
-                    chunk = await self._store.get_range(blob, start, length)
-                except BlobMissingError:
-                    # Expired and purged since, or lost.
-                    raise media_not_found_error(media.media_id) from None
+            async for chunk in read_chunks(self._store, media.media_id, blob, span):
                 yield media_service_pb2.DownloadMediaResponse(chunk=chunk)
-                start += length
 
     async def _find_readable(self, corp_id: str, media_id: str) -> Media:
         corp_id, reader = require_user(corp_id)
@@ -154,7 +140,7 @@ async def _begin(
     return media_service_pb2.BeginUploadResponse(upload=upload_to_proto(upload))
 
 
-def _read_range(request: media_service_pb2.DownloadMediaRequest, media: Media) -> tuple[int, int]:
+def _find_span(request: media_service_pb2.DownloadMediaRequest, media: Media) -> tuple[int, int]:
     """Return where to begin and end within what is asked for."""
     size_bytes = media.medium.size_bytes
     if request.thumbnail:
@@ -163,9 +149,4 @@ def _read_range(request: media_service_pb2.DownloadMediaRequest, media: Media) -
             raise FailedPreconditionError(
                 "THUMBNAIL_MISSING", "the medium has no thumbnail", {"mediaId": media.media_id}
             )
-    if not 0 <= request.offset_bytes <= size_bytes:
-        raise InvalidArgumentError({"offset_bytes": f"must be 0 to {size_bytes}"})
-    if request.length_bytes < 0:
-        raise InvalidArgumentError({"length_bytes": "must not be negative"})
-    length = request.length_bytes or size_bytes
-    return request.offset_bytes, min(size_bytes, request.offset_bytes + length)
+    return find_range(size_bytes, request.offset_bytes, request.length_bytes)

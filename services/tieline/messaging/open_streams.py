@@ -7,6 +7,9 @@ from contextlib import contextmanager
 from tieline.chassis.errors import ResourceExhaustedError
 from tieline.chassis.principals import Principal
 
+MAX_MEDIA_STREAMS = 8
+"""Each has a chunk in memory and waits for its other end."""
+
 
 class OpenStreams:
     """Counts them; one too many is refused with ``reason``."""

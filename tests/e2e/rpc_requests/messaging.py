@@ -215,6 +215,9 @@ REQUESTS: dict[str, Request] = {
         corp_id=w.corp_id, consumer_id="e2e", cursor=w.archive_cursor
     ),
     "ArchiveService.ExportArchive": lambda w: archive.ExportArchiveRequest(corp_id=w.corp_id),
+    "ArchiveService.DownloadArchivedMedia": lambda w: archive.DownloadArchivedMediaRequest(
+        corp_id=w.corp_id, media_id=w.media_id
+    ),
     "SensitiveWordService.UpdateSensitiveWords": lambda w: words.UpdateSensitiveWordsRequest(
         corp_id=w.corp_id,
         words=[words.SensitiveWord(word="x", action=words.SENSITIVE_WORD_ACTION_BLOCK)],

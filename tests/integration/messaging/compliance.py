@@ -2,7 +2,10 @@
 
 import datetime as dt
 
+from nats.aio.client import Client
+
 from integration.messaging.chat import TIMEOUT_S, new_id
+from tieline.api.common.v1 import audit_pb2
 from tieline.api.messaging.v1 import compliance_service_pb2 as compliance_pb2
 from tieline.api.messaging.v1 import compliance_service_pb2_grpc, messaging_pb2
 from tieline.chassis.postgres import Pool
@@ -81,3 +84,18 @@ async def count(pool: Pool, table: str, conversation_id: str) -> int:
             conversation_id,
         )
     return found
+
+
+async def read_audit(broker: Client, corp_id: str, count: int) -> list[audit_pb2.AuditEntry]:
+    """Wait for so many entries of a corp."""
+    subscription = await broker.jetstream().subscribe(
+        "tieline.messaging.v1.audit_recorded", ordered_consumer=True
+    )
+    entries: list[audit_pb2.AuditEntry] = []
+    while len(entries) < count:
+        message = await subscription.next_msg(timeout=TIMEOUT_S)
+        entry = audit_pb2.AuditEntry.FromString(message.data)
+        if entry.corp_id == corp_id:
+            entries.append(entry)
+    await subscription.unsubscribe()
+    return entries

@@ -6,9 +6,11 @@ from typing import Any
 
 import grpc
 import pytest
+from nats.aio.client import Client
 
+from fakes.tokens import TestTokens
 from integration.messaging.chat import TIMEOUT_S, Corp, Person
-from integration.messaging.compliance import LATER, Desk
+from integration.messaging.compliance import LATER, Desk, read_audit
 from integration.messaging.uploads import (
     FILE,
     NewUploader,
@@ -20,6 +22,8 @@ from integration.messaging.uploads import (
     say,
 )
 from tieline.api.messaging.v1 import (
+    archive_service_pb2,
+    archive_service_pb2_grpc,
     compliance_service_pb2,
     message_service_pb2,
     message_service_pb2_grpc,
@@ -64,6 +68,26 @@ def li_wei(corp: Corp, uploading: NewUploader) -> Uploading:
 @pytest.fixture
 def zhang_san(corp: Corp, uploading: NewUploader) -> Uploading:
     return uploading(corp.member("zhang.san"))
+
+
+@pytest.fixture
+def audit(
+    replica_channels: list[grpc.aio.Channel],
+) -> Callable[..., Awaitable[bytes]]:
+    """Download from the archive with somebody's token."""
+    stub = archive_service_pb2_grpc.ArchiveServiceStub(replica_channels[0])
+
+    async def audit(token: str, media_id: str, corp_id: str = "", **span: int) -> bytes:
+        request = archive_service_pb2.DownloadArchivedMediaRequest(
+            corp_id=corp_id, media_id=media_id, **span
+        )
+        metadata = (("authorization", f"Bearer {token}"),)
+        call = stub.DownloadArchivedMedia(request, metadata=metadata, timeout=TIMEOUT_S)
+        responses = [response async for response in call]
+        assert responses[0].media.media_id == media_id
+        return b"".join(response.chunk for response in responses[1:])
+
+    return audit
 
 
 class Bytes:
@@ -164,3 +188,81 @@ async def test_recall_without_a_hold_lets_the_bytes_go_unless_they_were_passed_o
     assert not await Bytes(pool, media_folder, li_wei, gone.media_id).are_kept()
     assert await Bytes(pool, media_folder, li_wei, passed_on.media_id).are_kept()
     assert await zhang_san.download(passed_on.media_id) == FILE
+
+
+async def test_auditor_opens_what_messages_refer_to_also_when_it_is_held(
+    li_wei: Uploading,
+    corp: Corp,
+    officer: Callable[[Corp], Desk],
+    recall: Recall,
+    audit: Callable[..., Awaitable[bytes]],
+    tokens: TestTokens,
+    pool: Pool,
+    media_folder: Path,
+) -> None:
+    auditor = tokens.member(corp.corp_id, "auditor", roles=("auditor",))
+    app = tokens.app(corp.corp_id, "1000002", rights=("read_compliance",))
+    group = await li_wei.person.create_group("zhang.san")
+    standing, recalled, unsaid = [await li_wei.upload(FILE) for _ in range(3)]
+    await say(li_wei.person, group, file_of(standing.media_id))
+    sent = await say(li_wei.person, group, file_of(recalled.media_id))
+    await officer(corp).hold(CONVERSATION, group)
+
+    await recall(li_wei.person, sent)
+    assert await Bytes(pool, media_folder, li_wei, recalled.media_id).are_kept()
+
+    for media in (standing, recalled):
+        assert await audit(auditor, media.media_id) == FILE
+        assert (
+            await audit(app, media.media_id, offset_bytes=300_000, length_bytes=5)
+            == (FILE[300_000:300_005])
+        )
+    for no_id in (unsaid.media_id, "m-1"):
+        assert await refused(audit(auditor, no_id)) == "MEDIA_NOT_FOUND"
+    beyond = audit(auditor, standing.media_id, offset_bytes=len(FILE) + 1)
+    assert await refused(beyond) == "INVALID_FIELD"
+
+
+async def test_without_the_right_and_from_elsewhere_nobody_opens_the_archives_media(
+    li_wei: Uploading,
+    corp: Corp,
+    new_corp: Callable[[], Corp],
+    audit: Callable[..., Awaitable[bytes]],
+    tokens: TestTokens,
+) -> None:
+    group = await li_wei.person.create_group("zhang.san")
+    media = await li_wei.upload(FILE)
+    await say(li_wei.person, group, file_of(media.media_id))
+    elsewhere = tokens.member(new_corp().corp_id, "auditor", roles=("auditor",))
+    limited = tokens.limited_administrator(
+        corp.corp_id, rights=["read_compliance"], departments=[2]
+    )
+
+    for token, corp_id, reason in (
+        (tokens.member(corp.corp_id, "li.wei"), "", "CALLER_NOT_ALLOWED"),
+        (limited, "", "OUT_OF_RANGE"),
+        (elsewhere, "", "MEDIA_NOT_FOUND"),
+        (elsewhere, corp.corp_id, "CORP_NOT_FOUND"),
+    ):
+        assert await refused(audit(token, media.media_id, corp_id)) == reason
+
+
+async def test_each_download_from_the_archive_stands_in_the_audit_log(
+    li_wei: Uploading,
+    corp: Corp,
+    audit: Callable[..., Awaitable[bytes]],
+    tokens: TestTokens,
+    admin_broker: Client,
+) -> None:
+    group = await li_wei.person.create_group("zhang.san")
+    media = await li_wei.upload(FILE)
+    await say(li_wei.person, group, file_of(media.media_id))
+
+    await audit(tokens.member(corp.corp_id, "auditor", roles=("auditor",)), media.media_id)
+
+    [entry] = await read_audit(admin_broker, corp.corp_id, 1)
+    assert (entry.action, entry.resource) == (
+        "messaging.archive.download",
+        f"media/{media.media_id}",
+    )
+    assert entry.actor.id == "auditor"

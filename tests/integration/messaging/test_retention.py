@@ -11,9 +11,8 @@ from nats.aio.client import Client
 from engines import Database
 from fakes.eventually import eventually
 from fakes.tokens import TestTokens
-from integration.messaging.chat import TIMEOUT_S, Corp, Person, new_id
-from integration.messaging.compliance import GROUP, LATER, Desk, count
-from tieline.api.common.v1 import audit_pb2
+from integration.messaging.chat import Corp, Person, new_id
+from integration.messaging.compliance import GROUP, LATER, Desk, count, read_audit
 from tieline.api.messaging.v1 import compliance_service_pb2 as compliance_pb2
 from tieline.api.messaging.v1 import compliance_service_pb2_grpc
 from tieline.chassis.postgres import Pool
@@ -270,7 +269,7 @@ async def test_what_is_done_stands_in_the_audit_log(
     hold = await desk.hold(compliance_pb2.LEGAL_HOLD_SCOPE_CORP)
     await desk.release(hold.hold_id)
 
-    entries = await _read_audit(admin_broker, corp.corp_id, 3)
+    entries = await read_audit(admin_broker, corp.corp_id, 3)
 
     assert [(each.action, each.resource) for each in entries] == [
         ("messaging.retention_policy.set", "retentionPolicies/group"),
@@ -291,21 +290,6 @@ async def test_unknown_hold_and_conversation_are_not_found(
         assert await refused(desk.release(hold_id)) == "LEGAL_HOLD_NOT_FOUND"
     scope = compliance_pb2.LEGAL_HOLD_SCOPE_CONVERSATION
     assert await refused(desk.hold(scope, conversation)) == "CONVERSATION_NOT_FOUND"
-
-
-async def _read_audit(broker: object, corp_id: str, count: int) -> list[audit_pb2.AuditEntry]:
-    assert isinstance(broker, Client)
-    subscription = await broker.jetstream().subscribe(
-        "tieline.messaging.v1.audit_recorded", ordered_consumer=True
-    )
-    entries: list[audit_pb2.AuditEntry] = []
-    while len(entries) < count:
-        message = await subscription.next_msg(timeout=TIMEOUT_S)
-        entry = audit_pb2.AuditEntry.FromString(message.data)
-        if entry.corp_id == corp_id:
-            entries.append(entry)
-    await subscription.unsubscribe()
-    return entries
 
 
 async def test_what_is_gone_leaves_no_words_to_be_found_by(

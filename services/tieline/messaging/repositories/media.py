@@ -86,6 +86,26 @@ class MediaRepository:
         )
         return None if row is None else _build_media(row)
 
+    async def find_archived(self, key: MediaKey) -> Media | None:
+        """Return a medium that a message refers to, also one that is gone for its readers."""
+        row = await self._connection.fetchrow(
+            """
+            SELECT corp_id, media_id, owner_kind, owner_id, kind, name, size_bytes, sha256,
+                   content_type, width, height, duration_ms, thumbnail_size_bytes, create_time,
+                   expire_time
+              FROM messaging.media
+             WHERE corp_id = $1 AND media_id = $2 AND NOT is_removed
+               AND EXISTS (
+                   SELECT
+                     FROM messaging.media_references AS reference
+                    WHERE reference.corp_id = media.corp_id
+                      AND reference.media_id = media.media_id
+               )
+            """,
+            *key,
+        )
+        return None if row is None else _build_media(row)
+
     async def lock_readable(
         self, wanted: Sequence[tuple[str, Participant, str]]
     ) -> dict[tuple[str, Participant], dict[str, MediaKind]]:

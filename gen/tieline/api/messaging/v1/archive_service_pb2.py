@@ -25,10 +25,11 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from tieline.api.common.v1 import access_pb2 as tieline_dot_api_dot_common_dot_v1_dot_access__pb2
 from tieline.api.common.v1 import priority_pb2 as tieline_dot_api_dot_common_dot_v1_dot_priority__pb2
+from tieline.api.messaging.v1 import media_service_pb2 as tieline_dot_api_dot_messaging_dot_v1_dot_media__service__pb2
 from tieline.api.messaging.v1 import messaging_pb2 as tieline_dot_api_dot_messaging_dot_v1_dot_messaging__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n.tieline/api/messaging/v1/archive_service.proto\x12\x18tieline.api.messaging.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\"tieline/api/common/v1/access.proto\x1a$tieline/api/common/v1/priority.proto\x1a(tieline/api/messaging/v1/messaging.proto\"\x8d\x01\n\x0c\x41rchiveEntry\x12\x32\n\x07message\x18\x01 \x01(\x0b\x32!.tieline.api.messaging.v1.Message\x12;\n\x08replaced\x18\x02 \x03(\x0b\x32).tieline.api.messaging.v1.ReplacedContent\x12\x0c\n\x04held\x18\x03 \x01(\x08\"~\n\x0fReplacedContent\x12\x39\n\x07\x63ontent\x18\x01 \x01(\x0b\x32(.tieline.api.messaging.v1.MessageContent\x12\x30\n\x0creplace_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"d\n\x19ListArchiveEntriesRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x13\n\x0b\x63onsumer_id\x18\x02 \x01(\t\x12\x0e\n\x06\x63ursor\x18\x03 \x01(\t\x12\x11\n\tpage_size\x18\x04 \x01(\x05\"\xaf\x01\n\x1aListArchiveEntriesResponse\x12\x37\n\x07\x65ntries\x18\x01 \x03(\x0b\x32&.tieline.api.messaging.v1.ArchiveEntry\x12\x13\n\x0bnext_cursor\x18\x02 \x01(\t\x12\x11\n\tcaught_up\x18\x03 \x01(\x08\x12\x30\n\x0csettled_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"Q\n\x19\x41\x63knowledgeArchiveRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x13\n\x0b\x63onsumer_id\x18\x02 \x01(\t\x12\x0e\n\x06\x63ursor\x18\x03 \x01(\t\"\x1c\n\x1a\x41\x63knowledgeArchiveResponse\"\x85\x01\n\x14\x45xportArchiveRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12.\n\nstart_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"&\n\x15\x45xportArchiveResponse\x12\r\n\x05\x63hunk\x18\x01 \x01(\x0c\x32\xb9\x03\n\x0e\x41rchiveService\x12\x8f\x01\n\x12ListArchiveEntries\x12\x33.tieline.api.messaging.v1.ListArchiveEntriesRequest\x1a\x34.tieline.api.messaging.v1.ListArchiveEntriesResponse\"\x0e\x8a\xb5\x18\x06\x12\x02\x02\x04 \x0c\x90\xb5\x18\x04\x12\x8f\x01\n\x12\x41\x63knowledgeArchive\x12\x33.tieline.api.messaging.v1.AcknowledgeArchiveRequest\x1a\x34.tieline.api.messaging.v1.AcknowledgeArchiveResponse\"\x0e\x8a\xb5\x18\x06\x12\x02\x02\x04 \x0c\x90\xb5\x18\x03\x12\x82\x01\n\rExportArchive\x12..tieline.api.messaging.v1.ExportArchiveRequest\x1a/.tieline.api.messaging.v1.ExportArchiveResponse\"\x0e\x8a\xb5\x18\x06\x12\x02\x02\x04 \x0c\x90\xb5\x18\x04\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n.tieline/api/messaging/v1/archive_service.proto\x12\x18tieline.api.messaging.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\"tieline/api/common/v1/access.proto\x1a$tieline/api/common/v1/priority.proto\x1a,tieline/api/messaging/v1/media_service.proto\x1a(tieline/api/messaging/v1/messaging.proto\"\x8d\x01\n\x0c\x41rchiveEntry\x12\x32\n\x07message\x18\x01 \x01(\x0b\x32!.tieline.api.messaging.v1.Message\x12;\n\x08replaced\x18\x02 \x03(\x0b\x32).tieline.api.messaging.v1.ReplacedContent\x12\x0c\n\x04held\x18\x03 \x01(\x08\"~\n\x0fReplacedContent\x12\x39\n\x07\x63ontent\x18\x01 \x01(\x0b\x32(.tieline.api.messaging.v1.MessageContent\x12\x30\n\x0creplace_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"d\n\x19ListArchiveEntriesRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x13\n\x0b\x63onsumer_id\x18\x02 \x01(\t\x12\x0e\n\x06\x63ursor\x18\x03 \x01(\t\x12\x11\n\tpage_size\x18\x04 \x01(\x05\"\xaf\x01\n\x1aListArchiveEntriesResponse\x12\x37\n\x07\x65ntries\x18\x01 \x03(\x0b\x32&.tieline.api.messaging.v1.ArchiveEntry\x12\x13\n\x0bnext_cursor\x18\x02 \x01(\t\x12\x11\n\tcaught_up\x18\x03 \x01(\x08\x12\x30\n\x0csettled_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"Q\n\x19\x41\x63knowledgeArchiveRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x13\n\x0b\x63onsumer_id\x18\x02 \x01(\t\x12\x0e\n\x06\x63ursor\x18\x03 \x01(\t\"\x1c\n\x1a\x41\x63knowledgeArchiveResponse\"\x85\x01\n\x14\x45xportArchiveRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12.\n\nstart_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"&\n\x15\x45xportArchiveResponse\x12\r\n\x05\x63hunk\x18\x01 \x01(\x0c\"m\n\x1c\x44ownloadArchivedMediaRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x10\n\x08media_id\x18\x02 \x01(\t\x12\x14\n\x0coffset_bytes\x18\x03 \x01(\x03\x12\x14\n\x0clength_bytes\x18\x04 \x01(\x03\"m\n\x1d\x44ownloadArchivedMediaResponse\x12\x30\n\x05media\x18\x01 \x01(\x0b\x32\x1f.tieline.api.messaging.v1.MediaH\x00\x12\x0f\n\x05\x63hunk\x18\x02 \x01(\x0cH\x00\x42\t\n\x07\x63ontent2\xd6\x04\n\x0e\x41rchiveService\x12\x8f\x01\n\x12ListArchiveEntries\x12\x33.tieline.api.messaging.v1.ListArchiveEntriesRequest\x1a\x34.tieline.api.messaging.v1.ListArchiveEntriesResponse\"\x0e\x8a\xb5\x18\x06\x12\x02\x02\x04 \x0c\x90\xb5\x18\x04\x12\x8f\x01\n\x12\x41\x63knowledgeArchive\x12\x33.tieline.api.messaging.v1.AcknowledgeArchiveRequest\x1a\x34.tieline.api.messaging.v1.AcknowledgeArchiveResponse\"\x0e\x8a\xb5\x18\x06\x12\x02\x02\x04 \x0c\x90\xb5\x18\x03\x12\x82\x01\n\rExportArchive\x12..tieline.api.messaging.v1.ExportArchiveRequest\x1a/.tieline.api.messaging.v1.ExportArchiveResponse\"\x0e\x8a\xb5\x18\x06\x12\x02\x02\x04 \x0c\x90\xb5\x18\x04\x30\x01\x12\x9a\x01\n\x15\x44ownloadArchivedMedia\x12\x36.tieline.api.messaging.v1.DownloadArchivedMediaRequest\x1a\x37.tieline.api.messaging.v1.DownloadArchivedMediaResponse\"\x0e\x8a\xb5\x18\x06\x12\x02\x02\x04 \x0c\x90\xb5\x18\x04\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -41,22 +42,28 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ARCHIVESERVICE'].methods_by_name['AcknowledgeArchive']._serialized_options = b'\212\265\030\006\022\002\002\004 \014\220\265\030\003'
   _globals['_ARCHIVESERVICE'].methods_by_name['ExportArchive']._loaded_options = None
   _globals['_ARCHIVESERVICE'].methods_by_name['ExportArchive']._serialized_options = b'\212\265\030\006\022\002\002\004 \014\220\265\030\004'
-  _globals['_ARCHIVEENTRY']._serialized_start=226
-  _globals['_ARCHIVEENTRY']._serialized_end=367
-  _globals['_REPLACEDCONTENT']._serialized_start=369
-  _globals['_REPLACEDCONTENT']._serialized_end=495
-  _globals['_LISTARCHIVEENTRIESREQUEST']._serialized_start=497
-  _globals['_LISTARCHIVEENTRIESREQUEST']._serialized_end=597
-  _globals['_LISTARCHIVEENTRIESRESPONSE']._serialized_start=600
-  _globals['_LISTARCHIVEENTRIESRESPONSE']._serialized_end=775
-  _globals['_ACKNOWLEDGEARCHIVEREQUEST']._serialized_start=777
-  _globals['_ACKNOWLEDGEARCHIVEREQUEST']._serialized_end=858
-  _globals['_ACKNOWLEDGEARCHIVERESPONSE']._serialized_start=860
-  _globals['_ACKNOWLEDGEARCHIVERESPONSE']._serialized_end=888
-  _globals['_EXPORTARCHIVEREQUEST']._serialized_start=891
-  _globals['_EXPORTARCHIVEREQUEST']._serialized_end=1024
-  _globals['_EXPORTARCHIVERESPONSE']._serialized_start=1026
-  _globals['_EXPORTARCHIVERESPONSE']._serialized_end=1064
-  _globals['_ARCHIVESERVICE']._serialized_start=1067
-  _globals['_ARCHIVESERVICE']._serialized_end=1508
+  _globals['_ARCHIVESERVICE'].methods_by_name['DownloadArchivedMedia']._loaded_options = None
+  _globals['_ARCHIVESERVICE'].methods_by_name['DownloadArchivedMedia']._serialized_options = b'\212\265\030\006\022\002\002\004 \014\220\265\030\004'
+  _globals['_ARCHIVEENTRY']._serialized_start=272
+  _globals['_ARCHIVEENTRY']._serialized_end=413
+  _globals['_REPLACEDCONTENT']._serialized_start=415
+  _globals['_REPLACEDCONTENT']._serialized_end=541
+  _globals['_LISTARCHIVEENTRIESREQUEST']._serialized_start=543
+  _globals['_LISTARCHIVEENTRIESREQUEST']._serialized_end=643
+  _globals['_LISTARCHIVEENTRIESRESPONSE']._serialized_start=646
+  _globals['_LISTARCHIVEENTRIESRESPONSE']._serialized_end=821
+  _globals['_ACKNOWLEDGEARCHIVEREQUEST']._serialized_start=823
+  _globals['_ACKNOWLEDGEARCHIVEREQUEST']._serialized_end=904
+  _globals['_ACKNOWLEDGEARCHIVERESPONSE']._serialized_start=906
+  _globals['_ACKNOWLEDGEARCHIVERESPONSE']._serialized_end=934
+  _globals['_EXPORTARCHIVEREQUEST']._serialized_start=937
+  _globals['_EXPORTARCHIVEREQUEST']._serialized_end=1070
+  _globals['_EXPORTARCHIVERESPONSE']._serialized_start=1072
+  _globals['_EXPORTARCHIVERESPONSE']._serialized_end=1110
+  _globals['_DOWNLOADARCHIVEDMEDIAREQUEST']._serialized_start=1112
+  _globals['_DOWNLOADARCHIVEDMEDIAREQUEST']._serialized_end=1221
+  _globals['_DOWNLOADARCHIVEDMEDIARESPONSE']._serialized_start=1223
+  _globals['_DOWNLOADARCHIVEDMEDIARESPONSE']._serialized_end=1332
+  _globals['_ARCHIVESERVICE']._serialized_start=1335
+  _globals['_ARCHIVESERVICE']._serialized_end=1933
 # @@protoc_insertion_point(module_scope)

@@ -8,6 +8,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from tieline.api.messaging.v1 import media_service_pb2 as _media_service_pb2
 from tieline.api.messaging.v1 import messaging_pb2 as _messaging_pb2
 import builtins as _builtins
 import sys
@@ -260,3 +261,67 @@ class ExportArchiveResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ExportArchiveResponse: _TypeAlias = ExportArchiveResponse  # noqa: Y015
+
+@_typing.final
+class DownloadArchivedMediaRequest(_message.Message):
+    """Request of ArchiveService.DownloadArchivedMedia."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CORP_ID_FIELD_NUMBER: _builtins.int
+    MEDIA_ID_FIELD_NUMBER: _builtins.int
+    OFFSET_BYTES_FIELD_NUMBER: _builtins.int
+    LENGTH_BYTES_FIELD_NUMBER: _builtins.int
+    corp_id: _builtins.str
+    """The corp; empty for the caller's own."""
+    media_id: _builtins.str
+    """The medium, as an entry's content names it."""
+    offset_bytes: _builtins.int
+    """How many bytes to leave out at the beginning; at most the size."""
+    length_bytes: _builtins.int
+    """How many bytes to send at most; 0 sends all that follow."""
+    def __init__(
+        self,
+        *,
+        corp_id: _builtins.str = ...,
+        media_id: _builtins.str = ...,
+        offset_bytes: _builtins.int = ...,
+        length_bytes: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["corp_id", b"corp_id", "length_bytes", b"length_bytes", "media_id", b"media_id", "offset_bytes", b"offset_bytes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DownloadArchivedMediaRequest: _TypeAlias = DownloadArchivedMediaRequest  # noqa: Y015
+
+@_typing.final
+class DownloadArchivedMediaResponse(_message.Message):
+    """Response of ArchiveService.DownloadArchivedMedia: the next piece of the stream."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MEDIA_FIELD_NUMBER: _builtins.int
+    CHUNK_FIELD_NUMBER: _builtins.int
+    chunk: _builtins.bytes
+    """The next bytes, at most 256 KiB."""
+    @_builtins.property
+    def media(self) -> _media_service_pb2.Media:
+        """First of all: what follows."""
+
+    def __init__(
+        self,
+        *,
+        media: _media_service_pb2.Media | None = ...,
+        chunk: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["chunk", b"chunk", "content", b"content", "media", b"media"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chunk", b"chunk", "content", b"content", "media", b"media"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_content: _TypeAlias = _typing.Literal["media", "chunk"]  # noqa: Y015
+    _WhichOneofArgType_content: _TypeAlias = _typing.Literal["content", b"content"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_content) -> _WhichOneofReturnType_content | None: ...
+
+Global___DownloadArchivedMediaResponse: _TypeAlias = DownloadArchivedMediaResponse  # noqa: Y015

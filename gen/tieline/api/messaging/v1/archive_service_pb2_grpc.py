@@ -29,7 +29,7 @@ class ArchiveServiceStub:
     """ArchiveService gives auditors (right READ_COMPLIANCE for the whole corp) every message of the corp's
     conversations, notes included, in the order in which they were stored; within one conversation that
     is the order of their numbers. Held messages are among them, and what messages said before they were
-    edited or recalled. That somebody reads stands in the audit log.
+    edited or recalled, and the media that they refer to. That somebody reads stands in the audit log.
     """
 
     def __init__(self, channel):
@@ -53,13 +53,18 @@ class ArchiveServiceStub:
                 request_serializer=tieline_dot_api_dot_messaging_dot_v1_dot_archive__service__pb2.ExportArchiveRequest.SerializeToString,
                 response_deserializer=tieline_dot_api_dot_messaging_dot_v1_dot_archive__service__pb2.ExportArchiveResponse.FromString,
                 _registered_method=True)
+        self.DownloadArchivedMedia = channel.unary_stream(
+                '/tieline.api.messaging.v1.ArchiveService/DownloadArchivedMedia',
+                request_serializer=tieline_dot_api_dot_messaging_dot_v1_dot_archive__service__pb2.DownloadArchivedMediaRequest.SerializeToString,
+                response_deserializer=tieline_dot_api_dot_messaging_dot_v1_dot_archive__service__pb2.DownloadArchivedMediaResponse.FromString,
+                _registered_method=True)
 
 
 class ArchiveServiceServicer:
     """ArchiveService gives auditors (right READ_COMPLIANCE for the whole corp) every message of the corp's
     conversations, notes included, in the order in which they were stored; within one conversation that
     is the order of their numbers. Held messages are among them, and what messages said before they were
-    edited or recalled. That somebody reads stands in the audit log.
+    edited or recalled, and the media that they refer to. That somebody reads stands in the audit log.
     """
 
     def ListArchiveEntries(self, request, context):
@@ -96,6 +101,20 @@ class ArchiveServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def DownloadArchivedMedia(self, request, context):
+        """DownloadArchivedMedia sends a medium that a message of the corp refers to, or a range of it: first
+        what it is, then chunks. After a break go on with `offset_bytes`. It is there as long as the
+        message is; after a recall only where a legal hold is on the message, until an hour after that ends.
+        Each call stands in the audit log with the medium.
+
+        Errors: NOT_FOUND MEDIA_NOT_FOUND, also for what somebody uploaded and no message refers to;
+        INVALID_ARGUMENT INVALID_FIELD for a range outside of it; RESOURCE_EXHAUSTED
+        TOO_MANY_MEDIA_STREAMS when the caller has 8 of these open at the replica.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ArchiveServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -114,6 +133,11 @@ def add_ArchiveServiceServicer_to_server(servicer, server):
                     request_deserializer=tieline_dot_api_dot_messaging_dot_v1_dot_archive__service__pb2.ExportArchiveRequest.FromString,
                     response_serializer=tieline_dot_api_dot_messaging_dot_v1_dot_archive__service__pb2.ExportArchiveResponse.SerializeToString,
             ),
+            'DownloadArchivedMedia': grpc.unary_stream_rpc_method_handler(
+                    servicer.DownloadArchivedMedia,
+                    request_deserializer=tieline_dot_api_dot_messaging_dot_v1_dot_archive__service__pb2.DownloadArchivedMediaRequest.FromString,
+                    response_serializer=tieline_dot_api_dot_messaging_dot_v1_dot_archive__service__pb2.DownloadArchivedMediaResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'tieline.api.messaging.v1.ArchiveService', rpc_method_handlers)
@@ -126,7 +150,7 @@ class ArchiveService:
     """ArchiveService gives auditors (right READ_COMPLIANCE for the whole corp) every message of the corp's
     conversations, notes included, in the order in which they were stored; within one conversation that
     is the order of their numbers. Held messages are among them, and what messages said before they were
-    edited or recalled. That somebody reads stands in the audit log.
+    edited or recalled, and the media that they refer to. That somebody reads stands in the audit log.
     """
 
     @staticmethod
@@ -200,6 +224,33 @@ class ArchiveService:
             '/tieline.api.messaging.v1.ArchiveService/ExportArchive',
             tieline_dot_api_dot_messaging_dot_v1_dot_archive__service__pb2.ExportArchiveRequest.SerializeToString,
             tieline_dot_api_dot_messaging_dot_v1_dot_archive__service__pb2.ExportArchiveResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DownloadArchivedMedia(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/tieline.api.messaging.v1.ArchiveService/DownloadArchivedMedia',
+            tieline_dot_api_dot_messaging_dot_v1_dot_archive__service__pb2.DownloadArchivedMediaRequest.SerializeToString,
+            tieline_dot_api_dot_messaging_dot_v1_dot_archive__service__pb2.DownloadArchivedMediaResponse.FromString,
             options,
             channel_credentials,
             insecure,

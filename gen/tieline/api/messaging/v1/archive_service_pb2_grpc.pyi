@@ -16,7 +16,7 @@ class ArchiveServiceStub:
     """ArchiveService gives auditors (right READ_COMPLIANCE for the whole corp) every message of the corp's
     conversations, notes included, in the order in which they were stored; within one conversation that
     is the order of their numbers. Held messages are among them, and what messages said before they were
-    edited or recalled. That somebody reads stands in the audit log.
+    edited or recalled, and the media that they refer to. That somebody reads stands in the audit log.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -42,12 +42,22 @@ class ArchiveServiceStub:
 
     Errors: INVALID_ARGUMENT INVALID_FIELD.
     """
+    DownloadArchivedMedia: _aio.UnaryStreamMultiCallable[_archive_service_pb2.DownloadArchivedMediaRequest, _archive_service_pb2.DownloadArchivedMediaResponse]
+    """DownloadArchivedMedia sends a medium that a message of the corp refers to, or a range of it: first
+    what it is, then chunks. After a break go on with `offset_bytes`. It is there as long as the
+    message is; after a recall only where a legal hold is on the message, until an hour after that ends.
+    Each call stands in the audit log with the medium.
+
+    Errors: NOT_FOUND MEDIA_NOT_FOUND, also for what somebody uploaded and no message refers to;
+    INVALID_ARGUMENT INVALID_FIELD for a range outside of it; RESOURCE_EXHAUSTED
+    TOO_MANY_MEDIA_STREAMS when the caller has 8 of these open at the replica.
+    """
 
 class ArchiveServiceServicer(metaclass=_abc_1.ABCMeta):
     """ArchiveService gives auditors (right READ_COMPLIANCE for the whole corp) every message of the corp's
     conversations, notes included, in the order in which they were stored; within one conversation that
     is the order of their numbers. Held messages are among them, and what messages said before they were
-    edited or recalled. That somebody reads stands in the audit log.
+    edited or recalled, and the media that they refer to. That somebody reads stands in the audit log.
     """
 
     @_abc_1.abstractmethod
@@ -88,6 +98,22 @@ class ArchiveServiceServicer(metaclass=_abc_1.ABCMeta):
         protobuf's JSON form a line, in the order of ListArchiveEntries.
 
         Errors: INVALID_ARGUMENT INVALID_FIELD.
+        """
+
+    @_abc_1.abstractmethod
+    def DownloadArchivedMedia(
+        self,
+        request: _archive_service_pb2.DownloadArchivedMediaRequest,
+        context: _aio.ServicerContext[_archive_service_pb2.DownloadArchivedMediaRequest, _abc.AsyncIterator[_archive_service_pb2.DownloadArchivedMediaResponse]],
+    ) -> _abc.AsyncIterator[_archive_service_pb2.DownloadArchivedMediaResponse]:
+        """DownloadArchivedMedia sends a medium that a message of the corp refers to, or a range of it: first
+        what it is, then chunks. After a break go on with `offset_bytes`. It is there as long as the
+        message is; after a recall only where a legal hold is on the message, until an hour after that ends.
+        Each call stands in the audit log with the medium.
+
+        Errors: NOT_FOUND MEDIA_NOT_FOUND, also for what somebody uploaded and no message refers to;
+        INVALID_ARGUMENT INVALID_FIELD for a range outside of it; RESOURCE_EXHAUSTED
+        TOO_MANY_MEDIA_STREAMS when the caller has 8 of these open at the replica.
         """
 
 def add_ArchiveServiceServicer_to_server(servicer: ArchiveServiceServicer, server: _aio.Server) -> None: ...
