@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from tieline.api.messaging.v1 import (
+    messaging_pb2,
     scheduled_message_service_pb2,
     scheduled_message_service_pb2_grpc,
 )
@@ -19,7 +20,9 @@ from tieline.messaging.conversations import (
     check_conversation_id,
     conversation_not_found_error,
 )
+from tieline.messaging.media_uses import check_uses, list_media
 from tieline.messaging.repositories import SCHEMA
+from tieline.messaging.repositories.media import MediaRepository
 from tieline.messaging.repositories.participants import ParticipantRepository, UserKey
 from tieline.messaging.repositories.scheduled_messages import (
     NewScheduledMessage,
@@ -128,6 +131,8 @@ class ScheduledMessageServicer(scheduled_message_service_pb2_grpc.ScheduledMessa
             check_is_active(message)
             check_etag(given.etag, message.version)
             if "content" in paths:
+                media_ids = await _lock_media(connection, sender, given.content)
+                await repository.keep_media(sender[0], message.scheduled_message_id, media_ids)
                 content = given.content.SerializeToString(deterministic=True)
                 message = replace(message, content=content)
             if "schedule" in paths:
@@ -184,7 +189,8 @@ async def _create(
     check_room(await repository.count_active(sender))
     next_send_time = find_next_time(schedule, now)
     assert next_send_time is not None, "a checked schedule has a time to come"
-    return await repository.insert(
+    media_ids = await _lock_media(connection, sender, given.content)
+    message = await repository.insert(
         NewScheduledMessage(
             corp_id,
             new_uuid7(),
@@ -195,6 +201,27 @@ async def _create(
             next_send_time,
         )
     )
+    if media_ids:
+        await repository.keep_media(corp_id, message.scheduled_message_id, media_ids)
+    return message
+
+
+async def _lock_media(
+    connection: Connection, sender: UserKey, content: messaging_pb2.MessageContent
+) -> list[str]:
+    """Return which media the message will refer to, or refuse those that its sender may not read.
+
+    They stay until the transaction ends. Whether the sender still may is asked again at each send.
+    """
+    uses = list_media(content)
+    if not uses:
+        return []
+    wanted = [(*sender, use.media_id) for use in uses]
+    readable = await MediaRepository(connection).lock_readable(wanted)
+    refusal = check_uses(uses, readable.get(sender, {}))
+    if refusal is not None:
+        raise refusal
+    return [use.media_id for use in uses]
 
 
 async def _get(

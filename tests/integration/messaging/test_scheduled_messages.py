@@ -4,6 +4,7 @@ import asyncio
 import datetime as dt
 from collections.abc import AsyncIterator, Callable
 from functools import partial
+from pathlib import Path
 
 import grpc
 import pytest
@@ -12,6 +13,16 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from engines import Database, create_database
 from fakes.eventually import eventually
 from integration.messaging.chat import TIMEOUT_S, Corp, Person, new_id, text
+from integration.messaging.uploads import (
+    FILE,
+    NewUploader,
+    expire,
+    file_of,
+    image_of,
+    open_folder,
+    refused,
+)
+from tieline.api.messaging.v1 import media_service_pb2 as media_pb2
 from tieline.api.messaging.v1 import message_content_pb2, messaging_pb2
 from tieline.api.messaging.v1 import scheduled_message_service_pb2 as scheduled
 from tieline.api.messaging.v1 import scheduled_message_service_pb2_grpc as scheduled_grpc
@@ -20,6 +31,7 @@ from tieline.chassis.errors import UnavailableError
 from tieline.chassis.health import Health
 from tieline.chassis.postgres import Pool, create_pool
 from tieline.messaging.conversations import member
+from tieline.messaging.media_upkeep import purge_media
 from tieline.messaging.messages import Send
 from tieline.messaging.repositories.scheduled_messages import ScheduledMessageRepository
 from tieline.messaging.schedule_runner import ScheduleRunner
@@ -423,6 +435,100 @@ async def test_what_can_not_be_sent_is_refused_when_it_is_scheduled(
     )
     with pytest.raises(grpc.aio.AioRpcError, match="cancel one first"):
         await scheduling.create(group)
+
+
+async def pass_days(pool: Pool, folder: Path, *media: media_pb2.Media) -> None:
+    """Let media expire, and what has expired go."""
+    for each in media:
+        await expire(pool, "media", "media_id", each.media_id)
+    await purge_media(pool, open_folder(folder))
+
+
+async def test_medium_stays_until_it_is_said_and_as_long_as_the_schedule_goes_on(
+    corp: Corp,
+    pool: Pool,
+    as_person: Callable[[Person], Scheduling],
+    uploading: NewUploader,
+    media_folder: Path,
+) -> None:
+    li_wei = uploading(corp.member("li.wei"))
+    zhang_san = uploading(corp.member("zhang.san", replica=1))
+    group = await li_wei.person.create_group("zhang.san")
+    scheduling = as_person(li_wei.person)
+    once, daily = [await li_wei.upload(FILE) for _ in range(2)]
+    messages = [
+        await scheduling.create(group, schedule, content=file_of(media.media_id))
+        for schedule, media in ((ONCE_LATER, once), (NEVER_SOON, daily))
+    ]
+
+    # Once before the purge has looked, and once behind it.
+    await expire(pool, "media", "media_id", once.media_id)
+    await make_due(pool, messages[0])
+    await _eventually(scheduling, messages[0], lambda now: now.state == FINISHED)
+    await pass_days(pool, media_folder, once, daily)
+    assert await li_wei.download(daily.media_id) == FILE
+    await make_due(pool, messages[1])
+    await _eventually(scheduling, messages[1], partial(_has_sent, 1))
+
+    said = (await zhang_san.person.list_messages(group)).messages
+    assert [each.content.file.media_id for each in said] == [once.media_id, daily.media_id]
+    assert await zhang_san.download(once.media_id) == FILE
+    assert (await scheduling.get(messages[1].scheduled_message_id)).state == ACTIVE
+
+
+async def test_medium_goes_once_no_schedule_wants_it(
+    corp: Corp,
+    pool: Pool,
+    as_person: Callable[[Person], Scheduling],
+    uploading: NewUploader,
+    media_folder: Path,
+) -> None:
+    li_wei = uploading(corp.member("li.wei"))
+    group = await li_wei.person.create_group("zhang.san")
+    scheduling = as_person(li_wei.person)
+    first, second, other = [await li_wei.upload(FILE) for _ in range(3)]
+    kept = await scheduling.create(group, content=file_of(first.media_id))
+    cancelled = await scheduling.create(group, content=file_of(other.media_id))
+
+    kept.content.CopyFrom(file_of(second.media_id))
+    await scheduling.update(kept, "content")
+    await scheduling.cancel(cancelled.scheduled_message_id)
+    await pass_days(pool, media_folder, first, second, other)
+
+    assert await li_wei.download(second.media_id) == FILE
+    for gone in (first, other):
+        assert await refused(li_wei.download(gone.media_id)) == "MEDIA_NOT_FOUND"
+    async with pool.acquire() as connection:
+        rows = await connection.fetch(
+            "SELECT media_id FROM messaging.scheduled_media WHERE corp_id = $1", corp.corp_id
+        )
+    assert [str(row["media_id"]) for row in rows] == [second.media_id]
+
+
+async def test_medium_that_is_not_the_senders_is_refused_when_it_is_scheduled(
+    corp: Corp,
+    new_corp: Callable[[], Corp],
+    as_person: Callable[[Person], Scheduling],
+    uploading: NewUploader,
+) -> None:
+    li_wei = uploading(corp.member("li.wei"))
+    group = await li_wei.person.create_group("zhang.san")
+    scheduling = as_person(li_wei.person)
+    own = await li_wei.upload(FILE)
+    foreign = await uploading(corp.member("zhang.san")).upload(FILE)
+    elsewhere = await uploading(new_corp().member("li.wei")).upload(FILE)
+    message = await scheduling.create(group, content=file_of(own.media_id))
+
+    wrong = [(file_of(id_), "MEDIA_NOT_FOUND") for id_ in (foreign.media_id, elsewhere.media_id)]
+    wrong += [(file_of(id_), "MEDIA_NOT_FOUND") for id_ in (new_id(), "m-1")]
+    for content, reason in [*wrong, (image_of(own.media_id), "MEDIA_KIND_WRONG")]:
+        assert await refused(scheduling.create(group, content=content)) == reason
+        changed = scheduled.ScheduledMessage()
+        changed.CopyFrom(message)
+        changed.content.CopyFrom(content)
+        assert await refused(scheduling.update(changed, "content")) == reason
+
+    assert list((await scheduling.list()).scheduled_messages) == [message]
 
 
 def _has_sent(count: int, message: scheduled.ScheduledMessage) -> bool:

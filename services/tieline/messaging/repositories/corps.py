@@ -22,6 +22,7 @@ PURGED_TABLES = (
     "join_codes",
     "join_requests",
     "scheduled_messages",
+    "scheduled_media",
     "media_references",
     "reactions",
     "pins",

@@ -55,8 +55,8 @@ class MediaRepository:
     async def find_readable(self, key: MediaKey, reader: Participant) -> Media | None:
         """Return a medium that the reader uploaded or may read a message about; else None.
 
-        Of what has expired only what a message refers to is left; of a message that is gone for its
-        readers it is for auditors alone.
+        Of what has expired only what a message refers to is left, or a scheduled one will; of a
+        message that is gone for its readers it is for auditors alone.
         """
         row = await self._connection.fetchrow(
             """
@@ -65,7 +65,13 @@ class MediaRepository:
                    expire_time
               FROM messaging.media
              WHERE corp_id = $1 AND media_id = $2 AND NOT is_removed
-               AND ((owner_kind = $3 AND owner_id = $4 AND expire_time > now() AND NOT is_withheld)
+               AND ((owner_kind = $3 AND owner_id = $4 AND NOT is_withheld
+                     AND (expire_time > now() OR EXISTS (
+                        SELECT
+                          FROM messaging.scheduled_media AS scheduled
+                         WHERE scheduled.corp_id = media.corp_id
+                           AND scheduled.media_id = media.media_id
+                     )))
                     OR EXISTS (
                        SELECT
                          FROM messaging.media_references AS reference
@@ -124,7 +130,13 @@ class MediaRepository:
                 ON media.corp_id = wanted.corp_id AND media.media_id = wanted.media_id
              WHERE NOT media.is_removed
                AND ((media.owner_kind = wanted.person_kind AND media.owner_id = wanted.person_id
-                     AND media.expire_time > now() AND NOT media.is_withheld)
+                     AND NOT media.is_withheld
+                     AND (media.expire_time > now() OR EXISTS (
+                        SELECT
+                          FROM messaging.scheduled_media AS scheduled
+                         WHERE scheduled.corp_id = media.corp_id
+                           AND scheduled.media_id = media.media_id
+                     )))
                     OR EXISTS (
                        SELECT
                          FROM messaging.media_references AS reference
@@ -171,7 +183,7 @@ class MediaRepository:
         return None if row is None else _build_media(row)
 
     async def remove_expired(self, *, maximum_rows: int) -> Sequence[MediaKey]:
-        """Take media out of use that have expired and no message refers to; return which.
+        """Take media out of use that have expired and no message refers to, or will; return which.
 
         Also those that were taken out before and are still there. What a message refers to gets
         another while, so that it is not looked at each time; if only messages do that are gone for
@@ -211,20 +223,36 @@ class MediaRepository:
         rows = await self._connection.fetch(
             """
             WITH expired AS (
-                SELECT media.media_id, count(reference.media_id) > 0 AS is_used,
-                       coalesce(bool_or(reference.is_readable), false) AS is_read
+                SELECT media_id,
+                       EXISTS (
+                           SELECT
+                             FROM messaging.scheduled_media AS scheduled
+                             JOIN messaging.scheduled_messages AS message
+                               ON message.corp_id = scheduled.corp_id
+                              AND message.scheduled_message_id = scheduled.scheduled_message_id
+                              AND message.state = 'active'
+                            WHERE scheduled.corp_id = $1
+                              AND scheduled.media_id = media.media_id
+                       ) AS is_scheduled,
+                       (
+                           SELECT max(reference.is_readable::integer)
+                             FROM messaging.media_references AS reference
+                            WHERE reference.corp_id = $1
+                              AND reference.media_id = media.media_id
+                       ) AS readable
                   FROM unnest($2::uuid[]) AS media (media_id)
-                  LEFT JOIN messaging.media_references AS reference
-                    ON reference.corp_id = $1 AND reference.media_id = media.media_id
-                 GROUP BY media.media_id
+            ), judged AS (
+                SELECT media_id, NOT is_scheduled AND readable IS NULL AS is_unused,
+                       NOT is_scheduled AND readable = 0 AS is_unread
+                  FROM expired
             )
             UPDATE messaging.media
-               SET is_removed = NOT expired.is_used,
-                   is_withheld = expired.is_used AND NOT expired.is_read,
-                   expire_time = CASE WHEN expired.is_used THEN now() + interval '1 day'
-                                      ELSE media.expire_time END
-              FROM expired
-             WHERE media.corp_id = $1 AND media.media_id = expired.media_id
+               SET is_removed = judged.is_unused,
+                   is_withheld = coalesce(judged.is_unread, false),
+                   expire_time = CASE WHEN judged.is_unused THEN media.expire_time
+                                      ELSE now() + interval '1 day' END
+              FROM judged
+             WHERE media.corp_id = $1 AND media.media_id = judged.media_id
             RETURNING media.media_id, media.is_removed
             """,
             corp_id,

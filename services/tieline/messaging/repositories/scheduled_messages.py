@@ -1,7 +1,7 @@
 """The SQL of scheduled messages."""
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from tieline.chassis.postgres import Connection, Record
@@ -79,6 +79,29 @@ class ScheduledMessageRepository:
         )
         assert row is not None, "an INSERT returns its row"
         return _read(row)
+
+    async def keep_media(
+        self, corp_id: str, scheduled_message_id: str, media_ids: Collection[str]
+    ) -> None:
+        """Have these media stay until it ends, and no others; the caller holds their locks."""
+        await self._connection.execute(
+            """
+            DELETE FROM messaging.scheduled_media
+             WHERE corp_id = $1 AND scheduled_message_id = $2
+            """,
+            corp_id,
+            scheduled_message_id,
+        )
+        await self._connection.execute(
+            """
+            INSERT INTO messaging.scheduled_media (corp_id, media_id, scheduled_message_id)
+            SELECT DISTINCT $1, media_id, $2
+              FROM unnest($3::uuid[]) AS kept (media_id)
+            """,
+            corp_id,
+            scheduled_message_id,
+            list(media_ids),
+        )
 
     async def find(
         self, sender: UserKey, scheduled_message_id: str, *, locks: bool = False
@@ -162,9 +185,16 @@ class ScheduledMessageRepository:
         return [_read(row) for row in rows]
 
     async def update(self, message: ScheduledMessage) -> ScheduledMessage:
-        """Write what may change of a locked one, under the next version; gives up a claim on it."""
+        """Write what may change of a locked one, under the next version; gives up a claim on it.
+
+        What has ended lets its media go.
+        """
         row = await self._connection.fetchrow(
             f"""
+            WITH released AS (
+                DELETE FROM messaging.scheduled_media
+                 WHERE corp_id = $1 AND scheduled_message_id = $2 AND $5 <> 'active'
+            )
             UPDATE messaging.scheduled_messages
                SET content = $3, schedule = $4, state = $5, next_send_time = $6, sent_count = $7,
                    last_send_time = $8, failure = $9, version = version + 1,

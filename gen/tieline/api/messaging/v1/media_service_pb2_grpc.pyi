@@ -17,7 +17,8 @@ class MediaServiceStub:
     what will come, continued by streams of chunks until all of it has arrived, and then checked as a
     whole: size, SHA-256, and whether it is of the kind that it is said to be. Whoever uploaded a
     medium may read it, and whoever may read a message that refers to it; for everybody else it does
-    not exist. It expires after 3 days unless a message refers to it; then it stays as long as one does.
+    not exist. It expires after 3 days unless a message refers to it, or a scheduled one will; then it
+    stays as long as one does.
 
     Any method may end with UNAVAILABLE MEDIA_STORE_UNAVAILABLE, with RESOURCE_EXHAUSTED
     MEDIA_STORE_FULL, or with FAILED_PRECONDITION MEDIA_STORE_MISSING where the deployment has none.
@@ -72,7 +73,8 @@ class MediaServiceServicer(metaclass=_abc_1.ABCMeta):
     what will come, continued by streams of chunks until all of it has arrived, and then checked as a
     whole: size, SHA-256, and whether it is of the kind that it is said to be. Whoever uploaded a
     medium may read it, and whoever may read a message that refers to it; for everybody else it does
-    not exist. It expires after 3 days unless a message refers to it; then it stays as long as one does.
+    not exist. It expires after 3 days unless a message refers to it, or a scheduled one will; then it
+    stays as long as one does.
 
     Any method may end with UNAVAILABLE MEDIA_STORE_UNAVAILABLE, with RESOURCE_EXHAUSTED
     MEDIA_STORE_FULL, or with FAILED_PRECONDITION MEDIA_STORE_MISSING where the deployment has none.

@@ -75,7 +75,8 @@ class ScheduledMessageServiceServicer:
 
         Errors: NOT_FOUND CONVERSATION_NOT_FOUND; RESOURCE_EXHAUSTED SCHEDULED_MESSAGES_EXHAUSTED when
         200 of the caller's are active; INVALID_ARGUMENT INVALID_FIELD, also for times that are all in
-        the past; FAILED_PRECONDITION REQUEST_ID_REUSED.
+        the past; FAILED_PRECONDITION REQUEST_ID_REUSED; of what the message refers to NOT_FOUND
+        MEDIA_NOT_FOUND, also for what the caller may not read, and FAILED_PRECONDITION MEDIA_KIND_WRONG.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -104,7 +105,8 @@ class ScheduledMessageServiceServicer:
         sent at this moment may still say what it said before.
 
         Errors: NOT_FOUND SCHEDULED_MESSAGE_NOT_FOUND; FAILED_PRECONDITION SCHEDULED_MESSAGE_ENDED;
-        ABORTED ETAG_MISMATCH; INVALID_ARGUMENT INVALID_FIELD.
+        ABORTED ETAG_MISMATCH; INVALID_ARGUMENT INVALID_FIELD; NOT_FOUND MEDIA_NOT_FOUND,
+        FAILED_PRECONDITION MEDIA_KIND_WRONG.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -24,7 +24,8 @@ class ScheduledMessageServiceStub:
 
     Errors: NOT_FOUND CONVERSATION_NOT_FOUND; RESOURCE_EXHAUSTED SCHEDULED_MESSAGES_EXHAUSTED when
     200 of the caller's are active; INVALID_ARGUMENT INVALID_FIELD, also for times that are all in
-    the past; FAILED_PRECONDITION REQUEST_ID_REUSED.
+    the past; FAILED_PRECONDITION REQUEST_ID_REUSED; of what the message refers to NOT_FOUND
+    MEDIA_NOT_FOUND, also for what the caller may not read, and FAILED_PRECONDITION MEDIA_KIND_WRONG.
     """
     GetScheduledMessage: _aio.UnaryUnaryMultiCallable[_scheduled_message_service_pb2.GetScheduledMessageRequest, _scheduled_message_service_pb2.GetScheduledMessageResponse]
     """GetScheduledMessage returns one of the caller's.
@@ -41,7 +42,8 @@ class ScheduledMessageServiceStub:
     sent at this moment may still say what it said before.
 
     Errors: NOT_FOUND SCHEDULED_MESSAGE_NOT_FOUND; FAILED_PRECONDITION SCHEDULED_MESSAGE_ENDED;
-    ABORTED ETAG_MISMATCH; INVALID_ARGUMENT INVALID_FIELD.
+    ABORTED ETAG_MISMATCH; INVALID_ARGUMENT INVALID_FIELD; NOT_FOUND MEDIA_NOT_FOUND,
+    FAILED_PRECONDITION MEDIA_KIND_WRONG.
     """
     CancelScheduledMessage: _aio.UnaryUnaryMultiCallable[_scheduled_message_service_pb2.CancelScheduledMessageRequest, _scheduled_message_service_pb2.CancelScheduledMessageResponse]
     """CancelScheduledMessage ends a schedule; cancelling a cancelled one changes nothing. What was sent
@@ -67,7 +69,8 @@ class ScheduledMessageServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Errors: NOT_FOUND CONVERSATION_NOT_FOUND; RESOURCE_EXHAUSTED SCHEDULED_MESSAGES_EXHAUSTED when
         200 of the caller's are active; INVALID_ARGUMENT INVALID_FIELD, also for times that are all in
-        the past; FAILED_PRECONDITION REQUEST_ID_REUSED.
+        the past; FAILED_PRECONDITION REQUEST_ID_REUSED; of what the message refers to NOT_FOUND
+        MEDIA_NOT_FOUND, also for what the caller may not read, and FAILED_PRECONDITION MEDIA_KIND_WRONG.
         """
 
     @_abc_1.abstractmethod
@@ -102,7 +105,8 @@ class ScheduledMessageServiceServicer(metaclass=_abc_1.ABCMeta):
         sent at this moment may still say what it said before.
 
         Errors: NOT_FOUND SCHEDULED_MESSAGE_NOT_FOUND; FAILED_PRECONDITION SCHEDULED_MESSAGE_ENDED;
-        ABORTED ETAG_MISMATCH; INVALID_ARGUMENT INVALID_FIELD.
+        ABORTED ETAG_MISMATCH; INVALID_ARGUMENT INVALID_FIELD; NOT_FOUND MEDIA_NOT_FOUND,
+        FAILED_PRECONDITION MEDIA_KIND_WRONG.
         """
 
     @_abc_1.abstractmethod
