@@ -15,7 +15,7 @@ from integration.messaging.chat import Corp, Person, new_id
 from integration.messaging.compliance import GROUP, LATER, Desk, count, read_audit
 from tieline.api.messaging.v1 import compliance_service_pb2 as compliance_pb2
 from tieline.api.messaging.v1 import compliance_service_pb2_grpc
-from tieline.chassis.postgres import Pool
+from tieline.chassis.postgres import Pool, transaction
 from tieline.client.errors import TielineError
 from tieline.messaging.retention_upkeep import apply_retention, forget_terms, remove_released
 
@@ -140,7 +140,24 @@ async def test_held_messages_are_kept_from_going_and_not_shown(
     assert await count(pool, "held_messages", other) == 0
 
 
-async def test_hold_that_comes_while_messages_go_is_refused_or_seen(
+async def waits(pool: Pool, what: str) -> bool:
+    """Tell whether somebody waits for an advisory lock, or for a table of that name."""
+    async with pool.acquire() as connection:
+        found: bool = await connection.fetchval(
+            """
+            SELECT EXISTS (
+                SELECT
+                  FROM pg_locks
+                  LEFT JOIN pg_class ON pg_class.oid = relation
+                 WHERE NOT granted AND (locktype = $1 OR relname = $1)
+            )
+            """,
+            what,
+        )
+    return found
+
+
+async def test_hold_that_is_acknowledged_before_messages_go_keeps_them(
     corp: Corp, officer: Callable[[Corp], Desk], pool: Pool
 ) -> None:
     li_wei = corp.member("li.wei")
@@ -149,13 +166,43 @@ async def test_hold_that_comes_while_messages_go_is_refused_or_seen(
     desk = officer(corp)
     await desk.keep(90)
 
-    hold, _ = await asyncio.gather(
-        desk.hold(compliance_pb2.LEGAL_HOLD_SCOPE_CORP), apply_retention(pool, at=LATER)
-    )
+    async with transaction(pool) as connection:
+        await connection.execute(
+            "SELECT pg_advisory_xact_lock(hashtextextended('tieline.messaging.message_parts', 0))"
+        )
+        removing = asyncio.create_task(apply_retention(pool, at=LATER))
+        await eventually(lambda: waits(pool, "advisory"))
+        await desk.hold(compliance_pb2.LEGAL_HOLD_SCOPE_CORP)
 
-    # Whoever came second waited: all is held, or all had gone before the hold was acknowledged.
-    assert await count(pool, "held_messages", group) in (0, 2)
-    assert hold.hold_id
+    assert await removing == 2
+    assert await count(pool, "held_messages", group) == 2
+
+
+async def test_hold_that_comes_while_messages_go_is_acknowledged_once_they_are_gone(
+    corp: Corp, officer: Callable[[Corp], Desk], pool: Pool
+) -> None:
+    li_wei = corp.member("li.wei")
+    group = await li_wei.create_group("zhang.san")
+    await say(li_wei, group, 2)
+    desk = officer(corp)
+    await desk.keep(90)
+
+    async with transaction(pool) as connection:
+        part = await connection.fetchval(
+            "SELECT tableoid::regclass::text FROM messaging.stored_messages"
+            " WHERE conversation_id = $1",
+            group,
+        )
+        await connection.execute(f"LOCK TABLE {part} IN ROW EXCLUSIVE MODE")
+        removing = asyncio.create_task(apply_retention(pool, at=LATER))
+        await eventually(lambda: waits(pool, part.removeprefix("messaging.")))
+        holding = asyncio.create_task(desk.hold(compliance_pb2.LEGAL_HOLD_SCOPE_CORP))
+        await eventually(lambda: waits(pool, "legal_holds"))
+        assert not holding.done()
+
+    assert await removing == 2
+    assert (await holding).hold_id
+    assert await count(pool, "held_messages", group) == 0
 
 
 async def test_two_replicas_at_once_remove_once(
