@@ -164,10 +164,16 @@ class LiveHub:
         if self._subscriptions[person] >= MAX_SUBSCRIPTIONS:
             raise ResourceExhaustedError(
                 "TOO_MANY_SUBSCRIPTIONS",
-                f"at most {MAX_SUBSCRIPTIONS} subscriptions of one person may be open",
+                f"at most {MAX_SUBSCRIPTIONS} subscriptions of one person may be open: end one,"
+                " also of those that nobody reads",
             )
         subscriber = Subscriber(user)
         self._subscriptions[person] += 1
+        # Not with the generator: a client that never reads keeps its call in a write, also when its
+        # subscriber or its token has ended, and gRPC has no way to end that from here.
+        call = asyncio.current_task()
+        assert call is not None, "gRPC runs handlers in tasks"
+        call.add_done_callback(lambda _: self._give_back(person))
         self._subscribers.setdefault(user, set()).add(subscriber)
         return subscriber
 
@@ -211,8 +217,17 @@ class LiveHub:
         """Somebody is out of a conversation, and may have come back since."""
         self._joins.check(key, user)
 
+    def _give_back(self, person: UserKey) -> None:
+        """A call of the person's is over."""
+        self._subscriptions[person] -= 1
+        if not self._subscriptions[person]:
+            del self._subscriptions[person]
+
     def _leave(self, subscriber: Subscriber) -> None:
-        """Forget a subscriber; a second time does nothing."""
+        """Deliver nothing to a subscriber any more; a second time does nothing.
+
+        Its call may go on, and is counted as long as it does.
+        """
         of_user = self._subscribers.get(subscriber.user)
         if of_user is None or subscriber not in of_user:
             return
@@ -222,10 +237,6 @@ class LiveHub:
             del self._subscribers[subscriber.user]
             self._comparisons.pop(subscriber.user, None)
             self._people.forget(subscriber.user)
-        person = _find_person(subscriber.user)
-        self._subscriptions[person] -= 1
-        if not self._subscriptions[person]:
-            del self._subscriptions[person]
         # A task: the call that ends may be cancelled, and must not keep what it holds.
         task = asyncio.create_task(self._release(subscriber), name="live-release")
         self._releases.add(task)

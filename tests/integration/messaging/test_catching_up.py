@@ -1,15 +1,22 @@
 """After a break: the rest of what is held, then live, with nothing missing and nothing twice."""
 
 import asyncio
+import time
+from typing import TypeAlias
 
 import grpc
 import pytest
 
 from fakes.eventually import eventually
 from integration.messaging.chat import Corp, Inbox, Person
-from tieline.api.messaging.v1 import messaging_service_pb2
+from tieline.api.messaging.v1 import messaging_service_pb2, messaging_service_pb2_grpc
 from tieline.client.errors import TielineError
 from tieline.messaging.catching_up import MAX_BEHIND
+
+SubscribeCall: TypeAlias = (
+    "grpc.aio.UnaryStreamCall["
+    "messaging_service_pb2.SubscribeRequest, messaging_service_pb2.SubscribeResponse]"
+)
 
 
 async def send_many(person: Person, conversation_id: str, count: int) -> None:
@@ -131,24 +138,55 @@ async def test_list_of_a_hundred_thousand_conversations_is_refused(corp: Corp) -
     assert TielineError.from_rpc_error(caught.value).reason == "INVALID_FIELD"
 
 
-async def test_client_that_never_reads_its_rest_slows_nobody_and_ends(corp: Corp) -> None:
+async def test_client_that_never_reads_its_rest_slows_nobody_and_ends(
+    corp: Corp, replica_targets: list[str]
+) -> None:
     li_wei, zhang_san = corp.member("li.wei"), corp.member("zhang.san")
     group = await li_wei.create_group("zhang.san")
-    await send_many(li_wei, group, 900)
+    await send_large(li_wei, group, 900)
     request = messaging_service_pb2.SubscribeRequest(catch_up=True)
     request.held.add(conversation_id=group, sequence=0)
-    # Nothing is read of these; the window of the connection holds the first of them.
-    calls = [zhang_san.stub.Subscribe(request, metadata=zhang_san.metadata) for _ in range(10)]
-    try:
-        async with li_wei.subscribed({group: 900}) as inbox:
-            await caught_up(inbox)
-            await send_many(li_wei, group, 30)
-            await eventually(lambda: len(inbox.sequences(group)) == 30)
-    finally:
-        for call in calls:
-            call.cancel()
 
-    assert inbox.sequences(group) == list(range(901, 931))
+    async with (
+        grpc.aio.insecure_channel(replica_targets[0]) as lazy,
+        li_wei.subscribed({group: 900}) as inbox,
+    ):
+        await caught_up(inbox)
+        alone_s = await time_of(li_wei, group, inbox, 30)
+        subscribe = messaging_service_pb2_grpc.MessagingServiceStub(lazy).Subscribe
+        calls = [subscribe(request, metadata=zhang_san.metadata, timeout=60) for _ in range(5)]
+        # Nothing is read of these behind `started`: their rest fills the window of the connection.
+        for call in calls:
+            await call.read()
+        beside_s = await time_of(li_wei, group, inbox, 30)
+        # More than their queues and all buffers on the way hold.
+        await send_large(li_wei, group, 2500)
+        await eventually(lambda: len(inbox.sequences(group)) == 2560)
+
+        for call in calls:
+            with pytest.raises(grpc.aio.AioRpcError) as ended:
+                await read_to_end(call)
+            error = TielineError.from_rpc_error(ended.value)
+            assert error.reason == "SUBSCRIBER_TOO_SLOW"
+
+    assert inbox.sequences(group) == list(range(901, 3461))
+    # Whoever waits for one of them waits for ever: a second is the machine's.
+    assert beside_s < 5 * alone_s + 1
+
+
+async def read_to_end(call: SubscribeCall) -> None:
+    while await call.read() is not grpc.aio.EOF:
+        pass
+
+
+async def time_of(person: Person, conversation_id: str, inbox: Inbox, count: int) -> float:
+    """Return the seconds until so many messages, one behind the other, are received."""
+    received = len(inbox.sequences(conversation_id))
+    start = time.monotonic()
+    for number in range(1, count + 1):
+        await person.send(conversation_id)
+        await eventually(lambda n=number: len(inbox.sequences(conversation_id)) == received + n)
+    return time.monotonic() - start
 
 
 async def test_messages_are_listed_both_ways(corp: Corp) -> None:
@@ -227,5 +265,6 @@ async def test_batch_that_is_too_large_is_cut_and_told_so(corp: Corp) -> None:
 
 
 async def send_large(person: Person, conversation_id: str, count: int) -> None:
-    for _ in range(count):
-        await person.send(conversation_id, "x" * 2000)
+    for begin in range(0, count, 50):
+        sends = range(min(50, count - begin))
+        await asyncio.gather(*(person.send(conversation_id, "x" * 2000) for _ in sends))

@@ -13,12 +13,12 @@ from integration.messaging.chat import Corp, Inbox
 from integration.messaging.groups import Groups
 from integration.messaging.unreliable import UnreliableBroker, decode, receiving
 from tieline.api.messaging.v1.messaging_pb2 import Message
-from tieline.chassis.errors import UnavailableError
+from tieline.chassis.errors import ResourceExhaustedError, UnavailableError
 from tieline.chassis.postgres import Pool
 from tieline.messaging.conversations import member
-from tieline.messaging.live import LiveHub
+from tieline.messaging.live import MAX_SUBSCRIPTIONS, LiveHub
 from tieline.messaging.subjects import JOINS
-from tieline.messaging.subscriber import Update
+from tieline.messaging.subscriber import MAX_QUEUED_UPDATES, Update
 
 
 def newest(inbox: Inbox, conversation_id: str) -> int:
@@ -263,3 +263,33 @@ async def test_feeds_end_with_their_last_subscriber(
         await eventually(lambda: len(subscriptions) == before)
 
     assert during == before + 1
+
+
+async def test_calls_that_hang_in_a_write_are_counted_until_they_are_over(
+    corp: Corp, pool: Pool, messaging_broker: Client
+) -> None:
+    """As gRPC waits for a client that never reads: the subscriber ends, and its call does not."""
+    user = (corp.corp_id, member("zhang.san"))
+    never = asyncio.Event()
+    async with LiveHub(pool, UnreliableBroker(messaging_broker)) as hub:
+
+        async def hang() -> None:
+            async for _ in hub.subscribe(user):
+                await never.wait()
+
+        calls = [asyncio.create_task(hang()) for _ in range(MAX_SUBSCRIPTIONS)]
+        await eventually(lambda: len(hub._subscribers.get(user, ())) == MAX_SUBSCRIPTIONS)
+        for subscriber in list(hub._subscribers[user]):
+            for _ in range(MAX_QUEUED_UPDATES + 1):
+                subscriber.push(Update())
+        await eventually(lambda: user not in hub._subscribers)
+
+        with pytest.raises(ResourceExhaustedError) as refused:
+            await anext(hub.subscribe(user))
+        for call in calls:
+            call.cancel()
+        await asyncio.gather(*calls, return_exceptions=True)
+
+        assert refused.value.reason == "TOO_MANY_SUBSCRIPTIONS"
+        async with receiving(hub, corp, "zhang.san") as inbox:
+            assert inbox.is_started
