@@ -11,7 +11,7 @@ from PIL import Image
 
 from fakes.eventually import eventually
 from fakes.tokens import TestTokens
-from integration.messaging.chat import TIMEOUT_S, Corp, new_id
+from integration.messaging.chat import TIMEOUT_S, Corp, Person, new_id
 from integration.messaging.uploads import (
     FILE,
     NewUploader,
