@@ -127,6 +127,18 @@ class Fleet:
         """Tell whether there is such a policy."""
         return name in self._policies
 
+    def find_window_trouble(self, window: SurgeWindow) -> Trouble | None:
+        """Return for whom a window is meant that is not there; None if it lacks nobody."""
+        if window.policy_labels:
+            if any(window.is_for(name, each.meta.labels) for name, each in self._policies.items()):
+                return None
+            labels = ", ".join(f"{key}={value}" for key, value in window.policy_labels)
+            return Trouble("NoPolicy", f"no SurgePolicy in the namespace has the labels {labels}")
+        missing = ", ".join(name for name in window.policies if name not in self._policies)
+        if not missing:
+            return None
+        return Trouble("PolicyNotFound", f"there is no SurgePolicy {missing} in the namespace")
+
     def find_replicas(self, target: str) -> int | None:
         """Return the replicas that a Deployment asks for; None where there is no Deployment."""
         deployment = self._objects[Kind.DEPLOYMENT].get(target)

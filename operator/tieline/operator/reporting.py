@@ -123,8 +123,11 @@ class Reporter:
     def _put_others(self, now: float) -> list[Awaitable[None]]:
         writes: list[Awaitable[None]] = []
         for read in self._fleet.windows():
-            occurrence = None if read.window is None else find_occurrence(read.window, now)
-            status = build_window_status(read, occurrence, now)
+            occurrence = trouble = None
+            if read.window is not None:
+                occurrence = find_occurrence(read.window, now)
+                trouble = self._fleet.find_window_trouble(read.window)
+            status = build_window_status(read, occurrence, trouble, now)
             writes.append(self._put(Kind.WINDOW, read.meta, read.status, status, now))
         for read in self._fleet.overrides():
             has_policy = read.override is not None and self._fleet.has_policy(read.override.policy)

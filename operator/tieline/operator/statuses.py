@@ -62,9 +62,16 @@ def build_trouble_status(view: PolicyView, trouble: Trouble, now: float) -> dict
     }
 
 
-def build_window_status(read: Read, occurrence: Occurrence | None, now: float) -> dict[str, object]:
-    """Return the status of a window; ``occurrence`` is None for one that could not be read."""
+def build_window_status(
+    read: Read, occurrence: Occurrence | None, trouble: Trouble | None, now: float
+) -> dict[str, object]:
+    """Return the status of a window; ``occurrence`` is None for one that could not be read.
+
+    ``trouble`` is why it does not do all that it asks for.
+    """
     ready = _readable(read)
+    if trouble is not None:
+        ready = Condition("Ready", "False", trouble.reason, trouble.message)
     if occurrence is None:
         phases = [Condition(phase, "Unknown", ready.reason, "") for phase in WindowPhase]
         times: dict[str, object] = {"nextStartTime": None, "nextEndTime": None}

@@ -95,6 +95,15 @@ async def test_what_can_not_be_carried_out_is_told_and_disturbs_nobody(
     await cluster.apply(policy("second"))
     await cluster.apply(policy("nowhere", target="nothing"))
     await cluster.apply(window("never", schedule="0 0 30 2 *", durationSeconds=60, minReplicas=9))
+    await cluster.apply(
+        window(
+            "for-nobody",
+            policies=["identity"],
+            schedule="30 8 * * 1",
+            durationSeconds=60,
+            minReplicas=9,
+        )
+    )
 
     async with run_on_cluster():
         await _wait_for_replicas(cluster, 2)
@@ -102,6 +111,7 @@ async def test_what_can_not_be_carried_out_is_told_and_disturbs_nobody(
             ("SurgePolicy", "second", "TargetTaken", "the older policy messaging"),
             ("SurgePolicy", "nowhere", "TargetNotFound", "no Deployment nothing"),
             ("SurgeWindow", "never", "InvalidSpec", "that fires"),
+            ("SurgeWindow", "for-nobody", "PolicyNotFound", "no SurgePolicy identity"),
         ):
             await eventually(lambda: cluster.condition(kind, name, "Ready"))  # noqa: B023 -- waited for
             ready = await cluster.condition(kind, name, "Ready")

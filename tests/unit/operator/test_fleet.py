@@ -4,6 +4,7 @@ import pytest
 
 from tieline.operator.fleet import Fleet, PolicyView
 from tieline.operator.resources import Kind
+from tieline.operator.windows import window_from_spec
 
 LABELS = {"component": "messaging"}
 
@@ -126,3 +127,37 @@ def test_an_autoscaler_on_the_target_is_a_conflict() -> None:
     given = views(fleet)["messaging"].given
     assert given is not None
     assert "HorizontalPodAutoscaler hpa" in given.conflict
+
+
+@pytest.mark.parametrize(
+    ("spec", "reason", "words"),
+    [
+        pytest.param({"policies": ["messaging"]}, "", "", id="named and there"),
+        pytest.param(
+            {"policies": ["messaging", "identity", "contacts"]},
+            "PolicyNotFound",
+            "there is no SurgePolicy identity, contacts in the namespace",
+            id="two of three are not there",
+        ),
+        pytest.param({"policySelector": {"matchLabels": {"tier": "1"}}}, "", "", id="selected"),
+        pytest.param(
+            {"policySelector": {"matchLabels": {"tier": "1", "zone": "a"}}},
+            "NoPolicy",
+            "no SurgePolicy in the namespace has the labels tier=1, zone=a",
+            id="nobody has the labels",
+        ),
+    ],
+)
+def test_window_without_its_policies_says_whom_it_lacks(
+    spec: dict[str, Any], reason: str, words: str
+) -> None:
+    fleet = Fleet()
+    labelled = policy("messaging")
+    labelled["metadata"]["labels"] = {"tier": "1"}
+    fleet.note(Kind.POLICY, None, labelled)
+    times = {"start": "2027-02-15T08:00:00Z", "end": "2027-02-15T09:00:00Z"}
+
+    trouble = fleet.find_window_trouble(window_from_spec("w", {**times, "minReplicas": 5, **spec}))
+
+    found = ("", "") if trouble is None else (trouble.reason, trouble.message)
+    assert found == (reason, words)
