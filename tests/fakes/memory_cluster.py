@@ -5,7 +5,7 @@ import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tieline.operator.cluster import LeaseRecord
+from tieline.operator.cluster import ClusterError, LeaseRecord
 from tieline.operator.decision_words import Event
 from tieline.operator.fleet import Fleet
 from tieline.operator.resources import Kind, Meta
@@ -25,6 +25,10 @@ class MemoryCluster:
         self.scales: list[tuple[str, int]] = []
         self.statuses: list[str] = []
         self.events: list[str] = []
+        self.memories: dict[str, dict[str, bytes]] = {}
+        self.is_away = False
+        """For what is remembered."""
+
         self.calls = 0
         self.kill_at: tuple[int, bool] | None = None
         """Number of the call, and whether it was carried out before the end."""
@@ -67,6 +71,16 @@ class MemoryCluster:
         if with_effect:
             self.events.append(event.reason)
         self._end_if_killed()
+
+    async def find_memory(self, name: str) -> Mapping[str, bytes]:
+        if self.is_away:
+            raise ClusterError("reading: no answer in time")
+        return dict(self.memories.get(name, {}))
+
+    async def put_memory(self, name: str, entries: Mapping[str, bytes]) -> None:
+        if self.is_away:
+            raise ClusterError("writing: no answer in time")
+        self.memories[name] = dict(entries)
 
     async def find_lease(self, name: str) -> LeaseRecord | None:
         return None

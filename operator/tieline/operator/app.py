@@ -23,6 +23,7 @@ from tieline.operator.handlers import Watching
 from tieline.operator.kubernetes_cluster import kubernetes_cluster
 from tieline.operator.lease import LeaseKeeper
 from tieline.operator.load_reports import ReportBook
+from tieline.operator.memory_keeper import MemoryKeeper
 from tieline.operator.metrics import observe_operator
 from tieline.operator.recording import Recorder
 from tieline.operator.scaler import Scaler
@@ -64,6 +65,12 @@ async def role(settings: OperatorSettings) -> AsyncIterator[None]:
         if settings.recording_directory is not None:
             recorder = Recorder(settings.recording_directory, settings.recording_hours)
             stack.callback(recorder.close)
+        memory = MemoryKeeper(
+            cluster,
+            f"{settings.lease_name}-memory",
+            may_write=lambda: lease.is_held,
+            is_policy=fleet.has_policy,
+        )
         scaler = Scaler(
             cluster,
             fleet,
@@ -72,6 +79,7 @@ async def role(settings: OperatorSettings) -> AsyncIterator[None]:
             publish_surge=publisher.publish,
             room_pods=settings.cluster_room_pods or None,
             recorder=recorder,
+            memory=memory,
         )
         try:
             # Before watches begin, so that a namespace that can't be read stops the start.
@@ -87,6 +95,8 @@ async def role(settings: OperatorSettings) -> AsyncIterator[None]:
         await stack.enter_async_context(watching.running())
         await broker.subscribe(LOAD_REPORTS, cb=_ReportTaker(reports, refusals).take)
         await stack.enter_async_context(lease.keeping())
+        # Left after the last tick, and before the lease is given up.
+        await stack.enter_async_context(memory.keeping())
         await stack.enter_async_context(scaler.running())
         observe_operator(
             measured.meter, scaler, lease, watching, refusals.total, reports.newest_ages

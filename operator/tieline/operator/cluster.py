@@ -35,7 +35,8 @@ class LeaseRecord:
 
 
 class Cluster(Protocol):
-    """One namespace of a cluster. Every method raises ClusterError, within ``WRITE_TIMEOUT_S``."""
+    """One namespace of a cluster. Every method raises ClusterError, within ``WRITE_TIMEOUT_S``
+    unless it is for much at a time."""
 
     async def list_objects(self, kind: Kind) -> Sequence[Body]:
         """Return all objects of a kind."""
@@ -51,6 +52,14 @@ class Cluster(Protocol):
 
     async def post_event(self, kind: Kind, about: Meta, event: Event, now: float) -> None:
         """Post a Kubernetes event about a custom resource."""
+        ...
+
+    async def find_memory(self, name: str) -> Mapping[str, bytes]:
+        """Return what is stored under a name; nothing where there is nothing."""
+        ...
+
+    async def put_memory(self, name: str, entries: Mapping[str, bytes]) -> None:
+        """Store the entries under a name, in place of all that were there."""
         ...
 
     async def find_lease(self, name: str) -> LeaseRecord | None:

@@ -4,9 +4,10 @@ In a pod it is the service account that speaks, elsewhere whom ``KUBECONFIG`` na
 """
 
 import asyncio
+import base64
 import datetime as dt
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any
 
 import httpx2
@@ -18,6 +19,7 @@ from lightkube.models.core_v1 import EventSource, ObjectReference
 from lightkube.models.meta_v1 import ObjectMeta
 from lightkube.resources.apps_v1 import DeploymentScale
 from lightkube.resources.coordination_v1 import Lease
+from lightkube.resources.core_v1 import ConfigMap
 from lightkube.resources.core_v1 import Event as CoreEvent
 from lightkube.types import PatchType
 
@@ -30,6 +32,9 @@ FIELD_MANAGER = "tieline-operator"
 
 # Lists of thousands of pods take longer than a write may.
 _LIST_TIMEOUT_S = 20.0
+
+# Of up to a megabyte; nobody waits for it.
+_MEMORY_TIMEOUT_S = 5.0
 
 # A page of 500 pods is about 4 MB.
 _PAGE_OBJECTS = 500
@@ -143,6 +148,39 @@ class KubernetesCluster:
         )
         async with _reporting(f"posting an event about {about.name}"):
             await self._client.create(core_event)
+
+    async def find_memory(self, name: str) -> Mapping[str, bytes]:
+        """Return the binary entries of a ConfigMap; none where there is no ConfigMap."""
+        async with _reporting(f"reading the ConfigMap {name}", _MEMORY_TIMEOUT_S):
+            try:
+                found = await self._client.get(ConfigMap, name, namespace=self._namespace)
+            except ApiError as error:
+                if error.status.code == _NOT_FOUND:
+                    return {}
+                raise
+        entries: dict[str, bytes] = {}
+        for key, text in (found.binaryData or {}).items():
+            with suppress(ValueError):
+                entries[key] = base64.b64decode(text, validate=True)
+        return entries
+
+    async def put_memory(self, name: str, entries: Mapping[str, bytes]) -> None:
+        """Replace the binary entries of a ConfigMap; its labels, and whatever else it has, stay."""
+        data = {key: base64.b64encode(value).decode() for key, value in entries.items()}
+        async with _reporting(f"writing the ConfigMap {name}", _MEMORY_TIMEOUT_S):
+            try:
+                await self._client.patch(
+                    ConfigMap,
+                    name,
+                    [{"op": "add", "path": "/binaryData", "value": data}],
+                    namespace=self._namespace,
+                    patch_type=PatchType.JSON,
+                )
+            except ApiError as error:
+                if error.status.code != _NOT_FOUND:
+                    raise
+                metadata = ObjectMeta(name=name, namespace=self._namespace)
+                await self._client.create(ConfigMap(metadata=metadata, binaryData=data))
 
     async def find_lease(self, name: str) -> LeaseRecord | None:
         """Return the lease; None where there is none."""

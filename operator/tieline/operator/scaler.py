@@ -16,10 +16,11 @@ from contextlib import asynccontextmanager
 
 from tieline.chassis.tasks import end_task
 from tieline.operator.cluster import Cluster, ClusterError
-from tieline.operator.decision_state import FleetState, ServiceDecision
+from tieline.operator.decision_state import FleetState, ServiceDecision, ServiceInput
 from tieline.operator.fleet import Fleet, PolicyView
 from tieline.operator.foreign_writes import ForeignWrites
 from tieline.operator.load_reports import ReportBook
+from tieline.operator.memory_keeper import MemoryKeeper
 from tieline.operator.recording import Recorder
 from tieline.operator.reporting import Reporter, Second
 from tieline.operator.resources import Kind
@@ -49,6 +50,7 @@ class Scaler:
         publish_surge: PublishSurge,
         room_pods: int | None = None,
         recorder: Recorder | None = None,
+        memory: MemoryKeeper | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._cluster = cluster
@@ -58,6 +60,7 @@ class Scaler:
         self._publish_surge = publish_surge
         self._room_pods = room_pods
         self._recorder = recorder
+        self._memory = memory
         self._clock = clock
         self._state = FleetState()
         self._foreign = ForeignWrites()
@@ -105,15 +108,26 @@ class Scaler:
         room = None
         if self._room_pods is not None:
             room = max(0, self._room_pods - sum(each.current_replicas for each in given))
-        before = self._state
+        before = self._recall(given)
         self._state, decided = decide(before, given, now, room)
         self.decisions = {decision.name: decision for decision in decided}
+        if self._memory is not None:
+            self._memory.note(self._state, {each.name: each for each in given})
         if self._may_write():
             await self._write(views, now)
         self.last_tick_time = time.monotonic()
         self.last_tick_s = self.last_tick_time - begun
         if self._recorder is not None:
             self._recorder.note(before, given, now, room, decided)
+
+    def _recall(self, given: Sequence[ServiceInput]) -> FleetState:
+        if self._memory is None:
+            return self._state
+        state = self._memory.recall(self._state, {each.name: each for each in given})
+        if state is not self._state and self._recorder is not None:
+            # What is recalled is in no second: the recording goes on behind the new state.
+            self._recorder.close()
+        return state
 
     async def relist(self) -> None:
         """Take in what there is of every kind."""

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 SLOT_S = 300
 """A week has 2,016 slots of five minutes."""
 
-_SLOTS = 7 * 24 * 3600 // SLOT_S
-_WEEKS_KEPT = 4
+SLOTS = 7 * 24 * 3600 // SLOT_S
+WEEKS_KEPT = 4
 _SCALE = (0.5, 2.0)
 """Today may be half or double of what such a day was."""
 
@@ -34,9 +34,9 @@ def update_season(season: Season, level: float, now: float) -> Season:
     # A clock that was set back begins its slot anew and forgets the one that was open.
     if season.slot_number < 0 or number < season.slot_number:
         return Season(number, level, season.weeks)
-    weeks = list(season.weeks or ((),) * _SLOTS)
-    index = season.slot_number % _SLOTS
-    weeks[index] = (*weeks[index], round(season.slot_peak, 3))[-_WEEKS_KEPT:]
+    weeks = list(season.weeks or ((),) * SLOTS)
+    index = season.slot_number % SLOTS
+    weeks[index] = (*weeks[index], _round(season.slot_peak))[-WEEKS_KEPT:]
     return Season(number, level, tuple(weeks))
 
 
@@ -57,10 +57,15 @@ def slot_words(now: float) -> str:
     return dt.datetime.fromtimestamp(now, tz=dt.UTC).strftime("%A %H:%M UTC")
 
 
+def _round(peak: float) -> float:
+    """Return four digits of a peak: more say nothing, and four weeks of them are stored."""
+    return float(f"{peak:.4g}")
+
+
 def _quantile(season: Season, time: float, quantile_percent: int) -> float:
     if not season.weeks:
         return 0.0
-    values = sorted(season.weeks[int(time // SLOT_S) % _SLOTS])
+    values = sorted(season.weeks[int(time // SLOT_S) % SLOTS])
     if not values:
         return 0.0
     return values[min(len(values) - 1, len(values) * quantile_percent // 100)]

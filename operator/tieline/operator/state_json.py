@@ -1,6 +1,6 @@
 """Writes states of frozen dataclasses as JSON and reads them back, equal to the last bit. Pure.
 
-For a standby that takes over warm, and for recorded seconds that are replayed.
+For what outlives the operator (`memory`), and for recorded seconds that are replayed.
 """
 
 import dataclasses
@@ -13,6 +13,8 @@ from enum import Enum
 from typing import Any, TypeVar
 
 _State = TypeVar("_State")
+
+_SCALARS = (float, int, str, bool)
 
 
 def to_json(state: object) -> str:
@@ -31,6 +33,9 @@ def from_json(kind: type[_State], text: str) -> _State:
 
 
 def _plain(value: object) -> object:
+    if type(value) in _SCALARS:
+        # First: four weeks of a policy are 8,000 of them.
+        return value
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = dataclasses.fields(value)
         return {field.name: _plain(getattr(value, field.name)) for field in fields}
@@ -42,6 +47,8 @@ def _plain(value: object) -> object:
 
 
 def _typed(kind: Any, value: Any) -> Any:
+    if kind is float:
+        return float(value)
     if dataclasses.is_dataclass(kind) and isinstance(kind, type):
         hints = _hints(kind)
         return kind(**{name: _typed(hint, value[name]) for name, hint in hints.items()})
@@ -55,7 +62,7 @@ def _typed(kind: Any, value: Any) -> Any:
         return tuple(_typed(one, item) for one, item in zip(arguments, value, strict=True))
     if origin is not None and issubclass(origin, Mapping):
         return {key: _typed(arguments[1], item) for key, item in value.items()}
-    return kind(value) if kind in (float,) or issubclass(kind, Enum) else value
+    return kind(value) if issubclass(kind, Enum) else value
 
 
 @functools.cache

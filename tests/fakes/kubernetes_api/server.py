@@ -27,6 +27,7 @@ _TYPES = {
     "deployments": ("apps", "v1", "Deployment"),
     "pods": ("", "v1", "Pod"),
     "events": ("", "v1", "Event"),
+    "configmaps": ("", "v1", "ConfigMap"),
     "leases": ("coordination.k8s.io", "v1", "Lease"),
     "horizontalpodautoscalers": ("autoscaling", "v2", "HorizontalPodAutoscaler"),
     # Nothing here has any, but kopf waits without a word for an API that does not know them.

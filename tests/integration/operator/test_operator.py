@@ -1,5 +1,6 @@
 """The whole operator in this process, where a test does what no cluster lets it do."""
 
+import base64
 import copy
 from collections.abc import Sequence
 from typing import Any
@@ -15,6 +16,10 @@ from fakes.reporting import ReportingReplicas
 from integration.operator.conftest import RunOperator
 from tieline.api.common.v1 import load_report_pb2
 from tieline.chassis.streams import surge_subject
+from tieline.operator.capacity import Learned
+from tieline.operator.decision_state import ServiceState
+from tieline.operator.memory import pack, remember, unpack
+from tieline.operator.season import SLOTS, Season
 
 SCALE = "/apis/apps/v1/namespaces/default/deployments/messaging/scale"
 
@@ -103,3 +108,54 @@ def ready_pod(deployment: Object, name: str) -> Object:
             },
         }
     )
+
+
+async def test_what_was_learned_outlives_the_operator(
+    api: KubernetesApi, run_operator: RunOperator
+) -> None:
+    state = ServiceState(learned=Learned(80.0, (42.0,)), season=Season(1, 2.0, ((5.0,),) * SLOTS))
+    stored = {"messaging": pack({"m": remember(state, "messaging")}, ())["m"], "contacts": b"?"}
+    await api.store.create("deployments", build_deployment("messaging", replicas=2))
+    await api.store.create("deployments", build_deployment("contacts", replicas=2))
+    await api.apply(policy())
+    await api.apply(policy("contacts", target="contacts"))
+    await api.store.create(
+        "configmaps",
+        {
+            "metadata": {"name": "tieline-operator-memory", "labels": {"of": "the chart"}},
+            "binaryData": {key: base64.b64encode(data).decode() for key, data in stored.items()},
+        },
+    )
+
+    def start_ms(name: str) -> int:
+        status = api.store.find("surgepolicies", name).get("status", {})
+        return int(status.get("learned", {}).get("startP90Milliseconds", 0))
+
+    # The second one reads what the first one wrote when it was told to stop.
+    for name in ("operator-a", "operator-b"):
+        async with run_operator(name):
+            await eventually(
+                lambda: (start_ms("messaging"), start_ms("contacts")) == (42_000, 10_000)
+            )
+        await api.store.delete("surgepolicies", "messaging")
+        await api.apply(policy())
+
+    kept = api.store.find("configmaps", "tieline-operator-memory")
+    assert kept["metadata"]["labels"] == {"of": "the chart"}
+    read = {key: unpack(base64.b64decode(text)) for key, text in kept["binaryData"].items()}
+    assert read["messaging"].season.weeks == state.season.weeks
+    assert read["contacts"].starts_s == ()
+
+
+async def test_without_a_place_for_it_one_is_made(
+    api: KubernetesApi, run_operator: RunOperator
+) -> None:
+    await api.store.create("deployments", build_deployment("messaging", replicas=2))
+    await api.apply(policy())
+
+    async with run_operator():
+        await eventually(lambda: condition(api, "surgepolicies", "messaging", "Ready"))
+
+    assert api.store.find("configmaps", "tieline-operator-memory")["binaryData"].keys() == {
+        "messaging"
+    }

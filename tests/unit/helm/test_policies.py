@@ -254,6 +254,7 @@ def test_operator_may_do_what_it_does_and_nothing_else() -> None:
         *(("", "pods", verb) for verb in ("list", "watch")),
         *(("autoscaling", "horizontalpodautoscalers", verb) for verb in ("list", "watch")),
         ("", "events", "create"),
+        *(("", "configmaps", verb) for verb in ("get", "patch")),
         *(("coordination.k8s.io", "leases", verb) for verb in ("get", "create", "update")),
     }
     assert of_kind(ALL["production"], "ClusterRole", "ClusterRoleBinding") == []
