@@ -86,5 +86,8 @@ class ServiceDecision:
     demand_per_s: float
     learned_capacity_per_s: float
     start_lead_s: float
+    windows_without_baseline: tuple[str, ...]
+    """Windows in force that multiply nothing: what was wanted before them is not known."""
+
     conditions: tuple[Condition, ...]
     events: tuple[Event, ...]

@@ -12,6 +12,11 @@ _RESERVE_UTILIZATION = 0.9
 """The reserve is for seconds, and may run fuller than the target."""
 
 
+_BEGINNING_S = 10.0
+"""Who begins to look later than this after a window's lead began sees the peak, and not what was
+before it: multiplied, that would be ten times the peak."""
+
+
 @dataclass(frozen=True, slots=True)
 class Recommendation:
     """The replicas that one source asks for."""
@@ -55,17 +60,39 @@ def reserve_recommendation(
 
 
 def update_baselines(
-    baselines: Sequence[Baseline], windows: Sequence[SurgeWindow], needed: int, now: float
+    baselines: Sequence[Baseline], windows: Sequence[SurgeWindow], needed: int | None, now: float
 ) -> tuple[Baseline, ...]:
-    """Keep the baselines of the windows in force, and note those that begin."""
+    """Keep the baselines of the windows in force, and note those that begin.
+
+    ``needed`` is None while the load is not known.
+    """
     known = {(one.window, one.start_time): one for one in baselines}
     active = []
     for window in windows:
         occurrence = find_occurrence(window, now)
-        if occurrence.phase is WindowPhase.ACTIVE:
-            key = (window.name, occurrence.start_time)
-            active.append(known.get(key, Baseline(*key, needed)))
+        if occurrence.phase is not WindowPhase.ACTIVE:
+            continue
+        key = (window.name, occurrence.start_time)
+        has_begun_now = now - (occurrence.start_time - window.pre_scale_s) <= _BEGINNING_S
+        if key in known:
+            active.append(known[key])
+        elif needed is not None and has_begun_now:
+            active.append(Baseline(*key, needed))
     return tuple(active)
+
+
+def windows_without_baseline(
+    baselines: Sequence[Baseline], windows: Sequence[SurgeWindow], now: float
+) -> tuple[str, ...]:
+    """Return the windows in force that would multiply what nobody knows."""
+    known = {one.window for one in baselines}
+    return tuple(
+        window.name
+        for window in windows
+        if window.multiplier_percent
+        and window.name not in known
+        and find_occurrence(window, now).phase is WindowPhase.ACTIVE
+    )
 
 
 def window_recommendation(
@@ -74,9 +101,10 @@ def window_recommendation(
     """Return the largest floor of the windows in force."""
     known = {one.window: one.replicas for one in baselines}
     found = [
-        (window_floor(window, known[window.name]), window)
+        (window_floor(window, known.get(window.name, 0)), window)
         for window in windows
-        if window.name in known
+        if (window.min_replicas or window.name in known)
+        and find_occurrence(window, now).phase is WindowPhase.ACTIVE
     ]
     if not found:
         return None

@@ -96,7 +96,7 @@ class Reporter:
         await asyncio.gather(
             *(self._write(self._cluster.post_event(Kind.POLICY, *event)) for event in events),
             *(self._put_policy(view, second) for view in second.views),
-            *self._put_others(second.now),
+            *self._put_others(second),
         )
 
     def _events_of(self, view: PolicyView, second: Second) -> Sequence[Event]:
@@ -120,13 +120,16 @@ class Reporter:
             status = build_trouble_status(view, view.trouble, second.now)
         return self._put(Kind.POLICY, view.meta, view.status, status, second.now)
 
-    def _put_others(self, now: float) -> list[Awaitable[None]]:
+    def _put_others(self, second: Second) -> list[Awaitable[None]]:
         writes: list[Awaitable[None]] = []
+        now = second.now
         for read in self._fleet.windows():
             occurrence = trouble = None
             if read.window is not None:
                 occurrence = find_occurrence(read.window, now)
-                trouble = self._fleet.find_window_trouble(read.window)
+                trouble = self._fleet.find_window_trouble(read.window) or _find_unmultiplied(
+                    read.meta.name, second.decisions
+                )
             status = build_window_status(read, occurrence, trouble, now)
             writes.append(self._put(Kind.WINDOW, read.meta, read.status, status, now))
         for read in self._fleet.overrides():
@@ -155,3 +158,14 @@ class Reporter:
     async def _write(self, write: Awaitable[None]) -> bool:
         async with self._at_once:
             return await self._attempts.succeeds(write)
+
+
+def _find_unmultiplied(window: str, decisions: Mapping[str, ServiceDecision]) -> Trouble | None:
+    names = [name for name, one in decisions.items() if window in one.windows_without_baseline]
+    if not names:
+        return None
+    text = (
+        f"what {', '.join(names)} wanted when the lead began is not known, and nothing is "
+        "multiplied there: ask for minReplicas instead"
+    )
+    return Trouble("NoBaseline", text)

@@ -23,6 +23,7 @@ from tieline.operator.floors import (
     reserve_recommendation,
     update_baselines,
     window_recommendation,
+    windows_without_baseline,
 )
 from tieline.operator.policy import (
     FallbackBehavior,
@@ -139,6 +140,7 @@ def conclude(
         demand_per_s=view.load.demand_per_s,
         learned_capacity_per_s=view.capacity,
         start_lead_s=view.state.learned.lead_s,
+        windows_without_baseline=windows_without_baseline(sized.baselines, given.windows, now),
         conditions=conditions,
         events=events,
     )
@@ -148,9 +150,9 @@ def _recommend(view: View, now: float) -> tuple[tuple[Recommendation, ...], tupl
     """Ask every source; of equal recommendations the first one wins."""
     given, policy = view.given, view.given.policy
     demand = _demand_recommendation(view)
-    baselines = update_baselines(
-        view.state.baselines, given.windows, max(demand.replicas, policy.min_replicas), now
-    )
+    is_known = view.state.estimate.samples > 0
+    needed = max(demand.replicas, policy.min_replicas) if is_known else None
+    baselines = update_baselines(view.state.baselines, given.windows, needed, now)
     candidates: Sequence[Recommendation | None] = (
         demand,
         _upstream_recommendation(view),

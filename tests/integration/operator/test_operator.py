@@ -2,6 +2,7 @@
 
 import base64
 import copy
+import datetime as dt
 from collections.abc import Sequence
 from typing import Any
 
@@ -159,3 +160,29 @@ async def test_without_a_place_for_it_one_is_made(
     assert api.store.find("configmaps", "tieline-operator-memory")["binaryData"].keys() == {
         "messaging"
     }
+
+
+async def test_window_made_after_its_lead_began_says_that_it_multiplies_nothing(
+    api: KubernetesApi, run_operator: RunOperator
+) -> None:
+    now = dt.datetime.now(dt.UTC)
+    times = {
+        "start": (now - dt.timedelta(minutes=5)).isoformat(timespec="seconds"),
+        "end": (now + dt.timedelta(minutes=5)).isoformat(timespec="seconds"),
+    }
+    await api.store.create("deployments", build_deployment("messaging", replicas=2))
+    await api.apply(policy())
+    await api.apply(window("late", multiplierPercent=1000, **times))
+
+    def reason() -> str:
+        return str(condition(api, "surgewindows", "late", "Ready").get("reason"))
+
+    async with run_operator():
+        await eventually(lambda: reason() == "NoBaseline")
+        assert "what messaging wanted" in condition(api, "surgewindows", "late", "Ready")["message"]
+        assert replicas_of(api) == 2
+        # In its place one with a number, at once.
+        await api.store.delete("surgewindows", "late")
+        await api.apply(window("late", minReplicas=7, **times))
+        await eventually(lambda: replicas_of(api) == 7)
+        await eventually(lambda: reason() == "Read")

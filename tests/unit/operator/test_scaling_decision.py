@@ -8,6 +8,7 @@ import pytest
 
 from fleets import NOW, pods, policy, reports, run, service
 from tieline.operator.decision_state import FleetState, ServiceDecision
+from tieline.operator.memory import recall, remember
 from tieline.operator.policy import (
     MAX_OVERRIDE_S,
     Mode,
@@ -428,3 +429,63 @@ def test_new_replicas_without_calls_do_not_make_the_busy_ones_unbelievable() -> 
 
     assert decision.demand_per_s == pytest.approx(2000.0)
     assert "believed" not in decision.reason
+
+
+HOLIDAY = window_from_spec(
+    "holiday",
+    {
+        "policies": ["messaging"],
+        "start": "2027-01-15T08:05:00Z",
+        "end": "2027-01-15T09:00:00Z",
+        "preScaleSeconds": 240,
+        "multiplierPercent": 1000,
+    },
+)
+LEAD_TIME = NOW + 60
+
+
+@pytest.mark.parametrize(
+    ("begun_s", "load", "won", "lacking"),
+    [
+        pytest.param(0, 200.0, "window", (), id="seen from the first second"),
+        pytest.param(10, 200.0, "window", (), id="seen some seconds late"),
+        pytest.param(11, 200.0, "demand", ("holiday",), id="made after its lead began"),
+        pytest.param(400, 2000.0, "demand", ("holiday",), id="seen first in the peak"),
+    ],
+)
+def test_window_multiplies_nothing_where_nobody_knows_what_was_before_it(
+    begun_s: int, load: float, won: str, lacking: tuple[str, ...]
+) -> None:
+    _, decision, _ = run([load] * 3, ready=30, start=LEAD_TIME + begun_s, windows=(HOLIDAY,))
+
+    assert decision.won == won
+    assert decision.windows_without_baseline == lacking
+
+
+def test_window_multiplies_nothing_while_the_load_is_not_known() -> None:
+    _, decision, _ = run([0.0], ready=4, start=LEAD_TIME, windows=(HOLIDAY,), reporting=0)
+
+    assert decision.won == "minReplicas"
+    assert decision.windows_without_baseline == ("holiday",)
+
+
+def test_window_goes_on_after_a_restart_with_what_was_remembered() -> None:
+    state, before, _ = run([200.0] * 3, start=LEAD_TIME - 1, ready=4, windows=(HOLIDAY,))
+    later = LEAD_TIME + 600
+    peak = service(1000.0, 40, now=later, windows=(HOLIDAY,))
+    kept = remember(state.services["messaging"], "messaging")
+
+    _, (after,) = decide(recall(FleetState(), [peak], {"messaging": kept}), [peak], later)
+
+    assert (before.won, after.won) == ("window", "window")
+    asked = {one.source: one.replicas for one in after.recommendations}["window"]
+    assert asked == before.replicas
+
+
+def test_window_with_a_number_needs_no_past() -> None:
+    fixed = dataclasses.replace(HOLIDAY, multiplier_percent=0, min_replicas=30)
+
+    _, decision, _ = run([0.0], ready=4, start=LEAD_TIME + 400, windows=(fixed,), reporting=0)
+
+    assert (decision.won, decision.replicas) == ("window", 30)
+    assert decision.windows_without_baseline == ()
