@@ -9,7 +9,7 @@ from tieline.operator.policy import SurgePolicy
 from tieline.operator.replica_report import PodObservation, ReplicaReport
 
 START_LEAD_S = 10.0
-"""Time from a scale write to the first served call, until starts were seen."""
+"""How long a pod takes from its creation until it is ready, until starts were seen."""
 
 _MAX_LEAD_S = 300.0
 _STARTS_KEPT = 32
@@ -41,7 +41,9 @@ class Learned:
     starts_s: tuple[float, ...] = ()
     """The last start-up times, the newest last."""
 
-    newest_ready_time: float = 0.0
+    known_pods: tuple[str, ...] = ()
+    """Pods that were there at the first look, or have been ready since: what they take to become
+    ready again is no start."""
 
     @property
     def lead_s(self) -> float:
@@ -59,24 +61,20 @@ def learn(
     policy: SurgePolicy,
     now: float,
 ) -> Learned:
-    """Take one second's saturated replicas and the pods that became ready in it."""
+    """Take one second's saturated replicas and the pods that became ready for the first time."""
     capacity = _learn_capacity(learned.capacity_per_s, reports, pods, policy, now)
-    # A ready time ahead of the clock would hide all later starts.
-    started = [
-        pod
-        for pod in pods
-        if pod.ready_time is not None and learned.newest_ready_time < pod.ready_time <= now
-    ]
-    if not started:
+    known, present = frozenset(learned.known_pods), {pod.name for pod in pods}
+    if not known:
+        # How long ago these became ready says how long the fleet once took, not what a pod takes
+        # now; and so do those that waited for a first replica.
+        return Learned(capacity, learned.starts_s, tuple(sorted(present)))
+    started = [pod for pod in pods if pod.ready_time is not None and pod.name not in known]
+    if not started and known <= present:
         return dataclasses.replace(learned, capacity_per_s=capacity)
-    newest = max(pod.ready_time or 0.0 for pod in started)
-    starts = learned.starts_s
-    # The pods that were there at the first look say how long the fleet once took, not what a
-    # pod takes now; and so do those that waited for a first replica.
-    if learned.newest_ready_time:
-        found = sorted((pod.ready_time or 0.0) - pod.create_time for pod in started)
-        starts += tuple(round(min(max(one, 0.1), _MAX_LEAD_S), 3) for one in found)
-    return Learned(capacity, starts[-_STARTS_KEPT:], newest)
+    found = sorted((pod.ready_time or 0.0) - pod.create_time for pod in started)
+    starts = tuple(round(min(max(one, 0.1), _MAX_LEAD_S), 3) for one in found)
+    still = (known & present) | {pod.name for pod in started}
+    return Learned(capacity, (*learned.starts_s, *starts)[-_STARTS_KEPT:], tuple(sorted(still)))
 
 
 def capacity_of_one(learned: Learned, policy: SurgePolicy) -> float:

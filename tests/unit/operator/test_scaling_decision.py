@@ -15,6 +15,7 @@ from tieline.operator.policy import (
     OverrideAction,
     SurgeOverride,
 )
+from tieline.operator.replica_report import PodObservation
 from tieline.operator.scaling_decision import decide
 from tieline.operator.windows import window_from_spec
 
@@ -358,6 +359,36 @@ def test_start_up_time_is_learned_of_pods_that_became_ready() -> None:
     _, (decision,) = decide(state, [given], NOW + 30)
 
     assert decision.start_lead_s == 29
+
+
+def test_pods_that_become_ready_again_have_not_started() -> None:
+    def second(
+        state: FleetState, now: float, ready_time: float | None, *more: PodObservation
+    ) -> tuple[FleetState, float]:
+        flapping = [dataclasses.replace(pod, ready_time=ready_time) for pod in pods(4)]
+        given = service(200.0, 4, now=now, pods=(*flapping, *more))
+        state, (decision,) = decide(state, [given], now)
+        return state, decision.start_lead_s
+
+    new = PodObservation("new", NOW, None)
+    state, _ = second(FleetState(), NOW, NOW - 99_990, new)
+    younger = PodObservation("younger", NOW + 10, NOW + 17)
+    # The database is away, and back: all are ready anew, also one that was starting at first.
+    state, _ = second(state, NOW + 20, None, new, younger)
+    state, _ = second(state, NOW + 400, NOW + 399, new, younger)
+    state, lead_s = second(
+        state,
+        NOW + 500,
+        NOW + 499,
+        dataclasses.replace(new, ready_time=NOW + 499),
+        dataclasses.replace(younger, ready_time=NOW + 499),
+    )
+
+    assert lead_s == 7
+    # A pod of a name that was gone is a new one.
+    state, _ = second(state, NOW + 501, NOW + 499)
+    _, lead_s = second(state, NOW + 530, NOW + 499, PodObservation("younger", NOW + 505, NOW + 525))
+    assert lead_s == 20
 
 
 def test_every_recommendation_and_the_one_that_won_are_recorded() -> None:
