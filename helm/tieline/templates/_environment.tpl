@@ -62,6 +62,9 @@ TIELINE_OTLP_ENDPOINT: {{ . | quote }}
 TIELINE_NAMESPACE: {{ .root.Release.Namespace }}
 TIELINE_LEASE_NAME: {{ include "tieline.fullname" .root }}-operator
 TIELINE_PROBE_PORT: "8080"
+{{- with .root.Values.surge.clusterRoomPods }}
+TIELINE_CLUSTER_ROOM_PODS: {{ int64 . | toString | quote }}
+{{- end }}
 {{- if .root.Values.recording.enabled }}
 TIELINE_RECORDING_DIRECTORY: /var/lib/tieline/recording
 {{- end }}

@@ -234,27 +234,74 @@ def test_no_role_reads_the_secret_of_another() -> None:
     assert len({min(secrets) for secrets in read.values()}) == len(read)
 
 
-def test_operator_may_do_what_it_does_and_nothing_else() -> None:
-    (role,) = of_kind(ALL["production"], "Role")
-    allowed = {
-        (group, resource, verb)
+def allowed_to_operator(manifests: list[Manifest]) -> set[tuple[str, str, str, str]]:
+    """Return what the Role allows: group, resource, name (empty for any), verb."""
+    (role,) = of_kind(manifests, "Role")
+    return {
+        (group, resource, name, verb)
         for rule in role["rules"]
         for group in rule["apiGroups"]
         for resource in rule["resources"]
+        for name in rule.get("resourceNames", [""])
         for verb in rule["verbs"]
     }
+
+
+def test_operator_may_do_what_it_does_and_nothing_else() -> None:
     ours = ("surgepolicies", "surgewindows", "surgeoverrides")
     group = "scaling.tieline.dev"
+    name = "tieline-operator"
 
-    assert allowed == {
-        *((group, each, verb) for each in ours for verb in ("get", "list", "watch", "patch")),
-        *((group, f"{each}/status", verb) for each in ours for verb in ("get", "patch")),
-        *(("apps", "deployments", verb) for verb in ("get", "list", "watch")),
-        *(("apps", "deployments/scale", verb) for verb in ("get", "patch")),
-        *(("", "pods", verb) for verb in ("list", "watch")),
-        *(("autoscaling", "horizontalpodautoscalers", verb) for verb in ("list", "watch")),
-        ("", "events", "create"),
-        *(("", "configmaps", verb) for verb in ("get", "patch")),
-        *(("coordination.k8s.io", "leases", verb) for verb in ("get", "create", "update")),
+    assert allowed_to_operator(ALL["production"]) == {
+        *((group, each, "", verb) for each in ours for verb in ("list", "watch")),
+        *((group, f"{each}/status", "", "patch") for each in ours),
+        *(("apps", "deployments", "", verb) for verb in ("list", "watch")),
+        *(("apps", "deployments/scale", f"tieline-{role}", "patch") for role in SERVICES),
+        *(("", "pods", "", verb) for verb in ("list", "watch")),
+        *(("autoscaling", "horizontalpodautoscalers", "", verb) for verb in ("list", "watch")),
+        ("", "events", "", "create"),
+        *(("", "configmaps", f"{name}-memory", verb) for verb in ("get", "patch")),
+        *(("coordination.k8s.io", "leases", name, verb) for verb in ("get", "update")),
+        ("coordination.k8s.io", "leases", "", "create"),
     }
     assert of_kind(ALL["production"], "ClusterRole", "ClusterRoleBinding") == []
+
+
+def test_operator_may_scale_what_has_a_policy_and_what_is_named() -> None:
+    changes = {
+        "surge": {"extraDeployments": ["crm-connector"]},
+        "roles": {"payments": {"surge": {"enabled": False}}},
+    }
+    manifests = render(merged(example_values("gateway"), changes))
+    scaled = {
+        name
+        for _, resource, name, _ in allowed_to_operator(manifests)
+        if resource == "deployments/scale"
+    }
+
+    targets = {each["spec"]["targetRef"]["name"] for each in of_kind(manifests, "SurgePolicy")}
+    assert scaled == targets | {"crm-connector"}
+    assert "tieline-payments" not in scaled
+
+
+def test_operator_that_scales_nothing_may_scale_nothing() -> None:
+    manifests = render(
+        merged(example_values("gateway"), {"defaults": {"surge": {"enabled": False}}})
+    )
+
+    assert "deployments/scale" not in {one for _, one, _, _ in allowed_to_operator(manifests)}
+
+
+def test_place_for_what_the_operator_learns_is_there_and_empty() -> None:
+    names = {
+        name
+        for _, resource, name, _ in allowed_to_operator(ALL["gateway"])
+        if resource == "configmaps"
+    }
+    (place,) = (
+        each for each in of_kind(ALL["gateway"], "ConfigMap") if component(each) == "operator"
+    )
+
+    assert names == {place["metadata"]["name"]}
+    # What stands in a manifest an upgrade would put back.
+    assert place.keys() == {"apiVersion", "kind", "metadata"}

@@ -115,6 +115,7 @@ def test_misspelled_or_impossible_value_is_refused(changes: dict[str, Any]) -> N
         ("trial", {"database": {"citus": True}}, "trial.enabled runs PostgreSQL without Citus"),
         ("trial", {"test": {"caExistingSecret": "ca"}}, "test.caExistingSecret is given, but the"),
         ("trial", {"test": {"serverName": "edge"}}, "test.serverName is given, but the edge"),
+        ("trial", {"surge": {"clusterRoomPods": 9}}, "is given, but there is no operator: enable"),
         ("trial", {"recording": {"enabled": True}}, "recording.enabled needs the operator"),
         (
             "gateway",
