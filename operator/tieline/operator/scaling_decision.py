@@ -18,7 +18,7 @@ from tieline.operator.decision_state import (
     ServiceInput,
     ServiceState,
 )
-from tieline.operator.sizing import conclude, size
+from tieline.operator.sizing import conclude, is_written, size
 from tieline.operator.views import follow_calls, see
 
 
@@ -36,18 +36,13 @@ def decide(
     }
     views = follow_calls(views, now)
     sizes = {name: size(view, now) for name, view in views.items()}
-    granted = share_room(
-        [
-            Want(
-                name,
-                view.given.policy.priority,
-                view.given.current_replicas,
-                sizes[name].replicas,
-            )
-            for name, view in views.items()
-        ],
-        room,
-    )
+    # What is not written takes no room: a policy on trial must not starve those that are live.
+    wants = [
+        Want(name, view.given.policy.priority, view.given.current_replicas, sizes[name].replicas)
+        for name, view in views.items()
+        if is_written(view.given)
+    ]
+    granted = {name: sized.replicas for name, sized in sizes.items()} | share_room(wants, room)
     concluded = {
         name: conclude(view, sizes[name], granted[name], now) for name, view in views.items()
     }

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tieline.operator.decision_state import ServiceDecision, ServiceState
+from tieline.operator.decision_state import ServiceDecision, ServiceInput, ServiceState
 from tieline.operator.decision_words import (
     Facts,
     build_conditions,
@@ -87,6 +87,11 @@ def size(view: View, now: float) -> Size:
     )
 
 
+def is_written(given: ServiceInput) -> bool:
+    """Tell whether what is decided for a policy is carried out."""
+    return given.policy.mode is Mode.ACTIVE and not given.conflict
+
+
 def conclude(
     view: View, sized: Size, granted: int, now: float
 ) -> tuple[ServiceState, ServiceDecision]:
@@ -95,7 +100,7 @@ def conclude(
     limited_by, limit = sized.limited_by, sized.limit
     if granted < sized.replicas:
         limited_by, limit = "the cluster's room", granted
-    is_write = granted != given.current_replicas and policy.mode is Mode.ACTIVE
+    is_write = granted != given.current_replicas and is_written(given)
     reason = _explain(view, sized, limit_words(limited_by, limit))
     conditions = build_conditions(
         Facts(

@@ -1,4 +1,4 @@
-"""What the chart has on request: room on nodes, and a volume for the operator's recording."""
+"""What the chart has on request: room on nodes, its bound, a volume for the recording."""
 
 from typing import Any
 
@@ -78,3 +78,12 @@ def test_nothing_is_recorded_unasked() -> None:
 
     assert [each["name"] for each in spec["volumes"]] == ["temporary"]
     assert "RECORDING" not in str(spec["containers"][0]["env"])
+
+
+def test_room_of_the_cluster_is_the_operators_setting() -> None:
+    def environment(changes: dict[str, Any]) -> dict[str, Any]:
+        specs = pod_specs(render(merged(example_values("gateway"), {"surge": changes})))
+        return {one["name"]: one.get("value") for one in specs["operator"]["containers"][0]["env"]}
+
+    assert environment({"clusterRoomPods": 100_000})["TIELINE_CLUSTER_ROOM_PODS"] == "100000"
+    assert "TIELINE_CLUSTER_ROOM_PODS" not in environment({})

@@ -295,6 +295,29 @@ def test_full_cluster_serves_the_larger_priority_first() -> None:
     assert by_name["search"].limited_by == "the cluster's room"
 
 
+@pytest.mark.parametrize(
+    ("trial", "conflict"),
+    [
+        pytest.param({"mode": "Advisory"}, "", id="advisory"),
+        pytest.param({}, "the HorizontalPodAutoscaler trial scales trial as well", id="conflict"),
+    ],
+)
+def test_policy_that_is_not_carried_out_takes_no_room(trial: dict[str, str], conflict: str) -> None:
+    live = service(1600.0, name="live", policy=policy(targetRef={"name": "live"}, priority=10))
+    first = policy(targetRef={"name": "trial"}, priority=900, **trial)
+    given = [live, service(1600.0, name="trial", policy=first, conflict=conflict)]
+
+    _, (alone,) = decide(FleetState(), [live], NOW)
+
+    _, decisions = decide(FleetState(), given, NOW, room=alone.replicas - 4)
+
+    by_name = {one.name: one for one in decisions}
+    assert by_name["live"] == alone
+    # What it would set is what it would get, had it been live.
+    assert by_name["trial"].replicas == (4 if conflict else alone.replicas)
+    assert not by_name["trial"].is_write
+
+
 def test_each_kind_of_event_is_told_once_a_minute_at_most() -> None:
     state, now, told = FleetState(), NOW, []
     for second in range(200):
