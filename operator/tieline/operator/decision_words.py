@@ -46,6 +46,7 @@ class Facts:
     """Empty outside of surge."""
 
     utilization: float
+    missing_upstreams: tuple[str, ...]
     overrides: tuple[str, ...]
     """The overrides in force, in words."""
 
@@ -97,6 +98,7 @@ def build_conditions(facts: Facts) -> tuple[Condition, ...]:
             "Override" if facts.overrides else "NoOverride",
             ", ".join(facts.overrides),
         ),
+        _upstreams_known(facts),
     )
 
 
@@ -131,6 +133,7 @@ _EVENTS = {
     ("TargetConflict", "False"): ("TargetConflictResolved", False),
     ("SignalsHealthy", "False"): ("SignalsUntrusted", True),
     ("SignalsHealthy", "True"): ("SignalsRecovered", False),
+    ("UpstreamsKnown", "False"): ("UpstreamNotFound", True),
     ("Overridden", "True"): ("Overridden", False),
     ("Overridden", "False"): ("OverrideEnded", False),
 }
@@ -141,6 +144,7 @@ _CALM = {
     "TargetConflict": "False",
     "SignalsHealthy": "True",
     "Overridden": "False",
+    "UpstreamsKnown": "True",
 }
 """What a policy is taken for before its first decision."""
 
@@ -171,6 +175,14 @@ def _scaling_active(facts: Facts) -> Condition:
     if facts.mode is Mode.FROZEN:
         return Condition("ScalingActive", "False", "Frozen", f"keeps {facts.current:,} replicas")
     return Condition("ScalingActive", "True", "Active", facts.reason)
+
+
+def _upstreams_known(facts: Facts) -> Condition:
+    if facts.missing_upstreams:
+        names = ", ".join(facts.missing_upstreams)
+        text = f"no SurgePolicy of {names} is carried out: what it causes is seen when it is here"
+        return Condition("UpstreamsKnown", "False", "UpstreamNotFound", text)
+    return Condition("UpstreamsKnown", "True", "Known", "every upstream has a policy")
 
 
 def _flag(kind: str, reason: str, message: str) -> Condition:

@@ -111,6 +111,7 @@ def conclude(
             limited_by=limited_by,
             surge_cause=view.state.surge.cause if view.state.surge.is_active else "",
             utilization=view.utilization,
+            missing_upstreams=view.missing_upstreams,
             overrides=tuple(
                 f"{one.name} ({one.action}): {one.reason}"
                 for one in given.overrides

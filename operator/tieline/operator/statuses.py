@@ -13,7 +13,7 @@ WRITE_INTERVAL_S = 10.0
 
 MAX_MESSAGE_CHARACTERS = 1024
 
-_UNDECIDED = ("ScalingLimited", "SurgeActive", "Overloaded", "Overridden")
+_UNDECIDED = ("ScalingLimited", "SurgeActive", "Overloaded", "Overridden", "UpstreamsKnown")
 
 
 def build_policy_status(

@@ -34,6 +34,8 @@ class View:
     utilization: float
     forecast_per_s: float
     upstream_per_s: float = 0.0
+    missing_upstreams: tuple[str, ...] = ()
+    """Those that no policy is for, or whose policy is not carried out."""
 
 
 def see(state: ServiceState, given: ServiceInput, now: float) -> View:
@@ -109,7 +111,12 @@ def follow_calls(views: Mapping[str, View], now: float) -> dict[str, View]:
             state = dataclasses.replace(state, fanouts=fanouts)
         caused = demand_from_upstreams(edges[name], state.fanouts, forecasts)
         forecasts[name] = max(forecasts[name], caused)
-        followed[name] = dataclasses.replace(view, state=state, upstream_per_s=caused)
+        followed[name] = dataclasses.replace(
+            view,
+            state=state,
+            upstream_per_s=caused,
+            missing_upstreams=tuple(one.name for one in by_name[name] if one.name not in views),
+        )
     return {name: followed[name] for name in views}
 
 

@@ -48,7 +48,8 @@ def test_neither_is_there_unless_it_is_wanted() -> None:
     changes = {"alerts": {"enabled": False}, "dashboards": {"enabled": False}}
     manifests = render(merged(example_values("production"), changes))
 
-    assert not of_kind(manifests, "PrometheusRule", "ConfigMap")
+    assert not of_kind(manifests, "PrometheusRule")
+    assert {component(each) for each in of_kind(manifests, "ConfigMap")} == {"operator"}
 
 
 @pytest.mark.parametrize(

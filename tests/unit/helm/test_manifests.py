@@ -1,5 +1,7 @@
 """What the chart renders is what Kubernetes and our own definitions take."""
 
+import json
+import re
 from typing import Any
 
 import kubernetes_validate
@@ -8,6 +10,7 @@ import yaml
 
 from fakes.kubernetes_api.definitions import load_definitions
 from rendered_chart import (
+    CHART,
     EXAMPLES,
     ROOT,
     Manifest,
@@ -138,3 +141,78 @@ def test_trial_migrates_without_a_hook_since_its_database_is_of_the_release() ->
 
     assert "annotations" not in job["metadata"]
     assert job["metadata"]["name"].endswith("-1")
+
+
+def policies(changes: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the policies' specs by service, complete as the API stores them."""
+    manifests = of_kind(render(merged(example_values("gateway"), changes)), "SurgePolicy")
+    definition = DEFINITIONS["SurgePolicy"]
+    completed = [definition.complete(each) for each in manifests]
+    assert [definition.find_problems(each) for each in completed] == [[]] * len(completed)
+    return {each["spec"]["service"]: each["spec"] for each in completed}
+
+
+def test_every_field_of_a_policy_can_be_given_in_the_values() -> None:
+    given = {
+        "mode": "Advisory",
+        "capacity": {"targetUtilizationPercent": 70, "warmupSeconds": 30},
+        "surge": {"reservePercent": 30, "queueWaitMilliseconds": 40},
+        "scaleDown": {"windowSeconds": 120},
+        "prediction": {"mode": "Floor"},
+        "signals": {"staleAfterSeconds": 10},
+        "fallback": {"behavior": "RaiseToReplicas", "replicas": 8},
+        "upstreams": [{"name": "gateway", "fanoutMilli": 1_000_000}],
+    }
+    changes = {
+        "defaults": {"surge": {"policy": {"prediction": {"mode": "Floor"}}}},
+        "roles": {"contacts": {"surge": {"policy": given}}},
+    }
+    specs = policies(changes)
+
+    for name, value in given.items():
+        found = specs["contacts"][name]
+        assert found | value == found if isinstance(value, dict) else found == value
+    assert specs["contacts"]["capacity"]["requestsPerSecondPerPod"] == 1500
+    assert specs["payments"]["prediction"]["mode"] == "Floor"
+    # What a role says of its own does not take away what it has from all.
+    assert specs["messaging"]["upstreams"] == [{"name": "payments"}]
+
+
+def test_callers_are_those_that_ask_over_nats_and_that_have_a_policy() -> None:
+    text = (CHART.parents[1] / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    rows = (line.split("|") for line in text.splitlines() if line.count("|") == 7)
+    asked = {row[1].strip(): set(re.findall(r"(\w+): `", row[6])) for row in rows}
+    specs = policies({})
+
+    called = {
+        (caller["name"], name) for name, spec in specs.items() for caller in spec["upstreams"]
+    }
+    asks = {(asker, name) for asker, names in asked.items() for name in names}
+    # A ring would be cut by the operator, somewhere: clients call identity first.
+    assert called == asks - {("directory", "identity")}
+    alone = policies({"roles": {"messaging": {"surge": {"enabled": False}}}})
+    assert alone["directory"]["upstreams"] == [{"name": "identity"}]
+    assert alone["identity"]["upstreams"] == []
+
+
+def test_values_know_of_a_policy_what_its_definition_knows() -> None:
+    def strict(part: Any) -> dict[str, Any]:
+        rules = {"type", "enum", "minimum", "maximum", "minLength", "maxLength", "maxItems"}
+        kept = {key: value for key, value in part.items() if key in rules | {"required"}}
+        if "properties" in part:
+            kept["additionalProperties"] = False
+            kept["properties"] = {name: strict(one) for name, one in part["properties"].items()}
+        if "items" in part:
+            kept["items"] = strict(part["items"])
+        return kept
+
+    expected = strict(DEFINITIONS["SurgePolicy"].schema["properties"]["spec"])
+    # What has values of its own.
+    del expected["required"]
+    for name in ("targetRef", "service", "minReplicas", "maxReplicas", "priority"):
+        del expected["properties"][name]
+    del expected["properties"]["capacity"]["required"]
+    del expected["properties"]["capacity"]["properties"]["requestsPerSecondPerPod"]
+
+    schema = json.loads((CHART / "values.schema.json").read_text(encoding="utf-8"))
+    assert schema["$defs"]["policy"] == expected

@@ -31,6 +31,9 @@ VALUES = yaml.load((CHART / "values.yaml").read_text(encoding="utf-8"), yaml.CSa
         {"capacityBuffers": {"apiVersion": "v2"}},
         {"test": {"deadlineSeconds": 29}},
         {"recording": {"claim": "c"}},
+        {"roles": {"messaging": {"surge": {"policy": {"scaleDwon": {}}}}}},
+        {"defaults": {"surge": {"policy": {"surge": {"reservePercent": 901}}}}},
+        {"defaults": {"surge": {"policy": {"targetRef": {"name": "other"}}}}},
         {"roles": {"messaging": {"settings": {"LOG_LEVEL": "debug"}}}},
     ],
 )

@@ -269,6 +269,30 @@ def test_callee_is_raised_for_what_its_caller_receives_now() -> None:
     assert "its callers will cause" in contacts.reason
 
 
+@pytest.mark.parametrize(
+    ("upstream", "status", "words"),
+    [
+        pytest.param("tieline-messaging", "True", "every upstream", id="by the policy's name"),
+        pytest.param("messaging", "True", "every upstream", id="by the service"),
+        pytest.param("gateway", "False", "no SurgePolicy of gateway is carried", id="of nobody"),
+    ],
+)
+def test_upstream_that_no_policy_has_is_told(upstream: str, status: str, words: str) -> None:
+    callee = policy(targetRef={"name": "contacts"}, upstreams=[{"name": upstream}])
+    caller = policy(targetRef={"name": "m"}, service="messaging")
+    given = [
+        service(100.0, name="contacts", policy=callee),
+        service(100.0, name="tieline-messaging", policy=caller),
+    ]
+
+    _, (contacts, _) = decide(FleetState(), given, NOW)
+
+    known = next(one for one in contacts.conditions if one.type == "UpstreamsKnown")
+    assert known.status == status
+    assert known.message.startswith(words)
+    assert [one.reason for one in contacts.events] == ["UpstreamNotFound"] * (status == "False")
+
+
 def test_ring_of_callers_is_cut() -> None:
     first = policy(targetRef={"name": "a"}, upstreams=[{"name": "b", "fanoutMilli": 5000}])
     second = policy(targetRef={"name": "b"}, upstreams=[{"name": "a", "fanoutMilli": 5000}])
