@@ -11,7 +11,7 @@ import click
 from rich.console import Console
 
 from tieline.cli.errors import CommandError
-from tieline.operator.policy import SurgePolicy, policy_from_spec
+from tieline.operator.policy import Mode, SurgePolicy, policy_from_spec
 from tieline.operator.recording import RecordingError, replay
 from tieline.operator.simulator.cluster_model import ClusterModel
 from tieline.operator.simulator.comparison import compare
@@ -138,8 +138,10 @@ def simulate(
     with a header and two columns, a time and a value, of which the time around its peak is played.
     With --recording every recorded second is decided again first, and must come out as it did.
 
-    Each request is simulated. A simulated replica does 40 requests a second, whatever the policy
-    says: one request stands for many calls.
+    Each request is simulated. A simulated replica does 40 requests a second: one request stands
+    for many calls. That is the requestsPerSecondPerPod of --current, else of --policy; a changed
+    one takes replicas for weaker or stronger than they are. 20 ms of queueWaitMilliseconds are
+    100 ms here. A policy that is Advisory or Frozen is played as Active.
 
     \b
     Examples:
@@ -157,7 +159,7 @@ def simulate(
     else:
         points = _replay(recording, load, console)
         staged = one_service(load, scale_trace(points, base, seconds, peak), model)
-    contenders = _contenders(staged, policy_file, current_file, with_peers=peers)
+    contenders = _contenders(staged, policy_file, current_file, console, with_peers=peers)
     with console.status(f"{len(contenders)} autoscalers, {seeds} runs each …"):
         outcomes = compare(staged.scenario, contenders, range(1, seeds + 1))
     title = f"{staged.scenario.name}: {len(staged.scenario.rates):,} s, means of {seeds} runs"
@@ -219,27 +221,38 @@ def _replay(recording: Path, load: str, console: Console) -> list[tuple[float, f
 
 
 def _contenders(
-    staged: Staged, policy_file: Path | None, current_file: Path | None, *, with_peers: bool
+    staged: Staged,
+    policy_file: Path | None,
+    current_file: Path | None,
+    console: Console,
+    *,
+    with_peers: bool,
 ) -> list[Contender]:
-    def ours(label: str, changed: SurgePolicy | None) -> Contender:
+    current = _read_policy(current_file) if current_file else None
+    changed = _read_policy(policy_file) if policy_file else None
+
+    def ours(label: str, given: SurgePolicy | None) -> Contender:
         policies: Mapping[str, SurgePolicy] = staged.policies
-        if changed is not None:
-            policies = {name: _like(one, changed) for name, one in policies.items()}
+        if given is not None:
+            if given.mode is not Mode.ACTIVE:
+                console.print(f"{label} is {given.mode}: played as Active", highlight=False)
+            # What replicas do is what is believed of them now, whatever the change says.
+            does = (current or given).capacity.requests_per_second_per_pod
+            policies = {name: _like(one, given, does) for name, one in policies.items()}
         return surge_contender(label, policies, staged.windows)
 
-    current = _read_policy(current_file) if current_file else None
     found = [ours(current_file.name if current_file else "surge, defaults", current)]
     if policy_file is not None:
-        found.append(ours(policy_file.name, _read_policy(policy_file)))
+        found.append(ours(policy_file.name, changed))
     return found + (usual_peers(staged.floors) if with_peers else [])
 
 
-def _like(staged: SurgePolicy, changed: SurgePolicy) -> SurgePolicy:
+def _like(staged: SurgePolicy, given: SurgePolicy, requests_per_second_per_pod: int) -> SurgePolicy:
     return dataclasses.replace(
-        as_simulated(changed),
+        as_simulated(given, requests_per_second_per_pod),
         target=staged.target,
         service=staged.service,
-        upstreams=staged.upstreams or changed.upstreams,
+        upstreams=staged.upstreams or given.upstreams,
     )
 
 

@@ -55,6 +55,39 @@ def test_changed_policy_is_compared_with_the_current_one(tmp_path: Path, trace: 
     assert "changed.yaml" in html.read_text(encoding="utf-8")
 
 
+@pytest.mark.parametrize("mode", ["Advisory", "Frozen"])
+def test_policy_on_trial_is_played_as_if_it_were_live(
+    tmp_path: Path, trace: Path, mode: str
+) -> None:
+    (tmp_path / "live.yaml").write_text(POLICY % "50")
+    (tmp_path / "trial.yaml").write_text(POLICY % f"50\n  mode: {mode}")
+    html = tmp_path / "report.html"
+    files = ("--current", str(tmp_path / "live.yaml"), "--policy", str(tmp_path / "trial.yaml"))
+
+    result = simulate(
+        *(str(trace), "--seconds", "90", "--seeds", "1", "--no-peers"), *files, "--html", str(html)
+    )
+
+    assert result.exit_code == 0, result.output
+    assert f"trial.yaml is {mode}: played as Active" in result.output
+    assert "live.yaml is" not in result.output
+    live, trial = (line.split()[1:] for line in result.output.splitlines() if _is_row(line))
+    assert live == trial
+
+
+def test_policy_that_takes_replicas_for_weaker_asks_for_more(tmp_path: Path, trace: Path) -> None:
+    (tmp_path / "current.yaml").write_text(POLICY % "50")
+    (tmp_path / "weaker.yaml").write_text((POLICY % "50").replace("900", "450"))
+    files = ("--current", str(tmp_path / "current.yaml"), "--policy", str(tmp_path / "weaker.yaml"))
+
+    result = simulate(str(trace), "--seconds", "90", "--seeds", "1", "--no-peers", *files)
+
+    assert result.exit_code == 0, result.output
+    current, weaker = (line.split() for line in result.output.splitlines() if _is_row(line))
+    assert current != weaker
+    assert _pod_seconds(weaker) > 1.15 * _pod_seconds(current)
+
+
 def test_peers_are_run_beside_the_decision(trace: Path) -> None:
     result = simulate(str(trace), "--seconds", "60", "--seeds", "1")
 
@@ -107,3 +140,11 @@ def test_recorded_load_is_decided_again_and_played(tmp_path: Path) -> None:
     assert played.exit_code == 0, played.output
     assert "70 recorded seconds decide as they did" in played.output
     assert str(unknown.exception) == "payments is none of the recorded policies: messaging"
+
+
+def _is_row(line: str) -> bool:
+    return ".yaml" in line and "±" in line
+
+
+def _pod_seconds(row: list[str]) -> int:
+    return int(row[-3].replace(",", ""))

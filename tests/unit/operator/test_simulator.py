@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from fleets import policy
+from tieline.operator.policy import Mode
 from tieline.operator.replica_report import CRITICAL
 from tieline.operator.simulator.cluster_model import ClusterModel, Deployment
 from tieline.operator.simulator.comparison import (
@@ -18,6 +20,7 @@ from tieline.operator.simulator.comparison import (
 )
 from tieline.operator.simulator.contenders import (
     Contender,
+    as_simulated,
     peer_grid,
     surge_contender,
     surge_grid,
@@ -117,6 +120,30 @@ def test_announced_peak_finds_its_replicas_ready() -> None:
     assert series.serving[418] >= 600 / 40
     assert result.time_to_capacity_s == 0
     assert result.violation_s == 0
+
+
+@pytest.mark.parametrize(
+    ("does", "capacity"),
+    [
+        pytest.param(900, 40, id="what it says"),
+        pytest.param(1800, 20, id="half of what they do"),
+        pytest.param(450, 80, id="double"),
+        pytest.param(100_000_000, 1, id="next to nothing"),
+    ],
+)
+def test_policy_is_scaled_to_simulated_replicas_and_played_live(does: int, capacity: int) -> None:
+    given = policy(
+        mode="Advisory",
+        capacity={"requestsPerSecondPerPod": 900, "targetUtilizationPercent": 60},
+        surge={"queueWaitMilliseconds": 10},
+    )
+
+    simulated = as_simulated(given, does)
+
+    assert simulated.mode is Mode.ACTIVE
+    assert simulated.capacity.requests_per_second_per_pod == capacity
+    assert simulated.capacity.target_utilization_percent == 60
+    assert simulated.surge.queue_wait_milliseconds == 50
 
 
 class TestCluster:

@@ -6,7 +6,7 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from tieline.operator.policy import ScaleDown, SurgePolicy, policy_from_spec
+from tieline.operator.policy import Mode, ScaleDown, Surge, SurgePolicy, policy_from_spec
 from tieline.operator.simulator.cluster_model import ClusterModel
 from tieline.operator.simulator.hpa import Hpa, HpaSettings
 from tieline.operator.simulator.kpa import Kpa, KpaSettings
@@ -81,11 +81,30 @@ def simulated_policy(service: str, upstreams: Sequence[str] = ()) -> SurgePolicy
     )
 
 
-def as_simulated(policy: SurgePolicy) -> SurgePolicy:
-    """Return a policy for replicas of the simulated size, all else as it is."""
-    capacity = dataclasses.replace(policy.capacity, requests_per_second_per_pod=SIMULATED_CAPACITY)
-    surge = dataclasses.replace(policy.surge, queue_wait_milliseconds=SIMULATED_QUEUE_WAIT_MS)
-    return dataclasses.replace(policy, capacity=capacity, surge=surge)
+def as_simulated(policy: SurgePolicy, requests_per_second_per_pod: int) -> SurgePolicy:
+    """Return a policy for replicas of the simulated size, live, all else as it is.
+
+    ``requests_per_second_per_pod`` is what a real replica does: a policy that takes it for half of
+    that takes a simulated one for half of what that does.
+    """
+    guess = policy.capacity.requests_per_second_per_pod
+    wait_ms = policy.surge.queue_wait_milliseconds
+    return dataclasses.replace(
+        policy,
+        mode=Mode.ACTIVE,
+        capacity=dataclasses.replace(
+            policy.capacity,
+            requests_per_second_per_pod=max(
+                1, round(SIMULATED_CAPACITY * guess / requests_per_second_per_pod)
+            ),
+        ),
+        surge=dataclasses.replace(
+            policy.surge,
+            queue_wait_milliseconds=round(
+                SIMULATED_QUEUE_WAIT_MS * wait_ms / Surge().queue_wait_milliseconds
+            ),
+        ),
+    )
 
 
 def surge_contender(
