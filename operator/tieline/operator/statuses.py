@@ -42,15 +42,17 @@ def build_policy_status(
 
 def build_trouble_status(view: PolicyView, trouble: Trouble, now: float) -> dict[str, object]:
     """Return the status of a policy that can't be carried out: why, and nothing else is known."""
-    conflict = "True" if trouble.is_conflict else "False"
+    conflict = (
+        Condition("TargetConflict", "True", trouble.reason, trouble.message)
+        if trouble.is_conflict
+        else Condition("TargetConflict", "False", "None", "")
+    )
     conditions = [
         Condition("Ready", "False", trouble.reason, trouble.message),
         Condition("SignalsHealthy", "Unknown", trouble.reason, ""),
         Condition("ScalingActive", "False", trouble.reason, trouble.message),
         *(Condition(kind, "Unknown", trouble.reason, "") for kind in _UNDECIDED),
-        Condition(
-            "TargetConflict", conflict, trouble.reason if trouble.is_conflict else "None", ""
-        ),
+        conflict,
     ]
     return {
         "observedGeneration": view.meta.generation,

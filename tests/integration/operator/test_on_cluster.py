@@ -3,6 +3,10 @@
 They speak only the Kubernetes API; `make test-cluster` runs them against the cluster of KUBECONFIG.
 """
 
+import datetime as dt
+from collections.abc import Mapping
+from typing import Any
+
 from nats.aio.client import Client
 
 from fakes.eventually import eventually
@@ -181,3 +185,56 @@ async def test_a_window_and_an_override_raise_the_floor_while_they_last(
         await _wait_for_replicas(cluster, 7)
         await eventually(is_explained)
         await eventually(lambda: cluster.holds("SurgeOverride", "incident", "Active"))
+
+
+def _override(action: str, replicas: int | None = None) -> Mapping[str, Any]:
+    expires = dt.datetime.now(dt.UTC) + dt.timedelta(hours=1)
+    spec: dict[str, Any] = {
+        "policyRef": {"name": "messaging"},
+        "action": action,
+        "expiresAt": expires.isoformat(timespec="seconds"),
+        "reason": "INC-7",
+    }
+    return {
+        "apiVersion": "scaling.tieline.dev/v1alpha1",
+        "kind": "SurgeOverride",
+        "metadata": {"name": action.lower()},
+        "spec": spec if replicas is None else {**spec, "replicas": replicas},
+    }
+
+
+async def test_overrides_hold_while_they_are_there_and_let_go(
+    cluster: Cluster, run_on_cluster: RunOperator, replicas_broker: Client
+) -> None:
+    await cluster.apply(build_deployment("messaging", replicas=6))
+    quick = {"windowSeconds": 5, "maxWindowSeconds": 5, "minIntervalSeconds": 1}
+    await cluster.apply(policy(scaleDown=quick, surge={"holdSeconds": 5}))
+    await cluster.apply(_override("BlockScaleDown"))
+    reporting = ReportingReplicas(replicas_broker, "messaging")
+
+    async def says(words: str) -> bool:
+        ready = await cluster.condition("SurgePolicy", "messaging", "Ready")
+        return words in ready.get("message", "")
+
+    async def is_seen() -> bool:
+        found = await cluster.find("SurgePolicy", "messaging")
+        return bool(found["status"]["observedGeneration"] == found["metadata"]["generation"])
+
+    async with run_on_cluster(), reporting.reporting(cluster.ready_pods, lambda: 100.0):
+        await eventually(lambda: says("not lowered by the override blockscaledown"))
+        await cluster.apply(_override("ForceSurge"))
+        await eventually(lambda: cluster.holds("SurgePolicy", "messaging", "SurgeActive"))
+        await cluster.delete("SurgeOverride", "blockscaledown")
+        await eventually(lambda: says("not lowered in surge: an override"))
+        assert await cluster.replicas() == 6
+        await cluster.apply(_override("Ceiling", 4))
+        await _wait_for_replicas(cluster, 4)
+        await cluster.apply(_override("Freeze"))
+        await eventually(lambda: says("frozen by the override freeze: INC-7"))
+        for name in ("ceiling", "forcesurge"):
+            await cluster.delete("SurgeOverride", name)
+        await cluster.apply(policy(minReplicas=7, scaleDown=quick, surge={"holdSeconds": 5}))
+        await eventually(is_seen)
+        assert await cluster.replicas() == 4
+        await cluster.delete("SurgeOverride", "freeze")
+        await _wait_for_replicas(cluster, 7)

@@ -132,6 +132,19 @@ def test_stale_reports_raise_to_the_fallback() -> None:
     assert (decision.replicas, decision.won) == (30, "fallback")
 
 
+def test_first_replica_alone_has_the_fallback() -> None:
+    # One replica's word is enough for a second one, and for no more; the fallback needs nobody's.
+    first = policy(minReplicas=1, fallback={"behavior": "RaiseToReplicas", "replicas": 6})
+
+    _, alone, _ = run([50.0] * 3, ready=1, policy=first)
+    _, two, _ = run([50.0] * 3, ready=2, policy=first)
+    _, none, _ = run([50.0] * 3, ready=0, starting=1, reporting=0, policy=first)
+
+    assert (alone.replicas, alone.won) == (6, "fallback")
+    assert two.won != "fallback"
+    assert (none.replicas, none.won) == (6, "fallback")
+
+
 def test_one_replica_alone_does_not_scale_a_fleet() -> None:
     alone = policy(minReplicas=1)
 
