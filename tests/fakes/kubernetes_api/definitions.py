@@ -1,7 +1,8 @@
 """Custom resource definitions: defaults, pruning, the schema and its CEL rules."""
 
 import copy
-import json
+import datetime as dt
+import re
 from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
@@ -13,6 +14,17 @@ import jsonschema
 import yaml
 
 Schema = Mapping[str, Any]
+
+_FORMATS = jsonschema.FormatChecker(formats=())
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)")
+
+
+@_FORMATS.checks("date-time", raises=ValueError)
+def _is_time(value: object) -> bool:
+    """RFC 3339, as the API takes it: with an offset, and a day that there is."""
+    if not isinstance(value, str):
+        return True
+    return bool(_TIME.fullmatch(value)) and bool(dt.datetime.fromisoformat(value))
 
 
 class Definition:
@@ -40,7 +52,7 @@ class Definition:
     ) -> list[str]:
         """Return what the schema and its rules have against the object."""
         validator = jsonschema.Draft202012Validator(
-            _to_json_schema(self.schema), format_checker=jsonschema.FormatChecker()
+            _to_json_schema(self.schema), format_checker=_FORMATS
         )
         problems = [
             f"{'.'.join(map(str, error.absolute_path))}: {error.message}"
@@ -66,6 +78,8 @@ def walk(schema: Schema, path: str = "") -> Iterator[tuple[str, Schema]]:
         yield from walk(part, f"{path}.{name}")
     if isinstance(items := schema.get("items"), Mapping):
         yield from walk(items, f"{path}[]")
+    if isinstance(values := schema.get("additionalProperties"), Mapping):
+        yield from walk(values, f"{path}{{}}")
 
 
 def _complete(value: Any, schema: Schema) -> Any:
@@ -104,9 +118,9 @@ def _check_rules(schema: Schema, value: Any, before: Any, path: str) -> Iterator
     for rule in schema.get("x-kubernetes-validations", ()):
         if "oldSelf" in rule["rule"] and before is None:
             continue
-        given = {"self": _to_cel(value)}
+        given = {"self": _to_cel(value, schema)}
         if before is not None:
-            given["oldSelf"] = _to_cel(before)
+            given["oldSelf"] = _to_cel(before, schema)
         if not _program(rule["rule"]).evaluate(given):
             yield f"{path}{rule.get('fieldPath', '')}: {rule['message']}"
     if isinstance(value, Mapping):
@@ -116,5 +130,19 @@ def _check_rules(schema: Schema, value: Any, before: Any, path: str) -> Iterator
                 yield from _check_rules(part, value[name], old, f"{path}.{name}")
 
 
-def _to_cel(value: Any) -> Any:
-    return celpy.adapter.json_to_cel(json.loads(json.dumps(value)))
+def _to_cel(value: Any, schema: Schema) -> Any:
+    """Return a value as the API gives it to rules: times are times there, not texts."""
+    if schema.get("format") == "date-time" and isinstance(value, str):
+        return celpy.celtypes.TimestampType(value)
+    if isinstance(value, Mapping):
+        parts = schema.get("properties", {})
+        others = schema.get("additionalProperties", {})
+        return celpy.celtypes.MapType(
+            {
+                celpy.celtypes.StringType(name): _to_cel(part, parts.get(name, others))
+                for name, part in value.items()
+            }
+        )
+    if isinstance(value, list):
+        return celpy.celtypes.ListType([_to_cel(one, schema.get("items", {})) for one in value])
+    return celpy.adapter.json_to_cel(value)

@@ -52,14 +52,45 @@ def test_every_field_is_described_and_bounded(definition: Definition) -> None:
             faults.append(f"{path} has no description")
         if part.get("type") == "number":
             faults.append(f"{path} is a float")
-        if part.get("type") == "integer" and path.startswith(".spec") and "maximum" not in part:
-            faults.append(f"{path} has no maximum")
+        if part.get("type") == "integer" and path.startswith(".spec"):
+            faults += [f"{path} has no {one}" for one in ("minimum", "maximum") if one not in part]
         if part.get("type") == "array" and "maxItems" not in part:
             faults.append(f"{path} has no maxItems")
         is_text = part.get("type") == "string" and not is_of_api
         if is_text and not {"maxLength", "enum", "format"} & part.keys():
             faults.append(f"{path} has no maxLength")
     assert faults == []
+
+
+NO_DEFAULT = {
+    ".spec.service": "is the target's name",
+    ".spec.fallback.replicas": "is for one behavior, which requires it",
+    ".spec.upstreams": "are none",
+    ".spec.upstreams[].fanoutMilli": "is learned",
+    ".spec.policies": "or policySelector",
+    ".spec.policySelector": "or policies",
+    ".spec.start": "or schedule",
+    ".spec.end": "goes with start",
+    ".spec.schedule": "or start",
+    ".spec.durationSeconds": "goes with schedule",
+    ".spec.timeZone": "would be refused beside start; UTC is the operator's",
+    ".spec.minReplicas": "or multiplierPercent, in a window",
+    ".spec.multiplierPercent": "or minReplicas",
+    ".spec.replicas": "is for some actions, which require it",
+}
+
+
+def test_every_field_that_may_be_left_out_has_a_default_or_a_reason() -> None:
+    lacking = set()
+    for definition in DEFINITIONS.values():
+        for path, part in walk(definition.schema):
+            if not path.startswith(".spec"):
+                continue
+            for name, field in part.get("properties", {}).items():
+                if name not in part.get("required", ()) and "default" not in field:
+                    lacking.add(f"{path}.{name}")
+
+    assert lacking == NO_DEFAULT.keys()
 
 
 @BY_KIND
@@ -115,6 +146,16 @@ def test_defaults_of_the_schema_are_those_of_the_operator() -> None:
         ("SurgeOverride", {"action": "Freeze"}, "replicas are for Pin"),
         ("SurgeOverride", {"reason": ""}, "reason"),
         ("SurgeOverride", {"expiresAt": None}, "expiresAt"),
+        ("SurgeOverride", {"expiresAt": "soon"}, "expiresAt"),
+        ("SurgeOverride", {"expiresAt": "2027-02-30T10:00:00Z"}, "expiresAt"),
+        ("SurgeOverride", {"expiresAt": "2027-02-15T10:00:00"}, "expiresAt"),
+        ("SurgeWindow", {"end": "2027-02-15"}, "end"),
+        # As a text the end would be after the start.
+        (
+            "SurgeWindow",
+            {"start": "2027-02-15T10:00:00+08:00", "end": "2027-02-15T11:00:00+10:00"},
+            "after",
+        ),
     ],
 )
 def test_what_makes_no_sense_is_refused_by_the_schema(
@@ -125,6 +166,13 @@ def test_what_makes_no_sense_is_refused_by_the_schema(
     problems = find_problems(kind, {**GOOD[kind], **changes})
 
     assert any(words in problem for problem in problems), problems
+
+
+def test_times_are_compared_as_times_whatever_their_offsets() -> None:
+    # As a text the end would be before the start.
+    over_night = {"start": "2027-02-15T08:00:00+08:00", "end": "2027-02-15T03:00:00Z"}
+
+    assert find_problems("SurgeWindow", {**WINDOW, **over_night}) == []
 
 
 @pytest.mark.parametrize(
