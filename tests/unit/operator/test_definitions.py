@@ -1,6 +1,7 @@
 """The custom resource definitions: readable, bounded, and strict about what they are given."""
 
 import copy
+import re
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 import yaml
 
 from fakes.kubernetes_api.definitions import Definition, load_definitions, walk
+from tieline.operator import fleet
 from tieline.operator.policy import override_from_spec, policy_from_spec
 from tieline.operator.windows import window_from_spec
 
@@ -185,3 +187,41 @@ def test_times_are_compared_as_times_whatever_their_offsets() -> None:
 def test_what_others_rely_on_can_not_be_changed(kind: str, changes: dict[str, Any]) -> None:
     assert find_problems(kind, GOOD[kind], before=GOOD[kind]) == []
     assert find_problems(kind, {**GOOD[kind], **changes}, before=GOOD[kind])
+
+
+REQUIRED = ("maxReplicas", "capacity.requestsPerSecondPerPod")
+
+
+def documented(table: str) -> dict[str, str]:
+    """Return the second cell of each row of a table of the operator's page, by the first one."""
+    text = (HELM.parent / "docs" / "operator.md").read_text(encoding="utf-8")
+    rows = text.split(f"| {table} |", 1)[1].split("\n\n", 1)[0].splitlines()[2:]
+    cells = [[cell.strip() for cell in row.strip("|").split(" | ")] for row in rows]
+    return {row[0]: row[1] for row in cells}
+
+
+def test_fields_on_the_operators_page_are_the_definitions_with_their_defaults() -> None:
+    schema = dict(walk(DEFINITIONS["SurgePolicy"].schema))
+    rows = documented("field")
+
+    for fields, default in rows.items():
+        for name, told in zip(re.findall(r"`([^`]+)`", fields), default.split(", "), strict=False):
+            part = schema[f".spec.{name}"]
+            assert told in ("required", str(part.get("default", "none"))), name
+            assert (told == "required") == (name in REQUIRED)
+    assert len(rows) >= 10
+
+
+def test_operators_page_names_every_reason_that_a_policy_is_not_ready() -> None:
+    sources = Path(fleet.__file__).parent
+    troubles = re.findall(
+        r'Trouble\(\s*"(\w+)"', (sources / "fleet.py").read_text(encoding="utf-8")
+    )
+    words = (sources / "decision_words.py").read_text(encoding="utf-8")
+    reasons = re.findall(r'"Ready", "\w+", "(\w+)"', words)
+
+    told = documented("condition")["Ready"]
+    of_windows = {"NoPolicy", "PolicyNotFound"}
+    assert len(reasons) == 3
+    for reason in {*troubles, *reasons} - of_windows:
+        assert reason in told
