@@ -12,7 +12,7 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -27,6 +27,13 @@ _STOP_TIMEOUT_S = 5.0
 _INACTIVITY_TIMEOUT_S = 70
 
 _REQUEST_TIMEOUT_S = 30
+
+# Between the tries of one request, the last one again and again.
+_RETRY_DELAYS_S = (1.0, 1.0, 2.0, 3.0, 5.0)
+
+# What ends kopf (a watch that the API breaks off with an error, credentials that ran out) mostly
+# lasts; each new beginning lists every kind.
+_RESTART_DELAY_S = 2.0
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +52,7 @@ class Watching:
         self._probe_port = probe_port
         self._probe = probe
         self._loop = asyncio.get_running_loop()
+        self._is_over = threading.Event()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="kopf", daemon=True)
 
@@ -55,6 +63,7 @@ class Watching:
         try:
             yield
         finally:
+            self._is_over.set()
             self._stop.set()
             await asyncio.to_thread(self._thread.join, _STOP_TIMEOUT_S)
 
@@ -67,21 +76,38 @@ class Watching:
         self._fleet.note(kind, event, body)
 
     def _run(self) -> None:
+        while not self._is_over.is_set():
+            try:
+                asyncio.run(self._follow())
+            except Exception:
+                logger.exception("following the cluster has ended; it begins anew")
+            self._is_over.wait(_RESTART_DELAY_S)
+
+    async def _follow(self) -> None:
+        # A flag for each beginning: a thread of kopf's waits for it, and must end with kopf.
+        stop = self._stop = threading.Event()
         port = self._probe_port
         try:
-            asyncio.run(
-                kopf.operator(
+            if not self._is_over.is_set():
+                await kopf.operator(
                     registry=_build_registry(self, self._probe),
                     settings=_build_settings(),
                     namespaces=[self._namespace],
                     standalone=True,
                     liveness_endpoint=f"http://0.0.0.0:{port}/healthz" if port else None,
-                    stop_flag=self._stop,
+                    stop_flag=stop,
                 )
-            )
-        except Exception:
-            # With it goes the probe's port, and with that the pod.
-            logger.critical("following the cluster has ended", exc_info=True)
+        finally:
+            stop.set()
+
+
+class _RetryDelays:
+    """Delays without an end, from the first one on for each request: kopf ends when it runs out."""
+
+    def __iter__(self) -> Iterator[float]:
+        yield from _RETRY_DELAYS_S
+        while True:
+            yield _RETRY_DELAYS_S[-1]
 
 
 def _build_settings() -> kopf.OperatorSettings:
@@ -89,8 +115,11 @@ def _build_settings() -> kopf.OperatorSettings:
     # With a namespace given, nothing needs rights on the whole cluster.
     settings.scanning.disabled = True
     settings.posting.enabled = False
+    # Else the whole process is killed ten minutes after kopf has ended by itself.
+    settings.process.ultimate_exiting_timeout = None
     settings.watching.inactivity_timeout = _INACTIVITY_TIMEOUT_S
     settings.networking.request_timeout = _REQUEST_TIMEOUT_S
+    settings.networking.error_backoffs = _RetryDelays()
     return settings
 
 

@@ -47,6 +47,9 @@ class Faults:
     delay_of: Callable[[str, str], float] = lambda method, path: 0.0
     """Seconds before a request is looked at."""
 
+    watch_error: int = 0
+    """The code of an error that new watches get in their stream, and end with; 0 for none."""
+
 
 @dataclass
 class KubernetesApi:
@@ -234,6 +237,10 @@ class KubernetesApi:
         resource: str,
         selector: Mapping[str, str],
     ) -> None:
+        if self.faults.watch_error:
+            error = ApiRefusal(self.faults.watch_error, "InternalError", "a fault of the test's")
+            await _send(response, {"type": "ERROR", "object": error.to_status()})
+            return
         seen = int(request.query.get("resourceVersion") or self.store.version)
         if seen < self.store.oldest:
             gone = ApiRefusal(410, "Expired", "too old resource version")

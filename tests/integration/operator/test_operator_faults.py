@@ -1,7 +1,9 @@
 """The operator while the API misbehaves: what is missed is made up for, and nothing is undone."""
 
+import time
 from pathlib import Path
 
+import pytest
 from pydantic import SecretStr
 
 from engines import Engine, build_nats, connected
@@ -13,10 +15,13 @@ from integration.operator.conftest import RunOperator
 from integration.operator.test_operator import SCALE, condition, pod_names, policy, replicas_of
 from tieline.chassis import streams
 from tieline.embedded.nats import EmbeddedNats
+from tieline.operator import handlers
 from tieline.operator.app import role
 from tieline.operator.settings import OperatorSettings
 
 STATUS = "/status"
+OUTAGE_S = 60.0
+POLICIES = "/apis/scaling.tieline.dev/v1alpha1/namespaces/default/surgepolicies"
 
 
 async def _raise_minimum(api: KubernetesApi, replicas: int) -> None:
@@ -51,6 +56,50 @@ async def test_api_that_is_away_is_waited_for_and_the_newest_decision_is_written
         await api.scale("messaging", 1)
         await api.start()
         await eventually(lambda: replicas_of(api) == 2, timeout_s=25)
+
+
+async def test_api_that_answers_nothing_but_errors_for_long_is_followed_again(
+    api: KubernetesApi,
+    pods: DeploymentController,
+    run_operator: RunOperator,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(handlers, "_RETRY_DELAYS_S", (0.05,))
+    await api.store.create("deployments", build_deployment("messaging", replicas=1))
+    await api.apply(policy())
+
+    async with run_operator():
+        await eventually(lambda: replicas_of(api) == 2)
+        tried = api.requests["GET", POLICIES]
+        api.faults.status_of = lambda method, path: 503 if path == POLICIES else 0
+        api.drop_watches()
+        # More than kopf tries by itself.
+        await eventually(lambda: api.requests["GET", POLICIES] > tried + 20)
+        api.faults.status_of = lambda method, path: 0
+        await api.apply(policy(minReplicas=3))
+        # By the watch: the next list is a minute away.
+        await eventually(lambda: replicas_of(api) == 3, timeout_s=15)
+
+
+async def test_watches_that_end_with_an_error_are_opened_again(
+    api: KubernetesApi,
+    pods: DeploymentController,
+    run_operator: RunOperator,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(handlers, "_RESTART_DELAY_S", 0.05)
+    await api.store.create("deployments", build_deployment("messaging", replicas=1))
+    await api.apply(policy())
+
+    async with run_operator():
+        await eventually(lambda: replicas_of(api) == 2)
+        tried = api.requests["GET", POLICIES]
+        api.faults.watch_error = 500
+        api.drop_watches()
+        await eventually(lambda: api.requests["GET", POLICIES] > tried + 1)
+        api.faults.watch_error = 0
+        await api.apply(policy(minReplicas=3))
+        await eventually(lambda: replicas_of(api) == 3, timeout_s=15)
 
 
 async def test_refused_and_hanging_writes_are_written_anew(
@@ -115,7 +164,7 @@ async def test_status_is_not_written_every_second(
 ) -> None:
     await api.store.create("deployments", build_deployment("messaging", replicas=2))
     await api.apply(policy())
-    path = "/apis/scaling.tieline.dev/v1alpha1/namespaces/default/surgepolicies/messaging/status"
+    path = f"{POLICIES}/messaging/status"
     lease = "/apis/coordination.k8s.io/v1/namespaces/default/leases/tieline-operator"
 
     async with run_operator():
@@ -146,6 +195,45 @@ async def test_nats_that_is_away_holds_and_raises_and_is_found_again(
             await _raise_minimum(api, 3)
             engine.start()
             await _report_until_signals_are(api, nats, "True")
+    finally:
+        engine.stop()
+
+
+# One of these minutes is the outage.
+@pytest.mark.timeout(240)
+async def test_api_and_nats_that_are_away_for_a_minute_are_found_again_and_nothing_is_lowered(
+    api: KubernetesApi, pods: DeploymentController, tmp_path: Path
+) -> None:
+    nats = build_nats(tmp_path / "nats")
+    engine = Engine(nats)
+    engine.start()
+    await streams.declare(nats.url("admin"))
+    await api.store.create("deployments", build_deployment("messaging", replicas=5))
+    await api.apply(policy())
+    try:
+        async with role(OperatorSettings(nats_url=SecretStr(nats.url("operator")))):
+            await _report_until_signals_are(api, nats, "True")
+            engine.kill()
+            # What stands before an API that is away says so.
+            api.faults.status_of = lambda method, path: 503
+            api.drop_watches()
+            end = time.monotonic() + OUTAGE_S
+            await eventually(lambda: time.monotonic() > end, timeout_s=OUTAGE_S + 5)
+            api.faults.status_of = lambda method, path: 0
+            # What is seen after it is seen by watches that are new, and written by a lease that is.
+            await eventually(lambda: _signals(api) == "False", timeout_s=20)
+            assert replicas_of(api) == 5
+            await api.apply(policy(minReplicas=7))
+            await eventually(lambda: replicas_of(api) == 7, timeout_s=15)
+            engine.start()
+            async with (
+                connected(nats, "messaging") as broker,
+                ReportingReplicas(broker, "messaging").reporting(
+                    lambda: pod_names(api), lambda: 1000.0
+                ),
+            ):
+                await eventually(lambda: _signals(api) == "True", timeout_s=30)
+                await eventually(lambda: replicas_of(api) >= 12, timeout_s=15)
     finally:
         engine.stop()
 
