@@ -30,6 +30,9 @@ class MemoryCluster:
         """For what is remembered."""
 
         self.calls = 0
+        self.loses_answers = False
+        """Whether scales are carried out, and nobody is told."""
+
         self.kill_at: tuple[int, bool] | None = None
         """Number of the call, and whether it was carried out before the end."""
 
@@ -56,6 +59,8 @@ class MemoryCluster:
             self.objects[Kind.DEPLOYMENT][deployment]["spec"]["replicas"] = replicas
             self.scales.append((deployment, replicas))
         self._end_if_killed()
+        if self.loses_answers:
+            raise ClusterError(f"scaling {deployment} to {replicas}: no answer in time")
         await asyncio.sleep(0)
 
     async def patch_status(self, kind: Kind, name: str, status: Mapping[str, object]) -> None:

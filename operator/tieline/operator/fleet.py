@@ -34,6 +34,9 @@ _Value = TypeVar("_Value")
 # What a selector without labels is looked up by: no pod has it.
 _NO_LABEL = ("", "")
 
+# Of a Deployment between two ticks.
+_MAX_SHOWN = 20
+
 _ENDED_PHASES = ("Failed", "Succeeded")
 
 
@@ -91,6 +94,7 @@ class Fleet:
         self._pods: dict[str, _Pod | None] = {}
         self._windows: dict[str, Read] = {}
         self._overrides: dict[str, Read] = {}
+        self._shown: dict[str, list[int]] = {}
 
     def note(self, kind: Kind, event: str | None, body: Body) -> None:
         """Take in what a watch says: ADDED, MODIFIED, DELETED, or None for what was listed."""
@@ -148,6 +152,14 @@ class Fleet:
             else integer_in(mapping_in(deployment, "spec"), "replicas", 1)
         )
 
+    def take_shown_replicas(self) -> Mapping[str, Sequence[int]]:
+        """Return what each Deployment asked for since this was last taken, in order.
+
+        Whoever sets replicas back within the second is seen in no second.
+        """
+        shown, self._shown = self._shown, {}
+        return shown
+
     def views(
         self,
         reports_of: Callable[[str], tuple[ReplicaReport, ...]],
@@ -174,6 +186,15 @@ class Fleet:
             _put(self._windows, name, body, _read_window)
         elif kind is Kind.OVERRIDE:
             _put(self._overrides, name, body, _read_override)
+        elif kind is Kind.DEPLOYMENT and body is not None:
+            self._note_shown(name)
+
+    def _note_shown(self, name: str) -> None:
+        shown, replicas = self._shown.setdefault(name, []), self.find_replicas(name)
+        assert replicas is not None, "the Deployment is there"
+        if shown[-1:] != [replicas]:
+            shown.append(replicas)
+            del shown[:-_MAX_SHOWN]
 
     def _owners(self) -> dict[str, str]:
         """Return the policy that scales each target: of several the oldest."""

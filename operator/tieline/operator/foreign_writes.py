@@ -2,6 +2,8 @@
 
 A single hand on `kubectl scale` is put right in the next second and is no conflict; who does it
 again and again means it, and two scalers that undo each other's work are worse than either alone.
+To take the operator's own work for somebody else's would be worse still, in a surge: what was tried
+counts as its own, whether the API answered or not, also when a watch shows it late.
 """
 
 from collections.abc import Collection
@@ -12,10 +14,18 @@ MAX_FOREIGN_WRITES = 3
 
 WINDOW_S = 300.0
 
+OWN_S = 30.0
+"""For so long after a newer write a watch may show what was written before it."""
+
 
 @dataclass(slots=True)
 class _Target:
     written: int | None = None
+    """What was tried last."""
+
+    try_times: dict[int, float] = field(default_factory=dict)
+    """When each value of the last seconds was tried."""
+
     seen: int | None = None
     foreign_times: list[float] = field(default_factory=list)
 
@@ -26,9 +36,14 @@ class ForeignWrites:
     def __init__(self) -> None:
         self._targets: dict[str, _Target] = {}
 
-    def note_write(self, target: str, replicas: int) -> None:
-        """Remember that the operator set the replicas."""
-        self._targets.setdefault(target, _Target()).written = replicas
+    def note_attempt(self, target: str, replicas: int, now: float) -> None:
+        """Remember that the operator is about to set the replicas: the answer may get lost."""
+        known = self._targets.setdefault(target, _Target())
+        known.written = replicas
+        known.try_times = {
+            value: time for value, time in known.try_times.items() if now - time < OWN_S
+        }
+        known.try_times[replicas] = now
 
     def note_seen(self, target: str, replicas: int, now: float) -> None:
         """Take in what the Deployment asks for; a change to what was not written is foreign."""
@@ -37,7 +52,18 @@ class ForeignWrites:
         # Until the operator has written once, whoever sets the replicas is in their right.
         if known.written is None or replicas in (before, known.written):
             return
+        if now - known.try_times.get(replicas, float("-inf")) < OWN_S:
+            return
         known.foreign_times = [*known.foreign_times, now][-MAX_FOREIGN_WRITES:]
+
+    def forget_attempts(self) -> None:
+        """Begin anew with what was written here, since another operator writes meanwhile.
+
+        What was found out about foreign hands stays.
+        """
+        for known in self._targets.values():
+            known.written = None
+            known.try_times.clear()
 
     def conflict_of(self, target: str, now: float) -> str:
         """Return who is at odds with the operator over a target, in words; empty for nobody."""

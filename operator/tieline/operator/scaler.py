@@ -98,12 +98,11 @@ class Scaler:
         """Do what one second asks for."""
         begun, now = time.monotonic(), self._clock()
         self._reports.forget(now)
+        self._note_foreign_writes(now)
         views = self._fleet.views(
             self._reports.reports_of, lambda target: self._foreign.conflict_of(target, now)
         )
         given = [view.given for view in views if view.given is not None]
-        for each in given:
-            self._foreign.note_seen(each.policy.target, each.current_replicas, now)
         self._foreign.keep_only({each.policy.target for each in given})
         room = None
         if self._room_pods is not None:
@@ -134,6 +133,13 @@ class Scaler:
         for kind in Kind:
             self._fleet.replace(kind, await self._cluster.list_objects(kind))
 
+    def _note_foreign_writes(self, now: float) -> None:
+        if not self._may_write():
+            self._foreign.forget_attempts()
+        for target, shown in self._fleet.take_shown_replicas().items():
+            for replicas in shown:
+                self._foreign.note_seen(target, replicas, now)
+
     async def _write(self, views: Sequence[PolicyView], now: float) -> None:
         # Scales before everything else: they are what the second is for.
         scales = [
@@ -155,9 +161,9 @@ class Scaler:
         assert view.given is not None, "what is decided was given"
         target = view.given.policy.target
         write = self._cluster.set_replicas(target, decision.replicas)
+        self._foreign.note_attempt(target, decision.replicas, self._clock())
         if not await self._attempts.succeeds(write):
             return
-        self._foreign.note_write(target, decision.replicas)
         self._scale_times[view.meta.name] = self._clock()
         logger.info(
             "%s: %d → %d replicas: %s",

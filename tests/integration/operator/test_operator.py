@@ -6,6 +6,7 @@ import datetime as dt
 from collections.abc import Sequence
 from typing import Any
 
+import pytest
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
@@ -17,6 +18,7 @@ from fakes.reporting import ReportingReplicas
 from integration.operator.conftest import RunOperator
 from tieline.api.common.v1 import load_report_pb2
 from tieline.chassis.streams import surge_subject
+from tieline.operator import foreign_writes
 from tieline.operator.capacity import Learned
 from tieline.operator.decision_state import ServiceState
 from tieline.operator.memory import pack, remember, unpack
@@ -91,6 +93,32 @@ async def test_surge_and_the_time_to_capacity_reach_the_services(
 
     assert heard[-1].service == "messaging"
     assert heard[-1].desired_replicas > heard[-1].ready_replicas == 2
+
+
+async def test_hand_that_keeps_setting_the_replicas_is_left_to_it_until_it_rests(
+    api: KubernetesApi, run_operator: RunOperator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(foreign_writes, "WINDOW_S", 8.0)
+    await api.store.create("deployments", build_deployment("messaging", replicas=1))
+    await api.apply(policy(minReplicas=4))
+
+    def is_in_conflict() -> bool:
+        found = condition(api, "surgepolicies", "messaging", "TargetConflict")
+        return bool(found.get("status") == "True")
+
+    def told() -> set[str]:
+        return {event["reason"] for event in api.store.list("events", {})}
+
+    async with run_operator():
+        for _ in range(foreign_writes.MAX_FOREIGN_WRITES):
+            await eventually(lambda: replicas_of(api) == 4)
+            await api.scale("messaging", 1)
+        await eventually(is_in_conflict)
+        await eventually(lambda: "TargetConflict" in told())
+        assert replicas_of(api) == 1
+        await eventually(lambda: replicas_of(api) == 4)
+        await eventually(lambda: not is_in_conflict())
+        await eventually(lambda: "TargetConflictResolved" in told())
 
 
 def ready_pod(deployment: Object, name: str) -> Object:

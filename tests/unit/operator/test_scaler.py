@@ -11,6 +11,7 @@ from fakes.memory_cluster import LABELS, Killed, MemoryCluster
 from tieline.api.common.v1 import load_report_pb2, priority_pb2
 from tieline.operator.decision_state import ServiceDecision
 from tieline.operator.fleet import Fleet
+from tieline.operator.foreign_writes import MAX_FOREIGN_WRITES
 from tieline.operator.load_reports import ReportBook
 from tieline.operator.resources import Kind
 from tieline.operator.scaler import Scaler
@@ -229,7 +230,49 @@ async def test_standby_decides_the_same_and_writes_nothing() -> None:
     assert standby.surges == []
 
 
+async def test_writes_whose_answer_got_lost_are_the_operators_own() -> None:
+    cluster = world()
+    operator = Operator(cluster)
+    async with operator.scaler.reporter.running():
+        for load in (200.0, 200.0, 800.0, 800.0):
+            await operator.second(load)
+        assert cluster.scales
+        cluster.loses_answers = True
+        for load in (1200.0, 1600.0, 2000.0, 2400.0, 2800.0, 3200.0):
+            await operator.second(load)
+
+    assert len(set(cluster.scales)) > MAX_FOREIGN_WRITES + 1
+    assert status_of(cluster, "TargetConflict") == "False"
+    assert cluster.replicas() >= 40
+
+
+async def test_lease_that_goes_to_another_operator_and_comes_back_is_no_conflict() -> None:
+    cluster = world()
+    holder = ["a"]
+    a, b = (Operator(cluster, writes=lambda name=name: holder == [name]) for name in ("a", "b"))
+    async with a.scaler.reporter.running(), b.scaler.reporter.running():
+        for load in (200.0, 200.0, 800.0, 800.0):
+            await a.second(load)
+            await b.second(load)
+        written = len(cluster.scales)
+        holder[0] = "b"
+        for load in (1200.0, 1600.0, 2000.0, 2400.0, 2800.0):
+            await b.second(load)
+            await a.second(load)
+        assert len(set(cluster.scales[written:])) > MAX_FOREIGN_WRITES
+        holder[0] = "a"
+        for load in (3600.0, 3600.0, 3600.0):
+            await a.second(load)
+
+    assert cluster.replicas() >= 45
+    assert status_of(cluster, "TargetConflict") == "False"
+
+
 def healthy(cluster: MemoryCluster) -> str:
+    return status_of(cluster, "SignalsHealthy")
+
+
+def status_of(cluster: MemoryCluster, kind: str) -> str:
     conditions = cluster.objects[Kind.POLICY]["messaging"]["status"]["conditions"]
-    found: str = next(one["status"] for one in conditions if one["type"] == "SignalsHealthy")
+    found: str = next(one["status"] for one in conditions if one["type"] == kind)
     return found
