@@ -25,6 +25,7 @@ from tieline.operator.lease import LeaseKeeper
 from tieline.operator.load_reports import ReportBook
 from tieline.operator.memory_keeper import MemoryKeeper
 from tieline.operator.metrics import observe_operator
+from tieline.operator.probes import serving_probes
 from tieline.operator.recording import Recorder
 from tieline.operator.scaler import Scaler
 from tieline.operator.settings import OperatorSettings
@@ -86,21 +87,17 @@ async def role(settings: OperatorSettings) -> AsyncIterator[None]:
             await scaler.relist()
         except ClusterError as error:
             raise StartError(f"{error}; check the cluster, the namespace and the Role") from None
-        watching = Watching(
-            fleet,
-            settings.namespace,
-            probe_port=settings.probe_port,
-            probe=lambda: {"tick_age_s": round(time.monotonic() - scaler.last_tick_time, 3)},
-        )
+        await stack.enter_async_context(scaler.vitals.beating())
+        if settings.probe_port:
+            stack.enter_context(serving_probes(settings.probe_port, scaler.vitals.read))
+        watching = Watching(fleet, settings.namespace, scaler.vitals)
         await stack.enter_async_context(watching.running())
         await broker.subscribe(LOAD_REPORTS, cb=_ReportTaker(reports, refusals).take)
         await stack.enter_async_context(lease.keeping())
         # Left after the last tick, and before the lease is given up.
         await stack.enter_async_context(memory.keeping())
         await stack.enter_async_context(scaler.running())
-        observe_operator(
-            measured.meter, scaler, lease, watching, refusals.total, reports.newest_ages
-        )
+        observe_operator(measured, scaler, lease, refusals.total, reports.newest_ages)
         yield
 
 

@@ -84,6 +84,12 @@ class ServiceDecision:
     """Until all wanted replicas are expected to take calls; 0 when they do."""
 
     demand_per_s: float
+    shed_per_s: tuple[float, ...]
+    """Calls refused or expired, by class."""
+
+    coverage: float
+    """Replicas that report, as a part of those that are ready."""
+
     learned_capacity_per_s: float
     start_lead_s: float
     windows_without_baseline: tuple[str, ...]
@@ -91,3 +97,7 @@ class ServiceDecision:
 
     conditions: tuple[Condition, ...]
     events: tuple[Event, ...]
+
+    def holds(self, kind: str) -> bool:
+        """Tell whether a condition is true."""
+        return any(one.type == kind and one.status == "True" for one in self.conditions)

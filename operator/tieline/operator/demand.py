@@ -4,7 +4,7 @@ from collections.abc import Sequence, Set
 from dataclasses import dataclass
 
 from tieline.operator.policy import SurgePolicy
-from tieline.operator.replica_report import CRITICAL, PodObservation, ReplicaReport
+from tieline.operator.replica_report import CLASSES, CRITICAL, PodObservation, ReplicaReport
 
 _FRESH_S = 3.0
 """Older reports say nothing about now; three intervals let two reports get lost."""
@@ -31,6 +31,9 @@ class Load:
 
     demand_per_s: float
     """Offered first attempts, silent replicas and the edge's refusals included."""
+
+    shed_per_s: tuple[float, ...]
+    """By class; what is not believed is left out as in the ratio."""
 
     shed_ratio: float
     is_critical_shed: bool
@@ -76,11 +79,13 @@ def measure_load(
     edge_limit = _MAX_CAPACITIES * capacity * max(ready, 1)
     refused = sum(min(sum(one.offered_per_s), edge_limit) for one in fresh if one.from_edge)
     clamped = sum(sum(one.offered_per_s) > limit for one in replicas)
-    shed = sum(min(sum(one.shed_per_s), edge_limit) for one in fresh)
+    shed_by_class = _sum_shed(fresh, edge_limit)
+    shed = sum(shed_by_class)
     attempts = offered + refused + sum(min(one.retries_per_s, limit) for one in replicas)
     factor = min(1 / coverage, _MAX_COVERAGE_FACTOR) if coverage else 1.0
     return Load(
         demand_per_s=offered * factor + refused,
+        shed_per_s=shed_by_class,
         shed_ratio=min(1.0, shed / attempts) if attempts > 0 else 0.0,
         is_critical_shed=any(one.shed_per_s[CRITICAL] > 0 for one in fresh),
         queue_wait_s=_mean_wait(replicas),
@@ -90,6 +95,16 @@ def measure_load(
         clamped=clamped,
         problem=_find_problem(reports, coverage, ready, policy, now) or _doubt(clamped),
     )
+
+
+def _sum_shed(reports: Sequence[ReplicaReport], limit: float) -> tuple[float, ...]:
+    totals = [0.0] * len(CLASSES)
+    for one in reports:
+        claimed = sum(one.shed_per_s)
+        part = limit / claimed if claimed > limit else 1.0
+        for index, rate in enumerate(one.shed_per_s):
+            totals[index] += rate * part
+    return tuple(totals)
 
 
 def _age_limit(report: ReplicaReport, alive: Set[str]) -> float:

@@ -11,8 +11,7 @@ it did not find there, the scaler's and the broker's included.
 import asyncio
 import logging
 import threading
-import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -20,6 +19,7 @@ import kopf
 
 from tieline.operator.fleet import Fleet
 from tieline.operator.resources import Kind
+from tieline.operator.vitals import Vitals
 
 _STOP_TIMEOUT_S = 5.0
 
@@ -37,20 +37,14 @@ _RESTART_DELAY_S = 2.0
 
 logger = logging.getLogger(__name__)
 
-Probe = Callable[[], Mapping[str, float]]
-
 
 class Watching:
     """The thread in which kopf follows the namespace."""
 
-    def __init__(self, fleet: Fleet, namespace: str, *, probe_port: int, probe: Probe) -> None:
-        self.last_event_time = time.monotonic()
-        """By ``time.monotonic()``."""
-
+    def __init__(self, fleet: Fleet, namespace: str, vitals: Vitals) -> None:
         self._fleet = fleet
         self._namespace = namespace
-        self._probe_port = probe_port
-        self._probe = probe
+        self._vitals = vitals
         self._loop = asyncio.get_running_loop()
         self._is_over = threading.Event()
         self._stop = threading.Event()
@@ -72,7 +66,7 @@ class Watching:
         self._loop.call_soon_threadsafe(self._take, kind, event, body)
 
     def _take(self, kind: Kind, event: str | None, body: Mapping[str, object]) -> None:
-        self.last_event_time = time.monotonic()
+        self._vitals.note_seen(kind)
         self._fleet.note(kind, event, body)
 
     def _run(self) -> None:
@@ -86,15 +80,13 @@ class Watching:
     async def _follow(self) -> None:
         # A flag for each beginning: a thread of kopf's waits for it, and must end with kopf.
         stop = self._stop = threading.Event()
-        port = self._probe_port
         try:
             if not self._is_over.is_set():
                 await kopf.operator(
-                    registry=_build_registry(self, self._probe),
+                    registry=_build_registry(self),
                     settings=_build_settings(),
                     namespaces=[self._namespace],
                     standalone=True,
-                    liveness_endpoint=f"http://0.0.0.0:{port}/healthz" if port else None,
                     stop_flag=stop,
                 )
         finally:
@@ -123,16 +115,11 @@ def _build_settings() -> kopf.OperatorSettings:
     return settings
 
 
-def _build_registry(watching: Watching, probe: Probe) -> kopf.OperatorRegistry:
+def _build_registry(watching: Watching) -> kopf.OperatorRegistry:
     registry = kopf.OperatorRegistry()
     kopf.on.login(id="login", registry=registry)(_login)
     for kind in Kind:
         _follow(registry, watching, kind)
-
-    def tell_ages(**_: Any) -> dict[str, float]:
-        return dict(probe())
-
-    kopf.on.probe(id="ages", registry=registry)(tell_ages)
     return registry
 
 

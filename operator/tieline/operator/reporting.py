@@ -26,7 +26,7 @@ from tieline.operator.statuses import (
     is_worth_writing,
 )
 from tieline.operator.windows import find_occurrence
-from tieline.operator.write_attempts import WriteAttempts
+from tieline.operator.write_attempts import Write, WriteAttempts
 
 # So many that a fleet's statuses are written within a second, so few that scales get through.
 _AT_ONCE = 8
@@ -94,7 +94,7 @@ class Reporter:
     async def _report(self, second: Second) -> None:
         events, self._events = list(self._events), deque(maxlen=_MAX_EVENTS)
         await asyncio.gather(
-            *(self._write(self._cluster.post_event(Kind.POLICY, *event)) for event in events),
+            *(self._post(*event) for event in events),
             *(self._put_policy(view, second) for view in second.views),
             *self._put_others(second),
         )
@@ -148,16 +148,20 @@ class Reporter:
         before, write_time = self._statuses.get(key, (stored, float("-inf")))
         if not is_worth_writing(before, status, write_time, now):
             return
-        if await self._write(self._cluster.patch_status(kind, meta.name, status)):
+        write = self._cluster.patch_status(kind, meta.name, status)
+        if await self._write(Write.STATUS, write):
             self._statuses[key] = (status, now)
             self._retry_times.pop(key, None)
         else:
             # What the API refuses now it refuses in a second as well.
             self._retry_times[key] = now + WRITE_INTERVAL_S
 
-    async def _write(self, write: Awaitable[None]) -> bool:
+    async def _post(self, about: Meta, event: Event, now: float) -> None:
+        await self._write(Write.EVENT, self._cluster.post_event(Kind.POLICY, about, event, now))
+
+    async def _write(self, kind: Write, write: Awaitable[None]) -> bool:
         async with self._at_once:
-            return await self._attempts.succeeds(write)
+            return await self._attempts.succeeds(kind, write)
 
 
 def _find_unmultiplied(window: str, decisions: Mapping[str, ServiceDecision]) -> Trouble | None:

@@ -14,10 +14,11 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 
+from tieline.chassis.histograms import DurationHistogram
 from tieline.chassis.tasks import end_task
 from tieline.operator.cluster import Cluster, ClusterError
 from tieline.operator.decision_state import FleetState, ServiceDecision, ServiceInput
-from tieline.operator.fleet import Fleet, PolicyView
+from tieline.operator.fleet import Fleet, PolicyView, Trouble
 from tieline.operator.foreign_writes import ForeignWrites
 from tieline.operator.load_reports import ReportBook
 from tieline.operator.memory_keeper import MemoryKeeper
@@ -25,7 +26,8 @@ from tieline.operator.recording import Recorder
 from tieline.operator.reporting import Reporter, Second
 from tieline.operator.resources import Kind
 from tieline.operator.scaling_decision import decide
-from tieline.operator.write_attempts import WriteAttempts
+from tieline.operator.vitals import Vitals
+from tieline.operator.write_attempts import Write, WriteAttempts
 
 TICK_S = 1.0
 
@@ -65,10 +67,10 @@ class Scaler:
         self._state = FleetState()
         self._foreign = ForeignWrites()
         self._scale_times: dict[str, float] = {}
-        self._attempts = WriteAttempts()
-        self.reporter = Reporter(cluster, fleet, self._attempts)
-        self.last_tick_time = time.monotonic()
-        """By ``time.monotonic()``; its age is what the probe tells."""
+        self.attempts = WriteAttempts()
+        self.reporter = Reporter(cluster, fleet, self.attempts)
+        self.vitals = Vitals()
+        """What the probes tell."""
 
         self.last_tick_s = 0.0
         """How long it took to decide and scale."""
@@ -76,10 +78,13 @@ class Scaler:
         self.decisions: Mapping[str, ServiceDecision] = {}
         """The newest one of each policy, for metrics."""
 
-    @property
-    def failed_writes(self) -> int:
-        """Return how many writes failed since the start."""
-        return self._attempts.failed
+        self.troubles: Mapping[str, Trouble] = {}
+        """Of each policy that can't be carried out."""
+
+        self.latencies = DurationHistogram(
+            "operator.decision.latency",
+            "From the arrival of the newest report that was decided by to the acknowledged scale.",
+        )
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -110,12 +115,13 @@ class Scaler:
         before = self._recall(given)
         self._state, decided = decide(before, given, now, room)
         self.decisions = {decision.name: decision for decision in decided}
+        self.troubles = {view.meta.name: view.trouble for view in views if view.trouble is not None}
         if self._memory is not None:
             self._memory.note(self._state, {each.name: each for each in given})
         if self._may_write():
             await self._write(views, now)
-        self.last_tick_time = time.monotonic()
-        self.last_tick_s = self.last_tick_time - begun
+        self.vitals.note_tick()
+        self.last_tick_s = time.monotonic() - begun
         if self._recorder is not None:
             self._recorder.note(before, given, now, room, decided)
 
@@ -132,6 +138,7 @@ class Scaler:
         """Take in what there is of every kind."""
         for kind in Kind:
             self._fleet.replace(kind, await self._cluster.list_objects(kind))
+            self.vitals.note_seen(kind)
 
     def _note_foreign_writes(self, now: float) -> None:
         if not self._may_write():
@@ -162,9 +169,12 @@ class Scaler:
         target = view.given.policy.target
         write = self._cluster.set_replicas(target, decision.replicas)
         self._foreign.note_attempt(target, decision.replicas, self._clock())
-        if not await self._attempts.succeeds(write):
+        if not await self.attempts.succeeds(Write.SCALE, write):
             return
-        self._scale_times[view.meta.name] = self._clock()
+        self._scale_times[view.meta.name] = now = self._clock()
+        newest = max((each.time for each in view.given.reports), default=None)
+        if newest is not None:
+            self.latencies.bind({"policy": view.meta.name}).record(max(0.0, now - newest))
         logger.info(
             "%s: %d → %d replicas: %s",
             target,

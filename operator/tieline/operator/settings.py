@@ -42,8 +42,9 @@ class OperatorSettings(BrokerSettings):
     """How long recorded seconds are kept."""
 
     probe_port: int = Field(default=0, ge=0, le=65535)
-    """TCP port of ``/healthz``, which tells the ages of the last watch event and of the last
-    decision; 0 leaves it off."""
+    """TCP port of the probes, on every address; 0 leaves them off. ``/healthz`` is 503 while ticks
+    stay away for 15 s or the event loop is 10 s late, ``/readyz`` also while nothing was seen of a
+    kind of objects for 150 s; the body tells all ages."""
 
     metrics_host: str = "127.0.0.1"
     """Address of the Prometheus endpoint. A pod listens on ``0.0.0.0``."""

@@ -144,6 +144,8 @@ def conclude(
         in_surge=view.state.surge.is_active,
         capacity_delay_s=_capacity_delay(view, granted, now),
         demand_per_s=view.load.demand_per_s,
+        shed_per_s=view.load.shed_per_s,
+        coverage=view.load.coverage,
         learned_capacity_per_s=view.capacity,
         start_lead_s=view.state.learned.lead_s,
         windows_without_baseline=windows_without_baseline(sized.baselines, given.windows, now),

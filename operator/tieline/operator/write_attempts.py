@@ -1,25 +1,40 @@
 """Writes that may fail: counted and logged, for whoever decides anew in the next second."""
 
 import logging
+from collections import Counter
 from collections.abc import Awaitable
+from enum import StrEnum
 
-from tieline.operator.cluster import ClusterError
+from tieline.operator.cluster import ClusterError, ConflictError
 
 logger = logging.getLogger(__name__)
+
+
+class Write(StrEnum):
+    """What is written."""
+
+    SCALE = "scale"
+    STATUS = "status"
+    EVENT = "event"
 
 
 class WriteAttempts:
     """Carries writes out and counts those that failed."""
 
     def __init__(self) -> None:
-        self.failed = 0
+        self.failed = Counter(dict.fromkeys(Write, 0))
+        """Conflicts included."""
 
-    async def succeeds(self, write: Awaitable[None]) -> bool:
+        self.conflicts = Counter(dict.fromkeys(Write, 0))
+        """Somebody else changed the object meanwhile."""
+
+    async def succeeds(self, kind: Write, write: Awaitable[None]) -> bool:
         """Carry one out; tell whether it was."""
         try:
             await write
         except ClusterError as error:
-            self.failed += 1
+            self.failed[kind] += 1
+            self.conflicts[kind] += isinstance(error, ConflictError)
             logger.warning("%s", error)
             return False
         return True

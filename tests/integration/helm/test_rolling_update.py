@@ -7,7 +7,6 @@ gets SIGTERM, drains and ends, until all are new. Calls go on all the time, by T
 import asyncio
 import signal
 import subprocess
-import time
 import urllib.request
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -23,6 +22,7 @@ from e2e.platform_process import environment, tieline_command
 from engines import Database, build_nats, create_database
 from fakes.certificates import Authority
 from fakes.eventually import eventually
+from fakes.memory_cluster import MemoryCluster
 from integration.identity.world import PLATFORM_PASSWORD, corp_request
 from promql import exposed_metrics, wanted_metrics
 from tieline.chassis import streams
@@ -31,8 +31,10 @@ from tieline.cli.grpc_health import is_serving
 from tieline.client import Endpoints, SignedIn, TielineError, connect
 from tieline.embedded.nats import EmbeddedNats
 from tieline.embedded.ports import find_free_port
+from tieline.operator.lease import LeaseKeeper
 from tieline.operator.metrics import observe_operator
 from tieline.payments.ledger_audit import auditing_ledgers
+from unit.operator.test_scaler import Operator, world
 
 CLIENTS = 3
 # Each caller's; a Python server's limit is no part of this.
@@ -176,33 +178,10 @@ async def test_every_metric_that_alerts_and_dashboards_ask_for_exists(rollout: R
         async with auditing_ledgers(pool, measured.meter):
             payments = await asyncio.to_thread(scrape, ports[0])
     with telemetry("operator", metrics_port=ports[1]) as measured:
-        recommended = SimpleNamespace(replicas=2, source="demand")
-        decision = SimpleNamespace(
-            **dict.fromkeys(
-                (
-                    "replicas",
-                    "current_replicas",
-                    "ready_replicas",
-                    "demand_per_s",
-                    "learned_capacity_per_s",
-                    "start_lead_s",
-                    "in_surge",
-                ),
-                2,
-            ),
-            recommendations=[recommended],
-        )
-        scaler: Any = SimpleNamespace(
-            decisions={"policy": decision},
-            last_tick_time=time.monotonic(),
-            last_tick_s=0.1,
-            failed_writes=0,
-        )
-        lease: Any = SimpleNamespace(is_held=True, lost_count=0)
-        watching: Any = SimpleNamespace(last_event_time=time.monotonic())
-        observe_operator(
-            measured.meter, scaler, lease, watching, lambda: 0, lambda _: {"identity": 1.0}
-        )
+        running = Operator(world())
+        await running.second(100.0)
+        lease = LeaseKeeper(MemoryCluster(), "operator", "a")
+        observe_operator(measured, running.scaler, lease, lambda: 0, lambda _: {"identity": 1.0})
         operator = await asyncio.to_thread(scrape, ports[1])
     exposed = set().union(*map(exposed_metrics, (rollout.metrics, payments, operator)))
 

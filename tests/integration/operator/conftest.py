@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from lightkube import AsyncClient, KubeConfig
@@ -70,13 +71,14 @@ async def replicas_broker(operator_nats: EmbeddedNats) -> AsyncIterator[Client]:
 @pytest.fixture
 def run_operator(operator_nats: EmbeddedNats) -> RunOperator:
     def run(
-        name: str = "operator-a", namespace: str = "default"
+        name: str = "operator-a", namespace: str = "default", **settings: Any
     ) -> AbstractAsyncContextManager[None]:
         return role(
             OperatorSettings(
                 nats_url=SecretStr(operator_nats.url("operator")),
                 replica_name=name,
                 namespace=namespace,
+                **settings,
             )
         )
 

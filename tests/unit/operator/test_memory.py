@@ -39,9 +39,11 @@ def keeper(
     return MemoryKeeper(cluster, NAME, may_write=lambda: may_write, is_policy=is_policy)
 
 
-async def lived(cluster: MemoryCluster, state: ServiceState = LEARNED, **more: bool) -> None:
+async def lived(
+    cluster: MemoryCluster, state: ServiceState = LEARNED, *, may_write: bool = True
+) -> None:
     """Let an operator learn something and be told to stop."""
-    one = keeper(cluster, **more)
+    one = keeper(cluster, may_write=may_write)
     async with one.keeping():
         one.recall(FleetState(), GIVEN)
         one.note(FleetState({"messaging": state}), GIVEN)

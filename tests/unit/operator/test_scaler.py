@@ -249,7 +249,8 @@ async def test_writes_whose_answer_got_lost_are_the_operators_own() -> None:
 async def test_lease_that_goes_to_another_operator_and_comes_back_is_no_conflict() -> None:
     cluster = world()
     holder = ["a"]
-    a, b = (Operator(cluster, writes=lambda name=name: holder == [name]) for name in ("a", "b"))
+    a = Operator(cluster, writes=lambda: holder == ["a"])
+    b = Operator(cluster, writes=lambda: holder == ["b"])
     async with a.scaler.reporter.running(), b.scaler.reporter.running():
         for load in (200.0, 200.0, 800.0, 800.0):
             await a.second(load)
