@@ -1,9 +1,10 @@
-"""A replica behind the edge, as a process of its own: ``python -m fakes.edge_replica PORT AGENT
-CAPACITY [PEM]``, with the PEM of its key and certificate for TLS.
+"""A replica behind the edge, as a process of its own: ``python -m fakes.edge_replica HOST PORT
+AGENT CAPACITY [PEM]``, with the PEM of its key and certificate for TLS.
 
 Has every method of messaging. What a call does is said by its metadata: ``x-test-delay-ms`` makes
-the handler wait, ``x-test-status`` ends it with a status. The answer is the replica's name; the
-stream of Subscribe gives a message each ``x-test-delay-ms`` for ever. SIGUSR1 drains it.
+the handler wait, ``x-test-status`` ends it with a status. The answer begins with the replica's
+port and ends with its host; the stream of Subscribe gives the port each ``x-test-delay-ms`` for
+ever. SIGUSR1 drains it.
 """
 
 import asyncio
@@ -21,8 +22,9 @@ from tieline.edge.methods import list_methods
 
 
 class _Replica(grpc.GenericRpcHandler):
-    def __init__(self, name: str) -> None:
-        self._name = name
+    def __init__(self, host: str, port: int) -> None:
+        self._host = host
+        self._port = port
         self._streams = {method.path: method.is_stream for method in list_methods(["messaging"])}
 
     def service(self, details: Any) -> Any:
@@ -38,31 +40,35 @@ class _Replica(grpc.GenericRpcHandler):
         if status := metadata.get("x-test-status"):
             await context.abort(grpc.StatusCode[status], "as asked")
         seen = metadata.get("x-forwarded-for", "")
-        return f"{self._name} {len(request)} {seen}".encode()
+        return f"{self._port} {len(request)} {seen} {self._host}".encode()
 
     async def _stream(self, request: bytes, context: Any) -> AsyncIterator[bytes]:
         metadata = dict(context.invocation_metadata())
         while True:
-            yield self._name.encode()
+            yield str(self._port).encode()
             await asyncio.sleep(int(metadata.get("x-test-delay-ms", 50)) / 1000)
 
 
-async def main(port: int, agent_port: int, capacity_per_second: float, pem: str = "") -> None:
+async def main(
+    host: str, port: int, agent_port: int, capacity_per_second: float, pem: str = ""
+) -> None:
     server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
-    server.add_generic_rpc_handlers([_Replica(str(port))])
+    server.add_generic_rpc_handlers([_Replica(host, port)])
     if pem:
         pair = Path(pem).read_bytes()  # noqa: ASYNC240 -- before anything is served
-        server.add_secure_port(f"127.0.0.1:{port}", grpc.ssl_server_credentials([(pair, pair)]))
+        server.add_secure_port(f"{host}:{port}", grpc.ssl_server_credentials([(pair, pair)]))
     else:
-        server.add_insecure_port(f"127.0.0.1:{port}")
+        server.add_insecure_port(f"{host}:{port}")
     health = Health()
     asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, health.mark_draining)
     capacity = Capacity(capacity_per_second, 0)
-    async with answering_edge("127.0.0.1", agent_port, health=health, capacity=lambda: capacity):
+    async with answering_edge(host, agent_port, health=health, capacity=lambda: capacity):
         await server.start()
         health.mark_serving()
         await server.wait_for_termination()
 
 
 if __name__ == "__main__":
-    asyncio.run(main(int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3]), *sys.argv[4:]))
+    asyncio.run(
+        main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4]), *sys.argv[5:])
+    )

@@ -21,7 +21,7 @@ from tieline.edge import app
 from tieline.edge.haproxy import Master
 from tieline.edge.settings import EdgeSettings
 from tieline.edge.statistics import ReplicaState, parse_table, read_replicas
-from tieline.embedded.ports import find_free_port
+from tieline.embedded.ports import LOOPBACK, find_free_port
 
 SERVICE = "/tieline.api.messaging.v1.MessagingService"
 TESTS = Path(__file__).parents[1]
@@ -36,16 +36,17 @@ class Replica:
     capacity_per_second: float = 0
     process: subprocess.Popen[bytes] | None = None
     pem: str = ""
+    host: str = LOOPBACK
 
     @property
     def address(self) -> str:
-        return f"127.0.0.1:{self.port}@{self.agent_port}"
+        return f"{self.host}:{self.port}@{self.agent_port}"
 
     def start(self) -> None:
         self.process = subprocess.Popen(
             [
                 *(sys.executable, "-m", "fakes.edge_replica"),
-                *(str(self.port), str(self.agent_port), str(self.capacity_per_second)),
+                *(self.host, str(self.port), str(self.agent_port), str(self.capacity_per_second)),
                 *([self.pem] if self.pem else []),
             ],
             cwd=TESTS,
@@ -54,7 +55,7 @@ class Replica:
     async def is_up(self) -> None:
         # Asked by connecting: to try whether the port can be listened on would keep the replica
         # from doing so at that moment.
-        await eventually(lambda: is_listening(self.port))
+        await eventually(lambda: is_listening(self.port, self.host))
 
     def kill(self) -> None:
         assert self.process is not None
@@ -85,7 +86,7 @@ class Edge:
         channel: grpc.aio.Channel | None = None,
         metadata: tuple[tuple[str, str], ...] = (),
     ) -> bytes:
-        """Call a method of messaging; the answer begins with the replica's port."""
+        """Call a method of messaging; the answer begins with the replica's port, its host is last."""
         sent = [*metadata, ("x-test-delay-ms", str(delay_ms))]
         sent += [("authorization", f"Bearer {token}")] if token else []
         sent += [("x-test-status", status)] if status else []

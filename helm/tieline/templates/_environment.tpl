@@ -74,9 +74,10 @@ TIELINE_EDGE_HOST: 0.0.0.0
 TIELINE_EDGE_PORT: "7100"
 TIELINE_EDGE_METRICS_PORT: "9464"
 TIELINE_SHUTDOWN_GRACE_S: {{ .role.shutdownGraceSeconds | quote }}
+{{- /* Full names: HAProxy asks the cluster's DNS itself, and knows no search domains. */}}
 {{- range $name, $role := include "tieline.roles" .root | fromYaml }}
 {{- if $role.isService }}
-TIELINE_EDGE_{{ upper $name }}: dns:{{ include "tieline.fullname" $.root }}-{{ $name }}:7100@7900
+TIELINE_EDGE_{{ upper $name }}: dns:{{ include "tieline.fullname" $.root }}-{{ $name }}.{{ $.root.Release.Namespace }}.svc.{{ $.root.Values.clusterDomain }}:7100@7900
 {{- end }}
 {{- end }}
 {{- if .root.Values.tls.enabled }}

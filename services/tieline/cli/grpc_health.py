@@ -28,8 +28,8 @@ async def is_serving(port: int) -> bool:
     return bool(response.status == health_pb2.HealthCheckResponse.SERVING)
 
 
-def is_listening(port: int) -> bool:
+def is_listening(port: int, host: str = LOOPBACK) -> bool:
     """Tell whether anything listens on the port."""
     with socket.socket() as probe:
         probe.settimeout(CHECK_TIMEOUT_S)
-        return probe.connect_ex((LOOPBACK, port)) == 0
+        return probe.connect_ex((host, port)) == 0

@@ -39,7 +39,7 @@ async def role(
         try:
             files = render(settings, list_methods(SERVICES), directory)
         except AddressError as error:
-            raise StartError(f"the replicas of a service are wrong: {error}") from None
+            raise StartError(f"what the edge is told of addresses is wrong: {error}") from None
         haproxy = HAProxy(find_binary(), directory)
         await haproxy.install(files)
         master = await stack.enter_async_context(

@@ -31,6 +31,7 @@ from tieline.edge.backends import (
 )
 from tieline.edge.methods import EdgeMethod
 from tieline.edge.refusals import Refusal
+from tieline.edge.replicas import parse_name_servers
 from tieline.edge.settings import EdgeSettings
 
 CONFIGURATION_FILE = "haproxy.cfg"
@@ -75,13 +76,13 @@ class Limit:
 def render(
     settings: EdgeSettings, methods: Sequence[EdgeMethod], directory: Path
 ) -> Mapping[str, str]:
-    """Return the files by their names. Raises AddressError for replicas that can't be read."""
+    """Return the files by their names. Raises AddressError for what can't be read."""
     backends = build_backends(settings)
     sections = (
         _global_lines(settings, backends, directory),
         _defaults_lines(settings),
         _peers_lines(directory),
-        _resolvers_lines(),
+        _resolvers_lines(settings),
         _table_lines(settings),
         _metrics_lines(settings),
         _frontend_lines(settings, backends, directory),
@@ -149,10 +150,12 @@ def _peers_lines(directory: Path) -> list[str]:
     return ["peers edge_peers", f"  peer edge unix@{directory / PEER_SOCKET}"]
 
 
-def _resolvers_lines() -> list[str]:
+def _resolvers_lines(settings: EdgeSettings) -> list[str]:
+    servers = parse_name_servers(settings.edge_name_servers)
     return [
         "resolvers names",
-        "  parse-resolv-conf",
+        *(f"  nameserver server{number} {where}" for number, where in enumerate(servers, start=1)),
+        *([] if servers else ["  parse-resolv-conf"]),
         "  accepted_payload_size 8192",
         "  timeout resolve 500ms",
         "  timeout retry 500ms",

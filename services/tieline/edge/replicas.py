@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from ipaddress import ip_address
 
 DNS_PREFIX = "dns:"
 
@@ -43,6 +44,23 @@ def parse_replicas(text: str) -> Replicas:
     if len(set(addresses)) < len(addresses):
         raise AddressError(f"{text!r} has an address twice")
     return Replicas(addresses)
+
+
+def parse_name_servers(text: str) -> list[str]:
+    """Read ``IP:PORT,…``; none for an empty text. Raises AddressError.
+
+    A name is no name server: nobody could be asked about it.
+    """
+    servers = [part.strip() for part in text.split(",") if part.strip()]
+    for server in servers:
+        try:
+            address = _parse_address(server)
+            ip_address(address.host.strip("[]"))
+        except ValueError:
+            address = None
+        if address is None or address.agent_port is not None:
+            raise AddressError(f"TIELINE_EDGE_NAME_SERVERS: {server!r} is no IP:PORT")
+    return servers
 
 
 def _parse_address(text: str) -> Address:

@@ -35,6 +35,11 @@ class EdgeSettings(BrokerSettings):
     edge_max_replicas: int = Field(default=64, ge=1, le=1000)
     """Replicas of one service that a ``dns:`` name may have; further ones get no calls."""
 
+    edge_name_servers: str = ""
+    """DNS servers that are asked about ``dns:`` names, ``10.96.0.10:53`` with commas between them;
+    empty takes those of ``/etc/resolv.conf``. Names are asked about as they are written: the search
+    domains of that file are not tried."""
+
     edge_host: str = "127.0.0.1"
     """Address to listen on. A pod listens on ``0.0.0.0``."""
 

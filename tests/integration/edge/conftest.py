@@ -16,8 +16,15 @@ def make_replica() -> Iterator[MakeReplica]:
     """Make replicas, which end with the test."""
     made: list[Replica] = []
 
-    def make(*, is_started: bool = True, capacity_per_second: float = 0) -> Replica:
-        replica = Replica(find_free_port(), find_free_port(), capacity_per_second)
+    def make(
+        *, is_started: bool = True, capacity_per_second: float = 0, beside: Replica | None = None
+    ) -> Replica:
+        """``beside`` another one: on its ports at an address of its own, as pods are."""
+        if beside is None:
+            replica = Replica(find_free_port(), find_free_port(), capacity_per_second)
+        else:
+            host = f"127.0.0.{len(made) + 1}"
+            replica = Replica(beside.port, beside.agent_port, capacity_per_second, host=host)
         made.append(replica)
         if is_started:
             replica.start()

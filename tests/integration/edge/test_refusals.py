@@ -19,7 +19,7 @@ async def test_calls_and_streams_pass_with_the_callers_address(
 ) -> None:
     edge = await start_edge(make_replica())
 
-    name, length, address = (await edge.call(body=b"1234567")).split()
+    name, length, address, _ = (await edge.call(body=b"1234567")).split()
     stream = edge.subscribe()
     messages = [await stream.read() for _ in range(3)]
     stream.cancel()

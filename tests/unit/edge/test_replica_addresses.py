@@ -1,6 +1,12 @@
 import pytest
 
-from tieline.edge.replicas import Address, AddressError, Replicas, parse_replicas
+from tieline.edge.replicas import (
+    Address,
+    AddressError,
+    Replicas,
+    parse_name_servers,
+    parse_replicas,
+)
 
 
 @pytest.mark.parametrize(
@@ -40,3 +46,14 @@ def test_addresses_are_read(text: str, replicas: Replicas) -> None:
 def test_what_is_no_address_is_refused(text: str) -> None:
     with pytest.raises(AddressError):
         parse_replicas(text)
+
+
+def test_name_servers_are_read() -> None:
+    assert parse_name_servers("") == []
+    assert parse_name_servers("10.96.0.10:53, [fd00::a]:53") == ["10.96.0.10:53", "[fd00::a]:53"]
+
+
+@pytest.mark.parametrize("text", ["10.96.0.10", "dns.example:53", "10.0.0.1:53@1", "10.0.0.1:53 x"])
+def test_what_is_no_name_server_is_refused_by_the_settings_name(text: str) -> None:
+    with pytest.raises(AddressError, match="TIELINE_EDGE_NAME_SERVERS"):
+        parse_name_servers(text)

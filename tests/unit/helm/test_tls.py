@@ -85,7 +85,17 @@ def test_the_example_certificate_names_every_service_by_the_name_that_the_edge_c
     assert {each["metadata"]["name"] for each in services} <= set(grpc["spec"]["dnsNames"])
     for service in SERVICES:
         host = called[f"TIELINE_EDGE_{service.upper()}"].removeprefix("dns:").partition(":")[0]
+        # HAProxy knows no search domains: a name that is not full is found nowhere.
+        assert host == f"tieline-{service}.connect.svc.cluster.local"
         assert host in grpc["spec"]["dnsNames"]
+
+
+def test_the_edge_asks_for_the_services_in_the_domain_that_the_cluster_has() -> None:
+    specs = pod_specs(render(merged(example_values("production"), {"clusterDomain": "corp.k8s"})))
+
+    assert environment(specs["edge"])["TIELINE_EDGE_MESSAGING"] == (
+        "dns:tieline-messaging.connect.svc.corp.k8s:7100@7900"
+    )
 
 
 def test_the_example_certificates_are_the_secrets_that_the_values_name() -> None:

@@ -17,6 +17,7 @@ VALUES = yaml.load((CHART / "values.yaml").read_text(encoding="utf-8"), yaml.CSa
     "changes",
     [
         {"trail": {"enabled": True}},
+        {"clusterDomain": "cluster.local."},
         {"roles": {"mesaging": {}}},
         {"roles": {"messaging": {"replica": 3}}},
         {"roles": {"messaging": {"surge": {"minReplica": 3}}}},

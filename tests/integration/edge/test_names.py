@@ -1,0 +1,67 @@
+"""Replicas that are found by a name, as in a cluster, whose DNS knows full names and no others."""
+
+import time
+from typing import Any
+
+import pytest
+
+from fakes.edges import Edge, MakeReplica, Replica, StartEdge
+from fakes.eventually import eventually
+from fakes.name_server import NameServer, name_server
+
+pytestmark = pytest.mark.haproxy
+
+NAME = "tieline-messaging.connect.svc.cluster.local"
+
+
+def by_name(replica: Replica, dns: NameServer, **settings: Any) -> dict[str, Any]:
+    where = f"dns:{NAME}:{replica.port}@{replica.agent_port}"
+    return {"edge_messaging": where, "edge_name_servers": dns.address, **settings}
+
+
+async def host_of(edge: Edge) -> str:
+    return (await edge.call()).split()[-1].decode()
+
+
+async def test_a_new_address_gets_its_first_call_within_two_seconds_and_a_removed_one_no_more(
+    make_replica: MakeReplica, start_edge: StartEdge
+) -> None:
+    first = make_replica()
+    second = make_replica(beside=first)
+    await second.is_up()
+    async with name_server({NAME: [first.host]}) as dns:
+        edge = await start_edge(ready=1, **by_name(first, dns))
+        assert {await host_of(edge) for _ in range(10)} == {first.host}
+
+        dns.records[NAME] = [first.host, second.host]
+        added_at = time.monotonic()
+        await eventually(lambda: is_at(edge, second))
+        joined_s = time.monotonic() - added_at
+
+        dns.records[NAME] = [second.host]
+        removed_at = time.monotonic()
+        await eventually(lambda: edge.has_ready(1))
+        left_s = time.monotonic() - removed_at
+
+        assert {await host_of(edge) for _ in range(10)} == {second.host}
+        assert joined_s < 2.0
+        # HAProxy keeps an address that is missing in answers for two seconds more.
+        assert left_s < 4.0
+
+
+async def test_a_name_that_is_not_full_has_no_replicas(
+    make_replica: MakeReplica, start_edge: StartEdge
+) -> None:
+    replica = make_replica()
+    async with name_server({NAME: [replica.host]}) as dns:
+        short = NAME.partition(".")[0]
+        where = f"dns:{short}:{replica.port}@{replica.agent_port}"
+        edge = await start_edge(ready=0, **by_name(replica, dns, edge_messaging=where))
+        await eventually(lambda: short in dns.asked)
+
+        assert NAME not in dns.asked
+        assert await edge.code() == "UNAVAILABLE"
+
+
+async def is_at(edge: Edge, replica: Replica) -> bool:
+    return await host_of(edge) == replica.host
