@@ -86,7 +86,7 @@ class Edge:
         channel: grpc.aio.Channel | None = None,
         metadata: tuple[tuple[str, str], ...] = (),
     ) -> bytes:
-        """Call a method of messaging; the answer begins with the replica's port, its host is last."""
+        """Call a method of messaging; the words of the answer are port, length, address, host."""
         sent = [*metadata, ("x-test-delay-ms", str(delay_ms))]
         sent += [("authorization", f"Bearer {token}")] if token else []
         sent += [("x-test-status", status)] if status else []

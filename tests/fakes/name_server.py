@@ -28,7 +28,7 @@ class NameServer(asyncio.DatagramProtocol):
         self.truncated = 0
         """Answers that had no room for all addresses."""
 
-        self._max_bytes = max_bytes
+        self.max_bytes = max_bytes
         self._transport: asyncio.DatagramTransport | None = None
 
     @property
@@ -55,7 +55,7 @@ class NameServer(asyncio.DatagramProtocol):
         self.asked.add(name)
         known = name in self.records
         addresses = self.records.get(name, []) if kind == _TYPE_A else []
-        room = min(_payload_size(query[end + 4 :], more), self._max_bytes)
+        room = min(_payload_size(query[end + 4 :], more), self.max_bytes)
         answers = [_record(address) for address in addresses]
         fitting = answers[: (room - _HEAD.size - len(question)) // _RECORD_BYTES]
         flags = _IS_ANSWER | (0 if known else _NO_SUCH_NAME)

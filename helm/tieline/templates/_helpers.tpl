@@ -48,6 +48,18 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version }}
 {{- toYaml $roles -}}
 {{- end -}}
 
+{{- /* Pods of a service at most, those of an update included. Takes a merged role. */ -}}
+{{- define "tieline.podsAtMost" -}}
+{{- $most := ternary .surge.maxReplicas .replicas .surge.enabled | int -}}
+{{- $surge := toString .maxSurge -}}
+{{- if hasSuffix "%" $surge -}}
+{{- /* Kubernetes rounds the pods of maxSurge up. */ -}}
+{{- add $most (div (add (mul $most (trimSuffix "%" $surge | int)) 99) 100) -}}
+{{- else -}}
+{{- add $most (.maxSurge | int) -}}
+{{- end -}}
+{{- end -}}
+
 {{- define "tieline.databaseHost" -}}
 {{- if .Values.trial.enabled -}}{{ include "tieline.fullname" . }}-postgresql{{- else -}}{{ .Values.database.host }}{{- end -}}
 {{- end -}}

@@ -33,7 +33,8 @@ class EdgeSettings(BrokerSettings):
     """Replicas of payments."""
 
     edge_max_replicas: int = Field(default=64, ge=1, le=1000)
-    """Replicas of one service that a ``dns:`` name may have; further ones get no calls."""
+    """Replicas of one service that a ``dns:`` name may have; further ones get no calls. A DNS
+    answer has room for about 500."""
 
     edge_name_servers: str = ""
     """DNS servers that are asked about ``dns:`` names, ``10.96.0.10:53`` with commas between them;

@@ -63,5 +63,27 @@ async def test_a_name_that_is_not_full_has_no_replicas(
         assert await edge.code() == "UNAVAILABLE"
 
 
+async def test_each_address_of_a_large_answer_is_known_and_a_truncated_answer_changes_nothing(
+    start_edge: StartEdge,
+) -> None:
+    # What HAProxy has been told counts: nothing answers at these addresses.
+    addresses = [f"127.1.{n // 250}.{n % 250 + 1}" for n in range(480)]
+    where = {"edge_messaging": f"dns:{NAME}:7100", "edge_max_replicas": 480}
+    async with name_server({NAME: addresses}) as dns:
+        edge = await start_edge(ready=0, edge_name_servers=dns.address, **where)
+        await eventually(lambda: has_known(edge, addresses))
+
+        dns.max_bytes = 1232
+        await eventually(lambda: dns.truncated >= 3)
+
+        assert await has_known(edge, addresses)
+
+
+async def has_known(edge: Edge, addresses: list[str]) -> bool:
+    rows = (await edge.master.ask("show servers state messaging_calls")).splitlines()
+    known = {row.split()[4] for row in rows if " replica" in row}
+    return known - {"-"} == set(addresses)
+
+
 async def is_at(edge: Edge, replica: Replica) -> bool:
     return await host_of(edge) == replica.host

@@ -17,6 +17,7 @@ from rendered_chart import (
     example_values,
     merged,
     of_kind,
+    pod_specs,
     render,
     rendered,
 )
@@ -99,6 +100,28 @@ def test_settings_keep_the_form_of_their_numbers() -> None:
     ]
 
     assert {"name": "TIELINE_IMPORT_MAX_BYTES", "value": "50000000"} in environment
+
+
+@pytest.mark.parametrize(
+    ("changes", "places"),
+    [
+        ({}, "75"),
+        ({"roles": {"messaging": {"surge": {"maxReplicas": 200}, "maxSurge": "1%"}}}, "202"),
+        ({"defaults": {"surge": {"maxReplicas": 3}}}, "64"),
+        ({"roles": {"contacts": {"surge": {"enabled": False}, "replicas": 99}}}, "124"),
+    ],
+)
+def test_the_edge_has_a_place_for_every_pod_that_a_service_may_have(
+    changes: dict[str, Any], places: str
+) -> None:
+    edge = pod_specs(render(merged(example_values("production"), changes)))["edge"]
+    (given,) = (
+        each["value"]
+        for each in edge["containers"][0]["env"]
+        if each["name"] == "TIELINE_EDGE_MAX_REPLICAS"
+    )
+
+    assert given == places
 
 
 def test_migrations_end_before_new_pods_start_and_do_not_run_before_a_rollback() -> None:

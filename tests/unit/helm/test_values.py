@@ -116,6 +116,16 @@ def test_misspelled_or_impossible_value_is_refused(changes: dict[str, Any]) -> N
             {"edge": {"tlsExistingSecret": "tls"}},
             "edge.tlsExistingSecret is given, but there is no edge",
         ),
+        (
+            "production",
+            {"roles": {"messaging": {"surge": {"maxReplicas": 385}}}},
+            "roles.messaging may have 482 pods, surge.maxReplicas and maxSurge together",
+        ),
+        (
+            "production",
+            {"roles": {"contacts": {"surge": {"enabled": False}, "replicas": 480, "maxSurge": 1}}},
+            "roles.contacts may have 481 pods, replicas and maxSurge together, and the edge",
+        ),
         ("trial", {"database": {"citus": True}}, "trial.enabled runs PostgreSQL without Citus"),
         ("trial", {"test": {"caExistingSecret": "ca"}}, "test.caExistingSecret is given, but the"),
         ("trial", {"test": {"serverName": "edge"}}, "test.serverName is given, but the edge"),
@@ -144,6 +154,10 @@ def test_as_many_replicas_at_least_as_at_most_are_possible() -> None:
     changes = {"roles": {"contacts": {"surge": {"minReplicas": 20}}}}
 
     render(merged(example_values("gateway"), changes))
+
+
+def test_without_the_edge_a_service_may_have_more_pods_than_the_edge_finds() -> None:
+    render(merged(example_values("gateway"), {"defaults": {"surge": {"maxReplicas": 10_000}}}))
 
 
 def test_chart_without_values_says_what_to_give() -> None:
