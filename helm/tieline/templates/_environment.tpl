@@ -38,6 +38,7 @@ TIELINE_NATS_TLS_CA_FILE: /etc/tieline/nats-ca/ca.crt
 TIELINE_GRPC_HOST: 0.0.0.0
 TIELINE_GRPC_PORT: "7100"
 TIELINE_AGENT_PORT: "7900"
+TIELINE_DRAIN_S: {{ .role.drainSeconds | quote }}
 TIELINE_SHUTDOWN_GRACE_S: {{ .role.shutdownGraceSeconds | quote }}
 {{- if .root.Values.tls.enabled }}
 TIELINE_PROBE_PORT: "7101"
@@ -73,6 +74,7 @@ TIELINE_RECORDING_DIRECTORY: /var/lib/tieline/recording
 TIELINE_EDGE_HOST: 0.0.0.0
 TIELINE_EDGE_PORT: "7100"
 TIELINE_EDGE_METRICS_PORT: "9464"
+TIELINE_DRAIN_S: {{ .role.drainSeconds | quote }}
 TIELINE_SHUTDOWN_GRACE_S: {{ .role.shutdownGraceSeconds | quote }}
 {{- /* Full names: HAProxy asks the cluster's DNS itself, and knows no search domains. */}}
 {{- $most := 64 }}

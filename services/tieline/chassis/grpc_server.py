@@ -241,17 +241,22 @@ async def answering_probes(
 
 
 @asynccontextmanager
-async def serving(guarded: GuardedServer, *, grace_s: float) -> AsyncIterator[None]:
-    """Serve within the block; then drain, which takes at most ``grace_s`` seconds.
+async def serving(
+    guarded: GuardedServer, *, grace_s: float, drain_s: float = 0.0
+) -> AsyncIterator[None]:
+    """Serve within the block; then leave for ``drain_s`` seconds, and stop within ``grace_s`` more.
 
-    Draining: readiness goes false, no connection and no new call is accepted, calls in flight
-    finish, response streams end, and what is not done by then is cancelled.
+    Leaving: readiness goes false, and everything is served until those who send calls have heard.
+    Stopping: no connection and no new call is accepted, calls in flight finish, response streams
+    end, and what is not done by then is cancelled.
     """
     await guarded.server.start()
     guarded.health.mark_serving()
     try:
         async with guarded.probe.running():
             yield
+            guarded.health.mark_leaving()
+            await asyncio.sleep(drain_s)
     finally:
         guarded.health.mark_draining()
         stopping = asyncio.create_task(guarded.server.stop(grace_s))

@@ -27,17 +27,28 @@ class Stage(Enum):
 
     STARTING = auto()
     SERVING = auto()
+    LEAVING = auto()
+    """Told that it is not ready, which takes those who ask a while to hear; calls are served."""
+
     DRAINING = auto()
+
+
+_SERVING_STAGES = (Stage.SERVING, Stage.LEAVING)
 
 
 class Health:
     """Collects what is up and what is down, and tells listeners of every change.
 
-    ``is_ready`` is kept up to date on every change, so that reading it per call costs nothing.
+    Both answers are kept up to date on every change, so that reading one per call costs nothing.
     """
 
     def __init__(self) -> None:
         self.is_ready = False
+        """What probes and the edge are told: whether calls should come here."""
+
+        self.takes_calls = False
+        """Whether calls that come all the same are served."""
+
         self._stage = Stage.STARTING
         self._down: set[str] = set()
         self._listeners: list[Callable[[], None]] = []
@@ -74,15 +85,21 @@ class Health:
             self._stage = Stage.SERVING
             self._notify()
 
+    def mark_leaving(self) -> None:
+        """Record that no calls should come here any more; those that do are still served."""
+        if self._stage is Stage.SERVING:
+            self._stage = Stage.LEAVING
+            self._notify()
+
     def mark_draining(self) -> None:
         """Record that this replica is going away: new calls are refused from now on."""
         if self._stage is not Stage.DRAINING:
             self._stage = Stage.DRAINING
             self._notify()
 
-    def check_ready(self) -> None:
+    def check_takes_calls(self) -> None:
         """Raise the UnavailableError that tells why new work can't be taken now."""
-        if self.is_ready:
+        if self.takes_calls:
             return
         if self._stage is Stage.DRAINING:
             raise UnavailableError(
@@ -97,6 +114,7 @@ class Health:
 
     def _notify(self) -> None:
         self.is_ready = self._stage is Stage.SERVING and not self._down
+        self.takes_calls = self._stage in _SERVING_STAGES and not self._down
         for listener in self._listeners:
             listener()
 

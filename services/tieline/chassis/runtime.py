@@ -124,7 +124,7 @@ class ServiceRuntime:
                 settings.probe_port,
                 shares_port=settings.grpc_port_shared,
             ),
-            serving(guarded, grace_s=settings.shutdown_grace_s),
+            serving(guarded, grace_s=settings.shutdown_grace_s, drain_s=settings.drain_s),
         ):
             yield
 

@@ -139,9 +139,13 @@ class ServiceSettings(BrokerSettings):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """Lowest level that is logged."""
 
+    drain_s: float = Field(default=0.0, ge=0, le=300)
+    """Seconds after SIGTERM in which calls are served as before, while probes and the edge are told
+    that none should come any more: as long as it takes until that has arrived. 0 stops at once."""
+
     shutdown_grace_s: float = Field(default=20.0, ge=0, le=600)
-    """Seconds that calls in flight may take after SIGTERM. A pod's terminationGracePeriodSeconds
-    must be this plus 10."""
+    """Seconds that calls in flight may take after that. A pod's terminationGracePeriodSeconds
+    must be both together plus 10."""
 
     default_deadline_s: float = Field(default=20.0, gt=0, le=600)
     """Seconds that a unary call may take whose caller gave no deadline."""

@@ -68,4 +68,5 @@ def _serve_with_workers(service: str, settings: ServiceSettings, count: int) -> 
             {"TIELINE_METRICS_PORT": str(metrics_port), "TIELINE_GRPC_PORT_SHARED": "true"},
         )
 
-    return asyncio.run(run_workers(build_command, count, grace_s=settings.shutdown_grace_s))
+    grace_s = settings.drain_s + settings.shutdown_grace_s
+    return asyncio.run(run_workers(build_command, count, grace_s=grace_s))

@@ -11,6 +11,8 @@ _GIVEN = frozenset(
     {
         "TIELINE_AGENT_PORT",
         "TIELINE_DATABASE_DSN",
+        # Ctrl-C ends all of them: there is nobody to whom calls could go instead.
+        "TIELINE_DRAIN_S",
         "TIELINE_EDGE_HOST",
         "TIELINE_EDGE_PORT",
         "TIELINE_GRPC_HOST",

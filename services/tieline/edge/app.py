@@ -43,7 +43,7 @@ async def role(
         haproxy = HAProxy(find_binary(), directory)
         await haproxy.install(files)
         master = await stack.enter_async_context(
-            haproxy.running(launch, grace_s=settings.shutdown_grace_s)
+            haproxy.running(launch, grace_s=settings.shutdown_grace_s, drain_s=settings.drain_s)
         )
         ending = asyncio.create_task(_end_with(master))
         stack.callback(ending.cancel)

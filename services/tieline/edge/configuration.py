@@ -40,6 +40,9 @@ STATS_SOCKET = "stats.sock"
 MASTER_SOCKET = "master.sock"
 PEER_SOCKET = "peers.sock"
 
+PRESENCE = "presence"
+"""A backend with a server of that name: in maintenance once this edge is leaving."""
+
 # The largest request head: metadata with a token of many departments.
 _BUFFER_BYTES = 32 * 1024
 # Streams of one client connection at a time; further calls wait with the client.
@@ -107,7 +110,7 @@ def _global_lines(
         # Fewer files than wished for are a smaller edge, and no edge would be none.
         "  no strict-limits",
         "  localpeer edge",
-        f"  stats socket {directory / STATS_SOCKET} mode 600 level operator expose-fd listeners",
+        f"  stats socket {directory / STATS_SOCKET} mode 600 level admin expose-fd listeners",
         f"  hard-stop-after {hard_stop_s}s",
         f"  tune.bufsize {_BUFFER_BYTES}",
         f"  tune.h2.max-concurrent-streams {_STREAMS_PER_CONNECTION}",
@@ -200,8 +203,13 @@ def _metrics_lines(settings: EdgeSettings) -> list[str]:
         "  no log",
         "  timeout client 10s",
         "  monitor-uri /healthz",
+        f"  monitor fail if {{ nbsrv({PRESENCE}) eq 0 }}",
         "  http-request use-service prometheus-exporter if { path /metrics }",
         "  http-request deny deny_status 404",
+        "",
+        f"backend {PRESENCE}",
+        # Nothing is sent there: whether it is in maintenance is what the probe is told.
+        f"  server {PRESENCE} 127.0.0.1:1",
     ]
 
 

@@ -15,7 +15,12 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from tieline.chassis.process import StartError
-from tieline.edge.configuration import CONFIGURATION_FILE, MASTER_SOCKET, STATS_SOCKET
+from tieline.edge.configuration import (
+    CONFIGURATION_FILE,
+    MASTER_SOCKET,
+    PRESENCE,
+    STATS_SOCKET,
+)
 
 BINARY = "haproxy"
 # Debian keeps it where only the administrator's search path leads.
@@ -78,8 +83,13 @@ class HAProxy:
                 (Path(staging) / name).replace(self._directory / name)
 
     @asynccontextmanager
-    async def running(self, launch: Launch, *, grace_s: float) -> AsyncIterator["Master"]:
-        """Run it until the block is left; then calls and streams may take ``grace_s`` seconds."""
+    async def running(
+        self, launch: Launch, *, grace_s: float, drain_s: float = 0.0
+    ) -> AsyncIterator["Master"]:
+        """Run it until the block is left, and ``drain_s`` seconds in which it says that it goes.
+
+        Then calls and streams may take ``grace_s`` seconds.
+        """
         command = [
             *(self._binary, "-W", "-S", f"{self._directory / MASTER_SOCKET},mode,600"),
             *("-f", str(self._directory / CONFIGURATION_FILE)),
@@ -97,6 +107,7 @@ class HAProxy:
         try:
             await master.wait_until_serving()
             yield master
+            await master.leave(drain_s)
         finally:
             await master.stop(grace_s)
             logging_output.cancel()
@@ -183,6 +194,14 @@ class Master:
                         "last lines: is TIELINE_EDGE_PORT in use?"
                     )
                 await asyncio.sleep(_POLL_S)
+
+    async def leave(self, drain_s: float) -> None:
+        """Say to probes that no calls should come any more, and serve for ``drain_s`` seconds."""
+        if drain_s and self._process.returncode is None:
+            with contextlib.suppress(OSError):
+                await self.ask(f"set server {PRESENCE}/{PRESENCE} state maint")
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._process.wait(), drain_s)
 
     async def stop(self, grace_s: float) -> None:
         """Take no new connections, let what goes on end within ``grace_s`` seconds, and end it."""

@@ -145,9 +145,15 @@ class EdgeSettings(BrokerSettings):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """As for the services."""
 
+    drain_s: float = Field(default=0.0, ge=0, le=300)
+    """Seconds after SIGTERM in which connections and calls are taken as before, while ``/healthz``
+    says that none should come any more: as long as a load balancer needs to hear. 0 stops at
+    once."""
+
     shutdown_grace_s: float = Field(default=20.0, ge=0, le=600)
-    """Seconds that calls and streams may take after SIGTERM, and streams of an old configuration
-    after a reload times 60."""
+    """Seconds that calls and streams may take after that, and streams of an old configuration
+    after a reload times 60. A pod's terminationGracePeriodSeconds must be both together plus
+    10."""
 
     @model_validator(mode="after")
     def _check_client_certificates(self) -> Self:

@@ -30,7 +30,7 @@ from tieline.chassis.grpc_server import (
     check_port_is_free,
     serving,
 )
-from tieline.chassis.health import DATABASE, Health
+from tieline.chassis.health import DATABASE, Health, Stage
 from tieline.chassis.health_servicer import LIVENESS
 from tieline.chassis.interceptors.guarded_method import CallLimits
 from tieline.chassis.process import StartError
@@ -73,6 +73,24 @@ async def test_drain_finishes_the_call_in_flight_and_refuses_new_ones() -> None:
         assert await in_flight == "done"
         assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
         await drain
+
+
+async def test_replica_that_leaves_says_so_and_serves_on_for_its_time() -> None:
+    async with guarded_server({"Echo": unary(echo)}) as caller:
+        health = caller.guarded.health
+        stack = AsyncExitStack()
+        await stack.enter_async_context(serving(caller.guarded, grace_s=10, drain_s=1))
+        drain = asyncio.create_task(stack.aclose())
+        await eventually(lambda: not health.is_ready)
+        stub: Any = health_pb2_grpc.HealthStub(caller.channel)
+
+        told = (await stub.Check(health_pb2.HealthCheckRequest())).status
+        answer = await caller.unary("Echo", "x")
+        await drain
+
+        assert told == NOT_SERVING
+        assert answer == "x"
+        assert health.stage is Stage.DRAINING
 
 
 async def test_drain_ends_subscriptions_long_before_the_grace_is_over() -> None:

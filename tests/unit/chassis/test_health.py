@@ -18,7 +18,7 @@ def test_serving_replica_with_everything_up_is_ready() -> None:
     health = serving()
 
     assert health.is_ready
-    health.check_ready()
+    health.check_takes_calls()
 
 
 @pytest.mark.parametrize(
@@ -35,7 +35,7 @@ def test_caller_is_told_what_is_away_and_when_to_come_back(
     health = serving(down=down)
 
     with pytest.raises(UnavailableError) as caught:
-        health.check_ready()
+        health.check_takes_calls()
 
     assert caught.value.reason == reason
     assert caught.value.retry_after_s == 1.0
@@ -43,7 +43,7 @@ def test_caller_is_told_what_is_away_and_when_to_come_back(
 
 def test_starting_replica_is_not_ready() -> None:
     with pytest.raises(UnavailableError):
-        Health().check_ready()
+        Health().check_takes_calls()
 
 
 def test_replica_is_ready_again_when_the_dependency_is_back() -> None:
@@ -51,7 +51,22 @@ def test_replica_is_ready_again_when_the_dependency_is_back() -> None:
 
     health.mark_up(DATABASE)
 
-    health.check_ready()
+    health.check_takes_calls()
+
+
+def test_replica_that_leaves_is_not_ready_and_takes_calls_until_it_drains() -> None:
+    health = serving()
+    told: list[tuple[bool, bool]] = []
+    health.listen(lambda: told.append((health.is_ready, health.takes_calls)))
+
+    health.mark_leaving()
+    health.check_takes_calls()
+    health.mark_down(DATABASE)
+    health.mark_up(DATABASE)
+    health.mark_draining()
+    health.mark_leaving()
+
+    assert told == [(False, True), (False, False), (False, True), (False, False)]
 
 
 def test_draining_is_final() -> None:
@@ -63,7 +78,7 @@ def test_draining_is_final() -> None:
 
     assert health.stage is Stage.DRAINING
     with pytest.raises(UnavailableError) as caught:
-        health.check_ready()
+        health.check_takes_calls()
     assert caught.value.reason == "SHUTTING_DOWN"
 
 

@@ -142,12 +142,15 @@ def test_liveness_of_a_service_does_not_depend_on_what_it_needs(service: str) ->
     assert container["livenessProbe"]["grpc"] == {"port": 7100, "service": "liveness"}
 
 
-def test_pod_has_ten_seconds_beyond_the_grace_of_its_calls() -> None:
-    values = merged(example_values("trial"), {"defaults": {"shutdownGraceSeconds": 45}})
-    spec = pod_specs(render(values))["messaging"]
+@pytest.mark.parametrize("name", ["messaging", "edge"])
+def test_pod_has_ten_seconds_beyond_its_leaving_and_the_grace_of_its_calls(name: str) -> None:
+    changes = {"defaults": {"drainSeconds": 7, "shutdownGraceSeconds": 45}}
+    spec = pod_specs(render(merged(example_values("production"), changes)))[name]
+    given = spec["containers"][0]["env"]
 
-    assert spec["terminationGracePeriodSeconds"] == 55
-    assert {"name": "TIELINE_SHUTDOWN_GRACE_S", "value": "45"} in spec["containers"][0]["env"]
+    assert spec["terminationGracePeriodSeconds"] == 62
+    assert {"name": "TIELINE_DRAIN_S", "value": "7"} in given
+    assert {"name": "TIELINE_SHUTDOWN_GRACE_S", "value": "45"} in given
 
 
 def selectors(manifests: list[Manifest]) -> dict[str, Any]:

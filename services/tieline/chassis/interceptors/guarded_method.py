@@ -208,8 +208,8 @@ class GuardedMethod:
     ) -> None:
         """Refuse the call, or fill in who calls and until when."""
         parts = self._parts
-        if not parts.health.is_ready:
-            parts.health.check_ready()
+        if not parts.health.takes_calls:
+            parts.health.check_takes_calls()
         remaining_s = _remaining_s(context)
         if remaining_s is not None:
             if remaining_s <= 0:
