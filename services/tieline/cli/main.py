@@ -6,6 +6,7 @@ A command's module is imported when the command is run or its help is asked for,
 
 import importlib
 import os
+import signal
 import sys
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
@@ -73,6 +74,7 @@ def tieline() -> None:
 
 def main() -> None:
     """Run the command that the arguments name, in a process of its own."""
+    _end_on_sigterm()
     if is_without_aiohttp(sys.argv[1:]):
         # nats-py would import it, an eighth of a service's start, for WebSockets that nothing here
         # speaks. With None in its place the import fails, as where it is not installed.
@@ -81,6 +83,19 @@ def main() -> None:
     # of 1,500 started while calls were under way 50 died before they ran.
     os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "false")
     run()
+
+
+def _end_on_sigterm() -> None:
+    """Have SIGTERM end this process also where it is number 1, as in a container.
+
+    The kernel gives number 1 only the signals that it has handlers for: one that was told to stop
+    while it imports, or migrates, would go on until SIGKILL. A role has a handler of its own.
+
+    Number 1 also inherits the children of what has ended. Here nobody waits for those, since there
+    are none that stay: a role's programs are its own children, and HAProxy's workers are waited for
+    by HAProxy, without which the edge ends too.
+    """
+    signal.signal(signal.SIGTERM, lambda number, _: os._exit(128 + number))
 
 
 def run() -> None:
