@@ -48,6 +48,18 @@ DASHBOARDS: dict[str, tuple[str, Sequence[Panel]]] = {
                 [_rate("rpc_server_duration_seconds_count", _OF, _FAILED)],
             ),
             Panel("Duration, 99th percentile", "s", [_percentile(0.99, "", _OF)]),
+            Panel(
+                "Failed by our fault, by class",
+                "reqps",
+                [_rate("rpc_server_duration_seconds_count", "class", _FAILED)],
+                "{{class}}",
+            ),
+            Panel(
+                "Duration by class, 99th percentile",
+                "s",
+                [_percentile(0.99, "", "class")],
+                "{{class}}",
+            ),
             Panel("Wait before a handler", "s", [f"max by ({_OF}) (queueing_mean_seconds)"]),
             Panel(
                 "Refused for overload",

@@ -159,7 +159,7 @@ def build_guarded_server(
         capacity_per_s = transport.capacity_per_s
         control = AdmissionControl(os.urandom(32), capacity_per_s=capacity_per_s, is_on=False)
     probe = QueueProbe(control)
-    metrics = CallMetrics(telemetry.meter)
+    metrics = CallMetrics(telemetry.meter, classes)
     telemetry.histograms.append(metrics.durations)
     interceptor = CallInterceptor(
         access=access,

@@ -33,6 +33,7 @@ from tieline.chassis.interceptors.access import AccessRule
 from tieline.chassis.interceptors.guarded_method import CallLimits
 from tieline.chassis.interceptors.tracing import CallTracing
 from tieline.chassis.principals import PrincipalKind
+from tieline.chassis.priorities import BusinessClass
 from tieline.chassis.revocation_list import Revocation
 from tieline.chassis.telemetry import inject_headers
 
@@ -504,6 +505,19 @@ async def test_durations_are_counted_by_method_and_code() -> None:
         (s.attributes["rpc.method"], s.attributes["rpc.response.status_code"]): sum(s.counts)
         for s in metrics.durations.series()
     } == {(f"/{SERVICE}/Echo", "OK"): 2, (f"/{SERVICE}/Echo", "UNAUTHENTICATED"): 1}
+
+
+async def test_durations_tell_the_class_of_the_method() -> None:
+    methods = {"Pay": unary(echo), "Look": unary(echo)}
+    async with guarded_server(methods, classes={"Pay": BusinessClass.CRITICAL}) as caller:
+        await caller.unary("Pay")
+        await caller.unary("Look")
+        metrics = caller.guarded.interceptor.metrics
+
+    assert {
+        s.attributes["rpc.method"].rpartition("/")[2]: s.attributes["class"]
+        for s in metrics.durations.series()
+    } == {"Pay": "critical", "Look": "normal"}
 
 
 async def test_corp_administrators_method_is_closed_to_other_members() -> None:

@@ -1,18 +1,22 @@
-"""How many calls, how long, how many at once; by method and status code."""
+"""How many calls, how long, how many at once; by method, its class and the status code."""
+
+from collections.abc import Mapping
 
 from opentelemetry.metrics import CallbackOptions, Meter, Observation
 
 from tieline.chassis.histograms import DurationHistogram, Series
+from tieline.chassis.priorities import BusinessClass
 
 
 class CallMetrics:
     """The instruments of a server's calls.
 
     Method names come from the registered services and codes from gRPC's list, so the series are
-    bounded.
+    bounded; a method has one class.
     """
 
-    def __init__(self, meter: Meter) -> None:
+    def __init__(self, meter: Meter, classes: Mapping[str, BusinessClass]) -> None:
+        self._classes = classes
         self.durations = DurationHistogram("rpc.server.duration", "Time from arrival to the status")
         self.in_flight = 0
         """Calls that have begun and not ended, open streams included. The interceptor counts."""
@@ -27,7 +31,8 @@ class CallMetrics:
 
     def bind(self, method: str) -> "MethodMetrics":
         """Return the instruments of one method."""
-        return MethodMetrics(self.durations, method)
+        business_class = self._classes.get(method, BusinessClass.NORMAL)
+        return MethodMetrics(self.durations, method, business_class)
 
     def _observe_in_flight(self, _: CallbackOptions) -> list[Observation]:
         return [Observation(self.in_flight)]
@@ -36,9 +41,12 @@ class CallMetrics:
 class MethodMetrics:
     """The durations of one method, by status code."""
 
-    def __init__(self, durations: DurationHistogram, method: str) -> None:
+    def __init__(
+        self, durations: DurationHistogram, method: str, business_class: BusinessClass
+    ) -> None:
         self._durations = durations
         self._method = method
+        self._class = business_class.name.lower()
         self._by_code: dict[str, Series] = {}
 
     def record(self, code: str, duration_s: float) -> None:
@@ -46,6 +54,10 @@ class MethodMetrics:
         series = self._by_code.get(code)
         if series is None:
             series = self._by_code[code] = self._durations.bind(
-                {"rpc.method": self._method, "rpc.response.status_code": code}
+                {
+                    "rpc.method": self._method,
+                    "class": self._class,
+                    "rpc.response.status_code": code,
+                }
             )
         series.record(duration_s)
