@@ -1,8 +1,8 @@
 """What a service last said of its admission level: what it would refuse is not sent.
 
 Pure: the clock is passed in. Every response names the level and the priority that the call had
-(``tieline-admission``). What is held back is told with the next call, so that the service, and the
-operator who scales it, know of the demand.
+(``tieline-admission``). What is held back is told with the next call that the service answers, so
+that it, and the operator who scales it, know of the demand.
 """
 
 import random
@@ -70,6 +70,14 @@ class CalleeLevel:
         told = [min(count, MAX_TOLD) for count in self._held_back]
         self._held_back = [count - of for count, of in zip(self._held_back, told, strict=True)]
         return ",".join(map(str, told))
+
+    def give_back(self, told: str) -> None:
+        """Have a later call tell what the service did not read: its call was answered before it."""
+        counts = map(int, told.split(",")) if told else (0, 0, 0, 0)
+        self._held_back = [
+            min(kept + count, _MAX_KEPT)
+            for kept, count in zip(self._held_back, counts, strict=True)
+        ]
 
     def _put_off(self) -> None:
         self._probe_at = self._clock() + PROBE_INTERVAL_S * (0.8 + 0.4 * self._draw())

@@ -80,7 +80,8 @@ class Caller:
         while True:
             self._check_level(method)
             metadata = await self._sign(late, given_metadata, deadline)
-            metadata = (*metadata, *self._tell(attempts))
+            held_back = self._level.take_held_back()
+            metadata = (*metadata, *_tell(attempts, held_back))
             attempts += 1
             late.attempt = attempt = invoke(
                 request,
@@ -93,7 +94,9 @@ class Caller:
                 self._note(await attempt.trailing_metadata())
                 return response
             except grpc.aio.AioRpcError as rpc_error:
-                self._note(rpc_error.trailing_metadata())
+                if not self._note(rpc_error.trailing_metadata()):
+                    # The edge answered, or gRPC's core, or nobody.
+                    self._level.give_back(held_back)
                 error = late.translate(rpc_error)
                 delay_s = plan.delay_s(error, deadline - time.monotonic())
                 if delay_s is None:
@@ -130,21 +133,16 @@ class Caller:
                 retry_after_s=PROBE_INTERVAL_S,
             )
 
-    def _tell(self, attempts: int) -> list[tuple[str, str]]:
-        told = []
-        if attempts:
-            told.append((PREVIOUS_ATTEMPTS_KEY, str(attempts)))
-        held_back = self._level.take_held_back()
-        if held_back:
-            told.append((HELD_BACK_KEY, held_back))
-        return told
-
-    def _note(self, trailers: Any) -> None:
+    def _note(self, trailers: Any) -> bool:
+        """Record the level that an answer tells; False where the service told none."""
+        user_level = None
         for key, value in trailers or ():
             if key == ADMISSION_KEY:
                 user_level = self._level.note(value)
-                if user_level is not None:
-                    self._user_level = user_level
+        if user_level is None:
+            return False
+        self._user_level = user_level
+        return True
 
     async def _sign(self, late: LateCall, metadata: Any, deadline: float) -> Any:
         """Return the metadata with a token, and have the call report one that has expired."""
@@ -198,6 +196,15 @@ class RetryPlan:
         if delay_s is None or not is_safe or not self._budget.try_spend():
             return None
         return delay_s
+
+
+def _tell(attempts: int, held_back: str) -> list[tuple[str, str]]:
+    told = []
+    if attempts:
+        told.append((PREVIOUS_ATTEMPTS_KEY, str(attempts)))
+    if held_back:
+        told.append((HELD_BACK_KEY, held_back))
+    return told
 
 
 def _with_request_id(metadata: Any) -> tuple[tuple[str, str | bytes], ...]:

@@ -19,6 +19,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tieline.chassis.interceptors.call_interceptor import OUR_RETRY_KEY, RETRY_KEY
 from tieline.edge import refusals
 from tieline.edge.backends import (
     CLASSES,
@@ -276,8 +277,11 @@ def _form_rules(directory: Path) -> list[str]:
         "  http-request set-priority-class var(txn.class)",
         # Demand is what callers want, and not how often they ask for it.
         "  http-request set-var(txn.attempt) str(refused)",
-        "  http-request set-var(txn.attempt) str(again) "
-        "if { req.hdr(grpc-previous-rpc-attempts) -m found }",
+        *(
+            "  http-request set-var(txn.attempt) str(again) "
+            f"if {{ req.hdr({header}) -m found }}"
+            for header in (RETRY_KEY, OUR_RETRY_KEY)
+        ),
     ]
 
 

@@ -16,9 +16,12 @@ from tieline.embedded.nats import EmbeddedNats
 pytestmark = pytest.mark.haproxy
 
 
+# What gRPC's own retries carry, and those of our client library.
+@pytest.mark.parametrize("header", ["grpc-previous-rpc-attempts", "tieline-previous-attempts"])
 async def test_what_was_refused_is_reported_once_a_second(
-    make_replica: MakeReplica, start_edge: StartEdge, nats: EmbeddedNats
+    header: str, make_replica: MakeReplica, start_edge: StartEdge, nats: EmbeddedNats
 ) -> None:
+    retry = ((header, "1"),)
     reports: list[load_report_pb2.LoadReport] = []
 
     async def note(message: Msg) -> None:
@@ -38,7 +41,7 @@ async def test_what_was_refused_is_reported_once_a_second(
         await eventually(lambda: reports)
 
         codes = await asyncio.gather(
-            *(edge.code(delay_ms=60, metadata=attempt) for attempt in [RETRY] * 10 + [()] * 10)
+            *(edge.code(delay_ms=60, metadata=attempt) for attempt in [retry] * 10 + [()] * 10)
         )
 
         refused = codes.count("RESOURCE_EXHAUSTED")
@@ -52,9 +55,6 @@ async def test_what_was_refused_is_reported_once_a_second(
         assert counters.admitted == 0
         assert reports[-1].service == "messaging"
         assert reports[-1].sequence > reports[0].sequence
-
-
-RETRY = (("grpc-previous-rpc-attempts", "1"),)
 
 
 def shed(report: load_report_pb2.LoadReport) -> int:

@@ -68,6 +68,15 @@ def test_what_was_held_back_is_told_once_and_in_parts() -> None:
     assert level.take_held_back() == ""
 
 
+def test_what_the_service_did_not_read_is_told_again() -> None:
+    level = told(Clock(), "400 500")
+    level.lets_in(LOW, 0)
+    level.give_back(level.take_held_back())
+    level.give_back("")
+    level.lets_in(NORMAL, 127)
+    assert level.take_held_back() == "0,0,1,1"
+
+
 def test_the_class_of_a_method_is_the_one_it_declares() -> None:
     service = messaging_service_pb2.DESCRIPTOR.services_by_name["MessagingService"]
     assert find_business_class(f"/{service.full_name}/SendMessage") == (

@@ -1,0 +1,107 @@
+"""What a caller of ours and a service tell each other of overload, over a real connection."""
+
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+import grpc
+import pytest
+
+from fakes.platform import FakePlatform, Refusal
+from tieline.api.directory.v1 import directory_service_pb2
+from tieline.client import Endpoints, RetryPolicy, Tieline, TielineError, connect
+
+QUICK = RetryPolicy(first_delay_s=0.001, max_delay_s=0.01, budget_capacity=1000)
+
+# The levels of a service that takes nothing but CRITICAL calls, to a NORMAL call.
+STRICT = (("tieline-admission", "255 500"),)
+
+FROM_EDGE = Refusal(grpc.StatusCode.RESOURCE_EXHAUSTED, "OVERLOADED", metadata={"ring": "edge"})
+FROM_SERVICE = Refusal(grpc.StatusCode.NOT_FOUND, "MEMBER_NOT_FOUND", trailers=STRICT)
+
+
+@pytest.fixture
+async def platform() -> AsyncIterator[FakePlatform]:
+    fake = FakePlatform()
+    async with fake.serving():
+        yield fake
+
+
+@pytest.fixture
+async def tieline(platform: FakePlatform) -> AsyncIterator[Tieline]:
+    async with connect(Endpoints.single(platform.target), retries=QUICK) as connection:
+        yield connection
+
+
+def answers_in_turn(*answers: Refusal | Any) -> Any:
+    """Return an answer that gives these one after the other, the last one for ever."""
+    left = list(answers)
+
+    def answer(request: Any, metadata: Mapping[str, str]) -> Any:
+        given = left.pop(0) if len(left) > 1 else left[0]
+        if isinstance(given, Refusal):
+            raise given
+        return given
+
+    return answer
+
+
+async def look_up(tieline: Tieline) -> str:
+    """Call, and return the reason and the ring of what the call ended with."""
+    try:
+        await tieline.directory.GetMember(directory_service_pb2.GetMemberRequest())
+    except TielineError as error:
+        return f"{error.reason} {error.metadata.get('ring', '')}".strip()
+    return "OK"
+
+
+def sent(platform: FakePlatform, key: str) -> list[str | None]:
+    return [call.metadata.get(key) for call in platform.received("GetMember")]
+
+
+async def test_a_level_is_heeded_and_what_was_held_back_is_told_by_the_next_call(
+    platform: FakePlatform, tieline: Tieline
+) -> None:
+    platform.answers["GetMember"] = answers_in_turn(
+        FROM_SERVICE, directory_service_pb2.GetMemberResponse()
+    )
+
+    first = await look_up(tieline)
+    held_back = [await look_up(tieline) for _ in range(3)]
+    tieline._lines.by_service["directory"].level.note("639 500")
+    later = await look_up(tieline)
+
+    assert first == "MEMBER_NOT_FOUND"
+    assert held_back == ["OVERLOADED caller"] * 3
+    assert later == "OK"
+    assert sent(platform, "tieline-held-back") == [None, "0,0,3,0"]
+
+
+async def test_what_was_held_back_is_told_until_the_service_has_read_it(
+    platform: FakePlatform, tieline: Tieline
+) -> None:
+    platform.answers["GetMember"] = answers_in_turn(
+        FROM_SERVICE, FROM_EDGE, FROM_SERVICE, directory_service_pb2.GetMemberResponse()
+    )
+    level = tieline._lines.by_service["directory"].level
+
+    outcomes = []
+    for _ in range(4):
+        outcomes += [await look_up(tieline), await look_up(tieline)]
+        level.note("639 500")
+
+    # The edge's answer tells no level: the call behind it is not held back.
+    assert outcomes[:2] == ["MEMBER_NOT_FOUND", "OVERLOADED caller"]
+    assert outcomes[2:4] == ["OVERLOADED edge", "MEMBER_NOT_FOUND"]
+    assert sent(platform, "tieline-held-back")[:4] == [None, "0,0,1,0", "0,0,1,0", None]
+
+
+async def test_a_retry_is_marked_with_the_attempts_before_it(
+    platform: FakePlatform, tieline: Tieline
+) -> None:
+    away = Refusal(grpc.StatusCode.UNAVAILABLE, "DATABASE_UNAVAILABLE", retry_after_s=0.001)
+    platform.answers["GetMember"] = answers_in_turn(
+        away, away, directory_service_pb2.GetMemberResponse()
+    )
+
+    assert await look_up(tieline) == "OK"
+    assert sent(platform, "tieline-previous-attempts") == [None, "1", "2"]
