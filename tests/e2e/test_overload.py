@@ -5,9 +5,11 @@ import datetime as dt
 import os
 import sys
 import uuid
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -27,7 +29,7 @@ from tieline.api.messaging.v1 import messaging_service_pb2 as messaging
 from tieline.chassis import migrations, streams
 from tieline.chassis.priorities import LOWEST_PRIORITY
 from tieline.cli.grpc_health import is_serving
-from tieline.client import Endpoints, Tieline, connect
+from tieline.client import Endpoints, RetryPolicy, Tieline, connect
 from tieline.client.connection import SignedIn
 from tieline.client.credentials import SessionTokens
 from tieline.client.errors import TielineError
@@ -55,8 +57,10 @@ class Replica:
 
     tieline: Tieline
     postgres_pid: int
+    target: str
     reports: list[load_report_pb2.LoadReport] = field(default_factory=list)
     report_times: list[float] = field(default_factory=list)
+    report_sizes: list[int] = field(default_factory=list)
 
     @asynccontextmanager
     async def paused_database(self) -> AsyncIterator[None]:
@@ -91,11 +95,12 @@ async def replica(tmp_path: Path, tokens: TestTokens) -> AsyncIterator[Replica]:
         tieline = await stack.enter_async_context(
             connect(Endpoints.single(f"127.0.0.1:{port}"), call_timeout_s=CALL_TIMEOUT_S)
         )
-        replica = Replica(tieline, postgres_pid)
+        replica = Replica(tieline, postgres_pid, f"127.0.0.1:{port}")
 
         async def receive(message: Any) -> None:
             replica.reports.append(load_report_pb2.LoadReport.FromString(message.data))
             replica.report_times.append(monotonic())
+            replica.report_sizes.append(len(message.data))
 
         operator, _ = await stack.enter_async_context(connected_as(nats, streams.OPERATOR))
         await operator.subscribe(streams.LOAD_REPORTS, cb=receive)
@@ -137,10 +142,10 @@ async def _serving(
             await process.wait()
 
 
-def _party(replica: Replica, tokens: TestTokens) -> SignedIn:
+def _party(tieline: Tieline, tokens: TestTokens, user_id: str = "li.wei") -> SignedIn:
     late = dt.datetime.now(dt.UTC) + dt.timedelta(hours=1)
-    token = tokens.member(CORP_ID, "li.wei")
-    return replica.tieline.resume(SessionTokens("session", token, late, "refresh", late))
+    token = tokens.member(CORP_ID, user_id)
+    return tieline.resume(SessionTokens("session", token, late, "refresh", late))
 
 
 async def _open_conversation(party: SignedIn) -> str:
@@ -197,7 +202,7 @@ class Readers:
 async def test_a_database_that_stands_still_leaves_no_retry_storm_and_no_queue(
     replica: Replica, tokens: TestTokens
 ) -> None:
-    party = _party(replica, tokens)
+    party = _party(replica.tieline, tokens)
     readers = Readers(party, await _open_conversation(party))
     reading = asyncio.create_task(readers.go_on(RATE_PER_S))
     await eventually(lambda: len(readers.outcomes) > RATE_PER_S)
@@ -223,3 +228,187 @@ async def test_a_database_that_stands_still_leaves_no_retry_storm_and_no_queue(
     ]
     assert max(gaps) < 3
     await eventually(lambda: replica.reports[-1].admission_level == LOWEST_PRIORITY)
+
+
+# Users of a class are refused by their place in it: so many are spread over the class.
+USERS = [f"user{number}" for number in range(40)]
+CONNECTIONS = 4
+LONG_PAGE = 150
+# So much that it is still too much when a busy machine has become an idle one.
+TIMES_CAPACITY = 8
+
+# What is important stays far below what the replica can do.
+IMPORTANT_RATIO = 0.1
+
+SETTLING_REPORTS = 4
+OVERLOADED_REPORTS = 8
+HELD_BACK = "OVERLOADED caller"
+
+# None saved up: a tenth of the calls and no more.
+RETRIES = RetryPolicy(budget_capacity=1, budget_per_second=0)
+
+
+class Crowd:
+    """Many users with the client library: reads that cost a lot, and messages."""
+
+    def __init__(self, parties: list[SignedIn], conversation_id: str) -> None:
+        self.reads: Counter[str] = Counter()
+        """By the reason and the ring of what they ended with; OK for those that were answered."""
+        self.sends: Counter[str] = Counter()
+        self.is_over = False
+        self.longest_pause_s = 0.0
+        """For which this process did not get to calling."""
+        self._parties = parties
+        self._conversation_id = conversation_id
+
+    async def read(self, number: int) -> None:
+        """Read a page that takes the replica milliseconds."""
+        request = messaging.ListMessagesRequest(
+            conversation_id=self._conversation_id, page_size=LONG_PAGE
+        )
+        party = self._parties[number % len(self._parties)]
+        self.reads[await _outcome_of(party.messaging.ListMessages(request))] += 1
+
+    async def send(self, number: int) -> None:
+        """Send a message."""
+        party = self._parties[number % len(self._parties)]
+        self.sends[await _outcome_of(party.messaging.SendMessage(self._message()))] += 1
+
+    async def fill(self) -> None:
+        """Have the conversation hold a page."""
+        for _ in range(LONG_PAGE // 50):
+            messages = [
+                messaging_pb2.OutgoingMessage(
+                    conversation_id=self._conversation_id,
+                    client_message_id=str(uuid.uuid4()),
+                    content=_text(),
+                )
+                for _ in range(50)
+            ]
+            batch = messaging.BatchSendMessagesRequest(messages=messages)
+            await self._parties[0].messaging.BatchSendMessages(batch, timeout=30)
+
+    async def measure(self) -> float:
+        """Return how many reads a second the replica does when a few ask all the time."""
+        begun_at = monotonic()
+
+        async def read_on(first: int) -> None:
+            for number in range(first, first + 10):
+                await self.read(number)
+
+        await asyncio.gather(*(read_on(first) for first in range(16)))
+        return self.reads["OK"] / (monotonic() - begun_at)
+
+    def forget(self) -> None:
+        """Count from now on."""
+        self.reads.clear()
+        self.sends.clear()
+        self.longest_pause_s = 0.0
+
+    async def go_on(self, reads_per_s: float, sends_per_s: float) -> None:
+        """Call at fixed times until ``is_over``, then wait for what is under way."""
+        last = begun_at = monotonic()
+        tasks: set[asyncio.Task[None]] = set()
+        sent = {self.read: 0, self.send: 0}
+        while not self.is_over:
+            now = monotonic()
+            self.longest_pause_s = max(self.longest_pause_s, now - last)
+            last = now
+            for call, rate in ((self.read, reads_per_s), (self.send, sends_per_s)):
+                while sent[call] < (now - begun_at) * rate:
+                    task = asyncio.create_task(call(sent[call]))
+                    tasks.add(task)
+                    task.add_done_callback(tasks.discard)
+                    sent[call] += 1
+            await asyncio.sleep(0.005)
+        await asyncio.gather(*tasks)
+
+    def _message(self) -> messaging.SendMessageRequest:
+        return messaging.SendMessageRequest(conversation_id=self._conversation_id, content=_text())
+
+
+def _text() -> messaging_pb2.MessageContent:
+    return messaging_pb2.MessageContent(text=messaging_pb2.TextContent(text="x" * 100))
+
+
+async def _outcome_of(call: Any) -> str:
+    try:
+        await call
+    except TielineError as error:
+        ring = error.metadata.get("ring", "")
+        return f"{error.reason or error.code.name} {ring}".strip()
+    return "OK"
+
+
+def _count(report: load_report_pb2.LoadReport, name: str) -> int:
+    return sum(getattr(each, name) for each in report.classes)
+
+
+@pytest.mark.timeout(180)
+async def test_callers_of_ours_hold_back_what_a_replica_would_refuse(
+    replica: Replica, tokens: TestTokens
+) -> None:
+    async with AsyncExitStack() as stack:
+        connections = [
+            await stack.enter_async_context(
+                connect(
+                    Endpoints.single(replica.target),
+                    call_timeout_s=CALL_TIMEOUT_S,
+                    retries=RETRIES,
+                )
+            )
+            for _ in range(CONNECTIONS)
+        ]
+        parties = [
+            _party(connections[number % CONNECTIONS], tokens, user_id)
+            for number, user_id in enumerate(USERS)
+        ]
+        created = await parties[0].messaging.CreateConversation(
+            messaging.CreateConversationRequest(
+                request_id=str(uuid.uuid4()),
+                kind=messaging_pb2.CONVERSATION_KIND_GROUP,
+                name="All",
+                user_ids=USERS[1:],
+            ),
+            timeout=10,
+        )
+        crowd = Crowd(parties, created.conversation.conversation_id)
+        await crowd.fill()
+        capacity_per_s = await crowd.measure()
+        calling = asyncio.create_task(
+            crowd.go_on(TIMES_CAPACITY * capacity_per_s, IMPORTANT_RATIO * capacity_per_s)
+        )
+        # What comes before anybody was told a level waits in gRPC's core, blind to classes.
+        await eventually(lambda: crowd.reads[HELD_BACK] > 0, timeout_s=60)
+        settled = len(replica.reports) + SETTLING_REPORTS
+        await eventually(lambda: len(replica.reports) > settled, timeout_s=60)
+        crowd.forget()
+        begin = len(replica.reports)
+        await eventually(lambda: len(replica.reports) > begin + OVERLOADED_REPORTS, timeout_s=60)
+        end = len(replica.reports)
+        reads, sends = crowd.reads.copy(), crowd.sends.copy()
+        crowd.is_over = True
+        await calling
+        await eventually(
+            lambda: replica.reports[-1].admission_level == LOWEST_PRIORITY, timeout_s=30
+        )
+
+    during = replica.reports[begin:end]
+    demand, retries = (
+        _count(during[-1], name) - _count(during[0], name) for name in ("first_attempts", "retries")
+    )
+    offered = reads.total() + sends.total()
+    assert reads[HELD_BACK] > reads.total() / 2, reads
+    assert reads["OK"] > 0, reads
+    assert sends["OK"] >= 0.8 * sends.total(), sends
+    assert all(report.admission_level < LOWEST_PRIORITY for report in during)
+    # The replica knows of the calls that it never saw, ...
+    assert demand > 2 * (offered - reads[HELD_BACK])
+    # ... and of those that came again.
+    assert 0 < retries <= RETRIES.budget_ratio * demand + CONNECTIONS * RETRIES.budget_capacity
+    gaps = [late - early for early, late in pairwise(replica.report_times[begin:end])]
+    assert [report.sequence for report in during] == list(
+        range(during[0].sequence, during[0].sequence + len(during))
+    )
+    assert max(gaps) < 2 + crowd.longest_pause_s
+    assert max(replica.report_sizes) <= 300
