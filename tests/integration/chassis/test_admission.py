@@ -8,7 +8,7 @@ from typing import Any
 import grpc
 import pytest
 from google.protobuf.wrappers_pb2 import StringValue
-from google.rpc import error_details_pb2
+from google.rpc import code_pb2, error_details_pb2, status_pb2
 
 from fakes.broker_users import connected
 from fakes.eventually import eventually
@@ -29,7 +29,7 @@ from tieline.chassis.calls import Call, current_call, entered
 from tieline.chassis.errors import UnavailableError
 from tieline.chassis.health import Health
 from tieline.chassis.load_reports import LoadReporter, reporting
-from tieline.chassis.message_headers import PRIORITY_HEADER
+from tieline.chassis.message_headers import DEADLINE_HEADER, PRIORITY_HEADER
 from tieline.chassis.outbox import build_event, insert_parameters
 from tieline.chassis.priorities import (
     DEFAULT_PRIORITY,
@@ -379,6 +379,66 @@ async def test_a_question_gets_less_time_than_its_asker_has(
             await ask(identity_broker, "directory", "echo", StringValue(), StringValue)
 
     assert left[0] <= 0.98
+
+
+async def test_a_call_whose_deadline_passed_in_the_queue_is_not_begun() -> None:
+    control = new_control()
+    async with guarded_server(
+        {"Read": unary(echo), "Pay": unary(never)}, classes=CLASSES, control=control
+    ) as caller:
+        with grpc.insecure_channel(f"127.0.0.1:{caller.port}") as channel:
+            # A connection that stands: what arrives next waits for the server's loop alone.
+            await asyncio.to_thread(call_from_outside, channel, "Read", caller, 10)
+
+            # On the loop's own thread, which begins nothing until the deadline has passed.
+            code = call_from_outside(channel, "Pay", caller, 0.2)
+
+            pays = BusinessClass.CRITICAL
+            await eventually(lambda: control.current_counts().arrivals[pays] == 1)
+            await caller.unary("Read")
+        answered = caller.guarded.interceptor.metrics.durations.series()
+
+    assert code is grpc.StatusCode.DEADLINE_EXCEEDED
+    assert {each.attributes["rpc.method"] for each in answered} == {f"/{SERVICE}/Read"}
+
+
+def call_from_outside(
+    channel: grpc.Channel, method: str, caller: Caller, timeout_s: float
+) -> grpc.StatusCode:
+    """Call as another process does, which needs no loop; return the status."""
+    call: Any = channel.unary_unary(f"/{SERVICE}/{method}")
+    try:
+        call(b"", timeout=timeout_s, metadata=caller.metadata(None))
+    except grpc.RpcError as error:
+        return error.code()  # type: ignore[no-any-return]
+    return grpc.StatusCode.OK
+
+
+async def test_a_question_whose_deadline_passed_in_the_queue_is_not_begun(
+    identity_broker: Broker, directory_broker: Broker
+) -> None:
+    async def never_answered(_: StringValue) -> StringValue:
+        raise AssertionError("nobody waits for the answer")
+
+    async def hold_up_the_loop() -> None:
+        """Have whatever is begun wait for longer than the question's deadline."""
+        while True:
+            end = time.perf_counter() + 0.03
+            while time.perf_counter() < end:
+                pass
+            await asyncio.sleep(0)
+
+    control = new_control()
+    headers = {DEADLINE_HEADER: "10", PRIORITY_HEADER: str(HIGHEST_PRIORITY)}
+    async with answering(directory_broker, "directory", handler(never_answered), control=control):
+        holding = asyncio.create_task(hold_up_the_loop())
+        reply = await identity_broker.request(
+            "requests.directory.v1.echo", b"", timeout=10, headers=headers
+        )
+        holding.cancel()
+
+    assert status_pb2.Status.FromString(reply.data).code == code_pb2.DEADLINE_EXCEEDED
+    assert control.current_counts().expired[BusinessClass.CRITICAL] == 1
 
 
 async def test_probes_are_served_to_nobody_else() -> None:
