@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import grpc
-import psutil
 
 from fakes.eventually import eventually
 from tieline.cli.grpc_health import is_listening
@@ -158,10 +157,6 @@ def token(corp: str = "", user: str = "li.wei") -> str:
     claims = {"sub": user, **({"corp": corp} if corp else {})}
     parts = [json.dumps(part).encode() for part in ({"alg": "EdDSA"}, claims)]
     return ".".join(base64.urlsafe_b64encode(p).decode().rstrip("=") for p in [*parts, b"sig"])
-
-
-def workers_of(master: Master) -> list[psutil.Process]:
-    return psutil.Process(master.process_id).children()
 
 
 async def together(count: int, call: Callable[[], Awaitable[Any]]) -> list[Any]:

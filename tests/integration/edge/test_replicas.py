@@ -9,7 +9,7 @@ from typing import Any
 import grpc
 import pytest
 
-from fakes.edges import Edge, MakeReplica, StartEdge, open_channel, workers_of
+from fakes.edges import Edge, MakeReplica, StartEdge, open_channel
 from fakes.eventually import eventually
 from tieline.chassis.process import StartError
 from tieline.chassis.streams import SERVICES
@@ -233,14 +233,6 @@ async def has_in_flight(edge: Edge, count: int) -> bool:
 async def is_equal(read: object, wanted: object) -> bool:
     assert callable(read)
     return bool(await read() == wanted)
-
-
-async def is_ended(edge: Edge) -> bool:
-    return not workers_of(edge.master)
-
-
-async def is_ok(edge: Edge) -> bool:
-    return await edge.code() == "OK"
 
 
 def directory_of(edge: Edge) -> Path:
