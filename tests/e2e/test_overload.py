@@ -241,7 +241,7 @@ TIMES_CAPACITY = 8
 IMPORTANT_RATIO = 0.1
 
 SETTLING_REPORTS = 4
-OVERLOADED_REPORTS = 8
+OVERLOADED_REPORTS = 10
 HELD_BACK = "OVERLOADED caller"
 
 # None saved up: a tenth of the calls and no more.
@@ -398,12 +398,12 @@ async def test_callers_of_ours_hold_back_what_a_replica_would_refuse(
         _count(during[-1], name) - _count(during[0], name) for name in ("first_attempts", "retries")
     )
     offered = reads.total() + sends.total()
-    assert reads[HELD_BACK] > reads.total() / 2, reads
+    assert reads[HELD_BACK] > reads.total() / 4, reads
     assert reads["OK"] > 0, reads
     assert sends["OK"] >= 0.8 * sends.total(), sends
     assert all(report.admission_level < LOWEST_PRIORITY for report in during)
-    # The replica knows of the calls that it never saw, ...
-    assert demand > 2 * (offered - reads[HELD_BACK])
+    # The replica knows of most of the calls that it never saw, ...
+    assert demand - (offered - reads[HELD_BACK]) > reads[HELD_BACK] / 2
     # ... and of those that came again.
     assert 0 < retries <= RETRIES.budget_ratio * demand + CONNECTIONS * RETRIES.budget_capacity
     gaps = [late - early for early, late in pairwise(replica.report_times[begin:end])]
