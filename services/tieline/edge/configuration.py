@@ -296,7 +296,8 @@ def _body_rules(settings: EdgeSettings) -> list[str]:
     return [
         f"  http-request wait-for-body time {settings.edge_request_timeout_s}s if {call}",
         f"  http-request return status 200 {refusals.MALFORMED.headers()} "
-        f"if {call} !{{ req.body,bytes(0,1),hex -m str 00 01 }}",
+        f"if {call} !{{ req.body,bytes(0,1),hex -m str 00 01 }} "
+        f"or {call} {{ req.body_len lt {_PREFIX_BYTES} }}",
         f"  http-request return status 200 {refusals.TOO_LARGE.headers()} "
         f"if {call} {{ {length} -m int gt {settings.edge_max_message_bytes} }}",
         f"  http-request set-var(txn.arrived) req.body_len,sub({_PREFIX_BYTES}) if {call}",

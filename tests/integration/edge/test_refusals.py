@@ -1,14 +1,18 @@
 """What callers are told that the edge refuses, seen through an ordinary gRPC client."""
 
 import asyncio
+import base64
 import socket
 from collections import Counter
+from collections.abc import Mapping, Sequence
 
 import grpc
 import pytest
+from google.rpc import code_pb2, error_details_pb2, status_pb2
 
-from fakes.edges import Edge, MakeReplica, StartEdge, open_channel, token
+from fakes.edges import SERVICE, Edge, MakeReplica, StartEdge, open_channel, token
 from fakes.eventually import eventually
+from fakes.raw_http2 import request
 from tieline.client.errors import TielineError
 
 pytestmark = pytest.mark.haproxy
@@ -120,16 +124,80 @@ async def test_an_oversized_request_is_refused_and_its_neighbour_passes(
     assert TielineError.from_rpc_error(refused.value).reason == "REQUEST_TOO_LARGE"
 
 
-async def test_what_is_no_grpc_request_is_malformed(
+GRPC = {"content-type": "application/grpc", "te": "trailers"}
+METHOD = f"{SERVICE}/ListMessages"
+MESSAGE = b"\0\0\0\0\1x"
+
+
+@pytest.mark.parametrize(
+    ("method", "headers", "body"),
+    [
+        pytest.param("GET", GRPC, [], id="a GET"),
+        pytest.param("POST", {"content-type": "application/json"}, [MESSAGE], id="JSON"),
+        pytest.param("POST", {}, [MESSAGE], id="no content type"),
+        pytest.param("POST", GRPC, [], id="no body"),
+        pytest.param("POST", GRPC, [b""], id="an empty body"),
+        pytest.param("POST", GRPC, [MESSAGE[:4]], id="less than a message's head"),
+        pytest.param("POST", GRPC, [b"\2" + MESSAGE[1:]], id="a flag that is none"),
+    ],
+)
+async def test_what_is_no_grpc_request_is_malformed_and_its_neighbour_passes(
+    method: str,
+    headers: Mapping[str, str],
+    body: Sequence[bytes],
+    make_replica: MakeReplica,
+    start_edge: StartEdge,
+) -> None:
+    edge = await start_edge(make_replica())
+    port = edge.settings.edge_port
+
+    answer, neighbour, well_formed = await asyncio.gather(
+        request(port, METHOD, method=method, headers=headers, body=body),
+        edge.code(),
+        request(port, METHOD, headers=GRPC, body=[MESSAGE]),
+    )
+
+    assert told(answer) == ("200", "INVALID_ARGUMENT", "REQUEST_MALFORMED")
+    assert neighbour == "OK"
+    assert well_formed["grpc-status"] == "0"
+
+
+async def test_refusals_without_a_grpc_client_say_the_same(
+    make_replica: MakeReplica, start_edge: StartEdge
+) -> None:
+    edge = await start_edge(make_replica(), edge_request_timeout_s=1)
+    port = edge.settings.edge_port
+
+    unknown, slow = await asyncio.gather(
+        request(port, f"{SERVICE}/Forget", headers=GRPC, body=[MESSAGE]),
+        request(port, METHOD, headers=GRPC, body=[MESSAGE[:3]], is_ended=False),
+    )
+
+    assert told(unknown) == ("200", "UNIMPLEMENTED", "METHOD_UNKNOWN")
+    assert told(slow) == ("200", "DEADLINE_EXCEEDED", "REQUEST_TOO_SLOW")
+    assert await edge.code() == "OK"
+
+
+def told(answer: Mapping[str, str]) -> tuple[str, str, str]:
+    """Return the HTTP status, gRPC's, and the reason."""
+    info = error_details_pb2.ErrorInfo()
+    raw = answer["grpc-status-details-bin"]
+    status = status_pb2.Status.FromString(base64.b64decode(raw + "=" * (-len(raw) % 4)))
+    assert any(detail.Unpack(info) for detail in status.details)
+    code = code_pb2.Code.Name(int(answer["grpc-status"]))
+    assert code == code_pb2.Code.Name(status.code)
+    return answer[":status"], code, info.reason
+
+
+async def test_what_speaks_http_1_gets_no_answer(
     make_replica: MakeReplica, start_edge: StartEdge
 ) -> None:
     edge = await start_edge(make_replica())
 
     answer = await asyncio.to_thread(http1_get, edge.settings.edge_port)
-    code = await edge.code(metadata=(("content-type-is-not-ours", "x"),))
 
     assert b"200 OK" not in answer
-    assert code == "OK"
+    assert await edge.code() == "OK"
 
 
 async def test_a_service_without_replicas_is_unavailable(
