@@ -140,7 +140,8 @@ def surge(
 
     Makes a corp of its own with a few people. The load comes at its own pace, whatever becomes of
     the calls, and latency counts from when a call was due. Refused calls are told apart by who
-    refused them: the edge's queue, a limit, a service's admission, the caller's own library.
+    refused them: the edge's queue, a limit, a service's admission or its core, the caller's own
+    library.
 
     \b
     Examples:

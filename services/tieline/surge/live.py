@@ -10,6 +10,7 @@ from tieline.surge.mix import CLASS_NAMES
 from tieline.surge.outcomes import (
     BY_ADMISSION,
     BY_CALLER,
+    BY_CORE,
     BY_EDGE,
     BY_LIMIT,
     FAILED,
@@ -26,6 +27,7 @@ _COLUMNS = (
     ("edge", BY_EDGE),
     ("limit", BY_LIMIT),
     ("admission", BY_ADMISSION),
+    ("core", BY_CORE),
     ("caller", BY_CALLER),
     ("late", LATE),
     ("failed", FAILED),
@@ -60,9 +62,8 @@ def view(
         told = ", ".join(f"{name} {count}" for name, count in sorted(replicas.items()))
         lines.append(Text(f"replicas that take calls: {told or 'none has reported'}"))
     if found.is_generator_limited:
-        lines.append(
-            Text(f"the generator is the limit: {found.lag_s * 1000:.0f} ms late", style="bold red")
-        )
+        late = f"the generator is the limit (h2load does more): {found.lag_s * 1000:.0f} ms late"
+        lines.append(Text(late, style="bold red"))
     return Group(*lines)
 
 

@@ -11,14 +11,16 @@ OK = "ok"
 BY_EDGE = "edge"
 BY_LIMIT = "limit"
 BY_ADMISSION = "admission"
+BY_CORE = "core"
 BY_CALLER = "caller"
 LATE = "late"
 FAILED = "failed"
 UNSENT = "unsent"
 
-OUTCOMES = (OK, BY_EDGE, BY_LIMIT, BY_ADMISSION, BY_CALLER, LATE, FAILED, UNSENT)
-"""``ok``; refused by the edge's queue, by a limit, by a service's admission, by the caller's own
-library; without an answer in time; ended otherwise; never sent, since the generator could not."""
+OUTCOMES = (OK, BY_EDGE, BY_LIMIT, BY_ADMISSION, BY_CORE, BY_CALLER, LATE, FAILED, UNSENT)
+"""``ok``; refused by the edge's queue, by a limit, by a service's admission, by gRPC's core before
+that, by the caller's own library; without an answer in time; ended otherwise; never sent, since the
+generator could not."""
 
 # Buckets of latencies: a tenth of a millisecond, and each a tenth longer than the one before.
 _FIRST_S = 0.0001
@@ -45,6 +47,9 @@ def classify(code: str, reason: str, metadata: Mapping[str, str]) -> str:
         return BY_LIMIT
     if reason == "OVERLOADED":
         return {"edge": BY_EDGE, "caller": BY_CALLER}.get(metadata.get("ring", ""), BY_ADMISSION)
+    if code == "CANCELLED" and not reason:
+        # A surge cancels nothing: the core resets what it has no room for.
+        return BY_CORE
     return LATE if code == "DEADLINE_EXCEEDED" else FAILED
 
 

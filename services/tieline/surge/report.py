@@ -8,6 +8,7 @@ from tieline.surge.mix import CLASS_NAMES
 from tieline.surge.outcomes import (
     BY_ADMISSION,
     BY_CALLER,
+    BY_CORE,
     BY_EDGE,
     BY_LIMIT,
     FAILED,
@@ -24,6 +25,7 @@ _COLOURS = {
     BY_EDGE: "#e0a030",
     BY_LIMIT: "#b58bd6",
     BY_ADMISSION: "#d9703a",
+    BY_CORE: "#c2453a",
     BY_CALLER: "#7aa7d9",
     LATE: "#a03030",
     FAILED: "#5c0f0f",
@@ -34,6 +36,7 @@ _NAMES = {
     BY_EDGE: "refused by the edge",
     BY_LIMIT: "over a limit",
     BY_ADMISSION: "refused by a service",
+    BY_CORE: "refused by a service's core",
     BY_CALLER: "held back by the caller",
     LATE: "no answer in 2 s",
     FAILED: "failed",
@@ -163,7 +166,7 @@ def _warning(seconds: Mapping[int, Second]) -> str:
     return (
         f"<p class=warning>In {limited} of {len(seconds)} seconds the generator was the limit: it "
         "was more than 50 ms late or could not send what was due. Give it more processes or a "
-        "machine of its own.</p>"
+        "machine of its own, or use h2load (docs/surge.md).</p>"
     )
 
 

@@ -27,6 +27,7 @@ from tieline.surge.report import build_page, build_result
         ("UNAVAILABLE", "OVERLOADED", {"ring": "caller"}, "caller"),
         ("RESOURCE_EXHAUSTED", "RATE_LIMITED", {"limit": "corp"}, "limit"),
         ("DEADLINE_EXCEEDED", "", {}, "late"),
+        ("CANCELLED", "", {}, "core"),
         ("UNAVAILABLE", "SHUTTING_DOWN", {}, "failed"),
     ],
 )
