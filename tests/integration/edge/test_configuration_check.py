@@ -38,6 +38,8 @@ VARIANTS = [
     ("one", "none", "clients", False, 7900),
     ("all", "limits", "clients", True, 0),
     ("names", "limits", "clients", True, 7900),
+    ("one", "limits", "optional clients", False, 7900),
+    ("names", "none", "optional clients", True, 0),
 ]
 
 
@@ -55,10 +57,10 @@ async def test_haproxy_takes_the_variant(
     if tls != "no":
         certificate = str(write_certificate(tmp_path))
         settings["edge_tls_certificate"] = certificate
-        if tls == "clients":
+        if tls.endswith("clients"):
             settings |= {
                 "edge_tls_client_ca": certificate,
-                "edge_tls_client_certificates": "required",
+                "edge_tls_client_certificates": "required" if tls == "clients" else "optional",
             }
     chosen = EdgeSettings(
         edge_proxy_protocol=proxy_protocol,

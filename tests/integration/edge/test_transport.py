@@ -95,6 +95,26 @@ async def test_without_a_client_certificate_nobody_comes_in_where_one_is_require
         assert await edge.code(channel=known) == "OK"
 
 
+async def test_an_optional_client_certificate_is_checked_where_one_is_shown(
+    make_replica: MakeReplica, start_edge: StartEdge, tmp_path: Path
+) -> None:
+    pem = write_certificate(tmp_path)
+    foreign = Authority("another").issue()
+    edge = await start_edge(
+        make_replica(),
+        edge_tls_certificate=str(pem),
+        edge_tls_client_ca=str(pem),
+        edge_tls_client_certificates="optional",
+    )
+
+    codes = []
+    for own in (None, pem.read_bytes(), foreign.key + foreign.pem):
+        async with tls_channel(edge, pem.read_bytes(), own=own) as channel:
+            codes.append(await edge.code(channel=channel))
+
+    assert codes == ["OK", "OK", "UNAVAILABLE"]
+
+
 async def test_replicas_are_called_by_tls_and_one_of_another_authority_gets_no_calls(
     make_replica: MakeReplica, start_edge: StartEdge, tmp_path: Path
 ) -> None:
