@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from types import MappingProxyType
 
+from tieline.api.common.v1.priority_pb2 import BUSINESS_CLASS_LOW
+from tieline.chassis.interceptors.refusals import NEVER_RETRY, PUSHBACK_KEY
 from tieline.chassis.streams import SERVICES
 from tieline.edge import refusals
 from tieline.edge.replicas import Address, Replicas, parse_replicas
@@ -71,6 +73,8 @@ def backend_lines(backend: Backend, settings: EdgeSettings) -> list[str]:
             f"if {{ status 503 }} {{ var(txn.class) -m str {number} }}"
             for number in CLASSES
         ),
+        f"  http-after-response set-header {PUSHBACK_KEY} {NEVER_RETRY} "
+        f"if {{ status 503 }} {{ var(txn.class) -m str {BUSINESS_CLASS_LOW} }}",
         *_server_lines(backend, settings),
     ]
 
@@ -80,11 +84,13 @@ def refusing_lines(backend: Backend) -> list[str]:
     lines = []
     for name in ("refused", "again"):
         for number in CLASSES:
+            is_low = number == BUSINESS_CLASS_LOW
+            overloaded = refusals.OVERLOADED_LOW if is_low else refusals.OVERLOADED
             lines += [
                 f"backend {name}_{backend.service}_{number}",
                 f"  http-request return status 200 {refusals.NO_REPLICA.headers()} "
                 f"if {{ nbsrv({backend.name}) eq 0 }} !{{ stopping }}",
-                f"  http-request return status 200 {refusals.OVERLOADED.headers()}",
+                f"  http-request return status 200 {overloaded.headers()}",
             ]
     return lines
 

@@ -185,6 +185,7 @@ def _table_lines(settings: EdgeSettings) -> list[str]:
         ),
         ("edge_corps", f"string len {_CORP_KEY_BYTES}", "1h", hour_and_minute),
         ("edge_users", f"string len {_USER_KEY_BYTES}", "2m", "gpc0,gpc0_rate(60s)"),
+        ("edge_anonymous", f"string len {_USER_KEY_BYTES}", "1h", hour_and_minute),
     )
     lines: list[str] = []
     for name, key, expire, stored in tables:
@@ -278,8 +279,7 @@ def _form_rules(directory: Path) -> list[str]:
         # Demand is what callers want, and not how often they ask for it.
         "  http-request set-var(txn.attempt) str(refused)",
         *(
-            "  http-request set-var(txn.attempt) str(again) "
-            f"if {{ req.hdr({header}) -m found }}"
+            f"  http-request set-var(txn.attempt) str(again) if {{ req.hdr({header}) -m found }}"
             for header in (RETRY_KEY, OUR_RETRY_KEY)
         ),
     ]
@@ -321,7 +321,7 @@ def _caller_rules() -> list[str]:
         "if { var(txn.corp_key) -m found }",
         "  http-request track-sc2 var(txn.user_key) table edge_users "
         "if { var(txn.user_key) -m found }",
-        "  http-request track-sc2 var(txn.address_key) table edge_users "
+        "  http-request track-sc2 var(txn.address_key) table edge_anonymous "
         "unless { var(txn.user_key) -m found }",
     ]
 
@@ -333,6 +333,12 @@ def _limits(settings: EdgeSettings) -> Iterator[Limit]:
         ("failures", "sc0_gpc0_rate", settings.edge_address_failures_per_hour, ""),
         ("address", "sc0_gpc1_rate", settings.edge_address_all_calls_per_minute, ""),
         ("anonymous", "sc2_gpc0_rate", settings.edge_address_calls_per_minute, f"!{signed_in} "),
+        (
+            "anonymous_hour",
+            "sc2_gpc1_rate",
+            settings.edge_address_calls_per_hour,
+            f"!{signed_in} ",
+        ),
         ("corp", "sc1_gpc0_rate", settings.edge_corp_calls_per_minute, ""),
         ("corp_hour", "sc1_gpc1_rate", settings.edge_corp_calls_per_hour, ""),
         ("user", "sc2_gpc0_rate", settings.edge_user_calls_per_minute, f"{signed_in} "),
@@ -374,6 +380,8 @@ def _response_rules() -> list[str]:
         f"  http-response sc-inc-gpc0(1) unless {failed}",
         f"  http-response sc-inc-gpc1(1) unless {failed}",
         f"  http-response sc-inc-gpc0(2) unless {failed}",
+        # A user's counters have no second one: nothing happens there.
+        f"  http-response sc-inc-gpc1(2) unless {failed}",
         # What HAProxy answers by itself is no HTTP error to gRPC, and has gRPC's content type.
         "  http-after-response set-status 200 if { res.hdr(grpc-status) -m found }",
         "  http-after-response set-header content-type application/grpc "

@@ -5,7 +5,7 @@ a call that failed before it gave anything.
 """
 
 import base64
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from google.rpc import code_pb2
 
@@ -16,6 +16,7 @@ from tieline.chassis.errors import (
     ServiceError,
     UnavailableError,
 )
+from tieline.chassis.interceptors.refusals import NEVER_RETRY, PUSHBACK_KEY
 from tieline.chassis.statuses import to_status
 
 # Sooner, the same callers would meet the same queue; later, new replicas would wait for them.
@@ -39,6 +40,9 @@ class Refusal:
     pushback_ms: tuple[int, int] | None = None
     """Bounds of the random time after which callers may try again; None if that can't help."""
 
+    is_final: bool = False
+    """Whether callers are told not to try again by themselves: what can wait makes room."""
+
     def headers(self) -> str:
         """Return the response's headers in HAProxy's words."""
         status = to_status(self.error)
@@ -48,9 +52,11 @@ class Refusal:
             f'hdr grpc-message "{_percent_encode(self.error.text)}"',
             f"hdr grpc-status-details-bin {details}",
         ]
-        if self.pushback_ms is not None:
+        if self.is_final:
+            parts.append(f"hdr {PUSHBACK_KEY} {NEVER_RETRY}")
+        elif self.pushback_ms is not None:
             low, high = self.pushback_ms
-            parts.append(f'hdr grpc-retry-pushback-ms "%[rand({high - low}),add({low})]"')
+            parts.append(f'hdr {PUSHBACK_KEY} "%[rand({high - low}),add({low})]"')
         return " ".join(parts)
 
 
@@ -67,6 +73,7 @@ OVERLOADED = Refusal(
     ),
     OVERLOAD_PUSHBACK_MS,
 )
+OVERLOADED_LOW = replace(OVERLOADED, is_final=True)
 QUEUE_TIME_PASSED = Refusal(
     UnavailableError(
         "OVERLOADED",

@@ -50,6 +50,30 @@ async def test_a_call_without_room_is_told_when_to_come_back(
     assert error.retry_after_s == 0.5
 
 
+async def test_what_can_wait_is_told_not_to_come_back_by_itself(
+    make_replica: MakeReplica, start_edge: StartEdge
+) -> None:
+    edge = await start_edge(
+        make_replica(), edge_slots=1, edge_queue_length=4, edge_queue_time_ms=100
+    )
+    holding = asyncio.create_task(edge.call(delay_ms=2000))
+    await eventually(lambda: is_busy(edge))
+
+    # One finds the room that LOW has, and waits in vain; the others find none.
+    errors = await asyncio.gather(
+        *(edge.call(LOW_METHOD) for _ in range(4)), return_exceptions=True
+    )
+
+    refused = [
+        TielineError.from_rpc_error(each)
+        for each in errors
+        if isinstance(each, grpc.aio.AioRpcError)
+    ]
+    assert {each.code.name for each in refused} == {"RESOURCE_EXHAUSTED", "UNAVAILABLE"}
+    assert [(each.reason, each.pushback_s) for each in refused] == [("OVERLOADED", -0.001)] * 4
+    await holding
+
+
 async def test_a_call_waits_no_longer_than_the_queue_time(
     make_replica: MakeReplica, start_edge: StartEdge
 ) -> None:
@@ -124,6 +148,7 @@ async def test_an_oversized_request_is_refused_and_its_neighbour_passes(
     assert TielineError.from_rpc_error(refused.value).reason == "REQUEST_TOO_LARGE"
 
 
+LOW_METHOD = "/tieline.api.messaging.v1.SearchService/SearchMessages"
 GRPC = {"content-type": "application/grpc", "te": "trailers"}
 METHOD = f"{SERVICE}/ListMessages"
 MESSAGE = b"\0\0\0\0\1x"
@@ -264,6 +289,43 @@ async def test_callers_without_a_token_are_limited_by_address(
 
     assert anonymous == ["OK"] * 10 + ["RESOURCE_EXHAUSTED"] * 2
     assert signed_in == "OK"
+
+
+async def test_callers_without_a_token_have_an_hours_limit_as_well(
+    make_replica: MakeReplica, start_edge: StartEdge
+) -> None:
+    edge = await start_edge(make_replica(), edge_address_calls_per_hour=10)
+
+    anonymous = [await edge.code() for _ in range(12)]
+    other_method = await edge.code("SendMessage")
+    signed_in = [await edge.code(token=token("ww1")) for _ in range(12)]
+
+    assert anonymous == ["OK"] * 10 + ["RESOURCE_EXHAUSTED"] * 2
+    assert (other_method, set(signed_in)) == ("OK", {"OK"})
+
+
+async def test_an_address_has_a_limit_over_all_methods_and_everybody_at_it(
+    make_replica: MakeReplica, start_edge: StartEdge
+) -> None:
+    edge = await start_edge(make_replica(), edge_address_all_calls_per_minute=10)
+
+    calls = [("ListMessages", token("ww1")), ("SendMessage", token("ww2")), ("GetConversation", "")]
+    codes = [await edge.code(method, token=of) for method, of in calls * 4]
+
+    assert codes == ["OK"] * 10 + ["RESOURCE_EXHAUSTED"] * 2
+
+
+async def test_a_corp_has_an_hours_limit_as_well(
+    make_replica: MakeReplica, start_edge: StartEdge
+) -> None:
+    edge = await start_edge(make_replica(), edge_corp_calls_per_hour=10)
+
+    loud = [await edge.code(token=token("ww1", f"user{n}")) for n in range(12)]
+    other_corp = await edge.code(token=token("ww2"))
+    other_method = await edge.code("SendMessage", token=token("ww1"))
+
+    assert loud == ["OK"] * 10 + ["RESOURCE_EXHAUSTED"] * 2
+    assert (other_corp, other_method) == ("OK", "OK")
 
 
 async def test_an_address_has_so_many_connections_and_no_more(

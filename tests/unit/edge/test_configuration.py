@@ -48,6 +48,7 @@ def test_the_more_important_class_always_has_more_room() -> None:
         ("edge_corp_calls_per_hour", "limited_corp_hour if"),
         ("edge_user_calls_per_minute", "limited_user if"),
         ("edge_address_calls_per_minute", "limited_anonymous if"),
+        ("edge_address_calls_per_hour", "limited_anonymous_hour if"),
         ("edge_address_all_calls_per_minute", "limited_address if"),
         ("edge_address_failures_per_hour", "limited_failures if"),
     ],
@@ -61,7 +62,13 @@ def test_limits_have_the_open_apis_figures_unless_something_else_is_set() -> Non
     text = rendered()
     assert "limited_corp if { sc1_gpc0_rate ge 10000 }" in text
     assert "limited_corp_hour if { sc1_gpc1_rate ge 150000 }" in text
-    assert "limited_anonymous if !{ var(txn.user_key) -m found } { sc2_gpc0_rate ge 20000 }" in text
+    anonymous = "if !{ var(txn.user_key) -m found }"
+    assert f"limited_anonymous {anonymous} {{ sc2_gpc0_rate ge 20000 }}" in text
+    assert f"limited_anonymous_hour {anonymous} {{ sc2_gpc1_rate ge 600000 }}" in text
+    assert "limited_address if { sc0_gpc1_rate ge 40000 }" in text
+    assert "limited_failures if { sc0_gpc0_rate ge 2000 }" in text
+    # Ours: the open API has none for a user.
+    assert "limited_user if { var(txn.user_key) -m found } { sc2_gpc0_rate ge 1000 }" in text
 
 
 def test_a_name_gives_places_for_its_replicas() -> None:
