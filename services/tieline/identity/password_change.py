@@ -8,11 +8,12 @@ from tieline.chassis.errors import UnauthenticatedError
 from tieline.chassis.fields import raise_violations
 from tieline.chassis.outbox import insert_events
 from tieline.chassis.postgres import Pool, transaction
-from tieline.chassis.principals import Principal
+from tieline.chassis.principals import Principal, PrincipalKind
 from tieline.identity.attempts import Attempts, begin_attempt, record_failure, record_success
 from tieline.identity.credentials import credentials_rejected_error
 from tieline.identity.passwords import PasswordPool, check_given_password, check_new_password
 from tieline.identity.repositories import SCHEMA, accounts, sessions
+from tieline.identity.revocations import end_sessions
 
 FRESH_FOR = dt.timedelta(minutes=10)
 
@@ -26,7 +27,7 @@ class PasswordChange:
         self._attempts = attempts
 
     async def change(self, principal: Principal, old_password: str, new_password: str) -> None:
-        """Set the new password and end the caller's other sessions."""
+        """Set the new password, end the caller's other sessions and void all access tokens."""
         violations: dict[str, str] = {}
         check_given_password(old_password, "old_password", violations)
         check_new_password(new_password, "new_password", violations)
@@ -41,8 +42,12 @@ class PasswordChange:
             account = await accounts.set_password(connection, *key, password_hash)
             if not account.is_active:
                 raise credentials_rejected_error()
-            await sessions.end_other_member_sessions(
-                connection, *key, uuid.UUID(principal.session_id)
+            _, events = await end_sessions(
+                connection,
+                principal.corp_id,
+                PrincipalKind.MEMBER,
+                principal.id,
+                keep=uuid.UUID(principal.session_id),
             )
             entry = await build_audit_event(
                 connection,
@@ -51,7 +56,7 @@ class PasswordChange:
                 action="identity.member.change_password",
                 resource=f"members/{principal.id}",
             )
-            await insert_events(connection, SCHEMA, [entry])
+            await insert_events(connection, SCHEMA, [*events, entry])
 
     async def _check_old(self, key: tuple[str, str], password: str) -> None:
         attempt = self._attempts.at_account("member", *key, is_possible=True)

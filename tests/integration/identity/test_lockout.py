@@ -4,6 +4,8 @@ import asyncio
 import uuid
 from collections.abc import Awaitable
 
+import grpc
+
 from fakes.eventually import eventually
 from integration.identity.world import (
     PASSWORD,
@@ -16,7 +18,12 @@ from integration.identity.world import (
 )
 from published_events import published_events
 from tieline.api.common.v1 import audit_pb2
-from tieline.api.identity.v1 import identity_service_pb2, member_sign_in_service_pb2
+from tieline.api.identity.v1 import (
+    identity_pb2,
+    identity_service_pb2,
+    member_sign_in_service_pb2,
+)
+from tieline.chassis.streams import TOKENS_REVOKED
 from tieline.identity.keyring import build_keyring
 from tieline.identity.passwords import PasswordHasher
 
@@ -190,20 +197,51 @@ async def test_a_changed_password_ends_the_other_sessions_and_keeps_this_one(
     await identity.sign_in(corp.corp_id, "boss", "another password")
 
 
+async def test_a_changed_password_voids_the_access_tokens_of_before(identity: Identity) -> None:
+    corp = await identity.new_corp()
+    other = await identity.sign_in(corp.corp_id)
+
+    await change_password(identity, corp.owner, PASSWORD, "another password")
+
+    async def is_refused() -> bool:
+        try:
+            await identity.get_corp(bearer(other))
+        except grpc.aio.AioRpcError as error:
+            return error.code() is grpc.StatusCode.UNAUTHENTICATED
+        return False
+
+    await eventually(is_refused, timeout_s=2)
+    kept = await identity.refresh(corp.owner_session.refresh_token)
+    assert (await identity.get_corp(bearer(kept))).corp.corp_id == corp.corp_id
+    key = f"tokens/{corp.corp_id}/member/boss"
+    published = await published_events(identity.nats, "IDENTITY", key, 2)
+    events = [
+        identity_pb2.TokensRevoked.FromString(payload)
+        for subject, payload in published
+        if subject == TOKENS_REVOKED
+    ]
+    # The first one is the accepted invitation's.
+    assert [(event.ends_sessions, event.kept_session_id) for event in events] == [
+        (True, ""),
+        (True, corp.owner_session.session_id),
+    ]
+
+
 async def test_a_password_is_changed_without_the_old_one_only_in_a_fresh_session(
     identity: Identity,
 ) -> None:
     corp = await identity.new_corp()
     await change_password(identity, corp.owner, "", "second password")
+    kept = bearer(await identity.refresh(corp.owner_session.refresh_token))
     await identity.execute(
         "UPDATE identity.sessions SET create_time = now() - interval '11 minutes'"
         " WHERE corp_id = $1",
         corp.corp_id,
     )
 
-    stale = await refusal(change_password(identity, corp.owner, "", "third password"))
-    wrong = await refusal(change_password(identity, corp.owner, PASSWORD, "third password"))
-    weak = await refusal(change_password(identity, corp.owner, "second password", "short"))
+    stale = await refusal(change_password(identity, kept, "", "third password"))
+    wrong = await refusal(change_password(identity, kept, PASSWORD, "third password"))
+    weak = await refusal(change_password(identity, kept, "second password", "short"))
 
     assert (stale.code, stale.reason) == ("UNAUTHENTICATED", "SESSION_NOT_FRESH")
     assert wrong.reason == "CREDENTIALS_REJECTED"

@@ -233,23 +233,6 @@ async def end_sessions_of(
     return count_rows(status)
 
 
-async def end_other_member_sessions(
-    connection: Connection, corp_id: str, user_id: str, session_id: uuid.UUID
-) -> None:
-    """End every session of the member but one."""
-    await connection.execute(
-        """
-        UPDATE identity.sessions
-           SET end_time = now()
-         WHERE corp_id = $1 AND principal_kind = 'member' AND principal_id = $2
-           AND session_id <> $3 AND end_time IS NULL
-        """,
-        corp_id,
-        user_id,
-        session_id,
-    )
-
-
 async def is_younger(
     connection: Connection, corp_id: str, session_id: uuid.UUID, age: dt.timedelta
 ) -> bool:
