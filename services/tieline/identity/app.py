@@ -41,6 +41,7 @@ from tieline.identity.invitations import InvitationCodes
 from tieline.identity.inviting import Inviting
 from tieline.identity.key_rotation import SigningKeys, rotating
 from tieline.identity.keyring import Keyring, build_keyring
+from tieline.identity.members import MemberLookup
 from tieline.identity.passwords import PasswordHasher, PasswordPool
 from tieline.identity.purge import keep_audit_log, purging
 from tieline.identity.refresh_tokens import RefreshTokens
@@ -50,6 +51,7 @@ from tieline.identity.rpcs.audit_log import AuditServicer
 from tieline.identity.rpcs.corp_life import CorpLifeCalls
 from tieline.identity.rpcs.corp_links import CorpLinkServicer
 from tieline.identity.rpcs.corps import CorpCalls
+from tieline.identity.rpcs.ownership import OwnershipCalls
 from tieline.identity.rpcs.roles import RoleServicer
 from tieline.identity.rpcs.verification import VerificationCalls
 from tieline.identity.servicer import IdentityServicer
@@ -115,7 +117,7 @@ async def role(settings: IdentitySettings) -> AsyncIterator[None]:
                     identity_service_pb2.DESCRIPTOR.services_by_name["IdentityService"],
                 ),
                 *_build_principals(runtime, keyring, keys, issuer),
-                *_build_administration(runtime),
+                *_build_administration(runtime, codes),
                 *ways.services,
             )
         )
@@ -146,7 +148,9 @@ def _build_principals(
     ]
 
 
-def _build_administration(runtime: ServiceRuntime) -> list[Served[Any]]:
+def _build_administration(runtime: ServiceRuntime, codes: InvitationCodes) -> list[Served[Any]]:
+    members = MemberLookup(runtime.broker)
+    ownership = OwnershipCalls(runtime.pool, members, codes)
     return [
         Served(
             corp_link_service_pb2_grpc.add_CorpLinkServiceServicer_to_server,
@@ -155,7 +159,7 @@ def _build_administration(runtime: ServiceRuntime) -> list[Served[Any]]:
         ),
         Served(
             role_service_pb2_grpc.add_RoleServiceServicer_to_server,
-            RoleServicer(runtime.pool, runtime.broker, runtime.page_tokens),
+            RoleServicer(runtime.pool, members, runtime.page_tokens, ownership),
             role_service_pb2.DESCRIPTOR.services_by_name["RoleService"],
         ),
         Served(

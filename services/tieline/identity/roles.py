@@ -86,6 +86,23 @@ def check_not_owner(user_id: str, owner_user_id: str) -> None:
         raise_violations({"grant.user_id": "must not be the owner, who has every right"})
 
 
+def check_can_own(user_id: str, state: str | None) -> None:
+    """Refuse an owner who could not sign in: nobody else could give the corp on.
+
+    ``state`` is the account's, None where there is none.
+    """
+    if state is None or state == "left":
+        raise NotFoundError(
+            "USER_NOT_FOUND", "no such member who has signed in once", {"userId": user_id}
+        )
+    if state != "active":
+        raise FailedPreconditionError(
+            "USER_NOT_ACTIVE",
+            "the member is disabled: enable the member in the directory, or name another one",
+            {"userId": user_id, "state": state},
+        )
+
+
 def check_grant_count(count: int) -> None:
     """Refuse one grant more than a corp may have."""
     if count >= MAX_GRANTS_PER_CORP:

@@ -99,6 +99,9 @@ REQUESTS: dict[str, Request] = {
     "RoleService.TransferOwnership": lambda w: role.TransferOwnershipRequest(
         request_id=new_id(), corp_id=w.corp_id, user_id=w.colleague_id
     ),
+    "RoleService.RecoverOwnership": lambda w: role.RecoverOwnershipRequest(
+        request_id=new_id(), corp_id=w.corp_id, reason="none"
+    ),
     "RoleService.GrantRole": lambda w: role.GrantRoleRequest(
         request_id=new_id(),
         corp_id=w.corp_id,

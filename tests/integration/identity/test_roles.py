@@ -178,6 +178,7 @@ async def test_nothing_is_granted_to_strangers_nor_to_the_owner(identity: Identi
 
 async def test_the_new_owner_has_every_right_and_the_former_one_none(identity: Identity) -> None:
     corp = await identity.new_corp()
+    identity.directory.members.add((corp.corp_id, "boss"))
     member = await identity.new_member(corp)
     await identity.grant(corp, role=AUDITOR)
     request_id = str(uuid.uuid4())
@@ -218,6 +219,28 @@ async def test_two_transfers_at_once_leave_one_owner(identity: Identity) -> None
         "SELECT user_id FROM identity.accounts WHERE corp_id = $1 AND role = 'owner'", corp.corp_id
     )
     assert [row["user_id"] for row in owners] == [owned.owner_user_id]
+
+
+async def test_a_corp_is_not_given_to_who_left_or_is_disabled(identity: Identity) -> None:
+    corp = await identity.new_corp()
+    for user_id in ("left", "disabled"):
+        await identity.new_member(corp, user_id)
+        await identity.set_state(corp.corp_id, user_id, user_id)
+    await identity.new_member(corp, "gone")
+    # Identity has not heard of it yet.
+    identity.directory.members.remove((corp.corp_id, "gone"))
+
+    left, disabled, gone = [
+        await refusal(transfer(identity, corp.owner, user_id))
+        for user_id in ("left", "disabled", "gone")
+    ]
+
+    assert (left.code, left.reason) == (gone.code, gone.reason) == ("NOT_FOUND", "USER_NOT_FOUND")
+    assert (disabled.code, disabled.reason) == ("FAILED_PRECONDITION", "USER_NOT_ACTIVE")
+    assert disabled.metadata == {"userId": "disabled", "state": "disabled"}
+    assert (await identity.get_corp(corp.owner)).corp.owner_user_id == "boss"
+    same = await transfer(identity, corp.owner, "boss")
+    assert same.owner_user_id == "boss"
 
 
 async def test_a_corp_is_not_given_to_who_never_signed_in(identity: Identity) -> None:

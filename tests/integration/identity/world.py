@@ -322,6 +322,15 @@ class Identity:
             identity_service_pb2.SignInCustomerRequest(assertion=assertion), timeout=TIMEOUT_S
         )
 
+    async def set_state(self, corp_id: str, user_id: str, state: str) -> None:
+        """Put the member's account into the state that the directory's events would."""
+        await self.execute(
+            "UPDATE identity.accounts SET state = $3 WHERE corp_id = $1 AND user_id = $2",
+            corp_id,
+            user_id,
+            state,
+        )
+
     async def execute(self, query: str, *arguments: object) -> list[asyncpg.Record]:
         """Run SQL as the superuser, who sees and may do everything."""
         connection = await asyncpg.connect(self.database.admin_dsn)

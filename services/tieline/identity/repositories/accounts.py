@@ -109,17 +109,6 @@ async def lock_account_alone(connection: Connection, corp_id: str, user_id: str)
     )
 
 
-async def has_account(connection: Connection, corp_id: str, user_id: str) -> bool:
-    """Tell whether the member has signed in once."""
-    return bool(
-        await connection.fetchval(
-            "SELECT true FROM identity.accounts WHERE corp_id = $1 AND user_id = $2",
-            corp_id,
-            user_id,
-        )
-    )
-
-
 async def activate_account(
     connection: Connection, corp_id: str, user_id: str
 ) -> tuple[Account, bool]:

@@ -1,10 +1,8 @@
 """RoleService: translates between the wire and the rules of roles."""
 
 from tieline.api.common.v1 import access_pb2
-from tieline.api.directory.v1 import directory_requests_pb2
 from tieline.api.identity.v1 import role_service_pb2, role_service_pb2_grpc
 from tieline.chassis.authorization import Resource, Right, require
-from tieline.chassis.broker import Broker
 from tieline.chassis.calls import current_call, current_principal
 from tieline.chassis.errors import PermissionDeniedError
 from tieline.chassis.etags import check_etag
@@ -13,22 +11,24 @@ from tieline.chassis.grpc_context import Context
 from tieline.chassis.idempotency import answered_once
 from tieline.chassis.page_tokens import PageTokens, page_size
 from tieline.chassis.postgres import Connection, Pool
-from tieline.chassis.requests import ask
 from tieline.identity.acts import record_act
 from tieline.identity.corp_messages import optional_timestamp, to_corp
 from tieline.identity.corps import Corp, corp_not_found_error
 from tieline.identity.invitations import check_nobody_missing
+from tieline.identity.members import MemberLookup
 from tieline.identity.repositories import SCHEMA, accounts, corps, role_grants
 from tieline.identity.revocations import revoke_member_tokens
 from tieline.identity.roles import (
     Grant,
     Role,
+    check_can_own,
     check_grant,
     check_grant_count,
     check_not_owner,
     role_grant_not_found_error,
 )
 from tieline.identity.rpcs.corps import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE, record_corp_update
+from tieline.identity.rpcs.ownership import OwnershipCalls
 
 _ROLES = {
     role_service_pb2.CORP_ROLE_ADMINISTRATOR: Role.ADMINISTRATOR,
@@ -41,10 +41,17 @@ _RIGHT_PREFIX = "RIGHT_"
 class RoleServicer(role_service_pb2_grpc.RoleServiceServicer):
     """Answers the calls about roles."""
 
-    def __init__(self, pool: Pool, broker: Broker, page_tokens: PageTokens) -> None:
+    def __init__(
+        self,
+        pool: Pool,
+        members: MemberLookup,
+        page_tokens: PageTokens,
+        ownership: OwnershipCalls,
+    ) -> None:
         self._pool = pool
-        self._broker = broker
+        self._members = members
         self._page_tokens = page_tokens
+        self._ownership = ownership
 
     async def TransferOwnership(
         self, request: role_service_pb2.TransferOwnershipRequest, context: Context
@@ -59,7 +66,14 @@ class RoleServicer(role_service_pb2_grpc.RoleServiceServicer):
             role_service_pb2.TransferOwnershipResponse,
             lambda connection: _transfer(connection, corp_id, user_id),
             corp_id=corp_id,
+            prepare=lambda: self._check_new_owner(corp_id, user_id),
         )
+
+    async def RecoverOwnership(
+        self, request: role_service_pb2.RecoverOwnershipRequest, context: Context
+    ) -> role_service_pb2.RecoverOwnershipResponse:
+        """Give a corp an owner who can sign in, at most once per request id."""
+        return await self._ownership.recover(request)
 
     async def GrantRole(
         self, request: role_service_pb2.GrantRoleRequest, context: Context
@@ -114,14 +128,13 @@ class RoleServicer(role_service_pb2_grpc.RoleServiceServicer):
         )
 
     async def _check_member(self, corp_id: str, user_id: str) -> None:
-        response = await ask(
-            self._broker,
-            "directory",
-            "find_missing_members",
-            directory_requests_pb2.FindMissingMembersRequest(corp_id=corp_id, user_ids=[user_id]),
-            directory_requests_pb2.FindMissingMembersResponse,
-        )
-        check_nobody_missing(response.missing_user_ids)
+        if not await self._members.is_member(corp_id, user_id):
+            check_nobody_missing([user_id])
+
+    async def _check_new_owner(self, corp_id: str, user_id: str) -> None:
+        # The owner to whom nothing is given need not be known to the directory yet.
+        if user_id != current_principal().id:
+            await self._check_member(corp_id, user_id)
 
 
 async def _transfer(
@@ -129,8 +142,8 @@ async def _transfer(
 ) -> role_service_pb2.TransferOwnershipResponse:
     former_user_id = current_principal().id
     corp = await _lock_owned_corp(connection, corp_id, former_user_id, user_id)
-    if not await accounts.has_account(connection, corp_id, user_id):
-        check_nobody_missing([user_id])
+    account = await accounts.find_account(connection, corp_id, user_id)
+    check_can_own(user_id, None if account is None else account.state)
     if user_id == corp.owner_user_id:
         return role_service_pb2.TransferOwnershipResponse(corp=to_corp(corp))
     await role_grants.delete_member_grants(connection, corp_id, user_id)

@@ -76,6 +76,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """FAILED_PRECONDITION: the corp has as many administrators and auditors as it may have.
     Metadata: `limit`.
     """
+    ERROR_REASON_USER_NOT_ACTIVE: _ErrorReason.ValueType  # 22
+    """FAILED_PRECONDITION: the member is disabled and can't be the owner. Enable the member, or name
+    another one. Metadata: `userId`, `state`.
+    """
     ERROR_REASON_SIGN_IN_LOCKED: _ErrorReason.ValueType  # 30
     """RESOURCE_EXHAUSTED with RetryInfo: too many failed attempts at this account from this address,
     from elsewhere, or from this address at others. Said to right and wrong credentials alike.
@@ -169,6 +173,10 @@ ERROR_REASON_ROLE_GRANT_NOT_FOUND: ErrorReason.ValueType  # 20
 ERROR_REASON_ROLE_GRANTS_EXHAUSTED: ErrorReason.ValueType  # 21
 """FAILED_PRECONDITION: the corp has as many administrators and auditors as it may have.
 Metadata: `limit`.
+"""
+ERROR_REASON_USER_NOT_ACTIVE: ErrorReason.ValueType  # 22
+"""FAILED_PRECONDITION: the member is disabled and can't be the owner. Enable the member, or name
+another one. Metadata: `userId`, `state`.
 """
 ERROR_REASON_SIGN_IN_LOCKED: ErrorReason.ValueType  # 30
 """RESOURCE_EXHAUSTED with RetryInfo: too many failed attempts at this account from this address,

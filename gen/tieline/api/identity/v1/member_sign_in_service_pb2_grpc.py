@@ -137,7 +137,8 @@ class MemberSignInServiceServicer:
     def ChangePassword(self, request, context):
         """ChangePassword sets the caller's new password; the caller's other sessions end, and their access
         tokens are void within 2 s. So is the one of this call: its session goes on, refresh it. Needs
-        the old password, or a session that began less than 10 minutes ago.
+        the old password, or a session that began less than 10 minutes ago. A repeat with the same
+        passwords changes nothing more.
 
         Errors: UNAUTHENTICATED CREDENTIALS_REJECTED for a wrong old password or SESSION_NOT_FRESH
         without one; INVALID_ARGUMENT INVALID_FIELD for a weak password; RESOURCE_EXHAUSTED

@@ -45,7 +45,8 @@ class MemberSignInServiceStub:
     ChangePassword: _aio.UnaryUnaryMultiCallable[_member_sign_in_service_pb2.ChangePasswordRequest, _member_sign_in_service_pb2.ChangePasswordResponse]
     """ChangePassword sets the caller's new password; the caller's other sessions end, and their access
     tokens are void within 2 s. So is the one of this call: its session goes on, refresh it. Needs
-    the old password, or a session that began less than 10 minutes ago.
+    the old password, or a session that began less than 10 minutes ago. A repeat with the same
+    passwords changes nothing more.
 
     Errors: UNAUTHENTICATED CREDENTIALS_REJECTED for a wrong old password or SESSION_NOT_FRESH
     without one; INVALID_ARGUMENT INVALID_FIELD for a weak password; RESOURCE_EXHAUSTED
@@ -155,7 +156,8 @@ class MemberSignInServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_member_sign_in_service_pb2.ChangePasswordResponse]:
         """ChangePassword sets the caller's new password; the caller's other sessions end, and their access
         tokens are void within 2 s. So is the one of this call: its session goes on, refresh it. Needs
-        the old password, or a session that began less than 10 minutes ago.
+        the old password, or a session that began less than 10 minutes ago. A repeat with the same
+        passwords changes nothing more.
 
         Errors: UNAUTHENTICATED CREDENTIALS_REJECTED for a wrong old password or SESSION_NOT_FRESH
         without one; INVALID_ARGUMENT INVALID_FIELD for a weak password; RESOURCE_EXHAUSTED

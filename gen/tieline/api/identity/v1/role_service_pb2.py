@@ -28,7 +28,7 @@ from tieline.api.common.v1 import priority_pb2 as tieline_dot_api_dot_common_dot
 from tieline.api.identity.v1 import identity_pb2 as tieline_dot_api_dot_identity_dot_v1_dot_identity__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*tieline/api/identity/v1/role_service.proto\x12\x17tieline.api.identity.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\"tieline/api/common/v1/access.proto\x1a$tieline/api/common/v1/priority.proto\x1a&tieline/api/identity/v1/identity.proto\"\xea\x01\n\tRoleGrant\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12/\n\x04role\x18\x02 \x01(\x0e\x32!.tieline.api.identity.v1.CorpRole\x12,\n\x06rights\x18\x03 \x03(\x0e\x32\x1c.tieline.api.common.v1.Right\x12\x16\n\x0e\x64\x65partment_ids\x18\x04 \x03(\x03\x12.\n\ngrant_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x17\n\x0fgranter_user_id\x18\x06 \x01(\t\x12\x0c\n\x04\x65tag\x18\x07 \x01(\t\"P\n\x18TransferOwnershipRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0f\n\x07\x63orp_id\x18\x02 \x01(\t\x12\x0f\n\x07user_id\x18\x03 \x01(\t\"H\n\x19TransferOwnershipResponse\x12+\n\x04\x63orp\x18\x01 \x01(\x0b\x32\x1d.tieline.api.identity.v1.Corp\"j\n\x10GrantRoleRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0f\n\x07\x63orp_id\x18\x02 \x01(\t\x12\x31\n\x05grant\x18\x03 \x01(\x0b\x32\".tieline.api.identity.v1.RoleGrant\"F\n\x11GrantRoleResponse\x12\x31\n\x05grant\x18\x01 \x01(\x0b\x32\".tieline.api.identity.v1.RoleGrant\"\x88\x01\n\x11RevokeRoleRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0f\n\x07\x63orp_id\x18\x02 \x01(\t\x12\x0f\n\x07user_id\x18\x03 \x01(\t\x12/\n\x04role\x18\x04 \x01(\x0e\x32!.tieline.api.identity.v1.CorpRole\x12\x0c\n\x04\x65tag\x18\x05 \x01(\t\"\x14\n\x12RevokeRoleResponse\"O\n\x15ListRoleGrantsRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"e\n\x16ListRoleGrantsResponse\x12\x32\n\x06grants\x18\x01 \x03(\x0b\x32\".tieline.api.identity.v1.RoleGrant\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t*Y\n\x08\x43orpRole\x12\x19\n\x15\x43ORP_ROLE_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x43ORP_ROLE_ADMINISTRATOR\x10\x01\x12\x15\n\x11\x43ORP_ROLE_AUDITOR\x10\x02\x32\x85\x04\n\x0bRoleService\x12\x89\x01\n\x11TransferOwnership\x12\x31.tieline.api.identity.v1.TransferOwnershipRequest\x1a\x32.tieline.api.identity.v1.TransferOwnershipResponse\"\r\x8a\xb5\x18\x05\x12\x01\x02 \x03\x90\xb5\x18\x03\x12q\n\tGrantRole\x12).tieline.api.identity.v1.GrantRoleRequest\x1a*.tieline.api.identity.v1.GrantRoleResponse\"\r\x8a\xb5\x18\x05\x12\x01\x02 \x03\x90\xb5\x18\x03\x12t\n\nRevokeRole\x12*.tieline.api.identity.v1.RevokeRoleRequest\x1a+.tieline.api.identity.v1.RevokeRoleResponse\"\r\x8a\xb5\x18\x05\x12\x01\x02 \x03\x90\xb5\x18\x02\x12\x80\x01\n\x0eListRoleGrants\x12..tieline.api.identity.v1.ListRoleGrantsRequest\x1a/.tieline.api.identity.v1.ListRoleGrantsResponse\"\r\x8a\xb5\x18\x05\x12\x01\x02 \x06\x90\xb5\x18\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*tieline/api/identity/v1/role_service.proto\x12\x17tieline.api.identity.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\"tieline/api/common/v1/access.proto\x1a$tieline/api/common/v1/priority.proto\x1a&tieline/api/identity/v1/identity.proto\"\xea\x01\n\tRoleGrant\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12/\n\x04role\x18\x02 \x01(\x0e\x32!.tieline.api.identity.v1.CorpRole\x12,\n\x06rights\x18\x03 \x03(\x0e\x32\x1c.tieline.api.common.v1.Right\x12\x16\n\x0e\x64\x65partment_ids\x18\x04 \x03(\x03\x12.\n\ngrant_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x17\n\x0fgranter_user_id\x18\x06 \x01(\t\x12\x0c\n\x04\x65tag\x18\x07 \x01(\t\"P\n\x18TransferOwnershipRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0f\n\x07\x63orp_id\x18\x02 \x01(\t\x12\x0f\n\x07user_id\x18\x03 \x01(\t\"H\n\x19TransferOwnershipResponse\x12+\n\x04\x63orp\x18\x01 \x01(\x0b\x32\x1d.tieline.api.identity.v1.Corp\"|\n\x17RecoverOwnershipRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0f\n\x07\x63orp_id\x18\x02 \x01(\t\x12\x0f\n\x07user_id\x18\x03 \x01(\t\x12\x1b\n\x13reset_second_factor\x18\x04 \x01(\x08\x12\x0e\n\x06reason\x18\x05 \x01(\t\"\x86\x01\n\x18RecoverOwnershipResponse\x12+\n\x04\x63orp\x18\x01 \x01(\x0b\x32\x1d.tieline.api.identity.v1.Corp\x12=\n\x10owner_invitation\x18\x02 \x01(\x0b\x32#.tieline.api.identity.v1.Invitation\"j\n\x10GrantRoleRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0f\n\x07\x63orp_id\x18\x02 \x01(\t\x12\x31\n\x05grant\x18\x03 \x01(\x0b\x32\".tieline.api.identity.v1.RoleGrant\"F\n\x11GrantRoleResponse\x12\x31\n\x05grant\x18\x01 \x01(\x0b\x32\".tieline.api.identity.v1.RoleGrant\"\x88\x01\n\x11RevokeRoleRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0f\n\x07\x63orp_id\x18\x02 \x01(\t\x12\x0f\n\x07user_id\x18\x03 \x01(\t\x12/\n\x04role\x18\x04 \x01(\x0e\x32!.tieline.api.identity.v1.CorpRole\x12\x0c\n\x04\x65tag\x18\x05 \x01(\t\"\x14\n\x12RevokeRoleResponse\"O\n\x15ListRoleGrantsRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"e\n\x16ListRoleGrantsResponse\x12\x32\n\x06grants\x18\x01 \x03(\x0b\x32\".tieline.api.identity.v1.RoleGrant\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t*Y\n\x08\x43orpRole\x12\x19\n\x15\x43ORP_ROLE_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x43ORP_ROLE_ADMINISTRATOR\x10\x01\x12\x15\n\x11\x43ORP_ROLE_AUDITOR\x10\x02\x32\x8e\x05\n\x0bRoleService\x12\x89\x01\n\x11TransferOwnership\x12\x31.tieline.api.identity.v1.TransferOwnershipRequest\x1a\x32.tieline.api.identity.v1.TransferOwnershipResponse\"\r\x8a\xb5\x18\x05\x12\x01\x02 \x03\x90\xb5\x18\x03\x12\x86\x01\n\x10RecoverOwnership\x12\x30.tieline.api.identity.v1.RecoverOwnershipRequest\x1a\x31.tieline.api.identity.v1.RecoverOwnershipResponse\"\r\x8a\xb5\x18\x05\x12\x01\x01 \x01\x90\xb5\x18\x03\x12q\n\tGrantRole\x12).tieline.api.identity.v1.GrantRoleRequest\x1a*.tieline.api.identity.v1.GrantRoleResponse\"\r\x8a\xb5\x18\x05\x12\x01\x02 \x03\x90\xb5\x18\x03\x12t\n\nRevokeRole\x12*.tieline.api.identity.v1.RevokeRoleRequest\x1a+.tieline.api.identity.v1.RevokeRoleResponse\"\r\x8a\xb5\x18\x05\x12\x01\x02 \x03\x90\xb5\x18\x02\x12\x80\x01\n\x0eListRoleGrants\x12..tieline.api.identity.v1.ListRoleGrantsRequest\x1a/.tieline.api.identity.v1.ListRoleGrantsResponse\"\r\x8a\xb5\x18\x05\x12\x01\x02 \x06\x90\xb5\x18\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,32 +37,38 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_ROLESERVICE'].methods_by_name['TransferOwnership']._loaded_options = None
   _globals['_ROLESERVICE'].methods_by_name['TransferOwnership']._serialized_options = b'\212\265\030\005\022\001\002 \003\220\265\030\003'
+  _globals['_ROLESERVICE'].methods_by_name['RecoverOwnership']._loaded_options = None
+  _globals['_ROLESERVICE'].methods_by_name['RecoverOwnership']._serialized_options = b'\212\265\030\005\022\001\001 \001\220\265\030\003'
   _globals['_ROLESERVICE'].methods_by_name['GrantRole']._loaded_options = None
   _globals['_ROLESERVICE'].methods_by_name['GrantRole']._serialized_options = b'\212\265\030\005\022\001\002 \003\220\265\030\003'
   _globals['_ROLESERVICE'].methods_by_name['RevokeRole']._loaded_options = None
   _globals['_ROLESERVICE'].methods_by_name['RevokeRole']._serialized_options = b'\212\265\030\005\022\001\002 \003\220\265\030\002'
   _globals['_ROLESERVICE'].methods_by_name['ListRoleGrants']._loaded_options = None
   _globals['_ROLESERVICE'].methods_by_name['ListRoleGrants']._serialized_options = b'\212\265\030\005\022\001\002 \006\220\265\030\003'
-  _globals['_CORPROLE']._serialized_start=1136
-  _globals['_CORPROLE']._serialized_end=1225
+  _globals['_CORPROLE']._serialized_start=1399
+  _globals['_CORPROLE']._serialized_end=1488
   _globals['_ROLEGRANT']._serialized_start=219
   _globals['_ROLEGRANT']._serialized_end=453
   _globals['_TRANSFEROWNERSHIPREQUEST']._serialized_start=455
   _globals['_TRANSFEROWNERSHIPREQUEST']._serialized_end=535
   _globals['_TRANSFEROWNERSHIPRESPONSE']._serialized_start=537
   _globals['_TRANSFEROWNERSHIPRESPONSE']._serialized_end=609
-  _globals['_GRANTROLEREQUEST']._serialized_start=611
-  _globals['_GRANTROLEREQUEST']._serialized_end=717
-  _globals['_GRANTROLERESPONSE']._serialized_start=719
-  _globals['_GRANTROLERESPONSE']._serialized_end=789
-  _globals['_REVOKEROLEREQUEST']._serialized_start=792
-  _globals['_REVOKEROLEREQUEST']._serialized_end=928
-  _globals['_REVOKEROLERESPONSE']._serialized_start=930
-  _globals['_REVOKEROLERESPONSE']._serialized_end=950
-  _globals['_LISTROLEGRANTSREQUEST']._serialized_start=952
-  _globals['_LISTROLEGRANTSREQUEST']._serialized_end=1031
-  _globals['_LISTROLEGRANTSRESPONSE']._serialized_start=1033
-  _globals['_LISTROLEGRANTSRESPONSE']._serialized_end=1134
-  _globals['_ROLESERVICE']._serialized_start=1228
-  _globals['_ROLESERVICE']._serialized_end=1745
+  _globals['_RECOVEROWNERSHIPREQUEST']._serialized_start=611
+  _globals['_RECOVEROWNERSHIPREQUEST']._serialized_end=735
+  _globals['_RECOVEROWNERSHIPRESPONSE']._serialized_start=738
+  _globals['_RECOVEROWNERSHIPRESPONSE']._serialized_end=872
+  _globals['_GRANTROLEREQUEST']._serialized_start=874
+  _globals['_GRANTROLEREQUEST']._serialized_end=980
+  _globals['_GRANTROLERESPONSE']._serialized_start=982
+  _globals['_GRANTROLERESPONSE']._serialized_end=1052
+  _globals['_REVOKEROLEREQUEST']._serialized_start=1055
+  _globals['_REVOKEROLEREQUEST']._serialized_end=1191
+  _globals['_REVOKEROLERESPONSE']._serialized_start=1193
+  _globals['_REVOKEROLERESPONSE']._serialized_end=1213
+  _globals['_LISTROLEGRANTSREQUEST']._serialized_start=1215
+  _globals['_LISTROLEGRANTSREQUEST']._serialized_end=1294
+  _globals['_LISTROLEGRANTSRESPONSE']._serialized_start=1296
+  _globals['_LISTROLEGRANTSRESPONSE']._serialized_end=1397
+  _globals['_ROLESERVICE']._serialized_start=1491
+  _globals['_ROLESERVICE']._serialized_end=2145
 # @@protoc_insertion_point(module_scope)

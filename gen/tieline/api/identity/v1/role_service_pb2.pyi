@@ -158,6 +158,74 @@ class TransferOwnershipResponse(_message.Message):
 Global___TransferOwnershipResponse: _TypeAlias = TransferOwnershipResponse  # noqa: Y015
 
 @_typing.final
+class RecoverOwnershipRequest(_message.Message):
+    """Request of RoleService.RecoverOwnership."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    CORP_ID_FIELD_NUMBER: _builtins.int
+    USER_ID_FIELD_NUMBER: _builtins.int
+    RESET_SECOND_FACTOR_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Client-chosen UUID."""
+    corp_id: _builtins.str
+    """The corp."""
+    user_id: _builtins.str
+    """Who is the owner from now on; empty for the owner of today, who is only invited."""
+    reset_second_factor: _builtins.bool
+    """Whether the owner's second factor is gone too: it ends, and with it the owner's sessions."""
+    reason: _builtins.str
+    """Why; the corp reads it in its audit log. 1 to 200 characters."""
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        corp_id: _builtins.str = ...,
+        user_id: _builtins.str = ...,
+        reset_second_factor: _builtins.bool = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["corp_id", b"corp_id", "reason", b"reason", "request_id", b"request_id", "reset_second_factor", b"reset_second_factor", "user_id", b"user_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RecoverOwnershipRequest: _TypeAlias = RecoverOwnershipRequest  # noqa: Y015
+
+@_typing.final
+class RecoverOwnershipResponse(_message.Message):
+    """Response of RoleService.RecoverOwnership."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CORP_FIELD_NUMBER: _builtins.int
+    OWNER_INVITATION_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def corp(self) -> _identity_pb2.Corp:
+        """The corp with its owner."""
+
+    @_builtins.property
+    def owner_invitation(self) -> _identity_pb2.Invitation:
+        """Lets the owner in. Until it is accepted a password of before stays good."""
+
+    def __init__(
+        self,
+        *,
+        corp: _identity_pb2.Corp | None = ...,
+        owner_invitation: _identity_pb2.Invitation | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["corp", b"corp", "owner_invitation", b"owner_invitation"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["corp", b"corp", "owner_invitation", b"owner_invitation"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RecoverOwnershipResponse: _TypeAlias = RecoverOwnershipResponse  # noqa: Y015
+
+@_typing.final
 class GrantRoleRequest(_message.Message):
     """Request of RoleService.GrantRole."""
 

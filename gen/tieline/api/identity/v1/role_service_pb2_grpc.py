@@ -41,6 +41,11 @@ class RoleServiceStub:
                 request_serializer=tieline_dot_api_dot_identity_dot_v1_dot_role__service__pb2.TransferOwnershipRequest.SerializeToString,
                 response_deserializer=tieline_dot_api_dot_identity_dot_v1_dot_role__service__pb2.TransferOwnershipResponse.FromString,
                 _registered_method=True)
+        self.RecoverOwnership = channel.unary_unary(
+                '/tieline.api.identity.v1.RoleService/RecoverOwnership',
+                request_serializer=tieline_dot_api_dot_identity_dot_v1_dot_role__service__pb2.RecoverOwnershipRequest.SerializeToString,
+                response_deserializer=tieline_dot_api_dot_identity_dot_v1_dot_role__service__pb2.RecoverOwnershipResponse.FromString,
+                _registered_method=True)
         self.GrantRole = channel.unary_unary(
                 '/tieline.api.identity.v1.RoleService/GrantRole',
                 request_serializer=tieline_dot_api_dot_identity_dot_v1_dot_role__service__pb2.GrantRoleRequest.SerializeToString,
@@ -65,11 +70,29 @@ class RoleServiceServicer:
 
     def TransferOwnership(self, request, context):
         """TransferOwnership makes another member the owner, at most once per `request_id`. The new owner
-        must have signed in before; what was granted to the new owner ends, as an owner has every right.
-        The former owner becomes a member without any. To the owner again: nothing changes.
+        must be in the directory and have signed in before; what was granted to the new owner ends, as an
+        owner has every right. The former owner becomes a member without any. To the owner again: nothing
+        changes.
 
-        Errors: NOT_FOUND CORP_NOT_FOUND, USER_NOT_FOUND for a member who never signed in;
-        INVALID_ARGUMENT INVALID_FIELD; FAILED_PRECONDITION REQUEST_ID_REUSED.
+        Errors: NOT_FOUND CORP_NOT_FOUND, USER_NOT_FOUND for somebody who is not in the directory or never
+        signed in; INVALID_ARGUMENT INVALID_FIELD; FAILED_PRECONDITION USER_NOT_ACTIVE for a disabled
+        member, REQUEST_ID_REUSED; UNAVAILABLE SERVICE_UNAVAILABLE while the directory does not answer.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RecoverOwnership(self, request, context):
+        """RecoverOwnership lets an owner in again where nobody of the corp can: it invites the owner who
+        lost the password, or, of a corp whose owner left or is disabled, another member of the directory
+        who is the owner from then on. At most once per `request_id`. As TransferOwnership it ends what
+        was granted to a new owner and makes the former one a member without any role; nobody else loses
+        anything. It stands in the corp's audit log and in the platform's.
+
+        Errors: NOT_FOUND CORP_NOT_FOUND, USER_NOT_FOUND for somebody who is not in the directory, or for
+        an owner who left; FAILED_PRECONDITION USER_NOT_ACTIVE for somebody who is disabled,
+        REQUEST_ID_REUSED; INVALID_ARGUMENT INVALID_FIELD; ABORTED ETAG_MISMATCH where the corp was given
+        to somebody else meanwhile; UNAVAILABLE SERVICE_UNAVAILABLE while the directory does not answer.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -116,6 +139,11 @@ def add_RoleServiceServicer_to_server(servicer, server):
                     request_deserializer=tieline_dot_api_dot_identity_dot_v1_dot_role__service__pb2.TransferOwnershipRequest.FromString,
                     response_serializer=tieline_dot_api_dot_identity_dot_v1_dot_role__service__pb2.TransferOwnershipResponse.SerializeToString,
             ),
+            'RecoverOwnership': grpc.unary_unary_rpc_method_handler(
+                    servicer.RecoverOwnership,
+                    request_deserializer=tieline_dot_api_dot_identity_dot_v1_dot_role__service__pb2.RecoverOwnershipRequest.FromString,
+                    response_serializer=tieline_dot_api_dot_identity_dot_v1_dot_role__service__pb2.RecoverOwnershipResponse.SerializeToString,
+            ),
             'GrantRole': grpc.unary_unary_rpc_method_handler(
                     servicer.GrantRole,
                     request_deserializer=tieline_dot_api_dot_identity_dot_v1_dot_role__service__pb2.GrantRoleRequest.FromString,
@@ -161,6 +189,33 @@ class RoleService:
             '/tieline.api.identity.v1.RoleService/TransferOwnership',
             tieline_dot_api_dot_identity_dot_v1_dot_role__service__pb2.TransferOwnershipRequest.SerializeToString,
             tieline_dot_api_dot_identity_dot_v1_dot_role__service__pb2.TransferOwnershipResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RecoverOwnership(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tieline.api.identity.v1.RoleService/RecoverOwnership',
+            tieline_dot_api_dot_identity_dot_v1_dot_role__service__pb2.RecoverOwnershipRequest.SerializeToString,
+            tieline_dot_api_dot_identity_dot_v1_dot_role__service__pb2.RecoverOwnershipResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -20,11 +20,25 @@ class RoleServiceStub:
     def __init__(self, channel: _aio.Channel) -> None: ...
     TransferOwnership: _aio.UnaryUnaryMultiCallable[_role_service_pb2.TransferOwnershipRequest, _role_service_pb2.TransferOwnershipResponse]
     """TransferOwnership makes another member the owner, at most once per `request_id`. The new owner
-    must have signed in before; what was granted to the new owner ends, as an owner has every right.
-    The former owner becomes a member without any. To the owner again: nothing changes.
+    must be in the directory and have signed in before; what was granted to the new owner ends, as an
+    owner has every right. The former owner becomes a member without any. To the owner again: nothing
+    changes.
 
-    Errors: NOT_FOUND CORP_NOT_FOUND, USER_NOT_FOUND for a member who never signed in;
-    INVALID_ARGUMENT INVALID_FIELD; FAILED_PRECONDITION REQUEST_ID_REUSED.
+    Errors: NOT_FOUND CORP_NOT_FOUND, USER_NOT_FOUND for somebody who is not in the directory or never
+    signed in; INVALID_ARGUMENT INVALID_FIELD; FAILED_PRECONDITION USER_NOT_ACTIVE for a disabled
+    member, REQUEST_ID_REUSED; UNAVAILABLE SERVICE_UNAVAILABLE while the directory does not answer.
+    """
+    RecoverOwnership: _aio.UnaryUnaryMultiCallable[_role_service_pb2.RecoverOwnershipRequest, _role_service_pb2.RecoverOwnershipResponse]
+    """RecoverOwnership lets an owner in again where nobody of the corp can: it invites the owner who
+    lost the password, or, of a corp whose owner left or is disabled, another member of the directory
+    who is the owner from then on. At most once per `request_id`. As TransferOwnership it ends what
+    was granted to a new owner and makes the former one a member without any role; nobody else loses
+    anything. It stands in the corp's audit log and in the platform's.
+
+    Errors: NOT_FOUND CORP_NOT_FOUND, USER_NOT_FOUND for somebody who is not in the directory, or for
+    an owner who left; FAILED_PRECONDITION USER_NOT_ACTIVE for somebody who is disabled,
+    REQUEST_ID_REUSED; INVALID_ARGUMENT INVALID_FIELD; ABORTED ETAG_MISMATCH where the corp was given
+    to somebody else meanwhile; UNAVAILABLE SERVICE_UNAVAILABLE while the directory does not answer.
     """
     GrantRole: _aio.UnaryUnaryMultiCallable[_role_service_pb2.GrantRoleRequest, _role_service_pb2.GrantRoleResponse]
     """GrantRole makes a member of the directory an administrator or auditor, at most once per
@@ -60,11 +74,31 @@ class RoleServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_role_service_pb2.TransferOwnershipRequest, _abc.Awaitable[_role_service_pb2.TransferOwnershipResponse]],
     ) -> _abc.Awaitable[_role_service_pb2.TransferOwnershipResponse]:
         """TransferOwnership makes another member the owner, at most once per `request_id`. The new owner
-        must have signed in before; what was granted to the new owner ends, as an owner has every right.
-        The former owner becomes a member without any. To the owner again: nothing changes.
+        must be in the directory and have signed in before; what was granted to the new owner ends, as an
+        owner has every right. The former owner becomes a member without any. To the owner again: nothing
+        changes.
 
-        Errors: NOT_FOUND CORP_NOT_FOUND, USER_NOT_FOUND for a member who never signed in;
-        INVALID_ARGUMENT INVALID_FIELD; FAILED_PRECONDITION REQUEST_ID_REUSED.
+        Errors: NOT_FOUND CORP_NOT_FOUND, USER_NOT_FOUND for somebody who is not in the directory or never
+        signed in; INVALID_ARGUMENT INVALID_FIELD; FAILED_PRECONDITION USER_NOT_ACTIVE for a disabled
+        member, REQUEST_ID_REUSED; UNAVAILABLE SERVICE_UNAVAILABLE while the directory does not answer.
+        """
+
+    @_abc_1.abstractmethod
+    def RecoverOwnership(
+        self,
+        request: _role_service_pb2.RecoverOwnershipRequest,
+        context: _aio.ServicerContext[_role_service_pb2.RecoverOwnershipRequest, _abc.Awaitable[_role_service_pb2.RecoverOwnershipResponse]],
+    ) -> _abc.Awaitable[_role_service_pb2.RecoverOwnershipResponse]:
+        """RecoverOwnership lets an owner in again where nobody of the corp can: it invites the owner who
+        lost the password, or, of a corp whose owner left or is disabled, another member of the directory
+        who is the owner from then on. At most once per `request_id`. As TransferOwnership it ends what
+        was granted to a new owner and makes the former one a member without any role; nobody else loses
+        anything. It stands in the corp's audit log and in the platform's.
+
+        Errors: NOT_FOUND CORP_NOT_FOUND, USER_NOT_FOUND for somebody who is not in the directory, or for
+        an owner who left; FAILED_PRECONDITION USER_NOT_ACTIVE for somebody who is disabled,
+        REQUEST_ID_REUSED; INVALID_ARGUMENT INVALID_FIELD; ABORTED ETAG_MISMATCH where the corp was given
+        to somebody else meanwhile; UNAVAILABLE SERVICE_UNAVAILABLE while the directory does not answer.
         """
 
     @_abc_1.abstractmethod
