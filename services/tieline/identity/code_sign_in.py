@@ -27,6 +27,7 @@ from tieline.identity.refusals import Refusals
 from tieline.identity.repositories import SCHEMA, accounts, customers, one_time_codes
 from tieline.identity.revocations import end_member_sessions
 from tieline.identity.session_issuer import SessionIssuer, build_customer
+from tieline.identity.sign_in_policies import BY_CODE
 
 # Customers' codes belong to no corp.
 NO_CORP = ""
@@ -90,8 +91,7 @@ class CodeSignIn:
             assert found.user_id is not None, "a member's code is sent to a member"
             key = (corp_id, found.user_id)
             account = await activate(connection, key)
-            await self._entrance.check_weak_proof(connection, key, account)
-            entered = await self._entrance.admit(connection, key, account, "code", device)
+            entered = await self._entrance.admit(connection, key, account, BY_CODE, device)
             return entered, found.user_id
 
         return await self._use(corp_id, code_id, code, Purpose.SIGN_IN, enter)
@@ -110,7 +110,7 @@ class CodeSignIn:
             assert found.user_id is not None, "a member's code is sent to a member"
             key = (corp_id, found.user_id)
             account = await accounts.set_password(connection, *key, password_hash)
-            await self._entrance.check_weak_proof(connection, key, account)
+            await self._entrance.check(connection, key, account, BY_CODE)
             events = await end_member_sessions(connection, *key)
             entry = await build_audit_event(
                 connection,

@@ -12,14 +12,16 @@ from tieline.chassis.audit import build_audit_event
 from tieline.chassis.fields import to_timestamp
 from tieline.chassis.outbox import insert_events
 from tieline.chassis.postgres import Connection
-from tieline.chassis.principals import OWNER_ROLE, Principal
+from tieline.chassis.principals import Principal
 from tieline.identity.challenges import LIFETIME, Challenge, Challenges, fingerprint
 from tieline.identity.credentials import credentials_rejected_error
 from tieline.identity.devices import Device
 from tieline.identity.repositories import SCHEMA, second_factors
 from tieline.identity.repositories.accounts import Account
+from tieline.identity.repositories.second_factors import Demands
 from tieline.identity.roles import with_grants
 from tieline.identity.session_issuer import SessionIssuer, build_member, with_stored_grants
+from tieline.identity.sign_in_policies import Entry, Proof
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,33 +44,24 @@ class Entrance:
         connection: Connection,
         key: tuple[str, str],
         account: Account,
-        method: str,
+        proof: Proof,
         device: Device,
     ) -> Entered:
         """Open a session, or ask for the second factor. The account is locked."""
-        member = _check_active(key, account)
-        demands = await second_factors.find_demands(connection, *key)
-        member = with_grants(member, demands.grants)
-        if not demands.is_enrolled and not demands.policy.requires_second_factor(member):
-            session = await self._open(connection, member, method, device, demands.now)
+        member, demands, entry = await _decide(connection, key, account, proof)
+        if entry is Entry.SESSION:
+            session = await self._open(connection, member, proof.method, device, demands.now)
             return Entered(session=session)
         challenge = self._build_challenge(
-            key, account, method, device, is_enrolled=demands.is_enrolled
+            key, account, proof.method, device, is_enrolled=demands.is_enrolled
         )
         return Entered(challenge=challenge)
 
-    async def check_weak_proof(
-        self, connection: Connection, key: tuple[str, str], account: Account
+    async def check(
+        self, connection: Connection, key: tuple[str, str], account: Account, proof: Proof
     ) -> None:
-        """Refuse what an administrator of the corp could have arranged, where it is the owner's.
-
-        Who may change a member's number, or set a provider up, must not become the owner by that.
-        """
-        member = _check_active(key, account)
-        if OWNER_ROLE not in member.roles:
-            return
-        if await second_factors.find_confirm_time(connection, *key) is None:
-            raise credentials_rejected_error()
+        """Refuse a proof that would open nothing. The account is locked."""
+        await _decide(connection, key, account, proof)
 
     async def open(
         self,
@@ -127,6 +120,18 @@ class Entrance:
             expire_time=to_timestamp(challenge.expire_time),
             enrolment_required=challenge.is_enrolment_required,
         )
+
+
+async def _decide(
+    connection: Connection, key: tuple[str, str], account: Account, proof: Proof
+) -> tuple[Principal, Demands, Entry]:
+    """Return what the proof opens, and to whom; raise where that is nothing."""
+    demands = await second_factors.find_demands(connection, *key)
+    member = with_grants(_check_active(key, account), demands.grants)
+    entry = demands.policy.decide_entry(member, proof, is_enrolled=demands.is_enrolled)
+    if entry is Entry.NOTHING:
+        raise credentials_rejected_error()
+    return member, demands, entry
 
 
 def _check_active(key: tuple[str, str], account: Account) -> Principal:

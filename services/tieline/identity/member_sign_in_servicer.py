@@ -115,8 +115,8 @@ class MemberSignInServicer(member_sign_in_service_pb2_grpc.MemberSignInServiceSe
     async def CompleteProviderSignIn(
         self, request: member_sign_in_service_pb2.CompleteProviderSignInRequest, context: Context
     ) -> member_sign_in_service_pb2.CompleteProviderSignInResponse:
-        """Open a session by what the provider gave the device."""
-        session, user_id = await self._providers.complete(
+        """Open a session by what the provider gave the device, or ask for the second factor."""
+        entered, user_id = await self._providers.complete(
             request.corp_id,
             request.state,
             request.code,
@@ -124,7 +124,9 @@ class MemberSignInServicer(member_sign_in_service_pb2_grpc.MemberSignInServiceSe
             read_device(request),
         )
         return member_sign_in_service_pb2.CompleteProviderSignInResponse(
-            session=session, user_id=user_id
+            session=entered.session,
+            user_id=user_id,
+            second_factor_challenge=entered.challenge,
         )
 
     async def LinkProviderAccount(

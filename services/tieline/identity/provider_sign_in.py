@@ -4,18 +4,17 @@ import datetime as dt
 from collections.abc import Mapping
 from typing import Any
 
-from tieline.api.identity.v1 import identity_pb2
 from tieline.chassis.audit import build_audit_event
 from tieline.chassis.fields import is_uuid, raise_violations
 from tieline.chassis.outbox import insert_events
 from tieline.chassis.postgres import Pool, transaction
-from tieline.chassis.principals import OWNER_ROLE, Principal
+from tieline.chassis.principals import Principal
 from tieline.identity.activation import activate
 from tieline.identity.attempts import Attempts, begin_attempt, count_one, record_failure
 from tieline.identity.code_sign_in import is_corp_id
 from tieline.identity.credentials import credentials_rejected_error, sign_in_locked_error
 from tieline.identity.devices import Device
-from tieline.identity.entrance import Entrance
+from tieline.identity.entrance import Entered, Entrance
 from tieline.identity.members import MemberLookup
 from tieline.identity.one_time_codes import Receiver, ReceiverKind
 from tieline.identity.provider_answers import UserClaim, read_subject, read_user
@@ -31,7 +30,7 @@ from tieline.identity.providers import (
 )
 from tieline.identity.repositories import SCHEMA, providers
 from tieline.identity.sealing import Seal
-from tieline.identity.session_issuer import build_member
+from tieline.identity.sign_in_policies import BY_LINKED_ACCOUNT, BY_PROVIDERS_CLAIM
 
 # A provider's code has no form of its own; none is longer than this.
 _MAX_CODE_LENGTH = 2048
@@ -86,8 +85,8 @@ class ProviderSignIn:
 
     async def complete(
         self, corp_id: str, state: str, code: str, flow_secret: str, device: Device
-    ) -> tuple[identity_pb2.Session, str]:
-        """Open a session for the member whom the provider names; return the user id as well."""
+    ) -> tuple[Entered, str]:
+        """Let the member in whom the provider names; return the user id as well."""
         provider, claims = await self._redeem(corp_id, state, code, flow_secret)
         user_id = await self._find_user(corp_id, provider, claims)
         if user_id is None:
@@ -95,14 +94,9 @@ class ProviderSignIn:
         key = (corp_id, user_id)
         async with transaction(self._pool) as connection:
             account = await activate(connection, key)
-            if (
-                provider.user_claim is not UserClaim.LINKED_SUBJECT
-                and OWNER_ROLE in build_member(*key, account).roles
-            ):
-                # Whoever sets a provider up could name anybody; a link is the owner's own word.
-                raise credentials_rejected_error()
-            session = await self._entrance.open(connection, key, account, "provider", device)
-        return session, user_id
+            is_linked = provider.user_claim is UserClaim.LINKED_SUBJECT
+            proof = BY_LINKED_ACCOUNT if is_linked else BY_PROVIDERS_CLAIM
+            return await self._entrance.admit(connection, key, account, proof, device), user_id
 
     async def link(self, principal: Principal, state: str, code: str, flow_secret: str) -> None:
         """Tie the account at the provider to the caller."""

@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from tieline.chassis.authorization import GRANTABLE_RIGHTS, Right
-from tieline.chassis.errors import FailedPreconditionError, NotFoundError
+from tieline.chassis.errors import FailedPreconditionError, NotFoundError, PermissionDeniedError
 from tieline.chassis.fields import check_user_id, raise_violations
-from tieline.chassis.principals import ADMINISTRATOR_ROLE, AUDITOR_ROLE, Principal
+from tieline.chassis.principals import ADMINISTRATOR_ROLE, AUDITOR_ROLE, OWNER_ROLE, Principal
 from tieline.identity.department_lists import check_department_ids
 
 MAX_GRANTS_PER_CORP = 1000
@@ -100,6 +100,19 @@ def check_can_own(user_id: str, state: str | None) -> None:
             "USER_NOT_ACTIVE",
             "the member is disabled: enable the member in the directory, or name another one",
             {"userId": user_id, "state": state},
+        )
+
+
+def check_may_reset(caller: Principal, member: Principal, method: str) -> None:
+    """Let only the owner end the second factor of those in charge, as with invitations.
+
+    Who may also change a number or set a provider up would be that member with it gone.
+    """
+    if member.roles and OWNER_ROLE not in caller.roles:
+        raise PermissionDeniedError(
+            "CALLER_NOT_ALLOWED",
+            "only the owner may reset the owner's, an administrator's or an auditor's",
+            {"method": method},
         )
 
 

@@ -1,5 +1,9 @@
 """SecondFactorService: translates between the wire and the second factors."""
 
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
 from tieline.api.identity.v1 import (
     second_factor_service_pb2,
     second_factor_service_pb2_grpc,
@@ -11,7 +15,6 @@ from tieline.chassis.calls import current_call, current_principal
 from tieline.chassis.errors import (
     FailedPreconditionError,
     NotFoundError,
-    PermissionDeniedError,
 )
 from tieline.chassis.etags import check_etag
 from tieline.chassis.fields import raise_violations, to_timestamp
@@ -19,11 +22,12 @@ from tieline.chassis.grpc_context import Context
 from tieline.chassis.idempotency import answered_once
 from tieline.chassis.outbox import insert_events
 from tieline.chassis.postgres import Connection, Pool, transaction
-from tieline.chassis.principals import OWNER_ROLE
-from tieline.identity.corps import corp_not_found_error, find_account_key
-from tieline.identity.repositories import SCHEMA, accounts, corps, second_factors
+from tieline.identity.corps import find_account_key
+from tieline.identity.repositories import SCHEMA, accounts, second_factors
 from tieline.identity.revocations import end_member_sessions
+from tieline.identity.roles import check_may_reset
 from tieline.identity.second_factor import Key, SecondFactors, not_found_error
+from tieline.identity.session_issuer import build_member, with_stored_grants
 from tieline.identity.sign_in_policies import Requirement, SignInPolicy
 
 _REQUIREMENTS = {
@@ -32,6 +36,7 @@ _REQUIREMENTS = {
     sign_in_pb2.SECOND_FACTOR_REQUIREMENT_EVERYONE: Requirement.EVERYONE,
 }
 _PROTO_REQUIREMENTS = {requirement: number for number, requirement in _REQUIREMENTS.items()}
+_POLICY_FIELDS = {"second_factor_requirement", "provider_counts_as_second_factor"}
 
 
 class SecondFactorServicer(second_factor_service_pb2_grpc.SecondFactorServiceServicer):
@@ -167,19 +172,13 @@ class SecondFactorServicer(second_factor_service_pb2_grpc.SecondFactorServiceSer
             raise_violations({"user_id": "must be a user id"})
         assert key is not None, "otherwise there is a violation"
         async with transaction(self._pool) as connection:
-            corp = await corps.find_corp(connection, corp_id)
-            if corp is None:
-                raise corp_not_found_error(corp_id)
-            if corp.owner_user_id == key[1] and OWNER_ROLE not in principal.roles:
-                raise PermissionDeniedError(
-                    "CALLER_NOT_ALLOWED",
-                    "only the owner may reset the owner's second factor",
-                    {"method": current_call().method},
-                )
-            if await accounts.lock_account(connection, *key) is None:
+            account = await accounts.lock_account(connection, *key)
+            if account is None:
                 raise NotFoundError(
                     "USER_NOT_FOUND", "no such member has signed in", {"userId": key[1]}
                 )
+            member = await with_stored_grants(connection, build_member(*key, account))
+            check_may_reset(principal, member, current_call().method)
             if await self._factors.delete(connection, key, "reset"):
                 await insert_events(connection, SCHEMA, await end_member_sessions(connection, *key))
         return second_factor_service_pb2.ResetSecondFactorResponse()
@@ -200,13 +199,13 @@ class SecondFactorServicer(second_factor_service_pb2_grpc.SecondFactorServiceSer
         principal = current_principal()
         corp_id = principal.require_corp(request.corp_id)
         require(principal, Right.MANAGE_SIGN_IN, Resource(corp_id))
-        requirement = _read_requirement(request)
+        change = _read_change(request)
         async with transaction(self._pool) as connection:
             stored = await second_factors.lock_policy(connection, corp_id)
             check_etag(request.policy.etag, stored.change_number)
-            policy = stored
-            if stored.requirement is not requirement:
-                policy = SignInPolicy(requirement, stored.change_number + 1)
+            policy = change(stored)
+            if policy != stored:
+                policy = replace(policy, change_number=stored.change_number + 1)
                 await second_factors.update_policy(connection, corp_id, policy)
                 entry = await build_audit_event(
                     connection,
@@ -214,7 +213,12 @@ class SecondFactorServicer(second_factor_service_pb2_grpc.SecondFactorServiceSer
                     corp_id=corp_id,
                     action="identity.sign_in_policy.update",
                     resource="signInPolicy",
-                    details={"second_factor_requirement": requirement.value},
+                    details={
+                        "second_factor_requirement": policy.requirement.value,
+                        "provider_counts_as_second_factor": str(
+                            policy.provider_counts_as_second_factor
+                        ).lower(),
+                    },
                 )
                 await insert_events(connection, SCHEMA, [entry])
         return second_factor_service_pb2.UpdateSignInPolicyResponse(policy=_to_proto(policy))
@@ -234,22 +238,29 @@ def _own_key(corp_id: str) -> Key:
     return principal.require_corp(corp_id), principal.id
 
 
-def _read_requirement(
+def _read_change(
     request: second_factor_service_pb2.UpdateSignInPolicyRequest,
-) -> Requirement:
+) -> Callable[[SignInPolicy], SignInPolicy]:
+    """Return what makes the policy as it is to be of the one that is stored."""
     violations: dict[str, str] = {}
-    if set(request.update_mask.paths) - {"second_factor_requirement"}:
-        violations["update_mask"] = "must be second_factor_requirement, or empty"
-    requirement = _REQUIREMENTS.get(request.policy.second_factor_requirement)
-    if requirement is None:
-        violations["policy.second_factor_requirement"] = "must be one of the requirements"
+    paths = set(request.update_mask.paths) or _POLICY_FIELDS
+    if paths - _POLICY_FIELDS:
+        violations["update_mask"] = f"must name some of {', '.join(sorted(_POLICY_FIELDS))}"
+    changes: dict[str, Any] = {}
+    if "second_factor_requirement" in paths:
+        changes["requirement"] = _REQUIREMENTS.get(request.policy.second_factor_requirement)
+        if changes["requirement"] is None:
+            violations["policy.second_factor_requirement"] = "must be one of the requirements"
+    if "provider_counts_as_second_factor" in paths:
+        counts = request.policy.provider_counts_as_second_factor
+        changes["provider_counts_as_second_factor"] = counts
     raise_violations(violations)
-    assert requirement is not None, "otherwise there is a violation"
-    return requirement
+    return lambda policy: replace(policy, **changes)
 
 
 def _to_proto(policy: SignInPolicy) -> sign_in_pb2.SignInPolicy:
     return sign_in_pb2.SignInPolicy(
         second_factor_requirement=_PROTO_REQUIREMENTS[policy.requirement],
+        provider_counts_as_second_factor=policy.provider_counts_as_second_factor,
         etag=str(policy.change_number),
     )

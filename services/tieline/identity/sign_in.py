@@ -37,6 +37,7 @@ from tieline.identity.session_issuer import (
     build_customer,
     build_platform_administrator,
 )
+from tieline.identity.sign_in_policies import BY_INVITATION, BY_PASSWORD
 
 # No administrator has a longer name; the database is not asked about it.
 _MAX_ADMINISTRATOR_NAME_LENGTH = 64
@@ -96,7 +97,7 @@ class SignIn:
                     events = await end_member_sessions(connection, *key)
                     await insert_events(connection, SCHEMA, [*events, build_activated_event(*key)])
                     return await self._entrance.admit(
-                        connection, key, account, "invitation", device
+                        connection, key, account, BY_INVITATION, device
                     )
         return await self.sign_in_member(corp_id, user_id, password, device)
 
@@ -133,7 +134,7 @@ class SignIn:
             account = await accounts.lock_account(connection, *key)
             if account is None or account.password_hash != verified_hash:
                 return None
-            entered = await self._entrance.admit(connection, key, account, "password", device)
+            entered = await self._entrance.admit(connection, key, account, BY_PASSWORD, device)
         if new_hash is not None and verified_hash is not None:
             async with transaction(self._pool) as connection:
                 await accounts.replace_password_hash(connection, *key, verified_hash, new_hash)

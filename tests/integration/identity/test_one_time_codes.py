@@ -343,12 +343,15 @@ async def test_a_new_password_by_code_ends_the_sessions_and_signs_nobody_in(
     await identity.sign_in(corp.corp_id, "li.wei", "another password")
 
 
-async def test_an_owners_number_does_not_make_somebody_the_owner(
-    identity: Identity, code_inbox: CodeInbox
+@pytest.mark.parametrize("user_id", ["boss", "administrator", "auditor"])
+async def test_a_number_makes_nobody_the_owner_an_administrator_or_an_auditor(
+    identity: Identity, code_inbox: CodeInbox, user_id: str
 ) -> None:
-    """Whoever may change numbers in the directory must not become the owner by that."""
+    """Whoever may change numbers in the directory must not become one of them by that."""
     corp = await identity.new_corp()
-    mobile, other = [await member_with_mobile(identity, corp, "boss") for _ in range(2)]
+    if user_id != "boss":
+        await identity.new_in_charge(corp, user_id)
+    mobile, other = [await member_with_mobile(identity, corp, user_id) for _ in range(2)]
     sign_in_id = await request_code(identity, corp.corp_id, mobile)
     reset_id = await request_code(identity, corp.corp_id, other, RESET)
 
@@ -360,7 +363,7 @@ async def test_an_owners_number_does_not_make_somebody_the_owner(
     )
 
     assert signing_in.reason == resetting.reason == "CREDENTIALS_REJECTED"
-    await identity.sign_in(corp.corp_id)
+    await identity.sign_in(corp.corp_id, user_id)
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,8 @@ from integration.identity.oidc_provider import (
     running_provider,
     wait_for,
 )
+from integration.identity.test_second_factor import EVERYONE, code_of, enrol, set_policy
+from integration.identity.test_second_factor import complete as complete_second_factor
 from integration.identity.world import (
     TIMEOUT_S,
     Identity,
@@ -29,6 +31,7 @@ from integration.identity.world import (
 from tieline.api.identity.v1 import (
     identity_pb2,
     member_sign_in_service_pb2,
+    second_factor_service_pb2,
     sign_in_pb2,
     sign_in_provider_service_pb2,
 )
@@ -181,6 +184,58 @@ async def test_the_provider_makes_nobody_the_owner_who_has_not_linked_the_accoun
 
     assert named.reason == unlinked.reason == "CREDENTIALS_REJECTED"
     assert linked.user_id == "boss"
+
+
+@pytest.mark.parametrize("user_id", ["administrator", "auditor"])
+async def test_the_provider_makes_nobody_an_administrator_or_an_auditor(
+    identity: Identity, provider: OidcProvider, user_id: str
+) -> None:
+    corp = await identity.new_corp()
+    session = await identity.new_in_charge(corp, user_id)
+    identity.directory.contacts[corp.corp_id, "li.wei@example.org"] = user_id
+    created = await create(identity, corp.owner, provider_fields(provider.issuer, user_claim=EMAIL))
+    await trust_providers(identity, corp)
+
+    named = await refusal(sign_in(identity, provider, corp, created.provider_id, "s-1"))
+    secret, _ = await enrol(identity, bearer(session))
+    asked = await sign_in(identity, provider, corp, created.provider_id, "s-1")
+    entered = await complete_second_factor(
+        identity, asked.second_factor_challenge.challenge, code_of(secret)
+    )
+
+    assert named.reason == "CREDENTIALS_REJECTED"
+    assert not asked.HasField("session")
+    assert entered.session.access_token
+
+
+async def test_the_policys_second_factor_is_asked_for_unless_the_providers_counts(
+    identity: Identity, provider: OidcProvider
+) -> None:
+    corp = await identity.new_corp()
+    identity.directory.members.add((corp.corp_id, "li.wei"))
+    created = await create(identity, corp.owner, provider_fields(provider.issuer))
+    await set_policy(identity, corp, EVERYONE)
+
+    asked = await sign_in(identity, provider, corp, created.provider_id, "s-1")
+    await trust_providers(identity, corp)
+    trusted = await sign_in(identity, provider, corp, created.provider_id, "s-1")
+
+    assert (asked.user_id, asked.HasField("session")) == ("li.wei", False)
+    assert asked.second_factor_challenge.enrolment_required
+    assert trusted.session.access_token
+    assert not trusted.HasField("second_factor_challenge")
+
+
+async def trust_providers(identity: Identity, corp: NewCorp) -> None:
+    await identity.second_factors.UpdateSignInPolicy(
+        second_factor_service_pb2.UpdateSignInPolicyRequest(
+            policy=sign_in_pb2.SignInPolicy(
+                second_factor_requirement=EVERYONE, provider_counts_as_second_factor=True
+            )
+        ),
+        metadata=corp.owner,
+        timeout=TIMEOUT_S,
+    )
 
 
 async def test_what_goes_to_the_provider_is_a_code_flow_with_pkce(

@@ -5,10 +5,12 @@ import base64
 import time
 import uuid
 from collections.abc import Awaitable
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.hashes import SHA1
 from cryptography.hazmat.primitives.twofactor.totp import TOTP
+from google.protobuf.field_mask_pb2 import FieldMask
 
 from integration.identity.world import (
     PASSWORD,
@@ -20,6 +22,7 @@ from integration.identity.world import (
     describe,
     refusal,
 )
+from tieline.api.common.v1 import access_pb2
 from tieline.api.identity.v1 import (
     identity_pb2,
     identity_service_pb2,
@@ -323,6 +326,28 @@ async def test_an_administrator_resets_a_members_second_factor_and_ends_the_sess
     assert list((await refusal(reset(identity, corp.owner, "?"))).violations) == ["user_id"]
 
 
+@pytest.mark.parametrize("user_id", ["boss", "administrator", "auditor"])
+async def test_nobody_but_the_owner_resets_the_second_factor_of_who_is_in_charge(
+    identity: Identity, user_id: str
+) -> None:
+    corp = await identity.new_corp()
+    limited = await identity.new_administrator(
+        corp, access_pb2.RIGHT_MANAGE_SIGN_IN, user_id="limited"
+    )
+    session = corp.owner_session
+    if user_id != "boss":
+        session = await identity.new_in_charge(corp, user_id)
+    await enrol(identity, bearer(session))
+
+    error = await refusal(reset(identity, limited, user_id))
+    kept = await challenge(identity, corp.corp_id, user_id)
+    await reset(identity, corp.owner, user_id)
+
+    assert error.reason == "CALLER_NOT_ALLOWED"
+    assert not kept.enrolment_required
+    await identity.sign_in(corp.corp_id, user_id)
+
+
 async def test_members_neither_reset_others_nor_change_the_policy(identity: Identity) -> None:
     corp = await identity.new_corp()
     member: identity_pb2.Session = await identity.new_member(corp)
@@ -337,6 +362,31 @@ async def test_members_neither_reset_others_nor_change_the_policy(identity: Iden
     ]
 
     assert [error.reason for error in errors] == ["CALLER_NOT_ALLOWED"] * 2
+
+
+async def test_a_policys_fields_are_changed_one_by_one(identity: Identity) -> None:
+    corp = await identity.new_corp()
+
+    async def update(*paths: str, **fields: Any) -> sign_in_pb2.SignInPolicy:
+        response = await identity.second_factors.UpdateSignInPolicy(
+            second_factor_service_pb2.UpdateSignInPolicyRequest(
+                policy=sign_in_pb2.SignInPolicy(**fields), update_mask=FieldMask(paths=paths)
+            ),
+            metadata=corp.owner,
+            timeout=TIMEOUT_S,
+        )
+        return response.policy
+
+    await update("second_factor_requirement", second_factor_requirement=EVERYONE)
+    both = await update("provider_counts_as_second_factor", provider_counts_as_second_factor=True)
+    all_fields = await update(second_factor_requirement=ADMINISTRATORS)
+    error = await refusal(update("etag", etag=both.etag))
+
+    assert both.second_factor_requirement == EVERYONE
+    assert both.provider_counts_as_second_factor
+    assert all_fields.second_factor_requirement == ADMINISTRATORS
+    assert not all_fields.provider_counts_as_second_factor
+    assert list(error.violations) == ["update_mask"]
 
 
 async def test_a_policy_is_changed_as_it_was_read(identity: Identity) -> None:

@@ -302,6 +302,15 @@ class Identity:
         await self.grant(corp, user_id, rights=rights)
         return bearer(await self.sign_in(corp.corp_id, user_id))
 
+    async def new_in_charge(self, corp: NewCorp, user_id: str) -> identity_pb2.Session:
+        """Return the session of a new ``administrator`` or ``auditor`` of that user id."""
+        await self.new_member(corp, user_id)
+        if user_id == "auditor":
+            await self.grant(corp, user_id, role=role_service_pb2.CORP_ROLE_AUDITOR)
+        else:
+            await self.grant(corp, user_id, rights=[access_pb2.RIGHT_MANAGE_APPS])
+        return await self.sign_in(corp.corp_id, user_id)
+
     async def new_channel(self) -> "Channel":
         """Return a trusted channel and its private key."""
         key = OKPKey.generate_key("Ed25519")

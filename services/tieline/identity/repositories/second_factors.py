@@ -56,7 +56,8 @@ async def find_demands(connection: Connection, corp_id: str, user_id: str) -> De
         SELECT (SELECT true
                   FROM identity.second_factors
                  WHERE corp_id = $1 AND user_id = $2 AND confirm_time IS NOT NULL) AS is_enrolled,
-               second_factor_requirement, change_number, now() AS now,
+               second_factor_requirement, provider_counts_as_second_factor, change_number,
+               now() AS now,
                $2 AS user_id, role, rights, department_ids, granter_user_id, grant_time
           FROM (SELECT) AS one_row
           LEFT JOIN identity.sign_in_policies AS policies ON policies.corp_id = $1
@@ -193,7 +194,7 @@ async def find_policy(connection: Connection, corp_id: str) -> SignInPolicy:
     """Return the corp's policy, or the one that holds where none was set."""
     row = await connection.fetchrow(
         """
-        SELECT second_factor_requirement, change_number
+        SELECT second_factor_requirement, provider_counts_as_second_factor, change_number
           FROM identity.sign_in_policies
          WHERE corp_id = $1
         """,
@@ -224,11 +225,13 @@ async def update_policy(connection: Connection, corp_id: str, policy: SignInPoli
     await connection.execute(
         """
         UPDATE identity.sign_in_policies
-           SET second_factor_requirement = $2, change_number = $3
+           SET second_factor_requirement = $2, provider_counts_as_second_factor = $3,
+               change_number = $4
          WHERE corp_id = $1
         """,
         corp_id,
         policy.requirement.value,
+        policy.provider_counts_as_second_factor,
         policy.change_number,
     )
 
@@ -236,4 +239,8 @@ async def update_policy(connection: Connection, corp_id: str, policy: SignInPoli
 def _read_policy(row: Record) -> SignInPolicy:
     if row["second_factor_requirement"] is None:
         return SignInPolicy()
-    return SignInPolicy(Requirement(row["second_factor_requirement"]), row["change_number"])
+    return SignInPolicy(
+        requirement=Requirement(row["second_factor_requirement"]),
+        provider_counts_as_second_factor=row["provider_counts_as_second_factor"],
+        change_number=row["change_number"],
+    )

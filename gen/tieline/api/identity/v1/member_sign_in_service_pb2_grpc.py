@@ -111,8 +111,8 @@ class MemberSignInServiceServicer:
 
     def SignInByCode(self, request, context):
         """SignInByCode opens a session by a one-time code, or asks for the second factor. The code is
-        used up by that. The corp's owner must have a second factor for it: whoever may change numbers
-        in the directory must not become the owner.
+        used up by that. The owner, administrators and auditors must have a second factor for it:
+        whoever may change numbers in the directory must not become one of them.
 
         Errors: UNAUTHENTICATED CREDENTIALS_REJECTED for a wrong, ended or used code, after the fifth
         wrong attempt at it, and for disabled and unknown members alike; RESOURCE_EXHAUSTED
@@ -125,7 +125,7 @@ class MemberSignInServiceServicer:
     def ResetPassword(self, request, context):
         """ResetPassword sets a new password by a one-time code of that purpose. The code is used up, and
         the member's sessions end. Nobody is signed in by it: a second factor is still asked for, and
-        the corp's owner must have one.
+        the owner, administrators and auditors must have one.
 
         Errors: as SignInByCode's; INVALID_ARGUMENT INVALID_FIELD for a weak password;
         RESOURCE_EXHAUSTED SIGN_INS_EXHAUSTED.
@@ -161,9 +161,9 @@ class MemberSignInServiceServicer:
 
     def CompleteProviderSignIn(self, request, context):
         """CompleteProviderSignIn opens a session by what the provider gave the device at the redirect
-        URI. State and code are good once and for 10 minutes. A second factor is not asked for here,
-        since the provider is what decides on that. The corp's owner signs in only by an account that the
-        owner has linked.
+        URI, or asks for the second factor. State and code are good once and for 10 minutes. The second
+        factor is asked for as elsewhere, unless SignInPolicy.provider_counts_as_second_factor. The owner,
+        administrators and auditors must have one, or sign in by an account that they have linked.
 
         Errors: UNAUTHENTICATED CREDENTIALS_REJECTED for whatever does not fit together, and where
         nobody of the corp is whom the provider names; UNAVAILABLE PROVIDER_UNAVAILABLE.

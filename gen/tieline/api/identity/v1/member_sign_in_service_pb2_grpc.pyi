@@ -27,8 +27,8 @@ class MemberSignInServiceStub:
     """
     SignInByCode: _aio.UnaryUnaryMultiCallable[_member_sign_in_service_pb2.SignInByCodeRequest, _member_sign_in_service_pb2.SignInByCodeResponse]
     """SignInByCode opens a session by a one-time code, or asks for the second factor. The code is
-    used up by that. The corp's owner must have a second factor for it: whoever may change numbers
-    in the directory must not become the owner.
+    used up by that. The owner, administrators and auditors must have a second factor for it:
+    whoever may change numbers in the directory must not become one of them.
 
     Errors: UNAUTHENTICATED CREDENTIALS_REJECTED for a wrong, ended or used code, after the fifth
     wrong attempt at it, and for disabled and unknown members alike; RESOURCE_EXHAUSTED
@@ -37,7 +37,7 @@ class MemberSignInServiceStub:
     ResetPassword: _aio.UnaryUnaryMultiCallable[_member_sign_in_service_pb2.ResetPasswordRequest, _member_sign_in_service_pb2.ResetPasswordResponse]
     """ResetPassword sets a new password by a one-time code of that purpose. The code is used up, and
     the member's sessions end. Nobody is signed in by it: a second factor is still asked for, and
-    the corp's owner must have one.
+    the owner, administrators and auditors must have one.
 
     Errors: as SignInByCode's; INVALID_ARGUMENT INVALID_FIELD for a weak password;
     RESOURCE_EXHAUSTED SIGN_INS_EXHAUSTED.
@@ -61,9 +61,9 @@ class MemberSignInServiceStub:
     """
     CompleteProviderSignIn: _aio.UnaryUnaryMultiCallable[_member_sign_in_service_pb2.CompleteProviderSignInRequest, _member_sign_in_service_pb2.CompleteProviderSignInResponse]
     """CompleteProviderSignIn opens a session by what the provider gave the device at the redirect
-    URI. State and code are good once and for 10 minutes. A second factor is not asked for here,
-    since the provider is what decides on that. The corp's owner signs in only by an account that the
-    owner has linked.
+    URI, or asks for the second factor. State and code are good once and for 10 minutes. The second
+    factor is asked for as elsewhere, unless SignInPolicy.provider_counts_as_second_factor. The owner,
+    administrators and auditors must have one, or sign in by an account that they have linked.
 
     Errors: UNAUTHENTICATED CREDENTIALS_REJECTED for whatever does not fit together, and where
     nobody of the corp is whom the provider names; UNAVAILABLE PROVIDER_UNAVAILABLE.
@@ -126,8 +126,8 @@ class MemberSignInServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_member_sign_in_service_pb2.SignInByCodeRequest, _abc.Awaitable[_member_sign_in_service_pb2.SignInByCodeResponse]],
     ) -> _abc.Awaitable[_member_sign_in_service_pb2.SignInByCodeResponse]:
         """SignInByCode opens a session by a one-time code, or asks for the second factor. The code is
-        used up by that. The corp's owner must have a second factor for it: whoever may change numbers
-        in the directory must not become the owner.
+        used up by that. The owner, administrators and auditors must have a second factor for it:
+        whoever may change numbers in the directory must not become one of them.
 
         Errors: UNAUTHENTICATED CREDENTIALS_REJECTED for a wrong, ended or used code, after the fifth
         wrong attempt at it, and for disabled and unknown members alike; RESOURCE_EXHAUSTED
@@ -142,7 +142,7 @@ class MemberSignInServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_member_sign_in_service_pb2.ResetPasswordResponse]:
         """ResetPassword sets a new password by a one-time code of that purpose. The code is used up, and
         the member's sessions end. Nobody is signed in by it: a second factor is still asked for, and
-        the corp's owner must have one.
+        the owner, administrators and auditors must have one.
 
         Errors: as SignInByCode's; INVALID_ARGUMENT INVALID_FIELD for a weak password;
         RESOURCE_EXHAUSTED SIGN_INS_EXHAUSTED.
@@ -184,9 +184,9 @@ class MemberSignInServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_member_sign_in_service_pb2.CompleteProviderSignInRequest, _abc.Awaitable[_member_sign_in_service_pb2.CompleteProviderSignInResponse]],
     ) -> _abc.Awaitable[_member_sign_in_service_pb2.CompleteProviderSignInResponse]:
         """CompleteProviderSignIn opens a session by what the provider gave the device at the redirect
-        URI. State and code are good once and for 10 minutes. A second factor is not asked for here,
-        since the provider is what decides on that. The corp's owner signs in only by an account that the
-        owner has linked.
+        URI, or asks for the second factor. State and code are good once and for 10 minutes. The second
+        factor is asked for as elsewhere, unless SignInPolicy.provider_counts_as_second_factor. The owner,
+        administrators and auditors must have one, or sign in by an account that they have linked.
 
         Errors: UNAUTHENTICATED CREDENTIALS_REJECTED for whatever does not fit together, and where
         nobody of the corp is whom the provider names; UNAVAILABLE PROVIDER_UNAVAILABLE.

@@ -476,7 +476,7 @@ class UpdateSignInPolicyRequest(_message.Message):
 
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:
-        """`second_factor_requirement`, or empty for all fields."""
+        """`second_factor_requirement`, `provider_counts_as_second_factor`, or empty for all fields."""
 
     def __init__(
         self,

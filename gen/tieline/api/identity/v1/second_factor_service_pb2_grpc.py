@@ -163,8 +163,9 @@ class SecondFactorServiceServicer:
 
     def ResetSecondFactor(self, request, context):
         """ResetSecondFactor ends the second factor of a member who has lost it, and the member's
-        sessions. Nobody may reset the owner's but the owner. An administrator whose range is limited
-        to departments may reset nobody's. A repeat changes nothing.
+        sessions. Nobody but the owner may reset that of the owner, an administrator or an auditor. An
+        administrator whose range is limited to departments may reset nobody's. A repeat changes
+        nothing.
 
         Errors: NOT_FOUND USER_NOT_FOUND for a member who never signed in; PERMISSION_DENIED
         CALLER_NOT_ALLOWED or OUT_OF_RANGE; INVALID_ARGUMENT INVALID_FIELD.

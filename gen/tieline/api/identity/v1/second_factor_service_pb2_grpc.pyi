@@ -59,8 +59,9 @@ class SecondFactorServiceStub:
     """
     ResetSecondFactor: _aio.UnaryUnaryMultiCallable[_second_factor_service_pb2.ResetSecondFactorRequest, _second_factor_service_pb2.ResetSecondFactorResponse]
     """ResetSecondFactor ends the second factor of a member who has lost it, and the member's
-    sessions. Nobody may reset the owner's but the owner. An administrator whose range is limited
-    to departments may reset nobody's. A repeat changes nothing.
+    sessions. Nobody but the owner may reset that of the owner, an administrator or an auditor. An
+    administrator whose range is limited to departments may reset nobody's. A repeat changes
+    nothing.
 
     Errors: NOT_FOUND USER_NOT_FOUND for a member who never signed in; PERMISSION_DENIED
     CALLER_NOT_ALLOWED or OUT_OF_RANGE; INVALID_ARGUMENT INVALID_FIELD.
@@ -167,8 +168,9 @@ class SecondFactorServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_second_factor_service_pb2.ResetSecondFactorRequest, _abc.Awaitable[_second_factor_service_pb2.ResetSecondFactorResponse]],
     ) -> _abc.Awaitable[_second_factor_service_pb2.ResetSecondFactorResponse]:
         """ResetSecondFactor ends the second factor of a member who has lost it, and the member's
-        sessions. Nobody may reset the owner's but the owner. An administrator whose range is limited
-        to departments may reset nobody's. A repeat changes nothing.
+        sessions. Nobody but the owner may reset that of the owner, an administrator or an auditor. An
+        administrator whose range is limited to departments may reset nobody's. A repeat changes
+        nothing.
 
         Errors: NOT_FOUND USER_NOT_FOUND for a member who never signed in; PERMISSION_DENIED
         CALLER_NOT_ALLOWED or OUT_OF_RANGE; INVALID_ARGUMENT INVALID_FIELD.

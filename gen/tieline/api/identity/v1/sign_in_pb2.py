@@ -25,29 +25,29 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%tieline/api/identity/v1/sign_in.proto\x12\x17tieline.api.identity.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"w\n\x15SecondFactorChallenge\x12\x11\n\tchallenge\x18\x01 \x01(\t\x12/\n\x0b\x65xpire_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1a\n\x12\x65nrolment_required\x18\x03 \x01(\x08\"\x81\x01\n\x0cSecondFactor\x12\x10\n\x08\x65nrolled\x18\x01 \x01(\x08\x12\x30\n\x0c\x63onfirm_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1b\n\x13recovery_codes_left\x18\x03 \x01(\x05\x12\x10\n\x08required\x18\x04 \x01(\x08\",\n\rTotpEnrolment\x12\x0e\n\x06secret\x18\x01 \x01(\t\x12\x0b\n\x03uri\x18\x02 \x01(\t\"q\n\x0cSignInPolicy\x12S\n\x19second_factor_requirement\x18\x01 \x01(\x0e\x32\x30.tieline.api.identity.v1.SecondFactorRequirement\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\"\xb6\x02\n\x0eSignInProvider\x12\x13\n\x0bprovider_id\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12\x0e\n\x06issuer\x18\x03 \x01(\t\x12\x11\n\tclient_id\x18\x04 \x01(\t\x12>\n\nuser_claim\x18\x05 \x01(\x0e\x32*.tieline.api.identity.v1.ProviderUserClaim\x12\x15\n\rredirect_uris\x18\x06 \x03(\t\x12\x0f\n\x07\x65nabled\x18\x07 \x01(\x08\x12\x0c\n\x04\x65tag\x18\x08 \x01(\t\x12/\n\x0b\x63reate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp*\xbe\x01\n\x17SecondFactorRequirement\x12)\n%SECOND_FACTOR_REQUIREMENT_UNSPECIFIED\x10\x00\x12\"\n\x1eSECOND_FACTOR_REQUIREMENT_NONE\x10\x01\x12,\n(SECOND_FACTOR_REQUIREMENT_ADMINISTRATORS\x10\x02\x12&\n\"SECOND_FACTOR_REQUIREMENT_EVERYONE\x10\x03*\x88\x01\n\x12OneTimeCodePurpose\x12%\n!ONE_TIME_CODE_PURPOSE_UNSPECIFIED\x10\x00\x12!\n\x1dONE_TIME_CODE_PURPOSE_SIGN_IN\x10\x01\x12(\n$ONE_TIME_CODE_PURPOSE_PASSWORD_RESET\x10\x02*\xab\x01\n\x11ProviderUserClaim\x12#\n\x1fPROVIDER_USER_CLAIM_UNSPECIFIED\x10\x00\x12\x1d\n\x19PROVIDER_USER_CLAIM_EMAIL\x10\x01\x12*\n&PROVIDER_USER_CLAIM_PREFERRED_USERNAME\x10\x02\x12&\n\"PROVIDER_USER_CLAIM_LINKED_SUBJECT\x10\x03*\xc9\x01\n\rQrSignInState\x12 \n\x1cQR_SIGN_IN_STATE_UNSPECIFIED\x10\x00\x12\x1c\n\x18QR_SIGN_IN_STATE_WAITING\x10\x01\x12\x1c\n\x18QR_SIGN_IN_STATE_SCANNED\x10\x02\x12\x1d\n\x19QR_SIGN_IN_STATE_APPROVED\x10\x03\x12\x1d\n\x19QR_SIGN_IN_STATE_REJECTED\x10\x04\x12\x1c\n\x18QR_SIGN_IN_STATE_EXPIRED\x10\x05\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%tieline/api/identity/v1/sign_in.proto\x12\x17tieline.api.identity.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"w\n\x15SecondFactorChallenge\x12\x11\n\tchallenge\x18\x01 \x01(\t\x12/\n\x0b\x65xpire_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1a\n\x12\x65nrolment_required\x18\x03 \x01(\x08\"\x81\x01\n\x0cSecondFactor\x12\x10\n\x08\x65nrolled\x18\x01 \x01(\x08\x12\x30\n\x0c\x63onfirm_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1b\n\x13recovery_codes_left\x18\x03 \x01(\x05\x12\x10\n\x08required\x18\x04 \x01(\x08\",\n\rTotpEnrolment\x12\x0e\n\x06secret\x18\x01 \x01(\t\x12\x0b\n\x03uri\x18\x02 \x01(\t\"\x9b\x01\n\x0cSignInPolicy\x12S\n\x19second_factor_requirement\x18\x01 \x01(\x0e\x32\x30.tieline.api.identity.v1.SecondFactorRequirement\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\x12(\n provider_counts_as_second_factor\x18\x03 \x01(\x08\"\xb6\x02\n\x0eSignInProvider\x12\x13\n\x0bprovider_id\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12\x0e\n\x06issuer\x18\x03 \x01(\t\x12\x11\n\tclient_id\x18\x04 \x01(\t\x12>\n\nuser_claim\x18\x05 \x01(\x0e\x32*.tieline.api.identity.v1.ProviderUserClaim\x12\x15\n\rredirect_uris\x18\x06 \x03(\t\x12\x0f\n\x07\x65nabled\x18\x07 \x01(\x08\x12\x0c\n\x04\x65tag\x18\x08 \x01(\t\x12/\n\x0b\x63reate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp*\xbe\x01\n\x17SecondFactorRequirement\x12)\n%SECOND_FACTOR_REQUIREMENT_UNSPECIFIED\x10\x00\x12\"\n\x1eSECOND_FACTOR_REQUIREMENT_NONE\x10\x01\x12,\n(SECOND_FACTOR_REQUIREMENT_ADMINISTRATORS\x10\x02\x12&\n\"SECOND_FACTOR_REQUIREMENT_EVERYONE\x10\x03*\x88\x01\n\x12OneTimeCodePurpose\x12%\n!ONE_TIME_CODE_PURPOSE_UNSPECIFIED\x10\x00\x12!\n\x1dONE_TIME_CODE_PURPOSE_SIGN_IN\x10\x01\x12(\n$ONE_TIME_CODE_PURPOSE_PASSWORD_RESET\x10\x02*\xab\x01\n\x11ProviderUserClaim\x12#\n\x1fPROVIDER_USER_CLAIM_UNSPECIFIED\x10\x00\x12\x1d\n\x19PROVIDER_USER_CLAIM_EMAIL\x10\x01\x12*\n&PROVIDER_USER_CLAIM_PREFERRED_USERNAME\x10\x02\x12&\n\"PROVIDER_USER_CLAIM_LINKED_SUBJECT\x10\x03*\xc9\x01\n\rQrSignInState\x12 \n\x1cQR_SIGN_IN_STATE_UNSPECIFIED\x10\x00\x12\x1c\n\x18QR_SIGN_IN_STATE_WAITING\x10\x01\x12\x1c\n\x18QR_SIGN_IN_STATE_SCANNED\x10\x02\x12\x1d\n\x19QR_SIGN_IN_STATE_APPROVED\x10\x03\x12\x1d\n\x19QR_SIGN_IN_STATE_REJECTED\x10\x04\x12\x1c\n\x18QR_SIGN_IN_STATE_EXPIRED\x10\x05\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'tieline.api.identity.v1.sign_in_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_SECONDFACTORREQUIREMENT']._serialized_start=827
-  _globals['_SECONDFACTORREQUIREMENT']._serialized_end=1017
-  _globals['_ONETIMECODEPURPOSE']._serialized_start=1020
-  _globals['_ONETIMECODEPURPOSE']._serialized_end=1156
-  _globals['_PROVIDERUSERCLAIM']._serialized_start=1159
-  _globals['_PROVIDERUSERCLAIM']._serialized_end=1330
-  _globals['_QRSIGNINSTATE']._serialized_start=1333
-  _globals['_QRSIGNINSTATE']._serialized_end=1534
+  _globals['_SECONDFACTORREQUIREMENT']._serialized_start=870
+  _globals['_SECONDFACTORREQUIREMENT']._serialized_end=1060
+  _globals['_ONETIMECODEPURPOSE']._serialized_start=1063
+  _globals['_ONETIMECODEPURPOSE']._serialized_end=1199
+  _globals['_PROVIDERUSERCLAIM']._serialized_start=1202
+  _globals['_PROVIDERUSERCLAIM']._serialized_end=1373
+  _globals['_QRSIGNINSTATE']._serialized_start=1376
+  _globals['_QRSIGNINSTATE']._serialized_end=1577
   _globals['_SECONDFACTORCHALLENGE']._serialized_start=99
   _globals['_SECONDFACTORCHALLENGE']._serialized_end=218
   _globals['_SECONDFACTOR']._serialized_start=221
   _globals['_SECONDFACTOR']._serialized_end=350
   _globals['_TOTPENROLMENT']._serialized_start=352
   _globals['_TOTPENROLMENT']._serialized_end=396
-  _globals['_SIGNINPOLICY']._serialized_start=398
-  _globals['_SIGNINPOLICY']._serialized_end=511
-  _globals['_SIGNINPROVIDER']._serialized_start=514
-  _globals['_SIGNINPROVIDER']._serialized_end=824
+  _globals['_SIGNINPOLICY']._serialized_start=399
+  _globals['_SIGNINPOLICY']._serialized_end=554
+  _globals['_SIGNINPROVIDER']._serialized_start=557
+  _globals['_SIGNINPROVIDER']._serialized_end=867
 # @@protoc_insertion_point(module_scope)

@@ -240,19 +240,26 @@ class SignInPolicy(_message.Message):
 
     SECOND_FACTOR_REQUIREMENT_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
+    PROVIDER_COUNTS_AS_SECOND_FACTOR_FIELD_NUMBER: _builtins.int
     second_factor_requirement: Global___SecondFactorRequirement.ValueType
     """Of whom a second factor is required. A new corp's is NONE."""
     etag: _builtins.str
     """For UpdateSignInPolicy."""
+    provider_counts_as_second_factor: _builtins.bool
+    """Whether a sign-in at a provider of the corp counts as both factors, because the provider asks for
+    its own second one. A new corp's does not. Of whoever has a role it never does where the
+    provider's claim names the member, rather than an account that the member has linked.
+    """
     def __init__(
         self,
         *,
         second_factor_requirement: Global___SecondFactorRequirement.ValueType = ...,
         etag: _builtins.str = ...,
+        provider_counts_as_second_factor: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "second_factor_requirement", b"second_factor_requirement"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "provider_counts_as_second_factor", b"provider_counts_as_second_factor", "second_factor_requirement", b"second_factor_requirement"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
