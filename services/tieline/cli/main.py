@@ -28,6 +28,10 @@ COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "migrate": ("tieline.cli.migrate", "Bring databases and streams to this version."),
         "streams": ("tieline.cli.streams", "Back the event streams up, and restore them."),
         "dead-letters": ("tieline.cli.dead_letters", "Events that could not be handled."),
+        "platform-administrators": (
+            "tieline.cli.platform_administrators",
+            "Who runs the deployment, and their passwords.",
+        ),
         "calibrate-passwords": (
             "tieline.cli.calibrate_passwords",
             "Settings for passwords that suit this machine.",

@@ -21,10 +21,10 @@ or changes what somebody may do voids access tokens by ``revocations``; ``key_ro
 replaces the signing keys.
 
 ``acts`` writes down what was done; ``consumer`` puts every service's entries into the audit log and
-takes in who left or is disabled. ``first_start`` makes the platform
-administrator where there is none, ``answers`` gives other services the public keys,
-``delivery`` sends one-time codes, ``purge`` deletes what is over. ``keyring`` derives every
-symmetric key.
+takes in who left or is disabled. ``first_start`` makes the platform administrator where there is
+none, ``platform_administrators`` is what the command line does to them, ``answers`` gives other
+services the public keys, ``delivery`` sends one-time codes, ``purge`` deletes what is over.
+``keyring`` derives every symmetric key.
 
 Tables without a corp, and why:
 

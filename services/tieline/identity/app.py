@@ -42,7 +42,8 @@ from tieline.identity.inviting import Inviting
 from tieline.identity.key_rotation import SigningKeys, rotating
 from tieline.identity.keyring import Keyring, build_keyring
 from tieline.identity.members import MemberLookup
-from tieline.identity.passwords import PasswordHasher, PasswordPool
+from tieline.identity.password_settings import build_hasher
+from tieline.identity.passwords import PasswordPool
 from tieline.identity.purge import keep_audit_log, purging
 from tieline.identity.refresh_tokens import RefreshTokens
 from tieline.identity.repositories import SCHEMA, signing_keys
@@ -171,14 +172,10 @@ def _build_administration(runtime: ServiceRuntime, codes: InvitationCodes) -> li
 
 
 def _build_password_pool(settings: IdentitySettings, keyring: Keyring) -> PasswordPool:
-    hasher = PasswordHasher(
-        keyring.password_pepper,
-        time_cost=settings.password_time_cost,
-        memory_kib=settings.password_memory_kib,
-        parallelism=settings.password_parallelism,
-    )
     return PasswordPool(
-        hasher, threads=settings.password_threads, queue_length=settings.password_queue_length
+        build_hasher(settings, keyring),
+        threads=settings.password_threads,
+        queue_length=settings.password_queue_length,
     )
 
 

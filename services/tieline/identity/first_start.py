@@ -2,7 +2,7 @@
 
 from tieline.chassis.postgres import Pool, transaction
 from tieline.identity.passwords import PasswordPool
-from tieline.identity.repositories import accounts
+from tieline.identity.repositories import platform_administrators
 
 PLATFORM_ADMINISTRATOR = "platform"
 
@@ -10,14 +10,15 @@ PLATFORM_ADMINISTRATOR = "platform"
 async def prepare_platform_administrator(
     pool: Pool, passwords: PasswordPool, password: str | None
 ) -> None:
-    """Create the account ``platform`` with the password, unless there is one or none is given."""
+    """Create the account ``platform`` with the password, unless there is one or none is given.
+
+    Any other administrator will do: one who was removed does not come back with a restart.
+    """
     if password is None:
         return
     async with pool.acquire() as connection:
-        known = await accounts.find_platform_password_hash(connection, PLATFORM_ADMINISTRATOR)
-    if known is None:
+        known = await platform_administrators.list_all(connection)
+    if not known:
         password_hash = await passwords.hash(password)
         async with transaction(pool) as connection:
-            await accounts.insert_platform_administrator(
-                connection, PLATFORM_ADMINISTRATOR, password_hash
-            )
+            await platform_administrators.insert(connection, PLATFORM_ADMINISTRATOR, password_hash)

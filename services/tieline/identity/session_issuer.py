@@ -26,6 +26,7 @@ from tieline.identity.repositories import (
     accounts,
     corps,
     customers,
+    platform_administrators,
     revocations,
     role_grants,
     sessions,
@@ -209,7 +210,7 @@ async def _find_owner(
             display_name = await customers.find_customer_name(connection, name)
             return None if display_name is None else build_customer(name, display_name)
         case PrincipalKind.PLATFORM_ADMINISTRATOR:
-            known = await accounts.find_platform_password_hash(connection, name)
+            known = await platform_administrators.find_password_hash(connection, name)
             return None if known is None else build_platform_administrator(name)
         case PrincipalKind.APP | PrincipalKind.LINKED_APP:
             # Apps have no sessions to refresh: each gets tokens by its secret.

@@ -81,7 +81,8 @@ class IdentitySettings(ServiceSettings):
         default=None, min_length=MIN_PASSWORD_LENGTH, max_length=MAX_PASSWORD_LENGTH
     )
     """Password of the platform administrator named ``platform``, who is created with it at the
-    first start. Once the account exists this setting changes nothing, whatever it says."""
+    first start. Once there is an administrator this setting changes nothing, whatever it says:
+    `tieline platform-administrators` does."""
 
     @field_validator("provider_networks")
     @classmethod

@@ -30,7 +30,13 @@ from tieline.identity.entrance import Entered, Entrance
 from tieline.identity.invitations import opens
 from tieline.identity.passwords import PasswordPool, check_given_password, check_new_password
 from tieline.identity.refusals import Refusals
-from tieline.identity.repositories import SCHEMA, accounts, customers, invitations
+from tieline.identity.repositories import (
+    SCHEMA,
+    accounts,
+    customers,
+    invitations,
+    platform_administrators,
+)
 from tieline.identity.revocations import end_member_sessions
 from tieline.identity.session_issuer import (
     SessionIssuer,
@@ -151,11 +157,14 @@ class SignIn:
         password_hash = None
         if is_possible:
             async with self._pool.acquire() as connection:
-                password_hash = await accounts.find_platform_password_hash(connection, name)
+                password_hash = await platform_administrators.find_password_hash(connection, name)
         if not await self._passwords.verify(password_hash, password):
             await self._refuse(None, attempt)
         principal = build_platform_administrator(name)
         async with transaction(self._pool) as connection:
+            # A new password ends all sessions; none may be opened by the old one after that.
+            if await platform_administrators.share_password_hash(connection, name) != password_hash:
+                raise credentials_rejected_error()
             await record_success(connection, attempt)
             event = await build_audit_event(
                 connection,

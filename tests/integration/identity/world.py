@@ -163,12 +163,12 @@ class Identity:
             signing_key_service_pb2_grpc.SigningKeyServiceStub(channel),
         )
 
-    async def sign_in_platform(self) -> identity_pb2.Session:
-        """Sign in as the platform administrator."""
+    async def sign_in_platform(
+        self, name: str = "platform", password: str = PLATFORM_PASSWORD
+    ) -> identity_pb2.Session:
+        """Sign in as a platform administrator."""
         response = await self.stub.SignInPlatformAdministrator(
-            identity_service_pb2.SignInPlatformAdministratorRequest(
-                name="platform", password=PLATFORM_PASSWORD
-            ),
+            identity_service_pb2.SignInPlatformAdministratorRequest(name=name, password=password),
             timeout=TIMEOUT_S,
         )
         return response.session
@@ -439,13 +439,19 @@ def fast_settings(database: Database, nats: EmbeddedNats) -> IdentitySettings:
 
 @asynccontextmanager
 async def running_identity(
-    settings: IdentitySettings, database: Database, nats: EmbeddedNats, directory: FakeDirectory
+    settings: IdentitySettings,
+    database: Database,
+    nats: EmbeddedNats,
+    directory: FakeDirectory,
+    *,
+    name: str = "platform",
+    password: str = PLATFORM_PASSWORD,
 ) -> AsyncIterator[Identity]:
-    """Run identity and sign the platform administrator in."""
+    """Run identity and sign a platform administrator in."""
     async with (
         role(settings),
         grpc.aio.insecure_channel(f"127.0.0.1:{settings.grpc_port}") as channel,
     ):
         identity = Identity.build(channel, settings, database, nats, directory)
-        identity.platform = bearer(await identity.sign_in_platform())
+        identity.platform = bearer(await identity.sign_in_platform(name, password))
         yield identity

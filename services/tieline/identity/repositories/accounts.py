@@ -1,4 +1,4 @@
-"""Who signs in by password: members, and those who run the deployment."""
+"""Accounts of members, by which they sign in."""
 
 import uuid
 from collections.abc import Sequence
@@ -185,26 +185,3 @@ async def delete_credentials(connection: Connection, corp_id: str, user_ids: Seq
         "DELETE FROM identity.known_addresses WHERE corp_id = $1 AND user_id = ANY($2::text[])",
     ):
         await connection.execute(statement, *members)
-
-
-async def find_platform_password_hash(connection: Connection, name: str) -> str | None:
-    """Return the password's hash of the platform administrator, or None."""
-    password_hash: str | None = await connection.fetchval(
-        "SELECT password_hash FROM identity.platform_administrators WHERE name = $1", name
-    )
-    return password_hash
-
-
-async def insert_platform_administrator(
-    connection: Connection, name: str, password_hash: str
-) -> None:
-    """Create the account; one that exists stays as it is."""
-    await connection.execute(
-        """
-        INSERT INTO identity.platform_administrators (name, password_hash)
-        VALUES ($1, $2)
-        ON CONFLICT ON CONSTRAINT platform_administrators_pkey DO NOTHING
-        """,
-        name,
-        password_hash,
-    )
