@@ -49,6 +49,7 @@ from tieline.identity.refresh_tokens import RefreshTokens
 from tieline.identity.repositories import SCHEMA, signing_keys
 from tieline.identity.repositories.sessions import SessionLimits
 from tieline.identity.rpcs.audit_log import AuditServicer
+from tieline.identity.rpcs.channels import ChannelCalls
 from tieline.identity.rpcs.corp_life import CorpLifeCalls
 from tieline.identity.rpcs.corp_links import CorpLinkServicer
 from tieline.identity.rpcs.corps import CorpCalls
@@ -91,7 +92,6 @@ async def role(settings: IdentitySettings) -> AsyncIterator[None]:
             ways_in(settings, runtime, keyring, passwords, issuer)
         )
         servicer = IdentityServicer(
-            runtime.pool,
             ways.sign_in,
             Inviting(runtime.pool, runtime.broker, codes),
             CorpCalls(runtime.pool, codes, runtime.page_tokens),
@@ -99,6 +99,7 @@ async def role(settings: IdentitySettings) -> AsyncIterator[None]:
                 runtime.pool, deletion_grace=dt.timedelta(days=settings.corp_deletion_grace_days)
             ),
             VerificationCalls(runtime.pool, runtime.page_tokens),
+            ChannelCalls(runtime.pool, runtime.page_tokens),
         )
         audit_retention = dt.timedelta(days=settings.audit_retention_days)
         await keep_audit_log(runtime.pool, audit_retention)

@@ -1,4 +1,4 @@
-"""The rules of corps and channels. Pure: no clock, no database, no network."""
+"""The rules of corps. Pure: no clock, no database, no network."""
 
 import datetime as dt
 import re
@@ -13,7 +13,6 @@ MEMBER_ROLE = "member"
 
 MAX_NAME_LENGTH = 64
 MAX_EVIDENCE_LENGTH = 1000
-PUBLIC_KEY_BYTES = 32
 
 # What `ids.new_corp_id` makes. Anything else names no corp, and is never sent to the database.
 _CORP_ID_PATTERN = re.compile(r"ww[0-9a-z]{24}")
@@ -113,15 +112,6 @@ def check_evidence(evidence: str) -> None:
     """Refuse a verification that says nothing or too much."""
     violations: dict[str, str] = {}
     check_text(evidence, "evidence", violations, minimum=1, maximum=MAX_EVIDENCE_LENGTH)
-    raise_violations(violations)
-
-
-def check_channel(display_name: str, public_key: bytes) -> None:
-    """Refuse a channel that could not be created, with every field that is wrong."""
-    violations: dict[str, str] = {}
-    check_text(display_name, "display_name", violations, minimum=1, maximum=MAX_NAME_LENGTH)
-    if len(public_key) != PUBLIC_KEY_BYTES:
-        violations["public_key"] = f"must be an Ed25519 public key of {PUBLIC_KEY_BYTES} bytes"
     raise_violations(violations)
 
 

@@ -7,6 +7,7 @@ within two seconds (``tieline.chassis.revocations``).
 
 import datetime as dt
 import uuid
+from collections.abc import Sequence
 
 from tieline.api.common.v1 import principal_pb2
 from tieline.api.identity.v1 import identity_pb2
@@ -47,6 +48,24 @@ async def revoke_corp_tokens(connection: Connection, corp_id: str) -> list[Event
     await revocations.lock_corp(connection, corp_id)
     message = identity_pb2.TokensRevoked(corp_id=corp_id)
     return [await _build(connection, message, f"tokens/{corp_id}")]
+
+
+async def revoke_customers_tokens(
+    connection: Connection, customer_ids: Sequence[str]
+) -> list[Event]:
+    """Void the access tokens of customers whose sessions are over.
+
+    The caller holds the row that ended them, which whoever issues a token holds as well.
+    """
+    limit = to_timestamp(await revocations.read_time(connection))
+    events = []
+    for customer_id in customer_ids:
+        message = _name_principal("", PrincipalKind.CUSTOMER, customer_id)
+        message.ends_sessions = True
+        message.issue_time_limit.CopyFrom(limit)
+        key = f"tokens//{PrincipalKind.CUSTOMER}/{customer_id}"
+        events.append(build_event(TOKENS_REVOKED, "", key, message))
+    return events
 
 
 async def end_member_sessions(connection: Connection, corp_id: str, user_id: str) -> list[Event]:

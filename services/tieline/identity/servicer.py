@@ -1,16 +1,10 @@
 """IdentityService: translates between the wire and the rules."""
 
-from tieline.api.identity.v1 import identity_pb2, identity_service_pb2, identity_service_pb2_grpc
-from tieline.chassis.fields import to_timestamp
+from tieline.api.identity.v1 import identity_service_pb2, identity_service_pb2_grpc
 from tieline.chassis.grpc_context import Context
-from tieline.chassis.idempotency import answered_once
-from tieline.chassis.ids import new_uuid7
-from tieline.chassis.postgres import Connection, Pool
-from tieline.identity.acts import PLATFORM_LOG, record_act
-from tieline.identity.corps import check_channel
 from tieline.identity.device_messages import read_device
 from tieline.identity.inviting import Inviting
-from tieline.identity.repositories import SCHEMA, customers
+from tieline.identity.rpcs.channels import ChannelCalls
 from tieline.identity.rpcs.corp_life import CorpLifeCalls
 from tieline.identity.rpcs.corps import CorpCalls
 from tieline.identity.rpcs.verification import VerificationCalls
@@ -22,19 +16,19 @@ class IdentityServicer(identity_service_pb2_grpc.IdentityServiceServicer):
 
     def __init__(
         self,
-        pool: Pool,
         sign_in: SignIn,
         inviting: Inviting,
         corps: CorpCalls,
         corp_life: CorpLifeCalls,
         verification: VerificationCalls,
+        channels: ChannelCalls,
     ) -> None:
-        self._pool = pool
         self._sign_in = sign_in
         self._inviting = inviting
         self._corps = corps
         self._corp_life = corp_life
         self._verification = verification
+        self._channels = channels
 
     async def CreateCorp(
         self, request: identity_service_pb2.CreateCorpRequest, context: Context
@@ -124,15 +118,25 @@ class IdentityServicer(identity_service_pb2_grpc.IdentityServiceServicer):
         self, request: identity_service_pb2.CreateChannelRequest, context: Context
     ) -> identity_service_pb2.CreateChannelResponse:
         """Make a channel trusted to vouch for customers, at most once per request id."""
-        check_channel(request.display_name, request.public_key)
-        return await answered_once(
-            self._pool,
-            SCHEMA,
-            request,
-            identity_service_pb2.CreateChannelResponse,
-            lambda connection: _create_channel(connection, request),
-            corp_id=PLATFORM_LOG,
-        )
+        return await self._channels.create(request)
+
+    async def ListChannels(
+        self, request: identity_service_pb2.ListChannelsRequest, context: Context
+    ) -> identity_service_pb2.ListChannelsResponse:
+        """Return a page of trusted channels."""
+        return await self._channels.list_channels(request)
+
+    async def UpdateChannel(
+        self, request: identity_service_pb2.UpdateChannelRequest, context: Context
+    ) -> identity_service_pb2.UpdateChannelResponse:
+        """Rename a channel, give it another key, disable or enable it."""
+        return await self._channels.update(request)
+
+    async def DeleteChannel(
+        self, request: identity_service_pb2.DeleteChannelRequest, context: Context
+    ) -> identity_service_pb2.DeleteChannelResponse:
+        """Delete a channel."""
+        return await self._channels.delete(request)
 
     async def AcceptInvitation(
         self, request: identity_service_pb2.AcceptInvitationRequest, context: Context
@@ -186,26 +190,3 @@ class IdentityServicer(identity_service_pb2_grpc.IdentityServiceServicer):
         """Exchange a refresh token for a new pair of tokens."""
         session = await self._sign_in.refresh(request.refresh_token)
         return identity_service_pb2.RefreshSessionResponse(session=session)
-
-
-async def _create_channel(
-    connection: Connection, request: identity_service_pb2.CreateChannelRequest
-) -> identity_service_pb2.CreateChannelResponse:
-    channel_id = new_uuid7()
-    create_time = await customers.insert_channel(
-        connection, channel_id, request.display_name, request.public_key
-    )
-    await record_act(
-        connection,
-        corp_id=PLATFORM_LOG,
-        action="channel.create",
-        resource=f"channels/{channel_id}",
-    )
-    return identity_service_pb2.CreateChannelResponse(
-        channel=identity_pb2.Channel(
-            channel_id=channel_id,
-            display_name=request.display_name,
-            public_key=request.public_key,
-            create_time=to_timestamp(create_time),
-        )
-    )

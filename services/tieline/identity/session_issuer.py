@@ -24,6 +24,7 @@ from tieline.identity.refresh_tokens import (
 from tieline.identity.repositories import (
     SCHEMA,
     accounts,
+    channels,
     corps,
     customers,
     platform_administrators,
@@ -197,6 +198,20 @@ async def _may_go_on(connection: Connection, corp_id: str, session: Session) -> 
     return corp is not None and lets_session_go_on(corp, session.create_time)
 
 
+async def _find_customer(
+    connection: Connection, customer_id: str, session: Session
+) -> Principal | None:
+    found = await customers.find_customer(connection, customer_id)
+    if found is None:
+        return None
+    display_name, channel_id = found
+    if channel_id is not None:
+        channel = await channels.share_channel(connection, channel_id)
+        if channel is None or not channel.lets_session_go_on(session.create_time):
+            return None
+    return build_customer(customer_id, display_name)
+
+
 async def _find_owner(
     connection: Connection, corp_id: str, session: Session, account: Account | None
 ) -> Principal | None:
@@ -207,8 +222,7 @@ async def _find_owner(
                 return None
             return await with_stored_grants(connection, build_member(corp_id, name, account))
         case PrincipalKind.CUSTOMER:
-            display_name = await customers.find_customer_name(connection, name)
-            return None if display_name is None else build_customer(name, display_name)
+            return await _find_customer(connection, name, session)
         case PrincipalKind.PLATFORM_ADMINISTRATOR:
             known = await platform_administrators.find_password_hash(connection, name)
             return None if known is None else build_platform_administrator(name)

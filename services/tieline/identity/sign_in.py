@@ -4,6 +4,7 @@ Passwords are hashed and verified while no connection is held: the database serv
 """
 
 import datetime as dt
+from contextlib import suppress
 from typing import NoReturn
 
 from tieline.api.identity.v1 import identity_pb2
@@ -33,6 +34,7 @@ from tieline.identity.refusals import Refusals
 from tieline.identity.repositories import (
     SCHEMA,
     accounts,
+    channels,
     customers,
     invitations,
     platform_administrators,
@@ -186,8 +188,13 @@ class SignIn:
 
     async def sign_in_customer(self, text: str, device: Device) -> tuple[identity_pb2.Session, str]:
         """Open a session for whom the assertion vouches; return it with the customer's id."""
-        assertion = await self._read_assertion(text)
+        assertion, key = await self._read_assertion(text)
         async with transaction(self._pool) as connection:
+            now = dt.datetime.now(dt.UTC)
+            channel = await channels.share_channel(connection, assertion.channel_id)
+            # Disabled, deleted or given another key since the assertion was read.
+            if channel is None or key not in channel.good_keys(now):
+                raise credentials_rejected_error()
             is_unused = await customers.claim_assertion(
                 connection, assertion.channel_id, assertion.jti, assertion.expire_time
             )
@@ -212,14 +219,16 @@ class SignIn:
             raise UnauthenticatedError("SESSION_ENDED", "the session is over; sign in again")
         return session
 
-    async def _read_assertion(self, text: str) -> Assertion:
+    async def _read_assertion(self, text: str) -> tuple[Assertion, bytes]:
+        """Return what the assertion says, and the key of its channel that it was signed with."""
         channel_id = read_channel_id(text)
         async with self._pool.acquire() as connection:
-            public_key = await customers.find_channel_key(connection, channel_id)
-        if public_key is None:
-            raise credentials_rejected_error()
+            channel = await channels.find_channel(connection, channel_id)
         now = dt.datetime.now(dt.UTC)
-        return read_assertion(text, channel_id, build_public_key(public_key), now)
+        for key in [] if channel is None else channel.good_keys(now):
+            with suppress(UnauthenticatedError):
+                return read_assertion(text, channel_id, build_public_key(key), now), key
+        raise credentials_rejected_error()
 
 
 def _check_given(password: str) -> None:

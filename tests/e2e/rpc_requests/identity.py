@@ -129,6 +129,15 @@ REQUESTS: dict[str, Request] = {
     "IdentityService.CreateChannel": lambda w: identity.CreateChannelRequest(
         request_id=new_id(), display_name="Channel", public_key=secrets.token_bytes(32)
     ),
+    "IdentityService.ListChannels": lambda w: identity.ListChannelsRequest(),
+    "IdentityService.UpdateChannel": lambda w: identity.UpdateChannelRequest(
+        request_id=new_id(),
+        channel=identity_pb2.Channel(channel_id=new_id(), disabled=True),
+        update_mask=FieldMask(paths=["disabled"]),
+    ),
+    "IdentityService.DeleteChannel": lambda w: identity.DeleteChannelRequest(
+        request_id=new_id(), channel_id=new_id()
+    ),
     "MemberSignInService.RequestSignInCode": lambda w: member_sign_in.RequestSignInCodeRequest(),
     "MemberSignInService.SignInByCode": lambda w: member_sign_in.SignInByCodeRequest(),
     "MemberSignInService.ResetPassword": lambda w: member_sign_in.ResetPasswordRequest(),

@@ -10,7 +10,6 @@ from tieline.identity.corps import (
     Corp,
     CorpKind,
     NewCorp,
-    check_channel,
     check_evidence,
     check_new_corp,
     find_account_key,
@@ -56,15 +55,6 @@ def test_evidence_must_say_something_in_one_line(evidence: str) -> None:
         check_evidence(evidence)
 
     assert list(caught.value.violations) == ["evidence"]
-
-
-@pytest.mark.parametrize("length", [0, 31, 33, 64])
-def test_a_public_key_has_32_bytes(length: int) -> None:
-    check_channel("Mini-program", bytes(32))
-
-    with pytest.raises(InvalidArgumentError) as caught:
-        check_channel("Mini-program", bytes(length))
-    assert list(caught.value.violations) == ["public_key"]
 
 
 def test_the_label_is_empty_until_the_corp_is_verified() -> None:

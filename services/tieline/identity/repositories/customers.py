@@ -1,35 +1,9 @@
-"""Customers, and the channels and assertions that vouch for them."""
+"""Customers, and the assertions that vouched for them."""
 
 import datetime as dt
 
 from tieline.chassis.command_tags import count_rows
 from tieline.chassis.postgres import Connection
-
-
-async def insert_channel(
-    connection: Connection, channel_id: str, display_name: str, public_key: bytes
-) -> dt.datetime:
-    """Insert the channel; return when it was created."""
-    create_time = await connection.fetchval(
-        """
-        INSERT INTO identity.channels (channel_id, display_name, public_key)
-        VALUES ($1, $2, $3)
-        RETURNING create_time
-        """,
-        channel_id,
-        display_name,
-        public_key,
-    )
-    assert isinstance(create_time, dt.datetime), "INSERT … RETURNING gives the row"
-    return create_time
-
-
-async def find_channel_key(connection: Connection, channel_id: str) -> bytes | None:
-    """Return the channel's public key, or None."""
-    public_key: bytes | None = await connection.fetchval(
-        "SELECT public_key FROM identity.channels WHERE channel_id = $1", channel_id
-    )
-    return public_key
 
 
 async def claim_assertion(
@@ -98,12 +72,13 @@ async def upsert_contact_customer(
     return row["customer_id"], row["display_name"]
 
 
-async def find_customer_name(connection: Connection, customer_id: str) -> str | None:
-    """Return the customer's display name, or None."""
-    display_name: str | None = await connection.fetchval(
-        "SELECT display_name FROM identity.customers WHERE customer_id = $1", customer_id
+async def find_customer(connection: Connection, customer_id: str) -> tuple[str, str | None] | None:
+    """Return the customer's display name and channel, which is None for who has none; or None."""
+    row = await connection.fetchrow(
+        "SELECT display_name, channel_id FROM identity.customers WHERE customer_id = $1",
+        customer_id,
     )
-    return display_name
+    return None if row is None else (row["display_name"], row["channel_id"])
 
 
 async def delete_expired_assertions(connection: Connection, *, maximum_rows: int) -> int:

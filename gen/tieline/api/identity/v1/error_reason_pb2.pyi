@@ -80,6 +80,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """FAILED_PRECONDITION: the member is disabled and can't be the owner. Enable the member, or name
     another one. Metadata: `userId`, `state`.
     """
+    ERROR_REASON_CHANNEL_NOT_FOUND: _ErrorReason.ValueType  # 23
+    """NOT_FOUND: there is no such trusted channel. Metadata: `channelId`."""
     ERROR_REASON_SIGN_IN_LOCKED: _ErrorReason.ValueType  # 30
     """RESOURCE_EXHAUSTED with RetryInfo: too many failed attempts at this account from this address,
     from elsewhere, or from this address at others. Said to right and wrong credentials alike.
@@ -178,6 +180,8 @@ ERROR_REASON_USER_NOT_ACTIVE: ErrorReason.ValueType  # 22
 """FAILED_PRECONDITION: the member is disabled and can't be the owner. Enable the member, or name
 another one. Metadata: `userId`, `state`.
 """
+ERROR_REASON_CHANNEL_NOT_FOUND: ErrorReason.ValueType  # 23
+"""NOT_FOUND: there is no such trusted channel. Metadata: `channelId`."""
 ERROR_REASON_SIGN_IN_LOCKED: ErrorReason.ValueType  # 30
 """RESOURCE_EXHAUSTED with RetryInfo: too many failed attempts at this account from this address,
 from elsewhere, or from this address at others. Said to right and wrong credentials alike.

@@ -26,19 +26,19 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from tieline.api.common.v1 import principal_pb2 as tieline_dot_api_dot_common_dot_v1_dot_principal__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&tieline/api/identity/v1/identity.proto\x12\x17tieline.api.identity.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a%tieline/api/common/v1/principal.proto\"\xf8\x02\n\x04\x43orp\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12/\n\x04kind\x18\x03 \x01(\x0e\x32!.tieline.api.identity.v1.CorpKind\x12\x15\n\rowner_user_id\x18\x04 \x01(\t\x12/\n\x0bverify_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0everified_label\x18\x06 \x01(\t\x12/\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\x05state\x18\x08 \x01(\x0e\x32\".tieline.api.identity.v1.CorpState\x12\x16\n\x0esuspend_reason\x18\t \x01(\t\x12.\n\npurge_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04\x65tag\x18\x0b \x01(\t\"}\n\x0b\x43orpProfile\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12/\n\x04kind\x18\x03 \x01(\x0e\x32!.tieline.api.identity.v1.CorpKind\x12\x16\n\x0everified_label\x18\x04 \x01(\t\"T\n\x14VerificationEvidence\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x1b\n\x13registration_number\x18\x02 \x01(\t\x12\x11\n\tmedia_ids\x18\x03 \x03(\t\"\xed\x02\n\x13VerificationRequest\x12\x1f\n\x17verification_request_id\x18\x01 \x01(\t\x12\x0f\n\x07\x63orp_id\x18\x02 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x03 \x01(\t\x12?\n\x08\x65vidence\x18\x04 \x01(\x0b\x32-.tieline.api.identity.v1.VerificationEvidence\x12\x19\n\x11requester_user_id\x18\x05 \x01(\t\x12\x39\n\x05state\x18\x06 \x01(\x0e\x32*.tieline.api.identity.v1.VerificationState\x12/\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x64\x65\x63ide_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\rreject_reason\x18\t \x01(\t\"\xbb\x01\n\x07Session\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x14\n\x0c\x61\x63\x63\x65ss_token\x18\x02 \x01(\t\x12\x36\n\x12\x61\x63\x63\x65ss_expire_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\rrefresh_token\x18\x04 \x01(\t\x12\x37\n\x13refresh_expire_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\\\n\nInvitation\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x0c\n\x04\x63ode\x18\x02 \x01(\t\x12/\n\x0b\x65xpire_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"x\n\x07\x43hannel\x12\x12\n\nchannel_id\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12\x12\n\npublic_key\x18\x03 \x01(\x0c\x12/\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"0\n\nSigningKey\x12\x0e\n\x06key_id\x18\x01 \x01(\t\x12\x12\n\npublic_key\x18\x02 \x01(\x0c\"`\n\x0b\x43orpCreated\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12+\n\x04\x63orp\x18\x02 \x01(\x0b\x32\x1d.tieline.api.identity.v1.Corp\x12\x12\n\nowner_name\x18\x03 \x01(\t\"\x85\x02\n\rTokensRevoked\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12\x0f\n\x07\x63orp_id\x18\x02 \x01(\t\x12\x14\n\nsession_id\x18\x03 \x01(\tH\x00\x12\x38\n\tprincipal\x18\x04 \x01(\x0b\x32#.tieline.api.common.v1.PrincipalRefH\x00\x12\x11\n\x07link_id\x18\x06 \x01(\tH\x00\x12\x34\n\x10issue_time_limit\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\rends_sessions\x18\x07 \x01(\x08\x12\x17\n\x0fkept_session_id\x18\x08 \x01(\tB\x08\n\x06holder\"L\n\x0b\x43orpUpdated\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12+\n\x04\x63orp\x18\x02 \x01(\x0b\x32\x1d.tieline.api.identity.v1.Corp\"N\n\rCorpSuspended\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12+\n\x04\x63orp\x18\x02 \x01(\x0b\x32\x1d.tieline.api.identity.v1.Corp\"L\n\x0b\x43orpResumed\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12+\n\x04\x63orp\x18\x02 \x01(\x0b\x32\x1d.tieline.api.identity.v1.Corp\"V\n\x15\x43orpDeletionRequested\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12+\n\x04\x63orp\x18\x02 \x01(\x0b\x32\x1d.tieline.api.identity.v1.Corp\"0\n\x0b\x43orpDeleted\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12\x0f\n\x07\x63orp_id\x18\x02 \x01(\t\"E\n\x0fMemberActivated\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12\x0f\n\x07\x63orp_id\x18\x02 \x01(\t\x12\x0f\n\x07user_id\x18\x03 \x01(\t*\x99\x01\n\x08\x43orpKind\x12\x19\n\x15\x43ORP_KIND_UNSPECIFIED\x10\x00\x12\x15\n\x11\x43ORP_KIND_COMPANY\x10\x01\x12\x14\n\x10\x43ORP_KIND_SCHOOL\x10\x02\x12\x16\n\x12\x43ORP_KIND_HOSPITAL\x10\x03\x12\x18\n\x14\x43ORP_KIND_GOVERNMENT\x10\x04\x12\x13\n\x0f\x43ORP_KIND_OTHER\x10\x05*q\n\tCorpState\x12\x1a\n\x16\x43ORP_STATE_UNSPECIFIED\x10\x00\x12\x15\n\x11\x43ORP_STATE_ACTIVE\x10\x01\x12\x18\n\x14\x43ORP_STATE_SUSPENDED\x10\x02\x12\x17\n\x13\x43ORP_STATE_DELETING\x10\x03*\xb8\x01\n\x11VerificationState\x12\"\n\x1eVERIFICATION_STATE_UNSPECIFIED\x10\x00\x12\x1b\n\x17VERIFICATION_STATE_OPEN\x10\x01\x12\x1f\n\x1bVERIFICATION_STATE_APPROVED\x10\x02\x12\x1f\n\x1bVERIFICATION_STATE_REJECTED\x10\x03\x12 \n\x1cVERIFICATION_STATE_WITHDRAWN\x10\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&tieline/api/identity/v1/identity.proto\x12\x17tieline.api.identity.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a%tieline/api/common/v1/principal.proto\"\xf8\x02\n\x04\x43orp\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12/\n\x04kind\x18\x03 \x01(\x0e\x32!.tieline.api.identity.v1.CorpKind\x12\x15\n\rowner_user_id\x18\x04 \x01(\t\x12/\n\x0bverify_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0everified_label\x18\x06 \x01(\t\x12/\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\x05state\x18\x08 \x01(\x0e\x32\".tieline.api.identity.v1.CorpState\x12\x16\n\x0esuspend_reason\x18\t \x01(\t\x12.\n\npurge_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04\x65tag\x18\x0b \x01(\t\"}\n\x0b\x43orpProfile\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12/\n\x04kind\x18\x03 \x01(\x0e\x32!.tieline.api.identity.v1.CorpKind\x12\x16\n\x0everified_label\x18\x04 \x01(\t\"T\n\x14VerificationEvidence\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x1b\n\x13registration_number\x18\x02 \x01(\t\x12\x11\n\tmedia_ids\x18\x03 \x03(\t\"\xed\x02\n\x13VerificationRequest\x12\x1f\n\x17verification_request_id\x18\x01 \x01(\t\x12\x0f\n\x07\x63orp_id\x18\x02 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x03 \x01(\t\x12?\n\x08\x65vidence\x18\x04 \x01(\x0b\x32-.tieline.api.identity.v1.VerificationEvidence\x12\x19\n\x11requester_user_id\x18\x05 \x01(\t\x12\x39\n\x05state\x18\x06 \x01(\x0e\x32*.tieline.api.identity.v1.VerificationState\x12/\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x64\x65\x63ide_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\rreject_reason\x18\t \x01(\t\"\xbb\x01\n\x07Session\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x14\n\x0c\x61\x63\x63\x65ss_token\x18\x02 \x01(\t\x12\x36\n\x12\x61\x63\x63\x65ss_expire_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\rrefresh_token\x18\x04 \x01(\t\x12\x37\n\x13refresh_expire_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\\\n\nInvitation\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x0c\n\x04\x63ode\x18\x02 \x01(\t\x12/\n\x0b\x65xpire_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xd6\x01\n\x07\x43hannel\x12\x12\n\nchannel_id\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12\x12\n\npublic_key\x18\x03 \x01(\x0c\x12/\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08\x64isabled\x18\x05 \x01(\x08\x12<\n\x18previous_key_expire_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04\x65tag\x18\x07 \x01(\t\"0\n\nSigningKey\x12\x0e\n\x06key_id\x18\x01 \x01(\t\x12\x12\n\npublic_key\x18\x02 \x01(\x0c\"`\n\x0b\x43orpCreated\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12+\n\x04\x63orp\x18\x02 \x01(\x0b\x32\x1d.tieline.api.identity.v1.Corp\x12\x12\n\nowner_name\x18\x03 \x01(\t\"\x85\x02\n\rTokensRevoked\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12\x0f\n\x07\x63orp_id\x18\x02 \x01(\t\x12\x14\n\nsession_id\x18\x03 \x01(\tH\x00\x12\x38\n\tprincipal\x18\x04 \x01(\x0b\x32#.tieline.api.common.v1.PrincipalRefH\x00\x12\x11\n\x07link_id\x18\x06 \x01(\tH\x00\x12\x34\n\x10issue_time_limit\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\rends_sessions\x18\x07 \x01(\x08\x12\x17\n\x0fkept_session_id\x18\x08 \x01(\tB\x08\n\x06holder\"L\n\x0b\x43orpUpdated\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12+\n\x04\x63orp\x18\x02 \x01(\x0b\x32\x1d.tieline.api.identity.v1.Corp\"N\n\rCorpSuspended\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12+\n\x04\x63orp\x18\x02 \x01(\x0b\x32\x1d.tieline.api.identity.v1.Corp\"L\n\x0b\x43orpResumed\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12+\n\x04\x63orp\x18\x02 \x01(\x0b\x32\x1d.tieline.api.identity.v1.Corp\"V\n\x15\x43orpDeletionRequested\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12+\n\x04\x63orp\x18\x02 \x01(\x0b\x32\x1d.tieline.api.identity.v1.Corp\"0\n\x0b\x43orpDeleted\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12\x0f\n\x07\x63orp_id\x18\x02 \x01(\t\"E\n\x0fMemberActivated\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12\x0f\n\x07\x63orp_id\x18\x02 \x01(\t\x12\x0f\n\x07user_id\x18\x03 \x01(\t*\x99\x01\n\x08\x43orpKind\x12\x19\n\x15\x43ORP_KIND_UNSPECIFIED\x10\x00\x12\x15\n\x11\x43ORP_KIND_COMPANY\x10\x01\x12\x14\n\x10\x43ORP_KIND_SCHOOL\x10\x02\x12\x16\n\x12\x43ORP_KIND_HOSPITAL\x10\x03\x12\x18\n\x14\x43ORP_KIND_GOVERNMENT\x10\x04\x12\x13\n\x0f\x43ORP_KIND_OTHER\x10\x05*q\n\tCorpState\x12\x1a\n\x16\x43ORP_STATE_UNSPECIFIED\x10\x00\x12\x15\n\x11\x43ORP_STATE_ACTIVE\x10\x01\x12\x18\n\x14\x43ORP_STATE_SUSPENDED\x10\x02\x12\x17\n\x13\x43ORP_STATE_DELETING\x10\x03*\xb8\x01\n\x11VerificationState\x12\"\n\x1eVERIFICATION_STATE_UNSPECIFIED\x10\x00\x12\x1b\n\x17VERIFICATION_STATE_OPEN\x10\x01\x12\x1f\n\x1bVERIFICATION_STATE_APPROVED\x10\x02\x12\x1f\n\x1bVERIFICATION_STATE_REJECTED\x10\x03\x12 \n\x1cVERIFICATION_STATE_WITHDRAWN\x10\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'tieline.api.identity.v1.identity_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_CORPKIND']._serialized_start=2363
-  _globals['_CORPKIND']._serialized_end=2516
-  _globals['_CORPSTATE']._serialized_start=2518
-  _globals['_CORPSTATE']._serialized_end=2631
-  _globals['_VERIFICATIONSTATE']._serialized_start=2634
-  _globals['_VERIFICATIONSTATE']._serialized_end=2818
+  _globals['_CORPKIND']._serialized_start=2458
+  _globals['_CORPKIND']._serialized_end=2611
+  _globals['_CORPSTATE']._serialized_start=2613
+  _globals['_CORPSTATE']._serialized_end=2726
+  _globals['_VERIFICATIONSTATE']._serialized_start=2729
+  _globals['_VERIFICATIONSTATE']._serialized_end=2913
   _globals['_CORP']._serialized_start=140
   _globals['_CORP']._serialized_end=516
   _globals['_CORPPROFILE']._serialized_start=518
@@ -51,24 +51,24 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SESSION']._serialized_end=1287
   _globals['_INVITATION']._serialized_start=1289
   _globals['_INVITATION']._serialized_end=1381
-  _globals['_CHANNEL']._serialized_start=1383
-  _globals['_CHANNEL']._serialized_end=1503
-  _globals['_SIGNINGKEY']._serialized_start=1505
-  _globals['_SIGNINGKEY']._serialized_end=1553
-  _globals['_CORPCREATED']._serialized_start=1555
-  _globals['_CORPCREATED']._serialized_end=1651
-  _globals['_TOKENSREVOKED']._serialized_start=1654
-  _globals['_TOKENSREVOKED']._serialized_end=1915
-  _globals['_CORPUPDATED']._serialized_start=1917
-  _globals['_CORPUPDATED']._serialized_end=1993
-  _globals['_CORPSUSPENDED']._serialized_start=1995
-  _globals['_CORPSUSPENDED']._serialized_end=2073
-  _globals['_CORPRESUMED']._serialized_start=2075
-  _globals['_CORPRESUMED']._serialized_end=2151
-  _globals['_CORPDELETIONREQUESTED']._serialized_start=2153
-  _globals['_CORPDELETIONREQUESTED']._serialized_end=2239
-  _globals['_CORPDELETED']._serialized_start=2241
-  _globals['_CORPDELETED']._serialized_end=2289
-  _globals['_MEMBERACTIVATED']._serialized_start=2291
-  _globals['_MEMBERACTIVATED']._serialized_end=2360
+  _globals['_CHANNEL']._serialized_start=1384
+  _globals['_CHANNEL']._serialized_end=1598
+  _globals['_SIGNINGKEY']._serialized_start=1600
+  _globals['_SIGNINGKEY']._serialized_end=1648
+  _globals['_CORPCREATED']._serialized_start=1650
+  _globals['_CORPCREATED']._serialized_end=1746
+  _globals['_TOKENSREVOKED']._serialized_start=1749
+  _globals['_TOKENSREVOKED']._serialized_end=2010
+  _globals['_CORPUPDATED']._serialized_start=2012
+  _globals['_CORPUPDATED']._serialized_end=2088
+  _globals['_CORPSUSPENDED']._serialized_start=2090
+  _globals['_CORPSUSPENDED']._serialized_end=2168
+  _globals['_CORPRESUMED']._serialized_start=2170
+  _globals['_CORPRESUMED']._serialized_end=2246
+  _globals['_CORPDELETIONREQUESTED']._serialized_start=2248
+  _globals['_CORPDELETIONREQUESTED']._serialized_end=2334
+  _globals['_CORPDELETED']._serialized_start=2336
+  _globals['_CORPDELETED']._serialized_end=2384
+  _globals['_MEMBERACTIVATED']._serialized_start=2386
+  _globals['_MEMBERACTIVATED']._serialized_end=2455
 # @@protoc_insertion_point(module_scope)

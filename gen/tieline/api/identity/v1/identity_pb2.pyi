@@ -399,15 +399,28 @@ class Channel(_message.Message):
     DISPLAY_NAME_FIELD_NUMBER: _builtins.int
     PUBLIC_KEY_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
+    DISABLED_FIELD_NUMBER: _builtins.int
+    PREVIOUS_KEY_EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
     channel_id: _builtins.str
     """Made by the platform; the `iss` of the channel's assertions."""
     display_name: _builtins.str
     """1 to 64 characters."""
     public_key: _builtins.bytes
     """Ed25519 public key, 32 bytes, that the assertions are signed with."""
+    disabled: _builtins.bool
+    """Whether nobody signs in by it; the sessions that it opened before are over for good."""
+    etag: _builtins.str
+    """Changes with every change of the channel; set by the platform."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When the channel was created."""
+
+    @_builtins.property
+    def previous_key_expire_time(self) -> _timestamp_pb2.Timestamp:
+        """Until when the key before `public_key` is good as well; absent where there is none. Set by the
+        platform.
+        """
 
     def __init__(
         self,
@@ -416,10 +429,13 @@ class Channel(_message.Message):
         display_name: _builtins.str = ...,
         public_key: _builtins.bytes = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
+        disabled: _builtins.bool = ...,
+        previous_key_expire_time: _timestamp_pb2.Timestamp | None = ...,
+        etag: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "previous_key_expire_time", b"previous_key_expire_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel_id", b"channel_id", "create_time", b"create_time", "display_name", b"display_name", "public_key", b"public_key"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel_id", b"channel_id", "create_time", b"create_time", "disabled", b"disabled", "display_name", b"display_name", "etag", b"etag", "previous_key_expire_time", b"previous_key_expire_time", "public_key", b"public_key"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

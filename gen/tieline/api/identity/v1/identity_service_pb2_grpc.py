@@ -135,6 +135,21 @@ class IdentityServiceStub:
                 request_serializer=tieline_dot_api_dot_identity_dot_v1_dot_identity__service__pb2.CreateChannelRequest.SerializeToString,
                 response_deserializer=tieline_dot_api_dot_identity_dot_v1_dot_identity__service__pb2.CreateChannelResponse.FromString,
                 _registered_method=True)
+        self.ListChannels = channel.unary_unary(
+                '/tieline.api.identity.v1.IdentityService/ListChannels',
+                request_serializer=tieline_dot_api_dot_identity_dot_v1_dot_identity__service__pb2.ListChannelsRequest.SerializeToString,
+                response_deserializer=tieline_dot_api_dot_identity_dot_v1_dot_identity__service__pb2.ListChannelsResponse.FromString,
+                _registered_method=True)
+        self.UpdateChannel = channel.unary_unary(
+                '/tieline.api.identity.v1.IdentityService/UpdateChannel',
+                request_serializer=tieline_dot_api_dot_identity_dot_v1_dot_identity__service__pb2.UpdateChannelRequest.SerializeToString,
+                response_deserializer=tieline_dot_api_dot_identity_dot_v1_dot_identity__service__pb2.UpdateChannelResponse.FromString,
+                _registered_method=True)
+        self.DeleteChannel = channel.unary_unary(
+                '/tieline.api.identity.v1.IdentityService/DeleteChannel',
+                request_serializer=tieline_dot_api_dot_identity_dot_v1_dot_identity__service__pb2.DeleteChannelRequest.SerializeToString,
+                response_deserializer=tieline_dot_api_dot_identity_dot_v1_dot_identity__service__pb2.DeleteChannelResponse.FromString,
+                _registered_method=True)
 
 
 class IdentityServiceServicer:
@@ -366,6 +381,39 @@ class IdentityServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListChannels(self, request, context):
+        """ListChannels pages through the trusted channels, the oldest first.
+
+        Errors: INVALID_ARGUMENT INVALID_FIELD, PAGE_TOKEN_INVALID.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateChannel(self, request, context):
+        """UpdateChannel renames a channel, gives it another key, disables or enables it, at most once per
+        `request_id`. The key before stays good for `overlap`, so that the channel's servers change one by
+        one; no third key is ever good. Disabling ends the sessions that the channel opened. Within 2 s no
+        access token of theirs is good; of more than 10,000 customers some are until they expire. Where a
+        key was stolen, disable the channel, change the key without an overlap, enable the channel.
+
+        Errors: NOT_FOUND CHANNEL_NOT_FOUND; INVALID_ARGUMENT INVALID_FIELD; ABORTED ETAG_MISMATCH;
+        FAILED_PRECONDITION REQUEST_ID_REUSED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteChannel(self, request, context):
+        """DeleteChannel ends a channel for good, and the sessions that it opened, at most once per
+        `request_id`. Its customers stay in the corps that serve them, but have no way in any more.
+
+        Errors: as UpdateChannel's.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_IdentityServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -468,6 +516,21 @@ def add_IdentityServiceServicer_to_server(servicer, server):
                     servicer.CreateChannel,
                     request_deserializer=tieline_dot_api_dot_identity_dot_v1_dot_identity__service__pb2.CreateChannelRequest.FromString,
                     response_serializer=tieline_dot_api_dot_identity_dot_v1_dot_identity__service__pb2.CreateChannelResponse.SerializeToString,
+            ),
+            'ListChannels': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListChannels,
+                    request_deserializer=tieline_dot_api_dot_identity_dot_v1_dot_identity__service__pb2.ListChannelsRequest.FromString,
+                    response_serializer=tieline_dot_api_dot_identity_dot_v1_dot_identity__service__pb2.ListChannelsResponse.SerializeToString,
+            ),
+            'UpdateChannel': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateChannel,
+                    request_deserializer=tieline_dot_api_dot_identity_dot_v1_dot_identity__service__pb2.UpdateChannelRequest.FromString,
+                    response_serializer=tieline_dot_api_dot_identity_dot_v1_dot_identity__service__pb2.UpdateChannelResponse.SerializeToString,
+            ),
+            'DeleteChannel': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteChannel,
+                    request_deserializer=tieline_dot_api_dot_identity_dot_v1_dot_identity__service__pb2.DeleteChannelRequest.FromString,
+                    response_serializer=tieline_dot_api_dot_identity_dot_v1_dot_identity__service__pb2.DeleteChannelResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -1011,6 +1074,87 @@ class IdentityService:
             '/tieline.api.identity.v1.IdentityService/CreateChannel',
             tieline_dot_api_dot_identity_dot_v1_dot_identity__service__pb2.CreateChannelRequest.SerializeToString,
             tieline_dot_api_dot_identity_dot_v1_dot_identity__service__pb2.CreateChannelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListChannels(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tieline.api.identity.v1.IdentityService/ListChannels',
+            tieline_dot_api_dot_identity_dot_v1_dot_identity__service__pb2.ListChannelsRequest.SerializeToString,
+            tieline_dot_api_dot_identity_dot_v1_dot_identity__service__pb2.ListChannelsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateChannel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tieline.api.identity.v1.IdentityService/UpdateChannel',
+            tieline_dot_api_dot_identity_dot_v1_dot_identity__service__pb2.UpdateChannelRequest.SerializeToString,
+            tieline_dot_api_dot_identity_dot_v1_dot_identity__service__pb2.UpdateChannelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteChannel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tieline.api.identity.v1.IdentityService/DeleteChannel',
+            tieline_dot_api_dot_identity_dot_v1_dot_identity__service__pb2.DeleteChannelRequest.SerializeToString,
+            tieline_dot_api_dot_identity_dot_v1_dot_identity__service__pb2.DeleteChannelResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -161,6 +161,27 @@ class IdentityServiceStub:
 
     Errors: INVALID_ARGUMENT INVALID_FIELD; FAILED_PRECONDITION REQUEST_ID_REUSED.
     """
+    ListChannels: _aio.UnaryUnaryMultiCallable[_identity_service_pb2.ListChannelsRequest, _identity_service_pb2.ListChannelsResponse]
+    """ListChannels pages through the trusted channels, the oldest first.
+
+    Errors: INVALID_ARGUMENT INVALID_FIELD, PAGE_TOKEN_INVALID.
+    """
+    UpdateChannel: _aio.UnaryUnaryMultiCallable[_identity_service_pb2.UpdateChannelRequest, _identity_service_pb2.UpdateChannelResponse]
+    """UpdateChannel renames a channel, gives it another key, disables or enables it, at most once per
+    `request_id`. The key before stays good for `overlap`, so that the channel's servers change one by
+    one; no third key is ever good. Disabling ends the sessions that the channel opened. Within 2 s no
+    access token of theirs is good; of more than 10,000 customers some are until they expire. Where a
+    key was stolen, disable the channel, change the key without an overlap, enable the channel.
+
+    Errors: NOT_FOUND CHANNEL_NOT_FOUND; INVALID_ARGUMENT INVALID_FIELD; ABORTED ETAG_MISMATCH;
+    FAILED_PRECONDITION REQUEST_ID_REUSED.
+    """
+    DeleteChannel: _aio.UnaryUnaryMultiCallable[_identity_service_pb2.DeleteChannelRequest, _identity_service_pb2.DeleteChannelResponse]
+    """DeleteChannel ends a channel for good, and the sessions that it opened, at most once per
+    `request_id`. Its customers stay in the corps that serve them, but have no way in any more.
+
+    Errors: as UpdateChannel's.
+    """
 
 class IdentityServiceServicer(metaclass=_abc_1.ABCMeta):
     """IdentityService knows corps, accounts and sessions, and signs access tokens."""
@@ -428,6 +449,45 @@ class IdentityServiceServicer(metaclass=_abc_1.ABCMeta):
         """CreateChannel makes a channel trusted to vouch for customers, at most once per `request_id`.
 
         Errors: INVALID_ARGUMENT INVALID_FIELD; FAILED_PRECONDITION REQUEST_ID_REUSED.
+        """
+
+    @_abc_1.abstractmethod
+    def ListChannels(
+        self,
+        request: _identity_service_pb2.ListChannelsRequest,
+        context: _aio.ServicerContext[_identity_service_pb2.ListChannelsRequest, _abc.Awaitable[_identity_service_pb2.ListChannelsResponse]],
+    ) -> _abc.Awaitable[_identity_service_pb2.ListChannelsResponse]:
+        """ListChannels pages through the trusted channels, the oldest first.
+
+        Errors: INVALID_ARGUMENT INVALID_FIELD, PAGE_TOKEN_INVALID.
+        """
+
+    @_abc_1.abstractmethod
+    def UpdateChannel(
+        self,
+        request: _identity_service_pb2.UpdateChannelRequest,
+        context: _aio.ServicerContext[_identity_service_pb2.UpdateChannelRequest, _abc.Awaitable[_identity_service_pb2.UpdateChannelResponse]],
+    ) -> _abc.Awaitable[_identity_service_pb2.UpdateChannelResponse]:
+        """UpdateChannel renames a channel, gives it another key, disables or enables it, at most once per
+        `request_id`. The key before stays good for `overlap`, so that the channel's servers change one by
+        one; no third key is ever good. Disabling ends the sessions that the channel opened. Within 2 s no
+        access token of theirs is good; of more than 10,000 customers some are until they expire. Where a
+        key was stolen, disable the channel, change the key without an overlap, enable the channel.
+
+        Errors: NOT_FOUND CHANNEL_NOT_FOUND; INVALID_ARGUMENT INVALID_FIELD; ABORTED ETAG_MISMATCH;
+        FAILED_PRECONDITION REQUEST_ID_REUSED.
+        """
+
+    @_abc_1.abstractmethod
+    def DeleteChannel(
+        self,
+        request: _identity_service_pb2.DeleteChannelRequest,
+        context: _aio.ServicerContext[_identity_service_pb2.DeleteChannelRequest, _abc.Awaitable[_identity_service_pb2.DeleteChannelResponse]],
+    ) -> _abc.Awaitable[_identity_service_pb2.DeleteChannelResponse]:
+        """DeleteChannel ends a channel for good, and the sessions that it opened, at most once per
+        `request_id`. Its customers stay in the corps that serve them, but have no way in any more.
+
+        Errors: as UpdateChannel's.
         """
 
 def add_IdentityServiceServicer_to_server(servicer: IdentityServiceServicer, server: _aio.Server) -> None: ...
