@@ -15,16 +15,9 @@ MAX_GRANTS_PER_CORP = 1000
 
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
-RANGED_RIGHTS = frozenset(
-    {
-        Right.READ_DIRECTORY,
-        Right.MANAGE_DIRECTORY,
-        Right.MANAGE_VISIBILITY,
-        Right.MANAGE_SCHOOL,
-    }
-)
-"""Those that departments can limit. What the others are about lies in no department: with a range
-they could be exercised on nothing."""
+RANGED_RIGHTS = frozenset({Right.READ_DIRECTORY, Right.MANAGE_DIRECTORY})
+"""Those that departments can limit. What the others are about lies in no department, rules of who
+sees whom and schools among it: with a range they could be exercised on nothing."""
 
 
 class Role(StrEnum):

@@ -62,10 +62,16 @@ AUDITOR = Grant("li.wei", Role.AUDITOR, frozenset(), ())
         ),
         pytest.param(
             Role.ADMINISTRATOR,
-            [Right.MANAGE_SCHOOL, Right.MANAGE_APPS],
+            [Right.MANAGE_DIRECTORY, Right.MANAGE_APPS],
             [1],
             "rights[1]",
             id="a range for what lies in no department",
+        ),
+        pytest.param(
+            Role.ADMINISTRATOR, [Right.MANAGE_SCHOOL], [1], "rights[0]", id="a range of schools"
+        ),
+        pytest.param(
+            Role.ADMINISTRATOR, [Right.MANAGE_VISIBILITY], [1], "rights[0]", id="a range of rules"
         ),
         pytest.param(
             Role.ADMINISTRATOR, [*DIRECTORY], [1, 1], "department_ids[1]", id="a department twice"

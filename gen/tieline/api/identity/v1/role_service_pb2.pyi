@@ -76,8 +76,8 @@ class RoleGrant(_message.Message):
     @_builtins.property
     def department_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """Where the rights hold: in these departments and below them, at most 100. Empty for the whole
-        corp. Only READ_DIRECTORY, MANAGE_DIRECTORY, MANAGE_VISIBILITY and MANAGE_SCHOOL can be limited
-        so; the other rights have nothing to do with departments and are granted without any.
+        corp. Only READ_DIRECTORY and MANAGE_DIRECTORY can be limited so; the other rights are about the
+        corp as a whole, MANAGE_VISIBILITY and MANAGE_SCHOOL among them, and are granted without any.
         """
 
     @_builtins.property
