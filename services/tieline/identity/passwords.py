@@ -14,6 +14,7 @@ import threading
 import unicodedata
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from types import TracebackType
 from typing import Self, TypeVar
 
@@ -68,17 +69,26 @@ class PasswordHasher:
         """Return the password's hash with its parameters and a salt of its own."""
         return self._argon2.hash(self._season(password))
 
-    def verify(self, password_hash: str | None, password: str) -> bool:
-        """Return whether the password is right; without a hash False, after the same time."""
-        try:
-            self._argon2.verify(password_hash or self._nobodys_hash, self._season(password))
-        except (VerificationError, InvalidHashError):
-            return False
-        return password_hash is not None
+    def verify(
+        self, password_hash: str | None, password: str, *, stand_in: str | None = None
+    ) -> bool:
+        """Return whether the password is right; without a hash False, after the same time.
+
+        Somebody's hash may have the parameters of earlier settings. What is compared in place of
+        none is therefore ``stand_in``, the hash of an account that does exist, if there is one.
+        """
+        is_same = self._compare(password_hash or stand_in or self._nobodys_hash, password)
+        return is_same and password_hash is not None
 
     def is_outdated(self, password_hash: str) -> bool:
         """Tell whether the hash was made with other parameters than those of the settings."""
         return self._argon2.check_needs_rehash(password_hash)
+
+    def _compare(self, password_hash: str, password: str) -> bool:
+        try:
+            return self._argon2.verify(password_hash, self._season(password))
+        except (VerificationError, InvalidHashError):
+            return False
 
     def _season(self, password: str) -> bytes:
         # Two keyboards may send one character in two ways; NFC makes them one (RFC 8265).
@@ -149,9 +159,12 @@ class PasswordPool:
         """Return the hash of a new password."""
         return await self._run(self._hasher.hash, password)
 
-    async def verify(self, password_hash: str | None, password: str) -> bool:
+    async def verify(
+        self, password_hash: str | None, password: str, *, stand_in: str | None = None
+    ) -> bool:
         """Return whether the password is right; ``None`` stands for an account that is not."""
-        return await self._run(self._hasher.verify, password_hash, password)
+        verify = partial(self._hasher.verify, stand_in=stand_in)
+        return await self._run(verify, password_hash, password)
 
     async def rehash(self, password_hash: str | None, password: str) -> str | None:
         """Return a new hash of a password just verified, where the settings have changed.

@@ -127,12 +127,13 @@ class SignIn:
         self, key: tuple[str, str] | None, password: str, attempt: Attempt, device: Device
     ) -> Entered | None:
         """Let the member in; None where the hash was replaced while it was compared."""
-        account = None
+        account = stand_in = None
         if key is not None:
             async with self._pool.acquire() as connection:
-                account = await accounts.find_account(connection, *key)
+                account, stand_in = await accounts.find_password(connection, *key)
         verified_hash = None if account is None else account.password_hash
-        if not await self._passwords.verify(verified_hash, password) or key is None:
+        is_right = await self._passwords.verify(verified_hash, password, stand_in=stand_in)
+        if not is_right or key is None:
             await self._refuse(key, attempt)
         assert key is not None, "who has no account is refused"
         new_hash = await self._passwords.rehash(verified_hash, password)
@@ -156,11 +157,12 @@ class SignIn:
         is_possible = len(name) <= _MAX_ADMINISTRATOR_NAME_LENGTH and name.isprintable()
         attempt = self._attempts.at_account("platform", "", name, is_possible=is_possible)
         await begin_attempt(self._pool, attempt)
-        password_hash = None
+        password_hash = stand_in = None
         if is_possible:
             async with self._pool.acquire() as connection:
                 password_hash = await platform_administrators.find_password_hash(connection, name)
-        if not await self._passwords.verify(password_hash, password):
+                stand_in = await platform_administrators.find_stand_in_hash(connection, name)
+        if not await self._passwords.verify(password_hash, password, stand_in=stand_in):
             await self._refuse(None, attempt)
         principal = build_platform_administrator(name)
         async with transaction(self._pool) as connection:

@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import argon2
 import pytest
 
 from integration.identity.world import PASSWORD, Identity
@@ -65,13 +66,15 @@ class CountingPool:
 
 
 class CountingHasher(PasswordHasher):
-    """Counts what is compared, and with what."""
+    """Counts what is compared, and the passes that each comparison takes."""
 
     compared: int = 0
+    passes: int = 0
 
-    def verify(self, password_hash: str | None, password: str) -> bool:
+    def _compare(self, password_hash: str, password: str) -> bool:
         self.compared += 1
-        return super().verify(password_hash, password)
+        self.passes += argon2.extract_parameters(password_hash).time_cost
+        return super()._compare(password_hash, password)
 
 
 @dataclass
@@ -160,3 +163,67 @@ async def test_an_unknown_account_is_the_same_work_as_a_wrong_password(
     assert work[0][1] == 1
     assert work[1] == work[0]
     assert work[2] == work[0]
+
+
+@pytest.mark.parametrize(
+    ("user_id", "passes"),
+    [
+        pytest.param("boss", 7, id="known, of the settings of before"),
+        pytest.param("li.wei", 1, id="known, of the settings of now"),
+        pytest.param("invited", 1, id="known, without a password yet"),
+        pytest.param("anybody", 7, id="unknown, before the first"),
+        pytest.param("kong", 1, id="unknown, between them"),
+        pytest.param("zhao", 7, id="unknown, after the last"),
+    ],
+)
+async def test_accounts_that_do_not_exist_take_the_work_of_those_that_do(
+    identity: Identity, entry: Entry, user_id: str, passes: int
+) -> None:
+    corp = await identity.new_corp()
+    await identity.new_member(corp, "li.wei")
+    await identity.execute(
+        "INSERT INTO identity.accounts (corp_id, user_id, role) VALUES ($1, 'invited', 'member')",
+        corp.corp_id,
+    )
+    keyring = build_keyring(identity.settings.secret_key.get_secret_value())
+    older = PasswordHasher(keyring.password_pepper, time_cost=7, memory_kib=64, parallelism=1)
+    await identity.execute(
+        "UPDATE identity.accounts SET password_hash = $2 WHERE corp_id = $1 AND user_id = 'boss'",
+        corp.corp_id,
+        older.hash(PASSWORD),
+    )
+
+    with pytest.raises(UnauthenticatedError):
+        await entry.sign_in.sign_in_member(corp.corp_id, user_id, "wrong pass", UNKNOWN_DEVICE)
+
+    assert (entry.hasher.compared, entry.hasher.passes) == (1, passes)
+
+
+async def test_the_password_of_the_next_account_lets_nobody_in(
+    identity: Identity, entry: Entry
+) -> None:
+    corp = await identity.new_corp()
+
+    with pytest.raises(UnauthenticatedError):
+        await entry.sign_in.sign_in_member(corp.corp_id, "anybody", PASSWORD, UNKNOWN_DEVICE)
+
+
+async def test_a_platform_administrator_who_does_not_exist_takes_the_work_of_one_who_does(
+    identity: Identity, entry: Entry
+) -> None:
+    keyring = build_keyring(identity.settings.secret_key.get_secret_value())
+    older = PasswordHasher(keyring.password_pepper, time_cost=7, memory_kib=64, parallelism=1)
+    await identity.execute(
+        "INSERT INTO identity.platform_administrators (name, password_hash) VALUES ('zhao', $1)",
+        older.hash(PASSWORD),
+    )
+
+    passes = {}
+    for name in ("platform", "zhao", "nobody", "yu"):
+        before = entry.hasher.passes
+        with pytest.raises(UnauthenticatedError):
+            await entry.sign_in.sign_in_platform_administrator(name, "wrong pass", UNKNOWN_DEVICE)
+        passes[name] = entry.hasher.passes - before
+    await identity.execute("DELETE FROM identity.platform_administrators WHERE name = 'zhao'")
+
+    assert passes == {"platform": 1, "zhao": 7, "nobody": 1, "yu": 7}

@@ -34,7 +34,9 @@ class HeldHasher(PasswordHasher):
         self.thread_names: set[str] = set()
         self._lock = threading.Lock()
 
-    def verify(self, password_hash: str | None, password: str) -> bool:
+    def verify(
+        self, password_hash: str | None, password: str, *, stand_in: str | None = None
+    ) -> bool:
         with self._lock:
             self.under_way += 1
             self.most_under_way = max(self.most_under_way, self.under_way)
@@ -69,6 +71,10 @@ def test_only_the_right_password_is_verified() -> None:
     assert hasher().verify(password_hash, PASSWORD)
     assert not hasher().verify(password_hash, PASSWORD + "!")
     assert not hasher().verify(password_hash, "")
+
+
+def test_the_hash_of_somebody_else_opens_nothing() -> None:
+    assert not hasher().verify(None, PASSWORD, stand_in=hasher().hash(PASSWORD))
 
 
 def test_one_password_has_a_new_hash_each_time() -> None:
@@ -187,7 +193,9 @@ async def test_whoever_waits_for_a_password_waits_longer_than_all_others() -> No
     priorities: list[int] = []
 
     class Asking(PasswordHasher):
-        def verify(self, password_hash: str | None, password: str) -> bool:
+        def verify(
+            self, password_hash: str | None, password: str, *, stand_in: str | None = None
+        ) -> bool:
             priorities.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
             return True
 

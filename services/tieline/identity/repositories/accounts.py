@@ -61,6 +61,41 @@ async def find_account(connection: Connection, corp_id: str, user_id: str) -> Ac
     return None if row is None else Account(**row)
 
 
+async def find_password(
+    connection: Connection, corp_id: str, user_id: str
+) -> tuple[Account | None, str | None]:
+    """Return the member's account, or None, and the hash to compare with where it has none.
+
+    That is the hash of the corp's next account with one, by user id, and after the last one the
+    first: hashes with the parameters of earlier settings stand beside the members who do not exist
+    as often as beside those who do. None where nobody has a password.
+    """
+    row = await connection.fetchrow(
+        """
+        SELECT account.user_id, role, display_name, password_hash, state, stand_in
+          FROM (SELECT coalesce(
+                   (SELECT password_hash
+                      FROM identity.accounts
+                     WHERE corp_id = $1 AND user_id >= $2 AND password_hash IS NOT NULL
+                     ORDER BY user_id
+                     LIMIT 1),
+                   (SELECT password_hash
+                      FROM identity.accounts
+                     WHERE corp_id = $1 AND password_hash IS NOT NULL
+                     ORDER BY user_id
+                     LIMIT 1)) AS stand_in) AS one_row
+          LEFT JOIN identity.accounts AS account ON corp_id = $1 AND account.user_id = $2
+        """,
+        corp_id,
+        user_id,
+    )
+    assert row is not None, "a left join gives a row"
+    if row["user_id"] is None:
+        return None, row["stand_in"]
+    account = Account(row["role"], row["display_name"], row["password_hash"], row["state"])
+    return account, row["stand_in"]
+
+
 async def lock_account(connection: Connection, corp_id: str, user_id: str) -> Account | None:
     """Return the account, or None; nothing is taken from the member until the transaction ends.
 

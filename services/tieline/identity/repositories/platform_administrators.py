@@ -30,6 +30,20 @@ async def find_password_hash(connection: Connection, name: str) -> str | None:
     return password_hash
 
 
+async def find_stand_in_hash(connection: Connection, name: str) -> str | None:
+    """Return the hash of the next administrator, which is compared where there is none."""
+    stand_in: str | None = await connection.fetchval(
+        """
+        SELECT password_hash
+          FROM identity.platform_administrators
+         ORDER BY name < $1, name
+         LIMIT 1
+        """,
+        name,
+    )
+    return stand_in
+
+
 async def share_password_hash(connection: Connection, name: str) -> str | None:
     """Return the hash, or None; it stays as it is until the transaction ends."""
     password_hash: str | None = await connection.fetchval(
