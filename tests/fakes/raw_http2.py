@@ -54,7 +54,7 @@ async def _request(
                 return answer
             for event in connection.receive_data(received):
                 if isinstance(event, h2.events.ResponseReceived | h2.events.TrailersReceived):
-                    answer |= dict(event.headers)
+                    answer |= {str(name): str(value) for name, value in event.headers}
                 elif isinstance(event, h2.events.StreamEnded | h2.events.StreamReset):
                     return answer
     finally:

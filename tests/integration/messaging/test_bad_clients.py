@@ -13,7 +13,7 @@ from fakes.tokens import TestTokens
 from integration.messaging.chat import TIMEOUT_S, Corp, new_id, text
 from integration.messaging.groups import refused
 from integration.messaging.test_archive import Auditor
-from integration.messaging.test_media import FILE, Uploading
+from integration.messaging.uploads import FILE, Uploading
 from tieline.api.messaging.v1 import (
     media_service_pb2,
     media_service_pb2_grpc,

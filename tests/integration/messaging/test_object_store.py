@@ -23,7 +23,7 @@ from fakes.s3_server import (
 from fakes.tokens import TestTokens
 from integration.messaging.chat import Corp
 from integration.messaging.groups import refused
-from integration.messaging.test_media import FILE, Uploading
+from integration.messaging.uploads import FILE, Uploading
 from tieline.api.messaging.v1 import media_service_pb2_grpc, messaging_service_pb2_grpc
 from tieline.chassis.errors import ServiceError, UnavailableError
 from tieline.embedded.nats import EmbeddedNats

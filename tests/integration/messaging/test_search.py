@@ -12,7 +12,7 @@ from nats.aio.client import Client
 
 from fakes.eventually import eventually
 from integration.messaging.chat import TIMEOUT_S, Corp, Person, text
-from integration.messaging.test_media import Uploading, say
+from integration.messaging.uploads import Uploading, say
 from tieline.api.messaging.v1 import (
     media_service_pb2_grpc,
     message_content_pb2,
