@@ -38,6 +38,9 @@ TIELINE_NATS_TLS_CA_FILE: /etc/tieline/nats-ca/ca.crt
 TIELINE_GRPC_HOST: 0.0.0.0
 TIELINE_GRPC_PORT: "7100"
 TIELINE_AGENT_PORT: "7900"
+{{- if .role.surge.enabled }}
+TIELINE_CAPACITY_PER_S: {{ .role.surge.requestsPerSecondPerPod | quote }}
+{{- end }}
 TIELINE_DRAIN_S: {{ .role.drainSeconds | quote }}
 TIELINE_SHUTDOWN_GRACE_S: {{ .role.shutdownGraceSeconds | quote }}
 {{- if .root.Values.tls.enabled }}

@@ -152,7 +152,7 @@ class ServiceSettings(BrokerSettings):
 
     admission: bool = True
     """Whether calls are refused by priority when they wait too long. Off only to measure what that
-    is worth."""
+    is worth, and in `tieline up`, whose machine has other work."""
 
     capacity_per_s: int = Field(default=0, ge=0, le=1_000_000)
     """Calls per second that one replica does at its best; 0 where that is not known. How many may

@@ -4,7 +4,7 @@ from typing import Any
 
 import yaml
 
-from rendered_chart import ROOT, example_values, merged, of_kind, render, rendered
+from rendered_chart import ROOT, example_values, merged, of_kind, pod_specs, render, rendered
 from tieline.operator.windows import window_from_spec
 
 SCALING = ROOT / "helm" / "examples" / "scaling"
@@ -63,3 +63,23 @@ def test_a_role_of_another_tier_is_left_out_of_the_window_for_the_first() -> Non
     }
 
     assert meant == {"identity", "directory", "messaging", "payments"}
+
+
+def test_pods_bound_what_waits_by_the_capacity_of_their_policy() -> None:
+    changes = {"roles": {"contacts": {"surge": {"requestsPerSecondPerPod": 700}}}}
+    specs = pod_specs(render(merged(example_values("gateway"), changes)))
+
+    def told(role: str) -> str | None:
+        variables = {one["name"]: one.get("value") for one in specs[role]["containers"][0]["env"]}
+        return variables.get("TIELINE_CAPACITY_PER_S")
+
+    assert told("contacts") == "700"
+    assert told("messaging") == "1500"
+    assert told("operator") is None
+
+
+def test_whoever_scales_a_role_otherwise_says_what_a_pod_does() -> None:
+    changes = {"roles": {"contacts": {"surge": {"enabled": False}}}}
+    specs = pod_specs(render(merged(example_values("gateway"), changes)))
+    names = {one["name"] for one in specs["contacts"]["containers"][0]["env"]}
+    assert "TIELINE_CAPACITY_PER_S" not in names
