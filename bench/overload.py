@@ -30,7 +30,17 @@ _MINUTE_S = 60.0
 _USERS = 200
 _MAX_RECOVERY_S = 15
 
-_UNIT = "of capacity"
+_FIGURES = (
+    ("overload.goodput.callers_3x", "of capacity", Target("value", "at least", 0.9)),
+    ("overload.goodput.callers_10x", "of capacity", Target("value", "at least", 0.85)),
+    ("overload.high_success.callers_10x", "of calls", Target("value", "at least", 0.99)),
+    ("overload.goodput.strangers_10x", "of capacity", Target("value", "at least", 0.6)),
+    ("overload.high_success.strangers_10x", "of calls", None),
+    ("overload.unsent.strangers_10x", "of calls", None),
+    ("overload.longest_wait_ms.strangers_10x", "ms", Target("value", "at most", 200)),
+    ("overload.memory_growth", "ratio", Target("value", "at most", 0.2)),
+    ("overload.recovery_seconds", "s", Target("value", "at most", 5)),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,36 +51,39 @@ class _Scene:
 
 async def measure() -> Sequence[Figure]:
     """Measure with admission off, and on a second platform with it on."""
-    figures: list[Figure] = []
     async with _scene(is_on=False) as scene:
         capacity = await _capacity(scene)
-        for name, holds_back in (("callers", True), ("strangers", False)):
-            outcome = await _surge(scene, capacity, 10, holds_back=holds_back)
-            figures.append(_goodput(f"overload.goodput.{name}_10x.off", outcome, capacity, None))
-            figures.append(_high(f"overload.high_success.{name}_10x.off", outcome, None))
+        off = await _measure(scene, capacity)
     async with _scene(is_on=True, capacity=capacity) as scene:
-        capacity = await _capacity(scene)
-        outcome = await _surge(scene, capacity, 3, holds_back=True)
-        figures.append(_goodput("overload.goodput.callers_3x", outcome, capacity, 0.9))
-        outcome = await _surge(scene, capacity, 10, holds_back=True)
-        figures.append(_goodput("overload.goodput.callers_10x", outcome, capacity, 0.85))
-        figures.append(_high("overload.high_success.callers_10x", outcome, 0.99))
-        outcome = await _surge(scene, capacity, 10, holds_back=False)
-        figures.append(_goodput("overload.goodput.strangers_10x", outcome, capacity, 0.6))
+        on = await _measure(scene, await _capacity(scene))
+    figures = []
+    for name, unit, target in _FIGURES:
+        without = f"{name}.off"
+        figures.append(_figure(without, off[name], unit, None))
         figures.append(
-            _figure("overload.unsent.strangers_10x", outcome.unsent_ratio, "of calls", None)
-        )
-        figures.append(
-            _figure(
-                "overload.longest_wait_ms.strangers_10x",
-                outcome.longest_good_ms,
-                "ms",
-                Target("value", "at most", 200),
+            summarise(
+                name, [on[name]], unit, against=without, against_values=[off[name]], target=target
             )
         )
-        figures.append(await _memory_growth(scene, capacity))
-        figures.append(await _recovery(scene, capacity))
     return figures
+
+
+async def _measure(scene: _Scene, capacity: float) -> dict[str, float]:
+    """Return every figure by its name."""
+    callers_3x = await _surge(scene, capacity, 3, holds_back=True)
+    callers_10x = await _surge(scene, capacity, 10, holds_back=True)
+    strangers = await _surge(scene, capacity, 10, holds_back=False)
+    return {
+        "overload.goodput.callers_3x": callers_3x.good_per_s / capacity,
+        "overload.goodput.callers_10x": callers_10x.good_per_s / capacity,
+        "overload.high_success.callers_10x": callers_10x.high_success,
+        "overload.goodput.strangers_10x": strangers.good_per_s / capacity,
+        "overload.high_success.strangers_10x": strangers.high_success,
+        "overload.unsent.strangers_10x": strangers.unsent_ratio,
+        "overload.longest_wait_ms.strangers_10x": strangers.longest_good_ms,
+        "overload.memory_growth": await _memory_growth(scene, capacity),
+        "overload.recovery_seconds": await _recovery(scene, capacity),
+    }
 
 
 @asynccontextmanager
@@ -115,16 +128,15 @@ async def _surge(
     )
 
 
-async def _memory_growth(scene: _Scene, capacity: float) -> Figure:
+async def _memory_growth(scene: _Scene, capacity: float) -> float:
     """Return by how much a minute of ten times the load makes the process grow."""
     service = psutil.Process(scene.platform.service.pid)
     before = service.memory_info().rss
     await _surge(scene, capacity, 10, holds_back=False, seconds=_MINUTE_S)
-    grown = service.memory_info().rss / before - 1
-    return _figure("overload.memory_growth", grown, "ratio", Target("value", "at most", 0.2))
+    return service.memory_info().rss / before - 1
 
 
-async def _recovery(scene: _Scene, capacity: float) -> Figure:
+async def _recovery(scene: _Scene, capacity: float) -> float:
     """Return the seconds after a surge until everything of half of the capacity succeeds again."""
     await _surge(scene, capacity, 10, holds_back=False)
     seconds, is_normal = 0, False
@@ -140,17 +152,7 @@ async def _recovery(scene: _Scene, capacity: float) -> Figure:
             )
         )
         is_normal = outcome.success >= 0.99
-    return _figure("overload.recovery_seconds", seconds, "s", Target("value", "at most", 5))
-
-
-def _goodput(name: str, outcome: Outcome, capacity: float, least: float | None) -> Figure:
-    target = None if least is None else Target("value", "at least", least)
-    return _figure(name, outcome.good_per_s / capacity, _UNIT, target)
-
-
-def _high(name: str, outcome: Outcome, least: float | None) -> Figure:
-    target = None if least is None else Target("value", "at least", least)
-    return _figure(name, outcome.high_success, "of calls", target)
+    return seconds
 
 
 def _figure(name: str, value: float, unit: str, target: Target | None) -> Figure:
@@ -158,23 +160,7 @@ def _figure(name: str, value: float, unit: str, target: Target | None) -> Figure
 
 
 BENCHMARKS = (
-    Benchmark(
-        (
-            "overload.goodput.callers_3x",
-            "overload.goodput.callers_10x",
-            "overload.high_success.callers_10x",
-            "overload.goodput.strangers_10x",
-            "overload.unsent.strangers_10x",
-            "overload.longest_wait_ms.strangers_10x",
-            "overload.memory_growth",
-            "overload.recovery_seconds",
-            "overload.goodput.callers_10x.off",
-            "overload.high_success.callers_10x.off",
-            "overload.goodput.strangers_10x.off",
-            "overload.high_success.strangers_10x.off",
-        ),
-        measure,
-    ),
+    Benchmark(tuple(name + suffix for name, _, _ in _FIGURES for suffix in ("", ".off")), measure),
 )
 
 if __name__ == "__main__":
