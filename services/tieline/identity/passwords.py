@@ -197,7 +197,10 @@ class PasswordPool:
 def _yield_to_other_threads() -> None:
     """Lower this thread's priority: whoever waits for a password waits longer than all others.
 
-    Linux keeps a priority for each thread. Where the whole process would be meant, it stays.
+    Linux keeps a priority for each thread. Where the whole process would be meant, it stays, and
+    where it is lower already: nobody but root may raise one.
     """
     if sys.platform == "linux":
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
+        thread_id = threading.get_native_id()
+        niceness = os.getpriority(os.PRIO_PROCESS, thread_id)
+        os.setpriority(os.PRIO_PROCESS, thread_id, max(niceness, _NICENESS))

@@ -189,22 +189,51 @@ async def test_a_password_is_hashed_anew_only_where_that_keeps_nobody_waiting() 
     assert hasher().verify(new_hash, PASSWORD)
 
 
-async def test_whoever_waits_for_a_password_waits_longer_than_all_others() -> None:
-    priorities: list[int] = []
+class AskingHasher(PasswordHasher):
+    """Notes which priority its threads have."""
 
-    class Asking(PasswordHasher):
-        def verify(
-            self, password_hash: str | None, password: str, *, stand_in: str | None = None
-        ) -> bool:
-            priorities.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
-            return True
+    def __init__(self) -> None:
+        super().__init__(b"p" * 32, time_cost=1, memory_kib=64, parallelism=1)
+        self.niceness = 0
 
-    asking = Asking(b"p" * 32, time_cost=1, memory_kib=64, parallelism=1)
+    def verify(
+        self, password_hash: str | None, password: str, *, stand_in: str | None = None
+    ) -> bool:
+        self.niceness = _niceness()
+        return True
+
+
+async def _ask() -> int:
+    asking = AskingHasher()
     async with PasswordPool(asking, threads=1, queue_length=1) as pool:
         await pool.verify(None, PASSWORD)
+    return asking.niceness
 
-    [priority] = priorities
-    assert priority == 10 > os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+def _niceness() -> int:
+    return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+
+async def test_whoever_waits_for_a_password_waits_longer_than_all_others() -> None:
+    usual = _niceness()
+
+    assert await _ask() == max(10, usual)
+    assert _niceness() == usual
+
+
+def test_threads_of_a_process_that_gives_way_already_give_way_as_it_does() -> None:
+    niceness: list[int] = []
+
+    def ask_in_a_thread_of_low_priority() -> None:
+        # Threads that it starts have the same.
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 19)
+        niceness.append(asyncio.run(_ask()))
+
+    thread = threading.Thread(target=ask_in_a_thread_of_low_priority)
+    thread.start()
+    thread.join()
+
+    assert niceness == [19]
 
 
 async def test_while_there_is_a_pool_threads_force_no_event_loop_to_wait_for_them() -> None:
