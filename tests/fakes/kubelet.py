@@ -30,7 +30,9 @@ class Kubelet:
         with self._output.open("ab") as file:
             self._processes[name] = subprocess.Popen(  # noqa: ASYNC220 -- starts, does not wait
                 tieline_command("serve", self._service),
-                env=environment(**self._settings, TIELINE_GRPC_PORT=str(port)),
+                env=environment(
+                    **self._settings, TIELINE_GRPC_PORT=str(port), TIELINE_REPLICA_NAME=name
+                ),
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=file,

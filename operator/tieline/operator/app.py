@@ -39,7 +39,7 @@ _UNREADABLE = "unreadable"
 async def role(settings: OperatorSettings) -> AsyncIterator[None]:
     """Run the operator; what is entered last is left first."""
     fleet, refusals = Fleet(), Counter[str]()
-    reports = ReportBook(lambda service: service in fleet.services())
+    reports = ReportBook(lambda service: service in fleet.services(), fleet.is_replica)
     async with AsyncExitStack() as stack:
         measured = stack.enter_context(
             telemetry(

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+from tieline.chassis.reporter_names import name_reporter
 from tieline.operator.decision_state import ServiceInput
 from tieline.operator.policy import (
     SurgeOverride,
@@ -81,8 +82,9 @@ class _Policy:
 
 @dataclass(frozen=True, slots=True)
 class _Pod:
-    observation: PodObservation
     labels: Body
+    observation: PodObservation | None
+    """None of one that is ending: it still answers the calls that it has."""
 
 
 class Fleet:
@@ -95,6 +97,7 @@ class Fleet:
         self._windows: dict[str, Read] = {}
         self._overrides: dict[str, Read] = {}
         self._shown: dict[str, list[int]] = {}
+        self._targets: dict[str, list[str]] | None = None
 
     def note(self, kind: Kind, event: str | None, body: Body) -> None:
         """Take in what a watch says: ADDED, MODIFIED, DELETED, or None for what was listed."""
@@ -117,6 +120,15 @@ class Fleet:
         """Return the services that any policy is for."""
         return frozenset(
             each.policy.service for each in self._policies.values() if each.policy is not None
+        )
+
+    def is_replica(self, service: str, replica: str) -> bool:
+        """Tell whether a name is that of a pod that serves a service, as long as there is one."""
+        pod = self._pods.get(replica)
+        return pod is not None and any(
+            _selects(_selector_of(deployment), pod)
+            for target in self._targets_of(service)
+            if (deployment := self._objects[Kind.DEPLOYMENT].get(target)) is not None
         )
 
     def windows(self) -> Sequence[Read]:
@@ -180,8 +192,9 @@ class Fleet:
         body = self._objects[kind].get(name)
         if kind is Kind.POLICY:
             _put(self._policies, name, body, _read_policy)
+            self._targets = None
         elif kind is Kind.POD:
-            _put(self._pods, name, body, _read_pod)
+            _put(self._pods, name_reporter(name), body, _read_pod)
         elif kind is Kind.WINDOW:
             _put(self._windows, name, body, _read_window)
         elif kind is Kind.OVERRIDE:
@@ -195,6 +208,15 @@ class Fleet:
         if shown[-1:] != [replicas]:
             shown.append(replicas)
             del shown[:-_MAX_SHOWN]
+
+    def _targets_of(self, service: str) -> Sequence[str]:
+        # Asked for every report, thousands of times a second.
+        if self._targets is None:
+            self._targets = {}
+            for each in self._policies.values():
+                if each.policy is not None:
+                    self._targets.setdefault(each.policy.service, []).append(each.policy.target)
+        return self._targets.get(service, ())
 
     def _owners(self) -> dict[str, str]:
         """Return the policy that scales each target: of several the oldest."""
@@ -317,31 +339,32 @@ def _selector_of(deployment: Body) -> Mapping[str, object]:
 
 def _select(pods: Iterable[_Pod], selector: Body) -> tuple[PodObservation, ...]:
     found = [
-        pod.observation
-        for pod in pods
-        if all(pod.labels.get(key) == value for key, value in selector.items())
+        pod.observation for pod in pods if pod.observation is not None and _selects(selector, pod)
     ]
     return tuple(sorted(found, key=lambda pod: pod.name))
 
 
+def _selects(selector: Body, pod: _Pod) -> bool:
+    return bool(selector) and all(pod.labels.get(key) == value for key, value in selector.items())
+
+
 def _read_pod(body: Body) -> _Pod | None:
-    observation = _observe_pod(body)
-    if observation is None:
+    if mapping_in(body, "status").get("phase") in _ENDED_PHASES:
         return None
-    return _Pod(observation, mapping_in(mapping_in(body, "metadata"), "labels"))
+    return _Pod(mapping_in(mapping_in(body, "metadata"), "labels"), _observe_pod(body))
 
 
 def _observe_pod(body: Body) -> PodObservation | None:
-    """Return what the decision knows of a pod; None for one that is ending or has ended."""
+    """Return what the decision knows of a pod; None for one that is ending."""
     metadata, status = mapping_in(body, "metadata"), mapping_in(body, "status")
-    if "deletionTimestamp" in metadata or status.get("phase") in _ENDED_PHASES:
+    if "deletionTimestamp" in metadata:
         return None
     ready = next(
         (each for each in list_in(status, "conditions") if each.get("type") == "Ready"), {}
     )
     is_ready = ready.get("status") == "True"
     return PodObservation(
-        name=str(metadata.get("name", "")),
+        name=name_reporter(str(metadata.get("name", ""))),
         create_time=read_time(metadata.get("creationTimestamp")) or 0.0,
         ready_time=(read_time(ready.get("lastTransitionTime")) or 0.0) if is_ready else None,
     )

@@ -1,10 +1,13 @@
 """From the load reports on the wire to the newest rates of each replica.
 
 Counters become rates by the difference of two reports. Nothing here trusts a report: one that
-contradicts its subject, an earlier report or the clock is refused with a reason, and refusing costs
-no memory. No clock and no network: the time is passed in, the messages are handed in.
+contradicts its subject, an earlier report or the clock, or comes in the name of no pod, is refused
+with a reason, and refusing costs no memory. NATS knows the service of who reports, not the pod: one
+replica may speak for its siblings, and for nobody that is not there. No clock and no network: the
+time is passed in, the messages are handed in.
 """
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -23,8 +26,8 @@ _MIN_INTERVAL_S = 0.5
 
 _MAX_CLOCK_SKEW_S = 60.0
 _FORGET_S = 60.0
-_MAX_REPLICAS = 20_000
-"""All services together; ten times what one operator is built for."""
+_MAX_REPORTERS = 5000
+"""Of one service, which takes no place from the others; each edge counts in every service."""
 
 _MAX_RATE = 1e6
 _NORMAL = 2
@@ -35,6 +38,7 @@ class Refusal(StrEnum):
 
     SUBJECT = "its subject names another service or replica"
     UNKNOWN_SERVICE = "no policy is for its service"
+    UNKNOWN_REPLICA = "its replica is no pod of its service"
     TOO_FAST = "it came too soon after the one before"
     OUT_OF_ORDER = "a later report was here already"
     FUTURE = "its replica begins in the future"
@@ -56,8 +60,12 @@ class _Counters:
 class ReportBook:
     """The newest report of each replica."""
 
-    def __init__(self, is_known: Callable[[str], bool]) -> None:
+    def __init__(
+        self, is_known: Callable[[str], bool], is_replica: Callable[[str, str], bool]
+    ) -> None:
         self._is_known = is_known
+        self._is_replica = is_replica
+        self._reporters: Counter[str] = Counter()
         self._counters: dict[tuple[str, str, bool], _Counters] = {}
         self._reports: dict[str, dict[tuple[str, bool], ReplicaReport]] = {}
 
@@ -68,14 +76,17 @@ class ReportBook:
             return Refusal.SUBJECT
         if not self._is_known(report.service):
             return Refusal.UNKNOWN_SERVICE
+        if not from_edge and not self._is_replica(report.service, report.replica):
+            return Refusal.UNKNOWN_REPLICA
         key = (report.service, report.replica, from_edge)
         before = self._counters.get(key)
-        if before is None and len(self._counters) >= _MAX_REPLICAS:
+        if before is None and self._reporters[report.service] >= _MAX_REPORTERS:
             return Refusal.TOO_MANY
         counters = _count(report, now)
         refusal = _check(counters, before, now)
         if refusal is None:
             self._counters[key] = counters
+            self._reporters[report.service] += before is None
             if before is not None and before.start_time == counters.start_time:
                 rates = _to_rates(report, before, counters, from_edge=from_edge)
                 self._reports.setdefault(report.service, {})[report.replica, from_edge] = rates
@@ -106,6 +117,7 @@ class ReportBook:
             if abs(now - counters.time) > _FORGET_S:
                 del self._counters[key]
                 service, replica, from_edge = key
+                self._reporters[service] -= 1
                 self._reports.get(service, {}).pop((replica, from_edge), None)
 
 

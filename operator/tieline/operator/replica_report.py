@@ -46,6 +46,8 @@ class PodObservation:
     """One pod of the Deployment that is not being deleted."""
 
     name: str
+    """As it reports."""
+
     create_time: float
     ready_time: float | None
     """None while the pod does not take calls."""

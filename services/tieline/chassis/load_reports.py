@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import re
 import socket
 import time
 from collections.abc import AsyncIterator, Callable
@@ -28,6 +27,7 @@ from tieline.chassis.errors import RETRY_DELAY_S
 from tieline.chassis.health import Health
 from tieline.chassis.priorities import BusinessClass
 from tieline.chassis.queue_probe import QueueProbe
+from tieline.chassis.reporter_names import name_reporter
 from tieline.chassis.streams import load_subject, surge_subject
 from tieline.chassis.tasks import end_task
 
@@ -43,9 +43,6 @@ _MAX_RETRY_DELAY_S = 30.0
 _SATURATED_QUEUEING_S = 0.005
 _SATURATED_BUSY_RATIO = 0.85
 
-_MAX_REPLICA_LENGTH = 63
-_NOT_IN_NAMES = re.compile(r"[^0-9A-Za-z_-]")
-
 logger = logging.getLogger(__name__)
 
 
@@ -54,10 +51,8 @@ def name_replica() -> str:
 
     A pod's process is number 1 for ever, and adds nothing.
     """
-    host = _NOT_IN_NAMES.sub("-", socket.gethostname())
     pid = os.getpid()
-    suffix = "" if pid == 1 else f"-{pid}"
-    return host[-(_MAX_REPLICA_LENGTH - len(suffix)) :] + suffix
+    return name_reporter(socket.gethostname() + ("" if pid == 1 else f"-{pid}"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +75,13 @@ class LoadReporter:
         control: AdmissionControl,
         health: Health,
         *,
+        replica: str = "",
         clock: Callable[[], float] = time.time,
         cpu_clock: Callable[[], float] = time.process_time,
         thread_clock: Callable[[], float] = time.thread_time,
     ) -> None:
         self.service = service
-        self.replica = name_replica()
+        self.replica = name_reporter(replica) or name_replica()
         self.probe: QueueProbe | None = None
         """Knows the event loop's delays; None before the server is there."""
 

@@ -105,7 +105,9 @@ class ServiceRuntime:
         except StartError:
             await guarded.server.stop(None)
             raise
-        reporter = LoadReporter(self.service, self.control, self.health)
+        reporter = LoadReporter(
+            self.service, self.control, self.health, replica=self.settings.replica_name
+        )
         reporter.probe = guarded.probe
         observe_replica(self.telemetry.meter, self.pool, self.control, reporter)
         async with (

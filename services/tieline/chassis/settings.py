@@ -159,6 +159,11 @@ class ServiceSettings(BrokerSettings):
     wait and be in flight is derived from it; load reports show what was measured
     (docs/overload.md)."""
 
+    replica_name: str = Field(default="", max_length=253)
+    """What this replica is called in its load reports; empty for the host's name. Where the surge
+    operator runs it must be the pod's name, which a host's is unless the pod shares its node's
+    network or process numbers: reports of others are not taken."""
+
     connection_age_s: float = Field(default=300.0, ge=0, le=86_400)
     """Seconds after which a client is asked to connect anew, so that it finds new replicas; 0 for
     never. Open calls and streams are not cut off."""

@@ -1,8 +1,10 @@
 """The whole operator in this process, where a test does what no cluster lets it do."""
 
+import asyncio
 import base64
 import copy
 import datetime as dt
+import urllib.request
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,13 +13,14 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from fakes.eventually import eventually
-from fakes.kubernetes_api.deployments import build_deployment
+from fakes.kubernetes_api.deployments import DeploymentController, build_deployment
 from fakes.kubernetes_api.server import KubernetesApi
 from fakes.kubernetes_api.store import Object
 from fakes.reporting import ReportingReplicas
 from integration.operator.conftest import RunOperator
 from tieline.api.common.v1 import load_report_pb2
-from tieline.chassis.streams import surge_subject
+from tieline.chassis.streams import load_subject, surge_subject
+from tieline.embedded.ports import find_free_port
 from tieline.operator import foreign_writes
 from tieline.operator.capacity import Learned
 from tieline.operator.decision_state import ServiceState
@@ -61,6 +64,18 @@ def condition(api: KubernetesApi, kind: str, name: str, type_: str) -> Object:
     return next((each for each in conditions if each["type"] == type_), {})
 
 
+def is_healthy(api: KubernetesApi) -> bool:
+    return bool(
+        condition(api, "surgepolicies", "messaging", "SignalsHealthy").get("status") == "True"
+    )
+
+
+def scrape(port: int) -> str:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as response:
+        page: bytes = response.read()
+        return page.decode()
+
+
 def pod_names(api: KubernetesApi) -> Sequence[str]:
     return [pod["metadata"]["name"] for pod in api.store.list("pods", {}) if pod.get("status")]
 
@@ -93,6 +108,48 @@ async def test_surge_and_the_time_to_capacity_reach_the_services(
 
     assert heard[-1].service == "messaging"
     assert heard[-1].desired_replicas > heard[-1].ready_replicas == 2
+
+
+async def test_flood_of_garbage_and_of_invented_replicas_changes_nothing(
+    api: KubernetesApi,
+    pods: DeploymentController,
+    run_operator: RunOperator,
+    replicas_broker: Client,
+) -> None:
+    await api.store.create("deployments", build_deployment("messaging", replicas=2))
+    await api.apply(policy())
+    port, load = find_free_port(), 100.0
+    invented = [f"messaging-{n}" for n in range(6000)]
+    reporting = ReportingReplicas(replicas_broker, "messaging")
+    liar = ReportingReplicas(replicas_broker, "messaging")
+
+    async def refused() -> float:
+        page = await asyncio.to_thread(scrape, port)
+        values = (line.rsplit(" ", 1) for line in page.splitlines() if not line.startswith("#"))
+        return sum(float(v) for name, v in values if name.startswith("operator_reports_refused"))
+
+    async with (
+        run_operator(metrics_port=port),
+        reporting.reporting(lambda: pod_names(api), lambda: load),
+    ):
+        await eventually(lambda: is_healthy(api))
+        # Two of each, so that they would have rates.
+        for _ in range(2):
+            await liar.report(invented, 1_000_000.0)
+        for name in (*pod_names(api), "x"):
+            for garbage in (b"", b"\xff" * 1000, b"{}"):
+                await replicas_broker.publish(load_subject("messaging", name), garbage)
+        await replicas_broker.flush()
+
+        async def is_over() -> bool:
+            return await refused() >= 2 * len(invented)
+
+        await eventually(is_over)
+        assert replicas_of(api) == 2
+        assert is_healthy(api)
+        load = 1000.0
+        await eventually(lambda: replicas_of(api) >= 12)
+        assert replicas_of(api) < 20
 
 
 async def test_hand_that_keeps_setting_the_replicas_is_left_to_it_until_it_rests(

@@ -14,7 +14,7 @@ from fakes.kubernetes_api.deployments import DeploymentController, build_deploym
 from fakes.kubernetes_api.server import KubernetesApi
 from fakes.reporting import ReportingReplicas
 from integration.operator.conftest import RunOperator
-from integration.operator.test_operator import SCALE, pod_names, policy, replicas_of
+from integration.operator.test_operator import SCALE, pod_names, policy, replicas_of, scrape
 from tieline.embedded.ports import find_free_port
 from tieline.operator import scaler, vitals
 from tieline.operator.replica_report import CLASSES
@@ -65,12 +65,6 @@ def status_of(port: int, path: str) -> int:
     except urllib.error.HTTPError as error:
         with error:
             return error.code
-
-
-def scrape(port: int) -> str:
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as response:
-        page: bytes = response.read()
-        return page.decode()
 
 
 def answers(port: int, path: str, status: int) -> Callable[[], object]:

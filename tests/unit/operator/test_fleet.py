@@ -161,3 +161,31 @@ def test_window_without_its_policies_says_whom_it_lacks(
 
     found = ("", "") if trouble is None else (trouble.reason, trouble.message)
     assert found == (reason, words)
+
+
+def test_only_a_pod_of_the_service_reports_for_it_also_while_it_ends() -> None:
+    fleet = Fleet()
+    fleet.note(Kind.POLICY, None, policy("messaging"))
+    fleet.note(Kind.DEPLOYMENT, None, deployment())
+    for body in (
+        pod("ready"),
+        pod("starting", ready=False),
+        pod("with.dots"),
+        pod("leaving", deletionTimestamp="2026-01-02T00:00:00Z"),
+        pod("stranger", labels={"component": "contacts"}),
+        {**pod("failed"), "status": {"phase": "Failed"}},
+    ):
+        fleet.note(Kind.POD, "ADDED", body)
+    names = ("ready", "starting", "with-dots", "leaving", "stranger", "failed", "invented")
+
+    assert {name for name in names if fleet.is_replica("messaging", name)} == {
+        "ready",
+        "starting",
+        "with-dots",
+        "leaving",
+    }
+    assert not fleet.is_replica("contacts", "ready")
+    fleet.note(Kind.POD, "DELETED", pod("ready"))
+    assert not fleet.is_replica("messaging", "ready")
+    fleet.note(Kind.POLICY, "DELETED", policy("messaging"))
+    assert not fleet.is_replica("messaging", "starting")

@@ -31,8 +31,13 @@ def report(
     return message
 
 
+SERVICES = ("messaging", "contacts")
+
+
 def book() -> ReportBook:
-    return ReportBook(lambda service: service == "messaging")
+    return ReportBook(
+        lambda service: service in SERVICES, lambda _, replica: replica.startswith("pod-")
+    )
 
 
 def test_two_reports_make_rates_by_their_difference_also_when_some_are_lost() -> None:
@@ -79,6 +84,13 @@ def test_restarted_replica_counts_from_zero_again() -> None:
             1.0,
             Refusal.UNKNOWN_SERVICE,
             id="unknown service",
+        ),
+        pytest.param(
+            "load.messaging.invented",
+            report(2, 1, replica="invented"),
+            1.0,
+            Refusal.UNKNOWN_REPLICA,
+            id="no pod",
         ),
         pytest.param(
             "load.messaging.pod-0", report(2, 1100), 0.001, Refusal.TOO_FAST, id="1,000 a second"
@@ -133,6 +145,22 @@ def test_edge_reports_for_a_service_beside_the_service_itself() -> None:
     (one,) = reports.reports_of("messaging")
 
     assert one.from_edge
+
+
+def test_service_with_too_many_reporters_takes_no_place_from_another() -> None:
+    reports = book()
+    refusals = {
+        reports.take(f"load.messaging.pod-{n}", report(1, 1, replica=f"pod-{n}"), NOW)
+        for n in range(20_001)
+    }
+    other = report(1, 1, service="contacts")
+
+    assert refusals == {None, Refusal.TOO_MANY}
+    assert reports.take("load.contacts.pod-0", other, NOW) is None
+    # Places are free again when their replicas have been silent for a minute.
+    reports.forget(NOW + 61)
+    late = report(1, 1, replica="pod-20000")
+    assert reports.take("load.messaging.pod-20000", late, NOW + 61) is None
 
 
 def test_silent_replica_is_forgotten_after_a_minute() -> None:

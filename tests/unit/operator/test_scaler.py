@@ -59,7 +59,7 @@ class Operator:
 
     def __init__(self, cluster: MemoryCluster, *, writes: Callable[[], bool] = lambda: True):
         self.fleet = Fleet()
-        self.reports = ReportBook(lambda _: True)
+        self.reports = ReportBook(lambda _: True, self.fleet.is_replica)
         self.surges: list[ServiceDecision] = []
         self.now = NOW
         self._cluster = cluster
