@@ -3,7 +3,8 @@
 Events of watches and lists of whole kinds paint it; the decision reads it each second. No I/O.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -92,6 +93,7 @@ class Fleet:
 
     def __init__(self) -> None:
         self._objects: dict[Kind, dict[str, Body]] = {kind: {} for kind in Kind}
+        self._listings: dict[Kind, list[set[str]]] = {kind: [] for kind in Kind}
         self._policies: dict[str, _Policy] = {}
         self._pods: dict[str, _Pod | None] = {}
         self._windows: dict[str, Read] = {}
@@ -102,15 +104,34 @@ class Fleet:
     def note(self, kind: Kind, event: str | None, body: Body) -> None:
         """Take in what a watch says: ADDED, MODIFIED, DELETED, or None for what was listed."""
         name = read_meta(body).name
+        for names in self._listings[kind]:
+            names.add(name)
         if event == _DELETED:
             self._objects[kind].pop(name, None)
         else:
             self._objects[kind][name] = body
         self._read(kind, name)
 
-    def replace(self, kind: Kind, bodies: Iterable[Body]) -> None:
-        """Take in a list of all objects of a kind: what is not in it is gone."""
-        listed = {read_meta(body).name: body for body in bodies}
+    @contextmanager
+    def listing(self, kind: Kind) -> Iterator[Set[str]]:
+        """Yield the names that watches tell of while a list is made within the block."""
+        names: set[str] = set()
+        self._listings[kind].append(names)
+        try:
+            yield names
+        finally:
+            self._listings[kind].remove(names)
+
+    def replace(self, kind: Kind, bodies: Iterable[Body], told: Set[str] = frozenset()) -> None:
+        """Take in a list of all objects of a kind: what is not in it is gone.
+
+        A list may be older than what watches have ``told`` since it was asked for, and versions
+        have no order that every cluster keeps: of those names the watches' word stands.
+        """
+        before = self._objects[kind]
+        listed = {name: body for body in bodies if (name := read_meta(body).name) not in told} | {
+            name: before[name] for name in told & before.keys()
+        }
         gone = self._objects[kind].keys() - listed.keys()
         self._objects[kind] = listed
         for name in [*gone, *listed]:

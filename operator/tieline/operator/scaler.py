@@ -137,7 +137,9 @@ class Scaler:
     async def relist(self) -> None:
         """Take in what there is of every kind."""
         for kind in Kind:
-            self._fleet.replace(kind, await self._cluster.list_objects(kind))
+            with self._fleet.listing(kind) as told:
+                listed = await self._cluster.list_objects(kind)
+                self._fleet.replace(kind, listed, told)
             self.vitals.note_seen(kind)
 
     def _note_foreign_writes(self, now: float) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import copy
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -228,6 +229,38 @@ async def test_standby_decides_the_same_and_writes_nothing() -> None:
     decided = standby.scaler.decisions["messaging"].replicas
     assert cluster.scales == [("messaging", decided)]
     assert standby.surges == []
+
+
+async def test_list_that_was_made_before_an_event_does_not_undo_it() -> None:
+    cluster = world()
+    operator = Operator(cluster)
+    cluster.show(operator.fleet)
+    asked, answer = asyncio.Event(), asyncio.Event()
+
+    async def list_slowly(kind: Kind) -> Sequence[Any]:
+        listed = copy.deepcopy(list(cluster.objects[kind].values()))
+        if kind is Kind.DEPLOYMENT:
+            asked.set()
+            await answer.wait()
+        return listed
+
+    cluster.list_objects = list_slowly  # type: ignore[method-assign]
+    cluster.objects[Kind.DEPLOYMENT]["gone"] = {"metadata": {"name": "gone"}, "spec": {}}
+    relisting = asyncio.create_task(operator.scaler.relist())
+    await asked.wait()
+    newer = copy.deepcopy(cluster.objects[Kind.DEPLOYMENT]["messaging"])
+    newer["spec"]["replicas"] = 9
+    operator.fleet.note(Kind.DEPLOYMENT, "MODIFIED", newer)
+    operator.fleet.note(Kind.DEPLOYMENT, "DELETED", {"metadata": {"name": "gone"}})
+    operator.fleet.note(Kind.DEPLOYMENT, "ADDED", {"metadata": {"name": "new"}, "spec": {}})
+    answer.set()
+    await relisting
+
+    found = [operator.fleet.find_replicas(name) for name in ("messaging", "gone", "new")]
+    assert found == [9, None, 1]
+    # What is told later than a list is not protected from the next one.
+    await operator.scaler.relist()
+    assert operator.fleet.find_replicas("messaging") == PODS
 
 
 async def test_writes_whose_answer_got_lost_are_the_operators_own() -> None:
