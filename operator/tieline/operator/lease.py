@@ -11,7 +11,7 @@ need not agree.
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from enum import Enum
@@ -67,18 +67,27 @@ def plan_lease(observed: Observed | None, identity: str, now: float) -> LeaseSte
 class LeaseKeeper:
     """Keeps trying to hold the lease."""
 
-    def __init__(self, cluster: Cluster, name: str, identity: str) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        name: str,
+        identity: str,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._cluster = cluster
+        self._clock = clock
         self._name = name
         self._identity = identity
         self._observed: Observed | None = None
         self._held_until = float("-inf")
+        self._was_held = False
         self._lost_count = 0
 
     @property
     def is_held(self) -> bool:
         """Whether this process may write now."""
-        return time.monotonic() < self._held_until
+        return self._clock() < self._held_until
 
     @property
     def lost_count(self) -> int:
@@ -97,8 +106,9 @@ class LeaseKeeper:
 
     async def turn(self) -> None:
         """Look at the lease once and do what is due."""
-        was_held = self.is_held
-        begun = time.monotonic()
+        # Mostly it is lost between two turns, by running out.
+        self._note_loss()
+        begun = self._clock()
         try:
             record = await self._cluster.find_lease(self._name)
             self._observed = None if record is None else observe(self._observed, record, begun)
@@ -112,11 +122,16 @@ class LeaseKeeper:
         except ClusterError as error:
             # Another one was faster, or the API is away; what is held runs out by itself.
             logger.warning("the lease %s: %s", self._name, error)
-        if was_held and not self.is_held:
+        self._note_loss()
+        if self.is_held and not self._was_held:
+            logger.info("the lease %s is held: this operator writes", self._name)
+        self._was_held = self.is_held
+
+    def _note_loss(self) -> None:
+        if self._was_held and not self.is_held:
+            self._was_held = False
             self._lost_count += 1
             logger.warning("the lease %s is lost; nothing is written until it is back", self._name)
-        elif self.is_held and not was_held:
-            logger.info("the lease %s is held: this operator writes", self._name)
 
     async def _keep(self) -> None:
         while True:

@@ -3,6 +3,7 @@
 import asyncio
 import copy
 import json
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -34,6 +35,7 @@ _TYPES = {
     "namespaces": ("", "v1", "Namespace"),
     "customresourcedefinitions": ("apiextensions.k8s.io", "v1", "CustomResourceDefinition"),
 }
+_TOKEN = "Bearer only-for-"
 _WITH_SCALE = ("deployments",)
 
 
@@ -47,8 +49,23 @@ class Faults:
     delay_of: Callable[[str, str], float] = lambda method, path: 0.0
     """Seconds before a request is looked at."""
 
+    cut_off: set[str] = field(default_factory=set)
+    """Users whose requests hang for ever."""
+
     watch_error: int = 0
     """The code of an error that new watches get in their stream, and end with; 0 for none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request as it came, whatever became of it."""
+
+    time: float
+    """By ``time.monotonic()``."""
+
+    user: str
+    method: str
+    path: str
 
 
 @dataclass
@@ -61,6 +78,9 @@ class KubernetesApi:
     requests: Counter[tuple[str, str]] = field(default_factory=Counter)
     """How many there were of each method and path."""
 
+    log: list[Request] = field(default_factory=list)
+    """Every request that came, in order."""
+
     port: int = 0
     _watches: set[asyncio.Task[None]] = field(default_factory=set)
     _runner: web.AppRunner | None = None
@@ -69,12 +89,16 @@ class KubernetesApi:
     async def running(self, folder: Path) -> AsyncIterator[Path]:
         """Serve within the block; yield the path of a kubeconfig."""
         await self.start()
-        kubeconfig = folder / "kubeconfig"
-        kubeconfig.write_text(yaml.safe_dump(_build_kubeconfig(self.port)), encoding="utf-8")
         try:
-            yield kubeconfig
+            yield self.write_kubeconfig(folder, "tests")
         finally:
             await self.stop()
+
+    def write_kubeconfig(self, folder: Path, user: str) -> Path:
+        """Write how a user gets here."""
+        path = folder / f"kubeconfig-{user}"
+        path.write_text(yaml.safe_dump(_build_kubeconfig(self.port, user)), encoding="utf-8")
+        return path
 
     async def start(self) -> None:
         """Begin to serve, on the same port as before."""
@@ -138,6 +162,10 @@ class KubernetesApi:
     @web.middleware
     async def _guard(self, request: web.Request, handler: Any) -> web.StreamResponse:
         self.requests[request.method, request.path] += 1
+        user = request.headers.get("Authorization", "").removeprefix(_TOKEN)
+        self.log.append(Request(time.monotonic(), user, request.method, request.path))
+        if user in self.faults.cut_off:
+            await asyncio.Event().wait()
         await asyncio.sleep(self.faults.delay_of(request.method, request.path))
         status = self.faults.status_of(request.method, request.path)
         try:
@@ -396,13 +424,13 @@ def _apply_json_patch(current: Object, patch: Any) -> Object:
     return patched
 
 
-def _build_kubeconfig(port: int) -> dict[str, Any]:
+def _build_kubeconfig(port: int, user: str) -> dict[str, Any]:
     context = {"cluster": "tests", "user": "tests", "namespace": NAMESPACE}
     return {
         "apiVersion": "v1",
         "kind": "Config",
         "current-context": "tests",
         "clusters": [{"name": "tests", "cluster": {"server": f"http://127.0.0.1:{port}"}}],
-        "users": [{"name": "tests", "user": {"token": "only-for-tests"}}],
+        "users": [{"name": "tests", "user": {"token": f"only-for-{user}"}}],
         "contexts": [{"name": "tests", "context": context}],
     }
