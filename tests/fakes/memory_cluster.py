@@ -29,6 +29,7 @@ class MemoryCluster:
         self.is_away = False
         """For what is remembered."""
 
+        self.event_times: list[tuple[str, float]] = []
         self.calls = 0
         self.loses_answers = False
         """Whether scales are carried out, and nobody is told."""
@@ -75,6 +76,7 @@ class MemoryCluster:
         with_effect = self._call()
         if with_effect:
             self.events.append(event.reason)
+            self.event_times.append((event.reason, now))
         self._end_if_killed()
 
     async def find_memory(self, name: str) -> Mapping[str, bytes]:

@@ -52,8 +52,6 @@ class ServiceState:
     statuses: tuple[tuple[str, str], ...] = ()
     """Types and statuses of the last conditions."""
 
-    event_times: tuple[tuple[str, float], ...] = ()
-
 
 @dataclass(frozen=True, slots=True)
 class FleetState:

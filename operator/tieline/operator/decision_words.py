@@ -5,9 +5,6 @@ from dataclasses import dataclass
 
 from tieline.operator.policy import Mode
 
-EVENT_INTERVAL_S = 60.0
-"""At most one event of a kind in this time."""
-
 _MIN_SLOPE_OF_LEVEL = 0.002
 """A slope below this part of the level a second is not worth a word."""
 
@@ -103,15 +100,10 @@ def build_conditions(facts: Facts) -> tuple[Condition, ...]:
 
 
 def build_events(
-    conditions: Sequence[Condition],
-    before: Sequence[tuple[str, str]],
-    event_times: Sequence[tuple[str, float]],
-    now: float,
-) -> tuple[tuple[Event, ...], tuple[tuple[str, float], ...]]:
-    """Return the events of conditions that changed, and when each kind was last told."""
+    conditions: Sequence[Condition], before: Sequence[tuple[str, str]]
+) -> tuple[Event, ...]:
+    """Return the events of conditions that changed; ``before`` are their types and statuses."""
     known = dict(before)
-    # A time ahead of the clock would silence its kind until the clock has caught up.
-    times = {kind: min(time, now) for kind, time in event_times}
     events = []
     for condition in conditions:
         kind = _EVENTS.get((condition.type, condition.status))
@@ -119,10 +111,8 @@ def build_events(
         if kind is None or was == condition.status:
             continue
         reason, is_warning = kind
-        if now - times.get(reason, now - EVENT_INTERVAL_S) >= EVENT_INTERVAL_S:
-            events.append(Event(reason, is_warning, condition.message))
-            times[reason] = now
-    return tuple(events), tuple(sorted(times.items()))
+        events.append(Event(reason, is_warning, condition.message))
+    return tuple(events)
 
 
 _EVENTS = {

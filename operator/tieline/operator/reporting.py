@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from tieline.chassis.tasks import end_task
 from tieline.operator.cluster import Cluster
 from tieline.operator.decision_state import ServiceDecision
-from tieline.operator.decision_words import Event
-from tieline.operator.fleet import Fleet, PolicyView, Trouble
-from tieline.operator.resources import Body, Kind, Meta
+from tieline.operator.decision_words import Event, build_events
+from tieline.operator.event_limit import EventLimit
+from tieline.operator.fleet import Fleet, PolicyView, Read, Trouble
+from tieline.operator.resources import Body, Kind, Meta, list_in
 from tieline.operator.statuses import (
     WRITE_INTERVAL_S,
     build_override_status,
@@ -59,8 +60,9 @@ class Reporter:
         self._at_once = asyncio.Semaphore(_AT_ONCE)
         self._statuses: dict[tuple[Kind, str, str], tuple[Body, float]] = {}
         self._retry_times: dict[tuple[Kind, str, str], float] = {}
-        self._troubles: dict[str, Trouble] = {}
-        self._events: deque[tuple[Meta, Event, float]] = deque(maxlen=_MAX_EVENTS)
+        self._told: dict[tuple[Kind, str], Event] = {}
+        self._limit = EventLimit()
+        self._events: deque[tuple[Kind, Meta, Event, float]] = deque(maxlen=_MAX_EVENTS)
         self._second: Second | None = None
         self._is_new = asyncio.Event()
 
@@ -73,11 +75,24 @@ class Reporter:
         finally:
             await end_task(task)
 
-    def take(self, second: Second) -> None:
-        """Take the newest second in; it is reported when the one before has been."""
+    def take(self, second: Second, *, is_takeover: bool = False) -> None:
+        """Take the newest second in; it is reported when the one before has been.
+
+        After a takeover all is told that the statuses do not tell yet: what happened since the
+        holder's end was seen here, and told by nobody.
+        """
+        if is_takeover:
+            self._told.clear()
         for view in second.views:
-            for event in self._events_of(view, second):
-                self._events.append((view.meta, event, second.now))
+            for event in self._events_of(view, second, is_takeover=is_takeover):
+                self._tell(Kind.POLICY, view.meta, event, second.now)
+        for kind, reads in (
+            (Kind.WINDOW, self._fleet.windows()),
+            (Kind.OVERRIDE, self._fleet.overrides()),
+        ):
+            for read in reads:
+                for event in self._problem_of(kind, read):
+                    self._tell(kind, read.meta, event, second.now)
         self._second = second
         self._is_new.set()
 
@@ -94,21 +109,44 @@ class Reporter:
     async def _report(self, second: Second) -> None:
         events, self._events = list(self._events), deque(maxlen=_MAX_EVENTS)
         await asyncio.gather(
-            *(self._post(*event) for event in events),
+            *(self._write(Write.EVENT, self._cluster.post_event(*event)) for event in events),
             *(self._put_policy(view, second) for view in second.views),
             *self._put_others(second),
         )
 
-    def _events_of(self, view: PolicyView, second: Second) -> Sequence[Event]:
-        name = view.meta.name
-        if view.given is not None:
-            self._troubles.pop(name, None)
-            return second.decisions[name].events
-        assert view.trouble is not None, "a policy is carried out or in trouble"
-        if self._troubles.get(name) == view.trouble:
+    def _events_of(self, view: PolicyView, second: Second, *, is_takeover: bool) -> Sequence[Event]:
+        if view.given is None:
+            assert view.trouble is not None, "a policy is carried out or in trouble"
+            trouble = Event(view.trouble.reason, is_warning=True, message=view.trouble.message)
+            return self._once(Kind.POLICY, view.meta, view.status, trouble)
+        self._told.pop((Kind.POLICY, view.meta.name), None)
+        decision = second.decisions[view.meta.name]
+        return _untold(view, decision) if is_takeover else decision.events
+
+    def _problem_of(self, kind: Kind, read: Read) -> Sequence[Event]:
+        reason, message = "InvalidSpec", read.problem
+        policy = "" if read.override is None else read.override.policy
+        if policy and not self._fleet.has_policy(policy):
+            reason, message = "PolicyNotFound", f"there is no SurgePolicy {policy}"
+        trouble = None if read.window is None else self._fleet.find_window_trouble(read.window)
+        if trouble is not None:
+            reason, message = trouble.reason, trouble.message
+        if not message:
+            self._told.pop((kind, read.meta.name), None)
             return ()
-        self._troubles[name] = view.trouble
-        return (Event(view.trouble.reason, is_warning=True, message=view.trouble.message),)
+        event = Event(reason, is_warning=True, message=message)
+        return self._once(kind, read.meta, read.status, event)
+
+    def _once(self, kind: Kind, meta: Meta, status: Body, event: Event) -> Sequence[Event]:
+        """Return the event unless it was the last one, of this operator or of the one before."""
+        before, self._told[kind, meta.name] = self._told.get((kind, meta.name)), event
+        if before is None and _ready_reason(status) == event.reason:
+            return ()
+        return () if before == event else (event,)
+
+    def _tell(self, kind: Kind, about: Meta, event: Event, now: float) -> None:
+        if self._limit.allows(kind, about.name, event.reason, now):
+            self._events.append((kind, about, event, now))
 
     def _put_policy(self, view: PolicyView, second: Second) -> Awaitable[None]:
         if view.given is not None:
@@ -156,9 +194,6 @@ class Reporter:
             # What the API refuses now it refuses in a second as well.
             self._retry_times[key] = now + WRITE_INTERVAL_S
 
-    async def _post(self, about: Meta, event: Event, now: float) -> None:
-        await self._write(Write.EVENT, self._cluster.post_event(Kind.POLICY, about, event, now))
-
     async def _write(self, kind: Write, write: Awaitable[None]) -> bool:
         async with self._at_once:
             return await self._attempts.succeeds(kind, write)
@@ -173,3 +208,17 @@ def _find_unmultiplied(window: str, decisions: Mapping[str, ServiceDecision]) ->
         "multiplied there: ask for minReplicas instead"
     )
     return Trouble("NoBaseline", text)
+
+
+def _untold(view: PolicyView, decision: ServiceDecision) -> Sequence[Event]:
+    """Return the events of what is otherwise than the status says."""
+    stored = [
+        (str(each.get("type")), str(each.get("status")))
+        for each in list_in(view.status, "conditions")
+    ]
+    return build_events(decision.conditions, stored)
+
+
+def _ready_reason(status: Body) -> object:
+    conditions = list_in(status, "conditions")
+    return next((each.get("reason") for each in conditions if each.get("type") == "Ready"), None)

@@ -34,6 +34,9 @@ TICK_S = 1.0
 # Watches may miss what went away while they were broken; a list finds it.
 RELIST_S = 60.0
 
+# So many a standby has decided before it knows better than what was written last.
+_WARM_TICKS = 5
+
 PublishSurge = Callable[[ServiceDecision, str], Awaitable[None]]
 
 logger = logging.getLogger(__name__)
@@ -66,6 +69,7 @@ class Scaler:
         self._clock = clock
         self._state = FleetState()
         self._foreign = ForeignWrites()
+        self._standby_ticks = 0
         self._scale_times: dict[str, float] = {}
         self.attempts = WriteAttempts()
         self.reporter = Reporter(cluster, fleet, self.attempts)
@@ -120,6 +124,9 @@ class Scaler:
             self._memory.note(self._state, {each.name: each for each in given})
         if self._may_write():
             await self._write(views, now)
+            self._standby_ticks = 0
+        else:
+            self._standby_ticks += 1
         self.vitals.note_tick()
         self.last_tick_s = time.monotonic() - begun
         if self._recorder is not None:
@@ -160,7 +167,9 @@ class Scaler:
         for view in views:
             if view.given is not None:
                 await self._tell_services(self.decisions[view.meta.name], view.given.policy.service)
-        self.reporter.take(Second(views, self.decisions, dict(self._scale_times), now))
+        second = Second(views, self.decisions, dict(self._scale_times), now)
+        # Who has just begun knows less than the statuses say.
+        self.reporter.take(second, is_takeover=self._standby_ticks >= _WARM_TICKS)
 
     async def _tell_services(self, decision: ServiceDecision, service: str) -> None:
         if decision.in_surge or decision.capacity_delay_s:

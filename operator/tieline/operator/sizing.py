@@ -122,14 +122,12 @@ def conclude(
             reason=reason,
         )
     )
-    events, event_times = build_events(conditions, view.state.statuses, view.state.event_times, now)
     state = dataclasses.replace(
         view.state,
         time=now,
         steps=sized.steps,
         baselines=sized.baselines,
         statuses=tuple((one.type, one.status) for one in conditions),
-        event_times=event_times,
     )
     return state, ServiceDecision(
         name=given.name,
@@ -150,7 +148,7 @@ def conclude(
         start_lead_s=view.state.learned.lead_s,
         windows_without_baseline=windows_without_baseline(sized.baselines, given.windows, now),
         conditions=conditions,
-        events=events,
+        events=build_events(conditions, view.state.statuses),
     )
 
 
