@@ -39,14 +39,12 @@ def keeper(
     return MemoryKeeper(cluster, NAME, may_write=lambda: may_write, is_policy=is_policy)
 
 
-async def lived(
-    cluster: MemoryCluster, state: ServiceState = LEARNED, *, may_write: bool = True
-) -> None:
+async def lived(cluster: MemoryCluster, *, may_write: bool = True) -> None:
     """Let an operator learn something and be told to stop."""
     one = keeper(cluster, may_write=may_write)
     async with one.keeping():
         one.recall(FleetState(), GIVEN)
-        one.note(FleetState({"messaging": state}), GIVEN)
+        one.note(FleetState({"messaging": LEARNED}), GIVEN)
 
 
 async def recalled(
