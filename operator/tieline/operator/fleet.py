@@ -103,10 +103,16 @@ class Fleet:
 
     def note(self, kind: Kind, event: str | None, body: Body) -> None:
         """Take in what a watch says: ADDED, MODIFIED, DELETED, or None for what was listed."""
-        name = read_meta(body).name
+        meta = read_meta(body)
+        name = meta.name
         for names in self._listings[kind]:
             names.add(name)
         if event == _DELETED:
+            known = self._objects[kind].get(name)
+            if known is not None and read_meta(known).uid != meta.uid:
+                # kopf has a queue for each object: the end of one may come after the beginning of
+                # another one of its name.
+                return
             self._objects[kind].pop(name, None)
         else:
             self._objects[kind][name] = body

@@ -129,6 +129,21 @@ def test_an_autoscaler_on_the_target_is_a_conflict() -> None:
     assert "HorizontalPodAutoscaler hpa" in given.conflict
 
 
+def test_end_of_an_object_that_comes_late_does_not_take_its_successor_away() -> None:
+    def made(uid: str) -> Any:
+        body = policy("messaging")
+        return {**body, "metadata": {**body["metadata"], "uid": uid}}
+
+    fleet = Fleet()
+    fleet.note(Kind.POLICY, None, made("first"))
+    fleet.note(Kind.POLICY, "ADDED", made("second"))
+    fleet.note(Kind.POLICY, "DELETED", made("first"))
+
+    assert views(fleet)["messaging"].meta.uid == "second"
+    fleet.note(Kind.POLICY, "DELETED", made("second"))
+    assert views(fleet) == {}
+
+
 @pytest.mark.parametrize(
     ("spec", "reason", "words"),
     [
