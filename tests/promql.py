@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import yaml
 
@@ -14,6 +14,9 @@ DASHBOARDS = sorted((CHART / "dashboards").glob("*.json"))
 _TEXT = re.compile(r'"[^"]*"')
 _SELECTORS = re.compile(r"\{[^}]*\}|\[[^]]*\]")
 _GROUPING = re.compile(r"\b(?:by|on|without|ignoring)\s*\([^)]*\)")
+_GROUPED = re.compile(r"\b(?:by|on|without|ignoring)\s*\(([^)]*)\)")
+# Prometheus and the PodMonitor add them.
+_LABELS_OF_SCRAPING = {"app_kubernetes_io_component", "pod", "le"}
 _NAME = re.compile(r"\b[a-z_][a-z0-9_]*\b(?!\s*\()")
 _WORDS = {"and", "or", "unless", "bool", "by", "on"}
 
@@ -37,6 +40,34 @@ def expressions() -> Iterator[tuple[str, str]]:
 def wanted_metrics() -> set[str]:
     """Return every metric that anything asks for."""
     return set().union(*(metrics_of(expression) for _, expression in expressions()))
+
+
+def labels_of(expression: str) -> set[str]:
+    """Return the labels that an expression selects or groups by."""
+    plain = _TEXT.sub("", expression)
+    selected = re.findall(r"([a-z_]+)\s*(?:=~|!~|!=|=)", "".join(_SELECTORS.findall(plain)))
+    grouped = re.findall(r"[a-z_]+", " ".join(_GROUPED.findall(plain)))
+    return {*selected, *grouped}
+
+
+def unknown_labels(pages: Sequence[str], *, prefix: str = "") -> dict[str, set[str]]:
+    """Return which expressions ask for labels that their metrics don't have, and for which.
+
+    Of expressions whose metrics all begin with the prefix and are on one of the pages.
+    """
+    known: dict[str, set[str]] = {}
+    for line in "\n".join(pages).splitlines():
+        if found := re.match(r"([a-z_][a-z0-9_]*)(?:\{(.*)\})? ", line):
+            labels = re.findall(r'([a-z_]+)="', found[2] or "")
+            known.setdefault(found[1], set()).update(labels)
+    wrong = {}
+    for where, expression in expressions():
+        metrics = metrics_of(expression)
+        if all(name.startswith(prefix) for name in metrics) and metrics <= known.keys():
+            there = _LABELS_OF_SCRAPING.union(*(known[name] for name in metrics))
+            if missing := labels_of(expression) - there:
+                wrong[where] = missing
+    return wrong
 
 
 def exposed_metrics(text: str) -> set[str]:

@@ -81,6 +81,11 @@ def read_certificate(files: CertificateFiles, now: datetime) -> Certificate:
     return Certificate(chain, key, authority, certificate.not_valid_after_utc)
 
 
+def read_end(path: str) -> datetime:
+    """Return when the first certificate of a PEM file expires; CertificateError without one."""
+    return _parse_chain(path, _read(path))[0].not_valid_after_utc
+
+
 class ServerCertificate:
     """One server's certificate, read anew when its files are replaced."""
 

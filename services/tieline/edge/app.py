@@ -1,15 +1,17 @@
 """The edge put together: files, process, reports, and what makes it reload."""
 
 import asyncio
+import contextlib
 import logging
 import os
 import re
 import signal
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
+from tieline.chassis.certificates import CertificateError, read_end
 from tieline.chassis.process import StartError
 from tieline.chassis.repeating import repeating
 from tieline.chassis.streams import SERVICES
@@ -36,10 +38,7 @@ async def role(
     """Run the edge until the block is left. StartError names what is missing or wrong."""
     async with AsyncExitStack() as stack:
         directory = stack.enter_context(run_directory(settings.edge_run_directory))
-        try:
-            files = render(settings, list_methods(SERVICES), directory)
-        except AddressError as error:
-            raise StartError(f"what the edge is told of addresses is wrong: {error}") from None
+        files = _build_files(settings, directory)
         haproxy = HAProxy(find_binary(), directory)
         await haproxy.install(files)
         master = await stack.enter_async_context(
@@ -51,7 +50,7 @@ async def role(
 
         async def renew() -> None:
             if certificates.have_changed():
-                await master.reload(files)
+                await master.reload(_build_files(settings, directory))
 
         await stack.enter_async_context(
             repeating("renewing certificates", renew, interval_s=_WATCH_INTERVAL_S)
@@ -64,6 +63,18 @@ async def role(
             )
             stack.callback(publishing.cancel)
         yield master
+
+
+def _build_files(settings: EdgeSettings, directory: Path) -> Mapping[str, str]:
+    end = None
+    if settings.edge_tls_certificate:
+        # What is no certificate HAProxy refuses, and says why.
+        with contextlib.suppress(CertificateError):
+            end = read_end(settings.edge_tls_certificate)
+    try:
+        return render(settings, list_methods(SERVICES), directory, certificate_end=end)
+    except AddressError as error:
+        raise StartError(f"what the edge is told of addresses is wrong: {error}") from None
 
 
 def replica_name() -> str:

@@ -17,6 +17,7 @@ of failures.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from tieline.chassis.interceptors.call_interceptor import OUR_RETRY_KEY, RETRY_KEY
@@ -40,6 +41,9 @@ METHODS_FILE = "methods.map"
 STATS_SOCKET = "stats.sock"
 MASTER_SOCKET = "master.sock"
 PEER_SOCKET = "peers.sock"
+
+OWN_METRICS_PATH = "/metrics/edge"
+"""Where the metrics are that HAProxy does not have."""
 
 PRESENCE = "presence"
 """A backend with a server of that name: in maintenance once this edge is leaving."""
@@ -78,9 +82,16 @@ class Limit:
 
 
 def render(
-    settings: EdgeSettings, methods: Sequence[EdgeMethod], directory: Path
+    settings: EdgeSettings,
+    methods: Sequence[EdgeMethod],
+    directory: Path,
+    *,
+    certificate_end: datetime | None = None,
 ) -> Mapping[str, str]:
-    """Return the files by their names. Raises AddressError for what can't be read."""
+    """Return the files by their names. Raises AddressError for what can't be read.
+
+    ``certificate_end`` is when the certificate that clients see expires, which metrics tell.
+    """
     backends = build_backends(settings)
     sections = (
         _global_lines(settings, backends, directory),
@@ -88,7 +99,7 @@ def render(
         _peers_lines(directory),
         _resolvers_lines(settings),
         _table_lines(settings),
-        _metrics_lines(settings),
+        _metrics_lines(settings, certificate_end),
         _frontend_lines(settings, backends, directory),
         *(backend_lines(backend, settings) for backend in backends),
         *(refusing_lines(backend) for backend in backends if not backend.is_long),
@@ -196,9 +207,15 @@ def _table_lines(settings: EdgeSettings) -> list[str]:
     return lines
 
 
-def _metrics_lines(settings: EdgeSettings) -> list[str]:
+def _metrics_lines(settings: EdgeSettings, certificate_end: datetime | None) -> list[str]:
     if not settings.edge_metrics_port:
         return []
+    own = "# no certificate\\n"
+    if certificate_end is not None:
+        own = (
+            "# TYPE certificate_not_after_seconds gauge\\n"
+            f"certificate_not_after_seconds {certificate_end.timestamp():.0f}\\n"
+        )
     return [
         "frontend metrics",
         f"  bind {settings.edge_host}:{settings.edge_metrics_port}",
@@ -207,6 +224,9 @@ def _metrics_lines(settings: EdgeSettings) -> list[str]:
         "  monitor-uri /healthz",
         f"  monitor fail if {{ nbsrv({PRESENCE}) eq 0 }}",
         "  http-request use-service prometheus-exporter if { path /metrics }",
+        # What HAProxy does not tell of itself. It is reloaded when the certificate changes.
+        '  http-request return status 200 content-type "text/plain; version=0.0.4" '
+        f'string "{own}" if {{ path {OWN_METRICS_PATH} }}',
         "  http-request deny deny_status 404",
         "",
         f"backend {PRESENCE}",
