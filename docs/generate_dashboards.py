@@ -191,6 +191,74 @@ DASHBOARDS: dict[str, tuple[str, Sequence[Panel]]] = {
             Panel("Who writes", "short", ["operator_lease_held"], "{{pod}}"),
         ),
     ),
+    "edge": (
+        "Tieline: edge",
+        (
+            Panel(
+                "Calls",
+                "reqps",
+                [_rate("haproxy_frontend_http_requests_total", "pod", 'proxy="edge"')],
+                "{{pod}}",
+            ),
+            Panel(
+                "Calls by service",
+                "reqps",
+                [_rate("haproxy_backend_sessions_total", "proxy", 'proxy=~".+_(calls|long)"')],
+                "{{proxy}}",
+            ),
+            Panel(
+                "Refused, by service and class",
+                "reqps",
+                [_rate("haproxy_backend_sessions_total", "proxy", 'proxy=~"(refused|again)_.+"')],
+                "{{proxy}}",
+            ),
+            Panel(
+                "Over a limit",
+                "reqps",
+                [_rate("haproxy_backend_sessions_total", "proxy", 'proxy=~"limited_.+"')],
+                "{{proxy}}",
+            ),
+            Panel(
+                "Replicas that take calls",
+                "short",
+                ['min by (proxy) (haproxy_backend_active_servers{proxy=~".+_(calls|long)"})'],
+                "{{proxy}}",
+            ),
+            Panel(
+                "Waiting for a slot",
+                "short",
+                ['sum by (proxy) (haproxy_backend_current_queue{proxy=~".+_(calls|long)"})'],
+                "{{proxy}}",
+            ),
+            Panel(
+                "Wait for a slot, mean of the last 1,024",
+                "s",
+                ['max by (proxy) (haproxy_backend_queue_time_average_seconds{proxy=~".+_calls"})'],
+                "{{proxy}}",
+            ),
+            Panel(
+                "Answer of a replica, mean of the last 1,024",
+                "s",
+                [
+                    "max by (proxy) "
+                    '(haproxy_backend_response_time_average_seconds{proxy=~".+_calls"})'
+                ],
+                "{{proxy}}",
+            ),
+            Panel(
+                "Connections of clients",
+                "short",
+                ['sum by (pod) (haproxy_frontend_current_sessions{proxy="edge"})'],
+                "{{pod}}",
+            ),
+            Panel(
+                "Replicas lost with calls in hand",
+                "reqps",
+                [_rate("haproxy_backend_response_errors_total", "proxy", 'proxy=~".+_calls"')],
+                "{{proxy}}",
+            ),
+        ),
+    ),
     "money": (
         "Tieline: money",
         (
