@@ -62,7 +62,9 @@ async def main(
     health = Health()
     asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, health.mark_draining)
     capacity = Capacity(capacity_per_second, 0)
-    async with answering_edge(host, agent_port, health=health, capacity=lambda: capacity):
+    async with answering_edge(
+        host, agent_port, service="messaging", health=health, capacity=lambda: capacity
+    ):
         await server.start()
         health.mark_serving()
         await server.wait_for_termination()

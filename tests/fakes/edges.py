@@ -126,8 +126,11 @@ async def running_edge(*replicas: Replica, **settings: Any) -> AsyncIterator[Edg
     chosen = EdgeSettings(
         edge_port=find_free_port(),
         edge_threads=2,
-        shutdown_grace_s=1,
-        **{"edge_messaging": ",".join(replica.address for replica in replicas), **settings},
+        **{
+            "edge_messaging": ",".join(replica.address for replica in replicas),
+            "shutdown_grace_s": 1,
+            **settings,
+        },
     )
     for replica in replicas:
         if replica.process is not None:

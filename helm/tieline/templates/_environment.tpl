@@ -80,14 +80,15 @@ TIELINE_EDGE_METRICS_PORT: "9464"
 TIELINE_DRAIN_S: {{ .role.drainSeconds | quote }}
 TIELINE_SHUTDOWN_GRACE_S: {{ .role.shutdownGraceSeconds | quote }}
 {{- /* Full names: HAProxy asks the cluster's DNS itself, and knows no search domains. */}}
-{{- $most := 64 }}
+{{- $most := 32 }}
 {{- range $name, $role := include "tieline.roles" .root | fromYaml }}
 {{- if $role.isService }}
 {{- $most = max $most (include "tieline.podsAtMost" $role) }}
 TIELINE_EDGE_{{ upper $name }}: dns:{{ include "tieline.fullname" $.root }}-{{ $name }}.{{ $.root.Release.Namespace }}.svc.{{ $.root.Values.clusterDomain }}:7100@7900
 {{- end }}
 {{- end }}
-TIELINE_EDGE_MAX_REPLICAS: {{ $most | quote }}
+{{- /* Addresses that have left DNS keep their places until their calls have ended. */}}
+TIELINE_EDGE_MAX_REPLICAS: {{ mul 2 $most | quote }}
 {{- if .root.Values.tls.enabled }}
 TIELINE_EDGE_REPLICA_TLS_CA: /etc/tieline/grpc-tls/ca.crt
 {{- if .root.Values.tls.clientCertificates }}

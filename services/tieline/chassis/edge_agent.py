@@ -1,7 +1,8 @@
 """Answers the edge's question how much this replica can take: HAProxy's agent-check.
 
-HAProxy connects every half second, says whether it means calls or what stays long, and reads one
-line: whether new requests may come, the weight, and how many at a time (``maxconn``).
+HAProxy connects every half second, says whether it means calls or what stays long, and of which
+service, and reads one line: whether new requests may come, the weight, and how many at a time
+(``maxconn``).
 """
 
 import asyncio
@@ -66,12 +67,14 @@ def plan_slots(capacity: Capacity) -> int | None:
     return min(max(math.ceil(capacity.per_second * residence_s), least), MAX_SLOTS)
 
 
-def build_answer(question: str, *, is_ready: bool, capacity: Capacity) -> str:
+def build_answer(question: str, service: str, *, is_ready: bool, capacity: Capacity) -> str:
     """Return the line that HAProxy reads. Pure.
 
-    A replica that is not ready is drained and not down: what it has goes on.
+    A replica that is not ready is drained and not down: what it has goes on. So is one of another
+    service than the edge means, which has the address of a replica that ended.
     """
-    if not is_ready:
+    asked, _, meant = question.partition(" ")
+    if not is_ready or meant not in ("", service):
         return "drain\n"
     slots = plan_slots(capacity)
     if slots is None:
@@ -79,7 +82,7 @@ def build_answer(question: str, *, is_ready: bool, capacity: Capacity) -> str:
     percent = round(100 * slots / _USUAL_SLOTS)
     weight = min(max(percent, _MIN_WEIGHT_PERCENT), _MAX_WEIGHT_PERCENT)
     # What stays long has a bound of its own at the edge.
-    room = f" maxconn:{slots}" if question == CALLS else ""
+    room = f" maxconn:{slots}" if asked == CALLS else ""
     return f"ready up {weight}%{room}\n"
 
 
@@ -88,6 +91,7 @@ async def answering_edge(
     host: str,
     port: int,
     *,
+    service: str,
     health: Health,
     capacity: Callable[[], Capacity],
     shares_port: bool = False,
@@ -107,7 +111,7 @@ async def answering_edge(
         with contextlib.suppress(OSError, TimeoutError, ValueError):
             async with asyncio.timeout(_QUESTION_TIMEOUT_S):
                 question = (await reader.readline()).decode(errors="replace").strip()
-                line = build_answer(question, is_ready=health.is_ready, capacity=known())
+                line = build_answer(question, service, is_ready=health.is_ready, capacity=known())
                 writer.write(line.encode())
                 await writer.drain()
         writer.close()

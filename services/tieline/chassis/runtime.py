@@ -116,6 +116,7 @@ class ServiceRuntime:
             answering_edge(
                 settings.grpc_host,
                 settings.agent_port,
+                service=self.service,
                 health=self.health,
                 capacity=self._capacity,
                 shares_port=settings.grpc_port_shared,

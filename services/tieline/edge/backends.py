@@ -114,7 +114,7 @@ def _server_lines(backend: Backend, settings: EdgeSettings) -> list[str]:
         if address.agent_port is not None:
             agent = (
                 f" agent-check agent-port {address.agent_port} "
-                f'agent-inter {_AGENT_INTERVAL_MS}ms agent-send "{asked}\\n"'
+                f'agent-inter {_AGENT_INTERVAL_MS}ms agent-send "{asked} {backend.service}\\n"'
             )
         where = f"{address.host}:{address.port}{agent}{_tls_options(address, settings)}"
         if backend.replicas.is_name:

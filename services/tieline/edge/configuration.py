@@ -15,6 +15,7 @@ UNAUTHENTICATED: a forged token uses up nobody's share, and its sender's address
 of failures.
 """
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -57,6 +58,8 @@ _PREFIX_BYTES = 5
 # Keys that counters are kept for: a corp id has 26 characters, a user id 64, a number 4.
 _CORP_KEY_BYTES = 48
 _USER_KEY_BYTES = 128
+# An answer may lack an address that the next one has.
+_LEAST_KEPT_S = 2
 # An old worker serves its streams this many times as long as calls may take at shutdown.
 _STREAM_GRACE_FACTOR = 60
 
@@ -167,6 +170,9 @@ def _peers_lines(directory: Path) -> list[str]:
 
 def _resolvers_lines(settings: EdgeSettings) -> list[str]:
     servers = parse_name_servers(settings.edge_name_servers)
+    # A pod that is told to stop is in no answer from then on, and still has calls in hand, which
+    # would end with its address.
+    kept_s = max(_LEAST_KEPT_S, math.ceil(settings.drain_s + settings.shutdown_grace_s))
     return [
         "resolvers names",
         *(f"  nameserver server{number} {where}" for number, where in enumerate(servers, start=1)),
@@ -175,7 +181,7 @@ def _resolvers_lines(settings: EdgeSettings) -> list[str]:
         "  timeout resolve 500ms",
         "  timeout retry 500ms",
         "  hold valid 500ms",
-        "  hold obsolete 2s",
+        f"  hold obsolete {kept_s}s",
         # A name server that is away must not take the replicas away.
         "  hold timeout 10m",
         "  hold refused 10m",

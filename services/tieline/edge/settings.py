@@ -34,7 +34,8 @@ class EdgeSettings(BrokerSettings):
 
     edge_max_replicas: int = Field(default=64, ge=1, le=1000)
     """Replicas of one service that a ``dns:`` name may have; further ones get no calls. A DNS
-    answer has room for about 500."""
+    answer has room for about 500; an address that has left it keeps its place for ``drain_s`` and
+    ``shutdown_grace_s`` together."""
 
     edge_name_servers: str = ""
     """DNS servers that are asked about ``dns:`` names, ``10.96.0.10:53`` with commas between them;

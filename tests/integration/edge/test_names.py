@@ -1,6 +1,8 @@
 """Replicas that are found by a name, as in a cluster, whose DNS knows full names and no others."""
 
+import asyncio
 import time
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -47,6 +49,30 @@ async def test_a_new_address_gets_its_first_call_within_two_seconds_and_a_remove
         assert joined_s < 2.0
         # HAProxy keeps an address that is missing in answers for two seconds more.
         assert left_s < 4.0
+
+
+async def test_a_replica_that_has_left_the_answers_ends_what_it_has_in_hand(
+    make_replica: MakeReplica, start_edge: StartEdge
+) -> None:
+    first = make_replica()
+    leaving = make_replica(beside=first)
+    await leaving.is_up()
+    async with name_server({NAME: [first.host, leaving.host]}) as dns:
+        grace = {"drain_s": 0, "shutdown_grace_s": 10}
+        edge = await start_edge(ready=2, **by_name(first, dns, **grace))
+        running = [asyncio.create_task(edge.call(delay_ms=5000)) for _ in range(6)]
+        await eventually(lambda: has_in_flight(edge, 6))
+
+        leaving.drain()
+        dns.records[NAME] = [first.host]
+        answers = await asyncio.gather(*running)
+
+    homes = Counter(answer.split()[-1].decode() for answer in answers)
+    assert homes == {first.host: 3, leaving.host: 3}
+
+
+async def has_in_flight(edge: Edge, count: int) -> bool:
+    return await edge.in_flight() == count
 
 
 async def test_a_name_that_is_not_full_has_no_replicas(

@@ -42,4 +42,19 @@ def test_slots_follow_capacity_and_the_handlers_time(capacity: Capacity, slots: 
 def test_the_answer_is_what_haproxy_reads(
     question: str, is_ready: bool, capacity: Capacity, answer: str
 ) -> None:
-    assert build_answer(question, is_ready=is_ready, capacity=capacity) == answer
+    assert build_answer(question, "messaging", is_ready=is_ready, capacity=capacity) == answer
+
+
+@pytest.mark.parametrize(
+    ("question", "answer"),
+    [
+        ("calls messaging", "ready up 100%\n"),
+        ("calls contacts", "drain\n"),
+        ("long contacts", "drain\n"),
+        ("calls", "ready up 100%\n"),
+    ],
+)
+def test_a_replica_takes_no_calls_that_are_meant_for_another_service(
+    question: str, answer: str
+) -> None:
+    assert build_answer(question, "messaging", is_ready=True, capacity=UNKNOWN_CAPACITY) == answer

@@ -105,10 +105,10 @@ def test_settings_keep_the_form_of_their_numbers() -> None:
 @pytest.mark.parametrize(
     ("changes", "places"),
     [
-        ({}, "75"),
-        ({"roles": {"messaging": {"surge": {"maxReplicas": 200}, "maxSurge": "1%"}}}, "202"),
+        ({}, "150"),
+        ({"roles": {"messaging": {"surge": {"maxReplicas": 200}, "maxSurge": "1%"}}}, "404"),
         ({"defaults": {"surge": {"maxReplicas": 3}}}, "64"),
-        ({"roles": {"contacts": {"surge": {"enabled": False}, "replicas": 99}}}, "124"),
+        ({"roles": {"contacts": {"surge": {"enabled": False}, "replicas": 99}}}, "248"),
     ],
 )
 def test_the_edge_has_a_place_for_every_pod_that_a_service_may_have(
