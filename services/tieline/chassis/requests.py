@@ -218,7 +218,11 @@ async def _answer(
     control: AdmissionControl | None,
 ) -> None:
     headers = request.headers or {}
-    call = read_call(request.subject, headers, received)
+    try:
+        call = read_call(request.subject, headers, received)
+    except InvalidArgumentError as error:
+        await _respond_error(request, to_status(error), _tell_level(control))
+        return
     with entered(call):
         try:
             if control is not None:

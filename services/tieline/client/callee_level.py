@@ -96,4 +96,6 @@ def find_business_class(method: str) -> int:
 
 
 def _is_priority(text: str) -> bool:
-    return text.isascii() and text.isdecimal() and USER_LEVELS <= int(text) <= LOWEST_PRIORITY
+    # Three digits; int() refuses a text of thousands.
+    is_number = len(text) == 3 and text.isascii() and text.isdecimal()
+    return is_number and USER_LEVELS <= int(text) <= LOWEST_PRIORITY

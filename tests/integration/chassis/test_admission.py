@@ -344,9 +344,9 @@ async def test_an_overloaded_service_refuses_questions_which_are_then_not_asked(
     assert control.current_counts().shed[BusinessClass.LOW] == 1
 
 
-@pytest.mark.parametrize("forged", ["", "0", "9999", "-1", "garbage", "٢٠٠"])
-async def test_a_question_with_a_forged_priority_has_the_usual_one(
-    identity_broker: Broker, directory_broker: Broker, forged: str
+@pytest.mark.parametrize("forged", [None, "", "0", "9999", "-1", "garbage", "٢٠٠"])
+async def test_a_question_with_a_forged_priority_or_none_has_the_usual_one(
+    identity_broker: Broker, directory_broker: Broker, forged: str | None
 ) -> None:
     seen: list[int] = []
 
@@ -355,9 +355,8 @@ async def test_a_question_with_a_forged_priority_has_the_usual_one(
         return request
 
     async with answering(directory_broker, "directory", handler(remember)):
-        await identity_broker.request(
-            "requests.directory.v1.echo", b"", headers={PRIORITY_HEADER: forged}
-        )
+        headers = {} if forged is None else {PRIORITY_HEADER: forged}
+        await identity_broker.request("requests.directory.v1.echo", b"", headers=headers)
 
     assert seen == [DEFAULT_PRIORITY]
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from google.protobuf.wrappers_pb2 import StringValue
+from nats.aio.msg import Msg
 
 from fakes.eventually import eventually
 from tieline.chassis.broker import Broker
@@ -18,8 +19,9 @@ from tieline.chassis.errors import (
     ResourceExhaustedError,
     UnavailableError,
 )
-from tieline.chassis.message_headers import DEADLINE_HEADER
+from tieline.chassis.message_headers import DEADLINE_HEADER, LEVEL_HEADER, PRINCIPAL_HEADER
 from tieline.chassis.principals import Principal, PrincipalKind
+from tieline.chassis.priorities import LOWEST_PRIORITY
 from tieline.chassis.requests import InternalError, RequestHandler, answering, ask
 
 SUBJECT = "requests.directory.v1.echo"
@@ -288,6 +290,57 @@ async def test_request_whose_deadline_passes_while_it_waits_is_refused_then_and_
     assert late.headers is not None
     assert late.headers["Nats-Service-Error"] == "DEADLINE_EXCEEDED"
     assert handled == ["first", "last"]
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        pytest.param({DEADLINE_HEADER: "9" * 5000}, id="a deadline of thousands of digits"),
+        pytest.param({DEADLINE_HEADER: "soon"}, id="a deadline that is no number"),
+        pytest.param({DEADLINE_HEADER: "-1"}, id="a deadline below zero"),
+        pytest.param({PRINCIPAL_HEADER: "{"}, id="no JSON"),
+        pytest.param({PRINCIPAL_HEADER: "[]"}, id="no object"),
+        pytest.param({PRINCIPAL_HEADER: '{"kind": "god"}'}, id="a kind that is none"),
+        pytest.param({PRINCIPAL_HEADER: "[" * 10_000}, id="nested too deeply"),
+        pytest.param({PRINCIPAL_HEADER: f'{{"kind": "{"x" * 20_000}"}}'}, id="too long"),
+    ],
+)
+async def test_question_whose_headers_can_not_be_read_is_answered_and_not_handled(
+    headers: dict[str, str], identity_broker: Broker, directory_broker: Broker
+) -> None:
+    handled: list[str] = []
+
+    async def note(request: StringValue) -> StringValue:
+        handled.append(request.value)
+        return request
+
+    async with answering(directory_broker, "directory", handlers(note)):
+        reply = await identity_broker.request(SUBJECT, b"", timeout=5, headers=headers)
+        await question(identity_broker, "next", timeout_s=30)
+
+    assert reply.headers is not None
+    assert reply.headers["Nats-Service-Error"] == "INVALID_ARGUMENT"
+    assert next(iter(headers)).encode() in reply.data
+    assert handled == ["next"]
+
+
+@pytest.mark.parametrize("told", ["", "garbage", "0", "-1", "9999", "4" * 5000, "٤٠٠"])
+async def test_level_that_is_none_changes_nothing(
+    told: str, identity_broker: Broker, directory_broker: Broker
+) -> None:
+    async def answer(message: Msg) -> None:
+        content = StringValue(value="answered").SerializeToString()
+        await directory_broker.publish(message.reply, content, headers={LEVEL_HEADER: told})
+
+    subscription = await directory_broker.subscribe(SUBJECT, cb=answer)
+    await directory_broker.flush()
+    for _ in range(2):
+        lowest = await ask(
+            *(identity_broker, "directory", "echo", StringValue(), StringValue),
+            priority=LOWEST_PRIORITY,
+        )
+        assert lowest.value == "answered"
+    await subscription.unsubscribe()
 
 
 async def test_request_behind_too_many_is_refused_at_once(

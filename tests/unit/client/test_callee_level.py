@@ -38,7 +38,9 @@ def test_what_is_above_the_level_is_not_sent(
     assert told(Clock(), "400 401").lets_in(business_class, user_level) is is_sent
 
 
-@pytest.mark.parametrize("text", [None, "", "400", "x 400", "1 400", "9999 400", "400 -1", b"4 4"])
+@pytest.mark.parametrize(
+    "text", [None, "", "400", "x 400", "1 400", "9999 400", "400 -1", b"4 4", "4" * 5000 + " 400"]
+)
 def test_what_is_malformed_changes_nothing(text: object) -> None:
     level = CalleeLevel(Clock())
     assert level.note(text) is None
