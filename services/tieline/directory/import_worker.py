@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from typing import BinaryIO
 
+from tieline.chassis.calls import Call, entered
 from tieline.chassis.errors import (
     AbortedError,
     ResourceExhaustedError,
@@ -20,6 +21,7 @@ from tieline.chassis.errors import (
 )
 from tieline.chassis.ids import new_uuid7
 from tieline.chassis.postgres import Connection, Pool, transaction
+from tieline.chassis.priorities import LOWEST_PRIORITY
 from tieline.chassis.tasks import end_task
 from tieline.directory.import_files import FileImport
 from tieline.directory.import_jobs import MAX_ATTEMPTS, Failure, ImportJob, State
@@ -140,8 +142,10 @@ class ImportWorker:
             text = f"{MAX_ATTEMPTS} replicas ended while they worked on it"
             await self._finish(job, State.FAILED, Failure("INTERNAL", text))
             return
+        # What it causes matters as little as an import's own call; its entries name the job.
+        call = Call("import job", job.job_id, priority=LOWEST_PRIORITY)
         try:
-            with self._imports.one():
+            with self._imports.one(), entered(call):
                 await self._import(job)
         except _PASSING_ERRORS:
             raise

@@ -23,6 +23,7 @@ from tieline.chassis.events import (
 )
 from tieline.chassis.outbox import Event, OutboxRelay, build_event, insert_events
 from tieline.chassis.postgres import Connection, Pool, transaction
+from tieline.chassis.priorities import LOWEST_PRIORITY
 from tieline.chassis.streams import ACK_WAIT_S, durables_of
 from tieline.embedded.nats import EmbeddedNats
 
@@ -190,7 +191,7 @@ async def test_unavailability_makes_no_dead_letters(
     assert await _count(pool, "dead_letters") == 0
 
 
-async def test_request_id_and_trace_travel_through_the_outbox_to_the_handler(
+async def test_request_id_priority_and_trace_travel_through_the_outbox_to_the_handler(
     pool: Pool, identity_broker: Broker, directory_broker: Broker
 ) -> None:
     seen: list[Call] = []
@@ -198,7 +199,8 @@ async def test_request_id_and_trace_travel_through_the_outbox_to_the_handler(
     async def remember(connection: Connection, received: ReceivedEvent) -> None:
         seen.append(current_call())
 
-    call = Call("/test", "request-1", traceparent=f"00-{'a' * 32}-{'b' * 16}-00")
+    parent = f"00-{'a' * 32}-{'b' * 16}-00"
+    call = Call("/test", "request-1", traceparent=parent, priority=LOWEST_PRIORITY)
     async with (
         OutboxRelay(pool, identity_broker, "identity"),
         consuming(directory_broker, pool, "directory", DURABLE, handling(remember)),
@@ -208,7 +210,7 @@ async def test_request_id_and_trace_travel_through_the_outbox_to_the_handler(
                 await insert_events(connection, "identity", [event("x")])
         await eventually(lambda: seen)
 
-    assert seen[0].request_id == "request-1"
+    assert (seen[0].request_id, seen[0].priority) == ("request-1", LOWEST_PRIORITY)
     assert seen[0].traceparent.split("-")[1] == "a" * 32
 
 

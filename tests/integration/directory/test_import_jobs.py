@@ -6,6 +6,8 @@ import hashlib
 import asyncpg
 import grpc
 import pytest
+from nats.aio.client import Client
+from nats.aio.msg import Msg
 
 from engines import Database
 from fakes.directory_corps import Corp, table
@@ -13,6 +15,8 @@ from fakes.directory_files import REPLACE_MEMBERS, UNFINISHED, Files, Options
 from fakes.eventually import eventually
 from tieline.api.directory.v1 import import_job_pb2
 from tieline.chassis.ids import new_uuid7
+from tieline.chassis.message_headers import CORP_ID_HEADER, PRIORITY_HEADER, REQUEST_ID_HEADER
+from tieline.chassis.priorities import LOWEST_PRIORITY
 from tieline.client.errors import TielineError
 from tieline.directory.import_batches import BATCH_RECORDS
 from tieline.directory.import_jobs import KEPT_JOBS, MAX_WAITING_JOBS
@@ -99,6 +103,25 @@ async def test_replacing_job_removes_what_was_confirmed(corp: Corp, files: Files
     assert (job.state, job.summary.removed, job.total_rows) == (SUCCEEDED, 90, 10)
     # The owner and, had he or she been a member, the creator stay.
     assert len(await corp.list_members()) == 11
+
+
+async def test_events_of_a_job_matter_as_little_as_an_import(
+    corp: Corp, files: Files, admin_broker: Client
+) -> None:
+    told: list[tuple[str, str]] = []
+
+    async def note(message: Msg) -> None:
+        headers = message.headers or {}
+        if headers[CORP_ID_HEADER] == corp.corp_id:
+            told.append((headers.get(REQUEST_ID_HEADER, ""), headers.get(PRIORITY_HEADER, "")))
+
+    events = await admin_broker.subscribe("tieline.directory.v1.members_imported", cb=note)
+    await admin_broker.flush()
+    job = await files.finish(staff(1))
+    await eventually(lambda: told)
+    await events.unsubscribe()
+
+    assert told == [(job.job_id, str(LOWEST_PRIORITY))]
 
 
 async def test_last_five_finished_jobs_are_kept(files: Files) -> None:
