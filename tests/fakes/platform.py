@@ -87,6 +87,8 @@ class FakePlatform(grpc.GenericRpcHandler):
     answers: dict[str, Answer] = field(default_factory=dict)
     calls: list[ReceivedCall] = field(default_factory=list)
     target: str = ""
+    trailers: tuple[tuple[str, str], ...] = ()
+    """What streams that end well end with."""
 
     def service(self, handler_call_details: Any) -> Any:
         """Return the handler of a method, made from its descriptor."""
@@ -123,6 +125,7 @@ class FakePlatform(grpc.GenericRpcHandler):
             try:
                 async for response in self.answers[name](request, metadata):
                     yield response
+                context.set_trailing_metadata(self.trailers)
             except Refusal as refusal:
                 await context.abort(refusal.code, "refused", refusal.trailers)
 

@@ -113,6 +113,7 @@ class Caller:
     ) -> Any:
         """Begin a call that is a stream in one direction or both; it has no deadline of ours."""
         self._check_level(method)
+        late.note_end = self._note
         until = time.monotonic() + self._call_timeout_s
         metadata = await self._sign(late, _with_request_id(options.metadata), until)
         late.attempt = call = invoke(

@@ -19,12 +19,18 @@ Response = TypeVar("Response")
 Begin = Callable[["LateCall"], Awaitable[Any]]
 
 
+def _ignore(_: Any) -> None:
+    """Learn nothing of how a call ended."""
+
+
 class LateCall:
     """Passes gRPC's questions about a call on to the latest attempt at it."""
 
     def __init__(self, begin: Begin) -> None:
         self.attempt: grpc.aio.Call | None = None
         self.translate: Callable[[grpc.aio.AioRpcError], TielineError] = TielineError.from_rpc_error
+        self.note_end: Callable[[Any], object] = _ignore
+        """Told what the service sent at the end of a stream."""
         self._task: asyncio.Task[Any] = asyncio.ensure_future(begin(self))
 
     def cancelled(self) -> bool:
@@ -93,6 +99,7 @@ class _StreamCall(LateCall):
         try:
             return await step(call)
         except grpc.aio.AioRpcError as error:
+            self.note_end(error.trailing_metadata())
             raise self.translate(error) from error
 
 
@@ -104,7 +111,10 @@ class _Reading(_StreamCall, Generic[Response]):
 
     async def read(self) -> Any:
         """Return the next response, or ``grpc.aio.EOF``."""
-        return await self._do(lambda call: call.read())
+        response = await self._do(lambda call: call.read())
+        if response is grpc.aio.EOF:
+            self.note_end(await self.trailing_metadata())
+        return response
 
     async def _read_all(self) -> AsyncIterator[Response]:
         while (response := await self.read()) is not grpc.aio.EOF:

@@ -3,11 +3,15 @@
 One stream after the other: a new one begins with the messages that have no result yet, under the
 ids that they had, so that the service recognises those it has stored. What is ready at the same
 time goes out in one request.
+
+A message that an overloaded service refuses has that as its result. What follows waits for the time
+that the service named, then one message finds out whether it would be refused as well.
 """
 
 import asyncio
 import logging
 import random
+import time
 import uuid
 from collections import deque
 from dataclasses import dataclass
@@ -22,7 +26,8 @@ from tieline.api.messaging.v1 import (
     messaging_service_pb2,
     messaging_service_pb2_grpc,
 )
-from tieline.client.errors import TielineError
+from tieline.client.callee_level import PROBE_INTERVAL_S
+from tieline.client.errors import OVERLOADED, TielineError
 from tieline.client.interruptions import is_passing
 
 # What the service takes in one request, and what it lets be without a result.
@@ -61,6 +66,8 @@ class MessageSender:
         self._has_messages = asyncio.Event()
         self._error: TielineError | None = None
         self._task: asyncio.Task[None] | None = None
+        self._held_until = 0.0
+        self._is_held_back = False
         self.interruptions = 0
         """How often a stream ended and another one was made."""
 
@@ -120,9 +127,12 @@ class MessageSender:
                     self._fail(error)
                     return
                 logger.info("send stream ended: %s", error)
+                if error.reason == OVERLOADED:
+                    self._hold_back(error.pushback_s or error.retry_after_s)
                 delay_s = FIRST_DELAY_S if len(self._unanswered) < had else delay_s
             self.interruptions += 1
-            await asyncio.sleep(delay_s * random.random())
+            held_s = self._held_until - time.monotonic()
+            await asyncio.sleep(max(held_s, delay_s * random.random()))
             delay_s = min(delay_s * 2, MAX_DELAY_S)
 
     async def _follow_one_stream(self) -> None:
@@ -140,7 +150,12 @@ class MessageSender:
     async def _write(self, call: Any) -> None:
         while True:
             self._has_messages.clear()
-            ready = islice(self._unanswered, self._written, self._written + MAX_REQUEST_MESSAGES)
+            held_s = self._held_until - time.monotonic()
+            if held_s > 0:
+                await asyncio.sleep(held_s)
+            # Held back, one message at a time finds out how things are.
+            most = 1 if self._is_held_back else self._written + MAX_REQUEST_MESSAGES
+            ready = islice(self._unanswered, self._written, max(most, self._written))
             messages = [unanswered.message for unanswered in ready]
             if not messages:
                 await self._has_messages.wait()
@@ -155,12 +170,24 @@ class MessageSender:
         unanswered = self._unanswered.popleft()
         self._written -= 1
         self._room.release()
+        if result.error.reason == OVERLOADED:
+            self._hold_back(_read_error(result.error).retry_after_s)
+            self._has_messages.set()
+        elif self._is_held_back:
+            self._is_held_back = False
+            self._has_messages.set()
         if unanswered.result.done():
             return  # its caller was cancelled
         if result.HasField("message"):
             unanswered.result.set_result(result.message)
         else:
             unanswered.result.set_exception(_read_error(result.error))
+
+    def _hold_back(self, seconds: float | None) -> None:
+        # Those who are refused together shall not come back together.
+        wait_s = (seconds or PROBE_INTERVAL_S) * random.uniform(0.8, 1.2)
+        self._held_until = max(self._held_until, time.monotonic() + wait_s)
+        self._is_held_back = True
 
     def _fail(self, error: TielineError) -> None:
         """Let everybody who waits, and everybody who comes, have the error."""

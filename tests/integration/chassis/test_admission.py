@@ -120,6 +120,28 @@ async def test_a_refused_send_stream_ends_with_the_same_words() -> None:
             assert read_reason(caught.value) == "OVERLOADED"
 
 
+async def test_a_stream_ends_with_the_level_of_its_end() -> None:
+    async def take(requests: Any, _: Any) -> Any:
+        async for request in requests:
+            yield request
+
+    now = 1000.0
+    control = new_control(clock=lambda: now)
+    async with guarded_server({"Send": bidirectional(take)}, control=control) as caller:
+        call = caller.stream("Send")
+        await call.write(StringValue(value="x"))
+        await call.read()
+        now += 10
+        control.tick()
+        control.level = priority_of(BusinessClass.HIGH, 127)
+        await call.done_writing()
+        end = await call.read()
+        told = dict(await call.trailing_metadata())["tieline-admission"]
+
+    assert end is grpc.aio.EOF
+    assert told.startswith(f"{control.level} ")
+
+
 async def test_what_is_important_is_let_in_and_answered_with_the_level() -> None:
     control = new_control()
     control.level = priority_of(BusinessClass.CRITICAL, 127)

@@ -1,5 +1,6 @@
 """What a caller of ours and a service tell each other of overload, over a real connection."""
 
+import contextlib
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
@@ -93,6 +94,27 @@ async def test_what_was_held_back_is_told_until_the_service_has_read_it(
     assert outcomes[:2] == ["MEMBER_NOT_FOUND", "OVERLOADED caller"]
     assert outcomes[2:4] == ["OVERLOADED edge", "MEMBER_NOT_FOUND"]
     assert sent(platform, "tieline-held-back")[:4] == [None, "0,0,1,0", "0,0,1,0", None]
+
+
+@pytest.mark.parametrize("how", ["well", "refused"])
+async def test_the_level_at_the_end_of_a_stream_is_heeded(
+    how: str, platform: FakePlatform, tieline: Tieline
+) -> None:
+    async def import_members(request: Any, metadata: Mapping[str, str]) -> AsyncIterator[Any]:
+        yield directory_service_pb2.ImportMembersResponse()
+        if how == "refused":
+            raise FROM_SERVICE
+
+    platform.answers["ImportMembers"] = import_members
+    platform.trailers = STRICT
+    platform.answers["GetMember"] = answers_in_turn(directory_service_pb2.GetMemberResponse())
+
+    call = tieline.directory.ImportMembers(iter([directory_service_pb2.ImportMembersRequest()]))
+    with contextlib.suppress(TielineError):
+        async for _ in call:
+            pass
+
+    assert await look_up(tieline) == "OVERLOADED caller"
 
 
 async def test_a_retry_is_marked_with_the_attempts_before_it(

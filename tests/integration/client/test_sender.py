@@ -20,6 +20,11 @@ class FakeStream:
         self.stored: list[str] = []
         self.breaks_left = 0
         self.is_silent = False
+        self.refuses = 0
+        """Messages that it refuses for overload before it takes any."""
+        self.retry_delay_s = 0.3
+        self.sizes: list[int] = []
+        """How many messages each request had."""
         self.refusal: Refusal | None = None
         platform.answers["SendMessages"] = self._answer
 
@@ -31,6 +36,7 @@ class FakeStream:
         if self.refusal is not None:
             raise self.refusal
         async for request in requests:
+            self.sizes.append(len(request.messages))
             results = [self._store(message) for message in request.messages]
             if self.breaks_left:
                 # Stored, and nobody hears of it.
@@ -44,6 +50,11 @@ class FakeStream:
             error = messaging_pb2.SendError(code=5, reason="CONVERSATION_NOT_FOUND", text="none")
             error.violations["field"] = "rule"
             error.retry_delay.FromSeconds(3)
+            return messaging_pb2.SendResult(error=error)
+        if self.refuses:
+            self.refuses -= 1
+            error = messaging_pb2.SendError(code=14, reason="OVERLOADED", text="too much")
+            error.retry_delay.FromMilliseconds(round(self.retry_delay_s * 1000))
             return messaging_pb2.SendResult(error=error)
         if message.client_message_id not in self.stored:
             self.stored.append(message.client_message_id)
@@ -108,6 +119,24 @@ async def test_message_that_is_not_stored_raises_the_services_reason(
     assert caught.value.violations == {"field": "rule"}
     assert caught.value.retry_after_s == 3
     assert stored.sequence == 1
+
+
+async def test_what_follows_a_refused_message_waits_and_goes_out_one_at_a_time(
+    tieline: Tieline, stream: FakeStream
+) -> None:
+    stream.refuses = 2
+    async with MessageSender(tieline.messaging) as sender:
+        with pytest.raises(TielineError, match="OVERLOADED"):
+            await sender.send("c", content())
+        begun_at = asyncio.get_running_loop().time()
+        outcomes = await send_all(sender, 100)
+        waited_s = asyncio.get_running_loop().time() - begun_at
+
+    # Two times of at least 0.8 of what the service named: after the first, one found out.
+    assert waited_s >= 2 * 0.8 * stream.retry_delay_s
+    assert [isinstance(each, TielineError) for each in outcomes] == [True] + [False] * 99
+    assert stream.sizes[:3] == [1, 1, 1]
+    assert max(stream.sizes) > 1
 
 
 async def test_what_another_stream_can_not_help_is_everybodys_error(

@@ -163,7 +163,12 @@ class GuardedMethod:
                     (ADMISSION_KEY, control.tell(priority, caller.corp)),
                 )
             )
-            return await self._respond(request, context)
+            response = await self._respond(request, context)
+            if not self._is_unary:
+                # What was said above is as old as the stream.
+                told = (ADMISSION_KEY, control.tell(priority, caller.corp))
+                context.set_trailing_metadata(((REQUEST_ID_KEY, call.request_id), told))
+            return response
         except BaseException as error:
             failure = self._describe(error, call)
             if failure is None:
