@@ -29,6 +29,7 @@ from tieline.identity.apps import (
     check_overlap,
 )
 from tieline.identity.link_messages import LINK_KINDS
+from tieline.identity.reading import require_reading
 from tieline.identity.repositories import SCHEMA, apps
 
 _DEFAULT_PAGE_SIZE = 100
@@ -82,7 +83,7 @@ class AppServicer(app_service_pb2_grpc.AppServiceServicer):
         if principal.kind is PrincipalKind.APP:
             agent_id = agent_id or int(principal.id)
         if principal.kind is not PrincipalKind.APP or str(agent_id) != principal.id:
-            require(principal, Right.MANAGE_APPS, Resource(corp_id))
+            require_reading(principal, Right.MANAGE_APPS, corp_id)
         async with self._pool.acquire() as connection:
             app = await apps.find_app(connection, corp_id, agent_id)
             if app is None:
@@ -93,7 +94,7 @@ class AppServicer(app_service_pb2_grpc.AppServiceServicer):
         self, request: app_service_pb2.ListAppsRequest, context: Context
     ) -> app_service_pb2.ListAppsResponse:
         """List the corp's apps."""
-        _, corp_id = _administer(request.corp_id)
+        corp_id = require_reading(current_principal(), Right.MANAGE_APPS, request.corp_id)
         size = page_size(request.page_size, default=_DEFAULT_PAGE_SIZE, maximum=_MAX_PAGE_SIZE)
         position = self._page_tokens.decode(request.page_token, request)
         async with self._pool.acquire() as connection:

@@ -66,7 +66,7 @@ def check_grant(
     elif role is Role.AUDITOR:
         for field, given in (("rights", rights), ("department_ids", department_ids)):
             if given:
-                violations[f"grant.{field}"] = "must be empty: an auditor reads everything"
+                violations[f"grant.{field}"] = "must be empty: all auditors have the same"
     else:
         _check_rights(rights, bool(department_ids), violations)
         check_department_ids(department_ids, "grant.department_ids", violations)

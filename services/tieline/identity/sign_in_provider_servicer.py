@@ -28,6 +28,7 @@ from tieline.identity.providers import (
     plan_update,
     provider_not_found_error,
 )
+from tieline.identity.reading import require_reading
 from tieline.identity.repositories import SCHEMA, providers
 from tieline.identity.sealing import Seal
 
@@ -85,7 +86,7 @@ class SignInProviderServicer(sign_in_provider_service_pb2_grpc.SignInProviderSer
         self, request: sign_in_provider_service_pb2.GetSignInProviderRequest, context: Context
     ) -> sign_in_provider_service_pb2.GetSignInProviderResponse:
         """Return a provider."""
-        corp_id = current_principal().require_corp(request.corp_id)
+        corp_id = require_reading(current_principal(), Right.MANAGE_SIGN_IN, request.corp_id)
         _check_id(request.provider_id)
         async with self._pool.acquire() as connection:
             provider = await providers.find_provider(connection, corp_id, request.provider_id)
@@ -97,7 +98,7 @@ class SignInProviderServicer(sign_in_provider_service_pb2_grpc.SignInProviderSer
         self, request: sign_in_provider_service_pb2.ListSignInProvidersRequest, context: Context
     ) -> sign_in_provider_service_pb2.ListSignInProvidersResponse:
         """Return a page of the corp's providers."""
-        corp_id = current_principal().require_corp(request.corp_id)
+        corp_id = require_reading(current_principal(), Right.MANAGE_SIGN_IN, request.corp_id)
         size = page_size(request.page_size, default=MAX_PROVIDERS, maximum=MAX_PROVIDERS)
         position = self._page_tokens.decode(request.page_token, request)
         async with self._pool.acquire() as connection:

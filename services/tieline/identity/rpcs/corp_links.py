@@ -31,6 +31,7 @@ from tieline.identity.corp_messages import from_position, to_position
 from tieline.identity.corps import corp_not_found_error
 from tieline.identity.link_changes import Change, change_link, record_link, to_messages
 from tieline.identity.link_messages import LINK_KINDS, LINK_STATES, read_share
+from tieline.identity.reading import require_reading
 from tieline.identity.repositories import SCHEMA, corp_links, corps
 from tieline.identity.rpcs.corps import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE, find_visible_corp
 
@@ -124,7 +125,7 @@ class CorpLinkServicer(corp_link_service_pb2_grpc.CorpLinkServiceServicer):
         self, request: corp_link_service_pb2.ListCorpLinksRequest, context: Context
     ) -> corp_link_service_pb2.ListCorpLinksResponse:
         """Return a page of the corp's links."""
-        corp_id = _require_corp(request.corp_id)
+        corp_id = require_reading(current_principal(), Right.MANAGE_CORP, request.corp_id)
         kind, states = _read_filter(request)
         size = page_size(request.page_size, default=DEFAULT_PAGE_SIZE, maximum=MAX_PAGE_SIZE)
         before = from_position(self._page_tokens.decode(request.page_token, request))

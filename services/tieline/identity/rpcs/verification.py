@@ -15,6 +15,7 @@ from tieline.identity.acts import PLATFORM_LOG, record_act
 from tieline.identity.corp_life import check_reason
 from tieline.identity.corp_messages import from_position, optional_timestamp, to_corp, to_position
 from tieline.identity.corps import check_evidence, corp_not_found_error
+from tieline.identity.reading import require_reading
 from tieline.identity.repositories import SCHEMA, corps, verification_requests
 from tieline.identity.rpcs.corps import (
     DEFAULT_PAGE_SIZE,
@@ -187,9 +188,7 @@ def _require_readable(principal: Principal, corp_id: str) -> str | None:
     """Return the corp whose requests the caller may read; None for all."""
     if principal.kind is PrincipalKind.PLATFORM_ADMINISTRATOR:
         return principal.require_corp(corp_id) if corp_id else None
-    corp_id = principal.require_corp(corp_id)
-    require(principal, Right.MANAGE_CORP, Resource(corp_id))
-    return corp_id
+    return require_reading(principal, Right.MANAGE_CORP, corp_id)
 
 
 def _to_proto(request: VerificationRequest) -> identity_pb2.VerificationRequest:

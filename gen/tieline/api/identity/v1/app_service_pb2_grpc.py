@@ -117,7 +117,7 @@ class AppServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListApps(self, request, context):
-        """ListApps lists the corp's apps by agent id.
+        """ListApps lists the corp's apps by agent id, to whoever manages apps and to auditors.
 
         Errors: NOT_FOUND CORP_NOT_FOUND; INVALID_ARGUMENT INVALID_FIELD, PAGE_TOKEN_INVALID.
         """

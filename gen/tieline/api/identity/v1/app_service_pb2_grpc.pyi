@@ -35,7 +35,7 @@ class AppServiceStub:
     Errors: NOT_FOUND APP_NOT_FOUND, CORP_NOT_FOUND.
     """
     ListApps: _aio.UnaryUnaryMultiCallable[_app_service_pb2.ListAppsRequest, _app_service_pb2.ListAppsResponse]
-    """ListApps lists the corp's apps by agent id.
+    """ListApps lists the corp's apps by agent id, to whoever manages apps and to auditors.
 
     Errors: NOT_FOUND CORP_NOT_FOUND; INVALID_ARGUMENT INVALID_FIELD, PAGE_TOKEN_INVALID.
     """
@@ -126,7 +126,7 @@ class AppServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _app_service_pb2.ListAppsRequest,
         context: _aio.ServicerContext[_app_service_pb2.ListAppsRequest, _abc.Awaitable[_app_service_pb2.ListAppsResponse]],
     ) -> _abc.Awaitable[_app_service_pb2.ListAppsResponse]:
-        """ListApps lists the corp's apps by agent id.
+        """ListApps lists the corp's apps by agent id, to whoever manages apps and to auditors.
 
         Errors: NOT_FOUND CORP_NOT_FOUND; INVALID_ARGUMENT INVALID_FIELD, PAGE_TOKEN_INVALID.
         """

@@ -128,7 +128,8 @@ class CorpLinkServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListCorpLinks(self, request, context):
-        """ListCorpLinks pages through the invitations and links of the caller's corp, the newest first.
+        """ListCorpLinks pages through the invitations and links of the caller's corp, the newest first. It
+        takes the right MANAGE_CORP or an auditor.
 
         Errors: NOT_FOUND CORP_NOT_FOUND; PERMISSION_DENIED OUT_OF_RANGE; INVALID_ARGUMENT
         INVALID_FIELD, PAGE_TOKEN_INVALID.

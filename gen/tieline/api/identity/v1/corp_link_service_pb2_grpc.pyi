@@ -51,7 +51,8 @@ class CorpLinkServiceStub:
     Errors: as AcceptCorpLink's; ABORTED ETAG_MISMATCH.
     """
     ListCorpLinks: _aio.UnaryUnaryMultiCallable[_corp_link_service_pb2.ListCorpLinksRequest, _corp_link_service_pb2.ListCorpLinksResponse]
-    """ListCorpLinks pages through the invitations and links of the caller's corp, the newest first.
+    """ListCorpLinks pages through the invitations and links of the caller's corp, the newest first. It
+    takes the right MANAGE_CORP or an auditor.
 
     Errors: NOT_FOUND CORP_NOT_FOUND; PERMISSION_DENIED OUT_OF_RANGE; INVALID_ARGUMENT
     INVALID_FIELD, PAGE_TOKEN_INVALID.
@@ -130,7 +131,8 @@ class CorpLinkServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _corp_link_service_pb2.ListCorpLinksRequest,
         context: _aio.ServicerContext[_corp_link_service_pb2.ListCorpLinksRequest, _abc.Awaitable[_corp_link_service_pb2.ListCorpLinksResponse]],
     ) -> _abc.Awaitable[_corp_link_service_pb2.ListCorpLinksResponse]:
-        """ListCorpLinks pages through the invitations and links of the caller's corp, the newest first.
+        """ListCorpLinks pages through the invitations and links of the caller's corp, the newest first. It
+        takes the right MANAGE_CORP or an auditor.
 
         Errors: NOT_FOUND CORP_NOT_FOUND; PERMISSION_DENIED OUT_OF_RANGE; INVALID_ARGUMENT
         INVALID_FIELD, PAGE_TOKEN_INVALID.

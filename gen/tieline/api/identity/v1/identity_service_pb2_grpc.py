@@ -276,7 +276,8 @@ class IdentityServiceServicer:
 
     def ListVerificationRequests(self, request, context):
         """ListVerificationRequests pages through requests for verification, the oldest first: of all corps
-        for platform administrators, of the own one for its members with the right MANAGE_CORP.
+        for platform administrators, of the own one for its auditors and its members with the
+        right MANAGE_CORP.
 
         Errors: NOT_FOUND CORP_NOT_FOUND; PERMISSION_DENIED CALLER_NOT_ALLOWED, OUT_OF_RANGE;
         INVALID_ARGUMENT INVALID_FIELD, PAGE_TOKEN_INVALID.

@@ -92,7 +92,8 @@ class IdentityServiceStub:
     """
     ListVerificationRequests: _aio.UnaryUnaryMultiCallable[_identity_service_pb2.ListVerificationRequestsRequest, _identity_service_pb2.ListVerificationRequestsResponse]
     """ListVerificationRequests pages through requests for verification, the oldest first: of all corps
-    for platform administrators, of the own one for its members with the right MANAGE_CORP.
+    for platform administrators, of the own one for its auditors and its members with the
+    right MANAGE_CORP.
 
     Errors: NOT_FOUND CORP_NOT_FOUND; PERMISSION_DENIED CALLER_NOT_ALLOWED, OUT_OF_RANGE;
     INVALID_ARGUMENT INVALID_FIELD, PAGE_TOKEN_INVALID.
@@ -333,7 +334,8 @@ class IdentityServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_identity_service_pb2.ListVerificationRequestsRequest, _abc.Awaitable[_identity_service_pb2.ListVerificationRequestsResponse]],
     ) -> _abc.Awaitable[_identity_service_pb2.ListVerificationRequestsResponse]:
         """ListVerificationRequests pages through requests for verification, the oldest first: of all corps
-        for platform administrators, of the own one for its members with the right MANAGE_CORP.
+        for platform administrators, of the own one for its auditors and its members with the
+        right MANAGE_CORP.
 
         Errors: NOT_FOUND CORP_NOT_FOUND; PERMISSION_DENIED CALLER_NOT_ALLOWED, OUT_OF_RANGE;
         INVALID_ARGUMENT INVALID_FIELD, PAGE_TOKEN_INVALID.

@@ -33,7 +33,10 @@ class _CorpRoleEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CorpRole.Val
     CORP_ROLE_ADMINISTRATOR: _CorpRole.ValueType  # 1
     """Has the rights that were granted, within the departments that were granted."""
     CORP_ROLE_AUDITOR: _CorpRole.ValueType  # 2
-    """Reads everything, the audit log included, and changes nothing."""
+    """Reads and changes nothing: the audit log, the directory, what was archived, the roles, apps without
+    their secrets, sign-in providers, links and requests for verification. What other rights manage is
+    not read by it, as rules of visibility, imports, exports of the directory and schools.
+    """
 
 class CorpRole(_CorpRole, metaclass=_CorpRoleEnumTypeWrapper):
     """What a member can be appointed to."""
@@ -43,7 +46,10 @@ CORP_ROLE_UNSPECIFIED: CorpRole.ValueType  # 0
 CORP_ROLE_ADMINISTRATOR: CorpRole.ValueType  # 1
 """Has the rights that were granted, within the departments that were granted."""
 CORP_ROLE_AUDITOR: CorpRole.ValueType  # 2
-"""Reads everything, the audit log included, and changes nothing."""
+"""Reads and changes nothing: the audit log, the directory, what was archived, the roles, apps without
+their secrets, sign-in providers, links and requests for verification. What other rights manage is
+not read by it, as rules of visibility, imports, exports of the directory and schools.
+"""
 Global___CorpRole: _TypeAlias = CorpRole  # noqa: Y015
 
 @_typing.final

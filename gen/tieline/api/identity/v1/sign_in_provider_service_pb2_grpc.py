@@ -89,7 +89,8 @@ class SignInProviderServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListSignInProviders(self, request, context):
-        """ListSignInProviders returns the corp's providers, oldest first.
+        """ListSignInProviders returns the corp's providers, oldest first, to whoever manages sign-in and to
+        auditors. GetSignInProvider does so too.
 
         Errors: INVALID_ARGUMENT PAGE_TOKEN_INVALID or INVALID_FIELD.
         """

@@ -31,7 +31,8 @@ class SignInProviderServiceStub:
     Errors: NOT_FOUND PROVIDER_NOT_FOUND.
     """
     ListSignInProviders: _aio.UnaryUnaryMultiCallable[_sign_in_provider_service_pb2.ListSignInProvidersRequest, _sign_in_provider_service_pb2.ListSignInProvidersResponse]
-    """ListSignInProviders returns the corp's providers, oldest first.
+    """ListSignInProviders returns the corp's providers, oldest first, to whoever manages sign-in and to
+    auditors. GetSignInProvider does so too.
 
     Errors: INVALID_ARGUMENT PAGE_TOKEN_INVALID or INVALID_FIELD.
     """
@@ -84,7 +85,8 @@ class SignInProviderServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _sign_in_provider_service_pb2.ListSignInProvidersRequest,
         context: _aio.ServicerContext[_sign_in_provider_service_pb2.ListSignInProvidersRequest, _abc.Awaitable[_sign_in_provider_service_pb2.ListSignInProvidersResponse]],
     ) -> _abc.Awaitable[_sign_in_provider_service_pb2.ListSignInProvidersResponse]:
-        """ListSignInProviders returns the corp's providers, oldest first.
+        """ListSignInProviders returns the corp's providers, oldest first, to whoever manages sign-in and to
+        auditors. GetSignInProvider does so too.
 
         Errors: INVALID_ARGUMENT PAGE_TOKEN_INVALID or INVALID_FIELD.
         """
