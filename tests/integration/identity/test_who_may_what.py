@@ -23,6 +23,9 @@ SIGN_IN = access_pb2.RIGHT_MANAGE_SIGN_IN
 AUDIT = access_pb2.RIGHT_READ_AUDIT_LOG
 RIGHTS = (CORP, APPS, SIGN_IN, AUDIT, access_pb2.RIGHT_MANAGE_DIRECTORY)
 
+# Stands for a right that nobody of a corp has.
+NOBODYS = -1
+
 # Whom each call lets in beside the owner: one right, auditors, or both. The requests are empty, so
 # that whoever is let in is told what is wrong with them and changes nothing.
 CALLS: Mapping[str, tuple[Any, int | None, bool]] = {
@@ -84,11 +87,10 @@ CALLS: Mapping[str, tuple[Any, int | None, bool]] = {
     "roles.GrantRole": (role_service_pb2.GrantRoleRequest(), None, False),
     "roles.RevokeRole": (role_service_pb2.RevokeRoleRequest(), None, False),
     "roles.TransferOwnership": (role_service_pb2.TransferOwnershipRequest(), None, False),
-    "roles.RecoverOwnership": (role_service_pb2.RecoverOwnershipRequest(), -1, False),
-    "stub.SuspendCorp": (identity_service_pb2.SuspendCorpRequest(), -1, False),
-    "stub.ListChannels": (identity_service_pb2.ListChannelsRequest(), -1, False),
+    "roles.RecoverOwnership": (role_service_pb2.RecoverOwnershipRequest(), NOBODYS, False),
+    "stub.SuspendCorp": (identity_service_pb2.SuspendCorpRequest(), NOBODYS, False),
+    "stub.ListChannels": (identity_service_pb2.ListChannelsRequest(), NOBODYS, False),
 }
-"""-1: nobody of a corp."""
 
 
 async def is_let_in(identity: Identity, name: str, request: Any, metadata: Any) -> bool:
@@ -120,12 +122,10 @@ async def test_each_call_lets_in_whom_the_table_says(identity: Identity) -> None
     }
 
     expected = {}
-    for name, (_, right, is_auditors) in CALLS.items():
-        expected[name] = set() if right == -1 else {"owner"}
-        if right in RIGHTS:
-            expected[name].add(access_pb2.Right.Name(right).lower())
-        if is_auditors:
-            expected[name].add("auditor")
+    for name, (_, needed, is_auditors) in CALLS.items():
+        expected[name] = set() if needed == NOBODYS else {"owner"}
+        expected[name] |= {access_pb2.Right.Name(one).lower() for one in RIGHTS if one == needed}
+        expected[name] |= {"auditor"} if is_auditors else set()
     assert found == expected
 
 
