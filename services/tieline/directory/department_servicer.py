@@ -25,6 +25,7 @@ from tieline.directory.departments import (
 from tieline.directory.reads import get_departments, show_departments
 from tieline.directory.repositories import departments
 from tieline.directory.viewers import Viewers
+from tieline.directory.write_answers import answer_department
 
 MAX_BATCH_DEPARTMENT_IDS = 1000
 
@@ -59,7 +60,7 @@ class DepartmentServicer(department_service_pb2_grpc.DepartmentServiceServicer):
                 order=values.order or 0,
             )
             return department_service_pb2.CreateDepartmentResponse(
-                department=to_department(department)
+                department=to_department(await answer_department(write, self._viewers, department))
             )
 
         return await written_once(
@@ -120,7 +121,7 @@ class DepartmentServicer(department_service_pb2_grpc.DepartmentServiceServicer):
                 write, request.department.department_id, changes, request.department.etag
             )
             return department_service_pb2.UpdateDepartmentResponse(
-                department=to_department(department)
+                department=to_department(await answer_department(write, self._viewers, department))
             )
 
         return await written_once(

@@ -33,6 +33,7 @@ _NEW_FIELDS = tuple("unknown" if name == "gender" else "" for name in FIELD_COLU
 
 _NO_LEADER = "is no member yet: import that row first"
 _LEADER_CYCLE = "reports, over others or not, to this member"
+_TAKEN = "is taken"
 _FULL = f"has {MAX_NODES} members and departments already"
 _OUT_OF_RANGE = "must lie in the departments that you administer"
 _MEMBER_OUT_OF_RANGE = "is in none of the departments that you administer"
@@ -356,11 +357,17 @@ class _Planner:
         for name, place, owners in zip(UNIQUE_COLUMNS, UNIQUE_PLACES, self._owners, strict=True):
             value = row.fields[place]
             if value and (owner := owners.get(value.lower(), user_id)) != user_id:
-                errors.append(self._error(row.line, name, f"belongs to {owner}"))
+                reason = f"belongs to {owner}" if self._may_name(owner) else _TAKEN
+                errors.append(self._error(row.line, name, reason))
         leader = row.fields[LEADER_PLACE]
         if leader:
             errors += self._find_leader_errors(row, leader)
         return errors
+
+    def _may_name(self, user_id: str) -> bool:
+        """Tell whether the caller knows of the member: by the file, or as one to manage."""
+        member = self._members.get(user_id)
+        return user_id in self._lines or member is None or self._around.can_manage_member(member)
 
     def _find_range_errors(self, row: MemberRow, member: StoredMember | None) -> list[RowError]:
         around = self._around

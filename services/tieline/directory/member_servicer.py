@@ -25,6 +25,7 @@ from tieline.directory.members import (
 )
 from tieline.directory.repositories import members
 from tieline.directory.viewers import Viewers
+from tieline.directory.write_answers import answer_members
 
 # The open API's.
 MAX_DELETIONS = 200
@@ -51,7 +52,8 @@ class MemberServicer(member_service_pb2_grpc.MemberServiceServicer):
 
         async def act(write: CorpWrite) -> member_service_pb2.CreateMemberResponse:
             created = await member_changes.create_member(write, member)
-            return member_service_pb2.CreateMemberResponse(member=to_member(created))
+            [shown] = await answer_members(write, self._viewers, [created])
+            return member_service_pb2.CreateMemberResponse(member=to_member(shown))
 
         return await written_once(
             self._pool, self._viewers, request, member_service_pb2.CreateMemberResponse, act
@@ -66,8 +68,9 @@ class MemberServicer(member_service_pb2_grpc.MemberServiceServicer):
         raise_violations(violations)
 
         async def act(write: CorpWrite) -> member_service_pb2.UpdateMemberResponse:
-            [member] = await member_changes.update_members(write, [change])
-            return member_service_pb2.UpdateMemberResponse(member=to_member(member))
+            changed = await member_changes.update_members(write, [change])
+            [shown] = await answer_members(write, self._viewers, changed)
+            return member_service_pb2.UpdateMemberResponse(member=to_member(shown))
 
         return await written_once(
             self._pool, self._viewers, request, member_service_pb2.UpdateMemberResponse, act
@@ -91,7 +94,8 @@ class MemberServicer(member_service_pb2_grpc.MemberServiceServicer):
 
         async def act(write: CorpWrite) -> member_service_pb2.BatchUpdateMembersResponse:
             changed = await member_changes.update_members(write, changes)
-            return member_service_pb2.BatchUpdateMembersResponse(members=map(to_member, changed))
+            shown = await answer_members(write, self._viewers, changed)
+            return member_service_pb2.BatchUpdateMembersResponse(members=map(to_member, shown))
 
         return await written_once(
             self._pool, self._viewers, request, member_service_pb2.BatchUpdateMembersResponse, act
@@ -140,7 +144,8 @@ class MemberServicer(member_service_pb2_grpc.MemberServiceServicer):
 
         async def act(write: CorpWrite) -> member_service_pb2.DisableMemberResponse:
             member = await member_changes.disable_member(write, user_id)
-            return member_service_pb2.DisableMemberResponse(member=to_member(member))
+            [shown] = await answer_members(write, self._viewers, [member])
+            return member_service_pb2.DisableMemberResponse(member=to_member(shown))
 
         return await written_once(
             self._pool, self._viewers, request, member_service_pb2.DisableMemberResponse, act
@@ -154,7 +159,8 @@ class MemberServicer(member_service_pb2_grpc.MemberServiceServicer):
 
         async def act(write: CorpWrite) -> member_service_pb2.EnableMemberResponse:
             member = await member_changes.enable_member(write, user_id)
-            return member_service_pb2.EnableMemberResponse(member=to_member(member))
+            [shown] = await answer_members(write, self._viewers, [member])
+            return member_service_pb2.EnableMemberResponse(member=to_member(shown))
 
         return await written_once(
             self._pool, self._viewers, request, member_service_pb2.EnableMemberResponse, act

@@ -125,6 +125,17 @@ class Viewers:
             return _unlimited(corp_id)
         return await self._of_member(principal.id, full, corp_id, connection)
 
+    async def of_writer(
+        self, principal: Principal, corp_id: str, connection: Connection, *, app_range: Scope
+    ) -> Viewer:
+        """Return what the caller sees in the middle of the transaction of a write.
+
+        Found by a memory that ends with it: what is not committed yet may never be, and its numbers
+        are given to something else then.
+        """
+        own = Viewers(self._pool, self._app_ranges)
+        return await own.of(principal, corp_id, connection, app_range=app_range)
+
     def recall(self, principal: Principal, corp_id: str, numbers: CorpNumbers) -> Viewer | None:
         """Return what a member sees of a corp that is at these numbers, if it is known.
 

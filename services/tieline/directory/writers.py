@@ -14,7 +14,7 @@ from tieline.chassis.principals import Principal, PrincipalKind
 from tieline.directory.departments import ROOT_DEPARTMENT_ID
 from tieline.directory.repositories.viewers import read_tree
 from tieline.directory.viewers import Viewers
-from tieline.directory.visibility import Scope
+from tieline.directory.visibility import NOBODY, Scope
 
 # No department's id. Without any department a principal would be bound by nothing.
 NOWHERE = frozenset({0})
@@ -29,6 +29,9 @@ class DirectoryWriter:
 
     user_ids: frozenset[str] = frozenset()
     """Members whom an app manages wherever they are."""
+
+    visible_range: Scope = NOBODY
+    """Whom an app sees."""
 
     @property
     def is_limited(self) -> bool:
@@ -50,10 +53,10 @@ def build_writer(principal: Principal, visible_range: Scope) -> DirectoryWriter:
         principal.kind is not PrincipalKind.APP
         or ROOT_DEPARTMENT_ID in visible_range.department_ids
     ):
-        return DirectoryWriter(principal)
+        return DirectoryWriter(principal, visible_range=visible_range)
     department_ids = visible_range.department_ids or NOWHERE
     return DirectoryWriter(
-        replace(principal, department_ids=department_ids), visible_range.user_ids
+        replace(principal, department_ids=department_ids), visible_range.user_ids, visible_range
     )
 
 
