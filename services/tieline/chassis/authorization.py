@@ -48,12 +48,20 @@ class Right(StrEnum):
     MANAGE_COMPLIANCE = "manage_compliance"
     READ_COMPLIANCE = "read_compliance"
     SEND_APP_MESSAGES = "send_app_messages"
+    READ_CONTACT_DETAILS = "read_contact_details"
 
 
 CORP_RIGHTS = frozenset(Right) - {Right.REVIEW_CORPS}
 """Those that somebody of a corp can hold."""
 
-READING_RIGHTS = frozenset({Right.READ_AUDIT_LOG, Right.READ_DIRECTORY, Right.READ_COMPLIANCE})
+READING_RIGHTS = frozenset(
+    {
+        Right.READ_AUDIT_LOG,
+        Right.READ_DIRECTORY,
+        Right.READ_COMPLIANCE,
+        Right.READ_CONTACT_DETAILS,
+    }
+)
 """Those that change nothing: an auditor's."""
 
 GRANTABLE_RIGHTS = CORP_RIGHTS - {Right.MANAGE_ROLES}

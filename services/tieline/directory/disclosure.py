@@ -60,12 +60,13 @@ def disclose_department(
 ) -> Department:
     """Return a department that is shown, without leaders whom the viewer does not see.
 
-    How many members it has would tell of those who are hidden.
+    How many members it has would tell of those who are hidden, where anybody is.
     """
     if viewer.is_unlimited:
         return department
     leaders = tuple(user_id for user_id in department.leader_user_ids if user_id in seen_leaders)
-    return replace(department, leader_user_ids=leaders, member_count=0)
+    member_count = department.member_count if viewer.sees_everybody else 0
+    return replace(department, leader_user_ids=leaders, member_count=member_count)
 
 
 def departments_of(member: Member) -> list[int]:

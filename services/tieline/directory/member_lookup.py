@@ -3,12 +3,14 @@
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from tieline.chassis.authorization import Right
 from tieline.chassis.calls import current_principal
+from tieline.chassis.errors import PermissionDeniedError
 from tieline.chassis.postgres import Connection, Pool, transaction
 from tieline.directory.lookups import allowance_of, check_allowance, nobody_error
 from tieline.directory.repositories import lookups
 from tieline.directory.repositories.viewers import list_departments_of
-from tieline.directory.viewers import Viewers
+from tieline.directory.viewers import Viewers, gets_contact_details
 from tieline.directory.visibility import Viewer
 
 
@@ -28,6 +30,12 @@ BY_EMAIL = Lookup(lookups.find_by_email, frozenset({"email", "biz_email"}))
 async def look_up(pool: Pool, viewers: Viewers, corp_id: str, lookup: Lookup, value: str) -> str:
     """Return the member's user id, or raise NotFoundError and count that against the caller."""
     principal = current_principal()
+    if not gets_contact_details(principal):
+        raise PermissionDeniedError(
+            "CALLER_NOT_ALLOWED",
+            f"an app needs the right {Right.READ_CONTACT_DETAILS.name} for this",
+            {"right": Right.READ_CONTACT_DETAILS.name},
+        )
     principal_id = f"{principal.kind}:{principal.id}"
     async with viewers.reading(principal, corp_id) as (connection, viewer):
         check_allowance(*await lookups.read_failures(connection, corp_id, principal_id))

@@ -27,8 +27,10 @@ from tieline.directory.repositories import app_ranges, visibility_rules
 from tieline.directory.repositories import viewers as repository
 from tieline.directory.repositories.corps import corp_not_ready_error
 from tieline.directory.visibility import (
+    CONTACT_FIELDS,
     EVERYBODY,
     NOBODY,
+    HiddenFields,
     Reach,
     Rule,
     Scope,
@@ -99,7 +101,7 @@ class Viewers:
         if principal.kind is not PrincipalKind.APP:
             return
         async with self.reading(principal, corp_id) as (_, viewer):
-            if not viewer.is_unlimited:
+            if not viewer.sees_everybody:
                 raise PermissionDeniedError(
                     "OUT_OF_RANGE",
                     "the app's visible range must be the whole corp",
@@ -114,11 +116,10 @@ class Viewers:
         Takes one round trip to the database where nothing has changed since the last time.
         """
         if principal.kind is PrincipalKind.APP:
-            if ROOT_DEPARTMENT_ID in app_range.department_ids:
+            reach = _plan_app_reach(principal, app_range)
+            if reach.is_unlimited:
                 return _unlimited(corp_id)
             number = await repository.find_structure_number(connection, corp_id)
-            # Rules are for people; an app's range is what it was given.
-            reach = Reach(user_id="", allowed=app_range)
             return await self._spell_out(corp_id, reach, number, connection)
         full = _list_administered(principal)
         if full.everybody:
@@ -266,6 +267,23 @@ def _list_administered(principal: Principal) -> Scope:
     if is_limited(principal, Right.MANAGE_DIRECTORY):
         return Scope(department_ids=principal.department_ids)
     return EVERYBODY
+
+
+def gets_contact_details(principal: Principal) -> bool:
+    """Tell whether the caller gets numbers and addresses: people do, as far as rules let them."""
+    return principal.kind is not PrincipalKind.APP or (
+        holds(principal, Right.READ_CONTACT_DETAILS) or holds(principal, Right.MANAGE_DIRECTORY)
+    )
+
+
+def _plan_app_reach(principal: Principal, app_range: Scope) -> Reach:
+    """Return what an app sees. Rules are for people; an app's range is what it was given."""
+    is_whole = ROOT_DEPARTMENT_ID in app_range.department_ids
+    withheld: frozenset[HiddenFields] = frozenset()
+    if not gets_contact_details(principal):
+        withheld = frozenset({HiddenFields(EVERYBODY, CONTACT_FIELDS)})
+    allowed = EVERYBODY if is_whole else app_range
+    return Reach(user_id="", allowed=allowed, hidden_fields=withheld)
 
 
 def _list_tags(reach: Reach) -> frozenset[int]:

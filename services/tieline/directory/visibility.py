@@ -3,7 +3,8 @@
 The rules of precedence, the first that says something decides:
 
     1  everybody sees themselves, and everything of themselves
-    2  owners and auditors see everybody; administrators of the directory see whom they administer
+    2  owners and auditors see everybody; administrators of the directory see whom they administer;
+       apps see their visible range, without contact details unless they were given those
     3  somebody hidden from the viewer (DOES_NOT_SEE, HIDDEN) is not seen
     4  a viewer to whom any SEES_ONLY rule applies sees whom those rules name together, nobody else
     5  everybody sees everybody
@@ -76,6 +77,11 @@ class Scope:
 
 NOBODY = Scope()
 EVERYBODY = Scope(everybody=True)
+
+CONTACT_FIELDS = frozenset(
+    {"mobile", "telephone", "email", "biz_email", "address", "gender", "avatar_media_id"}
+)
+"""What apps get of nobody unless they were given the right to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,6 +226,13 @@ class Viewer:
 
     is_narrow: bool = field(default=False, compare=False)
     """Sees so few people that looking at each of them is quicker than any index of all."""
+
+    @property
+    def sees_everybody(self) -> bool:
+        """Whether nobody and no department is hidden, whatever fields are."""
+        return self.is_unlimited or (
+            self.allowed.everybody and self.denied == People() and self.within is None
+        )
 
     def can_see(self, user_id: str, department_ids: Collection[int]) -> bool:
         """Tell whether the viewer sees a member of these departments, all of the member's."""

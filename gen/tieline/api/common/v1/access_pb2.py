@@ -26,7 +26,7 @@ from google.protobuf import descriptor_pb2 as google_dot_protobuf_dot_descriptor
 from tieline.api.common.v1 import principal_pb2 as tieline_dot_api_dot_common_dot_v1_dot_principal__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"tieline/api/common/v1/access.proto\x12\x15tieline.api.common.v1\x1a google/protobuf/descriptor.proto\x1a%tieline/api/common/v1/principal.proto\"\x99\x01\n\x06\x41\x63\x63\x65ss\x12\x11\n\tanonymous\x18\x01 \x01(\x08\x12\x33\n\x05kinds\x18\x02 \x03(\x0e\x32$.tieline.api.common.v1.PrincipalKind\x12\x1a\n\x12\x63orp_administrator\x18\x03 \x01(\x08\x12+\n\x05right\x18\x04 \x01(\x0e\x32\x1c.tieline.api.common.v1.Right*\xf1\x02\n\x05Right\x12\x15\n\x11RIGHT_UNSPECIFIED\x10\x00\x12\x16\n\x12RIGHT_REVIEW_CORPS\x10\x01\x12\x15\n\x11RIGHT_MANAGE_CORP\x10\x02\x12\x16\n\x12RIGHT_MANAGE_ROLES\x10\x03\x12\x15\n\x11RIGHT_MANAGE_APPS\x10\x04\x12\x18\n\x14RIGHT_MANAGE_SIGN_IN\x10\x05\x12\x18\n\x14RIGHT_READ_AUDIT_LOG\x10\x06\x12\x18\n\x14RIGHT_READ_DIRECTORY\x10\x07\x12\x1a\n\x16RIGHT_MANAGE_DIRECTORY\x10\x08\x12\x1b\n\x17RIGHT_MANAGE_VISIBILITY\x10\t\x12\x17\n\x13RIGHT_MANAGE_SCHOOL\x10\n\x12\x1b\n\x17RIGHT_MANAGE_COMPLIANCE\x10\x0b\x12\x19\n\x15RIGHT_READ_COMPLIANCE\x10\x0c\x12\x1b\n\x17RIGHT_SEND_APP_MESSAGES\x10\r:O\n\x06\x61\x63\x63\x65ss\x12\x1e.google.protobuf.MethodOptions\x18\xd1\x86\x03 \x01(\x0b\x32\x1d.tieline.api.common.v1.Accessb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"tieline/api/common/v1/access.proto\x12\x15tieline.api.common.v1\x1a google/protobuf/descriptor.proto\x1a%tieline/api/common/v1/principal.proto\"\x99\x01\n\x06\x41\x63\x63\x65ss\x12\x11\n\tanonymous\x18\x01 \x01(\x08\x12\x33\n\x05kinds\x18\x02 \x03(\x0e\x32$.tieline.api.common.v1.PrincipalKind\x12\x1a\n\x12\x63orp_administrator\x18\x03 \x01(\x08\x12+\n\x05right\x18\x04 \x01(\x0e\x32\x1c.tieline.api.common.v1.Right*\x91\x03\n\x05Right\x12\x15\n\x11RIGHT_UNSPECIFIED\x10\x00\x12\x16\n\x12RIGHT_REVIEW_CORPS\x10\x01\x12\x15\n\x11RIGHT_MANAGE_CORP\x10\x02\x12\x16\n\x12RIGHT_MANAGE_ROLES\x10\x03\x12\x15\n\x11RIGHT_MANAGE_APPS\x10\x04\x12\x18\n\x14RIGHT_MANAGE_SIGN_IN\x10\x05\x12\x18\n\x14RIGHT_READ_AUDIT_LOG\x10\x06\x12\x18\n\x14RIGHT_READ_DIRECTORY\x10\x07\x12\x1a\n\x16RIGHT_MANAGE_DIRECTORY\x10\x08\x12\x1b\n\x17RIGHT_MANAGE_VISIBILITY\x10\t\x12\x17\n\x13RIGHT_MANAGE_SCHOOL\x10\n\x12\x1b\n\x17RIGHT_MANAGE_COMPLIANCE\x10\x0b\x12\x19\n\x15RIGHT_READ_COMPLIANCE\x10\x0c\x12\x1b\n\x17RIGHT_SEND_APP_MESSAGES\x10\r\x12\x1e\n\x1aRIGHT_READ_CONTACT_DETAILS\x10\x0e:O\n\x06\x61\x63\x63\x65ss\x12\x1e.google.protobuf.MethodOptions\x18\xd1\x86\x03 \x01(\x0b\x32\x1d.tieline.api.common.v1.Accessb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,7 +34,7 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'tieline.api.common.v1.acces
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_RIGHT']._serialized_start=291
-  _globals['_RIGHT']._serialized_end=660
+  _globals['_RIGHT']._serialized_end=692
   _globals['_ACCESS']._serialized_start=135
   _globals['_ACCESS']._serialized_end=288
 # @@protoc_insertion_point(module_scope)

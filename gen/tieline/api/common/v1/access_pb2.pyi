@@ -43,7 +43,9 @@ class _RightEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Right.ValueType
     RIGHT_READ_AUDIT_LOG: _Right.ValueType  # 6
     """Read and export the audit log."""
     RIGHT_READ_DIRECTORY: _Right.ValueType  # 7
-    """Read the directory. Every member has it, within what the member may see."""
+    """Read the directory. Every member has it, within what the member may see. Apps get nobody's
+    contact details by it: see RIGHT_READ_CONTACT_DETAILS.
+    """
     RIGHT_MANAGE_DIRECTORY: _Right.ValueType  # 8
     """Change departments, members and tags, import and export."""
     RIGHT_MANAGE_VISIBILITY: _Right.ValueType  # 9
@@ -56,6 +58,10 @@ class _RightEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Right.ValueType
     """See what compliance officers set, whatever was said, and what it said before it was changed."""
     RIGHT_SEND_APP_MESSAGES: _Right.ValueType  # 13
     """Send to members as an app, within its visible range. For apps alone."""
+    RIGHT_READ_CONTACT_DETAILS: _Right.ValueType  # 14
+    """Read, as an app, the members' numbers, addresses, gender and avatar too, within its visible range.
+    RIGHT_MANAGE_DIRECTORY holds it: who keeps these fields reads them.
+    """
 
 class Right(_Right, metaclass=_RightEnumTypeWrapper):
     """What somebody may be trusted with. Owners have every right of their corp, auditors those that
@@ -77,7 +83,9 @@ RIGHT_MANAGE_SIGN_IN: Right.ValueType  # 5
 RIGHT_READ_AUDIT_LOG: Right.ValueType  # 6
 """Read and export the audit log."""
 RIGHT_READ_DIRECTORY: Right.ValueType  # 7
-"""Read the directory. Every member has it, within what the member may see."""
+"""Read the directory. Every member has it, within what the member may see. Apps get nobody's
+contact details by it: see RIGHT_READ_CONTACT_DETAILS.
+"""
 RIGHT_MANAGE_DIRECTORY: Right.ValueType  # 8
 """Change departments, members and tags, import and export."""
 RIGHT_MANAGE_VISIBILITY: Right.ValueType  # 9
@@ -90,6 +98,10 @@ RIGHT_READ_COMPLIANCE: Right.ValueType  # 12
 """See what compliance officers set, whatever was said, and what it said before it was changed."""
 RIGHT_SEND_APP_MESSAGES: Right.ValueType  # 13
 """Send to members as an app, within its visible range. For apps alone."""
+RIGHT_READ_CONTACT_DETAILS: Right.ValueType  # 14
+"""Read, as an app, the members' numbers, addresses, gender and avatar too, within its visible range.
+RIGHT_MANAGE_DIRECTORY holds it: who keeps these fields reads them.
+"""
 Global___Right: _TypeAlias = Right  # noqa: Y015
 
 @_typing.final

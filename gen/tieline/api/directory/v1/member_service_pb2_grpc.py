@@ -188,7 +188,8 @@ class MemberServiceServicer:
         corp's members, or 20 times where that is more, finds nobody until the next day.
 
         Errors: NOT_FOUND USER_NOT_FOUND without metadata; RESOURCE_EXHAUSTED LOOKUPS_BLOCKED with
-        RetryInfo; INVALID_ARGUMENT INVALID_FIELD.
+        RetryInfo; PERMISSION_DENIED CALLER_NOT_ALLOWED for an app without RIGHT_READ_CONTACT_DETAILS;
+        INVALID_ARGUMENT INVALID_FIELD.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -78,7 +78,8 @@ class MemberServiceStub:
     corp's members, or 20 times where that is more, finds nobody until the next day.
 
     Errors: NOT_FOUND USER_NOT_FOUND without metadata; RESOURCE_EXHAUSTED LOOKUPS_BLOCKED with
-    RetryInfo; INVALID_ARGUMENT INVALID_FIELD.
+    RetryInfo; PERMISSION_DENIED CALLER_NOT_ALLOWED for an app without RIGHT_READ_CONTACT_DETAILS;
+    INVALID_ARGUMENT INVALID_FIELD.
     """
     GetMemberIdByEmail: _aio.UnaryUnaryMultiCallable[_member_service_pb2.GetMemberIdByEmailRequest, _member_service_pb2.GetMemberIdByEmailResponse]
     """GetMemberIdByEmail finds the member whose work or private e-mail address this is, in any case of
@@ -205,7 +206,8 @@ class MemberServiceServicer(metaclass=_abc_1.ABCMeta):
         corp's members, or 20 times where that is more, finds nobody until the next day.
 
         Errors: NOT_FOUND USER_NOT_FOUND without metadata; RESOURCE_EXHAUSTED LOOKUPS_BLOCKED with
-        RetryInfo; INVALID_ARGUMENT INVALID_FIELD.
+        RetryInfo; PERMISSION_DENIED CALLER_NOT_ALLOWED for an app without RIGHT_READ_CONTACT_DETAILS;
+        INVALID_ARGUMENT INVALID_FIELD.
         """
 
     @_abc_1.abstractmethod
