@@ -27,10 +27,16 @@ async def add_corp(connection: Connection, received: ReceivedEvent) -> None:
     await write.finish()
 
 
-async def note_owner(connection: Connection, received: ReceivedEvent) -> None:
-    """Know who owns the corp now."""
+async def note_corp(connection: Connection, received: ReceivedEvent) -> None:
+    """Know who owns the corp now, and whether it is active; a repeat changes nothing."""
+    # The payloads of the four events have the same fields.
     corp = received.decode(identity_pb2.CorpUpdated).corp
-    await corps.set_owner(connection, corp.corp_id, member_key(corp.owner_user_id))
+    await corps.note_corp(
+        connection,
+        corp.corp_id,
+        member_key(corp.owner_user_id),
+        is_active=corp.state == identity_pb2.CORP_STATE_ACTIVE,
+    )
 
 
 async def delete_corp(connection: Connection, received: ReceivedEvent) -> None:
@@ -76,7 +82,10 @@ HANDLERS: dict[str, EventHandler] = {
     "tieline.identity.v1.app_deleted": forget_deleted_app,
     "tieline.identity.v1.corp_created": add_corp,
     "tieline.identity.v1.corp_deleted": delete_corp,
+    "tieline.identity.v1.corp_deletion_requested": note_corp,
     "tieline.identity.v1.corp_link_changed": note_link,
-    "tieline.identity.v1.corp_updated": note_owner,
+    "tieline.identity.v1.corp_resumed": note_corp,
+    "tieline.identity.v1.corp_suspended": note_corp,
+    "tieline.identity.v1.corp_updated": note_corp,
     "tieline.identity.v1.member_activated": note_activation,
 }

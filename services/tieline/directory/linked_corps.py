@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
-from tieline.chassis.errors import NotFoundError
+from tieline.chassis.errors import FailedPreconditionError, NotFoundError
 
 HIDEABLE_FIELDS = frozenset({"alias", "position", "mobile", "email"})
 """Of those that a linked member has, what a corp's own rules can hide."""
@@ -99,3 +99,10 @@ def hide_fields(member: LinkedMember, share: Share, hidden_fields: Collection[st
 def link_not_found_error(link_id: str) -> NotFoundError:
     """Return the error of a link that is over, not yet accepted, another's, or not there."""
     return NotFoundError("LINK_NOT_FOUND", "no such link", {"linkId": link_id})
+
+
+def linked_corp_not_active_error(corp_id: str) -> FailedPreconditionError:
+    """Return the error of a linked corp that is suspended or about to be deleted."""
+    return FailedPreconditionError(
+        "LINKED_CORP_NOT_ACTIVE", "the linked corp is not active", {"corpId": corp_id}
+    )

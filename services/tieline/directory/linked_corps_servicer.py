@@ -16,6 +16,7 @@ from tieline.directory.linked_corps import (
     LinkedMember,
     hide_fields,
     link_not_found_error,
+    linked_corp_not_active_error,
 )
 from tieline.directory.linked_corps_messages import (
     to_linked_corp,
@@ -23,7 +24,7 @@ from tieline.directory.linked_corps_messages import (
     to_linked_member,
 )
 from tieline.directory.members import member_key
-from tieline.directory.repositories import linked_corps
+from tieline.directory.repositories import corps, linked_corps
 from tieline.directory.repositories.viewers import list_departments_of
 from tieline.directory.viewers import Viewers
 from tieline.directory.visibility import Viewer
@@ -141,13 +142,18 @@ class LinkedCorpServicer(linked_corp_service_pb2_grpc.LinkedCorpServiceServicer)
         return linked_corp_service_pb2.GetLinkedMemberResponse(member=to_linked_member(found[key]))
 
     async def _look(self, connection: Connection, corp_id: str, link_id: str) -> _Sight:
-        """Return what the corp sees by the link, or raise NotFoundError LINK_NOT_FOUND."""
+        """Return what the corp sees by the link.
+
+        Or raise NotFoundError LINK_NOT_FOUND, FailedPreconditionError LINKED_CORP_NOT_ACTIVE.
+        """
         violations: dict[str, str] = {}
         check_text(link_id, "link_id", violations, minimum=1, maximum=_MAX_LINK_ID_CHARACTERS)
         raise_violations(violations)
         link = await linked_corps.find_link(connection, corp_id, link_id)
         if link is None:
             raise link_not_found_error(link_id)
+        if not await corps.is_active(connection, link.linked_corp_id):
+            raise linked_corp_not_active_error(link.linked_corp_id)
         viewer = await self._viewers.of_member(_NOBODY, link.linked_corp_id, connection)
         shared = await linked_corps.list_shared_department_ids(
             connection, link.linked_corp_id, link.share

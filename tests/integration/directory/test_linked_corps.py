@@ -27,6 +27,7 @@ from tieline.api.directory.v1 import (
 from tieline.api.identity.v1 import corp_link_pb2, identity_pb2
 from tieline.chassis.ids import new_corp_id, new_uuid7
 from tieline.chassis.postgres import Pool
+from tieline.client.errors import TielineError
 from tieline.directory.linked_corps import Share, ShareScope
 from tieline.directory.repositories import linked_corps
 from tieline.directory.visibility import Viewer
@@ -398,6 +399,69 @@ async def test_shared_members_are_listed_page_by_page(link: Link) -> None:
             break
 
     assert found == [["an", "bo"], ["boss", "chen"], ["du"]]
+
+
+@pytest.mark.parametrize(
+    ("closing", "state", "opening"),
+    [
+        ("corp_suspended", identity_pb2.CORP_STATE_SUSPENDED, "corp_resumed"),
+        ("corp_deletion_requested", identity_pb2.CORP_STATE_DELETING, "corp_updated"),
+    ],
+)
+async def test_corp_that_is_not_active_is_read_by_no_partner(
+    link: Link, closing: str, state: identity_pb2.CorpState.ValueType, opening: str
+) -> None:
+    await link.share(WHOLE)
+    members = linked_corp_service_pb2.ListLinkedMembersRequest(link_id=link.link_id)
+    reads = (
+        (link.stub.ListLinkedMembers, members),
+        (
+            link.stub.ListLinkedDepartments,
+            linked_corp_service_pb2.ListLinkedDepartmentsRequest(link_id=link.link_id),
+        ),
+        (
+            link.stub.GetLinkedMember,
+            linked_corp_service_pb2.GetLinkedMemberRequest(link_id=link.link_id, user_id="an"),
+        ),
+    )
+
+    async def is_refused() -> bool:
+        try:
+            await call(link.stub.ListLinkedMembers, members, link.token)
+        except TielineError as error:
+            return error.reason == "LINKED_CORP_NOT_ACTIVE"
+        return False
+
+    async def is_read() -> bool:
+        return not await is_refused()
+
+    # Delivered twice, as any event may be.
+    event_id = new_uuid7()
+    for _ in range(2):
+        await publish_corp(link, closing, state, event_id)
+    await eventually(is_refused)
+    refused = [
+        await refusal(method, request, token)
+        for method, request in reads
+        for token in (link.token, linked_app(link))
+    ]
+    await publish_corp(link, opening, identity_pb2.CORP_STATE_ACTIVE)
+
+    await eventually(is_read)
+    assert {(error.code.name, error.reason) for error in refused} == {
+        ("FAILED_PRECONDITION", "LINKED_CORP_NOT_ACTIVE")
+    }
+    assert refused[0].metadata == {"corpId": link.upper.corp_id}
+
+
+async def publish_corp(
+    link: Link, name: str, state: identity_pb2.CorpState.ValueType, event_id: str = ""
+) -> None:
+    """Tell, as identity, what the upper corp has become."""
+    corp = identity_pb2.Corp(corp_id=link.upper.corp_id, owner_user_id="boss", state=state)
+    event = identity_pb2.CorpUpdated(event_id=event_id or new_uuid7(), corp=corp)
+    subject = f"tieline.identity.v1.{name}"
+    await publish_event(link.broker, subject, link.upper.corp_id, event)
 
 
 # Departments 2 to 6, each with the parent that it has; the departments that each member is in.

@@ -160,10 +160,24 @@ async def insert_removals(
     )
 
 
-async def set_owner(connection: Connection, corp_id: str, user_id: str) -> None:
-    """Keep who owns the corp; one that is not here is not made."""
+async def note_corp(
+    connection: Connection, corp_id: str, owner_user_id: str, *, is_active: bool
+) -> None:
+    """Keep who owns the corp and whether it is active; one that is not here is not made."""
     await connection.execute(
-        "UPDATE directory.corps SET owner_user_id = $2 WHERE corp_id = $1", corp_id, user_id
+        "UPDATE directory.corps SET owner_user_id = $2, is_active = $3 WHERE corp_id = $1",
+        corp_id,
+        owner_user_id,
+        is_active,
+    )
+
+
+async def is_active(connection: Connection, corp_id: str) -> bool:
+    """Tell whether the corp is neither suspended nor about to be deleted."""
+    return bool(
+        await connection.fetchval(
+            "SELECT is_active FROM directory.corps WHERE corp_id = $1", corp_id
+        )
     )
 
 

@@ -146,6 +146,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     ERROR_REASON_LINK_NOT_FOUND: _ErrorReason.ValueType  # 67
     """NOT_FOUND: the corp has no such link, or it does not hold. Metadata: `linkId`."""
+    ERROR_REASON_LINKED_CORP_NOT_ACTIVE: _ErrorReason.ValueType  # 68
+    """FAILED_PRECONDITION: the linked corp is suspended or waits for its deletion; its directory can be
+    read again once it is resumed. Metadata: `corpId`.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Machine-readable reasons. ErrorInfo.reason is the value's name without `ERROR_REASON_`."""
@@ -274,4 +278,8 @@ batches only.
 """
 ERROR_REASON_LINK_NOT_FOUND: ErrorReason.ValueType  # 67
 """NOT_FOUND: the corp has no such link, or it does not hold. Metadata: `linkId`."""
+ERROR_REASON_LINKED_CORP_NOT_ACTIVE: ErrorReason.ValueType  # 68
+"""FAILED_PRECONDITION: the linked corp is suspended or waits for its deletion; its directory can be
+read again once it is resumed. Metadata: `corpId`.
+"""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -93,7 +93,7 @@ class LinkedCorpServiceServicer:
     def ListLinkedDepartments(self, request, context):
         """ListLinkedDepartments lists the shared departments of the linked corp by id.
 
-        Errors: NOT_FOUND LINK_NOT_FOUND; INVALID_ARGUMENT INVALID_FIELD, PAGE_TOKEN_INVALID.
+        Errors: NOT_FOUND LINK_NOT_FOUND; FAILED_PRECONDITION LINKED_CORP_NOT_ACTIVE; INVALID_ARGUMENT INVALID_FIELD, PAGE_TOKEN_INVALID.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -103,7 +103,7 @@ class LinkedCorpServiceServicer:
         """ListLinkedMembers lists the shared members of the linked corp by user id.
 
         Errors: NOT_FOUND LINK_NOT_FOUND, DEPARTMENT_NOT_FOUND (also for one that is not shared);
-        INVALID_ARGUMENT INVALID_FIELD, PAGE_TOKEN_INVALID.
+        FAILED_PRECONDITION LINKED_CORP_NOT_ACTIVE; INVALID_ARGUMENT INVALID_FIELD, PAGE_TOKEN_INVALID.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -113,7 +113,7 @@ class LinkedCorpServiceServicer:
         """GetLinkedMember returns one shared member of the linked corp.
 
         Errors: NOT_FOUND LINK_NOT_FOUND, USER_NOT_FOUND (also for one who is not shared);
-        INVALID_ARGUMENT INVALID_FIELD.
+        FAILED_PRECONDITION LINKED_CORP_NOT_ACTIVE; INVALID_ARGUMENT INVALID_FIELD.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -35,19 +35,19 @@ class LinkedCorpServiceStub:
     ListLinkedDepartments: _aio.UnaryUnaryMultiCallable[_linked_corp_service_pb2.ListLinkedDepartmentsRequest, _linked_corp_service_pb2.ListLinkedDepartmentsResponse]
     """ListLinkedDepartments lists the shared departments of the linked corp by id.
 
-    Errors: NOT_FOUND LINK_NOT_FOUND; INVALID_ARGUMENT INVALID_FIELD, PAGE_TOKEN_INVALID.
+    Errors: NOT_FOUND LINK_NOT_FOUND; FAILED_PRECONDITION LINKED_CORP_NOT_ACTIVE; INVALID_ARGUMENT INVALID_FIELD, PAGE_TOKEN_INVALID.
     """
     ListLinkedMembers: _aio.UnaryUnaryMultiCallable[_linked_corp_service_pb2.ListLinkedMembersRequest, _linked_corp_service_pb2.ListLinkedMembersResponse]
     """ListLinkedMembers lists the shared members of the linked corp by user id.
 
     Errors: NOT_FOUND LINK_NOT_FOUND, DEPARTMENT_NOT_FOUND (also for one that is not shared);
-    INVALID_ARGUMENT INVALID_FIELD, PAGE_TOKEN_INVALID.
+    FAILED_PRECONDITION LINKED_CORP_NOT_ACTIVE; INVALID_ARGUMENT INVALID_FIELD, PAGE_TOKEN_INVALID.
     """
     GetLinkedMember: _aio.UnaryUnaryMultiCallable[_linked_corp_service_pb2.GetLinkedMemberRequest, _linked_corp_service_pb2.GetLinkedMemberResponse]
     """GetLinkedMember returns one shared member of the linked corp.
 
     Errors: NOT_FOUND LINK_NOT_FOUND, USER_NOT_FOUND (also for one who is not shared);
-    INVALID_ARGUMENT INVALID_FIELD.
+    FAILED_PRECONDITION LINKED_CORP_NOT_ACTIVE; INVALID_ARGUMENT INVALID_FIELD.
     """
 
 class LinkedCorpServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -83,7 +83,7 @@ class LinkedCorpServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_linked_corp_service_pb2.ListLinkedDepartmentsResponse]:
         """ListLinkedDepartments lists the shared departments of the linked corp by id.
 
-        Errors: NOT_FOUND LINK_NOT_FOUND; INVALID_ARGUMENT INVALID_FIELD, PAGE_TOKEN_INVALID.
+        Errors: NOT_FOUND LINK_NOT_FOUND; FAILED_PRECONDITION LINKED_CORP_NOT_ACTIVE; INVALID_ARGUMENT INVALID_FIELD, PAGE_TOKEN_INVALID.
         """
 
     @_abc_1.abstractmethod
@@ -95,7 +95,7 @@ class LinkedCorpServiceServicer(metaclass=_abc_1.ABCMeta):
         """ListLinkedMembers lists the shared members of the linked corp by user id.
 
         Errors: NOT_FOUND LINK_NOT_FOUND, DEPARTMENT_NOT_FOUND (also for one that is not shared);
-        INVALID_ARGUMENT INVALID_FIELD, PAGE_TOKEN_INVALID.
+        FAILED_PRECONDITION LINKED_CORP_NOT_ACTIVE; INVALID_ARGUMENT INVALID_FIELD, PAGE_TOKEN_INVALID.
         """
 
     @_abc_1.abstractmethod
@@ -107,7 +107,7 @@ class LinkedCorpServiceServicer(metaclass=_abc_1.ABCMeta):
         """GetLinkedMember returns one shared member of the linked corp.
 
         Errors: NOT_FOUND LINK_NOT_FOUND, USER_NOT_FOUND (also for one who is not shared);
-        INVALID_ARGUMENT INVALID_FIELD.
+        FAILED_PRECONDITION LINKED_CORP_NOT_ACTIVE; INVALID_ARGUMENT INVALID_FIELD.
         """
 
 def add_LinkedCorpServiceServicer_to_server(servicer: LinkedCorpServiceServicer, server: _aio.Server) -> None: ...
