@@ -46,7 +46,7 @@ from tieline.directory.changes_servicer import ChangeServicer
 from tieline.directory.consumer import HANDLERS
 from tieline.directory.corps_purge import purging_corps
 from tieline.directory.department_servicer import DepartmentServicer
-from tieline.directory.export_servicer import ExportServicer
+from tieline.directory.export_servicer import MAX_EXPORTS, ExportServicer
 from tieline.directory.import_servicer import ImportServicer
 from tieline.directory.import_worker import ImportWorker
 from tieline.directory.linked_corps_servicer import LinkedCorpServicer
@@ -89,6 +89,7 @@ async def role(settings: DirectorySettings) -> AsyncIterator[None]:
                 consuming(runtime.broker, runtime.pool, SCHEMA, durable, HANDLERS)
             )
         searches = await stack.enter_async_context(_search_pool(runtime))
+        exports = await stack.enter_async_context(_export_pool(runtime))
         imports = RunningImports()
         worker = ImportWorker(runtime.pool, imports)
         await stack.enter_async_context(worker.running())
@@ -101,7 +102,7 @@ async def role(settings: DirectorySettings) -> AsyncIterator[None]:
         async with runtime.serving(
             *_services(runtime, settings, viewers, searches, imports),
             *_feed_schools_and_links(runtime, ChangeServicer(feed, hub, viewers), viewers),
-            *_file_services(runtime, settings, worker, viewers),
+            *_file_services(runtime, settings, worker, viewers, exports),
         ):
             yield
 
@@ -116,8 +117,21 @@ def _search_pool(runtime: ServiceRuntime) -> AbstractAsyncContextManager[Pool]:
     )
 
 
+def _export_pool(runtime: ServiceRuntime) -> AbstractAsyncContextManager[Pool]:
+    return create_pool(
+        runtime.settings.database_dsn.get_secret_value(),
+        service=SCHEMA,
+        max_size=MAX_EXPORTS,
+        health=runtime.health,
+    )
+
+
 def _file_services(
-    runtime: ServiceRuntime, settings: DirectorySettings, worker: ImportWorker, viewers: Viewers
+    runtime: ServiceRuntime,
+    settings: DirectorySettings,
+    worker: ImportWorker,
+    viewers: Viewers,
+    exports: Pool,
 ) -> list[Served[Any]]:
     pool, page_tokens = runtime.pool, runtime.page_tokens
     return [
@@ -128,7 +142,7 @@ def _file_services(
         ),
         Served(
             export_service_pb2_grpc.add_ExportServiceServicer_to_server,
-            ExportServicer(pool, viewers),
+            ExportServicer(pool, exports, viewers),
             export_service_pb2.DESCRIPTOR.services_by_name["ExportService"],
         ),
     ]

@@ -16,8 +16,12 @@ from tieline.directory.export_files import ExportOptions, export
 from tieline.directory.exports import Table
 from tieline.directory.import_messages import ENCODINGS, FORMATS
 from tieline.directory.import_options import Format
+from tieline.directory.places import Places
 from tieline.directory.repositories import SCHEMA, corps
 from tieline.directory.viewers import Viewers
+
+# Each keeps a connection of its own from its first row to its last, and half a core of PostgreSQL's.
+MAX_EXPORTS = 2
 
 _Request = export_service_pb2.ExportMembersRequest | export_service_pb2.ExportDepartmentsRequest
 
@@ -25,8 +29,11 @@ _Request = export_service_pb2.ExportMembersRequest | export_service_pb2.ExportDe
 class ExportServicer(export_service_pb2_grpc.ExportServiceServicer):
     """Sends files of the callers' corps."""
 
-    def __init__(self, pool: Pool, viewers: Viewers) -> None:
+    def __init__(self, pool: Pool, exports: Pool, viewers: Viewers) -> None:
+        """``exports`` has a connection for each of the exports that may run at once."""
         self._pool = pool
+        self._exports = exports
+        self._places = Places(MAX_EXPORTS, "TOO_MANY_EXPORTS", "exports")
         self._viewers = viewers
 
     async def ExportMembers(
@@ -55,6 +62,13 @@ class ExportServicer(export_service_pb2_grpc.ExportServiceServicer):
         options = _read_options(request)
         require(principal, Right.MANAGE_DIRECTORY, Resource(corp_id))
         await self._viewers.require_whole_corp(principal, corp_id)
+        with self._places.one():
+            await self._record(corp_id, options, table)
+            async with aclosing(export(self._exports, corp_id, table, options)) as pieces:
+                async for piece in pieces:
+                    yield piece
+
+    async def _record(self, corp_id: str, options: ExportOptions, table: Table) -> None:
         async with transaction(self._pool) as connection:
             if not await corps.has_corp(connection, corp_id):
                 raise corps.corp_not_ready_error()
@@ -67,9 +81,6 @@ class ExportServicer(export_service_pb2_grpc.ExportServiceServicer):
                 details={"format": options.format.value},
             )
             await insert_events(connection, SCHEMA, [event])
-        async with aclosing(export(self._pool, corp_id, table, options)) as pieces:
-            async for piece in pieces:
-                yield piece
 
 
 def _read_options(request: _Request) -> ExportOptions:

@@ -27,6 +27,7 @@ from tieline.directory.members import (
     LISTED_STATES,
     MemberState,
 )
+from tieline.directory.places import Places
 from tieline.directory.reads import get_member, get_members, show_departments, show_members
 from tieline.directory.repositories import departments, members
 from tieline.directory.running_imports import RunningImports
@@ -35,6 +36,11 @@ from tieline.directory.viewers import Viewers
 from tieline.directory.visibility import Viewer
 
 MAX_BATCH_USER_IDS = 1000
+
+
+# Each keeps one of the replica's connections through a batch, some 60 ms of every 100: these and the
+# job that runs leave the others to lookups. More files go into jobs, which wait.
+MAX_IMPORT_STREAMS = 4
 
 
 class DirectoryServicer(directory_service_pb2_grpc.DirectoryServiceServicer):
@@ -54,6 +60,7 @@ class DirectoryServicer(directory_service_pb2_grpc.DirectoryServiceServicer):
         self._viewers = viewers
         self._imports = imports
         self._import_max_bytes = import_max_bytes
+        self._import_places = Places(MAX_IMPORT_STREAMS, "TOO_MANY_IMPORT_STREAMS", "imports")
         self._reader = MemberReader(pool)
         self._search = search
 
@@ -65,7 +72,7 @@ class DirectoryServicer(directory_service_pb2_grpc.DirectoryServiceServicer):
         """Commit the file's good rows batch by batch and tell how far it is."""
         first = await read_first(request_iterator)
         called = ImportCall(self._pool, self._viewers, first.config, self._import_max_bytes)
-        with self._imports.one():
+        with self._import_places.one(), self._imports.one():
             async with aclosing(called.run(read_chunks(request_iterator))) as steps:
                 async for progress in steps:
                     yield progress_to_proto(progress)

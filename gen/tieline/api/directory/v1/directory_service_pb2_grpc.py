@@ -97,7 +97,8 @@ class DirectoryServiceServicer:
         begins when the whole file is here; it may have 20 MB and 500,000 rows. An administrator of
         some departments may upsert rows of those alone, and replace nothing.
 
-        Errors: INVALID_ARGUMENT INVALID_FIELD (first message without config, chunk over 1 MiB);
+        Errors: RESOURCE_EXHAUSTED TOO_MANY_IMPORT_STREAMS with RetryInfo;
+        INVALID_ARGUMENT INVALID_FIELD (first message without config, chunk over 1 MiB);
         INVALID_ARGUMENT CSV_MALFORMED with metadata `line` (header wrong, quote never closed, wrong
         encoding, row over 64 KiB): rows of earlier transactions stay;
         INVALID_ARGUMENT FILE_MALFORMED (no XLSX, or one that is not safe to open), FILE_TOO_LARGE;

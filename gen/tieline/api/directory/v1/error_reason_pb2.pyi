@@ -150,6 +150,12 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """FAILED_PRECONDITION: the linked corp is suspended or waits for its deletion; its directory can be
     read again once it is resumed. Metadata: `corpId`.
     """
+    ERROR_REASON_TOO_MANY_EXPORTS: _ErrorReason.ValueType  # 69
+    """RESOURCE_EXHAUSTED with RetryInfo: the replica makes as many exports as it does at once."""
+    ERROR_REASON_TOO_MANY_IMPORT_STREAMS: _ErrorReason.ValueType  # 70
+    """RESOURCE_EXHAUSTED with RetryInfo: the replica reads as many streams of ImportMembers as it does
+    at once. CreateImportJob takes the file at any time.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Machine-readable reasons. ErrorInfo.reason is the value's name without `ERROR_REASON_`."""
@@ -281,5 +287,11 @@ ERROR_REASON_LINK_NOT_FOUND: ErrorReason.ValueType  # 67
 ERROR_REASON_LINKED_CORP_NOT_ACTIVE: ErrorReason.ValueType  # 68
 """FAILED_PRECONDITION: the linked corp is suspended or waits for its deletion; its directory can be
 read again once it is resumed. Metadata: `corpId`.
+"""
+ERROR_REASON_TOO_MANY_EXPORTS: ErrorReason.ValueType  # 69
+"""RESOURCE_EXHAUSTED with RetryInfo: the replica makes as many exports as it does at once."""
+ERROR_REASON_TOO_MANY_IMPORT_STREAMS: ErrorReason.ValueType  # 70
+"""RESOURCE_EXHAUSTED with RetryInfo: the replica reads as many streams of ImportMembers as it does
+at once. CreateImportJob takes the file at any time.
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -58,7 +58,8 @@ class ExportServiceServicer:
         A CSV value that begins with `=`, `+`, `-` or `@` has an apostrophe before it, which the import
         takes off, so that no spreadsheet reads a formula; in XLSX such values are text.
 
-        Errors: INVALID_ARGUMENT INVALID_FIELD; PERMISSION_DENIED OUT_OF_RANGE (needs the right in the
+        Errors: RESOURCE_EXHAUSTED TOO_MANY_EXPORTS with RetryInfo;
+        INVALID_ARGUMENT INVALID_FIELD; PERMISSION_DENIED OUT_OF_RANGE (needs the right in the
         whole corp, an app also that as its visible range); UNAVAILABLE CORP_NOT_READY.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
