@@ -20,7 +20,7 @@ from tieline.directory.places import Places
 from tieline.directory.repositories import SCHEMA, corps
 from tieline.directory.viewers import Viewers
 
-# Each keeps a connection of its own from its first row to its last, and half a core of PostgreSQL's.
+# Each keeps a connection of its own from its first row to its last and half a core of PostgreSQL.
 MAX_EXPORTS = 2
 
 _Request = export_service_pb2.ExportMembersRequest | export_service_pb2.ExportDepartmentsRequest

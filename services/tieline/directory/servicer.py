@@ -38,7 +38,7 @@ from tieline.directory.visibility import Viewer
 MAX_BATCH_USER_IDS = 1000
 
 
-# Each keeps one of the replica's connections through a batch, some 60 ms of every 100: these and the
+# Each keeps one of the connections through a batch, some 60 ms of every 100: these and the
 # job that runs leave the others to lookups. More files go into jobs, which wait.
 MAX_IMPORT_STREAMS = 4
 
