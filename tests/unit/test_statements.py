@@ -23,6 +23,7 @@ EXCEPTIONS = {
     "chassis.dead_letters.list_dead_letters": "an operator lists what was given up, of all corps",
     "chassis.events._Statements.__init__": "the purge of the inbox goes by age",
     "chassis.outbox._Statements.__init__": "the relay takes the oldest events of all corps",
+    "contacts.repository.lock_deleted_corp": SCAN,
     "directory.repositories.changes.list_old_removals": SCAN,
     "directory.repositories.corp_purge.lock_deleted_corp": SCAN,
     "directory.repositories.search_index.list_waiting_corps": SCAN,
@@ -38,7 +39,7 @@ EXCEPTIONS = {
     "messaging.repositories.push_targets.PushTargetRepository._end_customers": (
         "a customer has devices in several corps"
     ),
-    "payments.repositories.ledger.find_next_corp": SCAN,
+    "payments.repositories.deleted_corps.lock_corp_to_purge": SCAN,
 }
 
 # Functions that lock rows of several corps in one statement. Citus refuses that across nodes: what

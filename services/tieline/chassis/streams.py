@@ -138,6 +138,8 @@ DURABLES = (
             TOKENS_REVOKED,
         ),
     ),
+    Durable("contacts", "IDENTITY", ("tieline.identity.v1.corp_deleted",)),
+    Durable("payments", "IDENTITY", ("tieline.identity.v1.corp_deleted",)),
     # For offline push, which takes many at a time in any order (``event_batches.py``).
     Durable("messaging", "MESSAGING", ("tieline.messaging.v1.messages_sent",), max_in_hand=1000),
 )

@@ -1,11 +1,15 @@
 """Composition root of payments: the only module that knows every class."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 from tieline.api.payments.v1 import payments_service_pb2, payments_service_pb2_grpc
+from tieline.chassis.events import consuming
 from tieline.chassis.grpc_server import Served
 from tieline.chassis.runtime import service_runtime
+from tieline.chassis.streams import durables_of
+from tieline.payments.consumer import HANDLERS
+from tieline.payments.corps_purge import purging_corps
 from tieline.payments.ledger_audit import auditing_ledgers
 from tieline.payments.openings import Openings
 from tieline.payments.participation import Participation
@@ -19,18 +23,24 @@ SETTINGS = PaymentsSettings
 @asynccontextmanager
 async def role(settings: PaymentsSettings) -> AsyncIterator[None]:
     """Run payments. What is entered last is left first: no call outlives the openings."""
-    async with service_runtime(settings, SCHEMA) as runtime:
-        participation = Participation(runtime.broker)
-        async with (
-            auditing_ledgers(runtime.pool, runtime.telemetry.meter),
-            Openings(runtime.pool, participation) as openings,
-        ):
-            servicer = PaymentsServicer(runtime.pool, participation, openings)
-            async with runtime.serving(
+    async with service_runtime(settings, SCHEMA) as runtime, AsyncExitStack() as stack:
+        pool, participation = runtime.pool, Participation(runtime.broker)
+        await stack.enter_async_context(auditing_ledgers(pool, runtime.telemetry.meter))
+        await stack.enter_async_context(
+            purging_corps(pool, keep_days=settings.ledger_retention_days)
+        )
+        for durable in durables_of(SCHEMA):
+            await stack.enter_async_context(
+                consuming(runtime.broker, pool, SCHEMA, durable, HANDLERS)
+            )
+        openings = await stack.enter_async_context(Openings(pool, participation))
+        await stack.enter_async_context(
+            runtime.serving(
                 Served(
                     payments_service_pb2_grpc.add_PaymentsServiceServicer_to_server,
-                    servicer,
+                    PaymentsServicer(pool, participation, openings),
                     payments_service_pb2.DESCRIPTOR.services_by_name["PaymentsService"],
                 )
-            ):
-                yield
+            )
+        )
+        yield

@@ -125,6 +125,15 @@ def post_transfers(
     return postings, after
 
 
+def corp_deleted_error(corp_id: str) -> FailedPreconditionError:
+    """Return the error for money of a corp that is gone."""
+    return FailedPreconditionError(
+        "CORP_DELETED",
+        f"corp {corp_id} was deleted: nothing can be paid in, sent or opened any more",
+        {"corpId": corp_id},
+    )
+
+
 def _check_funds(account: Account, amount_minor: int) -> None:
     if account.account_id != BANK_ACCOUNT_ID and account.balance_minor < amount_minor:
         raise FailedPreconditionError(

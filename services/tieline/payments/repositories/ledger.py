@@ -10,6 +10,7 @@ from tieline.payments.ledger import (
     Posting,
     Transfer,
     account_kind,
+    corp_deleted_error,
     post_transfers,
     touched_account_ids,
 )
@@ -39,10 +40,19 @@ class LedgerTotals:
 
 
 async def find_next_corp(connection: Connection, after_corp_id: str) -> str | None:
-    """Return the first corp behind this one that has a ledger."""
+    """Return the first corp behind this one that has a ledger.
+
+    Not one that is gone: nothing is posted any more, and its rows may just be being deleted.
+    """
     corp_id: str | None = await connection.fetchval(
         """
-        SELECT corp_id FROM payments.accounts WHERE corp_id > $1 ORDER BY corp_id LIMIT 1
+        SELECT corp_id
+          FROM payments.accounts
+         WHERE corp_id > $1
+           AND NOT EXISTS (SELECT FROM payments.deleted_corps AS gone
+                            WHERE gone.corp_id = accounts.corp_id)
+         ORDER BY corp_id
+         LIMIT 1
         """,
         after_corp_id,
     )
@@ -60,11 +70,15 @@ class LedgerRepository:
         """Move the money, all of it or none; return the accounts after it.
 
         Locks the accounts until the transaction ends, in the order of their ids. Raises
-        FailedPreconditionError INSUFFICIENT_FUNDS when a transfer is not covered.
+        FailedPreconditionError INSUFFICIENT_FUNDS when a transfer is not covered, CORP_DELETED
+        when the corp is gone.
         """
         account_ids = touched_account_ids(transfers)
         await self._insert_missing_accounts(account_ids)
-        postings, accounts = post_transfers(await self._lock_accounts(account_ids), transfers)
+        locked = await self._lock_accounts(account_ids)
+        if not locked:
+            raise corp_deleted_error(self._corp_id)
+        postings, accounts = post_transfers(locked, transfers)
         await self._insert_transfers(transfers)
         await self._insert_postings(postings)
         await self._update_accounts(accounts.values())
@@ -118,11 +132,13 @@ class LedgerRepository:
         )
 
     async def _lock_accounts(self, account_ids: Sequence[str]) -> dict[str, Account]:
+        """Return the accounts, which were just made if they were not there; none of a corp gone."""
         rows = await self._connection.fetch(
             """
             SELECT account_id, balance_minor, posting_count
               FROM payments.accounts
              WHERE corp_id = $1 AND account_id = ANY($2::text[])
+               AND NOT EXISTS (SELECT FROM payments.deleted_corps WHERE corp_id = $1)
              ORDER BY account_id COLLATE "C"
                FOR UPDATE
             """,

@@ -34,6 +34,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """NOT_FOUND: no such packet, or the caller is not in its conversation. Metadata: `redPacketId`."""
     ERROR_REASON_RED_PACKET_EMPTY: _ErrorReason.ValueType  # 4
     """FAILED_PRECONDITION: every share is taken. Metadata: `redPacketId`."""
+    ERROR_REASON_CORP_DELETED: _ErrorReason.ValueType  # 5
+    """FAILED_PRECONDITION: the corp was deleted; its ledger is kept, and nothing is posted to it.
+    Metadata: `corpId`.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Machine-readable reasons. ErrorInfo.reason is the value's name without `ERROR_REASON_`."""
@@ -50,4 +54,8 @@ ERROR_REASON_RED_PACKET_NOT_FOUND: ErrorReason.ValueType  # 3
 """NOT_FOUND: no such packet, or the caller is not in its conversation. Metadata: `redPacketId`."""
 ERROR_REASON_RED_PACKET_EMPTY: ErrorReason.ValueType  # 4
 """FAILED_PRECONDITION: every share is taken. Metadata: `redPacketId`."""
+ERROR_REASON_CORP_DELETED: ErrorReason.ValueType  # 5
+"""FAILED_PRECONDITION: the corp was deleted; its ledger is kept, and nothing is posted to it.
+Metadata: `corpId`.
+"""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -77,7 +77,7 @@ class PaymentsServiceServicer:
         """CreateDeposit credits a corp's account with money that arrived at the platform's bank account,
         at most once per `request_id`.
 
-        Errors: INVALID_ARGUMENT INVALID_FIELD; FAILED_PRECONDITION REQUEST_ID_REUSED.
+        Errors: INVALID_ARGUMENT INVALID_FIELD; FAILED_PRECONDITION REQUEST_ID_REUSED, CORP_DELETED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -95,7 +95,7 @@ class PaymentsServiceServicer:
         """CreateRedPacket sets money of the corp aside for the participants of a conversation that the
         caller is in, at most once per `request_id`.
 
-        Errors: FAILED_PRECONDITION INSUFFICIENT_FUNDS, REQUEST_ID_REUSED; NOT_FOUND
+        Errors: FAILED_PRECONDITION INSUFFICIENT_FUNDS, REQUEST_ID_REUSED, CORP_DELETED; NOT_FOUND
         CONVERSATION_NOT_FOUND; INVALID_ARGUMENT INVALID_FIELD; UNAVAILABLE SERVICE_UNAVAILABLE while
         messaging does not answer.
         """
@@ -108,7 +108,7 @@ class PaymentsServiceServicer:
         opening again returns the same one.
 
         Errors: NOT_FOUND RED_PACKET_NOT_FOUND, also for those who are not in its conversation;
-        FAILED_PRECONDITION RED_PACKET_EMPTY when every share is taken; UNAVAILABLE
+        FAILED_PRECONDITION RED_PACKET_EMPTY when every share is taken, CORP_DELETED; UNAVAILABLE
         SERVICE_UNAVAILABLE while messaging does not answer.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -22,7 +22,7 @@ class PaymentsServiceStub:
     """CreateDeposit credits a corp's account with money that arrived at the platform's bank account,
     at most once per `request_id`.
 
-    Errors: INVALID_ARGUMENT INVALID_FIELD; FAILED_PRECONDITION REQUEST_ID_REUSED.
+    Errors: INVALID_ARGUMENT INVALID_FIELD; FAILED_PRECONDITION REQUEST_ID_REUSED, CORP_DELETED.
     """
     GetBalance: _aio.UnaryUnaryMultiCallable[_payments_service_pb2.GetBalanceRequest, _payments_service_pb2.GetBalanceResponse]
     """GetBalance returns what an account holds: the corp's to its administrators, a customer's own
@@ -32,7 +32,7 @@ class PaymentsServiceStub:
     """CreateRedPacket sets money of the corp aside for the participants of a conversation that the
     caller is in, at most once per `request_id`.
 
-    Errors: FAILED_PRECONDITION INSUFFICIENT_FUNDS, REQUEST_ID_REUSED; NOT_FOUND
+    Errors: FAILED_PRECONDITION INSUFFICIENT_FUNDS, REQUEST_ID_REUSED, CORP_DELETED; NOT_FOUND
     CONVERSATION_NOT_FOUND; INVALID_ARGUMENT INVALID_FIELD; UNAVAILABLE SERVICE_UNAVAILABLE while
     messaging does not answer.
     """
@@ -41,7 +41,7 @@ class PaymentsServiceStub:
     opening again returns the same one.
 
     Errors: NOT_FOUND RED_PACKET_NOT_FOUND, also for those who are not in its conversation;
-    FAILED_PRECONDITION RED_PACKET_EMPTY when every share is taken; UNAVAILABLE
+    FAILED_PRECONDITION RED_PACKET_EMPTY when every share is taken, CORP_DELETED; UNAVAILABLE
     SERVICE_UNAVAILABLE while messaging does not answer.
     """
     GetRedPacket: _aio.UnaryUnaryMultiCallable[_payments_service_pb2.GetRedPacketRequest, _payments_service_pb2.GetRedPacketResponse]
@@ -67,7 +67,7 @@ class PaymentsServiceServicer(metaclass=_abc_1.ABCMeta):
         """CreateDeposit credits a corp's account with money that arrived at the platform's bank account,
         at most once per `request_id`.
 
-        Errors: INVALID_ARGUMENT INVALID_FIELD; FAILED_PRECONDITION REQUEST_ID_REUSED.
+        Errors: INVALID_ARGUMENT INVALID_FIELD; FAILED_PRECONDITION REQUEST_ID_REUSED, CORP_DELETED.
         """
 
     @_abc_1.abstractmethod
@@ -89,7 +89,7 @@ class PaymentsServiceServicer(metaclass=_abc_1.ABCMeta):
         """CreateRedPacket sets money of the corp aside for the participants of a conversation that the
         caller is in, at most once per `request_id`.
 
-        Errors: FAILED_PRECONDITION INSUFFICIENT_FUNDS, REQUEST_ID_REUSED; NOT_FOUND
+        Errors: FAILED_PRECONDITION INSUFFICIENT_FUNDS, REQUEST_ID_REUSED, CORP_DELETED; NOT_FOUND
         CONVERSATION_NOT_FOUND; INVALID_ARGUMENT INVALID_FIELD; UNAVAILABLE SERVICE_UNAVAILABLE while
         messaging does not answer.
         """
@@ -104,7 +104,7 @@ class PaymentsServiceServicer(metaclass=_abc_1.ABCMeta):
         opening again returns the same one.
 
         Errors: NOT_FOUND RED_PACKET_NOT_FOUND, also for those who are not in its conversation;
-        FAILED_PRECONDITION RED_PACKET_EMPTY when every share is taken; UNAVAILABLE
+        FAILED_PRECONDITION RED_PACKET_EMPTY when every share is taken, CORP_DELETED; UNAVAILABLE
         SERVICE_UNAVAILABLE while messaging does not answer.
         """
 
