@@ -1,4 +1,4 @@
-"""A row in every tenant table of every service; then the corp is deleted. What is left is listed."""
+"""A row in every tenant table of every service; the corp is deleted; what is left is listed."""
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack

@@ -7,7 +7,7 @@ from tieline.payments.repositories.deleted_corps import mark_deleted
 
 
 async def delete_corp(connection: Connection, received: ReceivedEvent) -> None:
-    """Have nothing posted to the corp's ledger any more; it is kept for as long as the law wants."""
+    """Have nothing posted to the corp's ledger any more; it stays for as long as it must."""
     event = received.decode(identity_pb2.CorpDeleted)
     await mark_deleted(connection, event.corp_id)
 

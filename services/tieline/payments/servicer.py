@@ -3,6 +3,7 @@
 import secrets
 
 from tieline.api.payments.v1 import payments_pb2, payments_service_pb2, payments_service_pb2_grpc
+from tieline.chassis.audit import build_audit_event
 from tieline.chassis.calls import current_principal
 from tieline.chassis.fields import is_uuid
 from tieline.chassis.grpc_context import Context
@@ -35,6 +36,9 @@ from tieline.payments.repositories.ledger import LedgerRepository
 from tieline.payments.repositories.red_packets import RedPacketRepository
 from tieline.payments.split import SEED_BYTES, split_amount
 
+PLATFORM_LOG = ""
+"""What stands for the corp in the log of what the deployment's administrators do."""
+
 
 class PaymentsServicer(payments_service_pb2_grpc.PaymentsServiceServicer):
     """Answers the calls of payments."""
@@ -62,6 +66,7 @@ class PaymentsServicer(payments_service_pb2_grpc.PaymentsServiceServicer):
             transfer = build_deposit_transfer(deposit, business_key)
             accounts = await LedgerRepository(connection, corp_id).post([transfer])
             balance_minor = accounts[CORP_ACCOUNT_ID].balance_minor
+            await _record_deposit(connection, corp_id, deposit, transfer.transfer_id)
             return payments_service_pb2.CreateDepositResponse(balance_minor=balance_minor)
 
         return await answered_once(
@@ -162,6 +167,29 @@ class PaymentsServicer(payments_service_pb2_grpc.PaymentsServiceServicer):
         )
 
 
+async def _record_deposit(
+    connection: Connection, corp_id: str, deposit: Deposit, transfer_id: str
+) -> None:
+    """Write down who made money: for the corp, and for whoever runs the deployment."""
+    details = {
+        "amount_minor": str(deposit.amount_minor),
+        "currency_code": deposit.currency_code,
+        "bank_reference": deposit.bank_reference,
+    }
+    entries = [
+        await build_audit_event(
+            connection,
+            SCHEMA,
+            corp_id=log,
+            action=f"{SCHEMA}.deposit.create",
+            resource=f"transfers/{transfer_id}",
+            details=details if log else {"corp_id": corp_id, **details},
+        )
+        for log in (PLATFORM_LOG, corp_id)
+    ]
+    await insert_events(connection, SCHEMA, entries)
+
+
 async def _create_red_packet(
     connection: Connection, corp_id: str, sender_user_id: str, intent: RedPacketIntent
 ) -> payments_pb2.RedPacket:
@@ -185,7 +213,19 @@ async def _create_red_packet(
     )
     await LedgerRepository(connection, corp_id).post([transfer])
     message = to_red_packet(packet, [])
-    await insert_events(connection, SCHEMA, [build_created_event(corp_id, message)])
+    entry = await build_audit_event(
+        connection,
+        SCHEMA,
+        corp_id=corp_id,
+        action=f"{SCHEMA}.red_packet.create",
+        resource=f"redPackets/{red_packet_id}",
+        details={
+            "amount_minor": str(intent.amount_minor),
+            "currency_code": intent.currency_code,
+            "conversation_id": intent.conversation_id,
+        },
+    )
+    await insert_events(connection, SCHEMA, [build_created_event(corp_id, message), entry])
     return message
 
 

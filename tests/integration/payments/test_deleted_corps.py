@@ -1,4 +1,4 @@
-"""A corp that is gone: nothing is posted any more, and its ledger stays for as long as it has to."""
+"""A corp that is gone: nothing is posted any more, and its ledger stays for as long as it must."""
 
 from dataclasses import replace
 

@@ -6,9 +6,13 @@ import grpc
 import pytest
 
 from calls import call, refusal
+from fakes.eventually import eventually
 from integration.payments.corp import Corp
+from published_events import published_events
+from tieline.api.common.v1 import audit_pb2, principal_pb2
 from tieline.api.payments.v1 import payments_service_pb2
 from tieline.chassis.ids import new_corp_id, new_uuid7
+from tieline.embedded.nats import EmbeddedNats
 
 
 async def test_deposit_is_what_the_corp_holds(corp: Corp) -> None:
@@ -127,3 +131,36 @@ async def test_what_can_not_be_a_corp_is_not_found(corp: Corp, corp_id: str) -> 
     ):
         error = await refusal(method, request, corp.customer())
         assert (error.code, error.reason) == (grpc.StatusCode.NOT_FOUND, "CORP_NOT_FOUND")
+
+
+async def test_money_that_is_made_or_set_aside_stands_in_the_audit_log(
+    corp: Corp, payments_nats: EmbeddedNats
+) -> None:
+    request = corp.deposit_request(500)
+    for _ in range(2):
+        await call(corp.payments.CreateDeposit, request, corp.tokens.platform())
+    packet_request = corp.packet_request(300, 2)
+    await call(corp.payments.CreateRedPacket, packet_request, corp.administrator)
+    await refusal(corp.payments.CreateRedPacket, corp.packet_request(300, 2), corp.administrator)
+
+    found = await published_events(payments_nats, "PAYMENTS", f"audit/{corp.corp_id}", 2)
+
+    entries = [audit_pb2.AuditEntry.FromString(payload) for _, payload in found]
+    deposited, packed = entries
+    assert (deposited.corp_id, deposited.action) == (corp.corp_id, "payments.deposit.create")
+    assert deposited.actor.kind == principal_pb2.PRINCIPAL_KIND_PLATFORM_ADMINISTRATOR
+    assert deposited.details == {
+        "amount_minor": "500",
+        "currency_code": "CNY",
+        "bank_reference": request.bank_reference,
+    }
+    assert (packed.action, packed.actor.id) == ("payments.red_packet.create", "admin")
+    assert packed.details["amount_minor"] == "300"
+
+    async def is_in_the_platforms_log() -> bool:
+        platform = await published_events(payments_nats, "PAYMENTS", "audit/", 1)
+        return corp.corp_id in {
+            audit_pb2.AuditEntry.FromString(payload).details["corp_id"] for _, payload in platform
+        }
+
+    await eventually(is_in_the_platforms_log)
