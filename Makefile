@@ -119,6 +119,7 @@ breaking: install ## Fail if the protos break clients of the revision BASE
 image: ## Build the image with docker, podman or buildah (IMAGE=name BASE_IMAGE=base)
 	@[ -n "$(BUILDER)" ] || { echo "image: none of docker, podman, buildah is installed" >&2; exit 1; }
 	$(BUILDER) build --tag $(IMAGE) $(if $(BASE_IMAGE),--build-arg BASE_IMAGE=$(BASE_IMAGE)) \
+	  --build-arg VERSION=$$(sed -n 's/^version = "\(.*\)"$$/\1/p' pyproject.toml) \
 	  --build-arg REVISION=$$(git rev-parse HEAD) .
 
 .PHONY: image-size

@@ -1,6 +1,7 @@
 """The rules that the Dockerfile keeps."""
 
 import re
+import subprocess
 import tomllib
 from pathlib import Path
 
@@ -96,3 +97,17 @@ def test_build_sees_what_it_copies_and_nothing_else() -> None:
 
     assert "*" in lines
     assert allowed == {name for names in copied for name in names.split()}
+
+
+def test_image_is_labelled_with_the_version_that_is_built() -> None:
+    command = ["make", "--dry-run", "image", "BUILDER=echo", "IMAGE=tieline"]
+    printed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+
+    # The shell of the recipe reads it: run what it would run.
+    [reader] = re.findall(r"--build-arg VERSION=\$\((.*?)\) \\", printed)
+    shown = subprocess.run(
+        ["sh", "-c", reader], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
+
+    assert shown.strip() == PROJECT["project"]["version"]
+    assert f"ARG VERSION={PROJECT['project']['version']}\n" in IMAGE
