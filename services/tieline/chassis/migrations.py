@@ -37,6 +37,9 @@ _LOCK_POLL_INTERVAL_S = 0.2
 # again at a quieter moment.
 _LOCK_TIMEOUT = "5s"
 
+OLDEST_POSTGRES = 15
+"""The oldest major version that the migrations and statements are written for."""
+
 _FILE_NAME = re.compile(r"(\d{4})_[a-z0-9_]+\.sql")
 _SERVICE_NAME = re.compile(r"[a-z][a-z_]{0,40}")
 
@@ -139,6 +142,7 @@ async def check_schema(connection: Connection, service: str) -> None:
     A newer database is accepted: migrations suit the code before them, and during an upgrade that
     code still runs.
     """
+    check_server_version(connection.get_server_version().major)
     present = {
         (applied.component, applied.version)
         for applied in await _list_applied(connection, service)
@@ -153,6 +157,15 @@ async def check_schema(connection: Connection, service: str) -> None:
             raise MigrationError(
                 f"{what} is at {has}, this code needs {needs}: run `tieline migrate`"
             )
+
+
+def check_server_version(major: int) -> None:
+    """Raise MigrationError where PostgreSQL is older than what the statements are written for."""
+    if major < OLDEST_POSTGRES:
+        raise MigrationError(
+            f"PostgreSQL is version {major}, Tieline needs {OLDEST_POSTGRES} or newer: upgrade the "
+            "server, or name another one"
+        )
 
 
 def check_history(
@@ -220,6 +233,7 @@ async def _connect(dsn: str) -> AsyncIterator[Connection]:
             f"{describe_connection_error(error)}; start it, or correct the DSN"
         ) from None
     try:
+        check_server_version(connection.get_server_version().major)
         yield connection
     finally:
         connection.terminate()
