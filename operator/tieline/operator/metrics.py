@@ -21,7 +21,7 @@ _OF_POLICIES: tuple[tuple[str, str, str, Callable[[ServiceDecision], float]], ..
     ("replicas.ready", "{replica}", "Replicas that take calls.", lambda one: one.ready_replicas),
     ("demand", "{call}/s", "First attempts offered.", lambda one: one.demand_per_s),
     ("capacity", "{call}/s", "What one replica does.", lambda one: one.learned_capacity_per_s),
-    ("start_lead", "s", "From a pod's creation until it is first ready.", lambda one: one.start_lead_s),
+    ("start_lead", "s", "A pod's creation to its readiness.", lambda one: one.start_lead_s),
     ("surge", "1", "1 in surge.", lambda one: float(one.in_surge)),
     ("overloaded", "1", "1 while too much is offered.", lambda one: one.holds("Overloaded")),
     ("reports.coverage", "1", "Part of the ready replicas that report.", lambda one: one.coverage),
