@@ -1,5 +1,7 @@
 """Apps get contact details only with the right to them."""
 
+from typing import Any
+
 import pytest
 
 from fakes.app_ranges import FakeAppRanges
@@ -15,7 +17,7 @@ from tieline.api.identity.v1 import app_pb2
 READ = ("read_directory",)
 EAST = 2
 AGENT_ID = 1000002
-CONTACT = {
+CONTACT: dict[str, Any] = {
     "mobile": "13800000001",
     "telephone": "020-1234",
     "email": "li@home.example",
