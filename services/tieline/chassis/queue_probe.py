@@ -34,6 +34,9 @@ _CALM_S = 0.005
 # More on their way tell nothing new of a queue that does not move.
 _MAX_UNDERWAY = 8
 
+# At least so long waits the last call of a full queue: a hundred calls of a millisecond.
+_FULL_WAIT_S = 0.1
+
 _TIMEOUT_S = 5.0
 _ID_KEY = "probe-id"
 
@@ -108,9 +111,11 @@ class QueueProbe:
         self._sent[id_] = time.monotonic()
         try:
             await probe(b"", metadata=((_ID_KEY, id_),), timeout=_TIMEOUT_S)
-        except grpc.aio.AioRpcError:
-            # The C core's queue is full, which `_note_stuck` and the probes that get in tell of.
-            self._sent.pop(id_, None)
+        except grpc.aio.AioRpcError as error:
+            is_waiting = self._sent.pop(id_, None) is not None
+            if is_waiting and error.code() is grpc.StatusCode.CANCELLED:
+                # The C core's queue is full. Where no probe gets in, nothing else would tell of it.
+                self._note(max(self._last_wait_s, _FULL_WAIT_S))
 
     def _note_stuck(self, now: float) -> None:
         """Have a probe that is still waiting count for what it has waited."""
