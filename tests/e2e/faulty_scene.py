@@ -4,8 +4,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from time import monotonic
 
+import grpc
+
 from e2e.faulty_world import SPOKEN, Reader, World
 from fakes.eventually import eventually
+from tieline.client.errors import TielineError
 
 RECOVERY_TIMEOUT_S = 60.0
 
@@ -56,7 +59,13 @@ class Scene:
         stored: list[tuple[int, str]] = []
 
         async def everybody_has_it() -> bool:
-            stored[:] = await self.world.stored(self.writer, group)
+            try:
+                stored[:] = await self.world.stored(self.writer, group)
+            except TielineError as error:
+                # A replica finds only by using it which of its connections did not outlive a fault.
+                if error.code is not grpc.StatusCode.UNAVAILABLE:
+                    raise
+                return False
             return all(len(reader.seen[group]) == len(stored) for reader in self.readers)
 
         await eventually(everybody_has_it, timeout_s=self.timeout_s)
