@@ -15,6 +15,9 @@ from tieline.chassis.outbox import Event, build_event
 from tieline.chassis.postgres import Connection
 from tieline.chassis.principals import Principal, PrincipalKind
 
+PLATFORM_LOG = ""
+"""What stands for the corp in the log of what the deployment's administrators do."""
+
 _KINDS = {
     PrincipalKind.PLATFORM_ADMINISTRATOR: principal_pb2.PRINCIPAL_KIND_PLATFORM_ADMINISTRATOR,
     PrincipalKind.MEMBER: principal_pb2.PRINCIPAL_KIND_MEMBER,

@@ -29,6 +29,7 @@ from tieline.api.directory.v1 import (
     visibility_service_pb2,
     visibility_service_pb2_grpc,
 )
+from tieline.chassis.corps_purge import purging_corps
 from tieline.chassis.events import consuming
 from tieline.chassis.grpc_server import Served
 from tieline.chassis.postgres import Pool, create_pool
@@ -44,7 +45,7 @@ from tieline.directory.changes_hub import ChangesHub
 from tieline.directory.changes_purge import purging
 from tieline.directory.changes_servicer import ChangeServicer
 from tieline.directory.consumer import HANDLERS
-from tieline.directory.corps_purge import purging_corps
+from tieline.directory.corps_purge import purge
 from tieline.directory.department_servicer import DepartmentServicer
 from tieline.directory.export_servicer import MAX_EXPORTS, ExportServicer
 from tieline.directory.import_servicer import ImportServicer
@@ -96,7 +97,7 @@ async def role(settings: DirectorySettings) -> AsyncIterator[None]:
         await stack.enter_async_context(indexing(runtime.pool, imports))
         retention = dt.timedelta(days=settings.removal_retention_days)
         await stack.enter_async_context(purging(runtime.pool, retention))
-        await stack.enter_async_context(purging_corps(runtime.pool))
+        await stack.enter_async_context(purging_corps(runtime.pool, purge))
         feed = ChangesFeed(runtime.pool, runtime.page_tokens)
         hub = await stack.enter_async_context(ChangesHub(runtime.broker, feed))
         async with runtime.serving(

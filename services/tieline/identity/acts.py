@@ -2,15 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 
-from tieline.chassis.audit import build_audit_event
+from tieline.chassis.audit import PLATFORM_LOG, build_audit_event
 from tieline.chassis.calls import find_call
 from tieline.chassis.outbox import Event, insert_events
 from tieline.chassis.postgres import Connection
 from tieline.chassis.principals import PrincipalKind
 from tieline.identity.repositories import SCHEMA
-
-PLATFORM_LOG = ""
-"""What stands for the corp in the log of what the deployment's administrators do."""
 
 
 async def record_act(

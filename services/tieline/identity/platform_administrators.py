@@ -6,10 +6,11 @@ needs nobody who can sign in, so that a lost password locks no deployment.
 
 from enum import Enum, auto
 
+from tieline.chassis.audit import PLATFORM_LOG
 from tieline.chassis.outbox import Event
 from tieline.chassis.postgres import Connection, Pool, transaction
 from tieline.chassis.principals import PrincipalKind
-from tieline.identity.acts import PLATFORM_LOG, record_act
+from tieline.identity.acts import record_act
 from tieline.identity.repositories import platform_administrators
 from tieline.identity.repositories.platform_administrators import PlatformAdministrator
 from tieline.identity.revocations import end_sessions

@@ -11,10 +11,11 @@ from contextlib import asynccontextmanager
 from functools import partial
 
 from tieline.api.identity.v1 import identity_pb2
+from tieline.chassis.audit import PLATFORM_LOG
 from tieline.chassis.outbox import build_event
 from tieline.chassis.postgres import Connection, Pool, transaction
 from tieline.chassis.repeating import repeating
-from tieline.identity.acts import PLATFORM_LOG, record_act
+from tieline.identity.acts import record_act
 from tieline.identity.app_tokens import FAILURE_WINDOW
 from tieline.identity.link_changes import leave_links
 from tieline.identity.repositories import (

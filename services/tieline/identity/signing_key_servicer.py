@@ -7,14 +7,13 @@ from tieline.api.identity.v1 import (
     signing_key_service_pb2,
     signing_key_service_pb2_grpc,
 )
-from tieline.chassis.audit import build_audit_event
+from tieline.chassis.audit import PLATFORM_LOG, build_audit_event
 from tieline.chassis.authentication import ALGORITHM
 from tieline.chassis.fields import to_timestamp
 from tieline.chassis.grpc_context import Context
 from tieline.chassis.idempotency import answered_once
 from tieline.chassis.outbox import insert_events
 from tieline.chassis.postgres import Connection, Pool
-from tieline.identity.acts import PLATFORM_LOG
 from tieline.identity.key_rotation import SigningKeys
 from tieline.identity.repositories import SCHEMA
 from tieline.identity.signing_keys import SealedKey

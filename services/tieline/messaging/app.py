@@ -32,6 +32,7 @@ from tieline.api.messaging.v1 import (
     sensitive_word_service_pb2_grpc,
 )
 from tieline.chassis.commit_batch import CommitBatcher
+from tieline.chassis.corps_purge import purging_corps
 from tieline.chassis.events import consuming
 from tieline.chassis.grpc_server import Served
 from tieline.chassis.postgres import ConstraintErrors
@@ -53,7 +54,7 @@ from tieline.messaging.connected_devices import ConnectedDevices
 from tieline.messaging.consumer import ContactsEvents
 from tieline.messaging.conversation_servicer import ConversationServicer
 from tieline.messaging.corp_events import CORP_HANDLERS
-from tieline.messaging.corps_purge import purging_corps
+from tieline.messaging.corps_purge import purge
 from tieline.messaging.departures import taking_out
 from tieline.messaging.images import ImageWorkers
 from tieline.messaging.live import LiveHub
@@ -114,7 +115,7 @@ async def role(settings: MessagingSettings) -> AsyncIterator[None]:
         )
         await stack.enter_async_context(taking_out(pool, announcer))
         await stack.enter_async_context(indexing(pool))
-        await stack.enter_async_context(purging_corps(pool))
+        await stack.enter_async_context(purging_corps(pool, purge))
         suspended = SuspendedCorps(pool)
         await stack.enter_async_context(suspended.following())
         devices = ConnectedDevices(pool)

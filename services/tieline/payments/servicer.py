@@ -3,7 +3,7 @@
 import secrets
 
 from tieline.api.payments.v1 import payments_pb2, payments_service_pb2, payments_service_pb2_grpc
-from tieline.chassis.audit import build_audit_event
+from tieline.chassis.audit import PLATFORM_LOG, build_audit_event
 from tieline.chassis.calls import current_principal
 from tieline.chassis.fields import is_uuid
 from tieline.chassis.grpc_context import Context
@@ -35,9 +35,6 @@ from tieline.payments.repositories import SCHEMA
 from tieline.payments.repositories.ledger import LedgerRepository
 from tieline.payments.repositories.red_packets import RedPacketRepository
 from tieline.payments.split import SEED_BYTES, split_amount
-
-PLATFORM_LOG = ""
-"""What stands for the corp in the log of what the deployment's administrators do."""
 
 
 class PaymentsServicer(payments_service_pb2_grpc.PaymentsServiceServicer):

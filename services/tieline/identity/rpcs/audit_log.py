@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 
 from tieline.api.identity.v1 import audit_service_pb2, audit_service_pb2_grpc
+from tieline.chassis.audit import PLATFORM_LOG
 from tieline.chassis.authorization import Resource, Right, require
 from tieline.chassis.calls import current_principal
 from tieline.chassis.errors import InvalidArgumentError
@@ -10,7 +11,7 @@ from tieline.chassis.grpc_context import Context
 from tieline.chassis.page_tokens import PageTokens, page_size
 from tieline.chassis.postgres import Pool, transaction
 from tieline.chassis.principals import Principal, PrincipalKind
-from tieline.identity.acts import PLATFORM_LOG, record_act
+from tieline.identity.acts import record_act
 from tieline.identity.audit_export import Chunks, ExportFormat, write_header, write_lines
 from tieline.identity.audit_log import (
     AuditFilter,

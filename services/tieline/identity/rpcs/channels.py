@@ -3,6 +3,7 @@
 import datetime as dt
 
 from tieline.api.identity.v1 import identity_pb2, identity_service_pb2
+from tieline.chassis.audit import PLATFORM_LOG
 from tieline.chassis.etags import check_etag
 from tieline.chassis.fields import raise_violations, to_timestamp
 from tieline.chassis.idempotency import answered_once
@@ -10,7 +11,7 @@ from tieline.chassis.ids import new_uuid7
 from tieline.chassis.outbox import Event
 from tieline.chassis.page_tokens import PageTokens, page_size
 from tieline.chassis.postgres import Connection, Pool
-from tieline.identity.acts import PLATFORM_LOG, record_act
+from tieline.identity.acts import record_act
 from tieline.identity.channels import (
     DEFAULT_OVERLAP,
     MAX_OVERLAP,

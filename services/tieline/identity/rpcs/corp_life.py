@@ -7,6 +7,7 @@ from typing import TypeVar
 from google.protobuf.message import Message
 
 from tieline.api.identity.v1 import identity_pb2, identity_service_pb2
+from tieline.chassis.audit import PLATFORM_LOG
 from tieline.chassis.calls import current_call, current_principal
 from tieline.chassis.errors import InvalidArgumentError
 from tieline.chassis.etags import check_etag
@@ -14,7 +15,7 @@ from tieline.chassis.idempotency import answered_once
 from tieline.chassis.outbox import Event, build_event
 from tieline.chassis.postgres import Connection, Pool
 from tieline.chassis.principals import PrincipalKind
-from tieline.identity.acts import PLATFORM_LOG, record_act
+from tieline.identity.acts import record_act
 from tieline.identity.corp_life import (
     call_off_deletion,
     check_may_delete,

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from tieline.api.identity.v1 import identity_pb2, identity_service_pb2
+from tieline.chassis.audit import PLATFORM_LOG
 from tieline.chassis.authorization import Resource, Right, require
 from tieline.chassis.calls import current_principal
 from tieline.chassis.errors import InvalidArgumentError
@@ -14,7 +15,7 @@ from tieline.chassis.outbox import Event, build_event
 from tieline.chassis.page_tokens import PageTokens, page_size
 from tieline.chassis.postgres import Connection, Pool
 from tieline.chassis.principals import Principal
-from tieline.identity.acts import PLATFORM_LOG, record_act
+from tieline.identity.acts import record_act
 from tieline.identity.corp_life import rename
 from tieline.identity.corp_messages import (
     KINDS,

@@ -1,6 +1,7 @@
 """RecoverOwnership: an owner who can sign in, for a corp whose owner can't any more."""
 
 from tieline.api.identity.v1 import identity_pb2, role_service_pb2
+from tieline.chassis.audit import PLATFORM_LOG
 from tieline.chassis.calls import current_principal
 from tieline.chassis.etags import check_etag
 from tieline.chassis.fields import check_user_id, raise_violations, to_timestamp
@@ -8,7 +9,7 @@ from tieline.chassis.idempotency import answered_once
 from tieline.chassis.outbox import Event
 from tieline.chassis.postgres import Connection, Pool
 from tieline.chassis.principals import Principal
-from tieline.identity.acts import PLATFORM_LOG, record_act
+from tieline.identity.acts import record_act
 from tieline.identity.corp_life import check_reason
 from tieline.identity.corp_messages import to_corp
 from tieline.identity.corps import corp_not_found_error

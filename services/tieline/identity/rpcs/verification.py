@@ -1,6 +1,7 @@
 """Corps ask to be verified; platform administrators verify or reject."""
 
 from tieline.api.identity.v1 import identity_pb2, identity_service_pb2
+from tieline.chassis.audit import PLATFORM_LOG
 from tieline.chassis.authorization import Resource, Right, require
 from tieline.chassis.calls import current_principal
 from tieline.chassis.errors import InvalidArgumentError
@@ -11,7 +12,7 @@ from tieline.chassis.ids import new_uuid7
 from tieline.chassis.page_tokens import PageTokens, page_size
 from tieline.chassis.postgres import Connection, Pool, transaction
 from tieline.chassis.principals import Principal, PrincipalKind
-from tieline.identity.acts import PLATFORM_LOG, record_act
+from tieline.identity.acts import record_act
 from tieline.identity.corp_life import check_reason
 from tieline.identity.corp_messages import from_position, optional_timestamp, to_corp, to_position
 from tieline.identity.corps import check_evidence, corp_not_found_error
