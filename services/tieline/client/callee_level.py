@@ -25,7 +25,7 @@ PROBE_INTERVAL_S = 0.5
 
 # What one call may tell of each class; services believe no more.
 MAX_TOLD = 50
-_MAX_KEPT = 1000
+MAX_KEPT = 1000
 
 
 class CalleeLevel:
@@ -48,7 +48,7 @@ class CalleeLevel:
             self._put_off()
             return True
         index = business_class - 1
-        self._held_back[index] = min(self._held_back[index] + 1, _MAX_KEPT)
+        self._held_back[index] = min(self._held_back[index] + 1, MAX_KEPT)
         return False
 
     def note(self, told: object) -> int | None:
@@ -75,8 +75,7 @@ class CalleeLevel:
         """Have a later call tell what the service did not read: its call was answered before it."""
         counts = map(int, told.split(",")) if told else (0, 0, 0, 0)
         self._held_back = [
-            min(kept + count, _MAX_KEPT)
-            for kept, count in zip(self._held_back, counts, strict=True)
+            min(kept + count, MAX_KEPT) for kept, count in zip(self._held_back, counts, strict=True)
         ]
 
     def _put_off(self) -> None:

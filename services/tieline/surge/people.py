@@ -95,10 +95,7 @@ async def bring_together(
 
 async def _hire(tieline: Tieline, owner: SignedIn, corp_id: str, count: int) -> list[Person]:
     ids = [f"user{number}" for number in range(count)]
-    call = owner.directory.ImportMembers(_staff(ids))
-    async for response in call:
-        if response.errors:
-            raise RuntimeError(f"the surge's staff was not imported: {response.errors[0]}")
+    await _once_heard_of(lambda: _import(owner, ids), _is_new_to_directory)
     invited = await owner.identity.CreateInvitations(
         identity_service_pb2.CreateInvitationsRequest(user_ids=ids)
     )
@@ -122,6 +119,16 @@ async def _hire(tieline: Tieline, owner: SignedIn, corp_id: str, count: int) -> 
         Person(user_id, me.tokens.access_token, passwords[user_id], conversations[user_id])
         for user_id, me in zip(ids, signed_in, strict=True)
     ]
+
+
+async def _import(owner: SignedIn, ids: Sequence[str]) -> None:
+    async for response in owner.directory.ImportMembers(_staff(ids)):
+        if response.errors:
+            raise RuntimeError(f"the surge's staff was not imported: {response.errors[0]}")
+
+
+def _is_new_to_directory(error: TielineError) -> bool:
+    return error.reason == "CORP_NOT_READY"
 
 
 async def _staff(
@@ -188,17 +195,28 @@ async def _give_red_packet(
         currency_code=_CURRENCY,
         share_count=_SHARES,
     )
+    created = await _once_heard_of(
+        lambda: owner.payments.CreateRedPacket(request), _is_new_to_messaging
+    )
+    return created.red_packet.red_packet_id
+
+
+def _is_new_to_messaging(error: TielineError) -> bool:
+    return error.code.name in ("NOT_FOUND", "PERMISSION_DENIED")
+
+
+async def _once_heard_of(
+    do: Callable[[], Awaitable[Result]], is_too_early: Callable[[TielineError], bool]
+) -> Result:
+    """Do it until the service has heard, by an event, of what it is done with."""
     async with asyncio.timeout(_READY_TIMEOUT_S):
         while True:
             try:
-                created = await owner.payments.CreateRedPacket(request)
+                return await do()
             except TielineError as error:
-                # Messaging hears of the group in a moment.
-                if error.code.name not in ("NOT_FOUND", "PERMISSION_DENIED"):
+                if not is_too_early(error):
                     raise
-                await asyncio.sleep(_POLL_S)
-            else:
-                return created.red_packet.red_packet_id
+            await asyncio.sleep(_POLL_S)
 
 
 async def _some_at_a_time(
