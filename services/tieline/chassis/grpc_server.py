@@ -44,9 +44,12 @@ MAX_MESSAGE_BYTES = 4 * 1024 * 1024
 # A client that pings more often than this is told to go away; our own ping every 30 s.
 MIN_PING_INTERVAL_MS = 10_000
 
-# Finds a peer that vanished without a word (a pulled cable, a lost pod) within 40 s.
+# Finds a peer that vanished without a word (a pulled cable, a lost pod) within 40 s, and one whose
+# kernel still takes what is sent (a stopped process) within 90 s. The second is gRPC's own bound:
+# the answer to a ping waits behind an upload, which on a slow line is megabytes of buffers.
 PING_INTERVAL_MS = 30_000
 PING_TIMEOUT_MS = 10_000
+PING_ANSWER_TIMEOUT_MS = 60_000
 
 NO_CLASSES: Mapping[str, BusinessClass] = MappingProxyType({})
 
@@ -296,6 +299,7 @@ def _options(transport: Transport) -> list[tuple[str, int]]:
         ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
         ("grpc.keepalive_time_ms", PING_INTERVAL_MS),
         ("grpc.keepalive_timeout_ms", PING_TIMEOUT_MS),
+        ("grpc.http2.ping_timeout_ms", PING_ANSWER_TIMEOUT_MS),
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.http2.min_ping_interval_without_data_ms", MIN_PING_INTERVAL_MS),
         ("grpc.max_concurrent_streams", transport.max_streams),

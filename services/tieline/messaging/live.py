@@ -9,8 +9,9 @@ every 15 s and after each reconnect.
 import asyncio
 import datetime as dt
 import logging
+import math
 from collections import Counter
-from collections.abc import AsyncGenerator, Collection, Mapping
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping
 from time import monotonic
 from types import TracebackType
 from typing import NamedTuple, Self
@@ -34,6 +35,11 @@ from tieline.messaging.subscriber import Delivery, Subscriber, Update
 
 HEARTBEAT_INTERVAL_S = 15.0
 COMPARE_INTERVAL_S = 15.0
+
+# An update that its client has not taken for so long ends the subscription. As long as a stopped
+# client has until its pings count as not answered. The largest update, 2 MiB of a catch-up, comes
+# through a line of 25 kB/s.
+STALL_S = 90.0
 
 # Of one person on this replica: more than anybody has devices, and no way to fill it alone.
 MAX_SUBSCRIPTIONS = 20
@@ -69,11 +75,13 @@ class LiveHub:
         *,
         heartbeat_interval_s: float = HEARTBEAT_INTERVAL_S,
         compare_interval_s: float = COMPARE_INTERVAL_S,
+        stall_s: float = STALL_S,
     ) -> None:
         self._pool = pool
         self._broker = broker
         self._heartbeat_interval_s = heartbeat_interval_s
         self._compare_interval_s = compare_interval_s
+        self._stall_s = stall_s
         self._reads = asyncio.Semaphore(MAX_LIVE_READS)
         self._subscribers: dict[UserKey, set[Subscriber]] = {}
         self._feeds = Feeds(pool, broker, self._reads, self._check_again)
@@ -118,6 +126,7 @@ class LiveHub:
         state_revision: int = 0,
         *,
         in_batches: bool = False,
+        on_leave: Callable[[], object] | None = None,
     ) -> AsyncGenerator[Delivery, None]:
         """Yield ``started``, then all that is stored in the user's conversations from then on.
 
@@ -127,39 +136,56 @@ class LiveHub:
 
         Raises UnavailableError while NATS is away, FailedPreconditionError HELD_AHEAD, and
         ResourceExhaustedError TOO_MANY_SUBSCRIPTIONS at once when the person has too many open,
-        SUBSCRIBER_TOO_SLOW when the updates are not taken.
+        SUBSCRIBER_TOO_SLOW when the updates are not taken. ``on_leave`` is called once nothing is
+        delivered any more, also where the call hangs in a write and does not end.
         """
-        subscriber = self._enter(user)
+        subscriber = self._enter(user, on_leave)
         try:
-            starts = await self._start(subscriber)
-            revision = await self._people.begin(user)
-            started = messaging_service_pb2.SubscriptionStarted(
-                subscription_id=subscriber.id, state_revision=revision
-            )
-            if held is None:
-                yield Update(started=started)
-            else:
-                joining = subscriber.postponed_joins | self._joins.list_conversation_ids(user)
-                plan = plan_catch_up(held, starts, joining)
-                subscriber.unsettled_ids = (joining & held.keys()) - starts.keys()
-                yield Update(started=started)
-                rest = resume(
-                    self._pool,
-                    self._reads,
-                    self._people,
-                    subscriber,
-                    plan,
-                    state_revision,
-                    in_batches=in_batches,
-                )
-                async for update in rest:
-                    yield update
-            while True:
-                yield await subscriber.next_update()
+            async for update in self._deliver(
+                subscriber, held, state_revision, in_batches=in_batches
+            ):
+                subscriber.write_time = monotonic()
+                yield update
+                subscriber.write_time = math.inf
         finally:
             self._leave(subscriber)
 
-    def _enter(self, user: UserKey) -> Subscriber:
+    async def _deliver(
+        self,
+        subscriber: Subscriber,
+        held: Mapping[str, int] | None,
+        state_revision: int,
+        *,
+        in_batches: bool,
+    ) -> AsyncGenerator[Delivery, None]:
+        user = subscriber.user
+        starts = await self._start(subscriber)
+        revision = await self._people.begin(user)
+        started = messaging_service_pb2.SubscriptionStarted(
+            subscription_id=subscriber.id, state_revision=revision
+        )
+        if held is None:
+            yield Update(started=started)
+        else:
+            joining = subscriber.postponed_joins | self._joins.list_conversation_ids(user)
+            plan = plan_catch_up(held, starts, joining)
+            subscriber.unsettled_ids = (joining & held.keys()) - starts.keys()
+            yield Update(started=started)
+            rest = resume(
+                self._pool,
+                self._reads,
+                self._people,
+                subscriber,
+                plan,
+                state_revision,
+                in_batches=in_batches,
+            )
+            async for update in rest:
+                yield update
+        while True:
+            yield await subscriber.next_update()
+
+    def _enter(self, user: UserKey, on_leave: Callable[[], object] | None) -> Subscriber:
         person = _find_person(user)
         if self._subscriptions[person] >= MAX_SUBSCRIPTIONS:
             raise ResourceExhaustedError(
@@ -167,7 +193,7 @@ class LiveHub:
                 f"at most {MAX_SUBSCRIPTIONS} subscriptions of one person may be open: end one,"
                 " also of those that nobody reads",
             )
-        subscriber = Subscriber(user)
+        subscriber = Subscriber(user, on_leave)
         self._subscriptions[person] += 1
         # Not with the generator: a client that never reads keeps its call in a write, also when its
         # subscriber or its token has ended, and gRPC has no way to end that from here.
@@ -232,6 +258,8 @@ class LiveHub:
         if of_user is None or subscriber not in of_user:
             return
         subscriber.has_left = True
+        if subscriber.on_leave is not None:
+            subscriber.on_leave()
         of_user.remove(subscriber)
         if not of_user:
             del self._subscribers[subscriber.user]
@@ -250,6 +278,7 @@ class LiveHub:
         while True:
             await asyncio.sleep(_TICK_S)
             try:
+                self._end_stalled()
                 self._send_heartbeats()
                 await self._compare_due()
                 await self._looks.end_old()
@@ -258,15 +287,23 @@ class LiveHub:
             except Exception:
                 logger.exception("the comparison of live delivery failed")
 
+    def _end_stalled(self) -> None:
+        """Let go of those whose calls hang in a write that their clients never read."""
+        stalled_since = monotonic() - self._stall_s
+        for subscriber in self._list_subscribers():
+            if subscriber.write_time <= stalled_since:
+                subscriber.end_slow()
+            if subscriber.is_ended:
+                self._leave(subscriber)
+
     def _send_heartbeats(self) -> None:
         quiet_since = monotonic() - self._heartbeat_interval_s
-        subscribers = [each for of_user in self._subscribers.values() for each in of_user]
-        for subscriber in subscribers:
-            if subscriber.is_ended:
-                # Its call may hang in a write that its client never reads.
-                self._leave(subscriber)
-            elif subscriber.is_started and subscriber.push_time <= quiet_since:
+        for subscriber in self._list_subscribers():
+            if subscriber.is_started and subscriber.push_time <= quiet_since:
                 subscriber.push(_HEARTBEAT)
+
+    def _list_subscribers(self) -> list[Subscriber]:
+        return [each for of_user in self._subscribers.values() for each in of_user]
 
     async def _compare_due(self) -> None:
         """Compare users whose turn it is with the database; all of them after a reconnect."""

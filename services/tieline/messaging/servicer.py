@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
-from contextlib import aclosing
+from contextlib import ExitStack, aclosing
 from typing import cast
 
 from tieline.api.messaging.v1 import (
@@ -313,10 +313,15 @@ class MessagingServicer(messaging_service_pb2_grpc.MessagingServiceServicer):
         user = require_user(request.corp_id)
         held = read_held(request)
         device = (user[0], current_principal().session_id)
-        subscribed = self._hub.subscribe(
-            user, held, request.state_revision, in_batches=request.batches
-        )
-        with self._devices.connected(device):
+        with ExitStack() as connection:
+            connection.enter_context(self._devices.connected(device))
+            subscribed = self._hub.subscribe(
+                user,
+                held,
+                request.state_revision,
+                in_batches=request.batches,
+                on_leave=connection.close,
+            )
             async with aclosing(subscribed) as updates:
                 async for update in updates:
                     # The generated types do not know of responses that come encoded.

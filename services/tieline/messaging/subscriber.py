@@ -1,8 +1,10 @@
 """One open Subscribe call on this replica: a bounded queue between delivery and the client."""
 
 import asyncio
+import math
 import secrets
 from collections import deque
+from collections.abc import Callable
 from time import monotonic
 
 from tieline.api.messaging.v1 import messaging_service_pb2
@@ -33,14 +35,19 @@ class Subscriber:
         "has_left",
         "id",
         "is_started",
+        "on_leave",
         "postponed_joins",
         "push_time",
         "unsettled_ids",
         "user",
+        "write_time",
     )
 
-    def __init__(self, user: UserKey) -> None:
+    def __init__(self, user: UserKey, on_leave: Callable[[], object] | None = None) -> None:
         self.user = user
+        self.on_leave = on_leave
+        """What is called once nothing is delivered to it any more."""
+
         self.id = secrets.token_urlsafe(9)
         """By which LookAt names it."""
 
@@ -63,6 +70,10 @@ class Subscriber:
         self.push_time = monotonic()
         """When something was last pushed, by ``time.monotonic()``."""
 
+        self.write_time = math.inf
+        """When its client was handed the update that it has not taken yet, by
+        ``time.monotonic()``; infinite while it has taken all of them."""
+
         self._updates: deque[Delivery] = deque()
         self._is_filled = asyncio.Event()
         self._error: ServiceError | None = None
@@ -77,12 +88,7 @@ class Subscriber:
         if self._error is not None:
             return
         if len(self._updates) >= MAX_QUEUED_UPDATES:
-            self.end(
-                ResourceExhaustedError(
-                    "SUBSCRIBER_TOO_SLOW",
-                    "too much waits for this client: subscribe again and catch up",
-                )
-            )
+            self.end_slow()
             return
         self._updates.append(update)
         self.push_time = monotonic()
@@ -93,6 +99,15 @@ class Subscriber:
         if self._error is None and len(self._updates) < MAX_QUEUED_UPDATES // 2:
             self._updates.append(update)
             self._is_filled.set()
+
+    def end_slow(self) -> None:
+        """End it because its client does not read."""
+        self.end(
+            ResourceExhaustedError(
+                "SUBSCRIBER_TOO_SLOW",
+                "too much waits for this client: subscribe again and catch up",
+            )
+        )
 
     def end(self, error: ServiceError) -> None:
         """Drop what waits and let :meth:`next_update` raise ``error``."""

@@ -104,7 +104,9 @@ class MessagingServiceStub:
     fetched by ListConversations and ListMessages.
 
     The stream ends with UNAVAILABLE when the replica shuts down and with RESOURCE_EXHAUSTED
-    SUBSCRIBER_TOO_SLOW when the client does not read: subscribe again and catch up.
+    SUBSCRIBER_TOO_SLOW when the client does not read, which is 1,024 updates that wait or one that
+    is not taken for 90 s: subscribe again and catch up. A client that answers no pings for 90 s has
+    left.
 
     Errors: INVALID_ARGUMENT INVALID_FIELD; FAILED_PRECONDITION HELD_AHEAD for a number that no
     message has; UNAVAILABLE BROKER_UNAVAILABLE while live delivery is away, SHUTTING_DOWN;
@@ -262,7 +264,9 @@ class MessagingServiceServicer(metaclass=_abc_1.ABCMeta):
         fetched by ListConversations and ListMessages.
 
         The stream ends with UNAVAILABLE when the replica shuts down and with RESOURCE_EXHAUSTED
-        SUBSCRIBER_TOO_SLOW when the client does not read: subscribe again and catch up.
+        SUBSCRIBER_TOO_SLOW when the client does not read, which is 1,024 updates that wait or one that
+        is not taken for 90 s: subscribe again and catch up. A client that answers no pings for 90 s has
+        left.
 
         Errors: INVALID_ARGUMENT INVALID_FIELD; FAILED_PRECONDITION HELD_AHEAD for a number that no
         message has; UNAVAILABLE BROKER_UNAVAILABLE while live delivery is away, SHUTTING_DOWN;
