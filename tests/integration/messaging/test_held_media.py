@@ -1,5 +1,6 @@
 """A hold keeps the media of messages that are gone for their readers, and no reader opens them."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -8,9 +9,11 @@ import grpc
 import pytest
 from nats.aio.client import Client
 
+from fakes.eventually import eventually
 from fakes.tokens import TestTokens
 from integration.messaging.chat import TIMEOUT_S, Corp, Person
 from integration.messaging.compliance import LATER, Desk, read_audit
+from integration.messaging.test_retention import waits
 from integration.messaging.uploads import (
     FILE,
     NewUploader,
@@ -29,8 +32,11 @@ from tieline.api.messaging.v1 import (
     message_service_pb2_grpc,
     messaging_pb2,
 )
-from tieline.chassis.postgres import Pool
+from tieline.chassis.ids import new_uuid7
+from tieline.chassis.postgres import Pool, transaction
 from tieline.messaging.media_upkeep import purge_media
+from tieline.messaging.repositories.retention import RetentionRepository
+from tieline.messaging.retention import HoldScope, NewHold
 from tieline.messaging.retention_upkeep import (
     apply_retention,
     forget_unread_media,
@@ -138,6 +144,24 @@ async def test_recall_under_a_hold_keeps_the_bytes_and_shows_them_to_no_reader(
 
     await desk.release(hold.hold_id)
     assert not await stored.are_kept()
+
+
+async def test_bytes_of_a_recalled_message_stay_for_a_hold_that_is_just_being_set(
+    li_wei: Uploading, corp: Corp, recall: Recall, pool: Pool, media_folder: Path
+) -> None:
+    """What lets go of them waits for the hold's transaction, and then sees it."""
+    group = await li_wei.person.create_group("zhang.san")
+    media = await li_wei.upload(FILE)
+    await recall(li_wei.person, await say(li_wei.person, group, file_of(media.media_id)))
+
+    async with transaction(pool) as connection:
+        hold = NewHold(HoldScope.CONVERSATION, group, "case 8")
+        await RetentionRepository(connection).insert_hold(corp.corp_id, new_uuid7(), hold)
+        forgetting = asyncio.create_task(forget_unread_media(pool))
+        await eventually(lambda: forgetting.done() or waits(pool, "legal_holds"))
+
+    await forgetting
+    assert await Bytes(pool, media_folder, li_wei, media.media_id).are_kept()
 
 
 async def test_messages_that_retention_took_show_held_media_to_no_reader(

@@ -39,6 +39,7 @@ PURGED_TABLES = (
     "stored_messages",
     "held_messages",
     "message_versions",
+    "held_departures",
     "legal_holds",
     "retention_policies",
     "retention_cuts",

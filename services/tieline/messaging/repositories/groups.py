@@ -3,6 +3,7 @@
 from collections.abc import Collection
 
 from tieline.chassis.postgres import Connection, Record
+from tieline.chassis.principals import PrincipalKind
 from tieline.messaging.conversations import Participant, Role, Settings
 from tieline.messaging.groups import Place
 from tieline.messaging.numbering import ConversationKey
@@ -80,7 +81,28 @@ class GroupRepository:
             [participant.kind for participant in participants],
             [participant.id for participant in participants],
         )
-        return sorted(Participant(row["kind"], row["id"]) for row in rows)
+        left = sorted(Participant(row["kind"], row["id"]) for row in rows)
+        await self._keep_holds(key, left)
+        return left
+
+    async def _keep_holds(self, key: ConversationKey, left: Collection[Participant]) -> None:
+        """Have holds on members who left stay on the conversation.
+
+        A statement of its own, behind the one that locked their rows: so it sees a hold that was
+        acknowledged while that waited (see ``RetentionRepository.insert_hold``).
+        """
+        await self._connection.execute(
+            """
+            INSERT INTO messaging.held_departures (corp_id, conversation_id, hold_id)
+            SELECT corp_id, $2, hold_id
+              FROM messaging.legal_holds
+             WHERE corp_id = $1 AND release_time IS NULL
+               AND scope = 'member' AND target_id = ANY ($3::text[])
+            ON CONFLICT ON CONSTRAINT held_departures_pkey DO NOTHING
+            """,
+            *key,
+            [each.id for each in left if each.kind == PrincipalKind.MEMBER.value],
+        )
 
     async def set_role(self, key: ConversationKey, participant: Participant, role: Role) -> None:
         """Give somebody in the group a role."""

@@ -100,7 +100,11 @@ class RetentionRepository:
         return count
 
     async def insert_hold(self, corp_id: str, hold_id: str, hold: NewHold) -> LegalHold:
-        """Hold messages; waits while messages are being removed."""
+        """Hold messages; waits while messages are being removed.
+
+        A hold on a member waits for those places from which the member is just being taken. Whoever
+        takes the member out of one after that sees the hold.
+        """
         create_time = await self._connection.fetchval(
             """
             INSERT INTO messaging.legal_holds (corp_id, hold_id, scope, target_id, reason)
@@ -113,6 +117,18 @@ class RetentionRepository:
             hold.target_id,
             hold.reason,
         )
+        if hold.scope is HoldScope.MEMBER:
+            await self._connection.execute(
+                """
+                SELECT
+                  FROM messaging.participants
+                 WHERE corp_id = $1 AND kind = 'member' AND id = $2
+                 ORDER BY conversation_id
+                   FOR KEY SHARE
+                """,
+                corp_id,
+                hold.target_id,
+            )
         return LegalHold(hold_id, hold, create_time, None)
 
     async def release_hold(self, corp_id: str, hold_id: str) -> bool:
@@ -265,8 +281,9 @@ class RetentionRepository:
     async def delete_released(self, *, maximum_rows: int) -> int:
         """Remove messages that were held and are no longer, with what was said about them.
 
-        Returns how many messages.
+        Returns how many messages. Waits for holds that are being set, and holds up others.
         """
+        await self._lock_holds()
         details = ", ".join(
             f"""{table}_gone AS (
                 DELETE FROM messaging.{table} AS detail
@@ -300,7 +317,11 @@ class RetentionRepository:
         return count
 
     async def delete_unread_references(self, *, maximum_rows: int) -> int:
-        """Have recalled messages that no hold is on keep no media; return how many references."""
+        """Have recalled messages that no hold is on keep no media; return how many references.
+
+        Waits for holds that are being set, and holds up others.
+        """
+        await self._lock_holds()
         tag = await self._connection.execute(
             """
             WITH unread AS (
@@ -328,6 +349,13 @@ class RetentionRepository:
             maximum_rows,
         )
         return count_rows(tag)
+
+    async def _lock_holds(self) -> None:
+        """Let nobody set a hold until what goes is gone; what is acknowledged is seen after this.
+
+        Releases wait too. A statement of its own: the next one looks when it has the lock.
+        """
+        await self._connection.execute("LOCK TABLE messaging.legal_holds IN SHARE MODE")
 
 
 def _build_hold(row: Record) -> LegalHold:

@@ -34,7 +34,9 @@ class _LegalHoldScopeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_LegalH
     LEGAL_HOLD_SCOPE_CONVERSATION: _LegalHoldScope.ValueType  # 2
     """The messages of one conversation."""
     LEGAL_HOLD_SCOPE_MEMBER: _LegalHoldScope.ValueType  # 3
-    """What a member said, and what is said in conversations that the member is in when messages go."""
+    """What a member said, and what is said in conversations that the member is in when messages go, or
+    has left since the hold was set.
+    """
 
 class LegalHoldScope(_LegalHoldScope, metaclass=_LegalHoldScopeEnumTypeWrapper):
     """What a hold is on."""
@@ -46,7 +48,9 @@ LEGAL_HOLD_SCOPE_CORP: LegalHoldScope.ValueType  # 1
 LEGAL_HOLD_SCOPE_CONVERSATION: LegalHoldScope.ValueType  # 2
 """The messages of one conversation."""
 LEGAL_HOLD_SCOPE_MEMBER: LegalHoldScope.ValueType  # 3
-"""What a member said, and what is said in conversations that the member is in when messages go."""
+"""What a member said, and what is said in conversations that the member is in when messages go, or
+has left since the hold was set.
+"""
 Global___LegalHoldScope: _TypeAlias = LegalHoldScope  # noqa: Y015
 
 @_typing.final
