@@ -20,6 +20,7 @@ from tieline.messaging.app_message_runner import AppMessageRunner
 from tieline.messaging.app_messages import Job, job_to_proto
 from tieline.messaging.app_reach import AppReach
 from tieline.messaging.callers import require_user
+from tieline.messaging.card_tasks import claim_task
 from tieline.messaging.card_updates import CardUpdate
 from tieline.messaging.choices import find_selections
 from tieline.messaging.contents import check_content
@@ -27,6 +28,7 @@ from tieline.messaging.media_uses import check_uses, list_media
 from tieline.messaging.repositories import SCHEMA
 from tieline.messaging.repositories.app_message_recipients import RecipientRepository
 from tieline.messaging.repositories.app_messages import AppMessageRepository
+from tieline.messaging.repositories.card_tasks import CardTask
 from tieline.messaging.repositories.media import MediaRepository
 from tieline.messaging.repositories.participants import UserKey
 from tieline.messaging.repositories.response_codes import ResponseCodeRepository
@@ -236,6 +238,8 @@ async def _begin(
     refusal = await _find_media_refusal(connection, app, request.content)
     if refusal is not None:
         raise refusal
+    task_id = request.content.template_card.task_id
+    await claim_task(connection, CardTask(corp_id, sender.id, task_id))
     job = await repository.insert(
         (corp_id, new_uuid7()),
         sender.id,

@@ -78,12 +78,14 @@ def find_selections(content: messaging_pb2.MessageContent) -> Mapping[str, Selec
 
 
 def _list_selections(card: message_content_pb2.TemplateCardContent) -> dict[str, Selection]:
+    asked: dict[str, Selection] = {}
     if card.buttons:
-        return {"": Selection([button.key for button in card.buttons], takes_several=False)}
-    return {
-        selection.key: Selection([option.key for option in selection.options], selection.multiple)
-        for selection in card.selections
-    }
+        asked[""] = Selection([button.key for button in card.buttons], takes_several=False)
+    beside = [card.button_selection] if card.HasField("button_selection") else []
+    for selection in (*beside, *card.selections):
+        options = [option.key for option in selection.options]
+        asked[selection.key] = Selection(options, selection.multiple)
+    return asked
 
 
 def _build_question(

@@ -51,6 +51,9 @@ class Send(NamedTuple):
     was_counted: bool = False
     """Whether an app's job counted it for its reader before, as what it was to send."""
 
+    task_id: str = ""
+    """Names a template card among those of its sender; empty for anything else."""
+
 
 class StoredMessage(NamedTuple):
     """One row of ``messages``."""
@@ -115,6 +118,7 @@ def build_send(
         read_text(content),
         content.HasField("notice"),
         has_mentions and content.mentions.everyone,
+        task_id=content.template_card.task_id,
     )
 
 

@@ -1,7 +1,7 @@
 """Commits a batch of sends: locks, numbers, writes, and tells of it."""
 
 import datetime as dt
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 
 from tieline.api.messaging.v1 import messaging_pb2
@@ -11,6 +11,7 @@ from tieline.chassis.outbox import Event, build_event
 from tieline.chassis.postgres import Connection
 from tieline.messaging.announcer import Announcement, Announcer
 from tieline.messaging.app_sends import find_rate_refusals
+from tieline.messaging.card_tasks import find_task_refusals
 from tieline.messaging.media_uses import check_uses
 from tieline.messaging.messages import Send, StoredMessage, build_proto, message_to_proto
 from tieline.messaging.numbering import SendFacts, number_batch
@@ -53,8 +54,10 @@ class Sender:
         facts = await _look_up_media(connection, sends, known.facts)
         facts = await _look_up_references(connection, sends, facts)
         facts = [self._screened(send, each) for send, each in zip(sends, facts, strict=True)]
-        # The last: what is refused for something else is no message that its reader gets.
+        # The last two: what is refused for something else is no message that its reader gets, and
+        # has no task id.
         facts = await _look_up_rates(connection, sends, facts)
+        facts = await _claim_tasks(connection, sends, facts)
         batch = number_batch(sends, facts, known.counters, known.now)
         create_time = to_timestamp(known.now)
         protos = {id(message): build_proto(message, create_time) for message in batch.new}
@@ -99,20 +102,26 @@ async def _look_up_references(
     connection: Connection, sends: Sequence[Send], facts: Sequence[SendFacts]
 ) -> Sequence[SendFacts]:
     """Return the facts with what speaks against replies and mentions; most messages have none."""
-    refusals = await find_refusals(connection, sends)
-    if not refusals:
-        return facts
-    return [
-        known._replace(refusal=known.refusal or refusals.get(index))
-        for index, known in enumerate(facts)
-    ]
+    return _with_refusals(facts, await find_refusals(connection, sends))
 
 
 async def _look_up_rates(
     connection: Connection, sends: Sequence[Send], facts: Sequence[SendFacts]
 ) -> Sequence[SendFacts]:
     """Return the facts with what is too much of an app for a member; most messages are people's."""
-    refusals = await find_rate_refusals(connection, sends, facts)
+    return _with_refusals(facts, await find_rate_refusals(connection, sends, facts))
+
+
+async def _claim_tasks(
+    connection: Connection, sends: Sequence[Send], facts: Sequence[SendFacts]
+) -> Sequence[SendFacts]:
+    """Return the facts with what speaks against apps' cards; most messages are none."""
+    return _with_refusals(facts, await find_task_refusals(connection, sends, facts))
+
+
+def _with_refusals(
+    facts: Sequence[SendFacts], refusals: Mapping[int, ServiceError]
+) -> Sequence[SendFacts]:
     if not refusals:
         return facts
     return [

@@ -182,12 +182,10 @@ def _check_interaction(card: Card, path: str, violations: Violations) -> None:
         return
     most_options = MAX_VOTE_OPTIONS if card.kind == _VOTE else MAX_SELECTION_OPTIONS
     for index, selection in enumerate(card.selections):
-        where = f"{path}.selections[{index}]"
-        check_id(selection.key, f"{where}.key", violations, maximum=64)
-        check_text(selection.title, f"{where}.title", violations, minimum=0, maximum=64)
-        check_options(selection.options, f"{where}.options", violations, 1, most_options)
+        _check_selection(selection, f"{path}.selections[{index}]", violations, most_options)
     if len({selection.key for selection in card.selections}) < len(card.selections):
         violations[f"{path}.selections"] = "must have different keys"
+    _check_button_selection(card, f"{path}.button_selection", violations)
     check_text(
         card.submit_text,
         f"{path}.submit_text",
@@ -195,6 +193,29 @@ def _check_interaction(card: Card, path: str, violations: Violations) -> None:
         minimum=int(chooses),
         maximum=10 if chooses else 0,
     )
+
+
+def _check_button_selection(card: Card, path: str, violations: Violations) -> None:
+    if not card.HasField("button_selection"):
+        return
+    if card.kind != _BUTTONS:
+        violations[path] = "is for the template with buttons"
+        return
+    selection = card.button_selection
+    _check_selection(selection, path, violations, MAX_SELECTION_OPTIONS)
+    if selection.multiple:
+        violations[f"{path}.multiple"] = "must be false: one is chosen beside a button"
+
+
+def _check_selection(
+    selection: message_content_pb2.TemplateCardSelection,
+    path: str,
+    violations: Violations,
+    most_options: int,
+) -> None:
+    check_id(selection.key, f"{path}.key", violations, maximum=64)
+    check_text(selection.title, f"{path}.title", violations, minimum=0, maximum=64)
+    check_options(selection.options, f"{path}.options", violations, 1, most_options)
 
 
 def _check_buttons(

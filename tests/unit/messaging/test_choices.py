@@ -40,6 +40,10 @@ def buttons(*keys: str, **fields: Any) -> Content:
     return card("BUTTON_INTERACTION", buttons=named, **fields)
 
 
+def selection(key: str, *keys: str) -> contents.TemplateCardSelection:
+    return contents.TemplateCardSelection(key=key, options=options(*keys))
+
+
 def two_selections() -> Content:
     selections = [
         contents.TemplateCardSelection(key="s1", options=options("a", "b")),
@@ -69,6 +73,11 @@ def given(*pairs: tuple[str, list[str]]) -> list[message_service_pb2.AnswerChoic
         (buttons("yes", "no"), [("", ["no"])], {("", "no")}),
         (vote(), [("s1", ["b"])], {("s1", "b")}),
         (
+            buttons("yes", "no", button_selection=selection("days", "1", "2")),
+            [("days", ["2"]), ("", ["yes"])],
+            {("", "yes"), ("days", "2")},
+        ),
+        (
             two_selections(),
             [("s2", ["c", "a"]), ("s1", ["a"])],
             {("s1", "a"), ("s2", "a"), ("s2", "c")},
@@ -95,6 +104,7 @@ def test_answer_to_what_is_asked_is_taken(
         (quiz(multiple=True), [("", ["a", "a"])], "choices[0].option_keys"),
         (quiz(multiple=True), [("", ["a", "d"])], "choices[0].option_keys"),
         (buttons("yes", "no"), [("", ["yes", "no"])], "choices[0].option_keys"),
+        (buttons("yes", button_selection=selection("days", "1")), [("", ["yes"])], "choices"),
         (vote(), [("s1", ["a", "b"])], "choices[0].option_keys"),
         (vote(), [("", ["a"])], "choices[0].selection_key"),
         (two_selections(), [("s1", ["a"])], "choices"),

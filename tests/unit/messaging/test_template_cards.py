@@ -61,6 +61,13 @@ def link_to(url: str = "", **more: Any) -> list[message_content_pb2.TemplateCard
     return [message_content_pb2.TemplateCardLink(text="More", url=url, **more)]
 
 
+def beside_buttons(count: int, **more: Any) -> dict[str, Any]:
+    [selection] = selections(1, count)
+    selection.MergeFrom(message_content_pb2.TemplateCardSelection(**more))
+    card = {"kind": BUTTONS, "title": "t", "task_id": "1", "buttons": buttons(2)}
+    return {**card, "button_selection": selection}
+
+
 @pytest.mark.parametrize(
     ("card", "wrong"),
     [
@@ -138,6 +145,23 @@ def link_to(url: str = "", **more: Any) -> list[message_content_pb2.TemplateCard
         ),
         pytest.param(
             {"kind": BUTTONS, "title": "t", "buttons": buttons(1)}, "c.task_id", id="no task id"
+        ),
+        pytest.param(beside_buttons(10), None, id="ten options beside buttons"),
+        pytest.param(
+            beside_buttons(11), "c.button_selection.options", id="eleven options beside buttons"
+        ),
+        pytest.param(
+            beside_buttons(0), "c.button_selection.options", id="no options beside buttons"
+        ),
+        pytest.param(
+            beside_buttons(2, multiple=True),
+            "c.button_selection.multiple",
+            id="several beside buttons",
+        ),
+        pytest.param(
+            text_notice(button_selection=selections(1, 2)[0]),
+            "c.button_selection",
+            id="selection beside no buttons",
         ),
         pytest.param(
             {

@@ -28,6 +28,7 @@ PURGED_TABLES = (
     "pins",
     "answer_choices",
     "card_response_codes",
+    "card_tasks",
     "app_message_recipients",
     "app_message_jobs",
     "mentions",

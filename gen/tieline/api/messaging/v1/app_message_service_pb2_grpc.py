@@ -91,8 +91,9 @@ class AppMessageServiceServicer:
         Errors: FAILED_PRECONDITION NO_RECIPIENTS when the app reaches nothing of what is named;
         RESOURCE_EXHAUSTED TOO_MANY_APP_MESSAGE_JOBS when 100 of the app's jobs have work to do;
         NOT_FOUND MEDIA_NOT_FOUND; FAILED_PRECONDITION MEDIA_KIND_WRONG, SENSITIVE_WORD, CORP_SUSPENDED,
-        APP_DISABLED, REQUEST_ID_REUSED; INVALID_ARGUMENT INVALID_FIELD; UNAVAILABLE SERVICE_UNAVAILABLE
-        while the directory or identity does not answer.
+        APP_DISABLED, REQUEST_ID_REUSED; ALREADY_EXISTS TASK_ID_USED for a card whose task id an earlier
+        one has; INVALID_ARGUMENT INVALID_FIELD; UNAVAILABLE SERVICE_UNAVAILABLE while the directory or
+        identity does not answer.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -174,6 +174,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """FAILED_PRECONDITION: the member to whom the app writes is not in its visible range, or is
     disabled or gone. Metadata: `userId`.
     """
+    ERROR_REASON_TASK_ID_USED: _ErrorReason.ValueType  # 159
+    """ALREADY_EXISTS: the app has sent another card of this task id. Metadata: `taskId`."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Machine-readable reasons. ErrorInfo.reason is the value's name without `ERROR_REASON_`."""
@@ -330,4 +332,6 @@ ERROR_REASON_RECIPIENT_OUT_OF_RANGE: ErrorReason.ValueType  # 158
 """FAILED_PRECONDITION: the member to whom the app writes is not in its visible range, or is
 disabled or gone. Metadata: `userId`.
 """
+ERROR_REASON_TASK_ID_USED: ErrorReason.ValueType  # 159
+"""ALREADY_EXISTS: the app has sent another card of this task id. Metadata: `taskId`."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -507,11 +507,14 @@ class TemplateCardContent(_message.Message):
     IMAGE_TEXT_FIELD_NUMBER: _builtins.int
     PICTURE_ASPECT_RATIO_FIELD_NUMBER: _builtins.int
     CARD_MINI_PROGRAM_FIELD_NUMBER: _builtins.int
+    BUTTON_SELECTION_FIELD_NUMBER: _builtins.int
     kind: Global___TemplateCardKind.ValueType
     """Which template."""
     task_id: _builtins.str
     """Names the card among those of its sender, at most 128 bytes of `0-9A-Za-z_-@`; needed for
-    BUTTON_INTERACTION, VOTE_INTERACTION and MULTIPLE_INTERACTION, and with a menu.
+    BUTTON_INTERACTION, VOTE_INTERACTION and MULTIPLE_INTERACTION, and with a menu. An app uses each
+    once, as in the open API: another card under the same one is refused with TASK_ID_USED, to
+    whomever it is sent. UpdateCard does not look at it, and members' cards may repeat theirs.
     """
     source_text: _builtins.str
     """Where it comes from, at most 32 characters."""
@@ -587,6 +590,13 @@ class TemplateCardContent(_message.Message):
     def card_mini_program(self) -> Global___TemplateCardMiniProgram:
         """The mini program that a tap on the card opens, in place of `card_url`; absent for none."""
 
+    @_builtins.property
+    def button_selection(self) -> Global___TemplateCardSelection:
+        """Of BUTTON_INTERACTION: one option to choose beside the button that is pressed, of 1 to 10, not
+        `multiple`; absent for none. An answer has a choice for it, and one with an empty
+        `selection_key` for the button.
+        """
+
     def __init__(
         self,
         *,
@@ -618,10 +628,11 @@ class TemplateCardContent(_message.Message):
         image_text: Global___TemplateCardImageText | None = ...,
         picture_aspect_ratio: _builtins.float = ...,
         card_mini_program: Global___TemplateCardMiniProgram | None = ...,
+        button_selection: Global___TemplateCardSelection | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["card_mini_program", b"card_mini_program", "close_time", b"close_time", "image_text", b"image_text"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["button_selection", b"button_selection", "card_mini_program", b"card_mini_program", "close_time", b"close_time", "image_text", b"image_text"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer_visibility", b"answer_visibility", "buttons", b"buttons", "card_mini_program", b"card_mini_program", "card_url", b"card_url", "changeable", b"changeable", "close_time", b"close_time", "description", b"description", "emphasis_text", b"emphasis_text", "emphasis_title", b"emphasis_title", "fields", b"fields", "image_text", b"image_text", "kind", b"kind", "links", b"links", "menu", b"menu", "picture_aspect_ratio", b"picture_aspect_ratio", "picture_url", b"picture_url", "quote_text", b"quote_text", "quote_title", b"quote_title", "quote_url", b"quote_url", "sections", b"sections", "selections", b"selections", "source_icon_url", b"source_icon_url", "source_style", b"source_style", "source_text", b"source_text", "sub_title_text", b"sub_title_text", "submit_text", b"submit_text", "task_id", b"task_id", "title", b"title"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer_visibility", b"answer_visibility", "button_selection", b"button_selection", "buttons", b"buttons", "card_mini_program", b"card_mini_program", "card_url", b"card_url", "changeable", b"changeable", "close_time", b"close_time", "description", b"description", "emphasis_text", b"emphasis_text", "emphasis_title", b"emphasis_title", "fields", b"fields", "image_text", b"image_text", "kind", b"kind", "links", b"links", "menu", b"menu", "picture_aspect_ratio", b"picture_aspect_ratio", "picture_url", b"picture_url", "quote_text", b"quote_text", "quote_title", b"quote_title", "quote_url", b"quote_url", "sections", b"sections", "selections", b"selections", "source_icon_url", b"source_icon_url", "source_style", b"source_style", "source_text", b"source_text", "sub_title_text", b"sub_title_text", "submit_text", b"submit_text", "task_id", b"task_id", "title", b"title"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -823,7 +834,7 @@ class TemplateCardSelection(_message.Message):
     """Whether more than one may be chosen."""
     @_builtins.property
     def options(self) -> _containers.RepeatedCompositeFieldContainer[Global___QuizOption]:
-        """1 to 20; of MULTIPLE_INTERACTION 1 to 10."""
+        """1 to 20; of MULTIPLE_INTERACTION, and beside buttons, 1 to 10."""
 
     def __init__(
         self,

@@ -57,7 +57,8 @@ class MessagingServiceStub:
     NOT_FOUND MEDIA_NOT_FOUND for media that are not there or not the sender's to read;
     FAILED_PRECONDITION MEDIA_KIND_WRONG, SENSITIVE_WORD. To apps: PERMISSION_DENIED
     CALLER_NOT_ALLOWED; FAILED_PRECONDITION RECIPIENT_OUT_OF_RANGE, APP_DISABLED; RESOURCE_EXHAUSTED
-    RECIPIENT_RATE_EXCEEDED; UNAVAILABLE SERVICE_UNAVAILABLE while the directory or identity does not
+    RECIPIENT_RATE_EXCEEDED; ALREADY_EXISTS TASK_ID_USED for a template card whose task id an earlier
+    one of the app has; UNAVAILABLE SERVICE_UNAVAILABLE while the directory or identity does not
     answer.
     """
     BatchSendMessages: _aio.UnaryUnaryMultiCallable[_messaging_service_pb2.BatchSendMessagesRequest, _messaging_service_pb2.BatchSendMessagesResponse]
@@ -187,7 +188,8 @@ class MessagingServiceServicer(metaclass=_abc_1.ABCMeta):
         NOT_FOUND MEDIA_NOT_FOUND for media that are not there or not the sender's to read;
         FAILED_PRECONDITION MEDIA_KIND_WRONG, SENSITIVE_WORD. To apps: PERMISSION_DENIED
         CALLER_NOT_ALLOWED; FAILED_PRECONDITION RECIPIENT_OUT_OF_RANGE, APP_DISABLED; RESOURCE_EXHAUSTED
-        RECIPIENT_RATE_EXCEEDED; UNAVAILABLE SERVICE_UNAVAILABLE while the directory or identity does not
+        RECIPIENT_RATE_EXCEEDED; ALREADY_EXISTS TASK_ID_USED for a template card whose task id an earlier
+        one of the app has; UNAVAILABLE SERVICE_UNAVAILABLE while the directory or identity does not
         answer.
         """
 

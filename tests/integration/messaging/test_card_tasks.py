@@ -1,0 +1,125 @@
+"""A task id names one card of an app: whoever sends another under it is told so."""
+
+import asyncio
+
+import grpc
+import pytest
+
+from fakes.tokens import TestTokens
+from integration.messaging.chat import TIMEOUT_S, Corp, Person, new_id, text
+from integration.messaging.groups import Groups, refused
+from integration.messaging.test_app_messages import App, build_app
+from integration.messaging.test_app_sends import BuildAgent, build_agent
+from integration.messaging.test_card_updates import content
+from tieline.api.messaging.v1 import messaging_pb2, messaging_service_pb2
+
+__all__ = ["build_agent"]
+
+Send = messaging_pb2.OutgoingMessage
+
+
+@pytest.fixture
+def agent(build_agent: BuildAgent) -> Person:
+    """An app as it sends into its conversations."""
+    return build_agent()
+
+
+@pytest.fixture
+def app(corp: Corp, replica_channels: list[grpc.aio.Channel], tokens: TestTokens) -> App:
+    """The same app as it sends to many."""
+    return build_app(corp, replica_channels[0], tokens)
+
+
+async def open_with(groups: Groups, agent: Person, user_id: str) -> str:
+    """Return the app's conversation with a member."""
+    opened = await groups.call(agent, "OpenAppConversation", user_id=user_id)
+    conversation_id: str = opened.conversation.conversation_id
+    return conversation_id
+
+
+async def send_card(
+    sender: Person, conversation_id: str, client_message_id: str = ""
+) -> messaging_pb2.Message:
+    """Send a card of task-1."""
+    response = await sender.stub.SendMessage(
+        messaging_service_pb2.SendMessageRequest(
+            corp_id=sender.corp_id,
+            conversation_id=conversation_id,
+            client_message_id=client_message_id or new_id(),
+            content=content(),
+        ),
+        metadata=sender.metadata,
+        timeout=TIMEOUT_S,
+    )
+    return response.message
+
+
+async def test_second_card_of_a_task_id_is_refused_and_a_repeat_is_the_first(
+    groups: Groups, agent: Person
+) -> None:
+    """Whoever it is for; another app has task ids of its own."""
+    li, wu = [await open_with(groups, agent, user_id) for user_id in ("li", "wu")]
+    repeated = new_id()
+    first = await send_card(agent, li, repeated)
+
+    await refused(send_card(agent, li), "TASK_ID_USED")
+    await refused(send_card(agent, wu), "TASK_ID_USED")
+
+    assert await send_card(agent, li, repeated) == first
+    assert (await agent.list_messages(li)).last_sequence == 1
+    assert (await agent.list_messages(wu)).last_sequence == 0
+
+
+async def test_other_apps_and_members_have_task_ids_of_their_own(
+    groups: Groups, agent: Person, build_agent: BuildAgent, corp: Corp
+) -> None:
+    other, member = build_agent(1000003), corp.member("li")
+    await send_card(agent, await open_with(groups, agent, "li"))
+
+    await send_card(other, await open_with(groups, other, "li"))
+
+    group = await member.create_group("wu")
+    for _ in range(2):
+        await send_card(member, group)
+
+
+async def test_jobs_and_single_messages_share_their_apps_task_ids(
+    groups: Groups, agent: Person, app: App
+) -> None:
+    """A job claims it once for all whom it reaches; what was refused has claimed nothing."""
+    request_id = new_id()
+    await refused(app.send(content=content()), "INVALID_FIELD")
+    job = (await app.send("li", "wu", content=content(), request_id=request_id)).job
+
+    repeat = await app.send("li", "wu", content=content(), request_id=request_id)
+    await refused(app.send("li", content=content()), "TASK_ID_USED")
+    await refused(send_card(agent, await open_with(groups, agent, "li")), "TASK_ID_USED")
+
+    assert repeat.job.job_id == job.job_id
+
+
+async def test_of_cards_that_are_sent_at_once_one_has_the_task_id(
+    groups: Groups, agent: Person, app: App
+) -> None:
+    """In one batch and in several, and beside a job."""
+    places = [await open_with(groups, agent, f"user{number}") for number in range(4)]
+    batch = messaging_service_pb2.BatchSendMessagesRequest(
+        messages=[
+            Send(conversation_id=place, client_message_id=new_id(), content=said)
+            for place in places
+            for said in (content(), text("and"))
+        ]
+    )
+    sent = agent.stub.BatchSendMessages(batch, metadata=agent.metadata, timeout=TIMEOUT_S)
+    outcomes = await asyncio.gather(
+        app.send("li", content=content()),
+        *(send_card(agent, place) for place in places),
+        return_exceptions=True,
+    )
+    reasons = [each.error.reason for each in (await sent).results]
+
+    assert set(reasons[1::2]) == {""}
+    assert set(reasons[::2]) <= {"", "TASK_ID_USED"}
+    refusals = [each for each in outcomes if isinstance(each, grpc.aio.AioRpcError)]
+    assert {each.code() for each in refusals} == {grpc.StatusCode.ALREADY_EXISTS}
+    assert len(outcomes) - len(refusals) + reasons[::2].count("") == 1
