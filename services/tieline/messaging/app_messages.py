@@ -18,7 +18,7 @@ from tieline.chassis.errors import (
     ServiceError,
 )
 from tieline.chassis.fields import raise_violations, to_timestamp
-from tieline.messaging.contents import check_content
+from tieline.messaging.contents import check_app_markdown, check_content
 from tieline.messaging.message_rules import CHANGE_WINDOW
 from tieline.messaging.send_results import build_error
 
@@ -26,7 +26,6 @@ from tieline.messaging.send_results import build_error
 MAX_USER_IDS = 1000
 MAX_DEPARTMENT_IDS = 100
 MAX_TAG_IDS = 100
-MAX_MARKDOWN_BYTES = 2048
 MAX_DUPLICATE_CHECK = dt.timedelta(hours=4)
 
 # The open API's limits of one app and one member (document 90312). It drops what is more.
@@ -183,8 +182,7 @@ def _check_kind(content: messaging_pb2.MessageContent, violations: dict[str, str
     for name in ("reply_to", "mentions"):
         if content.HasField(name):
             violations[f"content.{name}"] = "must be absent"
-    if len(content.markdown.text.encode()) > MAX_MARKDOWN_BYTES:
-        violations["content.markdown.text"] = f"must be at most {MAX_MARKDOWN_BYTES} bytes"
+    check_app_markdown(content, violations)
 
 
 def check_reachable(

@@ -27,8 +27,10 @@ from tieline.messaging.template_cards import (
     check_template_card,
 )
 
-# The open API's limits (document 90236); a robot's markdown has twice an app's.
+# The open API's limits (document 90236). Its robots in groups may send twice an app's markdown, and
+# people what robots may.
 MAX_TEXT_BYTES = 2048
+MAX_APP_MARKDOWN_BYTES = 2048
 MAX_MARKDOWN_BYTES = 4096
 
 # A notice in four-byte characters that mentions a hundred people. Fields that this version does
@@ -85,6 +87,14 @@ def check_content(content: messaging_pb2.MessageContent, violations: Violations)
         violations["content.forwarded_from"] = "is set by the service"
     if content.ByteSize() > MAX_CONTENT_BYTES:
         violations["content"] = f"must have at most {MAX_CONTENT_BYTES} bytes"
+
+
+def check_app_markdown(content: messaging_pb2.MessageContent, violations: Violations) -> None:
+    """Refuse more markdown than an app may send, in a job or itself."""
+    if len(content.markdown.text.encode()) > MAX_APP_MARKDOWN_BYTES:
+        violations["content.markdown.text"] = (
+            f"must be at most {MAX_APP_MARKDOWN_BYTES} bytes of an app"
+        )
 
 
 def is_note(content: messaging_pb2.MessageContent) -> bool:

@@ -12,7 +12,14 @@ from tieline.chassis.errors import (
     ServiceError,
 )
 from tieline.chassis.fields import check_text, raise_violations, to_timestamp
-from tieline.messaging.contents import MAX_FORWARD_BYTES, check_content, find_text, is_note
+from tieline.chassis.principals import PrincipalKind
+from tieline.messaging.contents import (
+    MAX_FORWARD_BYTES,
+    check_app_markdown,
+    check_content,
+    find_text,
+    is_note,
+)
 from tieline.messaging.conversations import (
     Conversation,
     ConversationKind,
@@ -60,6 +67,8 @@ def check_edit(
     wanted.ClearField("reply_to")
     violations: dict[str, str] = {}
     check_content(wanted, violations)
+    if editor.kind == PrincipalKind.APP.value:
+        check_app_markdown(wanted, violations)
     raise_violations(violations)
     if current.HasField("reply_to"):
         wanted.reply_to.CopyFrom(current.reply_to)

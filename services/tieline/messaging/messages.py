@@ -12,7 +12,8 @@ from tieline.chassis.fields import (
     raise_violations,
     to_timestamp,
 )
-from tieline.messaging.contents import check_content
+from tieline.chassis.principals import PrincipalKind
+from tieline.messaging.contents import check_app_markdown, check_content
 from tieline.messaging.conversations import (
     Participant,
     check_conversation_id,
@@ -104,8 +105,10 @@ def build_send(
     violations: dict[str, str] = {}
     check_client_message_id(client_message_id, violations)
     check_content(content, violations)
-    raise_violations(violations)
     corp_id, sender = user
+    if sender.kind == PrincipalKind.APP.value:
+        check_app_markdown(content, violations)
+    raise_violations(violations)
     has_mentions = content.HasField("mentions")
     return Send(
         corp_id,

@@ -1,14 +1,65 @@
 import datetime as dt
+from collections.abc import Mapping
 
 import pytest
 
-from tieline.api.messaging.v1 import messaging_pb2
-from tieline.messaging.conversations import customer
-from tieline.messaging.messages import StoredMessage, check_client_message_id, message_to_proto
+from tieline.api.messaging.v1 import message_content_pb2, messaging_pb2
+from tieline.chassis.errors import InvalidArgumentError
+from tieline.chassis.ids import new_uuid7
+from tieline.messaging.conversations import Participant, app, customer, member
+from tieline.messaging.message_rules import check_edit
+from tieline.messaging.messages import (
+    StoredMessage,
+    build_send,
+    check_client_message_id,
+    message_to_proto,
+)
 
 
 def text(value: str) -> messaging_pb2.MessageContent:
     return messaging_pb2.MessageContent(text=messaging_pb2.TextContent(text=value))
+
+
+def markdown(value: str) -> messaging_pb2.MessageContent:
+    return messaging_pb2.MessageContent(markdown=message_content_pb2.MarkdownContent(text=value))
+
+
+@pytest.mark.parametrize(
+    ("sender", "size_bytes", "is_allowed"),
+    [
+        (app("1000002"), 2048, True),
+        (app("1000002"), 2049, False),
+        (member("li.wei"), 2049, True),
+        (member("li.wei"), 4096, True),
+        (member("li.wei"), 4097, False),
+        (customer("wm1"), 4096, True),
+        (customer("wm1"), 4097, False),
+    ],
+)
+def test_markdown_of_an_app_has_half_of_what_people_may_send(
+    sender: Participant, size_bytes: int, is_allowed: bool
+) -> None:
+    """Bytes, not characters; and the same when it is edited."""
+    key, content = (
+        ("wwcorp", new_uuid7()),
+        markdown("好" * (size_bytes // 3) + "x" * (size_bytes % 3)),
+    )
+    now = dt.datetime.now(dt.UTC)
+    said = StoredMessage(*key, 1, sender, "c1", markdown("before").SerializeToString(), now)
+    refusals: list[Mapping[str, str]] = []
+
+    for call in (
+        lambda: build_send((key[0], sender), key[1], "c2", content),
+        lambda: check_edit(said, sender, content, now, 0),
+    ):
+        try:
+            call()
+        except InvalidArgumentError as error:
+            refusals.append(error.violations)
+
+    assert [set(each) for each in refusals] == (
+        [] if is_allowed else [{"content.markdown.text"}] * 2
+    )
 
 
 @pytest.mark.parametrize(

@@ -95,7 +95,11 @@ class MarkdownContent(_message.Message):
 
     TEXT_FIELD_NUMBER: _builtins.int
     text: _builtins.str
-    """1 to 4,096 bytes of UTF-8, the open API's markdown; not U+0000."""
+    """Of an app 1 to 2,048 bytes of UTF-8, in jobs, messages and edits, as the open API takes them (its
+    document 90236). Of members and customers 1 to 4,096 bytes: the open API has no markdown of
+    people, and this is what it takes of its robots in groups. Forwarding takes any of these; not
+    U+0000.
+    """
     def __init__(
         self,
         *,
