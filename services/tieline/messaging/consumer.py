@@ -9,6 +9,7 @@ from tieline.chassis.postgres import Connection
 from tieline.messaging.announcer import Announcer
 from tieline.messaging.conversation_log import ConversationLog, Note
 from tieline.messaging.conversations import ConversationKind, customer, member
+from tieline.messaging.group_changes import GroupChange
 from tieline.messaging.notes import build_participants_note
 from tieline.messaging.opening import Opening, tell_members_changed
 from tieline.messaging.repositories.corps import CorpRepository
@@ -55,13 +56,19 @@ class ContactsEvents:
         )
 
     async def on_customer_joined_group(self, connection: Connection, event: ReceivedEvent) -> None:
-        """Let the customer into the group's conversation."""
+        """Let the customer into the group's conversation, unless it is over.
+
+        It is when its last member has left; contacts does not know, and its codes still lead there.
+        """
         joined = event.decode(contacts_pb2.CustomerJoinedGroup)
         if await CorpRepository(connection).is_deleted(joined.corp_id):
             return
-        key = (joined.corp_id, joined.customer_group_id)
-        if not await Opening(connection, self._announcer).let_in(key, customer(joined.customer_id)):
+        key, person = (joined.corp_id, joined.customer_group_id), customer(joined.customer_id)
+        change = await GroupChange.begin_from_outside(connection, self._announcer, key, person)
+        if change is None:
             raise GroupNotYetThereError(joined.customer_group_id)
+        if change.conversation.dismiss_time is None:
+            await Opening(connection, self._announcer).let_in(key, person)
 
     async def on_customer_left_group(self, connection: Connection, event: ReceivedEvent) -> None:
         """Let the customer out of the group's conversation."""

@@ -5,6 +5,7 @@ from google.protobuf.message import Message
 from nats.aio.client import Client
 
 from fakes.eventually import eventually
+from fakes.tokens import TestTokens
 from integration.messaging.chat import Corp, new_id
 from tieline.api.common.v1 import principal_pb2
 from tieline.api.contacts.v1 import contacts_pb2
@@ -15,6 +16,8 @@ from tieline.chassis.requests import ask
 from tieline.messaging.announcer import Announcer
 from tieline.messaging.conversations import ConversationKind, member
 from tieline.messaging.opening import Opening
+from tieline.messaging.repositories.corps import CorpRepository
+from tieline.messaging.repositories.groups import GroupRepository
 
 
 def new_customer_id() -> str:
@@ -136,6 +139,69 @@ async def test_customer_who_left_is_out_of_the_groups_conversation(
     await eventually(is_left)
     assert (await owner.get(group_id)).participant_count == 1
     assert not (await customer.list_conversations()).conversations
+
+
+@pytest.mark.parametrize(
+    ("state", "has_pair", "in_group"),
+    [
+        pytest.param("active", True, True, id="of a corp as most are"),
+        pytest.param("dismissed", True, False, id="of a group that is over"),
+        pytest.param("suspended", True, True, id="of a suspended corp"),
+        pytest.param("deleted", False, False, id="of a corp that is gone"),
+    ],
+)
+async def test_customers_come_where_there_is_something_to_come_to(
+    corp: Corp,
+    contacts_broker: Client,
+    pool: Pool,
+    state: str,
+    has_pair: bool,
+    in_group: bool,
+) -> None:
+    """In a suspended corp nothing is said, and who came is there when it is resumed."""
+    group_id, customer, other = new_group_id(), new_customer_id(), new_customer_id()
+    await publish(
+        contacts_broker, "customer_group_created", group_created(corp, group_id, "li.wei")
+    )
+
+    async def list_places(customer_id: str) -> set[str]:
+        async with pool.acquire() as connection:
+            rows = await connection.fetch(
+                "SELECT conversation_id FROM messaging.participants WHERE corp_id = $1 AND id = $2",
+                corp.corp_id,
+                customer_id,
+            )
+        return {row["conversation_id"] for row in rows}
+
+    await eventually(lambda: list_places("li.wei"))
+    async with transaction(pool) as connection:
+        if state == "dismissed":
+            # As when its last member leaves the corp.
+            await GroupRepository(connection).dismiss((corp.corp_id, group_id))
+        corps = CorpRepository(connection)
+        await corps.note_corp(corp.corp_id, "", is_suspended=state == "suspended")
+        if state == "deleted":
+            await corps.mark_deleted(corp.corp_id)
+
+    await publish(contacts_broker, "contact_added", contact_added(corp, "li.wei", customer))
+    await publish(contacts_broker, "customer_joined_group", joined_group(corp, group_id, customer))
+    # Events are handled in order: once this one is, the others were.
+    elsewhere = Corp([], TestTokens())
+    await publish(contacts_broker, "contact_added", contact_added(elsewhere, "li.wei", other))
+    await eventually(lambda: is_handled(pool, other))
+
+    places = await list_places(customer)
+    assert (group_id in places) is in_group
+    assert len(places - {group_id}) == int(has_pair)
+
+
+async def is_handled(pool: Pool, customer_id: str) -> bool:
+    """Tell whether a new contact has a conversation."""
+    async with pool.acquire() as connection:
+        found: bool = await connection.fetchval(
+            "SELECT EXISTS (SELECT FROM messaging.participants WHERE id = $1)", customer_id
+        )
+    return found
 
 
 async def test_customer_who_joins_before_the_group_is_known_comes_in_later(
