@@ -13,12 +13,18 @@ async def published_events(
     nats: EmbeddedNats, stream: str, key: str, count: int
 ) -> list[tuple[str, bytes]]:
     """Return subjects and payloads of a key's events, in order, once there are ``count``."""
+    messages = await published_messages(nats, stream, key, count)
+    return [(message.subject, message.data) for message in messages]
+
+
+async def published_messages(nats: EmbeddedNats, stream: str, key: str, count: int) -> list[Any]:
+    """The same, as the messages that NATS has."""
     broker = await nats_client.connect(nats.url("admin"))
-    found: list[tuple[str, bytes]] = []
+    found: list[Any] = []
 
     async def collect(message: Any) -> None:
         if message.headers[KEY_HEADER] == key:
-            found.append((message.subject, message.data))
+            found.append(message)
 
     try:
         await broker.jetstream().subscribe(

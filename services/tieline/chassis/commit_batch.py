@@ -52,7 +52,8 @@ class CommitBatcher(Generic[Item, Outcome]):
 
     Items of one ``lane_of`` key are committed in the order of their submission; those of different
     lanes at the same time, each lane on a connection of its own. The commit function runs outside
-    of any call: what it needs of the caller must be in the item.
+    of any call: what it needs of the caller must be in the item, as what its events carry on of the
+    caller's call (``causes``).
     """
 
     def __init__(

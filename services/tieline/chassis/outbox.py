@@ -14,6 +14,7 @@ import json
 import logging
 import re
 from collections.abc import Iterable, Sequence
+from contextvars import Context
 from dataclasses import dataclass
 from functools import cache
 from time import monotonic
@@ -25,14 +26,12 @@ from google.protobuf.message import Message
 from opentelemetry.metrics import CallbackOptions, Observation, get_meter
 
 from tieline.chassis.broker import Broker
-from tieline.chassis.calls import find_call
+from tieline.chassis.causes import read_headers
 from tieline.chassis.errors import ServiceError
 from tieline.chassis.event_publisher import EventPublisher
 from tieline.chassis.ids import new_uuid7
-from tieline.chassis.message_headers import PRIORITY_HEADER, REQUEST_ID_HEADER
 from tieline.chassis.postgres import Connection, Pool, Record, wake_after_commit
 from tieline.chassis.tasks import end_task
-from tieline.chassis.telemetry import inject_headers
 
 # Half of NATS' default limit for a message, so that headers always fit.
 MAX_PAYLOAD_BYTES = 512 * 1024
@@ -82,11 +81,17 @@ class Event:
     payload: bytes
     """The serialized protobuf message; 512 KiB at most."""
 
+    cause: Context | None = None
+    """The context of the call that caused it (``causes``); None for whoever inserts it."""
 
-def build_event(subject: str, corp_id: str, key: str, message: Message) -> Event:
+
+def build_event(
+    subject: str, corp_id: str, key: str, message: Message, *, cause: Context | None = None
+) -> Event:
     """Return the event that tells ``message``.
 
-    An empty field ``event_id`` of the message is filled in; one that is set names the event.
+    An empty field ``event_id`` of the message is filled in; one that is set names the event. A
+    ``cause`` is given where a transaction commits for several callers.
     """
     assert _SUBJECT.fullmatch(subject), f"{subject!r} is no event's subject"
     event_id = getattr(message, "event_id", "") or new_uuid7()
@@ -94,7 +99,7 @@ def build_event(subject: str, corp_id: str, key: str, message: Message) -> Event
         message.event_id = event_id  # type: ignore[attr-defined]
     payload = message.SerializeToString()
     assert len(payload) <= MAX_PAYLOAD_BYTES, f"{subject}: {len(payload)} bytes are too many"
-    return Event(subject, corp_id, key, event_id, payload)
+    return Event(subject, corp_id, key, event_id, payload, cause)
 
 
 async def insert_events(connection: Connection, schema: str, events: Sequence[Event]) -> None:
@@ -117,30 +122,25 @@ def build_insert(schema: str, *, first_parameter: int) -> str:
     )
     return f"""
         INSERT INTO {schema}.outbox (corp_id, event_id, key, subject, payload, headers)
-        SELECT corp_id, event_id, key, subject, payload, {headers}::jsonb
+        SELECT corp_id, event_id, key, subject, payload, headers::jsonb
           FROM unnest({corp_ids}::text[], {event_ids}::text[], {keys}::text[], {subjects}::text[],
-                      {payloads}::bytea[])
+                      {payloads}::bytea[], {headers}::text[])
                WITH ORDINALITY
-               AS event (corp_id, event_id, key, subject, payload, position)
+               AS event (corp_id, event_id, key, subject, payload, headers, position)
          ORDER BY position
     """  # noqa: S608 -- schemas are named by the code
 
 
 def insert_parameters(events: Sequence[Event]) -> tuple[object, ...]:
-    """Return the parameters of :func:`build_insert`, the call's trace and request id among them."""
-    headers: dict[str, str] = {}
-    inject_headers(headers)
-    call = find_call()
-    if call is not None:
-        headers[REQUEST_ID_HEADER] = call.request_id
-        headers[PRIORITY_HEADER] = str(call.priority)
+    """Return the parameters of :func:`build_insert`, with what each event carries of its call."""
+    own = json.dumps(read_headers(None))
     return (
         [event.corp_id for event in events],
         [event.event_id for event in events],
         [event.key for event in events],
         [event.subject for event in events],
         [event.payload for event in events],
-        json.dumps(headers),
+        [own if event.cause is None else json.dumps(read_headers(event.cause)) for event in events],
     )
 
 

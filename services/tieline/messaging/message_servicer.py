@@ -1,6 +1,7 @@
 """MessageService: between the wire and the rules of messages that are there."""
 
 import asyncio
+from contextvars import copy_context
 
 from tieline.api.messaging.v1 import (
     message_service_pb2,
@@ -358,4 +359,5 @@ def _build_forward(
         list_media(content),
         text=read_text(content),
         is_notice=content.HasField("notice"),
+        cause=copy_context(),
     )

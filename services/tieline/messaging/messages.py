@@ -1,6 +1,7 @@
 """The rules of a message, and messages as they are stored. Pure."""
 
 import datetime as dt
+from contextvars import Context
 from typing import NamedTuple
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -55,6 +56,9 @@ class Send(NamedTuple):
     task_id: str = ""
     """Names a template card among those of its sender; empty for anything else."""
 
+    cause: Context | None = None
+    """The context of the call that sends it, whose trace and priority its event carries on."""
+
 
 class StoredMessage(NamedTuple):
     """One row of ``messages``."""
@@ -99,6 +103,7 @@ def build_send(
     conversation_id: str,
     client_message_id: str,
     content: messaging_pb2.MessageContent,
+    cause: Context | None = None,
 ) -> Send:
     """Return what the user of that corp sends, or refuse it with all that is wrong."""
     check_conversation_id(conversation_id)
@@ -122,6 +127,7 @@ def build_send(
         content.HasField("notice"),
         has_mentions and content.mentions.everyone,
         task_id=content.template_card.task_id,
+        cause=cause,
     )
 
 

@@ -2,9 +2,11 @@
 
 import datetime as dt
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextvars import Context
 from itertools import groupby
 
 from tieline.api.messaging.v1 import messaging_pb2
+from tieline.chassis.causes import find_kind
 from tieline.chassis.errors import ServiceError
 from tieline.chassis.fields import to_timestamp
 from tieline.chassis.outbox import Event, build_event
@@ -63,7 +65,8 @@ class Sender:
         protos = {id(message): build_proto(message, create_time) for message in batch.new}
         if batch.new:
             stored = list(protos.values())
-            events = list(build_events(stored))
+            causes = _list_causes(sends, batch.outcomes, protos)
+            events = list(build_events(stored, causes))
             await repository.insert_messages(batch.new, known.now, events)
             mentions = list(_list_mentions(stored, known.now))
             if mentions:
@@ -151,16 +154,22 @@ def build_announcements(messages: Iterable[messaging_pb2.Message]) -> list[Annou
     ]
 
 
-def build_events(messages: Sequence[messaging_pb2.Message]) -> Iterator[Event]:
-    """Yield one event per corp, more only where a batch is too large for one.
+def build_events(
+    messages: Sequence[messaging_pb2.Message], causes: Mapping[int, Context] | None = None
+) -> Iterator[Event]:
+    """Yield one event per corp, more where a batch is too large for one or its causes differ.
 
-    Of each conversation the events are in order, since the caller holds the locks of all of them.
+    ``causes`` has those of messages that came from several callers, by ``id``. Of each conversation
+    the events are in order, since the caller holds the locks of all of them.
     """
+    of = causes or {}
     # Sorting is stable: within a conversation the order of the numbers stays.
     for corp_id, group in groupby(sorted(messages, key=_corp_of), _corp_of):
-        for part in _cut(group):
-            sent = messaging_pb2.MessagesSent(messages=part)
-            yield build_event(MESSAGES_SENT, corp_id, corp_id, sent)
+        for _, run in groupby(group, lambda message: find_kind(of.get(id(message)))):
+            for part in _cut(run):
+                sent = messaging_pb2.MessagesSent(messages=part)
+                cause = of.get(id(part[0]))
+                yield build_event(MESSAGES_SENT, corp_id, corp_id, sent, cause=cause)
 
 
 def _cut(messages: Iterable[messaging_pb2.Message]) -> Iterator[list[messaging_pb2.Message]]:
@@ -183,6 +192,20 @@ def _to_outcome(
     if isinstance(outcome, ServiceError):
         return outcome
     return protos.get(id(outcome)) or message_to_proto(outcome)
+
+
+def _list_causes(
+    sends: Sequence[Send],
+    outcomes: Sequence[StoredMessage | ServiceError],
+    protos: Mapping[int, messaging_pb2.Message],
+) -> dict[int, Context]:
+    """Return whose call each new message came from, where that is known, by the proto's ``id``."""
+    causes: dict[int, Context] = {}
+    for send, outcome in zip(sends, outcomes, strict=True):
+        proto = protos.get(id(outcome))
+        if proto is not None and send.cause is not None:
+            causes.setdefault(id(proto), send.cause)
+    return causes
 
 
 def _corp_of(message: messaging_pb2.Message) -> str:

@@ -6,6 +6,7 @@ import asyncio
 import datetime as dt
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import ExitStack, aclosing
+from contextvars import copy_context
 from typing import cast
 
 from tieline.api.messaging.v1 import (
@@ -209,7 +210,13 @@ class MessagingServicer(messaging_service_pb2_grpc.MessagingServiceServicer):
         """Store a message under the next number, at most once per ``client_message_id``."""
         user = require_user(request.corp_id)
         self._suspended.check(user[0])
-        send = build_send(user, request.conversation_id, request.client_message_id, request.content)
+        send = build_send(
+            user,
+            request.conversation_id,
+            request.client_message_id,
+            request.content,
+            copy_context(),
+        )
         await self._app_sends.check(user, request.conversation_id)
         message = await self._batcher.submit(send)
         return messaging_service_pb2.SendMessageResponse(message=message)
@@ -261,7 +268,11 @@ class MessagingServicer(messaging_service_pb2_grpc.MessagingServiceServicer):
             check_part_admitted()
             self._suspended.check(user[0])
             send = build_send(
-                user, message.conversation_id, message.client_message_id, message.content
+                user,
+                message.conversation_id,
+                message.client_message_id,
+                message.content,
+                copy_context(),
             )
             if refusals and send.conversation_id in refusals:
                 return refuse(refusals[send.conversation_id])

@@ -63,4 +63,10 @@ def build_opened_event(opening: Opening, share: Share) -> Event:
     message = payments_pb2.RedPacketOpened(
         corp_id=opening.corp_id, red_packet_id=opening.red_packet_id, share=to_share(share)
     )
-    return build_event(RED_PACKET_OPENED, opening.corp_id, opening.red_packet_id, message)
+    return build_event(
+        RED_PACKET_OPENED,
+        opening.corp_id,
+        opening.red_packet_id,
+        message,
+        cause=opening.cause,
+    )

@@ -2,6 +2,7 @@
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
+from contextvars import Context
 from dataclasses import dataclass, field
 
 from tieline.chassis.errors import FailedPreconditionError, NotFoundError
@@ -59,6 +60,9 @@ class Opening:
     corp_id: str
     red_packet_id: str
     opener: Opener
+
+    cause: Context | None = field(default=None, compare=False, repr=False)
+    """The context of the call, whose trace and priority the event carries on."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """PaymentsService on the wire: translates, checks, runs one transaction, translates back."""
 
 import secrets
+from contextvars import copy_context
 
 from tieline.api.payments.v1 import payments_pb2, payments_service_pb2, payments_service_pb2_grpc
 from tieline.chassis.audit import PLATFORM_LOG, build_audit_event
@@ -234,4 +235,6 @@ def _read_opening(corp_id: str, red_packet_id: str) -> Opening:
     red_packet_id = red_packet_id.lower()
     if not is_uuid(red_packet_id):
         raise red_packet_not_found_error(red_packet_id)
-    return Opening(corp_id, red_packet_id, Opener(principal.kind, principal.id))
+    return Opening(
+        corp_id, red_packet_id, Opener(principal.kind, principal.id), cause=copy_context()
+    )

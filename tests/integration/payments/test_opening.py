@@ -11,7 +11,7 @@ import pytest
 
 from calls import call, refusal
 from integration.payments.corp import Corp, Stub
-from published_events import published_events
+from published_events import published_events, published_messages
 from tieline.api.payments.v1 import payments_pb2, payments_service_pb2
 from tieline.chassis.ids import new_customer_id
 from tieline.embedded.nats import EmbeddedNats
@@ -57,6 +57,37 @@ async def test_seed_is_published_with_the_last_share_and_recomputes_the_split(co
     seed = got.red_packet.split_seed
     assert hashlib.sha256(seed).digest() == packet.split_commitment
     assert [share.amount_minor for share in got.shares] == split_amount(seed, 600, 3)
+
+
+async def test_events_of_shares_opened_at_once_carry_their_own_openers_traces_on(
+    corp: Corp, payments_nats: EmbeddedNats
+) -> None:
+    """One transaction may give out several."""
+    packet = await corp.send(600, 3)
+    traces = {f"wmtrace{number}": f"00-{str(number) * 32}-{'b' * 16}-00" for number in (1, 2, 3)}
+
+    await asyncio.gather(
+        *(
+            corp.payments.OpenRedPacket(
+                corp.open_request(packet),
+                metadata=(
+                    ("authorization", f"Bearer {corp.customer(customer_id)}"),
+                    ("traceparent", traceparent),
+                ),
+                timeout=20,
+            )
+            for customer_id, traceparent in traces.items()
+        )
+    )
+
+    key = packet.red_packet_id
+    told = [
+        (payments_pb2.RedPacketOpened.FromString(message.data), message.headers)
+        for message in await published_messages(payments_nats, "PAYMENTS", key, 4)
+        if message.subject.endswith("red_packet_opened")
+    ]
+    assert {event.share.opener.id: headers["traceparent"] for event, headers in told} == traces
+    assert {int(headers["Tieline-Priority"]) // 128 for _, headers in told} == {1}
 
 
 async def test_late_comer_is_refused_and_holders_still_get_their_share(corp: Corp) -> None:

@@ -1,6 +1,13 @@
+from contextvars import Context, copy_context
+
 import pytest
+from opentelemetry import context as otel_context
+from opentelemetry import trace
+from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags
 
 from tieline.api.messaging.v1 import messaging_pb2
+from tieline.chassis import calls
+from tieline.chassis.calls import Call
 from tieline.chassis.outbox import MAX_PAYLOAD_BYTES
 from tieline.messaging.contents import MAX_CONTENT_BYTES, MAX_FORWARD_BYTES
 from tieline.messaging.sending import MAX_EVENT_MESSAGES, build_events
@@ -35,6 +42,33 @@ def test_messages_of_one_corp_are_one_event_in_order_of_each_conversation() -> N
         ("c2", 1),
         ("c1", 2),
     ]
+
+
+def caused_by(priority: int, *, span_id: int = 0) -> Context:
+    """Return the context of a call, sampled where it has a span."""
+    context = copy_context()
+    call = Call(method="/t/m", request_id=f"r{priority}", priority=priority)
+    context.run(calls.current.set, call)
+    if span_id:
+        sampled = SpanContext(7, span_id, is_remote=False, trace_flags=TraceFlags(1))
+        spanning = trace.set_span_in_context(NonRecordingSpan(sampled))
+        context.run(otel_context.attach, spanning)
+    return context
+
+
+def test_callers_of_one_class_share_an_event_and_a_sampled_call_has_its_own() -> None:
+    """The order of each conversation stays, though a caller's messages are cut in two by it."""
+    normal, also_normal = caused_by(3 * 128 + 5), caused_by(3 * 128 + 9)
+    high, sampled = caused_by(2 * 128), caused_by(2 * 128, span_id=5)
+    of = [normal, also_normal, high, high, sampled, sampled, high, None]
+    messages = [message(number) for number in range(1, len(of) + 1)]
+    causes = {id(m): cause for m, cause in zip(messages, of, strict=True) if cause is not None}
+
+    events = list(build_events(messages, causes))
+
+    told = [[m.sequence for m in _read(event.payload)] for event in events]
+    assert told == [[1, 2], [3, 4], [5, 6], [7], [8]]
+    assert [event.cause for event in events] == [normal, high, sampled, high, None]
 
 
 @pytest.mark.parametrize(
