@@ -40,8 +40,8 @@ from the events of the messages, and hands what ``push_rules`` decides to the po
 To be sent to many by an app: ``app_message_servicer`` begins a job by the rules of
 ``app_messages``; ``app_message_runner`` takes jobs in turns, ``app_message_turns`` does what comes
 next, and ``app_reach`` asks whom the app reaches. ``app_sends`` holds what an app sends itself to
-the same people and rates. ``card_responses`` gives apps codes for members' answers, which
-``card_updates`` takes.
+the same people and rates. ``card_tasks`` lets a task id name one card. ``card_responses`` gives
+apps codes for members' answers, which ``card_updates`` takes.
 
 Messages that are there change by ``message_changes`` (``message_rules``, ``choices``); what one on
 its way answers and mentions is looked up by ``references``.
