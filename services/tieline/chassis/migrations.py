@@ -1,8 +1,8 @@
 """Brings a database's schemas to what this code needs; run by one role, before the services.
 
-A service's migrations are plain files ``NNNN_what_it_adds.sql`` in its ``migrations`` folder. The
-chassis has its own, with ``{schema}`` for the service's name, applied to each schema first. What
-was applied stands with its checksum in ``<schema>.schema_migrations``.
+What was applied stands with its name and checksum in ``<schema>.schema_migrations``. Migrations
+that expand are applied before the first replica of this code starts; those that contract
+(``migration_files``) wait until somebody says that no replica of older code is left.
 
 A file runs in one transaction with its row there, so that it is applied whole or not at all. One
 that can't (``CREATE INDEX CONCURRENTLY``) says ``-- no-transaction`` in its first line, ends each
@@ -11,23 +11,28 @@ its row has no finish_time and somebody must say ``--rerun``.
 """
 
 import asyncio
-import hashlib
 import re
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from importlib import resources
 
 import asyncpg
 
 from tieline.chassis.driver_errors import describe_address, describe_connection_error
+from tieline.chassis.migration_files import (
+    CHASSIS,
+    Applied,
+    Migration,
+    MigrationError,
+    check_name,
+    check_served,
+    choose_missing,
+    load_migrations,
+)
 from tieline.chassis.postgres import (
     CONNECT_TIMEOUT_S,
     TCP_SETTINGS,
     Connection,
 )
-
-CHASSIS = "chassis"
 
 # Any number that nothing else locks: the bytes of "tieline" read as an integer.
 _LOCK_KEY = int.from_bytes(b"tieline")
@@ -40,77 +45,22 @@ _LOCK_TIMEOUT = "5s"
 OLDEST_POSTGRES = 15
 """The oldest major version that the migrations and statements are written for."""
 
-_FILE_NAME = re.compile(r"(\d{4})_[a-z0-9_]+\.sql")
-_SERVICE_NAME = re.compile(r"[a-z][a-z_]{0,40}")
-
-
-class MigrationError(Exception):
-    """Why the schemas are not, or can't be made, what this code needs: one line, with a way out."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__(text)
-        self.text = text
-
-
-@dataclass(frozen=True, slots=True)
-class Migration:
-    """One file, for one schema."""
-
-    schema: str
-    component: str
-    """``chassis``, or the service."""
-
-    version: int
-    file_name: str
-    sql: str
-
-    @property
-    def name(self) -> str:
-        """How reports and ``--rerun`` call it: ``identity/0003``, ``identity/chassis/0001``."""
-        prefix = self.schema if self.component == self.schema else f"{self.schema}/{CHASSIS}"
-        return f"{prefix}/{self.version:04d}"
-
-    @property
-    def checksum(self) -> str:
-        """SHA-256 of the file as it is applied."""
-        return hashlib.sha256(self.sql.encode()).hexdigest()
-
-    @property
-    def is_transactional(self) -> bool:
-        """Whether it runs in one transaction."""
-        return self.sql.partition("\n")[0].strip() != "-- no-transaction"
-
-
-@dataclass(frozen=True, slots=True)
-class _Applied:
-    component: str
-    version: int
-    file_name: str
-    checksum: str
-    is_finished: bool
-
-
-def load_migrations(service: str) -> list[Migration]:
-    """Return the chassis' migrations and the service's, in the order in which they apply."""
-    _check_name(service)
-    return [
-        *_load_folder(service, CHASSIS, "tieline.chassis", "chassis_migrations"),
-        *_load_folder(service, service, f"tieline.{service}", "migrations"),
-    ]
-
 
 async def migrate(
     admin_dsn: str,
     services: Iterable[str],
     *,
+    contract: bool = False,
     rerun: str | None = None,
     report: Callable[[str], None] = lambda name: None,
 ) -> list[str]:
     """Apply what is missing; return the names of what was applied, in order.
 
     Connects as a role that may create schemas and roles. Runners at the same time wait for each
-    other, and the later ones find nothing to do. ``rerun`` names one migration without transaction
-    that stopped halfway and is to run again. ``report`` hears each name once it is applied.
+    other, and the later ones find nothing to do. ``contract`` says that no replica of older code is
+    left: what contracts a schema that was there before waits for it. ``rerun`` names one migration
+    without transaction that stopped halfway and is to run again. ``report`` hears each name once it
+    is applied.
     """
     names: list[str] = []
 
@@ -121,42 +71,34 @@ async def migrate(
     async with _connect(admin_dsn) as connection, _only_runner(connection):
         for service in services:
             await _prepare_schema(connection, service)
-            await _migrate_schema(connection, service, rerun, applied)
+            history = await _list_applied(connection, service)
+            for migration in choose_missing(
+                load_migrations(service), history, contract=contract, rerun=rerun
+            ):
+                await _apply(connection, migration)
+                applied(migration)
     return names
 
 
-async def pending(dsn: str, services: Iterable[str]) -> list[str]:
+async def pending(dsn: str, services: Iterable[str], *, contract: bool = False) -> list[str]:
     """Return the names of what ``migrate`` would apply; MigrationError where it would stop."""
     names: list[str] = []
     async with _connect(dsn) as connection:
         for service in services:
-            migrations = load_migrations(service)
-            done = check_history(migrations, await _list_applied(connection, service))
-            names += [migration.name for migration in migrations if migration not in done]
+            history = await _list_applied(connection, service)
+            missing = choose_missing(load_migrations(service), history, contract=contract)
+            names += [migration.name for migration in missing]
     return names
 
 
 async def check_schema(connection: Connection, service: str) -> None:
-    """Raise MigrationError unless the service's schema has every migration that this code knows.
+    """Raise MigrationError unless the service's schema has what this code needs.
 
-    A newer database is accepted: migrations suit the code before them, and during an upgrade that
-    code still runs.
+    A newer schema is accepted as long as it was only expanded: during an upgrade, and after a
+    rollback, the code before runs on it.
     """
     check_server_version(connection.get_server_version().major)
-    present = {
-        (applied.component, applied.version)
-        for applied in await _list_applied(connection, service)
-        if applied.is_finished
-    }
-    for component in (CHASSIS, service):
-        known = [m.version for m in load_migrations(service) if m.component == component]
-        has = max((version for of, version in present if of == component), default=0)
-        needs = max(known, default=0)
-        if has < needs:
-            what = f"schema {service}" if component == service else f"chassis of schema {service}"
-            raise MigrationError(
-                f"{what} is at {has}, this code needs {needs}: run `tieline migrate`"
-            )
+    check_served(load_migrations(service), await _list_applied(connection, service))
 
 
 def check_server_version(major: int) -> None:
@@ -166,57 +108,6 @@ def check_server_version(major: int) -> None:
             f"PostgreSQL is version {major}, Tieline needs {OLDEST_POSTGRES} or newer: upgrade the "
             "server, or name another one"
         )
-
-
-def check_history(
-    migrations: Sequence[Migration], history: Sequence[_Applied], rerun: str | None = None
-) -> set[Migration]:
-    """Return which migrations are done, or raise MigrationError where the history does not fit."""
-    known = {(m.component, m.version): m for m in migrations}
-    done = set()
-    for applied in history:
-        migration = known.get((applied.component, applied.version))
-        if migration is None:
-            raise MigrationError(
-                f"the database is newer than this code: {applied.file_name} was applied and is "
-                "not known here; use the version of tieline that brought it, or a later one"
-            )
-        if applied.checksum != migration.checksum:
-            raise MigrationError(
-                f"migration {migration.name} ({migration.file_name}) was edited after it was "
-                "applied; restore the file and put the change into a new one"
-            )
-        if not applied.is_finished and migration.name != rerun:
-            raise MigrationError(
-                f"migration {migration.name} ({migration.file_name}) stopped halfway; "
-                f"run `tieline migrate --rerun {migration.name}`"
-            )
-        if applied.is_finished:
-            done.add(migration)
-    return done
-
-
-def _check_name(service: str) -> None:
-    assert _SERVICE_NAME.fullmatch(service), f"{service!r} can't name a schema"
-
-
-def _load_folder(schema: str, component: str, package: str, folder: str) -> list[Migration]:
-    root = resources.files(package) / folder
-    if not root.is_dir():
-        return []
-    names = sorted(entry.name for entry in root.iterdir() if entry.name.endswith(".sql"))
-    migrations = []
-    for expected, name in enumerate(names, start=1):
-        match = _FILE_NAME.fullmatch(name)
-        if match is None or int(match.group(1)) != expected:
-            raise MigrationError(
-                f"migration {component}/{name} is out of order: expected {expected:04d}_….sql"
-            )
-        sql = (root / name).read_text(encoding="utf-8")
-        if component == CHASSIS:
-            sql = sql.replace("{schema}", schema)
-        migrations.append(Migration(schema, component, expected, name, sql))
-    return migrations
 
 
 @asynccontextmanager
@@ -256,7 +147,7 @@ async def _only_runner(connection: Connection) -> AsyncIterator[None]:
 
 
 async def _prepare_schema(connection: Connection, service: str) -> None:
-    _check_name(service)
+    check_name(service)
     role = f"tieline_{service}"
     await _create_role(connection, role)
     database = await connection.fetchval("SELECT quote_ident(current_database())")
@@ -302,19 +193,8 @@ async def _create_role(connection: Connection, role: str) -> None:
         return
 
 
-async def _migrate_schema(
-    connection: Connection, service: str, rerun: str | None, applied: Callable[[Migration], None]
-) -> None:
-    migrations = load_migrations(service)
-    done = check_history(migrations, await _list_applied(connection, service), rerun)
-    for migration in migrations:
-        if migration not in done:
-            await _apply(connection, migration)
-            applied(migration)
-
-
-async def _list_applied(connection: Connection, service: str) -> list[_Applied]:
-    _check_name(service)
+async def _list_applied(connection: Connection, service: str) -> list[Applied]:
+    check_name(service)
     has_table = await connection.fetchval(
         "SELECT to_regclass($1) IS NOT NULL", f"{service}.schema_migrations"
     )
@@ -328,7 +208,7 @@ async def _list_applied(connection: Connection, service: str) -> list[_Applied]:
          ORDER BY component = '{CHASSIS}' DESC, version
         """  # noqa: S608 -- the name is checked
     )
-    return [_Applied(**row) for row in rows]
+    return [Applied(**row) for row in rows]
 
 
 async def _apply(connection: Connection, migration: Migration) -> None:

@@ -39,7 +39,8 @@ from tieline.chassis.grpc_server import (
 from tieline.chassis.health import Health
 from tieline.chassis.interceptors.guarded_method import CallLimits
 from tieline.chassis.load_reports import LoadReporter, reporting
-from tieline.chassis.migrations import MigrationError, check_schema
+from tieline.chassis.migration_files import MigrationError
+from tieline.chassis.migrations import check_schema
 from tieline.chassis.outbox import OutboxRelay
 from tieline.chassis.page_tokens import PageTokens
 from tieline.chassis.postgres import NO_CONSTRAINT_ERRORS, ConstraintErrors, Pool, create_pool

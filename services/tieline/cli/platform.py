@@ -77,6 +77,8 @@ class Platform:
             admin_dsn,
             self._nats.url(NATS_ADMINISTRATOR),
             SERVICES,
+            # No other code's services run on this folder.
+            contract=True,
             report=lambda name: note(f"migrated {name}"),
         )
         await set_role_passwords(

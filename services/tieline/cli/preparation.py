@@ -16,7 +16,8 @@ import nats.errors
 from tieline.chassis.broker_tls import NO_FILES, BrokerTls
 from tieline.chassis.distribution import list_distributed, list_tables, plan_distribution
 from tieline.chassis.driver_errors import describe_address, describe_connection_error
-from tieline.chassis.migrations import MigrationError, migrate
+from tieline.chassis.migration_files import MigrationError
+from tieline.chassis.migrations import migrate
 from tieline.chassis.postgres import Connection
 from tieline.chassis.process import StartError
 from tieline.chassis.streams import declare
@@ -32,6 +33,7 @@ async def migrate_and_declare(
     nats_admin_url: str,
     services: Sequence[str],
     *,
+    contract: bool = False,
     rerun: str | None = None,
     replicas: int = 1,
     nats_tls: BrokerTls = NO_FILES,
@@ -39,7 +41,7 @@ async def migrate_and_declare(
 ) -> list[str]:
     """Bring the schemas and the streams to what this code needs; return what was applied."""
     try:
-        applied = await migrate(admin_dsn, services, rerun=rerun, report=report)
+        applied = await migrate(admin_dsn, services, contract=contract, rerun=rerun, report=report)
         await declare(nats_admin_url, replicas=replicas, tls=nats_tls)
     except (MigrationError, StartError) as error:
         raise CommandError(error.text) from error

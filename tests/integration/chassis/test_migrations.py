@@ -2,13 +2,15 @@
 
 import asyncio
 import sys
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import asyncpg
 import pytest
 
-from tieline.chassis.migrations import MigrationError, check_schema, migrate, pending
+from tieline.chassis.migration_files import MigrationError
+from tieline.chassis.migrations import check_schema, migrate, pending
 
 MakeDatabase = Callable[[], Awaitable[str]]
 
@@ -42,6 +44,15 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
     sys.path.remove(str(tmp_path))
     for name in [name for name in sys.modules if name.startswith("tieline.ledger")]:
         del sys.modules[name]
+
+
+@asynccontextmanager
+async def connected(dsn: str) -> AsyncIterator["asyncpg.Connection[asyncpg.Record]"]:
+    connection = await asyncpg.connect(dsn)
+    try:
+        yield connection
+    finally:
+        await connection.close()
 
 
 async def query(dsn: str, sql: str) -> list[asyncpg.Record]:
@@ -122,7 +133,7 @@ async def test_edited_file_stops_with_its_name(ledger: Ledger, empty_database: s
         await migrate(empty_database, [LEDGER])
 
 
-async def test_database_that_is_newer_than_the_code_stops(
+async def test_older_code_leaves_alone_what_newer_code_expanded(
     ledger: Ledger, empty_database: str
 ) -> None:
     ledger.write("0001_accounts.sql", ACCOUNTS)
@@ -130,8 +141,50 @@ async def test_database_that_is_newer_than_the_code_stops(
     await migrate(empty_database, [LEDGER])
     (ledger.folder / "0002_more.sql").unlink()
 
-    with pytest.raises(MigrationError, match=r"newer than this code: 0002_more.sql"):
+    assert await migrate(empty_database, [LEDGER]) == []
+    assert await pending(empty_database, [LEDGER], contract=True) == []
+
+
+async def test_database_that_newer_code_contracted_stops_older_code(
+    ledger: Ledger, empty_database: str
+) -> None:
+    ledger.write("0001_accounts.sql", ACCOUNTS)
+    ledger.write("0002_contract_less.sql", "SELECT 1;\n")
+    await migrate(empty_database, [LEDGER])
+    (ledger.folder / "0002_contract_less.sql").unlink()
+
+    with pytest.raises(MigrationError, match=r"newer than this code: 0002_contract_less.sql"):
         await migrate(empty_database, [LEDGER])
+
+
+async def test_what_contracts_waits_until_it_is_asked_for_and_what_follows_it_does_not(
+    ledger: Ledger, empty_database: str
+) -> None:
+    ledger.write("0001_accounts.sql", ACCOUNTS)
+    await migrate(empty_database, [LEDGER])
+    ledger.write(
+        "0002_contract_key.sql", "ALTER TABLE ledger.accounts DROP CONSTRAINT accounts_pkey;"
+    )
+    ledger.write("0003_names.sql", "ALTER TABLE ledger.accounts ADD COLUMN name text;")
+
+    expanded = await migrate(empty_database, [LEDGER])
+    async with connected(empty_database) as connection:
+        await check_schema(connection, LEDGER)
+    waiting = await pending(empty_database, [LEDGER], contract=True)
+    contracted = await migrate(empty_database, [LEDGER], contract=True)
+
+    assert expanded == ["ledger/0003"]
+    assert waiting == contracted == ["ledger/0002"]
+    assert await migrate(empty_database, [LEDGER], contract=True) == []
+
+
+async def test_new_schema_gets_what_contracts_at_once(ledger: Ledger, empty_database: str) -> None:
+    ledger.write("0001_accounts.sql", ACCOUNTS)
+    ledger.write(
+        "0002_contract_key.sql", "ALTER TABLE ledger.accounts DROP CONSTRAINT accounts_pkey;"
+    )
+
+    assert (await migrate(empty_database, [LEDGER]))[-1] == "ledger/0002"
 
 
 async def test_gap_between_files_stops_before_anything_is_applied(
@@ -162,13 +215,12 @@ async def test_half_applied_migration_asks_for_rerun_and_finishes_with_it(
     assert await migrate(empty_database, [LEDGER]) == []
 
 
-async def test_service_refuses_an_older_schema_and_accepts_a_newer_one(
+async def test_service_refuses_an_older_schema_and_accepts_an_expanded_one(
     ledger: Ledger, empty_database: str
 ) -> None:
     ledger.write("0001_accounts.sql", ACCOUNTS)
     await migrate(empty_database, [LEDGER])
-    connection = await asyncpg.connect(empty_database)
-    try:
+    async with connected(empty_database) as connection:
         await check_schema(connection, LEDGER)
 
         ledger.write("0002_more.sql", "SELECT 1;\n")
@@ -177,10 +229,28 @@ async def test_service_refuses_an_older_schema_and_accepts_a_newer_one(
         await migrate(empty_database, [LEDGER])
         (ledger.folder / "0002_more.sql").unlink()
         await check_schema(connection, LEDGER)
-    finally:
-        await connection.close()
 
-    assert raised.value.text == ("schema ledger is at 1, this code needs 2: run `tieline migrate`")
+    assert raised.value.text == (
+        "schema ledger lacks the migration ledger/0002 (0002_more.sql): run `tieline migrate`"
+    )
+
+
+async def test_service_refuses_a_schema_that_newer_code_began_to_contract(
+    ledger: Ledger, empty_database: str
+) -> None:
+    ledger.write("0001_accounts.sql", ACCOUNTS)
+    # The second statement fails: the first one has taken its effect.
+    ledger.write(
+        "0002_contract_key.sql",
+        "-- no-transaction\nDROP TABLE ledger.accounts;\nSELECT 1 / 0;\n",
+    )
+    with pytest.raises(MigrationError, match="division by zero"):
+        await migrate(empty_database, [LEDGER])
+    (ledger.folder / "0002_contract_key.sql").unlink()
+
+    async with connected(empty_database) as connection:
+        with pytest.raises(MigrationError, match=r"0002_contract_key.sql took away what this"):
+            await check_schema(connection, LEDGER)
 
 
 async def test_role_reads_and_writes_its_schema_and_nothing_else(

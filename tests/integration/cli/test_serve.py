@@ -2,38 +2,20 @@
 
 import os
 import signal
-import subprocess
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import psutil
 import pytest
 
-from e2e.platform_process import environment, run_tieline, survivors, tieline_command
+from e2e.platform_process import run_tieline, survivors
 from engines import Database
 from fakes.eventually import eventually
+from integration.cli.served import serving
 from tieline.cli.grpc_health import is_serving
 from tieline.embedded.nats import EmbeddedNats
 from tieline.embedded.ports import find_free_port
 
 WORKERS = 2
-
-
-class Served:
-    """A running `tieline serve`."""
-
-    def __init__(self, process: subprocess.Popen[bytes], port: int, output: Path) -> None:
-        self.process = process
-        self.port = port
-        self._output = output
-
-    @property
-    def output(self) -> str:
-        return self._output.read_text()
-
-    def workers(self) -> list[psutil.Process]:
-        return psutil.Process(self.process.pid).children()
 
 
 @pytest.fixture
@@ -45,25 +27,6 @@ def settings(database: Database, nats: EmbeddedNats) -> dict[str, str]:
         "TIELINE_GRPC_PORT": str(find_free_port()),
         "TIELINE_SHUTDOWN_GRACE_S": "2",
     }
-
-
-@asynccontextmanager
-async def serving(settings: dict[str, str], output: Path, *options: str) -> AsyncIterator[Served]:
-    with output.open("wb") as file:
-        process = subprocess.Popen(  # noqa: ASYNC220 -- starts, and does not wait
-            [*tieline_command("serve", "payments"), *options],
-            env=environment(**settings),
-            stdin=subprocess.DEVNULL,
-            stdout=file,
-            stderr=file,
-        )
-    served = Served(process, int(settings["TIELINE_GRPC_PORT"]), output)
-    try:
-        await eventually(lambda: is_serving(served.port))
-        yield served
-    finally:
-        process.terminate()
-        process.wait()
 
 
 def is_listening(process: psutil.Process, port: int) -> bool:

@@ -12,6 +12,7 @@ from integration.messaging.chat import Corp, text
 from tieline.api.messaging.v1 import messaging_pb2
 from tieline.chassis import migrations
 from tieline.chassis.errors import ServiceError
+from tieline.chassis.migration_files import load_migrations
 from tieline.chassis.postgres import Connection, Pool, transaction
 from tieline.messaging.announcer import Announcer
 from tieline.messaging.app import CONSTRAINT_ERRORS
@@ -151,7 +152,7 @@ async def test_installation_in_use_is_migrated_while_the_older_code_still_sends(
     messaging_broker: Client,
 ) -> None:
     dsn = await _create_database(postgres_admin_dsn, f"messaging_in_use_{worker_id}")
-    every = migrations.load_migrations("messaging")
+    every = load_migrations("messaging")
     older = [each for each in every if each.component == "chassis" or each.version == 1]
     with monkeypatch.context() as patch:
         patch.setattr(migrations, "load_migrations", lambda _: older)

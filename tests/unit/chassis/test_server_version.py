@@ -2,7 +2,8 @@
 
 import pytest
 
-from tieline.chassis.migrations import MigrationError, check_server_version
+from tieline.chassis.migration_files import MigrationError
+from tieline.chassis.migrations import check_server_version
 
 
 @pytest.mark.parametrize("major", [9, 13, 14])

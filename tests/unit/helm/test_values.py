@@ -8,7 +8,7 @@ import pytest
 import yaml
 from docs import generate_chart
 
-from rendered_chart import CHART, EXAMPLES, example_values, merged, render
+from rendered_chart import CHART, EXAMPLES, example_values, merged, pod_specs, render
 
 VALUES = yaml.load((CHART / "values.yaml").read_text(encoding="utf-8"), yaml.CSafeLoader)
 
@@ -154,6 +154,19 @@ def test_as_many_replicas_at_least_as_at_most_are_possible() -> None:
     changes = {"roles": {"contacts": {"surge": {"minReplicas": 20}}}}
 
     render(merged(example_values("gateway"), changes))
+
+
+def test_the_job_contracts_only_where_that_is_asked_for() -> None:
+    def arguments(changes: dict[str, Any]) -> list[list[str]]:
+        manifests = render(merged(example_values("citus"), changes))
+        spec = pod_specs(manifests)["migrations"]
+        return [each["args"] for each in (*spec["initContainers"], *spec["containers"])]
+
+    assert arguments({}) == [["migrate"], ["migrate", "--citus"]]
+    assert arguments({"migrations": {"contract": True}}) == [
+        ["migrate", "--contract"],
+        ["migrate", "--citus"],
+    ]
 
 
 def test_without_the_edge_a_service_may_have_more_pods_than_the_edge_finds() -> None:
