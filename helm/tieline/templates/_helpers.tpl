@@ -72,6 +72,18 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version }}
 {{- default (printf "%s-trial" (include "tieline.fullname" .)) .Values.trial.existingSecret -}}
 {{- end -}}
 
+{{- /* The keys of the trial's Secret, as a YAML list. */ -}}
+{{- define "tieline.trialKeys" -}}
+{{- $keys := list "migrations-database-password" "migrations-nats-password" "identity-administrator-password" -}}
+{{- range $user, $_ := .Files.Get "files/nats-permissions.json" | fromJson -}}
+{{- $keys = append $keys (printf "%s-nats-password" $user) -}}
+{{- end -}}
+{{- range list "identity" "directory" "messaging" "contacts" "payments" -}}
+{{- $keys = concat $keys (list (printf "%s-database-password" .) (printf "%s-secret-key" .)) -}}
+{{- end -}}
+{{- toYaml $keys -}}
+{{- end -}}
+
 {{- /* Where the platform administrator's password is for `helm test`: name and key of a Secret, or
 nothing. */ -}}
 {{- define "tieline.testPassword" -}}

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 import math
+import re
 import ssl
 import time
 from collections.abc import AsyncIterator
@@ -24,6 +25,11 @@ Broker: TypeAlias = Client
 
 CONNECT_TIMEOUT_S = 2
 _START_TIMEOUT_S = 5.0
+
+OLDEST_NATS = (2, 11)
+"""The oldest version, major and minor, that is supported, as the chart's values name it; consumers
+of several subjects alone would need 2.10."""
+
 _RECONNECT_WAIT_S = 0.5
 
 # Two unanswered pings: a server that is gone without a word is noticed within 30 s.
@@ -34,6 +40,8 @@ _MAX_OUTSTANDING_PINGS = 2
 _MAX_PENDING_BYTES = 8 * 1024 * 1024
 
 _DRAIN_TIMEOUT_S = 5
+
+_VERSION = re.compile(r"v?(\d+)\.(\d+)")
 
 logger = logging.getLogger(__name__)
 
@@ -54,6 +62,11 @@ class BrokerClient(Client):
     def ssl_context(self) -> ssl.SSLContext:
         """The context of the connection that begins; asked for at each, so files may change."""
         return self._tls.context()
+
+    @property
+    def server_version(self) -> str:
+        """What the server that it is connected to calls its version; empty where none is known."""
+        return str(self._server_info.get("version", ""))
 
     async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:
         # nats-py sends the password in the clear to whoever says that there is no TLS.
@@ -232,7 +245,7 @@ class _Watch:
 
 
 async def _connect(
-    broker: Broker, url: str, watch: _Watch, *, way_out: str, **options: Any
+    broker: BrokerClient, url: str, watch: _Watch, *, way_out: str, **options: Any
 ) -> None:
     # Not by asyncio.timeout: an attempt that fails at the moment of the cancellation swallows it
     # (asyncio.wait_for before Python 3.12), and the client would try for ever.
@@ -250,6 +263,22 @@ async def _connect(
             f"{_describe(watch.last_problem or error)}; {way_out}"
         ) from None
     watch.give_up_at = math.inf
+    try:
+        check_server_version(broker.server_version, url)
+    except StartError:
+        watch.is_closing = True
+        await broker.close()
+        raise
+
+
+def check_server_version(version: str, url: str) -> None:
+    """Raise StartError where NATS is older than what the streams are declared for."""
+    found = _VERSION.match(version)
+    if found is None or tuple(map(int, found.groups())) < OLDEST_NATS:
+        raise StartError(
+            f"NATS at {_describe_address(url)} is version {version}, Tieline needs "
+            f"{'.'.join(map(str, OLDEST_NATS))} or newer: upgrade the server, or name another one"
+        )
 
 
 async def _close_half_open(broker: Broker) -> None:

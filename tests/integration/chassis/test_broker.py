@@ -10,7 +10,7 @@ from nats.aio.msg import Msg
 
 from engines import Engine
 from fakes.eventually import eventually
-from tieline.chassis.broker import Broker, BrokerClient, connect_broker
+from tieline.chassis.broker import Broker, BrokerClient, connect_admin, connect_broker
 from tieline.chassis.health import Health
 from tieline.chassis.process import StartError
 from tieline.embedded.nats import EmbeddedNats, User
@@ -155,3 +155,36 @@ async def test_start_gives_up_whatever_its_last_attempt_is_doing(
         loop.set_exception_handler(None)
 
     assert unheard == []
+
+
+async def greet_as_an_old_server(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+) -> None:
+    """Speak as much of NATS as a client needs to be connected."""
+    writer.write(b'INFO {"version":"2.10.27","max_payload":1048576,"headers":true}\r\n')
+    async for line in reader:
+        if line.startswith(b"PING"):
+            writer.write(b"PONG\r\n")
+    writer.close()
+
+
+@pytest.mark.parametrize("is_administration", [False, True])
+async def test_start_refuses_a_server_that_is_too_old(is_administration: bool) -> None:
+    server = await asyncio.start_server(greet_as_an_old_server, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    url = f"nats://identity:hunter2@127.0.0.1:{port}"
+    connecting = (
+        connect_admin(url)
+        if is_administration
+        else connect_broker(url, name="identity", health=Health())
+    )
+
+    async with server:
+        with pytest.raises(StartError) as raised:
+            async with connecting:
+                pytest.fail("the server is too old")
+
+    assert raised.value.text == (
+        f"NATS at 127.0.0.1:{port} is version 2.10.27, Tieline needs 2.11 or newer: upgrade the "
+        "server, or name another one"
+    )

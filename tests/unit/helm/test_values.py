@@ -126,6 +126,16 @@ def test_misspelled_or_impossible_value_is_refused(changes: dict[str, Any]) -> N
             {"roles": {"contacts": {"surge": {"enabled": False}, "replicas": 480, "maxSurge": 1}}},
             "roles.contacts may have 481 pods, replicas and maxSurge together, and the edge",
         ),
+        (
+            "trial",
+            {"nats": {"replicas": 3}},
+            "trial.enabled runs one NATS server, which can't hold an event 3 times",
+        ),
+        (
+            "trial",
+            {"migrations": {"existingSecret": "admin"}},
+            "trial.enabled has passwords of its own",
+        ),
         ("trial", {"database": {"citus": True}}, "trial.enabled runs PostgreSQL without Citus"),
         ("trial", {"test": {"caExistingSecret": "ca"}}, "test.caExistingSecret is given, but the"),
         ("trial", {"test": {"serverName": "edge"}}, "test.serverName is given, but the edge"),
@@ -154,6 +164,23 @@ def test_as_many_replicas_at_least_as_at_most_are_possible() -> None:
     changes = {"roles": {"contacts": {"surge": {"minReplicas": 20}}}}
 
     render(merged(example_values("gateway"), changes))
+
+
+@pytest.mark.parametrize(
+    ("example", "changes", "replicas"),
+    [
+        ("trial", {}, "1"),
+        ("trial", {"nats": {"replicas": 1}}, "1"),
+        ("gateway", {}, "3"),
+        ("gateway", {"nats": {"replicas": 5}}, "5"),
+    ],
+)
+def test_events_are_held_by_as_many_servers_as_there_are(
+    example: str, changes: dict[str, Any], replicas: str
+) -> None:
+    spec = pod_specs(render(merged(example_values(example), changes)))["migrations"]
+
+    assert {"name": "TIELINE_NATS_REPLICAS", "value": replicas} in spec["containers"][0]["env"]
 
 
 def test_the_job_contracts_only_where_that_is_asked_for() -> None:
