@@ -22,6 +22,7 @@ SERVICE_PROTOS := $(filter %_service.proto,$(PROTOS))
 GEN ?= gen
 DOCS ?= docs
 CHART ?= helm/tieline
+GOLDEN ?= tests/unit/helm/golden
 # protoc finds its plugins by the search path.
 PROTOC := PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m grpc_tools.protoc -I protos
 
@@ -95,6 +96,10 @@ docs: install ## Write docs/settings.md, docs/events.md, the chart's README, tab
 	@$(BIN)/python -m docs.generate_chart $(CHART)
 	@$(BIN)/python -m docs.generate_dashboards $(CHART)
 
+.PHONY: golden
+golden: install ## Write what the chart's examples render, in short, for the review of a change
+	@PYTHONPATH=tests $(BIN)/python -m chart_summary $(GOLDEN)
+
 .PHONY: generate-check
 generate-check: install ## Fail if a generated file is not what its source says
 	@fresh=$$(mktemp -d) && trap 'rm -rf "$$fresh"' EXIT && \
@@ -108,7 +113,10 @@ generate-check: install ## Fail if a generated file is not what its source says
 	    cmp "$$fresh/chart/$$file" helm/tieline/$$file || { echo "the chart is stale: run make docs"; exit 1; }; \
 	  done && \
 	  diff -r "$$fresh/chart/dashboards" helm/tieline/dashboards || \
-	    { echo "the dashboards are stale: run make docs"; exit 1; }
+	    { echo "the dashboards are stale: run make docs"; exit 1; } && \
+	  $(MAKE) --no-print-directory golden GOLDEN="$$fresh/golden" && \
+	  diff -r "$$fresh/golden" tests/unit/helm/golden || \
+	    { echo "the lists of what the chart renders are stale: run make golden"; exit 1; }
 
 .PHONY: breaking
 breaking: install ## Fail if the protos break clients of the revision BASE
