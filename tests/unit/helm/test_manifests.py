@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from fakes.kubernetes_api.definitions import load_definitions
+from foreign_kinds import SPECS
 from rendered_chart import (
     CHART,
     EXAMPLES,
@@ -25,8 +26,8 @@ from rendered_chart import (
 # The oldest that Chart.yaml takes, and the newest whose schemas are known.
 VERSIONS = ("1.29", kubernetes_validate.latest_version())
 
-# Kinds of others, whose definitions are not here.
-FOREIGN_KINDS = {"PodMonitor", "PrometheusRule", "CapacityBuffer"}
+# Kinds of others, for which test_foreign_examples is.
+FOREIGN_KINDS = {kind for _, kind in SPECS}
 
 DEFINITIONS = {
     each.kind: each for each in load_definitions(ROOT / "helm" / "tieline-crds" / "templates")
