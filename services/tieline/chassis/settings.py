@@ -73,8 +73,9 @@ class ServiceSettings(BrokerSettings):
     """PostgreSQL of the service, as its own role: ``postgresql://tieline_identity:…@host/tieline``."""
 
     database_pool_max_size: int = Field(default=8, ge=1, le=1000)
-    """Connections per process; the directory has four more, for searches. Replicas times workers
-    times this must stay under the server's ``max_connections``."""
+    """Connections per process, beside one for the outbox; the directory has six more, for searches
+    and exports. Replicas times workers times all of them must stay under the server's
+    ``max_connections``."""
 
     nats_url: SecretStr
     """NATS, as the service's own user: ``nats://identity:…@host:4222``."""
