@@ -1,7 +1,7 @@
 """`tieline serve` as a process."""
 
 import subprocess
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -32,12 +32,19 @@ class Served:
 
 @asynccontextmanager
 async def serving(
-    settings: dict[str, str], output: Path, *options: str, service: str = "payments"
+    settings: dict[str, str],
+    output: Path,
+    *options: str,
+    service: str = "payments",
+    program: Sequence[str] = (),
 ) -> AsyncIterator[Served]:
-    """Run it within the block, which begins once the service's health check says that it serves."""
+    """Run it within the block, which begins once the service's health check says that it serves.
+
+    ``program`` stands in the place of the ``tieline`` of these sources.
+    """
     with output.open("wb") as file:
         process = subprocess.Popen(  # noqa: ASYNC220 -- starts, and does not wait
-            [*tieline_command("serve", service), *options],
+            [*(program or tieline_command()), "serve", service, *options],
             env=environment(**settings),
             stdin=subprocess.DEVNULL,
             stdout=file,
