@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from tieline.chassis.reporter_names import name_reporter
 from tieline.operator.decision_state import ServiceInput
+from tieline.operator.pods import Pod, read_pod, select, selector_of, selects
 from tieline.operator.policy import (
     SurgeOverride,
     SurgePolicy,
@@ -22,10 +23,9 @@ from tieline.operator.resources import (
     Kind,
     Meta,
     integer_in,
-    list_in,
+    is_predecessor,
     mapping_in,
     read_meta,
-    read_time,
 )
 from tieline.operator.spec_fields import InvalidSpecError
 from tieline.operator.windows import SurgeWindow, window_from_spec
@@ -38,8 +38,6 @@ _NO_LABEL = ("", "")
 
 # Of a Deployment between two ticks.
 _MAX_SHOWN = 20
-
-_ENDED_PHASES = ("Failed", "Succeeded")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,13 +79,6 @@ class _Policy:
     problem: str
 
 
-@dataclass(frozen=True, slots=True)
-class _Pod:
-    labels: Body
-    observation: PodObservation | None
-    """None of one that is ending: it still answers the calls that it has."""
-
-
 class Fleet:
     """What is known; every method takes what is true now, so that nothing is missed for long."""
 
@@ -95,7 +86,7 @@ class Fleet:
         self._objects: dict[Kind, dict[str, Body]] = {kind: {} for kind in Kind}
         self._listings: dict[Kind, list[set[str]]] = {kind: [] for kind in Kind}
         self._policies: dict[str, _Policy] = {}
-        self._pods: dict[str, _Pod | None] = {}
+        self._pods: dict[str, Pod | None] = {}
         self._windows: dict[str, Read] = {}
         self._overrides: dict[str, Read] = {}
         self._shown: dict[str, list[int]] = {}
@@ -105,18 +96,27 @@ class Fleet:
         """Take in what a watch says: ADDED, MODIFIED, DELETED, or None for what was listed."""
         meta = read_meta(body)
         name = meta.name
+        if self._is_late(kind, event, meta):
+            return
         for names in self._listings[kind]:
             names.add(name)
         if event == _DELETED:
-            known = self._objects[kind].get(name)
-            if known is not None and read_meta(known).uid != meta.uid:
-                # kopf has a queue for each object: the end of one may come after the beginning of
-                # another one of its name.
-                return
             self._objects[kind].pop(name, None)
         else:
             self._objects[kind][name] = body
         self._read(kind, name)
+
+    def _is_late(self, kind: Kind, event: str | None, meta: Meta) -> bool:
+        """Tell whether this is of an object whose name another one has by now.
+
+        kopf has a queue for each uid: whatever is told of one object, its end included, may come
+        after the beginning of its successor.
+        """
+        body = self._objects[kind].get(meta.name)
+        if body is None:
+            return False
+        known = read_meta(body)
+        return is_predecessor(meta, known) or (event == _DELETED and meta.uid != known.uid)
 
     @contextmanager
     def listing(self, kind: Kind) -> Iterator[Set[str]]:
@@ -153,7 +153,7 @@ class Fleet:
         """Tell whether a name is that of a pod that serves a service, as long as there is one."""
         pod = self._pods.get(replica)
         return pod is not None and any(
-            _selects(_selector_of(deployment), pod)
+            selects(selector_of(deployment), pod)
             for target in self._targets_of(service)
             if (deployment := self._objects[Kind.DEPLOYMENT].get(target)) is not None
         )
@@ -221,7 +221,7 @@ class Fleet:
             _put(self._policies, name, body, _read_policy)
             self._targets = None
         elif kind is Kind.POD:
-            _put(self._pods, name_reporter(name), body, _read_pod)
+            _put(self._pods, name_reporter(name), body, read_pod)
         elif kind is Kind.WINDOW:
             _put(self._windows, name, body, _read_window)
         elif kind is Kind.OVERRIDE:
@@ -262,18 +262,18 @@ class Fleet:
             each.policy.target for each in self._policies.values() if each.policy is not None
         }
         selectors = {
-            target: _selector_of(deployment)
+            target: selector_of(deployment)
             for target in targets
             if (deployment := self._objects[Kind.DEPLOYMENT].get(target)) is not None
         }
         # Thousands of pods, dozens of selectors: each pod is looked at for its own labels only.
         firsts = {next(iter(selector.items()), _NO_LABEL) for selector in selectors.values()}
-        labelled: dict[tuple[str, object], list[_Pod]] = {first: [] for first in firsts}
+        labelled: dict[tuple[str, object], list[Pod]] = {first: [] for first in firsts}
         for pod in filter(None, self._pods.values()):
             for label in firsts & pod.labels.items():
                 labelled[label].append(pod)
         return {
-            target: _select(labelled[next(iter(selector.items()), _NO_LABEL)], selector)
+            target: select(labelled[next(iter(selector.items()), _NO_LABEL)], selector)
             for target, selector in selectors.items()
         }
 
@@ -358,40 +358,3 @@ def _read_override(body: Body) -> Read:
     except InvalidSpecError as error:
         return Read(meta, status, problem=str(error))
     return Read(meta, status, override=override)
-
-
-def _selector_of(deployment: Body) -> Mapping[str, object]:
-    return mapping_in(mapping_in(mapping_in(deployment, "spec"), "selector"), "matchLabels")
-
-
-def _select(pods: Iterable[_Pod], selector: Body) -> tuple[PodObservation, ...]:
-    found = [
-        pod.observation for pod in pods if pod.observation is not None and _selects(selector, pod)
-    ]
-    return tuple(sorted(found, key=lambda pod: pod.name))
-
-
-def _selects(selector: Body, pod: _Pod) -> bool:
-    return bool(selector) and all(pod.labels.get(key) == value for key, value in selector.items())
-
-
-def _read_pod(body: Body) -> _Pod | None:
-    if mapping_in(body, "status").get("phase") in _ENDED_PHASES:
-        return None
-    return _Pod(mapping_in(mapping_in(body, "metadata"), "labels"), _observe_pod(body))
-
-
-def _observe_pod(body: Body) -> PodObservation | None:
-    """Return what the decision knows of a pod; None for one that is ending."""
-    metadata, status = mapping_in(body, "metadata"), mapping_in(body, "status")
-    if "deletionTimestamp" in metadata:
-        return None
-    ready = next(
-        (each for each in list_in(status, "conditions") if each.get("type") == "Ready"), {}
-    )
-    is_ready = ready.get("status") == "True"
-    return PodObservation(
-        name=name_reporter(str(metadata.get("name", ""))),
-        create_time=read_time(metadata.get("creationTimestamp")) or 0.0,
-        ready_time=(read_time(ready.get("lastTransitionTime")) or 0.0) if is_ready else None,
-    )

@@ -35,6 +35,9 @@ _AT_ONCE = 8
 # What an API that is away for long need not be told any more.
 _MAX_EVENTS = 1000
 
+_Key = tuple[Kind, str, str]
+"""Kind, name and uid: an object that was made anew has been told nothing."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -58,9 +61,9 @@ class Reporter:
         self._fleet = fleet
         self._attempts = attempts
         self._at_once = asyncio.Semaphore(_AT_ONCE)
-        self._statuses: dict[tuple[Kind, str, str], tuple[Body, float]] = {}
-        self._retry_times: dict[tuple[Kind, str, str], float] = {}
-        self._told: dict[tuple[Kind, str], Event] = {}
+        self._statuses: dict[_Key, tuple[Body, float]] = {}
+        self._retry_times: dict[_Key, float] = {}
+        self._told: dict[_Key, Event] = {}
         self._limit = EventLimit()
         self._events: deque[tuple[Kind, Meta, Event, float]] = deque(maxlen=_MAX_EVENTS)
         self._second: Second | None = None
@@ -83,6 +86,7 @@ class Reporter:
         """
         if is_takeover:
             self._told.clear()
+        self._forget_gone(second)
         for view in second.views:
             for event in self._events_of(view, second, is_takeover=is_takeover):
                 self._tell(Kind.POLICY, view.meta, event, second.now)
@@ -95,6 +99,14 @@ class Reporter:
                     self._tell(kind, read.meta, event, second.now)
         self._second = second
         self._is_new.set()
+
+    def _forget_gone(self, second: Second) -> None:
+        there = {_key(Kind.POLICY, view.meta) for view in second.views}
+        there |= {_key(Kind.WINDOW, read.meta) for read in self._fleet.windows()}
+        there |= {_key(Kind.OVERRIDE, read.meta) for read in self._fleet.overrides()}
+        for known in (self._statuses, self._retry_times, self._told):
+            for key in known.keys() - there:
+                known.pop(key)
 
     async def _report_forever(self) -> None:
         while True:
@@ -119,7 +131,7 @@ class Reporter:
             assert view.trouble is not None, "a policy is carried out or in trouble"
             trouble = Event(view.trouble.reason, is_warning=True, message=view.trouble.message)
             return self._once(Kind.POLICY, view.meta, view.status, trouble)
-        self._told.pop((Kind.POLICY, view.meta.name), None)
+        self._told.pop(_key(Kind.POLICY, view.meta), None)
         decision = second.decisions[view.meta.name]
         return _untold(view, decision) if is_takeover else decision.events
 
@@ -132,20 +144,21 @@ class Reporter:
         if trouble is not None:
             reason, message = trouble.reason, trouble.message
         if not message:
-            self._told.pop((kind, read.meta.name), None)
+            self._told.pop(_key(kind, read.meta), None)
             return ()
         event = Event(reason, is_warning=True, message=message)
         return self._once(kind, read.meta, read.status, event)
 
     def _once(self, kind: Kind, meta: Meta, status: Body, event: Event) -> Sequence[Event]:
         """Return the event unless it was the last one, of this operator or of the one before."""
-        before, self._told[kind, meta.name] = self._told.get((kind, meta.name)), event
+        key = _key(kind, meta)
+        before, self._told[key] = self._told.get(key), event
         if before is None and _ready_reason(status) == event.reason:
             return ()
         return () if before == event else (event,)
 
     def _tell(self, kind: Kind, about: Meta, event: Event, now: float) -> None:
-        if self._limit.allows(kind, about.name, event.reason, now):
+        if self._limit.allows(kind, about, event.reason, now):
             self._events.append((kind, about, event, now))
 
     def _put_policy(self, view: PolicyView, second: Second) -> Awaitable[None]:
@@ -179,7 +192,7 @@ class Reporter:
     async def _put(
         self, kind: Kind, meta: Meta, stored: Body, status: Mapping[str, object], now: float
     ) -> None:
-        key = (kind, meta.name, meta.uid)
+        key = _key(kind, meta)
         if now < self._retry_times.get(key, float("-inf")):
             return
         # The watch shows a write only later; until then what was written is what there is.
@@ -197,6 +210,10 @@ class Reporter:
     async def _write(self, kind: Write, write: Awaitable[None]) -> bool:
         async with self._at_once:
             return await self._attempts.succeeds(kind, write)
+
+
+def _key(kind: Kind, meta: Meta) -> _Key:
+    return kind, meta.name, meta.uid
 
 
 def _find_unmultiplied(window: str, decisions: Mapping[str, ServiceDecision]) -> Trouble | None:

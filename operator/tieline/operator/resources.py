@@ -29,6 +29,9 @@ class Meta:
 
     name: str
     uid: str
+    version: str
+    """The resourceVersion, as it was when this was told."""
+
     generation: int
     create_time: float
     labels: Mapping[str, str]
@@ -41,10 +44,24 @@ def read_meta(body: Body) -> Meta:
     return Meta(
         name=str(metadata.get("name", "")),
         uid=str(metadata.get("uid", "")),
+        version=str(metadata.get("resourceVersion", "")),
         generation=integer_in(metadata, "generation"),
         create_time=read_time(metadata.get("creationTimestamp")) or 0.0,
         labels={str(key): str(value) for key, value in labels.items()},
     )
+
+
+def is_predecessor(one: Meta, other: Meta) -> bool:
+    """Tell whether one is an earlier object of the name that the other has now.
+
+    By resourceVersion where both are numbers, which from Kubernetes 1.35 on may be compared within
+    a kind; else by creation, which is told to the second.
+    """
+    if one.uid == other.uid:
+        return False
+    if one.version.isdecimal() and other.version.isdecimal():
+        return int(one.version) < int(other.version)
+    return one.create_time < other.create_time
 
 
 def mapping_in(body: Body, name: str) -> Body:

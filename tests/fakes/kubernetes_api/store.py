@@ -78,6 +78,13 @@ class Store:
         await self._note("DELETED", resource, body)
         return body
 
+    async def tell_late(self, type_: str, resource: str, body: Object) -> None:
+        """Have watches tell what is true no longer."""
+        self.version += 1
+        self.history.append(Change(self.version, type_, resource, copy.deepcopy(body)))
+        async with self.changed:
+            self.changed.notify_all()
+
     async def wait_beyond(self, version: int) -> int:
         """Return the version once it is above that one."""
         async with self.changed:

@@ -159,6 +159,26 @@ async def test_policy_and_deployment_that_go_are_let_go(
     assert replicas_of(api) == 1
 
 
+async def test_word_of_a_deleted_policy_that_comes_late_does_not_become_its_successors(
+    api: KubernetesApi, pods: DeploymentController, run_operator: RunOperator
+) -> None:
+    for name in ("messaging", "contacts"):
+        await api.store.create("deployments", build_deployment(name, replicas=1))
+    first = await api.apply(policy(minReplicas=7))
+    await api.store.delete("surgepolicies", "messaging")
+    await api.apply(policy(minReplicas=3))
+
+    async with run_operator():
+        await eventually(lambda: replicas_of(api) == 3)
+        await api.store.tell_late("MODIFIED", "surgepolicies", first)
+        await api.store.tell_late("DELETED", "surgepolicies", first)
+        # Told behind it, and scaled in the same second.
+        await api.apply(policy("contacts", target="contacts"))
+        await eventually(lambda: replicas_of(api, "contacts") == 2)
+
+    assert replicas_of(api) == 3
+
+
 async def test_status_is_not_written_every_second(
     api: KubernetesApi, pods: DeploymentController, run_operator: RunOperator
 ) -> None:

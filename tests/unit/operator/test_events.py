@@ -181,6 +181,20 @@ async def test_each_kind_of_event_is_told_once_a_minute_at_most(reason: str) -> 
     assert all(later - earlier >= 60 for earlier, later in itertools.pairwise(times))
 
 
+async def test_policy_that_is_made_anew_is_told_of_as_the_first_one_was() -> None:
+    cluster = world()
+    operator = Operator(cluster)
+    async with operator.scaler.reporter.running():
+        for uid in ("first", "second"):
+            bad = policy(targetRef={"name": "nowhere"})
+            bad["metadata"] |= {"name": "bad", "uid": uid}
+            cluster.put(Kind.POLICY, bad)
+            for _ in range(3):
+                await operator.second(CALM)
+
+    assert cluster.events.count("TargetNotFound") == 2
+
+
 async def test_what_happens_between_the_holders_end_and_the_takeover_is_told_once() -> None:
     cluster = world()
     is_b_holder = False

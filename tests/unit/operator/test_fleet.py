@@ -129,19 +129,42 @@ def test_an_autoscaler_on_the_target_is_a_conflict() -> None:
     assert "HorizontalPodAutoscaler hpa" in given.conflict
 
 
-def test_end_of_an_object_that_comes_late_does_not_take_its_successor_away() -> None:
-    def made(uid: str) -> Any:
-        body = policy("messaging")
-        return {**body, "metadata": {**body["metadata"], "uid": uid}}
+def made(uid: str, version: str, created: str = "01") -> Any:
+    body = policy("messaging", created=created)
+    return {**body, "metadata": {**body["metadata"], "uid": uid, "resourceVersion": version}}
 
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        pytest.param(("9", "01"), ("10", "01"), id="in the same second, by version"),
+        pytest.param(("8", "02"), ("10", "01"), id="by version before a clock that was set back"),
+        pytest.param(("b", "01"), ("a", "02"), id="by time where versions are no numbers"),
+    ],
+)
+def test_what_comes_late_of_an_object_neither_changes_its_successor_nor_takes_it_away(
+    first: tuple[str, str], second: tuple[str, str]
+) -> None:
     fleet = Fleet()
-    fleet.note(Kind.POLICY, None, made("first"))
-    fleet.note(Kind.POLICY, "ADDED", made("second"))
-    fleet.note(Kind.POLICY, "DELETED", made("first"))
+    fleet.note(Kind.POLICY, None, made("first", *first))
+    fleet.note(Kind.POLICY, "ADDED", made("second", *second))
+    with fleet.listing(Kind.POLICY) as told:
+        for event in ("MODIFIED", "DELETED"):
+            fleet.note(Kind.POLICY, event, made("first", *first))
+            assert views(fleet)["messaging"].meta.uid == "second"
+        assert not told
 
-    assert views(fleet)["messaging"].meta.uid == "second"
-    fleet.note(Kind.POLICY, "DELETED", made("second"))
+    fleet.note(Kind.POLICY, "DELETED", made("second", *second))
     assert views(fleet) == {}
+
+
+def test_change_of_an_object_is_taken_in_whatever_its_version() -> None:
+    fleet = Fleet()
+    fleet.note(Kind.POLICY, None, made("one", "10"))
+
+    fleet.note(Kind.POLICY, "MODIFIED", made("one", "9", created="02"))
+
+    assert views(fleet)["messaging"].meta.version == "9"
 
 
 @pytest.mark.parametrize(

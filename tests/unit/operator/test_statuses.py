@@ -169,7 +169,7 @@ def test_override_ends_after_a_day_whatever_it_says() -> None:
 def test_policy_in_trouble_says_why_and_nothing_else(
     trouble: Trouble, conflict: tuple[str, str, str]
 ) -> None:
-    view = PolicyView(Meta("a", "uid", 3, NOW, {}), {}, None, trouble)
+    view = PolicyView(Meta("a", "uid", "7", 3, NOW, {}), {}, None, trouble)
 
     status = build_trouble_status(view, trouble, NOW)
 
