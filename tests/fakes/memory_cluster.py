@@ -5,7 +5,7 @@ import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tieline.operator.cluster import ClusterError, LeaseRecord
+from tieline.operator.cluster import ClusterError, LeaseRecord, NoMemoryError
 from tieline.operator.decision_words import Event
 from tieline.operator.fleet import Fleet
 from tieline.operator.resources import Kind, Meta
@@ -28,6 +28,9 @@ class MemoryCluster:
         self.memories: dict[str, dict[str, bytes]] = {}
         self.is_away = False
         """For what is remembered."""
+
+        self.may_create = True
+        """Whether a place for what is remembered may be made."""
 
         self.event_times: list[tuple[str, float]] = []
         self.calls = 0
@@ -79,14 +82,17 @@ class MemoryCluster:
             self.event_times.append((event.reason, now))
         self._end_if_killed()
 
-    async def find_memory(self, name: str) -> Mapping[str, bytes]:
+    async def find_memory(self, name: str) -> Mapping[str, bytes] | None:
         if self.is_away:
             raise ClusterError("reading: no answer in time")
-        return dict(self.memories.get(name, {}))
+        found = self.memories.get(name)
+        return None if found is None else dict(found)
 
     async def put_memory(self, name: str, entries: Mapping[str, bytes]) -> None:
         if self.is_away:
             raise ClusterError("writing: no answer in time")
+        if name not in self.memories and not self.may_create:
+            raise NoMemoryError(f"there is no ConfigMap {name}")
         self.memories[name] = dict(entries)
 
     async def find_lease(self, name: str) -> LeaseRecord | None:

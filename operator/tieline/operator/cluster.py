@@ -18,6 +18,10 @@ class ClusterError(Exception):
     """The API refused something or is away; the text says what and why."""
 
 
+class NoMemoryError(ClusterError):
+    """There is no place for what was learned, and none may be made; the text says what to do."""
+
+
 class ConflictError(ClusterError):
     """Somebody else changed the object meanwhile."""
 
@@ -54,12 +58,15 @@ class Cluster(Protocol):
         """Post a Kubernetes event about a custom resource."""
         ...
 
-    async def find_memory(self, name: str) -> Mapping[str, bytes]:
-        """Return what is stored under a name; nothing where there is nothing."""
+    async def find_memory(self, name: str) -> Mapping[str, bytes] | None:
+        """Return what is stored under a name; None where there is no place of that name."""
         ...
 
     async def put_memory(self, name: str, entries: Mapping[str, bytes]) -> None:
-        """Store the entries under a name, in place of all that were there."""
+        """Store the entries under a name, in place of all that were there.
+
+        Raises NoMemoryError where there is no place of that name and none may be made.
+        """
         ...
 
     async def find_lease(self, name: str) -> LeaseRecord | None:

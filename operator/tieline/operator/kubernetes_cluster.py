@@ -24,7 +24,13 @@ from lightkube.resources.core_v1 import Event as CoreEvent
 from lightkube.types import PatchType
 
 from tieline.chassis.process import StartError
-from tieline.operator.cluster import WRITE_TIMEOUT_S, ClusterError, ConflictError, LeaseRecord
+from tieline.operator.cluster import (
+    WRITE_TIMEOUT_S,
+    ClusterError,
+    ConflictError,
+    LeaseRecord,
+    NoMemoryError,
+)
 from tieline.operator.decision_words import Event
 from tieline.operator.resources import GROUP, VERSION, Body, Kind, Meta
 
@@ -41,7 +47,7 @@ _PAGE_OBJECTS = 500
 
 _MAX_EVENT_MESSAGE_BYTES = 1024
 
-_NOT_FOUND, _CONFLICT = 404, 409
+_FORBIDDEN, _NOT_FOUND, _CONFLICT = 403, 404, 409
 
 _POLICY = create_namespaced_resource(GROUP, VERSION, "SurgePolicy", "surgepolicies")
 _WINDOW = create_namespaced_resource(GROUP, VERSION, "SurgeWindow", "surgewindows")
@@ -149,14 +155,14 @@ class KubernetesCluster:
         async with _reporting(f"posting an event about {about.name}"):
             await self._client.create(core_event)
 
-    async def find_memory(self, name: str) -> Mapping[str, bytes]:
-        """Return the binary entries of a ConfigMap; none where there is no ConfigMap."""
+    async def find_memory(self, name: str) -> Mapping[str, bytes] | None:
+        """Return the binary entries of a ConfigMap; None where there is no ConfigMap."""
         async with _reporting(f"reading the ConfigMap {name}", _MEMORY_TIMEOUT_S):
             try:
                 found = await self._client.get(ConfigMap, name, namespace=self._namespace)
             except ApiError as error:
                 if error.status.code == _NOT_FOUND:
-                    return {}
+                    return None
                 raise
         entries: dict[str, bytes] = {}
         for key, text in (found.binaryData or {}).items():
@@ -165,7 +171,11 @@ class KubernetesCluster:
         return entries
 
     async def put_memory(self, name: str, entries: Mapping[str, bytes]) -> None:
-        """Replace the binary entries of a ConfigMap; its labels, and whatever else it has, stay."""
+        """Replace the binary entries of a ConfigMap; its labels, and whatever else it has, stay.
+
+        One that is missing is made where the Role allows it. The chart's does not, and makes the
+        ConfigMap itself: a rule that allows ``create`` can't be held to one name.
+        """
         data = {key: base64.b64encode(value).decode() for key, value in entries.items()}
         async with _reporting(f"writing the ConfigMap {name}", _MEMORY_TIMEOUT_S):
             try:
@@ -179,8 +189,19 @@ class KubernetesCluster:
             except ApiError as error:
                 if error.status.code != _NOT_FOUND:
                     raise
-                metadata = ObjectMeta(name=name, namespace=self._namespace)
-                await self._client.create(ConfigMap(metadata=metadata, binaryData=data))
+                await self._create_memory(name, data)
+
+    async def _create_memory(self, name: str, data: dict[str, str]) -> None:
+        metadata = ObjectMeta(name=name, namespace=self._namespace)
+        try:
+            await self._client.create(ConfigMap(metadata=metadata, binaryData=data))
+        except ApiError as error:
+            if error.status.code != _FORBIDDEN:
+                raise
+            raise NoMemoryError(
+                f"there is no ConfigMap {name}, and the Role allows none to be made: make it by "
+                f"`helm upgrade` or `kubectl -n {self._namespace} create configmap {name}`"
+            ) from error
 
     async def find_lease(self, name: str) -> LeaseRecord | None:
         """Return the lease; None where there is none."""

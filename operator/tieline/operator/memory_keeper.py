@@ -2,7 +2,8 @@
 
 The holder of the lease writes, every few minutes and when it is told to stop. A standby has learned
 the same from the same reports; what it reads is what was before its own start. Nothing is written
-before the ConfigMap was read: four weeks would else go by a start at which the API was away.
+before the ConfigMap was read: four weeks would else go by a start at which the API was away. Where
+there is none, the first write comes soon: it makes one, or shows that none may be made.
 """
 
 import asyncio
@@ -11,13 +12,16 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 
 from tieline.chassis.tasks import end_task
-from tieline.operator.cluster import Cluster, ClusterError
+from tieline.operator.cluster import Cluster, ClusterError, NoMemoryError
 from tieline.operator.decision_state import FleetState, ServiceInput
 from tieline.operator.memory import Remembered, pack, recall, remember, unpack
 from tieline.operator.policy import PredictionMode
 
 SAVE_INTERVAL_S = 300.0
 """A slot of the season; a kill costs what was learned in less than that."""
+
+FIRST_SAVE_S = 10.0
+"""Into a place that is to be made; by then somebody holds the lease."""
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +47,9 @@ class MemoryKeeper:
         self._recalled: set[str] = set()
         self._predicting: set[str] = set()
         self._is_read = False
+        self._is_missing = False
+        self.problem = ""
+        """Why nothing is kept until somebody makes a place for it; empty where there is one."""
 
     @asynccontextmanager
     async def keeping(self) -> AsyncIterator[None]:
@@ -64,7 +71,8 @@ class MemoryKeeper:
         except ClusterError as error:
             logger.warning("%s; nothing is remembered until it can be read", error)
             return
-        for policy, data in entries.items():
+        self._is_missing = entries is None
+        for policy, data in (entries or {}).items():
             try:
                 self._known[policy] = unpack(data)
             except ValueError as error:
@@ -105,12 +113,19 @@ class MemoryKeeper:
         entries = await asyncio.to_thread(pack, dict(self._known), frozenset(self._predicting))
         try:
             await self._cluster.put_memory(self._name, entries)
+            self.problem = ""
+        except NoMemoryError as error:
+            self.problem = str(error)
+            logger.error("what was learned ends with the operators: %s", error)
         except ClusterError as error:
             logger.warning(
                 "%s; what was learned is written in %.0f s", error, self._save_interval_s
             )
 
     async def _keep(self) -> None:
+        if self._is_missing:
+            await asyncio.sleep(FIRST_SAVE_S)
+            await self.save()
         while True:
             await asyncio.sleep(self._save_interval_s)
             await self.save()

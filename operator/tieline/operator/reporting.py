@@ -51,6 +51,8 @@ class Second:
     """When each policy's Deployment was last scaled."""
 
     now: float
+    memory_problem: str = ""
+    """Why what was learned is kept nowhere; empty where it is."""
 
 
 class Reporter:
@@ -64,6 +66,7 @@ class Reporter:
         self._statuses: dict[_Key, tuple[Body, float]] = {}
         self._retry_times: dict[_Key, float] = {}
         self._told: dict[_Key, Event] = {}
+        self._memory_problem = ""
         self._limit = EventLimit()
         self._events: deque[tuple[Kind, Meta, Event, float]] = deque(maxlen=_MAX_EVENTS)
         self._second: Second | None = None
@@ -86,6 +89,7 @@ class Reporter:
         """
         if is_takeover:
             self._told.clear()
+            self._memory_problem = ""
         self._forget_gone(second)
         for view in second.views:
             for event in self._events_of(view, second, is_takeover=is_takeover):
@@ -97,8 +101,17 @@ class Reporter:
             for read in reads:
                 for event in self._problem_of(kind, read):
                     self._tell(kind, read.meta, event, second.now)
+        self._tell_of_memory(second)
         self._second = second
         self._is_new.set()
+
+    def _tell_of_memory(self, second: Second) -> None:
+        problem, before = second.memory_problem, self._memory_problem
+        self._memory_problem = problem
+        if problem and problem != before:
+            event = Event("MemoryNotKept", is_warning=True, message=problem)
+            for view in second.views:
+                self._tell(Kind.POLICY, view.meta, event, second.now)
 
     def _forget_gone(self, second: Second) -> None:
         there = {_key(Kind.POLICY, view.meta) for view in second.views}

@@ -167,7 +167,8 @@ class Scaler:
         for view in views:
             if view.given is not None:
                 await self._tell_services(self.decisions[view.meta.name], view.given.policy.service)
-        second = Second(views, self.decisions, dict(self._scale_times), now)
+        problem = "" if self._memory is None else self._memory.problem
+        second = Second(views, self.decisions, dict(self._scale_times), now, problem)
         # Who has just begun knows less than the statuses say.
         self.reporter.take(second, is_takeover=self._standby_ticks >= _WARM_TICKS)
 

@@ -21,7 +21,7 @@ from integration.operator.conftest import RunOperator
 from tieline.api.common.v1 import load_report_pb2
 from tieline.chassis.streams import load_subject, surge_subject
 from tieline.embedded.ports import find_free_port
-from tieline.operator import foreign_writes
+from tieline.operator import foreign_writes, memory_keeper
 from tieline.operator.capacity import Learned
 from tieline.operator.decision_state import ServiceState
 from tieline.operator.memory import pack, remember, unpack
@@ -243,6 +243,34 @@ async def test_without_a_place_for_it_one_is_made(
     async with run_operator():
         await eventually(lambda: condition(api, "surgepolicies", "messaging", "Ready"))
 
+    assert api.store.find("configmaps", "tieline-operator-memory")["binaryData"].keys() == {
+        "messaging"
+    }
+
+
+async def test_place_that_may_not_be_made_is_asked_for_by_an_event_until_it_is_there(
+    api: KubernetesApi,
+    run_operator: RunOperator,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(memory_keeper, "FIRST_SAVE_S", 3.0)
+    await api.store.create("deployments", build_deployment("messaging", replicas=2))
+    await api.apply(policy())
+    maps = "/api/v1/namespaces/default/configmaps"
+    api.faults.status_of = lambda method, path: 403 if (method, path) == ("POST", maps) else 0
+
+    def told() -> list[str]:
+        events = api.store.list("events", {})
+        return [each["message"] for each in events if each["reason"] == "MemoryNotKept"]
+
+    async with run_operator():
+        await eventually(told)
+        await api.store.create("configmaps", {"metadata": {"name": "tieline-operator-memory"}})
+
+    way_out = "kubectl -n default create configmap tieline-operator-memory"
+    assert way_out in told()[0]
+    assert way_out in caplog.text
     assert api.store.find("configmaps", "tieline-operator-memory")["binaryData"].keys() == {
         "messaging"
     }

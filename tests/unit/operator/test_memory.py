@@ -11,6 +11,7 @@ import pytest
 from fakes.eventually import eventually
 from fakes.memory_cluster import MemoryCluster
 from fleets import policy, service
+from tieline.operator import memory_keeper
 from tieline.operator.capacity import Learned
 from tieline.operator.decision_state import FleetState, ServiceInput, ServiceState
 from tieline.operator.floors import Baseline
@@ -83,6 +84,26 @@ async def test_operator_writes_now_and_then_without_being_stopped() -> None:
         one.note(FleetState({"messaging": LEARNED}), GIVEN)
         await eventually(lambda: cluster.memories.get(NAME))
         assert unpack(cluster.memories[NAME]["messaging"]).season == WEEKS
+
+
+async def test_place_that_is_missing_is_made_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory_keeper, "FIRST_SAVE_S", 0.01)
+    cluster = MemoryCluster()
+    async with keeper(cluster).keeping():
+        await eventually(lambda: cluster.memories == {NAME: {}})
+
+
+async def test_place_that_may_not_be_made_is_missed_in_words_until_somebody_makes_it() -> None:
+    cluster = MemoryCluster()
+    cluster.may_create = False
+    one = keeper(cluster)
+    async with one.keeping():
+        assert one.problem == ""
+        await one.save()
+        assert one.problem == f"there is no ConfigMap {NAME}"
+        cluster.memories[NAME] = {}
+        await one.save()
+        assert one.problem == ""
 
 
 async def test_nothing_is_overwritten_that_could_not_be_read() -> None:
