@@ -16,6 +16,12 @@ _WIDTH, _HEIGHT, _COLUMNS = 12, 8, 2
 _SERVICE = 'app_kubernetes_io_component=~"$service"'
 _FAILED = 'rpc_response_status_code=~"INTERNAL|UNKNOWN|DATA_LOSS|UNAVAILABLE|DEADLINE_EXCEEDED"'
 _OF = "app_kubernetes_io_component"
+_NAME = "{{__name__}}"
+
+WITHOUT_PANEL = {
+    "target_info": "says which version and host a series is of, and measures nothing",
+}
+"""Metrics that no panel shows, each with the reason."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +88,23 @@ DASHBOARDS: dict[str, tuple[str, Sequence[Panel]]] = {
                 ["max by (service, stream) (consumer_pending)"],
                 "{{service}} from {{stream}}",
             ),
+            Panel(
+                "For how long events could not be published",
+                "s",
+                ["max by (service) (outbox_stuck_seconds)"],
+                "{{service}}",
+            ),
+            Panel(
+                "Dead letters in an hour",
+                "short",
+                ["sum by (service) (increase(dead_letters_total[1h]))"],
+                "{{service}}",
+            ),
+            Panel(
+                "Until a certificate expires",
+                "s",
+                [f"min by ({_OF}) (certificate_not_after_seconds) - time()"],
+            ),
         ),
     ),
     "service": (
@@ -119,6 +142,12 @@ DASHBOARDS: dict[str, tuple[str, Sequence[Panel]]] = {
             ),
             Panel(
                 "Delay of the event loop", "s", [f"event_loop_lag_seconds{{{_SERVICE}}}"], "{{pod}}"
+            ),
+            Panel(
+                "Calls a second that a replica does at its best",
+                "reqps",
+                [f"capacity_per_second{{{_SERVICE}}}"],
+                "{{pod}}",
             ),
             Panel(
                 "Database connections",
@@ -189,6 +218,69 @@ DASHBOARDS: dict[str, tuple[str, Sequence[Panel]]] = {
                 "{{service}}",
             ),
             Panel("Who writes", "short", ["operator_lease_held"], "{{pod}}"),
+            Panel(
+                "In surge, overloaded, in conflict",
+                "short",
+                ["operator_surge", "operator_overloaded", "operator_target_conflict"],
+                f"{{{{policy}}}} {_NAME}",
+            ),
+            Panel(
+                "Refused or too late, as the operator sees it",
+                "reqps",
+                ["operator_shed_per_second"],
+                "{{policy}} {{class}}",
+            ),
+            Panel(
+                "From a report to the scale, 99th percentile",
+                "s",
+                [
+                    "histogram_quantile(0.99, sum by (le, policy) "
+                    "(rate(operator_decision_latency_seconds_bucket[$__rate_interval])))"
+                ],
+                "{{policy}}",
+            ),
+            Panel(
+                "Start of a replica",
+                "s",
+                ["max by (policy) (operator_start_lead_seconds)"],
+                "{{policy}}",
+            ),
+            Panel(
+                "Part of the ready replicas that report",
+                "percentunit",
+                ["min by (policy) (operator_reports_coverage)"],
+                "{{policy}}",
+            ),
+            Panel(
+                "Load reports not taken",
+                "short",
+                [_rate("operator_reports_refused_total", "pod")],
+                "{{pod}}",
+            ),
+            Panel(
+                "Writes that failed, and those that met another's",
+                "short",
+                [
+                    _rate("operator_writes_failed_total", "write"),
+                    _rate("operator_writes_conflicts_total", "write"),
+                ],
+                "{{write}}",
+            ),
+            Panel(
+                "Leases lost",
+                "short",
+                ["sum by (pod) (increase(operator_lease_lost_total[1h]))"],
+                "{{pod}}",
+            ),
+            Panel(
+                "Age of what is seen of the cluster",
+                "s",
+                ["max by (kind) (operator_watch_age_seconds)"],
+                "{{kind}}",
+            ),
+            Panel(
+                "Delay of the operator's event loop", "s", ["operator_loop_lag_seconds"], "{{pod}}"
+            ),
         ),
     ),
     "edge": (

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import yaml
 
@@ -42,6 +42,12 @@ def wanted_metrics() -> set[str]:
     return set().union(*(metrics_of(expression) for _, expression in expressions()))
 
 
+def shown_metrics() -> set[str]:
+    """Return every metric that a panel shows."""
+    queries = (text for where, text in expressions() if ":" in where)
+    return set().union(*map(metrics_of, queries))
+
+
 def labels_of(expression: str) -> set[str]:
     """Return the labels that an expression selects or groups by."""
     plain = _TEXT.sub("", expression)
@@ -68,6 +74,11 @@ def unknown_labels(pages: Sequence[str], *, prefix: str = "") -> dict[str, set[s
             if missing := labels_of(expression) - there:
                 wrong[where] = missing
     return wrong
+
+
+def instruments_of(samples: Iterable[str]) -> set[str]:
+    """Return the metrics that samples are of: a histogram has a sample for each of its parts."""
+    return {re.sub(r"_(bucket|count|sum)$", "", sample) for sample in samples}
 
 
 def exposed_metrics(text: str) -> set[str]:

@@ -8,7 +8,7 @@ import asyncio
 import signal
 import subprocess
 import urllib.request
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +17,7 @@ from typing import Any
 
 import asyncpg
 import pytest
+from docs.generate_dashboards import WITHOUT_PANEL
 
 from e2e.platform_process import environment, tieline_command
 from engines import Database, build_nats, create_database
@@ -24,7 +25,7 @@ from fakes.certificates import Authority
 from fakes.eventually import eventually
 from fakes.memory_cluster import MemoryCluster
 from integration.identity.world import PLATFORM_PASSWORD, corp_request
-from promql import exposed_metrics, unknown_labels, wanted_metrics
+from promql import exposed_metrics, instruments_of, shown_metrics, unknown_labels, wanted_metrics
 from tieline.chassis import streams
 from tieline.chassis.telemetry import telemetry
 from tieline.cli.grpc_health import is_serving
@@ -173,7 +174,9 @@ async def test_no_request_fails_and_none_is_done_twice(rollout: Rollout) -> None
     assert rollout.stored == rollout.acknowledged
 
 
-async def test_every_metric_that_alerts_and_dashboards_ask_for_exists(rollout: Rollout) -> None:
+@pytest.fixture(scope="module")
+async def pages(rollout: Rollout) -> Sequence[str]:
+    """Prometheus' pages of a service, of payments and of the operator, which has just scaled."""
     ports = find_free_port(), find_free_port()
     with telemetry("payments", metrics_port=ports[0]) as measured:
         pool: Any = SimpleNamespace()
@@ -181,14 +184,25 @@ async def test_every_metric_that_alerts_and_dashboards_ask_for_exists(rollout: R
             payments = await asyncio.to_thread(scrape, ports[0])
     with telemetry("operator", metrics_port=ports[1]) as measured:
         running = Operator(world())
-        await running.second(100.0)
+        for _ in range(4):
+            await running.second(1500.0)
         lease = LeaseKeeper(MemoryCluster(), "operator", "a")
         observe_operator(measured, running.scaler, lease, lambda: 0, lambda _: {"identity": 1.0})
         operator = await asyncio.to_thread(scrape, ports[1])
-    pages = (rollout.metrics, payments, operator)
+    return rollout.metrics, payments, operator
+
+
+async def test_every_metric_that_alerts_and_dashboards_ask_for_exists(pages: Sequence[str]) -> None:
     exposed = set().union(*map(exposed_metrics, pages))
 
     # HAProxy's are tested with an edge.
     wanted = {name for name in wanted_metrics() if not name.startswith("haproxy_")}
     assert wanted - exposed == set()
     assert unknown_labels(pages) == {}
+
+
+async def test_every_metric_has_a_panel_or_a_reason_for_having_none(pages: Sequence[str]) -> None:
+    exposed = instruments_of(set().union(*map(exposed_metrics, pages)))
+
+    assert "operator_decision_latency_seconds" in exposed
+    assert exposed - instruments_of(shown_metrics()) == WITHOUT_PANEL.keys()
