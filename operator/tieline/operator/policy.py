@@ -80,7 +80,9 @@ class Surge:
     queue_wait_milliseconds: int = 20
     hold_seconds: int = 60
     reserve_percent: int = 0
-    """Room for growth above the load of now that is kept without any forecast."""
+    """Room for growth above the load of now that is kept without any forecast. A person's choice:
+    to work it out of the growth seen before (a quantile by the costs of a violation and of a pod)
+    paid on none of the loads that it was tried with, steps, ramps, spikes and days."""
 
     max_reserve_replicas: int = 20
 

@@ -114,6 +114,7 @@ class Scaler:
         given = [view.given for view in views if view.given is not None]
         self._foreign.keep_only({each.policy.target for each in given})
         room = None
+        # The bound is a setting's, which says why; what is left below it is worked out each second.
         if self._room_pods is not None:
             room = max(0, self._room_pods - sum(each.current_replicas for each in given))
         before = self._recall(given)

@@ -32,7 +32,8 @@ class OperatorSettings(BrokerSettings):
 
     cluster_room_pods: int = Field(default=0, ge=0, le=100_000)
     """How many pods of all policies the cluster holds together; what is above is shared by
-    priority. 0 for no bound."""
+    priority. 0 for no bound. Given, and not worked out: what nodes hold and what a node autoscaler
+    may add is told to cluster-wide rights only, and the operator has those of one namespace."""
 
     recording_directory: Path | None = None
     """Folder in which each second's input is recorded, for `tieline operator simulate --recording`;
