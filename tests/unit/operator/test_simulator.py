@@ -1,6 +1,7 @@
 """The simulator: its models, its peers' rules, and that a seed makes a run repeatable."""
 
 import dataclasses
+import itertools
 import random
 import re
 from pathlib import Path
@@ -355,6 +356,20 @@ class TestComparison:
         grid = peer_grid(staged.floors) + surge_grid(staged.policies, staged.windows)
 
         assert len({one.label for one in grid}) == len(grid)
+
+    def test_peers_are_tried_with_every_value_of_one_parameter_beside_every_value_of_the_others(
+        self,
+    ) -> None:
+        grid = peer_grid()[len(usual_peers()) :]
+        hpas = [one.hpa for one in grid if one.hpa is not None]
+        kpas = [one.kpa for one in grid if one.kpa is not None]
+        for tuned in (
+            [(one.metric, one.target, one.down_window_s, one.min_replicas) for one in hpas],
+            [(one.metric, one.target, one.scale_down_delay_s, one.min_replicas) for one in kpas],
+        ):
+            values = [sorted(set(column)) for column in zip(*tuned, strict=True)]
+            assert [len(each) for each in values][1:] == [5, 2, 4]
+            assert sorted(tuned) == sorted(itertools.product(*values))
 
     def test_report_needs_nothing_from_elsewhere(self) -> None:
         staged = one_service("<short>", [80.0] * 15)

@@ -25,8 +25,16 @@ SIMULATED_QUEUE_WAIT_MS = 100
 # full replicas, so that 8 to 16 are generous.
 _MIN_REPLICAS = (2, 8, 12, 16)
 
+# The peers' grids are full products: no value of one parameter is left untried with one of another.
+# The cap on an HPA's raises is lifted everywhere: with it the same setting only raises later.
+# Everything else, Knative's windows and panic included, is as it comes.
 _PEER_TARGETS = (0.4, 0.5, 0.6, 0.7, 0.8)
-_PEER_TUNINGS = tuple(itertools.product(_PEER_TARGETS, _MIN_REPLICAS))
+_HPA_TUNINGS = tuple(
+    itertools.product(("cpu", "prometheus", "fresh"), _PEER_TARGETS, (60, 180), _MIN_REPLICAS)
+)
+_KPA_TUNINGS = tuple(
+    itertools.product(("rps", "concurrency"), _PEER_TARGETS, (0, 120), _MIN_REPLICAS)
+)
 
 # Target percents, replicas in reserve, minimum replicas.
 _OUR_TUNINGS = (
@@ -130,41 +138,30 @@ def usual_peers(floors: Sequence[Floor] = ()) -> list[Contender]:
 
 
 def peer_grid(floors: Sequence[Floor] = ()) -> list[Contender]:
-    """Return every peer over its own tuning grid.
+    """Return every peer over its own tuning grid, and as it comes.
 
     A lower target and a higher minimum are how each of them buys room for a load that jumps.
     """
-    grid = [
-        Contender("HPA cpu 40%", "HPA", hpa=HpaSettings(target=0.4)),
-        Contender("HPA cpu, tuned", "HPA", hpa=_tuned("cpu", 1.2, 60, request_cores=0.5)),
+    hpas = [
         Contender(
-            "KEDA 50%",
+            f"KEDA {metric} {target:.0%}, {window} s, at least {least}",
             "KEDA",
-            hpa=HpaSettings(metric="prometheus", target=0.5),
-            floors=tuple(floors),
-        ),
-        Contender("KPA concurrency 0.7", "KPA", kpa=KpaSettings(metric="concurrency", target=0.7)),
-    ]
-    grid += [
-        Contender(
-            f"KEDA tuned {target:.0%}, {window} s, at least {least}",
-            "KEDA",
-            hpa=_tuned("fresh", target, window, min_replicas=least),
+            hpa=_tuned(metric, target, window, min_replicas=least),
             floors=tuple(floors),
         )
-        for target, least in _PEER_TUNINGS
-        for window in (60, 180)
+        for metric, target, window, least in _HPA_TUNINGS
     ]
-    grid += [
+    kpas = [
         Contender(
-            f"KPA rps {target:.0%}, delay {delay} s, at least {least}",
+            f"KPA {metric} {target:.0%}, delay {delay} s, at least {least}",
             "KPA",
-            kpa=KpaSettings(target=target, scale_down_delay_s=delay, min_replicas=least),
+            kpa=KpaSettings(
+                metric=metric, target=target, scale_down_delay_s=delay, min_replicas=least
+            ),
         )
-        for target, least in _PEER_TUNINGS
-        for delay in (0, 120)
+        for metric, target, delay, least in _KPA_TUNINGS
     ]
-    return grid
+    return [*usual_peers(floors), *hpas, *kpas]
 
 
 def surge_grid(
