@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -96,14 +97,18 @@ async def guarded_server(
     transport: Transport | None = None,
     classes: Mapping[str, BusinessClass] = NO_CLASSES,
     control: AdmissionControl | None = None,
+    keys_come: bool = True,
 ) -> AsyncIterator[Caller]:
     """Serve the methods; each is for members, unless ``access`` says otherwise.
 
-    The access table says nothing about the ``undeclared`` ones.
+    The access table says nothing about the ``undeclared`` ones. Where no ``keys_come`` the calls
+    wait for the verification of their tokens.
     """
     tokens, spans, health = TestTokens(), InMemorySpanExporter(), Health()
 
     async def fetch_keys() -> Mapping[str, OKPKey]:
+        if not keys_come:
+            await asyncio.Event().wait()
         return {KEY_ID: build_public_key(tokens.public_key)}
 
     revocations = RevocationList()

@@ -35,7 +35,7 @@ def observe_replica(
     for name, text, pick in (
         ("admission.arrivals", "Calls that arrived.", lambda counts: counts.arrivals),
         ("admission.shed", "Calls refused for overload.", lambda counts: counts.shed),
-        ("admission.expired", "Calls whose deadline passed.", lambda counts: counts.expired),
+        ("admission.expired", "Calls that ended before their turn.", lambda counts: counts.expired),
     ):
         meter.create_observable_counter(name, [_by_class(control, pick)], "{call}", text)
 

@@ -411,16 +411,63 @@ async def test_a_call_whose_deadline_passed_in_the_queue_is_not_begun() -> None:
             # A connection that stands: what arrives next waits for the server's loop alone.
             await asyncio.to_thread(call_from_outside, channel, "Read", caller, 10)
 
-            # On the loop's own thread, which begins nothing until the deadline has passed.
-            code = call_from_outside(channel, "Pay", caller, 0.2)
+            # On the loop's own thread, which begins nothing until the deadlines have passed.
+            codes = calls_from_outside(channel, "Pay", caller, 0.2, count=5)
 
             pays = BusinessClass.CRITICAL
-            await eventually(lambda: control.current_counts().arrivals[pays] == 1)
+            await eventually(lambda: control.current_counts().expired[pays] == 5)
             await caller.unary("Read")
         answered = caller.guarded.interceptor.metrics.durations.series()
+        counts = control.current_counts()
 
-    assert code is grpc.StatusCode.DEADLINE_EXCEEDED
+    assert set(codes) == {grpc.StatusCode.DEADLINE_EXCEEDED}
     assert {each.attributes["rpc.method"] for each in answered} == {f"/{SERVICE}/Read"}
+    assert (counts.arrivals[pays], counts.shed[pays], sum(counts.expired)) == (5, 0, 5)
+
+
+def calls_from_outside(
+    channel: grpc.Channel, method: str, caller: Caller, timeout_s: float, *, count: int
+) -> list[grpc.StatusCode]:
+    """As `call_from_outside`, so many at the same time."""
+    call: Any = channel.unary_unary(f"/{SERVICE}/{method}")
+    begun = [
+        call.future(b"", timeout=timeout_s, metadata=caller.metadata(None)) for _ in range(count)
+    ]
+    return [each.code() for each in begun]
+
+
+async def test_a_call_whose_deadline_passes_while_its_token_is_verified_is_counted_as_expired() -> (
+    None
+):
+    control = new_control()
+    async with guarded_server(
+        {"Read": unary(never)}, classes=CLASSES, control=control, keys_come=False
+    ) as caller:
+        error = await refused(caller, "Read", timeout_s=0.3)
+        await eventually(lambda: control.current_counts().expired[BusinessClass.NORMAL] == 1)
+
+    assert error.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+
+
+async def test_calls_that_had_their_turn_or_were_refused_are_not_counted_as_expired() -> None:
+    async def wait(_: StringValue, __: Any) -> StringValue:
+        await asyncio.Event().wait()
+        raise AssertionError("nobody ends the wait")
+
+    control = new_control()
+    async with guarded_server(
+        {"Read": unary(wait), "Pay": unary(echo), "Search": unary(never)},
+        classes=CLASSES,
+        control=control,
+    ) as caller:
+        await refused(caller, "Read", timeout_s=0.1)
+        await refused(caller, "Pay", token="forged")
+        await caller.unary("Pay")
+        control.level = priority_of(BusinessClass.HIGH, 127)
+        await refused(caller, "Search")
+        await eventually(lambda: control.in_flight == 0)
+
+    assert sum(control.current_counts().expired) == 0
 
 
 def call_from_outside(

@@ -16,6 +16,7 @@ from tieline.chassis.admission_headers import read_held_back
 from tieline.chassis.authentication import TokenVerifier
 from tieline.chassis.health import Health
 from tieline.chassis.interceptors.access import UNGUARDED_SERVICES, AccessRule
+from tieline.chassis.interceptors.arrivals import Arrival, arrived, count_if_expired
 from tieline.chassis.interceptors.call_metrics import CallMetrics
 from tieline.chassis.interceptors.guarded_method import (
     CallLimits,
@@ -24,7 +25,7 @@ from tieline.chassis.interceptors.guarded_method import (
     SharedParts,
     arrived_metadata,
 )
-from tieline.chassis.interceptors.refusals import Refusals, arrived
+from tieline.chassis.interceptors.refusals import Refusals
 from tieline.chassis.interceptors.response_streams import ResponseStreams
 from tieline.chassis.interceptors.tracing import CallTracing
 from tieline.chassis.priorities import USER_LEVELS, BusinessClass, priority_of
@@ -123,12 +124,16 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         if caller is None:
             caller = control.meet_caller(authorization)
         priority = guarded.base_priority + caller.user_level
-        arrived.set((priority, caller))
+        arrival = Arrival(priority, caller)
+        arrived.set(arrival)
         if RETRY_KEY in metadata or OUR_RETRY_KEY in metadata:
             control.counts.retries[priority // USER_LEVELS] += 1
         if HELD_BACK_KEY in metadata and caller.is_verified:
             control.note_held_back(read_held_back(metadata[HELD_BACK_KEY]))
-        return guarded.handler if control.lets_in(priority, caller.corp) else guarded.refusal
+        if not control.lets_in(priority, caller.corp):
+            return guarded.refusal
+        count_if_expired(arrival, control)
+        return guarded.handler
 
     @property
     def metrics(self) -> CallMetrics:

@@ -33,13 +33,14 @@ from tieline.chassis.grpc_context import Context
 from tieline.chassis.health import Health
 from tieline.chassis.interceptors.access import AccessRule
 from tieline.chassis.interceptors.access_log import log_call
+from tieline.chassis.interceptors.arrivals import arrived
 from tieline.chassis.interceptors.call_metrics import CallMetrics
 from tieline.chassis.interceptors.error_mapping import (
     Failure,
     describe_fault,
     describe_service_error,
 )
-from tieline.chassis.interceptors.refusals import ADMISSION_KEY, arrived
+from tieline.chassis.interceptors.refusals import ADMISSION_KEY
 from tieline.chassis.interceptors.request_ids import REQUEST_ID_KEY, accept_request_id
 from tieline.chassis.interceptors.request_stream import RequestStream
 from tieline.chassis.interceptors.response_streams import ResponseStreams
@@ -141,7 +142,8 @@ class GuardedMethod:
         begun_at = perf_counter()
         parts = self._parts
         metadata = arrived_metadata.get()
-        priority, caller = arrived.get()
+        arrival = arrived.get()
+        priority, caller = arrival.priority, arrival.caller
         control = parts.control
         call = Call(
             self._method,
@@ -157,6 +159,7 @@ class GuardedMethod:
         code = "OK"
         try:
             await self._admit(call, metadata, context, caller)
+            arrival.had_its_turn = True
             context.set_trailing_metadata(
                 (
                     (REQUEST_ID_KEY, call.request_id),
@@ -174,6 +177,7 @@ class GuardedMethod:
             if failure is None:
                 code = _code_without_answer(error, call, context)
                 raise
+            arrival.had_its_turn = True
             code = failure.code.name
             if isinstance(request, RequestStream):
                 await request.drain()
@@ -184,12 +188,7 @@ class GuardedMethod:
             call.find_address = str
             parts.metrics.in_flight -= 1
             control.in_flight -= self._is_unary
-            duration_s = perf_counter() - begun_at
-            self._metrics.record(code, duration_s)
-            if self._is_unary:
-                control.service_s += _SERVICE_TIME_WEIGHT * (duration_s - control.service_s)
-            if sampled is not None or code != "OK" or duration_s > self._slow_s:
-                self._report(call, code, duration_s, sampled)
+            self._note_end(call, code, perf_counter() - begun_at, sampled)
 
     def _find_address(self, metadata: Metadata, context: Context) -> str:
         return find_client_address(
@@ -197,6 +196,16 @@ class GuardedMethod:
             str(metadata.get(_FORWARDED_FOR_KEY, "")),
             self._limits.trusted_proxies,
         )
+
+    def _note_end(
+        self, call: Call, code: str, duration_s: float, sampled: SampledCall | None
+    ) -> None:
+        self._metrics.record(code, duration_s)
+        if self._is_unary:
+            control = self._parts.control
+            control.service_s += _SERVICE_TIME_WEIGHT * (duration_s - control.service_s)
+        if sampled is not None or code != "OK" or duration_s > self._slow_s:
+            self._report(call, code, duration_s, sampled)
 
     def _report(
         self, call: Call, code: str, duration_s: float, sampled: SampledCall | None

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import random
 from collections.abc import AsyncIterator
-from contextvars import ContextVar
 from typing import Any
 
 import grpc
 
-from tieline.chassis.admission_control import AdmissionControl, KnownCaller
+from tieline.chassis.admission_control import AdmissionControl
 from tieline.chassis.errors import OVERLOADED_TEXT, overloaded_error
 from tieline.chassis.grpc_context import Context
+from tieline.chassis.interceptors.arrivals import arrived
 from tieline.chassis.interceptors.request_stream import RequestStream
 from tieline.chassis.priorities import BusinessClass, class_of
 from tieline.chassis.statuses import to_status
@@ -34,9 +34,6 @@ _VARIANTS = 16
 
 # Of the delay, to both sides: those who were refused together shall not come back together.
 _JITTER_RATIO = 0.2
-
-arrived: ContextVar[tuple[int, KnownCaller]] = ContextVar("tieline_arrived")
-"""The priority of the call that is being handled, and its caller."""
 
 
 class Refusals:
@@ -57,9 +54,9 @@ class Refusals:
         """For calls of many requests, which are read and dropped: see ``request_stream``."""
 
     async def _refuse(self, _: Any, context: Context) -> None:
-        priority, caller = arrived.get()
+        arrival = arrived.get()
         status, pushback_ms = self._draw()
-        if class_of(priority) == BusinessClass.LOW:
+        if class_of(arrival.priority) == BusinessClass.LOW:
             pushback_ms = NEVER_RETRY
         context.set_code(grpc.StatusCode.UNAVAILABLE)
         context.set_details(OVERLOADED_TEXT)
@@ -67,7 +64,7 @@ class Refusals:
             (
                 (STATUS_DETAILS_KEY, status),
                 (PUSHBACK_KEY, pushback_ms),
-                (ADMISSION_KEY, self._control.tell(priority, caller.corp)),
+                (ADMISSION_KEY, self._control.tell(arrival.priority, arrival.caller.corp)),
             )
         )
 

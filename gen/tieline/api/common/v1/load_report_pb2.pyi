@@ -137,7 +137,9 @@ class ClassCounters(_message.Message):
     shed: _builtins.int
     """Calls that were refused for their priority or for lack of room, and those held back."""
     expired: _builtins.int
-    """Calls whose deadline had passed before their turn came."""
+    """Calls that were let in and had ended before their turn came: their deadline had passed, or their
+    caller had gone. Of the edge, calls that waited in its queue for too long.
+    """
     def __init__(
         self,
         *,
