@@ -221,6 +221,10 @@ class AdmissionControl:
             return False
         return True
 
+    def level_for(self, corp: CorpCalls) -> int:
+        """Return the largest priority that is let in of callers of this corp."""
+        return min(corp.level, self.level)
+
     def tell(self, priority: int, corp: CorpCalls) -> str:
         """Return what responses say: the level that holds for the caller, and its priority."""
         if corp.level < self.level:

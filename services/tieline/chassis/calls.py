@@ -5,7 +5,7 @@ interceptors and the NATS side make calls; repositories, clients and log records
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -15,8 +15,24 @@ from tieline.chassis.principals import Principal
 from tieline.chassis.priorities import DEFAULT_PRIORITY
 
 
-def _always() -> bool:
-    return True
+class PartAdmission:
+    """Admission as a stream or a batch asks it, for each message; this one lets in everything."""
+
+    __slots__ = ()
+
+    def lets_in(self) -> bool:
+        """Count one more message of the call, and tell whether it is to be let in."""
+        return True
+
+    def find_level(self) -> tuple[int, int] | None:
+        """Return the level that holds for the caller now, and the call's own priority."""
+        return None
+
+    def note_held_back(self, by_class: Mapping[int, int]) -> None:
+        """Record how many calls of each class the caller did not send."""
+
+
+LETS_IN_ALL = PartAdmission()
 
 
 @dataclass(slots=True)
@@ -44,8 +60,8 @@ class Call:
     priority: int = DEFAULT_PRIORITY
     """Fixed where the request entered the platform; see ``priorities``."""
 
-    admits: Callable[[], bool] = _always
-    """Asked for each message of a stream or a batch; False where it is to be refused."""
+    admission: PartAdmission = LETS_IN_ALL
+    """Asked for each message of a stream or a batch."""
 
     find_address: Callable[[], str] = str
     """Returns the address that the caller is at, as far as it can be trusted (``addresses``); empty
@@ -95,7 +111,7 @@ def check_part_admitted() -> None:
     For streams and batches: the call itself was admitted once, maybe hours ago.
     """
     call = current.get()
-    if call is not None and not call.admits():
+    if call is not None and not call.admission.lets_in():
         raise overloaded_error(RETRY_DELAY_S)
 
 

@@ -12,7 +12,6 @@ import grpc
 from google.protobuf.message import Message
 
 from tieline.client.callee_level import (
-    ADMISSION_KEY,
     HELD_BACK_KEY,
     PREVIOUS_ATTEMPTS_KEY,
     PROBE_INTERVAL_S,
@@ -29,6 +28,7 @@ from tieline.client.retries import (
     plan_retry,
     with_request_id,
 )
+from tieline.client.stream_level import StreamLevel, find_told, find_told_by_response
 
 AUTHORIZATION_KEY = "authorization"
 
@@ -91,10 +91,11 @@ class Caller:
             )
             try:
                 response = await attempt
-                self._note(await attempt.trailing_metadata())
+                self._learn(find_told(await attempt.trailing_metadata()))
+                self._learn(find_told_by_response(response))
                 return response
             except grpc.aio.AioRpcError as rpc_error:
-                if not self._note(rpc_error.trailing_metadata()):
+                if not self._learn(find_told(rpc_error.trailing_metadata())):
                     # The edge answered, or gRPC's core, or nobody.
                     self._level.give_back(held_back)
                 error = late.translate(rpc_error)
@@ -113,9 +114,10 @@ class Caller:
     ) -> Any:
         """Begin a call that is a stream in one direction or both; it has no deadline of ours."""
         self._check_level(method)
-        late.note_end = self._note
         until = time.monotonic() + self._call_timeout_s
         metadata = await self._sign(late, _with_request_id(options.metadata), until)
+        late.notes = notes = StreamLevel(self._level, self._learn)
+        metadata = (*metadata, *notes.begin())
         late.attempt = call = invoke(
             source, timeout=options.timeout_s, metadata=metadata, **options.others
         )
@@ -134,12 +136,9 @@ class Caller:
                 retry_after_s=PROBE_INTERVAL_S,
             )
 
-    def _note(self, trailers: Any) -> bool:
+    def _learn(self, told: object) -> bool:
         """Record the level that an answer tells; False where the service told none."""
-        user_level = None
-        for key, value in trailers or ():
-            if key == ADMISSION_KEY:
-                user_level = self._level.note(value)
+        user_level = self._level.note(told)
         if user_level is None:
             return False
         self._user_level = user_level

@@ -19,8 +19,18 @@ Response = TypeVar("Response")
 Begin = Callable[["LateCall"], Awaitable[Any]]
 
 
-def _ignore(_: Any) -> None:
-    """Learn nothing of how a call ended."""
+class StreamNotes:
+    """Told what passes on a stream; this one learns nothing."""
+
+    def sign(self, request: Any) -> Any:
+        """Return the request as it is to be sent."""
+        return request
+
+    def note_response(self, response: Any) -> None:
+        """Learn from a response."""
+
+    def note_end(self, trailers: Any) -> None:
+        """Learn from what the service sent at the end; may be told more than once."""
 
 
 class LateCall:
@@ -29,8 +39,9 @@ class LateCall:
     def __init__(self, begin: Begin) -> None:
         self.attempt: grpc.aio.Call | None = None
         self.translate: Callable[[grpc.aio.AioRpcError], TielineError] = TielineError.from_rpc_error
-        self.note_end: Callable[[Any], object] = _ignore
-        """Told what the service sent at the end of a stream."""
+        self.notes = StreamNotes()
+        """Told what passes, where the call is a stream."""
+
         self._task: asyncio.Task[Any] = asyncio.ensure_future(begin(self))
 
     def cancelled(self) -> bool:
@@ -99,7 +110,7 @@ class _StreamCall(LateCall):
         try:
             return await step(call)
         except grpc.aio.AioRpcError as error:
-            self.note_end(error.trailing_metadata())
+            self.notes.note_end(error.trailing_metadata())
             raise self.translate(error) from error
 
 
@@ -113,7 +124,9 @@ class _Reading(_StreamCall, Generic[Response]):
         """Return the next response, or ``grpc.aio.EOF``."""
         response = await self._do(lambda call: call.read())
         if response is grpc.aio.EOF:
-            self.note_end(await self.trailing_metadata())
+            self.notes.note_end(await self.trailing_metadata())
+        else:
+            self.notes.note_response(response)
         return response
 
     async def _read_all(self) -> AsyncIterator[Response]:
@@ -126,7 +139,7 @@ class _Writing(_StreamCall, Generic[Request]):
 
     async def write(self, request: Request) -> None:
         """Send one request."""
-        await self._do(lambda call: call.write(request))
+        await self._do(lambda call: call.write(self.notes.sign(request)))
 
     async def done_writing(self) -> None:
         """Tell the service that no more requests follow."""

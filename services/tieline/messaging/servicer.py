@@ -14,6 +14,7 @@ from tieline.api.messaging.v1 import (
     messaging_service_pb2,
     messaging_service_pb2_grpc,
 )
+from tieline.chassis.admission_messages import hear_held_back, tell_level
 from tieline.chassis.broker import Broker
 from tieline.chassis.calls import check_part_admitted, current_principal
 from tieline.chassis.commit_batch import CommitBatcher
@@ -233,9 +234,11 @@ class MessagingServicer(messaging_service_pb2_grpc.MessagingServiceServicer):
             *(self._begin(user, message, refusals) for message in request.messages),
             return_exceptions=True,
         )
-        return messaging_service_pb2.BatchSendMessagesResponse(
+        response = messaging_service_pb2.BatchSendMessagesResponse(
             results=[build_result(outcome, report_fault) for outcome in outcomes]
         )
+        tell_level(response.admission)
+        return response
 
     async def SendMessages(
         self,
@@ -247,6 +250,7 @@ class MessagingServicer(messaging_service_pb2_grpc.MessagingServiceServicer):
         with self._send_streams.entered(current_principal()):
             async with aclosing(stream.run()) as responses:
                 async for response in responses:
+                    tell_level(response.admission)
                     yield response
 
     async def _begin_each(
@@ -257,6 +261,8 @@ class MessagingServicer(messaging_service_pb2_grpc.MessagingServiceServicer):
             raise InvalidArgumentError(
                 {"messages": f"must be 1 to {MAX_REQUEST_MESSAGES} messages"}
             )
+        if request.HasField("held_back"):
+            hear_held_back(request.held_back)
         refusals = await self._app_sends.find_refusals(user, _list_conversations(request.messages))
         return (self._begin(user, message, refusals) for message in request.messages)
 

@@ -8,7 +8,9 @@ import grpc
 import pytest
 
 from fakes.platform import FakePlatform, Refusal
+from tieline.api.common.v1 import admission_pb2
 from tieline.api.directory.v1 import directory_service_pb2
+from tieline.api.messaging.v1 import messaging_service_pb2
 from tieline.client import Endpoints, RetryPolicy, Tieline, TielineError, connect
 
 QUICK = RetryPolicy(first_delay_s=0.001, max_delay_s=0.01, budget_capacity=1000)
@@ -100,8 +102,10 @@ async def test_what_was_held_back_is_told_until_the_service_has_read_it(
 async def test_the_level_at_the_end_of_a_stream_is_heeded(
     how: str, platform: FakePlatform, tieline: Tieline
 ) -> None:
-    async def import_members(request: Any, metadata: Mapping[str, str]) -> AsyncIterator[Any]:
-        yield directory_service_pb2.ImportMembersResponse()
+    async def import_members(requests: Any, metadata: Mapping[str, str]) -> AsyncIterator[Any]:
+        # An end that comes while the client still writes is lost: gRPC reports INTERNAL.
+        async for _ in requests:
+            yield directory_service_pb2.ImportMembersResponse()
         if how == "refused":
             raise FROM_SERVICE
 
@@ -127,3 +131,93 @@ async def test_a_retry_is_marked_with_the_attempts_before_it(
 
     assert await look_up(tieline) == "OK"
     assert sent(platform, "tieline-previous-attempts") == [None, "1", "2"]
+
+
+SOME = messaging_service_pb2.SendMessagesRequest(corp_id="wwacme")
+
+
+def tells(level: int) -> messaging_service_pb2.SendMessagesResponse:
+    admission = admission_pb2.AdmissionLevel(level=level, priority=300)
+    return messaging_service_pb2.SendMessagesResponse(admission=admission)
+
+
+async def read_conversation(tieline: Tieline) -> str:
+    """Call messaging, and return the reason that the call ended with."""
+    try:
+        await tieline.messaging.GetConversation(messaging_service_pb2.GetConversationRequest())
+    except TielineError as error:
+        return error.reason
+    return "OK"
+
+
+async def test_a_level_in_a_stream_is_heeded_and_what_was_held_back_is_told_by_its_next_message(
+    platform: FakePlatform, tieline: Tieline
+) -> None:
+    received: list[Any] = []
+    levels = [255, 639, 639]
+
+    async def send_messages(requests: Any, metadata: Mapping[str, str]) -> AsyncIterator[Any]:
+        async for request in requests:
+            received.append(request)
+            yield tells(levels.pop(0))
+
+    platform.answers["SendMessages"] = send_messages
+    answer = messaging_service_pb2.GetConversationResponse()
+    platform.answers["GetConversation"] = answers_in_turn(answer)
+
+    call = tieline.messaging.SendMessages()
+    outcomes = []
+    for _ in range(2):
+        await call.write(SOME)
+        await call.read()
+        outcomes += [await read_conversation(tieline) for _ in range(3)]
+    await call.write(SOME)
+    await call.read()
+    call.cancel()
+
+    assert outcomes == ["OVERLOADED"] * 3 + ["OK"] * 3
+    told = [request.held_back.normal for request in received]
+    assert told == [0, 3, 0]
+    # A call that is let in tells nothing that the stream has told.
+    assert {each.metadata.get("tieline-held-back") for each in platform.calls} == {None}
+    assert not SOME.HasField("held_back")
+
+
+async def test_the_level_in_a_batchs_response_is_heeded(
+    platform: FakePlatform, tieline: Tieline
+) -> None:
+    admission = admission_pb2.AdmissionLevel(level=255, priority=300)
+    answer = messaging_service_pb2.BatchSendMessagesResponse(admission=admission)
+    platform.answers["BatchSendMessages"] = answers_in_turn(answer)
+
+    await tieline.messaging.BatchSendMessages(messaging_service_pb2.BatchSendMessagesRequest())
+
+    assert await read_conversation(tieline) == "OVERLOADED"
+
+
+@pytest.mark.parametrize(
+    ("refusal", "is_read"),
+    [(FROM_EDGE, False), (Refusal(grpc.StatusCode.UNAVAILABLE), False), (FROM_SERVICE, True)],
+    ids=["edge", "nobody", "service"],
+)
+async def test_what_a_stream_begins_with_is_told_until_the_service_has_read_it(
+    refusal: Refusal, is_read: bool, platform: FakePlatform, tieline: Tieline
+) -> None:
+    level = tieline._lines.by_service["messaging"].level
+    level.note("255 300")
+    await read_conversation(tieline)
+    level.note("639 300")
+
+    async def send_messages(requests: Any, metadata: Mapping[str, str]) -> AsyncIterator[Any]:
+        nothing: list[Any] = []
+        for response in nothing:
+            yield response
+        raise refusal
+
+    platform.answers["SendMessages"] = send_messages
+    with pytest.raises(TielineError):
+        await tieline.messaging.SendMessages().read()
+
+    [begun] = platform.received("SendMessages")
+    assert begun.metadata["tieline-held-back"] == "0,0,1,0"
+    assert level.take_held_back() == ("" if is_read else "0,0,1,0")

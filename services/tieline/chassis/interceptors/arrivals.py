@@ -1,4 +1,4 @@
-"""Calls from their arrival to their turn: what the interceptor tells the handler.
+"""Calls from their arrival to their turn, and what admission says of their later messages.
 
 gRPC's core ends a call whose deadline passes, and drops what its queue still holds of it: the
 interceptor sees it arrive and no handler ever begins. So who was let in is looked at once more when
@@ -8,39 +8,52 @@ its task ends.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 
 from tieline.chassis.admission_control import AdmissionControl, KnownCaller
+from tieline.chassis.calls import PartAdmission
 from tieline.chassis.priorities import class_of
 
 
 @dataclass(slots=True)
-class Arrival:
+class Arrival(PartAdmission):
     """One call that has arrived."""
 
+    control: AdmissionControl
     priority: int
     caller: KnownCaller
     had_its_turn: bool = False
     """Whether its handler began, or it was answered in another way."""
 
+    def count_if_expired(self) -> None:
+        """Count the call of the current task as expired if it ends before its turn comes.
+
+        Whether its deadline passed or its caller went away the core does not tell; nobody waits for
+        it in either case.
+        """
+        task = asyncio.current_task()
+        assert task is not None, "gRPC runs calls in tasks"
+        task.add_done_callback(self._note_end)
+
+    def lets_in(self) -> bool:
+        """Count one more message of the call, and tell whether it is to be let in."""
+        return self.control.lets_in(self.priority, self.caller.corp)
+
+    def find_level(self) -> tuple[int, int]:
+        """Return the level that holds for the caller now, and the call's own priority."""
+        return self.control.level_for(self.caller.corp), self.priority
+
+    def note_held_back(self, by_class: Mapping[int, int]) -> None:
+        """Record how many calls of each class the caller, who is verified, did not send."""
+        self.control.note_held_back(by_class)
+
+    def _note_end(self, _: asyncio.Task[object]) -> None:
+        if not self.had_its_turn:
+            self.control.counts.expired[class_of(self.priority)] += 1
+
 
 arrived: ContextVar[Arrival] = ContextVar("tieline_arrived")
 """The call that is being handled. Set by the interceptor for the handler, which runs in the same
 task."""
-
-
-def count_if_expired(arrival: Arrival, control: AdmissionControl) -> None:
-    """Have the call of the current task counted as expired if it ends before its turn comes.
-
-    Whether its deadline passed or its caller went away the core does not tell; nobody waits for it
-    in either case.
-    """
-    task = asyncio.current_task()
-    assert task is not None, "gRPC runs calls in tasks"
-
-    def note_end(_: asyncio.Task[object]) -> None:
-        if not arrival.had_its_turn:
-            control.counts.expired[class_of(arrival.priority)] += 1
-
-    task.add_done_callback(note_end)

@@ -16,7 +16,7 @@ from tieline.chassis.admission_headers import read_held_back
 from tieline.chassis.authentication import TokenVerifier
 from tieline.chassis.health import Health
 from tieline.chassis.interceptors.access import UNGUARDED_SERVICES, AccessRule
-from tieline.chassis.interceptors.arrivals import Arrival, arrived, count_if_expired
+from tieline.chassis.interceptors.arrivals import Arrival, arrived
 from tieline.chassis.interceptors.call_metrics import CallMetrics
 from tieline.chassis.interceptors.guarded_method import (
     CallLimits,
@@ -124,7 +124,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         if caller is None:
             caller = control.meet_caller(authorization)
         priority = guarded.base_priority + caller.user_level
-        arrival = Arrival(priority, caller)
+        arrival = Arrival(control, priority, caller)
         arrived.set(arrival)
         if RETRY_KEY in metadata or OUR_RETRY_KEY in metadata:
             control.counts.retries[priority // USER_LEVELS] += 1
@@ -132,7 +132,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             control.note_held_back(read_held_back(metadata[HELD_BACK_KEY]))
         if not control.lets_in(priority, caller.corp):
             return guarded.refusal
-        count_if_expired(arrival, control)
+        arrival.count_if_expired()
         return guarded.handler
 
     @property

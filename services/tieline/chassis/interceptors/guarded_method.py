@@ -149,7 +149,7 @@ class GuardedMethod:
             self._method,
             accept_request_id(metadata.get(REQUEST_ID_KEY)),
             priority=priority,
-            admits=partial(control.lets_in, priority, caller.corp),
+            admission=arrival,
             find_address=partial(self._find_address, metadata, context),
         )
         current.set(call)

@@ -24,6 +24,7 @@ _sym_db = _symbol_database.Default()
 
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from tieline.api.common.v1 import access_pb2 as tieline_dot_api_dot_common_dot_v1_dot_access__pb2
+from tieline.api.common.v1 import admission_pb2 as tieline_dot_api_dot_common_dot_v1_dot_admission__pb2
 from tieline.api.common.v1 import principal_pb2 as tieline_dot_api_dot_common_dot_v1_dot_principal__pb2
 from tieline.api.common.v1 import priority_pb2 as tieline_dot_api_dot_common_dot_v1_dot_priority__pb2
 from tieline.api.messaging.v1 import conversation_note_pb2 as tieline_dot_api_dot_messaging_dot_v1_dot_conversation__note__pb2
@@ -31,7 +32,7 @@ from tieline.api.messaging.v1 import messaging_pb2 as tieline_dot_api_dot_messag
 from tieline.api.messaging.v1 import reading_pb2 as tieline_dot_api_dot_messaging_dot_v1_dot_reading__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n0tieline/api/messaging/v1/messaging_service.proto\x12\x18tieline.api.messaging.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\"tieline/api/common/v1/access.proto\x1a%tieline/api/common/v1/principal.proto\x1a$tieline/api/common/v1/priority.proto\x1a\x30tieline/api/messaging/v1/conversation_note.proto\x1a(tieline/api/messaging/v1/messaging.proto\x1a&tieline/api/messaging/v1/reading.proto\"\x9a\x01\n\x19\x43reateConversationRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0f\n\x07\x63orp_id\x18\x02 \x01(\t\x12\x38\n\x04kind\x18\x03 \x01(\x0e\x32*.tieline.api.messaging.v1.ConversationKind\x12\x0c\n\x04name\x18\x04 \x01(\t\x12\x10\n\x08user_ids\x18\x05 \x03(\t\"Z\n\x1a\x43reateConversationResponse\x12<\n\x0c\x63onversation\x18\x01 \x01(\x0b\x32&.tieline.api.messaging.v1.Conversation\"B\n\x16GetConversationRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x17\n\x0f\x63onversation_id\x18\x02 \x01(\t\"W\n\x17GetConversationResponse\x12<\n\x0c\x63onversation\x18\x01 \x01(\x0b\x32&.tieline.api.messaging.v1.Conversation\"R\n\x18ListConversationsRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"s\n\x19ListConversationsResponse\x12=\n\rconversations\x18\x01 \x03(\x0b\x32&.tieline.api.messaging.v1.Conversation\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"j\n\x17ListParticipantsRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x17\n\x0f\x63onversation_id\x18\x02 \x01(\t\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\"\xad\x01\n\x18ListParticipantsResponse\x12\x39\n\x0cparticipants\x18\x01 \x03(\x0b\x32#.tieline.api.common.v1.PrincipalRef\x12=\n\x07\x64\x65tails\x18\x03 \x03(\x0b\x32,.tieline.api.messaging.v1.ParticipantDetails\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x94\x01\n\x12ParticipantDetails\x12\x37\n\x04role\x18\x01 \x01(\x0e\x32).tieline.api.messaging.v1.ParticipantRole\x12-\n\tjoin_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0everified_label\x18\x03 \x01(\t\"\x94\x01\n\x12SendMessageRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x17\n\x0f\x63onversation_id\x18\x02 \x01(\t\x12\x19\n\x11\x63lient_message_id\x18\x03 \x01(\t\x12\x39\n\x07\x63ontent\x18\x04 \x01(\x0b\x32(.tieline.api.messaging.v1.MessageContent\"I\n\x13SendMessageResponse\x12\x32\n\x07message\x18\x01 \x01(\x0b\x32!.tieline.api.messaging.v1.Message\"h\n\x18\x42\x61tchSendMessagesRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12;\n\x08messages\x18\x02 \x03(\x0b\x32).tieline.api.messaging.v1.OutgoingMessage\"R\n\x19\x42\x61tchSendMessagesResponse\x12\x35\n\x07results\x18\x01 \x03(\x0b\x32$.tieline.api.messaging.v1.SendResult\"c\n\x13SendMessagesRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12;\n\x08messages\x18\x02 \x03(\x0b\x32).tieline.api.messaging.v1.OutgoingMessage\"M\n\x14SendMessagesResponse\x12\x35\n\x07results\x18\x01 \x03(\x0b\x32$.tieline.api.messaging.v1.SendResult\"\x83\x01\n\x13ListMessagesRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x17\n\x0f\x63onversation_id\x18\x02 \x01(\t\x12\x16\n\x0e\x61\x66ter_sequence\x18\x03 \x01(\x03\x12\x11\n\tpage_size\x18\x04 \x01(\x05\x12\x17\n\x0f\x62\x65\x66ore_sequence\x18\x05 \x01(\x03\"~\n\x14ListMessagesResponse\x12\x33\n\x08messages\x18\x01 \x03(\x0b\x32!.tieline.api.messaging.v1.Message\x12\x15\n\rlast_sequence\x18\x02 \x01(\x03\x12\x1a\n\x12kept_from_sequence\x18\x06 \x01(\x03\"j\n\x18\x42\x61tchListMessagesRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12=\n\x06ranges\x18\x02 \x03(\x0b\x32-.tieline.api.messaging.v1.MessageRangeRequest\"r\n\x13MessageRangeRequest\x12\x17\n\x0f\x63onversation_id\x18\x01 \x01(\t\x12\x16\n\x0e\x61\x66ter_sequence\x18\x02 \x01(\x03\x12\x17\n\x0f\x62\x65\x66ore_sequence\x18\x03 \x01(\x03\x12\x11\n\tpage_size\x18\x04 \x01(\x05\"S\n\x19\x42\x61tchListMessagesResponse\x12\x36\n\x06ranges\x18\x01 \x03(\x0b\x32&.tieline.api.messaging.v1.MessageRange\"\xa1\x01\n\x0cMessageRange\x12\x17\n\x0f\x63onversation_id\x18\x01 \x01(\t\x12\x33\n\x08messages\x18\x02 \x03(\x0b\x32!.tieline.api.messaging.v1.Message\x12\x15\n\rlast_sequence\x18\x03 \x01(\x03\x12\x10\n\x08\x63omplete\x18\x04 \x01(\x08\x12\x1a\n\x12kept_from_sequence\x18\x06 \x01(\x03\"\x98\x01\n\x10SubscribeRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x10\n\x08\x63\x61tch_up\x18\x02 \x01(\x08\x12\x38\n\x04held\x18\x03 \x03(\x0b\x32*.tieline.api.messaging.v1.HeldConversation\x12\x16\n\x0estate_revision\x18\x04 \x01(\x03\x12\x0f\n\x07\x62\x61tches\x18\x05 \x01(\x08\"=\n\x10HeldConversation\x12\x17\n\x0f\x63onversation_id\x18\x01 \x01(\t\x12\x10\n\x08sequence\x18\x02 \x01(\x03\"\xd9\x05\n\x11SubscribeResponse\x12@\n\x07started\x18\x01 \x01(\x0b\x32-.tieline.api.messaging.v1.SubscriptionStartedH\x00\x12\x34\n\x07message\x18\x02 \x01(\x0b\x32!.tieline.api.messaging.v1.MessageH\x00\x12\x38\n\x06joined\x18\x03 \x01(\x0b\x32&.tieline.api.messaging.v1.ConversationH\x00\x12\x38\n\theartbeat\x18\x04 \x01(\x0b\x32#.tieline.api.messaging.v1.HeartbeatH\x00\x12>\n\x05\x66\x65tch\x18\x05 \x01(\x0b\x32-.tieline.api.messaging.v1.ConversationToFetchH\x00\x12\x37\n\tcaught_up\x18\x06 \x01(\x0b\x32\".tieline.api.messaging.v1.CaughtUpH\x00\x12:\n\x04left\x18\x07 \x01(\x0b\x32*.tieline.api.messaging.v1.ConversationLeftH\x00\x12\x37\n\x05state\x18\x08 \x01(\x0b\x32&.tieline.api.messaging.v1.ReadingStateH\x00\x12\x38\n\x07receipt\x18\t \x01(\x0b\x32%.tieline.api.messaging.v1.ReadReceiptH\x00\x12\x36\n\x08presence\x18\n \x01(\x0b\x32\".tieline.api.messaging.v1.PresenceH\x00\x12\x32\n\x06typing\x18\x0b \x01(\x0b\x32 .tieline.api.messaging.v1.TypingH\x00\x12:\n\x08messages\x18\x0c \x01(\x0b\x32&.tieline.api.messaging.v1.MessageBatchH\x00\x42\x08\n\x06update\"C\n\x0cMessageBatch\x12\x33\n\x08messages\x18\x01 \x03(\x0b\x32!.tieline.api.messaging.v1.Message\"F\n\x13SubscriptionStarted\x12\x17\n\x0fsubscription_id\x18\x01 \x01(\t\x12\x16\n\x0estate_revision\x18\x02 \x01(\x03\"\x0b\n\tHeartbeat\"]\n\x13\x43onversationToFetch\x12\x17\n\x0f\x63onversation_id\x18\x01 \x01(\t\x12\x16\n\x0e\x61\x66ter_sequence\x18\x02 \x01(\x03\x12\x15\n\rlast_sequence\x18\x03 \x01(\x03\"\n\n\x08\x43\x61ughtUp\"+\n\x10\x43onversationLeft\x12\x17\n\x0f\x63onversation_id\x18\x01 \x01(\t2\xce\n\n\x10MessagingService\x12\x8c\x01\n\x12\x43reateConversation\x12\x33.tieline.api.messaging.v1.CreateConversationRequest\x1a\x34.tieline.api.messaging.v1.CreateConversationResponse\"\x0b\x8a\xb5\x18\x03\x12\x01\x02\x90\xb5\x18\x02\x12\x85\x01\n\x0fGetConversation\x12\x30.tieline.api.messaging.v1.GetConversationRequest\x1a\x31.tieline.api.messaging.v1.GetConversationResponse\"\r\x8a\xb5\x18\x05\x12\x03\x02\x03\x04\x90\xb5\x18\x03\x12\x8b\x01\n\x11ListConversations\x12\x32.tieline.api.messaging.v1.ListConversationsRequest\x1a\x33.tieline.api.messaging.v1.ListConversationsResponse\"\r\x8a\xb5\x18\x05\x12\x03\x02\x03\x04\x90\xb5\x18\x03\x12\x87\x01\n\x10ListParticipants\x12\x31.tieline.api.messaging.v1.ListParticipantsRequest\x1a\x32.tieline.api.messaging.v1.ListParticipantsResponse\"\x0c\x8a\xb5\x18\x04\x12\x02\x02\x03\x90\xb5\x18\x03\x12y\n\x0bSendMessage\x12,.tieline.api.messaging.v1.SendMessageRequest\x1a-.tieline.api.messaging.v1.SendMessageResponse\"\r\x8a\xb5\x18\x05\x12\x03\x02\x03\x04\x90\xb5\x18\x02\x12\x8b\x01\n\x11\x42\x61tchSendMessages\x12\x32.tieline.api.messaging.v1.BatchSendMessagesRequest\x1a\x33.tieline.api.messaging.v1.BatchSendMessagesResponse\"\r\x8a\xb5\x18\x05\x12\x03\x02\x03\x04\x90\xb5\x18\x02\x12\x80\x01\n\x0cSendMessages\x12-.tieline.api.messaging.v1.SendMessagesRequest\x1a..tieline.api.messaging.v1.SendMessagesResponse\"\r\x8a\xb5\x18\x05\x12\x03\x02\x03\x04\x90\xb5\x18\x02(\x01\x30\x01\x12|\n\x0cListMessages\x12-.tieline.api.messaging.v1.ListMessagesRequest\x1a..tieline.api.messaging.v1.ListMessagesResponse\"\r\x8a\xb5\x18\x05\x12\x03\x02\x03\x04\x90\xb5\x18\x03\x12\x8a\x01\n\x11\x42\x61tchListMessages\x12\x32.tieline.api.messaging.v1.BatchListMessagesRequest\x1a\x33.tieline.api.messaging.v1.BatchListMessagesResponse\"\x0c\x8a\xb5\x18\x04\x12\x02\x02\x03\x90\xb5\x18\x03\x12t\n\tSubscribe\x12*.tieline.api.messaging.v1.SubscribeRequest\x1a+.tieline.api.messaging.v1.SubscribeResponse\"\x0c\x8a\xb5\x18\x04\x12\x02\x02\x03\x90\xb5\x18\x02\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n0tieline/api/messaging/v1/messaging_service.proto\x12\x18tieline.api.messaging.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\"tieline/api/common/v1/access.proto\x1a%tieline/api/common/v1/admission.proto\x1a%tieline/api/common/v1/principal.proto\x1a$tieline/api/common/v1/priority.proto\x1a\x30tieline/api/messaging/v1/conversation_note.proto\x1a(tieline/api/messaging/v1/messaging.proto\x1a&tieline/api/messaging/v1/reading.proto\"\x9a\x01\n\x19\x43reateConversationRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0f\n\x07\x63orp_id\x18\x02 \x01(\t\x12\x38\n\x04kind\x18\x03 \x01(\x0e\x32*.tieline.api.messaging.v1.ConversationKind\x12\x0c\n\x04name\x18\x04 \x01(\t\x12\x10\n\x08user_ids\x18\x05 \x03(\t\"Z\n\x1a\x43reateConversationResponse\x12<\n\x0c\x63onversation\x18\x01 \x01(\x0b\x32&.tieline.api.messaging.v1.Conversation\"B\n\x16GetConversationRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x17\n\x0f\x63onversation_id\x18\x02 \x01(\t\"W\n\x17GetConversationResponse\x12<\n\x0c\x63onversation\x18\x01 \x01(\x0b\x32&.tieline.api.messaging.v1.Conversation\"R\n\x18ListConversationsRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"s\n\x19ListConversationsResponse\x12=\n\rconversations\x18\x01 \x03(\x0b\x32&.tieline.api.messaging.v1.Conversation\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"j\n\x17ListParticipantsRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x17\n\x0f\x63onversation_id\x18\x02 \x01(\t\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\"\xad\x01\n\x18ListParticipantsResponse\x12\x39\n\x0cparticipants\x18\x01 \x03(\x0b\x32#.tieline.api.common.v1.PrincipalRef\x12=\n\x07\x64\x65tails\x18\x03 \x03(\x0b\x32,.tieline.api.messaging.v1.ParticipantDetails\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x94\x01\n\x12ParticipantDetails\x12\x37\n\x04role\x18\x01 \x01(\x0e\x32).tieline.api.messaging.v1.ParticipantRole\x12-\n\tjoin_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0everified_label\x18\x03 \x01(\t\"\x94\x01\n\x12SendMessageRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x17\n\x0f\x63onversation_id\x18\x02 \x01(\t\x12\x19\n\x11\x63lient_message_id\x18\x03 \x01(\t\x12\x39\n\x07\x63ontent\x18\x04 \x01(\x0b\x32(.tieline.api.messaging.v1.MessageContent\"I\n\x13SendMessageResponse\x12\x32\n\x07message\x18\x01 \x01(\x0b\x32!.tieline.api.messaging.v1.Message\"h\n\x18\x42\x61tchSendMessagesRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12;\n\x08messages\x18\x02 \x03(\x0b\x32).tieline.api.messaging.v1.OutgoingMessage\"\x8c\x01\n\x19\x42\x61tchSendMessagesResponse\x12\x35\n\x07results\x18\x01 \x03(\x0b\x32$.tieline.api.messaging.v1.SendResult\x12\x38\n\tadmission\x18\x02 \x01(\x0b\x32%.tieline.api.common.v1.AdmissionLevel\"\x9c\x01\n\x13SendMessagesRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12;\n\x08messages\x18\x02 \x03(\x0b\x32).tieline.api.messaging.v1.OutgoingMessage\x12\x37\n\theld_back\x18\x03 \x01(\x0b\x32$.tieline.api.common.v1.HeldBackCalls\"\x87\x01\n\x14SendMessagesResponse\x12\x35\n\x07results\x18\x01 \x03(\x0b\x32$.tieline.api.messaging.v1.SendResult\x12\x38\n\tadmission\x18\x02 \x01(\x0b\x32%.tieline.api.common.v1.AdmissionLevel\"\x83\x01\n\x13ListMessagesRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x17\n\x0f\x63onversation_id\x18\x02 \x01(\t\x12\x16\n\x0e\x61\x66ter_sequence\x18\x03 \x01(\x03\x12\x11\n\tpage_size\x18\x04 \x01(\x05\x12\x17\n\x0f\x62\x65\x66ore_sequence\x18\x05 \x01(\x03\"~\n\x14ListMessagesResponse\x12\x33\n\x08messages\x18\x01 \x03(\x0b\x32!.tieline.api.messaging.v1.Message\x12\x15\n\rlast_sequence\x18\x02 \x01(\x03\x12\x1a\n\x12kept_from_sequence\x18\x06 \x01(\x03\"j\n\x18\x42\x61tchListMessagesRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12=\n\x06ranges\x18\x02 \x03(\x0b\x32-.tieline.api.messaging.v1.MessageRangeRequest\"r\n\x13MessageRangeRequest\x12\x17\n\x0f\x63onversation_id\x18\x01 \x01(\t\x12\x16\n\x0e\x61\x66ter_sequence\x18\x02 \x01(\x03\x12\x17\n\x0f\x62\x65\x66ore_sequence\x18\x03 \x01(\x03\x12\x11\n\tpage_size\x18\x04 \x01(\x05\"S\n\x19\x42\x61tchListMessagesResponse\x12\x36\n\x06ranges\x18\x01 \x03(\x0b\x32&.tieline.api.messaging.v1.MessageRange\"\xa1\x01\n\x0cMessageRange\x12\x17\n\x0f\x63onversation_id\x18\x01 \x01(\t\x12\x33\n\x08messages\x18\x02 \x03(\x0b\x32!.tieline.api.messaging.v1.Message\x12\x15\n\rlast_sequence\x18\x03 \x01(\x03\x12\x10\n\x08\x63omplete\x18\x04 \x01(\x08\x12\x1a\n\x12kept_from_sequence\x18\x06 \x01(\x03\"\x98\x01\n\x10SubscribeRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x10\n\x08\x63\x61tch_up\x18\x02 \x01(\x08\x12\x38\n\x04held\x18\x03 \x03(\x0b\x32*.tieline.api.messaging.v1.HeldConversation\x12\x16\n\x0estate_revision\x18\x04 \x01(\x03\x12\x0f\n\x07\x62\x61tches\x18\x05 \x01(\x08\"=\n\x10HeldConversation\x12\x17\n\x0f\x63onversation_id\x18\x01 \x01(\t\x12\x10\n\x08sequence\x18\x02 \x01(\x03\"\xd9\x05\n\x11SubscribeResponse\x12@\n\x07started\x18\x01 \x01(\x0b\x32-.tieline.api.messaging.v1.SubscriptionStartedH\x00\x12\x34\n\x07message\x18\x02 \x01(\x0b\x32!.tieline.api.messaging.v1.MessageH\x00\x12\x38\n\x06joined\x18\x03 \x01(\x0b\x32&.tieline.api.messaging.v1.ConversationH\x00\x12\x38\n\theartbeat\x18\x04 \x01(\x0b\x32#.tieline.api.messaging.v1.HeartbeatH\x00\x12>\n\x05\x66\x65tch\x18\x05 \x01(\x0b\x32-.tieline.api.messaging.v1.ConversationToFetchH\x00\x12\x37\n\tcaught_up\x18\x06 \x01(\x0b\x32\".tieline.api.messaging.v1.CaughtUpH\x00\x12:\n\x04left\x18\x07 \x01(\x0b\x32*.tieline.api.messaging.v1.ConversationLeftH\x00\x12\x37\n\x05state\x18\x08 \x01(\x0b\x32&.tieline.api.messaging.v1.ReadingStateH\x00\x12\x38\n\x07receipt\x18\t \x01(\x0b\x32%.tieline.api.messaging.v1.ReadReceiptH\x00\x12\x36\n\x08presence\x18\n \x01(\x0b\x32\".tieline.api.messaging.v1.PresenceH\x00\x12\x32\n\x06typing\x18\x0b \x01(\x0b\x32 .tieline.api.messaging.v1.TypingH\x00\x12:\n\x08messages\x18\x0c \x01(\x0b\x32&.tieline.api.messaging.v1.MessageBatchH\x00\x42\x08\n\x06update\"C\n\x0cMessageBatch\x12\x33\n\x08messages\x18\x01 \x03(\x0b\x32!.tieline.api.messaging.v1.Message\"F\n\x13SubscriptionStarted\x12\x17\n\x0fsubscription_id\x18\x01 \x01(\t\x12\x16\n\x0estate_revision\x18\x02 \x01(\x03\"\x0b\n\tHeartbeat\"]\n\x13\x43onversationToFetch\x12\x17\n\x0f\x63onversation_id\x18\x01 \x01(\t\x12\x16\n\x0e\x61\x66ter_sequence\x18\x02 \x01(\x03\x12\x15\n\rlast_sequence\x18\x03 \x01(\x03\"\n\n\x08\x43\x61ughtUp\"+\n\x10\x43onversationLeft\x12\x17\n\x0f\x63onversation_id\x18\x01 \x01(\t2\xce\n\n\x10MessagingService\x12\x8c\x01\n\x12\x43reateConversation\x12\x33.tieline.api.messaging.v1.CreateConversationRequest\x1a\x34.tieline.api.messaging.v1.CreateConversationResponse\"\x0b\x8a\xb5\x18\x03\x12\x01\x02\x90\xb5\x18\x02\x12\x85\x01\n\x0fGetConversation\x12\x30.tieline.api.messaging.v1.GetConversationRequest\x1a\x31.tieline.api.messaging.v1.GetConversationResponse\"\r\x8a\xb5\x18\x05\x12\x03\x02\x03\x04\x90\xb5\x18\x03\x12\x8b\x01\n\x11ListConversations\x12\x32.tieline.api.messaging.v1.ListConversationsRequest\x1a\x33.tieline.api.messaging.v1.ListConversationsResponse\"\r\x8a\xb5\x18\x05\x12\x03\x02\x03\x04\x90\xb5\x18\x03\x12\x87\x01\n\x10ListParticipants\x12\x31.tieline.api.messaging.v1.ListParticipantsRequest\x1a\x32.tieline.api.messaging.v1.ListParticipantsResponse\"\x0c\x8a\xb5\x18\x04\x12\x02\x02\x03\x90\xb5\x18\x03\x12y\n\x0bSendMessage\x12,.tieline.api.messaging.v1.SendMessageRequest\x1a-.tieline.api.messaging.v1.SendMessageResponse\"\r\x8a\xb5\x18\x05\x12\x03\x02\x03\x04\x90\xb5\x18\x02\x12\x8b\x01\n\x11\x42\x61tchSendMessages\x12\x32.tieline.api.messaging.v1.BatchSendMessagesRequest\x1a\x33.tieline.api.messaging.v1.BatchSendMessagesResponse\"\r\x8a\xb5\x18\x05\x12\x03\x02\x03\x04\x90\xb5\x18\x02\x12\x80\x01\n\x0cSendMessages\x12-.tieline.api.messaging.v1.SendMessagesRequest\x1a..tieline.api.messaging.v1.SendMessagesResponse\"\r\x8a\xb5\x18\x05\x12\x03\x02\x03\x04\x90\xb5\x18\x02(\x01\x30\x01\x12|\n\x0cListMessages\x12-.tieline.api.messaging.v1.ListMessagesRequest\x1a..tieline.api.messaging.v1.ListMessagesResponse\"\r\x8a\xb5\x18\x05\x12\x03\x02\x03\x04\x90\xb5\x18\x03\x12\x8a\x01\n\x11\x42\x61tchListMessages\x12\x32.tieline.api.messaging.v1.BatchListMessagesRequest\x1a\x33.tieline.api.messaging.v1.BatchListMessagesResponse\"\x0c\x8a\xb5\x18\x04\x12\x02\x02\x03\x90\xb5\x18\x03\x12t\n\tSubscribe\x12*.tieline.api.messaging.v1.SubscribeRequest\x1a+.tieline.api.messaging.v1.SubscribeResponse\"\x0c\x8a\xb5\x18\x04\x12\x02\x02\x03\x90\xb5\x18\x02\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -58,66 +59,66 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_MESSAGINGSERVICE'].methods_by_name['BatchListMessages']._serialized_options = b'\212\265\030\004\022\002\002\003\220\265\030\003'
   _globals['_MESSAGINGSERVICE'].methods_by_name['Subscribe']._loaded_options = None
   _globals['_MESSAGINGSERVICE'].methods_by_name['Subscribe']._serialized_options = b'\212\265\030\004\022\002\002\003\220\265\030\002'
-  _globals['_CREATECONVERSATIONREQUEST']._serialized_start=357
-  _globals['_CREATECONVERSATIONREQUEST']._serialized_end=511
-  _globals['_CREATECONVERSATIONRESPONSE']._serialized_start=513
-  _globals['_CREATECONVERSATIONRESPONSE']._serialized_end=603
-  _globals['_GETCONVERSATIONREQUEST']._serialized_start=605
-  _globals['_GETCONVERSATIONREQUEST']._serialized_end=671
-  _globals['_GETCONVERSATIONRESPONSE']._serialized_start=673
-  _globals['_GETCONVERSATIONRESPONSE']._serialized_end=760
-  _globals['_LISTCONVERSATIONSREQUEST']._serialized_start=762
-  _globals['_LISTCONVERSATIONSREQUEST']._serialized_end=844
-  _globals['_LISTCONVERSATIONSRESPONSE']._serialized_start=846
-  _globals['_LISTCONVERSATIONSRESPONSE']._serialized_end=961
-  _globals['_LISTPARTICIPANTSREQUEST']._serialized_start=963
-  _globals['_LISTPARTICIPANTSREQUEST']._serialized_end=1069
-  _globals['_LISTPARTICIPANTSRESPONSE']._serialized_start=1072
-  _globals['_LISTPARTICIPANTSRESPONSE']._serialized_end=1245
-  _globals['_PARTICIPANTDETAILS']._serialized_start=1248
-  _globals['_PARTICIPANTDETAILS']._serialized_end=1396
-  _globals['_SENDMESSAGEREQUEST']._serialized_start=1399
-  _globals['_SENDMESSAGEREQUEST']._serialized_end=1547
-  _globals['_SENDMESSAGERESPONSE']._serialized_start=1549
-  _globals['_SENDMESSAGERESPONSE']._serialized_end=1622
-  _globals['_BATCHSENDMESSAGESREQUEST']._serialized_start=1624
-  _globals['_BATCHSENDMESSAGESREQUEST']._serialized_end=1728
-  _globals['_BATCHSENDMESSAGESRESPONSE']._serialized_start=1730
-  _globals['_BATCHSENDMESSAGESRESPONSE']._serialized_end=1812
-  _globals['_SENDMESSAGESREQUEST']._serialized_start=1814
-  _globals['_SENDMESSAGESREQUEST']._serialized_end=1913
-  _globals['_SENDMESSAGESRESPONSE']._serialized_start=1915
-  _globals['_SENDMESSAGESRESPONSE']._serialized_end=1992
-  _globals['_LISTMESSAGESREQUEST']._serialized_start=1995
-  _globals['_LISTMESSAGESREQUEST']._serialized_end=2126
-  _globals['_LISTMESSAGESRESPONSE']._serialized_start=2128
-  _globals['_LISTMESSAGESRESPONSE']._serialized_end=2254
-  _globals['_BATCHLISTMESSAGESREQUEST']._serialized_start=2256
-  _globals['_BATCHLISTMESSAGESREQUEST']._serialized_end=2362
-  _globals['_MESSAGERANGEREQUEST']._serialized_start=2364
-  _globals['_MESSAGERANGEREQUEST']._serialized_end=2478
-  _globals['_BATCHLISTMESSAGESRESPONSE']._serialized_start=2480
-  _globals['_BATCHLISTMESSAGESRESPONSE']._serialized_end=2563
-  _globals['_MESSAGERANGE']._serialized_start=2566
-  _globals['_MESSAGERANGE']._serialized_end=2727
-  _globals['_SUBSCRIBEREQUEST']._serialized_start=2730
-  _globals['_SUBSCRIBEREQUEST']._serialized_end=2882
-  _globals['_HELDCONVERSATION']._serialized_start=2884
-  _globals['_HELDCONVERSATION']._serialized_end=2945
-  _globals['_SUBSCRIBERESPONSE']._serialized_start=2948
-  _globals['_SUBSCRIBERESPONSE']._serialized_end=3677
-  _globals['_MESSAGEBATCH']._serialized_start=3679
-  _globals['_MESSAGEBATCH']._serialized_end=3746
-  _globals['_SUBSCRIPTIONSTARTED']._serialized_start=3748
-  _globals['_SUBSCRIPTIONSTARTED']._serialized_end=3818
-  _globals['_HEARTBEAT']._serialized_start=3820
-  _globals['_HEARTBEAT']._serialized_end=3831
-  _globals['_CONVERSATIONTOFETCH']._serialized_start=3833
-  _globals['_CONVERSATIONTOFETCH']._serialized_end=3926
-  _globals['_CAUGHTUP']._serialized_start=3928
-  _globals['_CAUGHTUP']._serialized_end=3938
-  _globals['_CONVERSATIONLEFT']._serialized_start=3940
-  _globals['_CONVERSATIONLEFT']._serialized_end=3983
-  _globals['_MESSAGINGSERVICE']._serialized_start=3986
-  _globals['_MESSAGINGSERVICE']._serialized_end=5344
+  _globals['_CREATECONVERSATIONREQUEST']._serialized_start=396
+  _globals['_CREATECONVERSATIONREQUEST']._serialized_end=550
+  _globals['_CREATECONVERSATIONRESPONSE']._serialized_start=552
+  _globals['_CREATECONVERSATIONRESPONSE']._serialized_end=642
+  _globals['_GETCONVERSATIONREQUEST']._serialized_start=644
+  _globals['_GETCONVERSATIONREQUEST']._serialized_end=710
+  _globals['_GETCONVERSATIONRESPONSE']._serialized_start=712
+  _globals['_GETCONVERSATIONRESPONSE']._serialized_end=799
+  _globals['_LISTCONVERSATIONSREQUEST']._serialized_start=801
+  _globals['_LISTCONVERSATIONSREQUEST']._serialized_end=883
+  _globals['_LISTCONVERSATIONSRESPONSE']._serialized_start=885
+  _globals['_LISTCONVERSATIONSRESPONSE']._serialized_end=1000
+  _globals['_LISTPARTICIPANTSREQUEST']._serialized_start=1002
+  _globals['_LISTPARTICIPANTSREQUEST']._serialized_end=1108
+  _globals['_LISTPARTICIPANTSRESPONSE']._serialized_start=1111
+  _globals['_LISTPARTICIPANTSRESPONSE']._serialized_end=1284
+  _globals['_PARTICIPANTDETAILS']._serialized_start=1287
+  _globals['_PARTICIPANTDETAILS']._serialized_end=1435
+  _globals['_SENDMESSAGEREQUEST']._serialized_start=1438
+  _globals['_SENDMESSAGEREQUEST']._serialized_end=1586
+  _globals['_SENDMESSAGERESPONSE']._serialized_start=1588
+  _globals['_SENDMESSAGERESPONSE']._serialized_end=1661
+  _globals['_BATCHSENDMESSAGESREQUEST']._serialized_start=1663
+  _globals['_BATCHSENDMESSAGESREQUEST']._serialized_end=1767
+  _globals['_BATCHSENDMESSAGESRESPONSE']._serialized_start=1770
+  _globals['_BATCHSENDMESSAGESRESPONSE']._serialized_end=1910
+  _globals['_SENDMESSAGESREQUEST']._serialized_start=1913
+  _globals['_SENDMESSAGESREQUEST']._serialized_end=2069
+  _globals['_SENDMESSAGESRESPONSE']._serialized_start=2072
+  _globals['_SENDMESSAGESRESPONSE']._serialized_end=2207
+  _globals['_LISTMESSAGESREQUEST']._serialized_start=2210
+  _globals['_LISTMESSAGESREQUEST']._serialized_end=2341
+  _globals['_LISTMESSAGESRESPONSE']._serialized_start=2343
+  _globals['_LISTMESSAGESRESPONSE']._serialized_end=2469
+  _globals['_BATCHLISTMESSAGESREQUEST']._serialized_start=2471
+  _globals['_BATCHLISTMESSAGESREQUEST']._serialized_end=2577
+  _globals['_MESSAGERANGEREQUEST']._serialized_start=2579
+  _globals['_MESSAGERANGEREQUEST']._serialized_end=2693
+  _globals['_BATCHLISTMESSAGESRESPONSE']._serialized_start=2695
+  _globals['_BATCHLISTMESSAGESRESPONSE']._serialized_end=2778
+  _globals['_MESSAGERANGE']._serialized_start=2781
+  _globals['_MESSAGERANGE']._serialized_end=2942
+  _globals['_SUBSCRIBEREQUEST']._serialized_start=2945
+  _globals['_SUBSCRIBEREQUEST']._serialized_end=3097
+  _globals['_HELDCONVERSATION']._serialized_start=3099
+  _globals['_HELDCONVERSATION']._serialized_end=3160
+  _globals['_SUBSCRIBERESPONSE']._serialized_start=3163
+  _globals['_SUBSCRIBERESPONSE']._serialized_end=3892
+  _globals['_MESSAGEBATCH']._serialized_start=3894
+  _globals['_MESSAGEBATCH']._serialized_end=3961
+  _globals['_SUBSCRIPTIONSTARTED']._serialized_start=3963
+  _globals['_SUBSCRIPTIONSTARTED']._serialized_end=4033
+  _globals['_HEARTBEAT']._serialized_start=4035
+  _globals['_HEARTBEAT']._serialized_end=4046
+  _globals['_CONVERSATIONTOFETCH']._serialized_start=4048
+  _globals['_CONVERSATIONTOFETCH']._serialized_end=4141
+  _globals['_CAUGHTUP']._serialized_start=4143
+  _globals['_CAUGHTUP']._serialized_end=4153
+  _globals['_CONVERSATIONLEFT']._serialized_start=4155
+  _globals['_CONVERSATIONLEFT']._serialized_end=4198
+  _globals['_MESSAGINGSERVICE']._serialized_start=4201
+  _globals['_MESSAGINGSERVICE']._serialized_end=5559
 # @@protoc_insertion_point(module_scope)

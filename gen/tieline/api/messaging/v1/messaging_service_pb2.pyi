@@ -8,6 +8,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from tieline.api.common.v1 import admission_pb2 as _admission_pb2
 from tieline.api.common.v1 import principal_pb2 as _principal_pb2
 from tieline.api.messaging.v1 import conversation_note_pb2 as _conversation_note_pb2
 from tieline.api.messaging.v1 import messaging_pb2 as _messaging_pb2
@@ -397,18 +398,24 @@ class BatchSendMessagesResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     RESULTS_FIELD_NUMBER: _builtins.int
+    ADMISSION_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def results(self) -> _containers.RepeatedCompositeFieldContainer[_messaging_pb2.SendResult]:
         """One for each message, in the order of the request."""
+
+    @_builtins.property
+    def admission(self) -> _admission_pb2.AdmissionLevel:
+        """What is let in: results OVERLOADED were above it."""
 
     def __init__(
         self,
         *,
         results: _abc.Iterable[_messaging_pb2.SendResult] | None = ...,
+        admission: _admission_pb2.AdmissionLevel | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["admission", b"admission"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["results", b"results"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["admission", b"admission", "results", b"results"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -422,21 +429,27 @@ class SendMessagesRequest(_message.Message):
 
     CORP_ID_FIELD_NUMBER: _builtins.int
     MESSAGES_FIELD_NUMBER: _builtins.int
+    HELD_BACK_FIELD_NUMBER: _builtins.int
     corp_id: _builtins.str
     """The corp; members may leave it empty for their own. It may differ from request to request."""
     @_builtins.property
     def messages(self) -> _containers.RepeatedCompositeFieldContainer[_messaging_pb2.OutgoingMessage]:
         """1 to 64 that are ready to be sent, without waiting for more."""
 
+    @_builtins.property
+    def held_back(self) -> _admission_pb2.HeldBackCalls:
+        """What the caller did not send elsewhere; absent where that is nothing."""
+
     def __init__(
         self,
         *,
         corp_id: _builtins.str = ...,
         messages: _abc.Iterable[_messaging_pb2.OutgoingMessage] | None = ...,
+        held_back: _admission_pb2.HeldBackCalls | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["held_back", b"held_back"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["corp_id", b"corp_id", "messages", b"messages"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["corp_id", b"corp_id", "held_back", b"held_back", "messages", b"messages"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -449,20 +462,26 @@ class SendMessagesResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     RESULTS_FIELD_NUMBER: _builtins.int
+    ADMISSION_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def results(self) -> _containers.RepeatedCompositeFieldContainer[_messaging_pb2.SendResult]:
         """One or more: of the messages that follow those with a result, in their order. Where a response
         ends says nothing of where a request did.
         """
 
+    @_builtins.property
+    def admission(self) -> _admission_pb2.AdmissionLevel:
+        """What is let in as of this response: results OVERLOADED were above it."""
+
     def __init__(
         self,
         *,
         results: _abc.Iterable[_messaging_pb2.SendResult] | None = ...,
+        admission: _admission_pb2.AdmissionLevel | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["admission", b"admission"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["results", b"results"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["admission", b"admission", "results", b"results"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
