@@ -3,8 +3,9 @@
 Measures the figures ``overload.*`` that need no edge. One messaging service with durable engines,
 with cores of its own (``cores``); a generator process of its own sends at fixed times, whatever
 comes back (open loop), and latency counts from the scheduled time. Capacity is the best closed-loop
-goodput of the same run. CRITICAL and HIGH (here sends) are half of the capacity throughout; the
-rest is NORMAL (reads).
+goodput of the same run. CRITICAL and HIGH (here sends: messaging has nothing CRITICAL) are half of
+the capacity throughout; the rest is NORMAL (reads) and LOW (searches) in the proportion of
+`tieline surge`. ``overload.<class>_success`` is the share of what was due that was done in time.
 
 Callers of ours hold back what would be refused, by the client library's own code; strangers send
 everything. ``.off`` is the same load on a replica whose admission is switched off; what that one
@@ -23,6 +24,7 @@ from bench.cores import on_cores_of_their_own
 from bench.harness import Benchmark, Figure, Target, summarise
 from bench.messaging_platform import MessagingPlatform, messaging_platform
 from bench.overload_generator import Outcome, Plan, generate
+from tieline.surge.mix import DEFAULT_MIX
 
 _STEADY_S = 6.0
 _SETTLE_S = 4.0
@@ -30,12 +32,21 @@ _MINUTE_S = 60.0
 _USERS = 200
 _MAX_RECOVERY_S = 15
 
+# Of what is neither CRITICAL nor HIGH: searches beside lookups and contacts.
+_LOW_RATIO = DEFAULT_MIX["search"] / sum(
+    DEFAULT_MIX[kind] for kind in ("search", "lookup", "contact")
+)
+
 _FIGURES = (
     ("overload.goodput.callers_3x", "of capacity", Target("value", "at least", 0.9)),
     ("overload.goodput.callers_10x", "of capacity", Target("value", "at least", 0.85)),
     ("overload.high_success.callers_10x", "of calls", Target("value", "at least", 0.99)),
+    ("overload.normal_success.callers_10x", "of calls", None),
+    ("overload.low_success.callers_10x", "of calls", None),
     ("overload.goodput.strangers_10x", "of capacity", Target("value", "at least", 0.6)),
     ("overload.high_success.strangers_10x", "of calls", None),
+    ("overload.normal_success.strangers_10x", "of calls", None),
+    ("overload.low_success.strangers_10x", "of calls", None),
     ("overload.unsent.strangers_10x", "of calls", None),
     ("overload.longest_wait_ms.strangers_10x", "ms", Target("value", "at most", 200)),
     ("overload.memory_growth", "ratio", Target("value", "at most", 0.2)),
@@ -76,9 +87,9 @@ async def _measure(scene: _Scene, capacity: float) -> dict[str, float]:
     return {
         "overload.goodput.callers_3x": callers_3x.good_per_s / capacity,
         "overload.goodput.callers_10x": callers_10x.good_per_s / capacity,
-        "overload.high_success.callers_10x": callers_10x.high_success,
+        **_shares("callers_10x", callers_10x),
         "overload.goodput.strangers_10x": strangers.good_per_s / capacity,
-        "overload.high_success.strangers_10x": strangers.high_success,
+        **_shares("strangers_10x", strangers),
         "overload.unsent.strangers_10x": strangers.unsent_ratio,
         "overload.longest_wait_ms.strangers_10x": strangers.longest_good_ms,
         "overload.memory_growth": await _memory_growth(scene, capacity),
@@ -120,7 +131,8 @@ async def _surge(
     return await generate(
         scene.plan.open(
             high_per_s=capacity / 2,
-            rest_per_s=capacity * (factor - 0.5),
+            normal_per_s=capacity * (factor - 0.5) * (1 - _LOW_RATIO),
+            low_per_s=capacity * (factor - 0.5) * _LOW_RATIO,
             settle_s=_SETTLE_S,
             seconds=seconds,
             holds_back=holds_back,
@@ -145,7 +157,8 @@ async def _recovery(scene: _Scene, capacity: float) -> float:
         outcome = await generate(
             scene.plan.open(
                 high_per_s=capacity / 4,
-                rest_per_s=capacity / 4,
+                normal_per_s=capacity / 4 * (1 - _LOW_RATIO),
+                low_per_s=capacity / 4 * _LOW_RATIO,
                 settle_s=0.0,
                 seconds=1.0,
                 holds_back=False,
@@ -153,6 +166,14 @@ async def _recovery(scene: _Scene, capacity: float) -> float:
         )
         is_normal = outcome.success >= 0.99
     return seconds
+
+
+def _shares(of: str, outcome: Outcome) -> dict[str, float]:
+    return {
+        f"overload.high_success.{of}": outcome.high_success,
+        f"overload.normal_success.{of}": outcome.normal_success,
+        f"overload.low_success.{of}": outcome.low_success,
+    }
 
 
 def _figure(name: str, value: float, unit: str, target: Target | None) -> Figure:

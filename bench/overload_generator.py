@@ -10,6 +10,7 @@ import json
 import sys
 import time
 import uuid
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, replace
@@ -23,10 +24,14 @@ from tieline.api.messaging.v1 import (
     messaging_pb2,
     messaging_service_pb2,
     messaging_service_pb2_grpc,
+    search_service_pb2,
+    search_service_pb2_grpc,
 )
 from tieline.client.callee_level import ADMISSION_KEY, HELD_BACK_KEY, CalleeLevel
 
 _CHANNELS = 4
+_SEARCHED = "hello"
+_TEXT = f"{_SEARCHED} {'x' * 94}"
 _DEADLINE_S = 1.0
 _TICK_S = 0.002
 
@@ -38,6 +43,7 @@ GENERATORS = 2
 
 HIGH = priority_pb2.BUSINESS_CLASS_HIGH
 NORMAL = priority_pb2.BUSINESS_CLASS_NORMAL
+LOW = priority_pb2.BUSINESS_CLASS_LOW
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +58,8 @@ class Plan:
     """Closed loops; 0 for an open one."""
 
     high_per_s: float = 0.0
-    rest_per_s: float = 0.0
+    normal_per_s: float = 0.0
+    low_per_s: float = 0.0
     settle_s: float = 0.0
     seconds: float = 4.0
     holds_back: bool = False
@@ -65,6 +72,11 @@ class Plan:
         """Return a plan of calls at fixed times."""
         return replace(self, loops=0, **options)
 
+    def rates(self) -> dict[int, float]:
+        """Return the calls per second of each class that has any."""
+        rates = {HIGH: self.high_per_s, NORMAL: self.normal_per_s, LOW: self.low_per_s}
+        return {of: per_s for of, per_s in rates.items() if per_s}
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
@@ -73,6 +85,10 @@ class Outcome:
     good_per_s: float
     success: float
     high_success: float
+    normal_success: float
+    low_success: float
+    """Of the calls of each class that were due; 0 where none was."""
+
     longest_good_ms: float
     p99_good_ms: float
     unsent_ratio: float
@@ -85,7 +101,8 @@ async def generate(plan: Plan) -> Outcome:
         plan,
         loops=plan.loops // GENERATORS,
         high_per_s=plan.high_per_s / GENERATORS,
-        rest_per_s=plan.rest_per_s / GENERATORS,
+        normal_per_s=plan.normal_per_s / GENERATORS,
+        low_per_s=plan.low_per_s / GENERATORS,
     )
     outcomes = await asyncio.gather(*(_generate_part(part) for _ in range(GENERATORS)))
 
@@ -96,6 +113,8 @@ async def generate(plan: Plan) -> Outcome:
         good_per_s=sum(each.good_per_s for each in outcomes),
         success=mean([each.success for each in outcomes]),
         high_success=mean([each.high_success for each in outcomes]),
+        normal_success=mean([each.normal_success for each in outcomes]),
+        low_success=mean([each.low_success for each in outcomes]),
         longest_good_ms=max(each.longest_good_ms for each in outcomes),
         p99_good_ms=max(each.p99_good_ms for each in outcomes),
         unsent_ratio=mean([each.unsent_ratio for each in outcomes]),
@@ -115,13 +134,13 @@ async def _generate_part(plan: Plan) -> Outcome:
 class _Generator:
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
-        self._stubs: list[Any] = []
+        self._stubs: list[tuple[Any, Any]] = []
+        """Of each channel: for messages, for searches."""
         self._levels: list[CalleeLevel] = []
         self._user_levels = [0] * len(plan.users)
-        self._due: list[tuple[bool, float, bool]] = []
-        """Of each call: whether it is HIGH, when it was due, whether it counts."""
-        self._good: list[tuple[bool, float]] = []
-        self._counted = [0, 0]
+        self._good: list[tuple[int, float]] = []
+        """Of each call that succeeded in time: its class, and how long it took."""
+        self._counted: Counter[int] = Counter()
         self._underway = 0
         self._unsent = 0
         self._number = 0
@@ -132,7 +151,13 @@ class _Generator:
         channels = [
             grpc.aio.insecure_channel(self._plan.target, options=options) for _ in range(_CHANNELS)
         ]
-        self._stubs = [messaging_service_pb2_grpc.MessagingServiceStub(each) for each in channels]
+        self._stubs = [
+            (
+                messaging_service_pb2_grpc.MessagingServiceStub(each),
+                search_service_pb2_grpc.SearchServiceStub(each),
+            )
+            for each in channels
+        ]
         self._levels = [CalleeLevel(time.monotonic) for _ in channels]
         yield
         for channel in channels:
@@ -151,64 +176,61 @@ class _Generator:
         async def loop() -> None:
             while (now := time.monotonic()) < end:
                 self._number += 1
-                await self._call(self._number, self._number % 2 == 0, now, is_counted=True)
+                of = HIGH if self._number % 2 == 0 else NORMAL
+                await self._call(self._number, of, now, is_counted=True)
 
         await asyncio.gather(*(loop() for _ in range(self._plan.loops)))
 
     async def _run_open(self) -> None:
         plan = self._plan
         begun_at = time.monotonic()
-        sent = [0, 0]
+        sent: Counter[int] = Counter()
         tasks: set[asyncio.Task[None]] = set()
         while (now := time.monotonic()) < begun_at + plan.settle_s + plan.seconds:
             is_counted = now >= begun_at + plan.settle_s
-            for is_high, rate in ((True, plan.high_per_s), (False, plan.rest_per_s)):
+            for of, rate in plan.rates().items():
                 due = int((now - begun_at) * rate)
-                while sent[is_high] < due:
-                    sent[is_high] += 1
-                    self._begin(tasks, is_high, begun_at + sent[is_high] / rate, is_counted)
+                while sent[of] < due:
+                    sent[of] += 1
+                    self._begin(tasks, of, begun_at + sent[of] / rate, is_counted)
             await asyncio.sleep(_TICK_S)
         await asyncio.wait(tasks, timeout=_DEADLINE_S + 1) if tasks else None
 
     def _begin(
-        self, tasks: set[asyncio.Task[None]], is_high: bool, due_at: float, is_counted: bool
+        self, tasks: set[asyncio.Task[None]], of: int, due_at: float, is_counted: bool
     ) -> None:
         self._number += 1
-        self._counted[is_high] += is_counted
+        self._counted[of] += is_counted
         number = self._number
         if self._plan.holds_back:
             level = self._levels[number % _CHANNELS]
             user = number % len(self._user_levels)
-            if not level.lets_in(HIGH if is_high else NORMAL, self._user_levels[user]):
+            if not level.lets_in(of, self._user_levels[user]):
                 return
         if self._underway >= _MAX_UNDERWAY:
             self._unsent += is_counted
             return
         self._underway += 1
-        call = self._call(number, is_high, due_at, is_counted=is_counted)
+        call = self._call(number, of, due_at, is_counted=is_counted)
         task = asyncio.create_task(call)
         tasks.add(task)
         task.add_done_callback(tasks.discard)
 
-    async def _call(self, number: int, is_high: bool, due_at: float, *, is_counted: bool) -> None:
+    async def _call(self, number: int, of: int, due_at: float, *, is_counted: bool) -> None:
         user = number % len(self._plan.users)
         authorization, conversation_id = self._plan.users[user]
-        stub = self._stubs[number % _CHANNELS]
         level = self._levels[number % _CHANNELS]
         metadata = [("authorization", authorization)]
         held_back = level.take_held_back()
         if held_back:
             metadata.append((HELD_BACK_KEY, held_back))
-        if is_high:
-            call = stub.SendMessage(_send(conversation_id), timeout=_DEADLINE_S, metadata=metadata)
-        else:
-            request = messaging_service_pb2.GetConversationRequest(conversation_id=conversation_id)
-            call = stub.GetConversation(request, timeout=_DEADLINE_S, metadata=metadata)
+        begin, request = self._choose(number, of, conversation_id)
+        call = begin(request, timeout=_DEADLINE_S, metadata=metadata)
         try:
             await call
             took_s = time.monotonic() - due_at
             if is_counted and took_s <= _DEADLINE_S:
-                self._good.append((is_high, took_s))
+                self._good.append((of, took_s))
         except grpc.aio.AioRpcError:
             pass
         finally:
@@ -219,14 +241,30 @@ class _Generator:
                 if told is not None:
                     self._user_levels[user] = told
 
+    def _choose(self, number: int, of: int, conversation_id: str) -> tuple[Any, Any]:
+        """Return the method of a class, and its request."""
+        messaging, searches = self._stubs[number % _CHANNELS]
+        if of == HIGH:
+            return messaging.SendMessage, _send(conversation_id)
+        if of == LOW:
+            return searches.SearchMessages, search_service_pb2.SearchMessagesRequest(
+                query=_SEARCHED, conversation_id=conversation_id
+            )
+        return messaging.GetConversation, messaging_service_pb2.GetConversationRequest(
+            conversation_id=conversation_id
+        )
+
     def _sum_up(self) -> Outcome:
         waits = sorted(took_s for _, took_s in self._good)
-        high = sum(is_high for is_high, _ in self._good)
-        total = sum(self._counted)
+        good = Counter(of for of, _ in self._good)
+        total = self._counted.total()
+        kept = {of: good[of] / max(self._counted[of], 1) for of in (HIGH, NORMAL, LOW)}
         return Outcome(
             good_per_s=len(waits) / self._plan.seconds,
             success=len(waits) / max(total, 1),
-            high_success=high / max(self._counted[True], 1),
+            high_success=kept[HIGH],
+            normal_success=kept[NORMAL],
+            low_success=kept[LOW],
             longest_good_ms=1000 * waits[-1] if waits else 0.0,
             p99_good_ms=1000 * waits[int(len(waits) * 0.99)] if waits else 0.0,
             unsent_ratio=self._unsent / max(total, 1),
@@ -237,7 +275,7 @@ def _send(conversation_id: str) -> messaging_service_pb2.SendMessageRequest:
     return messaging_service_pb2.SendMessageRequest(
         conversation_id=conversation_id,
         client_message_id=str(uuid.uuid4()),
-        content=messaging_pb2.MessageContent(text=messaging_pb2.TextContent(text="x" * 100)),
+        content=messaging_pb2.MessageContent(text=messaging_pb2.TextContent(text=_TEXT)),
     )
 
 

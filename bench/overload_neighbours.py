@@ -60,11 +60,11 @@ async def _measure(*, is_on: bool, capacity: float = 0.0) -> _Measured:
         closed = await generate(neighbours.closed(32, seconds=4.0))
         capacity = closed.good_per_s
         normal = neighbours.open(
-            rest_per_s=capacity / 2, settle_s=_SETTLE_S, seconds=_SECONDS, holds_back=False
+            normal_per_s=capacity / 2, settle_s=_SETTLE_S, seconds=_SECONDS, holds_back=False
         )
         before = await generate(normal)
         surge = flood.open(
-            rest_per_s=capacity * _FACTOR,
+            normal_per_s=capacity * _FACTOR,
             settle_s=_SETTLE_S,
             seconds=_SECONDS + _FLOOD_LEAD_S,
             holds_back=True,
