@@ -4,6 +4,6 @@ Belongs here: what HAProxy is told (pure), starting, checking and reloading it, 
 refused. What a replica answers to the edge's questions is the chassis's (``agent.py``).
 
 In the order of reading: ``settings``, ``methods`` (what the protos say), ``refusals`` (what callers
-are told), ``configuration`` and ``sections`` (the files), ``haproxy`` (the process), ``statistics``
-and ``reports`` (what it did), ``app``.
+are told), ``configuration``, ``limits`` and ``backends`` (the files), ``haproxy`` (the process),
+``statistics`` and ``reports`` (what it did), ``app``.
 """

@@ -5,24 +5,18 @@ A request meets, in this order:
     the connection's limits         per address
     what is no gRPC request         refused
     the map of methods              its backend, class and number; an unknown method is refused
-    limits                          per address, corp and user, by what was answered before
+    limits (``limits``)             per address, corp and user, by what was answered before
     the queue's room for its class  refused, and counted by service and class
-    the backend                     its body arrives, it waits for a slot, it is answered
-
-The corp and the user are read from the access token, whose signature HAProxy can't check (Ed25519).
-So a call counts against them only once a service has answered it with something else than
-UNAUTHENTICATED: a forged token uses up nobody's share, and its sender's address runs into the limit
-of failures.
+    the backend (``backends``)      its body arrives, it waits for a slot, it is answered
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
 from tieline.chassis.interceptors.call_interceptor import OUR_RETRY_KEY, RETRY_KEY
-from tieline.edge import refusals
+from tieline.edge import limits, refusals
 from tieline.edge.backends import (
     CLASSES,
     LONG_SUFFIX,
@@ -55,9 +49,6 @@ _BUFFER_BYTES = 32 * 1024
 _STREAMS_PER_CONNECTION = 250
 # Of a message: whether it is compressed, and its length.
 _PREFIX_BYTES = 5
-# Keys that counters are kept for: a corp id has 26 characters, a user id 64, a number 4.
-_CORP_KEY_BYTES = 48
-_USER_KEY_BYTES = 128
 # An answer may lack an address that the next one has.
 _LEAST_KEPT_S = 2
 # An old worker serves its streams this many times as long as calls may take at shutdown.
@@ -73,15 +64,6 @@ _OWN_ANSWERS: tuple[tuple[int, Refusal], ...] = (
     (503, refusals.QUEUE_TIME_PASSED),
     (504, refusals.CALL_TIMED_OUT),
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Limit:
-    """A limit that refuses by name, ``limited_<name>``."""
-
-    name: str
-    condition: str
-    refusal: Refusal
 
 
 def render(
@@ -101,12 +83,12 @@ def render(
         _defaults_lines(settings),
         _peers_lines(directory),
         _resolvers_lines(settings),
-        _table_lines(settings),
+        limits.table_lines(settings),
         _metrics_lines(settings, certificate_end),
         _frontend_lines(settings, backends, directory),
         *(backend_lines(backend, settings) for backend in backends),
         *(refusing_lines(backend) for backend in backends if not backend.is_long),
-        *(_limit_lines(limit) for limit in _limits(settings)),
+        *(limits.refusing_lines(limit) for limit in limits.list_limits(settings)),
     )
     text = "\n\n".join("\n".join(section) for section in sections if section) + "\n"
     return {CONFIGURATION_FILE: text, METHODS_FILE: _map_text(methods, backends)}
@@ -189,30 +171,6 @@ def _resolvers_lines(settings: EdgeSettings) -> list[str]:
     ]
 
 
-def _table_lines(settings: EdgeSettings) -> list[str]:
-    size = settings.edge_limited_keys
-    hour_and_minute = "gpc0,gpc0_rate(60s),gpc1,gpc1_rate(1h)"
-    tables = (
-        # gpc0: answers UNAUTHENTICATED, gpc1: calls.
-        (
-            "edge_addresses",
-            "ipv6",
-            "1h",
-            "conn_cur,conn_rate(10s),gpc0,gpc0_rate(1h),gpc1,gpc1_rate(60s)",
-        ),
-        ("edge_corps", f"string len {_CORP_KEY_BYTES}", "1h", hour_and_minute),
-        ("edge_users", f"string len {_USER_KEY_BYTES}", "2m", "gpc0,gpc0_rate(60s)"),
-        ("edge_anonymous", f"string len {_USER_KEY_BYTES}", "1h", hour_and_minute),
-    )
-    lines: list[str] = []
-    for name, key, expire, stored in tables:
-        lines += [
-            f"backend {name}",
-            f"  stick-table type {key} size {size} expire {expire} store {stored} peers edge_peers",
-        ]
-    return lines
-
-
 def _metrics_lines(settings: EdgeSettings, certificate_end: datetime | None) -> list[str]:
     if not settings.edge_metrics_port:
         return []
@@ -250,16 +208,17 @@ def _frontend_lines(
         "  no log",
         f"  maxconn {settings.edge_max_connections}",
         "  option forwardfor",
-        *_connection_rules(settings),
+        *limits.connection_rules(settings),
         *_form_rules(directory),
         *_body_rules(settings),
-        *_caller_rules(),
+        *limits.caller_rules(),
         *(
             f"  use_backend limited_{limit.name} if {limit.condition}"
-            for limit in _limits(settings)
+            for limit in limits.list_limits(settings)
         ),
         *_room_rules(backends),
         "  use_backend %[var(txn.backend)]",
+        *limits.counting_rules(),
         *_response_rules(),
     ]
 
@@ -277,15 +236,6 @@ def _bind_options(settings: EdgeSettings) -> str:
     else:
         options.append("proto h2")
     return " ".join(options)
-
-
-def _connection_rules(settings: EdgeSettings) -> list[str]:
-    limit = settings.edge_connections_per_address
-    return [
-        "  tcp-request session track-sc0 src table edge_addresses",
-        f"  tcp-request session reject if {{ sc0_conn_cur gt {limit} }}",
-        f"  tcp-request session reject if {{ sc0_conn_rate gt {limit} }}",
-    ]
 
 
 def _form_rules(directory: Path) -> list[str]:
@@ -332,54 +282,6 @@ def _body_rules(settings: EdgeSettings) -> list[str]:
     ]
 
 
-def _caller_rules() -> list[str]:
-    """Find the corp and the user, and keep their counters in hand."""
-    return [
-        f"  http-request set-var(txn.{name}) http_auth_bearer,jwt_payload_query('$.{claim}')"
-        for name, claim in (("corp", "corp"), ("user", "sub"))
-    ] + [
-        "  http-request set-var-fmt(txn.corp_key) %[var(txn.corp)]:%[var(txn.number)] "
-        "if { var(txn.corp) -m len 1:32 }",
-        "  http-request set-var-fmt(txn.user_key) "
-        "%[var(txn.corp)]/%[var(txn.user)]:%[var(txn.number)] if { var(txn.user) -m len 1:64 }",
-        "  http-request set-var-fmt(txn.address_key) @%[src]:%[var(txn.number)]",
-        "  http-request track-sc1 var(txn.corp_key) table edge_corps "
-        "if { var(txn.corp_key) -m found }",
-        "  http-request track-sc2 var(txn.user_key) table edge_users "
-        "if { var(txn.user_key) -m found }",
-        "  http-request track-sc2 var(txn.address_key) table edge_anonymous "
-        "unless { var(txn.user_key) -m found }",
-    ]
-
-
-def _limits(settings: EdgeSettings) -> Iterator[Limit]:
-    """Yield the limits that are set."""
-    signed_in = "{ var(txn.user_key) -m found }"
-    limits = (
-        ("failures", "sc0_gpc0_rate", settings.edge_address_failures_per_hour, ""),
-        ("address", "sc0_gpc1_rate", settings.edge_address_all_calls_per_minute, ""),
-        ("anonymous", "sc2_gpc0_rate", settings.edge_address_calls_per_minute, f"!{signed_in} "),
-        (
-            "anonymous_hour",
-            "sc2_gpc1_rate",
-            settings.edge_address_calls_per_hour,
-            f"!{signed_in} ",
-        ),
-        ("corp", "sc1_gpc0_rate", settings.edge_corp_calls_per_minute, ""),
-        ("corp_hour", "sc1_gpc1_rate", settings.edge_corp_calls_per_hour, ""),
-        ("user", "sc2_gpc0_rate", settings.edge_user_calls_per_minute, f"{signed_in} "),
-    )
-    told = {
-        "corp": refusals.CORP_LIMIT,
-        "corp_hour": refusals.CORP_LIMIT,
-        "user": refusals.USER_LIMIT,
-    }
-    for name, counter, most, condition in limits:
-        if most:
-            refusal = told.get(name, refusals.ADDRESS_LIMIT)
-            yield Limit(name, f"{condition}{{ {counter} ge {most} }}", refusal)
-
-
 def _room_rules(backends: Sequence[Backend]) -> list[str]:
     """Refuse what finds no room in the queue, or no replica, in a backend that counts it.
 
@@ -399,26 +301,11 @@ def _room_rules(backends: Sequence[Backend]) -> list[str]:
 
 
 def _response_rules() -> list[str]:
-    failed = "{ res.hdr(grpc-status) -m str 16 }"
     return [
-        f"  http-response sc-inc-gpc0(0) if {failed}",
-        "  http-response sc-inc-gpc1(0)",
-        f"  http-response sc-inc-gpc0(1) unless {failed}",
-        f"  http-response sc-inc-gpc1(1) unless {failed}",
-        f"  http-response sc-inc-gpc0(2) unless {failed}",
-        # A user's counters have no second one: nothing happens there.
-        f"  http-response sc-inc-gpc1(2) unless {failed}",
         # What HAProxy answers by itself is no HTTP error to gRPC, and has gRPC's content type.
         "  http-after-response set-status 200 if { res.hdr(grpc-status) -m found }",
         "  http-after-response set-header content-type application/grpc "
         "unless { res.hdr(content-type) -m found }",
-    ]
-
-
-def _limit_lines(limit: Limit) -> list[str]:
-    return [
-        f"backend limited_{limit.name}",
-        f"  http-request return status 200 {limit.refusal.headers()}",
     ]
 
 
