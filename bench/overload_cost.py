@@ -16,8 +16,9 @@ import uvloop
 from bench.chassis_call import calls, serve_authenticated
 from bench.grpc_load import Load, server_process
 from bench.harness import Benchmark, Figure, Target, summarise
-from tieline.chassis.admission_control import AdmissionControl, CorpCalls
+from tieline.chassis.admission_control import AdmissionControl
 from tieline.chassis.grpc_server import GuardedServer
+from tieline.chassis.known_callers import CorpCalls
 from tieline.chassis.load_reports import LoadReporter
 
 _MODULE = "bench.overload_cost"

@@ -1,7 +1,8 @@
 """Admission as a replica does it: counts what arrives, decides at the end of each window.
 
-What every call passes is a few steps: look the caller up, count, compare. The decision itself is in
-``admission`` and ``fair_shares``, what is told to the operator in ``load_reports``.
+What every call passes is a few steps: look the caller up (``known_callers``), count, compare. The
+decision itself is in ``admission`` and ``fair_shares``, what is told to the operator in
+``load_reports``.
 
     lets_in         each call, each message of a stream, each question of another service
     note_queueing   what the probe and the questions measured
@@ -15,7 +16,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from random import getrandbits
 
 from tieline.chassis.accept_pace import RefusalPace
 from tieline.chassis.admission import (
@@ -27,29 +27,20 @@ from tieline.chassis.admission import (
     decide_level,
     expected_admissions,
 )
-from tieline.chassis.admission_headers import read_claimed_user
+from tieline.chassis.arrival_counts import find_level, scaled, spread, subtract
 from tieline.chassis.busy_time import busy_time
 from tieline.chassis.errors import RETRY_DELAY_S
 from tieline.chassis.fair_shares import find_flooding
+from tieline.chassis.known_callers import CorpCalls, KnownCallers
 from tieline.chassis.measured_capacity import MeasuredCapacity, in_flight_limits
-from tieline.chassis.principals import Principal
 from tieline.chassis.priorities import (
     LOWEST_PRIORITY,
     USER_LEVELS,
     BusinessClass,
-    priority_of,
-    user_level_of,
 )
 from tieline.chassis.refusing_time import RefusingTime
 
-# 100 bytes each. Whoever is forgotten is looked up again.
-_MAX_CALLERS = 50_000
-_MAX_CORPS = 10_000
-
 _MAX_WAITS = 1000
-
-# Users' places change at the full hour; within a minute of it is soon enough.
-_EPOCH_CHECK_S = 60.0
 
 # What one call may say of calls that its sender held back: else a client could make up a surge.
 MAX_HELD_BACK = 50
@@ -73,29 +64,6 @@ _FLOODING_RATIO = 0.5
 
 _PRIORITIES = LOWEST_PRIORITY + 1
 _CLASSES = len(BusinessClass) + 1
-
-
-@dataclass(slots=True)
-class CorpCalls:
-    """One corp's part of the current window."""
-
-    corp_id: str
-    arrivals: int = 0
-    level: int = LOWEST_PRIORITY
-    """Lower than the highest number for a corp that is held to its fair share."""
-
-    by_priority: list[int] | None = None
-    """Kept while the corp is held to its share."""
-
-
-@dataclass(frozen=True, slots=True)
-class KnownCaller:
-    """What is remembered of a caller for an hour."""
-
-    user_level: int
-    corp: CorpCalls
-    is_verified: bool = True
-    """False while the token is only read and not verified: the corp is not believed yet."""
 
 
 @dataclass(slots=True)
@@ -151,20 +119,15 @@ class AdmissionControl:
 
         self.counts = ClassCounts()
         self.capacity = MeasuredCapacity(capacity_per_s)
-        self.no_corp = CorpCalls("")
-        """Stands for callers of no corp, who are no corp's flood."""
+        self.callers = KnownCallers(key, wall_clock)
+        self.no_corp = self.callers.no_corp
 
         self._is_on = is_on
-        self._key = key
         self._clock = clock
-        self._wall_clock = wall_clock
         self._busy_clock = busy_clock
         self._thread_clock = thread_clock
         self._refusing = RefusingTime()
-        self._callers: dict[str, KnownCaller] = {}
-        self._corps: dict[str, CorpCalls] = {}
         self._limits: Mapping[int, float] = in_flight_limits(self.capacity.for_limits_per_s)
-        self._forget_at = wall_clock() + _EPOCH_CHECK_S
         self._told: dict[int, str] = {}
         self._left_before = 0
         self._previous_wait_s = 0.0
@@ -177,28 +140,6 @@ class AdmissionControl:
         # Of the current second; the probe's are 20, and the questions' a few thousand.
         self._waits: deque[float] = deque(maxlen=_MAX_WAITS)
         self._begin_window()
-
-    def find_caller(self, authorization: object) -> KnownCaller | None:
-        """Return what is remembered of the sender of this ``authorization``."""
-        return self._callers.get(authorization)  # type: ignore[call-overload, no-any-return]
-
-    def remember_caller(self, authorization: str, principal: Principal) -> None:
-        """Remember a caller whose token has been verified."""
-        user = f"{principal.kind}/{principal.corp_id}/{principal.id}"
-        corp = self.no_corp if not principal.corp_id else self._find_corp(principal.corp_id)
-        self._remember(authorization, user, corp, is_verified=True)
-
-    def meet_caller(self, authorization: object) -> KnownCaller:
-        """Return what stands for a caller whose token has not been verified.
-
-        The place of the user whom the token claims: a forged one gets in no further than to its
-        verification. Whoever sends none has a new place in each call.
-        """
-        user = read_claimed_user(authorization)
-        if user is None:
-            return KnownCaller(getrandbits(7), self.no_corp, False)
-        assert isinstance(authorization, str), "a user was read from it"
-        return self._remember(authorization, user, self.no_corp, is_verified=False)
 
     def lets_in(self, priority: int, corp: CorpCalls) -> bool:
         """Count an arrival, and tell whether it is to be let in."""
@@ -263,10 +204,7 @@ class AdmissionControl:
         age_s = self._clock() - self._began
         if age_s >= (MIN_WINDOW_S if self._left <= 0 else WINDOW_S):
             self._end_window()
-        now = self._wall_clock()
-        if now >= self._forget_at:
-            self._forget_at = now + _EPOCH_CHECK_S
-            self._callers.clear()
+        self.callers.forget_old()
 
     def has_work(self) -> bool:
         """Tell whether anything arrived since the last time, or is being done."""
@@ -293,15 +231,6 @@ class AdmissionControl:
         self.capacity.learn(admitted_per_s, is_saturated=is_saturated)
         self._limits = in_flight_limits(self.capacity.for_limits_per_s)
 
-    def _remember(
-        self, authorization: str, user: str, corp: CorpCalls, *, is_verified: bool
-    ) -> KnownCaller:
-        if len(self._callers) >= _MAX_CALLERS:
-            self._callers.clear()
-        level = user_level_of(user, key=self._key, now=self._wall_clock())
-        caller = self._callers[authorization] = KnownCaller(level, corp, is_verified)
-        return caller
-
     def _refuse_flood(self, priority: int, corp: CorpCalls) -> None:
         business_class = priority // USER_LEVELS
         if corp.by_priority is not None:
@@ -310,16 +239,6 @@ class AdmissionControl:
         self.pace.spend()
         self._flooded[business_class] += 1
         self.counts.shed[business_class] += 1
-
-    def _find_corp(self, corp_id: str) -> CorpCalls:
-        corp = self._corps.get(corp_id)
-        if corp is None:
-            if len(self._corps) >= _MAX_CORPS:
-                # Callers still point to the old ones, and are asked anew with the next window.
-                self._corps.clear()
-                self._callers.clear()
-            corp = self._corps[corp_id] = CorpCalls(corp_id)
-        return corp
 
     def _begin_window(self) -> None:
         self._left = WINDOW_ARRIVALS
@@ -343,7 +262,7 @@ class AdmissionControl:
         self._previous_wait_s = window.least_wait_s
         self._told.clear()
         self.counts = self.current_counts()
-        for corp in self._corps.values():
+        for corp in self.callers.corps():
             corp.arrivals = 0
         self._begin_window()
 
@@ -352,7 +271,7 @@ class AdmissionControl:
         duration_s = max(self._clock() - self._began, 1e-6)
         arrivals = self._arrivals.copy()
         for business_class in BusinessClass:
-            _spread(arrivals, business_class, self._held_back[business_class], self.level)
+            spread(arrivals, business_class, self._held_back[business_class], self.level)
         busy_s = self._busy_clock() - self._busy_began
         admitted = arrived - self._refused
         ran_s = self._thread_clock() - self._ran_before_s
@@ -381,52 +300,17 @@ class AdmissionControl:
 
     def _hold_to_shares(self, window: Window) -> None:
         """Hold corps that flood to their share, and take what that spares out of the window."""
-        wanted = {corp.corp_id: corp.arrivals for corp in self._corps.values() if corp.arrivals}
+        wanted = {corp.corp_id: corp.arrivals for corp in self.callers.corps() if corp.arrivals}
         shares = find_flooding(wanted, expected_admissions(window))
-        for corp in self._corps.values():
+        for corp in self.callers.corps():
             share = shares.get(corp.corp_id)
             if share is None:
                 corp.level = LOWEST_PRIORITY
                 corp.by_priority = None
                 continue
-            arrivals = corp.by_priority or _scaled(self._arrivals, corp.arrivals)
-            level = _level_for(arrivals, share)
+            arrivals = corp.by_priority or scaled(self._arrivals, corp.arrivals)
+            level = find_level(arrivals, share)
             if level < corp.level:
-                _subtract(window.arrivals, arrivals, level, corp.level)
+                subtract(window.arrivals, arrivals, level, corp.level)
             corp.level = level
             corp.by_priority = [0] * _PRIORITIES
-
-
-def _spread(arrivals: list[int], business_class: int, count: int, level: int) -> None:
-    """Put calls that were held back where they would have arrived: above the level."""
-    begin = max(priority_of(business_class, 0), level + 1)
-    places = priority_of(business_class, USER_LEVELS) - begin
-    if count == 0 or places <= 0:
-        return
-    each, rest = divmod(count, places)
-    for priority in range(begin, begin + places):
-        arrivals[priority] += each
-    for priority in range(begin, begin + rest):
-        arrivals[priority] += 1
-
-
-def _scaled(arrivals: list[int], to: int) -> list[int]:
-    """Return a guess at a corp's arrivals by priority: like everybody's."""
-    total = max(sum(arrivals), 1)
-    return [count * to // total for count in arrivals]
-
-
-def _level_for(arrivals: list[int], share: float) -> int:
-    """Return the largest priority up to which no more than the share arrives."""
-    prefix = 0
-    for priority, count in enumerate(arrivals):
-        prefix += count
-        if prefix > share:
-            return priority - 1
-    return LOWEST_PRIORITY
-
-
-def _subtract(arrivals: object, corps: list[int], level: int, last: int) -> None:
-    assert isinstance(arrivals, list), "built by _sum_up"
-    for priority in range(level + 1, last + 1):
-        arrivals[priority] = max(arrivals[priority] - corps[priority], 0)

@@ -5,12 +5,9 @@ import statistics
 import pytest
 
 from tieline.chassis.admission import MIN_WINDOW_S, OVERLOADED_S, WINDOW_ARRIVALS, WINDOW_S
-from tieline.chassis.admission_control import (
-    MAX_HELD_BACK,
-    AdmissionControl,
-    KnownCaller,
-)
+from tieline.chassis.admission_control import MAX_HELD_BACK, AdmissionControl
 from tieline.chassis.admission_headers import NOTHING_HELD_BACK, read_claimed_user, read_held_back
+from tieline.chassis.known_callers import KnownCaller
 from tieline.chassis.principals import Principal, PrincipalKind
 from tieline.chassis.priorities import (
     LOWEST_PRIORITY,
@@ -52,10 +49,10 @@ def member(number: int, corp_id: str = "ww1") -> Principal:
 
 def known(admission: AdmissionControl, number: int, corp_id: str = "ww1") -> KnownCaller:
     authorization = f"Bearer {corp_id}-{number}"
-    caller = admission.find_caller(authorization)
+    caller = admission.callers.find(authorization)
     if caller is None:
-        admission.remember_caller(authorization, member(number, corp_id))
-        caller = admission.find_caller(authorization)
+        admission.callers.remember(authorization, member(number, corp_id))
+        caller = admission.callers.find(authorization)
     assert caller is not None
     return caller
 
@@ -293,4 +290,4 @@ def test_a_caller_can_not_make_up_a_surge() -> None:
 )
 def test_a_token_that_claims_nobody_gets_some_place(authorization: object) -> None:
     assert read_claimed_user(authorization) is None
-    assert 0 <= control(Clock()).meet_caller(authorization).user_level < USER_LEVELS
+    assert 0 <= control(Clock()).callers.meet(authorization).user_level < USER_LEVELS

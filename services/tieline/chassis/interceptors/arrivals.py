@@ -12,8 +12,9 @@ from collections.abc import Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 
-from tieline.chassis.admission_control import AdmissionControl, KnownCaller
+from tieline.chassis.admission_control import AdmissionControl
 from tieline.chassis.calls import PartAdmission
+from tieline.chassis.known_callers import KnownCaller
 from tieline.chassis.priorities import class_of
 
 

@@ -120,9 +120,9 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         """Return the method's handler, or what refuses the call."""
         control = self._control
         authorization = metadata.get(AUTHORIZATION_KEY)
-        caller = control.find_caller(authorization)
+        caller = control.callers.find(authorization)
         if caller is None:
-            caller = control.meet_caller(authorization)
+            caller = control.callers.meet(authorization)
         priority = guarded.base_priority + caller.user_level
         arrival = Arrival(control, priority, caller)
         arrived.set(arrival)

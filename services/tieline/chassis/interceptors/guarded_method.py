@@ -21,7 +21,7 @@ import grpc
 from google.protobuf.message import DecodeError
 
 from tieline.chassis.addresses import Network, find_client_address, read_address
-from tieline.chassis.admission_control import AdmissionControl, KnownCaller
+from tieline.chassis.admission_control import AdmissionControl
 from tieline.chassis.authentication import TokenVerifier
 from tieline.chassis.calls import Call, current
 from tieline.chassis.errors import (
@@ -45,6 +45,7 @@ from tieline.chassis.interceptors.request_ids import REQUEST_ID_KEY, accept_requ
 from tieline.chassis.interceptors.request_stream import RequestStream
 from tieline.chassis.interceptors.response_streams import ResponseStreams
 from tieline.chassis.interceptors.tracing import CallTracing, SampledCall
+from tieline.chassis.known_callers import KnownCaller
 from tieline.chassis.priorities import class_of
 
 Metadata = Mapping[str, str | bytes]
@@ -243,7 +244,7 @@ class GuardedMethod:
         call.principal = principal
         if not caller.is_verified:
             authorization = str(metadata[_AUTHORIZATION_KEY])
-            parts.control.remember_caller(authorization, principal)
+            parts.control.callers.remember(authorization, principal)
         self._rule.check(principal, self._method)
 
     def _choose_respond(self) -> Callable[[Any, Any], Awaitable[Any]]:
