@@ -98,6 +98,8 @@ async def guarded_server(
     classes: Mapping[str, BusinessClass] = NO_CLASSES,
     control: AdmissionControl | None = None,
     keys_come: bool = True,
+    host: str = "127.0.0.1",
+    port: int = 0,
 ) -> AsyncIterator[Caller]:
     """Serve the methods; each is for members, unless ``access`` says otherwise.
 
@@ -130,10 +132,10 @@ async def guarded_server(
         health_pb2_grpc.add_HealthServicer_to_server(
             HealthServicer(health, [SERVICE]), guarded.server
         )
-        port = bind(guarded, "127.0.0.1", 0)
+        port = bind(guarded, host, port)
         await guarded.server.start()
         health.mark_serving()
-        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        async with grpc.aio.insecure_channel(f"{host}:{port}") as channel:
             yield Caller(guarded, channel, tokens, spans, port, revocations)
         await guarded.server.stop(None)
 

@@ -25,6 +25,9 @@ class NameServer(asyncio.DatagramProtocol):
     def __init__(self, records: dict[str, list[str]], max_bytes: int) -> None:
         self.records = records
         self.asked: set[str] = set()
+        self.questions = 0
+        """Answered so far."""
+
         self.truncated = 0
         """Answers that had no room for all addresses."""
 
@@ -53,6 +56,7 @@ class NameServer(asyncio.DatagramProtocol):
         (kind,) = struct.unpack_from("!H", query, end)
         question = query[_HEAD.size : end + 4]
         self.asked.add(name)
+        self.questions += 1
         known = name in self.records
         addresses = self.records.get(name, []) if kind == _TYPE_A else []
         room = min(_payload_size(query[end + 4 :], more), self.max_bytes)
