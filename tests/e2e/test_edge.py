@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import signal
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from functools import partial
 
 import psutil
@@ -32,6 +32,9 @@ pytestmark = [pytest.mark.haproxy, pytest.mark.timeout(240)]
 # Of each way of sending, after each kill.
 MESSAGES = 25
 
+# One call by call, the others on a stream.
+WRITERS = 5
+
 
 @pytest.fixture(scope="module")
 async def behind_edge(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[PlatformProcess]:
@@ -50,6 +53,8 @@ class Correspondence:
         """The client message ids that were acknowledged, which are the texts as well."""
         self.read: list[str] = []
         self.interruptions = 0
+        self.underway = 0
+        """Messages that were sent and have no answer yet."""
         self._writer = writer
         self._reader = reader
         self._conversation_id = conversation_id
@@ -62,6 +67,10 @@ class Correspondence:
             lambda: all(len(ids) >= before[way] + MESSAGES for way, ids in self.stored.items()),
             timeout_s=60,
         )
+
+    async def waits(self) -> None:
+        """Return once each writer has sent something that is not answered."""
+        await eventually(lambda: self.underway == WRITERS, timeout_s=60)
 
     def has_read_all(self) -> bool:
         return set(self.read) >= self.stored["stream"] | self.stored["call"]
@@ -77,7 +86,10 @@ class Correspondence:
             async with self._writer.message_sender() as sender:
                 await asyncio.gather(
                     self._write("call", self._call),
-                    *(self._write("stream", partial(self._send, sender)) for _ in range(4)),
+                    *(
+                        self._write("stream", partial(self._send, sender))
+                        for _ in range(WRITERS - 1)
+                    ),
                 )
                 self.interruptions += sender.interruptions
             await eventually(self.has_read_all, timeout_s=60)
@@ -89,9 +101,14 @@ class Correspondence:
             message_id = str(uuid.uuid4())
             while message_id not in self.stored[way]:
                 # What failed may be stored all the same: it goes out again under its id.
-                with contextlib.suppress(TielineError):
+                self.underway += 1
+                try:
                     await send(message_id)
                     self.stored[way].add(message_id)
+                except TielineError:
+                    pass
+                finally:
+                    self.underway -= 1
                 # Below the edge's limit of a user's calls.
                 await asyncio.sleep(0.1)
 
@@ -134,7 +151,10 @@ async def test_what_is_written_while_the_edge_and_a_replica_are_killed_is_stored
         await correspondence.goes_on()
 
         for find in (haproxy_worker, edge_role, messaging_replica):
-            find(behind_edge).send_signal(signal.SIGKILL)
+            # What the database is about to store has no answer when the way back is gone.
+            with standing_still(postgres_processes(behind_edge)):
+                await correspondence.waits()
+                find(behind_edge).send_signal(signal.SIGKILL)
             await correspondence.goes_on()
 
         correspondence.stop()
@@ -150,6 +170,30 @@ async def test_what_is_written_while_the_edge_and_a_replica_are_killed_is_stored
     assert set(kept) == acknowledged
     assert correspondence.read == kept
     assert correspondence.interruptions >= 4
+
+
+@contextlib.contextmanager
+def standing_still(processes: Sequence[psutil.Process]) -> Iterator[None]:
+    """Stop the processes within the block."""
+    for process in processes:
+        process.send_signal(signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for process in reversed(processes):
+            process.send_signal(signal.SIGCONT)
+
+
+def postgres_processes(platform: PlatformProcess) -> list[psutil.Process]:
+    """Return the server and all its sessions."""
+    [server] = [
+        process
+        for process in platform.all_processes()
+        if process.name() == "postgres"
+        and (parent := process.parent()) is not None
+        and parent.name() != "postgres"
+    ]
+    return [server, *server.children(recursive=True)]
 
 
 def haproxy_worker(platform: PlatformProcess) -> psutil.Process:
