@@ -7,9 +7,10 @@ decision late. Only the newest second is reported; events of the seconds between
 import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from tieline.chassis.tasks import end_task
 from tieline.operator.cluster import Cluster
@@ -134,7 +135,10 @@ class Reporter:
     async def _report(self, second: Second) -> None:
         events, self._events = list(self._events), deque(maxlen=_MAX_EVENTS)
         await asyncio.gather(
-            *(self._write(Write.EVENT, self._cluster.post_event(*event)) for event in events),
+            *(
+                self._write(Write.EVENT, partial(self._cluster.post_event, *event))
+                for event in events
+            ),
             *(self._put_policy(view, second) for view in second.views),
             *self._put_others(second),
         )
@@ -212,7 +216,7 @@ class Reporter:
         before, write_time = self._statuses.get(key, (stored, float("-inf")))
         if not is_worth_writing(before, status, write_time, now):
             return
-        write = self._cluster.patch_status(kind, meta.name, status)
+        write = partial(self._cluster.patch_status, kind, meta.name, status)
         if await self._write(Write.STATUS, write):
             self._statuses[key] = (status, now)
             self._retry_times.pop(key, None)
@@ -220,7 +224,7 @@ class Reporter:
             # What the API refuses now it refuses in a second as well.
             self._retry_times[key] = now + WRITE_INTERVAL_S
 
-    async def _write(self, kind: Write, write: Awaitable[None]) -> bool:
+    async def _write(self, kind: Write, write: Callable[[], Awaitable[None]]) -> bool:
         async with self._at_once:
             return await self._attempts.succeeds(kind, write)
 

@@ -13,6 +13,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 
 from tieline.chassis.histograms import DurationHistogram
 from tieline.chassis.tasks import end_task
@@ -180,7 +181,7 @@ class Scaler:
     async def _scale(self, view: PolicyView, decision: ServiceDecision) -> None:
         assert view.given is not None, "what is decided was given"
         target = view.given.policy.target
-        write = self._cluster.set_replicas(target, decision.replicas)
+        write = partial(self._cluster.set_replicas, target, decision.replicas)
         self._foreign.note_attempt(target, decision.replicas, self._clock())
         if not await self.attempts.succeeds(Write.SCALE, write):
             return

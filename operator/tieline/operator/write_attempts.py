@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from enum import StrEnum
 
 from tieline.operator.cluster import ClusterError, ConflictError
@@ -28,10 +28,13 @@ class WriteAttempts:
         self.conflicts = Counter(dict.fromkeys(Write, 0))
         """Somebody else changed the object meanwhile."""
 
-    async def succeeds(self, kind: Write, write: Awaitable[None]) -> bool:
-        """Carry one out; tell whether it was."""
+    async def succeeds(self, kind: Write, write: Callable[[], Awaitable[None]]) -> bool:
+        """Carry one out; tell whether it was.
+
+        It is made here, by a call: one that is cancelled before its turn was never begun.
+        """
         try:
-            await write
+            await write()
         except ClusterError as error:
             self.failed[kind] += 1
             self.conflicts[kind] += isinstance(error, ConflictError)
