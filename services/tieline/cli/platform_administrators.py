@@ -1,6 +1,7 @@
 """`tieline platform-administrators`: who runs the deployment, and by what password."""
 
 import asyncio
+import datetime as dt
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -21,7 +22,7 @@ from tieline.identity import platform_administrators as administrators
 from tieline.identity.keyring import build_keyring
 from tieline.identity.password_settings import build_hasher
 from tieline.identity.passwords import check_new_password
-from tieline.identity.platform_administrators import Removal
+from tieline.identity.platform_administrators import Removal, Reset
 from tieline.identity.repositories import SCHEMA
 from tieline.identity.settings import IdentitySettings
 
@@ -43,22 +44,23 @@ def platform_administrators() -> None:
       tieline platform-administrators list
       tieline platform-administrators add wang.fang
       tieline platform-administrators set-password platform < new-password
+      tieline platform-administrators reset-second-factor platform
       tieline platform-administrators remove wang.fang
     """
 
 
 @platform_administrators.command("list")
 def list_command() -> None:
-    """List everybody.
+    """List everybody, and who has a second factor since when.
 
     \b
     Example:
       tieline platform-administrators list
     """
     found = _run(_load_settings(), administrators.list_all)
-    table = Table("name", "since")
-    for one in found:
-        table.add_row(escape(one.name), f"{one.create_time:%Y-%m-%d %H:%M:%S}")
+    table = Table("name", "since", "second factor since")
+    for one, confirm_time in found:
+        table.add_row(escape(one.name), _show(one.create_time), _show(confirm_time))
     Console().print(table if found else "there is no platform administrator")
 
 
@@ -96,6 +98,27 @@ def set_password_command(name: str) -> None:
     if not _run(settings, lambda pool: administrators.set_password(pool, name, password_hash)):
         raise _unknown_error(name)
     click.echo(f"{name} has another password and is signed out everywhere")
+
+
+@platform_administrators.command("reset-second-factor")
+@_NAME
+def reset_second_factor_command(name: str) -> None:
+    """End the second factor that NAME has lost, with its recovery codes, and all of their sessions.
+
+    The password opens the next session by itself, unless TIELINE_PLATFORM_SECOND_FACTOR_REQUIRED is
+    set: then a new second factor is enrolled at that sign-in.
+
+    \b
+    Example:
+      tieline platform-administrators reset-second-factor platform
+    """
+    match _run(_load_settings(), lambda pool: administrators.reset_second_factor(pool, name)):
+        case Reset.UNKNOWN:
+            raise _unknown_error(name)
+        case Reset.NONE:
+            raise CommandError(f"{name} has no second factor")
+        case Reset.RESET:
+            click.echo(f"{name} has no second factor any more and is signed out everywhere")
 
 
 @platform_administrators.command("remove")
@@ -152,6 +175,10 @@ def _load_settings() -> IdentitySettings:
         return load_settings(IdentitySettings)
     except SettingsError as error:
         raise CommandError(str(error)) from None
+
+
+def _show(time: dt.datetime | None) -> str:
+    return "none" if time is None else f"{time:%Y-%m-%d %H:%M:%S}"
 
 
 def _unknown_error(name: str) -> CommandError:

@@ -67,13 +67,13 @@ _CHANNEL_OPTIONS = (
 )
 
 GetCode = Callable[[], Awaitable[str]]
-"""Asks the member for a code of the authenticator, or a recovery code."""
+"""Asks whoever signs in for a code of the authenticator, or a recovery code."""
 
 Result = TypeVar("Result")
 
 
 class SecondFactorNeededError(Exception):
-    """The member must show a second factor, or enrol one: go on with ``Tieline.second_factors``."""
+    """A second factor must be shown, or one enrolled: go on with ``Tieline.second_factors``."""
 
     def __init__(self, challenge: sign_in_pb2.SecondFactorChallenge) -> None:
         super().__init__("a second factor is needed")
@@ -161,14 +161,20 @@ class Tieline(Stubs):
         return self._enter(session, on_tokens)
 
     async def sign_in_platform_administrator(
-        self, name: str, password: str, *, on_tokens: OnTokens | None = None
+        self,
+        name: str,
+        password: str,
+        *,
+        get_code: GetCode | None = None,
+        on_tokens: OnTokens | None = None,
     ) -> SignedIn:
-        """Open a session of somebody who runs the deployment."""
+        """Open a session of somebody who runs the deployment; ``get_code`` as of a member's."""
         request = identity_service_pb2.SignInPlatformAdministratorRequest(
             name=name, password=password
         )
         response = await self.identity.SignInPlatformAdministrator(request)
-        return self._enter(response.session, on_tokens)
+        session = await self._complete(response.session, response.second_factor_challenge, get_code)
+        return self._enter(session, on_tokens)
 
     async def sign_in_customer(
         self, make_assertion: Callable[[], str], *, on_tokens: OnTokens | None = None

@@ -8,7 +8,7 @@ import datetime as dt
 from dataclasses import dataclass
 
 from tieline.api.identity.v1 import identity_pb2, sign_in_pb2
-from tieline.chassis.audit import build_audit_event
+from tieline.chassis.audit import PLATFORM_LOG, build_audit_event
 from tieline.chassis.fields import to_timestamp
 from tieline.chassis.outbox import insert_events
 from tieline.chassis.postgres import Connection
@@ -20,8 +20,13 @@ from tieline.identity.repositories import SCHEMA, second_factors
 from tieline.identity.repositories.accounts import Account
 from tieline.identity.repositories.second_factors import Demands
 from tieline.identity.roles import with_grants
-from tieline.identity.session_issuer import SessionIssuer, build_member, with_stored_grants
-from tieline.identity.sign_in_policies import Entry, Proof
+from tieline.identity.session_issuer import (
+    SessionIssuer,
+    build_member,
+    build_platform_administrator,
+    with_stored_grants,
+)
+from tieline.identity.sign_in_policies import BY_PASSWORD, Entry, Proof, SignInPolicy
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +38,14 @@ class Entered:
 
 
 class Entrance:
-    """Lets members in."""
+    """Lets members and platform administrators in."""
 
-    def __init__(self, issuer: SessionIssuer, challenges: Challenges) -> None:
+    def __init__(
+        self, issuer: SessionIssuer, challenges: Challenges, platform_policy: SignInPolicy
+    ) -> None:
         self._issuer = issuer
         self._challenges = challenges
+        self._platform_policy = platform_policy
 
     async def admit(
         self,
@@ -53,9 +61,44 @@ class Entrance:
             session = await self._open(connection, member, proof.method, device, demands.now)
             return Entered(session=session)
         challenge = self._build_challenge(
-            key, account, proof.method, device, is_enrolled=demands.is_enrolled
+            key, account.password_hash, proof.method, device, is_enrolled=demands.is_enrolled
         )
         return Entered(challenge=challenge)
+
+    async def admit_platform_administrator(
+        self, connection: Connection, name: str, password_hash: str, device: Device
+    ) -> Entered:
+        """Do the same for who has shown this password, which is locked."""
+        key = (PLATFORM_LOG, name)
+        is_enrolled = await second_factors.find_confirm_time(connection, *key) is not None
+        entry = self._platform_policy.decide_entry(
+            build_platform_administrator(name), BY_PASSWORD, is_enrolled=is_enrolled
+        )
+        method = BY_PASSWORD.method
+        if entry is Entry.SESSION:
+            session = await self.open_platform_administrator(connection, name, method, device)
+            return Entered(session=session)
+        challenge = self._build_challenge(
+            key, password_hash, method, device, is_enrolled=is_enrolled
+        )
+        return Entered(challenge=challenge)
+
+    async def open_platform_administrator(
+        self, connection: Connection, name: str, method: str, device: Device
+    ) -> identity_pb2.Session:
+        """Open a session for whom no second factor is to be asked. The password is locked."""
+        principal = build_platform_administrator(name)
+        event = await build_audit_event(
+            connection,
+            SCHEMA,
+            corp_id=PLATFORM_LOG,
+            action="identity.platform_administrator.sign_in",
+            resource=f"platformAdministrators/{name}",
+            details={"method": method},
+            actor=principal,
+        )
+        await insert_events(connection, SCHEMA, [event])
+        return await self._issuer.open(connection, principal, device)
 
     async def check(
         self, connection: Connection, key: tuple[str, str], account: Account, proof: Proof
@@ -99,7 +142,7 @@ class Entrance:
     def _build_challenge(
         self,
         key: tuple[str, str],
-        account: Account,
+        password_hash: str | None,
         method: str,
         device: Device,
         *,
@@ -110,7 +153,7 @@ class Entrance:
             corp_id=corp_id,
             user_id=user_id,
             method=method,
-            credential=fingerprint(account.password_hash),
+            credential=fingerprint(password_hash),
             is_enrolment_required=not is_enrolled,
             expire_time=dt.datetime.now(dt.UTC) + LIFETIME,
             device=device,

@@ -1,9 +1,11 @@
-"""Those who run the deployment: added, given another password, removed; one always stays.
+"""Those who run the deployment: added, given another password or none of the lost second factor,
+removed; one always stays.
 
 Whoever does this has the service's own settings at hand, on its machine or in its container. It
 needs nobody who can sign in, so that a lost password locks no deployment.
 """
 
+import datetime as dt
 from enum import Enum, auto
 
 from tieline.chassis.audit import PLATFORM_LOG
@@ -11,9 +13,20 @@ from tieline.chassis.outbox import Event
 from tieline.chassis.postgres import Connection, Pool, transaction
 from tieline.chassis.principals import PrincipalKind
 from tieline.identity.acts import record_act
-from tieline.identity.repositories import platform_administrators
+from tieline.identity.repositories import platform_administrators, second_factors
 from tieline.identity.repositories.platform_administrators import PlatformAdministrator
 from tieline.identity.revocations import end_sessions
+
+
+class Reset(Enum):
+    """What came of resetting a second factor."""
+
+    RESET = auto()
+    UNKNOWN = auto()
+    """There is no such administrator."""
+
+    NONE = auto()
+    """There was no second factor."""
 
 
 class Removal(Enum):
@@ -25,10 +38,14 @@ class Removal(Enum):
     """Nobody would be left to run the deployment."""
 
 
-async def list_all(pool: Pool) -> list[PlatformAdministrator]:
-    """Return everybody, by name."""
+async def list_all(pool: Pool) -> list[tuple[PlatformAdministrator, dt.datetime | None]]:
+    """Return everybody, by name, and since when each has a second factor; None without one."""
     async with pool.acquire() as connection:
-        return await platform_administrators.list_all(connection)
+        everybody = await platform_administrators.list_all(connection)
+        return [
+            (one, await second_factors.find_confirm_time(connection, PLATFORM_LOG, one.name))
+            for one in everybody
+        ]
 
 
 async def add(pool: Pool, name: str, password_hash: str) -> bool:
@@ -49,6 +66,19 @@ async def set_password(pool: Pool, name: str, password_hash: str) -> bool:
     return True
 
 
+async def reset_second_factor(pool: Pool, name: str) -> Reset:
+    """End the second factor of somebody who has lost it, and the sessions."""
+    async with transaction(pool) as connection:
+        # A sign-in under way is over by then, and its session is among those that end.
+        if name not in await platform_administrators.lock_all(connection):
+            return Reset.UNKNOWN
+        if not await second_factors.delete_second_factor(connection, PLATFORM_LOG, name):
+            return Reset.NONE
+        events = await _sign_out(connection, name)
+        await _record(connection, name, "reset_second_factor", events)
+    return Reset.RESET
+
+
 async def remove(pool: Pool, name: str) -> Removal:
     """Remove the administrator and end the sessions."""
     async with transaction(pool) as connection:
@@ -57,6 +87,7 @@ async def remove(pool: Pool, name: str) -> Removal:
             return Removal.UNKNOWN
         if len(names) == 1:
             return Removal.LAST
+        await second_factors.delete_second_factor(connection, PLATFORM_LOG, name)
         await platform_administrators.delete(connection, name)
         await _record(connection, name, "remove", await _sign_out(connection, name))
     return Removal.REMOVED

@@ -11,12 +11,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
-from tieline.chassis.audit import build_audit_event
+from tieline.chassis.audit import PLATFORM_LOG, build_audit_event
 from tieline.chassis.calls import Call, current_call, entered
 from tieline.chassis.errors import ServiceError
 from tieline.chassis.outbox import insert_events
 from tieline.chassis.postgres import Pool, transaction
-from tieline.identity.repositories import SCHEMA, accounts
+from tieline.identity.repositories import SCHEMA, accounts, platform_administrators
 
 # Beyond what the database takes in a second; then the log tells how many are missing.
 _MAX_WAITING = 200
@@ -32,7 +32,10 @@ class Refusals:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def note(self, corp_id: str, user_id: str, method: str) -> None:
-        """Have the refusal written, if there is such an account."""
+        """Have the refusal written, if there is such an account.
+
+        Of a platform administrator the corp is PLATFORM_LOG and the user id the name.
+        """
         if len(self._tasks) >= _MAX_WAITING:
             logger.warning("a refused sign-in is missing in the audit log: too many at once")
             return
@@ -56,14 +59,21 @@ class Refusals:
 
     async def _insert(self, corp_id: str, user_id: str, method: str) -> None:
         async with transaction(self._pool) as connection:
-            if await accounts.find_account(connection, corp_id, user_id) is None:
+            found: object
+            if corp_id == PLATFORM_LOG:
+                party, resource = "platform_administrator", f"platformAdministrators/{user_id}"
+                found = await platform_administrators.find_password_hash(connection, user_id)
+            else:
+                party, resource = "member", f"members/{user_id}"
+                found = await accounts.find_account(connection, corp_id, user_id)
+            if found is None:
                 return
             event = await build_audit_event(
                 connection,
                 SCHEMA,
                 corp_id=corp_id,
-                action="identity.member.sign_in_refused",
-                resource=f"members/{user_id}",
+                action=f"identity.{party}.sign_in_refused",
+                resource=resource,
                 details={"method": method},
             )
             await insert_events(connection, SCHEMA, [event])

@@ -4,11 +4,16 @@ import datetime as dt
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tieline.api.identity.v1 import identity_pb2, sign_in_pb2
-from tieline.chassis.audit import build_audit_event
-from tieline.chassis.errors import FailedPreconditionError, NotFoundError, ServiceError
+from tieline.chassis.audit import PLATFORM_LOG, build_audit_event
+from tieline.chassis.errors import (
+    FailedPreconditionError,
+    NotFoundError,
+    ServiceError,
+    UnauthenticatedError,
+)
 from tieline.chassis.outbox import insert_events
 from tieline.chassis.postgres import Connection, Pool, transaction
 from tieline.identity.attempts import Attempt, Attempts, count_one
@@ -21,7 +26,12 @@ from tieline.identity.challenges import (
 from tieline.identity.credentials import credentials_rejected_error, sign_in_locked_error
 from tieline.identity.entrance import Entrance
 from tieline.identity.refusals import Refusals
-from tieline.identity.repositories import SCHEMA, accounts, second_factors
+from tieline.identity.repositories import (
+    SCHEMA,
+    accounts,
+    platform_administrators,
+    second_factors,
+)
 from tieline.identity.repositories.accounts import Account
 from tieline.identity.repositories.second_factors import StoredSecondFactor
 from tieline.identity.repositories.tallies import delete_tallies
@@ -39,7 +49,7 @@ _ISSUER = "Tieline"
 _RANDOM_BYTES = 16
 
 Key = tuple[str, str]
-"""Corp and user."""
+"""Corp and user; of a platform administrator PLATFORM_LOG and the name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +88,7 @@ class SecondFactors:
         challenge = self._read(text)
         key = (challenge.corp_id, challenge.user_id)
         async with self.attempting(key), transaction(self._pool) as connection:
-            account = await _lock_challenged(connection, challenge)
+            owner = await _lock_challenged(connection, challenge)
             is_confirmed = not challenge.is_enrolment_required
             try:
                 await self.use_code(connection, key, code, is_confirmed=is_confirmed)
@@ -89,9 +99,18 @@ class SecondFactors:
             if challenge.is_enrolment_required:
                 codes = self.derive_codes(key, secrets.token_hex(_RANDOM_BYTES))
                 await self.keep_codes(connection, key, codes, "enrol")
-            method = f"{challenge.method}+second_factor"
-            session = await self._entrance.open(connection, key, account, method, challenge.device)
-            return Completed(session, codes)
+            return Completed(await self._open(connection, challenge, owner), codes)
+
+    async def _open(
+        self, connection: Connection, challenge: Challenge, owner: "_Owner"
+    ) -> identity_pb2.Session:
+        key = (challenge.corp_id, challenge.user_id)
+        method = f"{challenge.method}+second_factor"
+        if owner.account is None:
+            return await self._entrance.open_platform_administrator(
+                connection, challenge.user_id, method, challenge.device
+            )
+        return await self._entrance.open(connection, key, owner.account, method, challenge.device)
 
     async def begin_at_sign_in(self, text: str) -> sign_in_pb2.TotpEnrolment:
         """Begin the enrolment that a challenge requires."""
@@ -105,6 +124,8 @@ class SecondFactors:
     async def begin(self, key: Key) -> sign_in_pb2.TotpEnrolment:
         """Begin an enrolment in place of an earlier one that was not confirmed."""
         async with transaction(self._pool) as connection:
+            if await _lock_owner(connection, key) is None:
+                raise UnauthenticatedError("SESSION_ENDED", "the session is over; sign in again")
             return await self._begin(connection, key)
 
     @asynccontextmanager
@@ -130,7 +151,7 @@ class SecondFactors:
     async def use_code(
         self, connection: Connection, key: Key, code: str, *, is_confirmed: bool
     ) -> None:
-        """Use a code of the member's up in the caller's transaction, or raise.
+        """Use a code of the owner's up in the caller's transaction, or raise.
 
         Confirms an enrolment where ``is_confirmed`` is False.
         """
@@ -195,28 +216,48 @@ class SecondFactors:
         return self._challenges.decode(text, dt.datetime.now(dt.UTC))
 
 
-async def _lock_challenged(connection: Connection, challenge: Challenge) -> Account:
-    """Return the account, locked; the challenge is void once the password has changed."""
-    account = await accounts.lock_account(connection, challenge.corp_id, challenge.user_id)
-    if account is None or fingerprint(account.password_hash) != challenge.credential:
+@dataclass(frozen=True, slots=True)
+class _Owner:
+    """Whose a second factor is or will be."""
+
+    password_hash: str | None = field(repr=False)
+    account: Account | None = None
+    """A member's; None for a platform administrator."""
+
+
+async def _lock_owner(connection: Connection, key: Key) -> _Owner | None:
+    """Return the owner, or None; nobody deletes it or changes its password meanwhile."""
+    corp_id, user_id = key
+    if corp_id == PLATFORM_LOG:
+        password_hash = await platform_administrators.share_password_hash(connection, user_id)
+        return None if password_hash is None else _Owner(password_hash)
+    account = await accounts.lock_account(connection, corp_id, user_id)
+    return None if account is None else _Owner(account.password_hash, account)
+
+
+async def _lock_challenged(connection: Connection, challenge: Challenge) -> _Owner:
+    """Return the owner, locked; the challenge is void once the password has changed."""
+    owner = await _lock_owner(connection, (challenge.corp_id, challenge.user_id))
+    if owner is None or fingerprint(owner.password_hash) != challenge.credential:
         raise challenge_ended_error()
-    return account
+    return owner
 
 
 async def _record(connection: Connection, key: Key, act: str) -> None:
     corp_id, user_id = key
+    owners = "platformAdministrators" if corp_id == PLATFORM_LOG else "members"
     entry = await build_audit_event(
         connection,
         SCHEMA,
         corp_id=corp_id,
         action=f"identity.second_factor.{act}",
-        resource=f"members/{user_id}",
+        resource=f"{owners}/{user_id}",
     )
     await insert_events(connection, SCHEMA, [entry])
 
 
 def not_found_error() -> NotFoundError:
-    """Return the error for a member without a second factor, or with none to be confirmed."""
+    """Return the error for somebody without a second factor, or with none to be confirmed."""
     return NotFoundError("SECOND_FACTOR_NOT_FOUND", "there is no such second factor")
 
 

@@ -9,7 +9,7 @@ from tieline.api.identity.v1 import (
     second_factor_service_pb2_grpc,
     sign_in_pb2,
 )
-from tieline.chassis.audit import build_audit_event
+from tieline.chassis.audit import PLATFORM_LOG, build_audit_event
 from tieline.chassis.authorization import Resource, Right, require
 from tieline.chassis.calls import current_call, current_principal
 from tieline.chassis.errors import (
@@ -28,6 +28,7 @@ from tieline.identity.revocations import end_member_sessions
 from tieline.identity.roles import check_may_reset
 from tieline.identity.second_factor import Key, SecondFactors, not_found_error
 from tieline.identity.session_issuer import build_member, with_stored_grants
+from tieline.identity.session_owners import find_session_corp
 from tieline.identity.sign_in_policies import Requirement, SignInPolicy
 
 _REQUIREMENTS = {
@@ -40,11 +41,12 @@ _POLICY_FIELDS = {"second_factor_requirement", "provider_counts_as_second_factor
 
 
 class SecondFactorServicer(second_factor_service_pb2_grpc.SecondFactorServiceServicer):
-    """Members' authenticators and the corp's policy."""
+    """Authenticators of members and platform administrators, and the corp's policy."""
 
-    def __init__(self, pool: Pool, factors: SecondFactors) -> None:
+    def __init__(self, pool: Pool, factors: SecondFactors, platform_policy: SignInPolicy) -> None:
         self._pool = pool
         self._factors = factors
+        self._platform_policy = platform_policy
 
     async def CompleteSecondFactor(
         self, request: second_factor_service_pb2.CompleteSecondFactorRequest, context: Context
@@ -73,7 +75,7 @@ class SecondFactorServicer(second_factor_service_pb2_grpc.SecondFactorServiceSer
         async with self._pool.acquire() as connection:
             confirm_time = await second_factors.find_confirm_time(connection, *key)
             left = await second_factors.count_recovery_codes(connection, *key)
-            policy = await second_factors.find_policy(connection, key[0])
+            policy = await self._find_policy(connection, key[0])
         return second_factor_service_pb2.GetSecondFactorResponse(
             second_factor=sign_in_pb2.SecondFactor(
                 enrolled=confirm_time is not None,
@@ -149,12 +151,12 @@ class SecondFactorServicer(second_factor_service_pb2_grpc.SecondFactorServiceSer
         key = _own_key(request.corp_id)
         principal = current_principal()
         async with self._factors.attempting(key), transaction(self._pool) as connection:
-            policy = await second_factors.find_policy(connection, key[0])
+            policy = await self._find_policy(connection, key[0])
             if await second_factors.find_confirm_time(connection, *key) is None:
                 raise not_found_error()
             if policy.requires_second_factor(principal):
                 raise FailedPreconditionError(
-                    "SECOND_FACTOR_REQUIRED", "the corp requires a second factor of you"
+                    "SECOND_FACTOR_REQUIRED", "a second factor is required of you"
                 )
             await self._factors.use_code(connection, key, request.code, is_confirmed=True)
             await self._factors.delete(connection, key, "disable")
@@ -223,6 +225,11 @@ class SecondFactorServicer(second_factor_service_pb2_grpc.SecondFactorServiceSer
                 await insert_events(connection, SCHEMA, [entry])
         return second_factor_service_pb2.UpdateSignInPolicyResponse(policy=_to_proto(policy))
 
+    async def _find_policy(self, connection: Connection, corp_id: str) -> SignInPolicy:
+        if corp_id == PLATFORM_LOG:
+            return self._platform_policy
+        return await second_factors.find_policy(connection, corp_id)
+
     def _derive_codes(self, key: Key, request_id: str) -> list[str]:
         # A UUID in capitals is the same one.
         return self._factors.derive_codes(key, request_id.lower())
@@ -235,7 +242,7 @@ class SecondFactorServicer(second_factor_service_pb2_grpc.SecondFactorServiceSer
 
 def _own_key(corp_id: str) -> Key:
     principal = current_principal()
-    return principal.require_corp(corp_id), principal.id
+    return find_session_corp(principal, corp_id), principal.id
 
 
 def _read_change(

@@ -170,10 +170,12 @@ class IdentityServicer(identity_service_pb2_grpc.IdentityServiceServicer):
         context: Context,
     ) -> identity_service_pb2.SignInPlatformAdministratorResponse:
         """Open a session for somebody who runs the deployment."""
-        session = await self._sign_in.sign_in_platform_administrator(
+        entered = await self._sign_in.sign_in_platform_administrator(
             request.name, request.password, read_device(request)
         )
-        return identity_service_pb2.SignInPlatformAdministratorResponse(session=session)
+        return identity_service_pb2.SignInPlatformAdministratorResponse(
+            session=entered.session, second_factor_challenge=entered.challenge
+        )
 
     async def SignInCustomer(
         self, request: identity_service_pb2.SignInCustomerRequest, context: Context

@@ -84,6 +84,10 @@ class IdentitySettings(ServiceSettings):
     first start. Once there is an administrator this setting changes nothing, whatever it says:
     `tieline platform-administrators` does."""
 
+    platform_second_factor_required: bool = False
+    """Whether platform administrators must have a second factor: who has none enrols one at the
+    next sign-in. One who has enrolled is asked for it either way; sessions that are open go on."""
+
     @field_validator("provider_networks")
     @classmethod
     def _check_networks(cls, value: str) -> str:

@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import NoReturn
 
 from tieline.api.identity.v1 import identity_pb2
-from tieline.chassis.audit import build_audit_event
+from tieline.chassis.audit import PLATFORM_LOG
 from tieline.chassis.authentication import build_public_key
 from tieline.chassis.errors import UnauthenticatedError
 from tieline.chassis.fields import raise_violations
@@ -40,11 +40,7 @@ from tieline.identity.repositories import (
     platform_administrators,
 )
 from tieline.identity.revocations import end_member_sessions
-from tieline.identity.session_issuer import (
-    SessionIssuer,
-    build_customer,
-    build_platform_administrator,
-)
+from tieline.identity.session_issuer import SessionIssuer, build_customer
 from tieline.identity.sign_in_policies import BY_INVITATION, BY_PASSWORD
 
 # No administrator has a longer name; the database is not asked about it.
@@ -151,8 +147,8 @@ class SignIn:
 
     async def sign_in_platform_administrator(
         self, name: str, password: str, device: Device
-    ) -> identity_pb2.Session:
-        """Open a session for the platform administrator whose password this is."""
+    ) -> Entered:
+        """Let the platform administrator in whose password this is."""
         _check_given(password)
         is_possible = len(name) <= _MAX_ADMINISTRATOR_NAME_LENGTH and name.isprintable()
         attempt = self._attempts.at_account("platform", "", name, is_possible=is_possible)
@@ -163,23 +159,16 @@ class SignIn:
                 password_hash = await platform_administrators.find_password_hash(connection, name)
                 stand_in = await platform_administrators.find_stand_in_hash(connection, name)
         if not await self._passwords.verify(password_hash, password, stand_in=stand_in):
-            await self._refuse(None, attempt)
-        principal = build_platform_administrator(name)
+            await self._refuse((PLATFORM_LOG, name) if is_possible else None, attempt)
+        assert password_hash is not None, "who has no account is refused"
         async with transaction(self._pool) as connection:
             # A new password ends all sessions; none may be opened by the old one after that.
             if await platform_administrators.share_password_hash(connection, name) != password_hash:
                 raise credentials_rejected_error()
             await record_success(connection, attempt)
-            event = await build_audit_event(
-                connection,
-                SCHEMA,
-                corp_id="",
-                action="identity.platform_administrator.sign_in",
-                resource=f"platformAdministrators/{name}",
-                actor=principal,
+            return await self._entrance.admit_platform_administrator(
+                connection, name, password_hash, device
             )
-            await insert_events(connection, SCHEMA, [event])
-            return await self._issuer.open(connection, principal, device)
 
     async def _refuse(self, key: tuple[str, str] | None, attempt: Attempt) -> NoReturn:
         async with transaction(self._pool) as connection:

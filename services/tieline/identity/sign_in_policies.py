@@ -77,3 +77,8 @@ class SignInPolicy:
         if is_enrolled or self.requires_second_factor(member):
             return Entry.CHALLENGE
         return Entry.SESSION
+
+
+def build_platform_policy(*, requires_second_factor: bool) -> SignInPolicy:
+    """Return the policy for platform administrators, which the deployment's settings say."""
+    return SignInPolicy(Requirement.EVERYONE if requires_second_factor else Requirement.NONE)

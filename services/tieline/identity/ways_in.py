@@ -43,6 +43,7 @@ from tieline.identity.second_factor_servicer import SecondFactorServicer
 from tieline.identity.session_issuer import SessionIssuer
 from tieline.identity.settings import IdentitySettings
 from tieline.identity.sign_in import SignIn
+from tieline.identity.sign_in_policies import build_platform_policy
 from tieline.identity.sign_in_provider_servicer import SignInProviderServicer
 
 
@@ -66,7 +67,10 @@ async def ways_in(
     pool = runtime.pool
     attempts = Attempts(keyring.sign_in_tallies)
     challenges = Challenges(keyring.second_factor_challenges)
-    entrance = Entrance(issuer, challenges)
+    platform_policy = build_platform_policy(
+        requires_second_factor=settings.platform_second_factor_required
+    )
+    entrance = Entrance(issuer, challenges, platform_policy)
     members = MemberLookup(runtime.broker)
     codes = OneTimeCodes(keyring.one_time_codes)
     provider_seal = Seal(keyring.provider_seal)
@@ -99,7 +103,7 @@ async def ways_in(
             _serve(
                 member_sign_in,
                 CustomerSignInServicer(code_sign_in),
-                SecondFactorServicer(pool, second_factors),
+                SecondFactorServicer(pool, second_factors, platform_policy),
                 SignInProviderServicer(pool, provider_seal, runtime.page_tokens),
             ),
         )

@@ -9,6 +9,7 @@ import grpc
 
 from engines import Database
 from fakes.eventually import eventually
+from integration.identity.authenticators import code_of, complete, enrol
 from integration.identity.world import (
     PLATFORM_PASSWORD,
     TIMEOUT_S,
@@ -96,7 +97,7 @@ async def test_administrators_are_added_given_passwords_and_removed(
             rows = await identity.execute(
                 "SELECT action, resource FROM identity.audit_entries WHERE corp_id = ''"
                 " AND action LIKE 'identity.platform_administrator.%'"
-                " AND action NOT LIKE '%sign_in' ORDER BY act_time"
+                " AND action NOT LIKE '%sign_in%' ORDER BY act_time"
             )
             return [tuple(row) for row in rows] == [
                 ("identity.platform_administrator.add", "platformAdministrators/wang.fang"),
@@ -112,6 +113,53 @@ async def test_administrators_are_added_given_passwords_and_removed(
     ) as identity:
         gone = await refusal(identity.sign_in_platform("platform", PLATFORM_PASSWORD))
     assert gone.reason == "CREDENTIALS_REJECTED"
+
+
+async def test_a_lost_second_factor_is_listed_and_reset(
+    postgres_admin_dsn: str, database: Database, nats: EmbeddedNats, worker_id: str
+) -> None:
+    """A reset ends the factor, challenges and sessions; a removal leaves no secret behind."""
+    own = await make_database(postgres_admin_dsn, f"tieline_second_factors_{worker_id}")
+    settings = fast_settings(own, nats)
+    async with running_identity(settings, own, nats, FakeDirectory()) as identity:
+        session = await identity.sign_in_platform()
+        added = await run(settings, "add", "wang.fang", password=NEW_PASSWORD)
+        secret, _ = await enrol(identity, bearer(session))
+        asked = await identity.stub.SignInPlatformAdministrator(
+            identity_service_pb2.SignInPlatformAdministratorRequest(
+                name="platform", password=PLATFORM_PASSWORD
+            )
+        )
+
+        listed = await run(settings, "list")
+        reset = await run(settings, "reset-second-factor", "platform")
+        again = await run(settings, "reset-second-factor", "platform")
+        nobody = await run(settings, "reset-second-factor", "nobody")
+
+        assert added.returncode == 0, added.stderr
+        assert [line.count("none") for line in listed.stdout.splitlines()[3:5]] == [0, 1]
+        assert reset.returncode == 0, reset.stderr
+        assert (again.returncode, nobody.returncode) == (1, 1)
+        assert "has no second factor" in again.stderr
+        challenge = asked.second_factor_challenge.challenge
+        spent = await refusal(complete(identity, challenge, code_of(secret)))
+        assert spent.reason == "CHALLENGE_ENDED"
+        assert (await refusal(identity.refresh(session.refresh_token))).reason == "SESSION_ENDED"
+        await enrol(identity, bearer(await identity.sign_in_platform()))
+
+        removed = await run(settings, "remove", "platform")
+
+        assert removed.returncode == 0, removed.stderr
+        assert await identity.execute("SELECT FROM identity.second_factors") == []
+        await eventually(lambda: _is_told(identity, "reset_second_factor"))
+
+
+async def _is_told(identity: Identity, verb: str) -> bool:
+    rows = await identity.execute(
+        "SELECT FROM identity.audit_entries WHERE corp_id = '' AND action = $1",
+        f"identity.platform_administrator.{verb}",
+    )
+    return len(rows) == 1
 
 
 async def _is_refused(identity: Identity, session: identity_pb2.Session) -> bool:

@@ -2,6 +2,7 @@
 
 import asyncio
 
+from integration.identity.authenticators import code_of, enrol
 from integration.identity.code_inbox import CodeInbox
 from integration.identity.oidc_provider import OidcProvider
 from integration.identity.test_one_time_codes import (
@@ -14,7 +15,6 @@ from integration.identity.test_providers import begin as begin_provider
 from integration.identity.test_providers import create as create_provider
 from integration.identity.test_providers import provider, provider_fields
 from integration.identity.test_qr_sign_in import decide, scan, watch
-from integration.identity.test_second_factor import code_of, enrol
 from integration.identity.test_sessions import list_sessions
 from integration.identity.world import (
     PASSWORD,

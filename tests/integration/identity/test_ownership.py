@@ -6,7 +6,8 @@ import uuid
 import pytest
 
 from fakes.eventually import eventually
-from integration.identity.test_second_factor import challenge, enrol
+from integration.identity.authenticators import enrol
+from integration.identity.test_second_factor import challenge
 from integration.identity.world import TIMEOUT_S, Identity, Metadata, NewCorp, bearer, refusal
 from published_events import published_events
 from tieline.api.common.v1 import access_pb2

@@ -10,14 +10,15 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from integration.identity.authenticators import code_of, enrol
+from integration.identity.authenticators import complete as complete_second_factor
 from integration.identity.oidc_provider import (
     REDIRECT_URI,
     OidcProvider,
     running_provider,
     wait_for,
 )
-from integration.identity.test_second_factor import EVERYONE, code_of, enrol, set_policy
-from integration.identity.test_second_factor import complete as complete_second_factor
+from integration.identity.test_second_factor import EVERYONE, set_policy
 from integration.identity.world import (
     TIMEOUT_S,
     Identity,

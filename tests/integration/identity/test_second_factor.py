@@ -2,16 +2,13 @@
 
 import asyncio
 import base64
-import time
 import uuid
-from collections.abc import Awaitable
 from typing import Any
 
 import pytest
-from cryptography.hazmat.primitives.hashes import SHA1
-from cryptography.hazmat.primitives.twofactor.totp import TOTP
 from google.protobuf.field_mask_pb2 import FieldMask
 
+from integration.identity.authenticators import begin, code_of, complete, confirm, enrol
 from integration.identity.world import (
     PASSWORD,
     TIMEOUT_S,
@@ -34,40 +31,6 @@ EVERYONE = sign_in_pb2.SECOND_FACTOR_REQUIREMENT_EVERYONE
 ADMINISTRATORS = sign_in_pb2.SECOND_FACTOR_REQUIREMENT_ADMINISTRATORS
 
 
-def code_of(secret: str, steps: int = 0) -> str:
-    """Return what an authenticator shows, some steps of 30 s from now."""
-    raw = base64.b32decode(secret + "=" * (-len(secret) % 8))
-    totp = TOTP(raw, 6, SHA1(), 30)  # noqa: S303 -- RFC 6238's
-    return totp.generate(int(time.time()) + 30 * steps).decode()
-
-
-async def begin(identity: Identity, metadata: Metadata) -> str:
-    response = await identity.second_factors.BeginTotpEnrolment(
-        second_factor_service_pb2.BeginTotpEnrolmentRequest(), metadata=metadata, timeout=TIMEOUT_S
-    )
-    assert response.enrolment.uri.startswith("otpauth://totp/Tieline:")
-    return response.enrolment.secret
-
-
-async def confirm(
-    identity: Identity, metadata: Metadata, code: str, request_id: str = ""
-) -> list[str]:
-    response = await identity.second_factors.ConfirmTotpEnrolment(
-        second_factor_service_pb2.ConfirmTotpEnrolmentRequest(
-            request_id=request_id or str(uuid.uuid4()), code=code
-        ),
-        metadata=metadata,
-        timeout=TIMEOUT_S,
-    )
-    return list(response.recovery_codes)
-
-
-async def enrol(identity: Identity, metadata: Metadata) -> tuple[str, list[str]]:
-    """Enrol; return the secret and the recovery codes. The code of the step before is used up."""
-    secret = await begin(identity, metadata)
-    return secret, await confirm(identity, metadata, code_of(secret, -1))
-
-
 async def challenge(
     identity: Identity, corp_id: str, user_id: str = "boss"
 ) -> sign_in_pb2.SecondFactorChallenge:
@@ -79,15 +42,6 @@ async def challenge(
     )
     assert not response.HasField("session")
     return response.second_factor_challenge
-
-
-def complete(
-    identity: Identity, text: str, code: str
-) -> Awaitable[second_factor_service_pb2.CompleteSecondFactorResponse]:
-    return identity.second_factors.CompleteSecondFactor(
-        second_factor_service_pb2.CompleteSecondFactorRequest(challenge=text, code=code),
-        timeout=TIMEOUT_S,
-    )
 
 
 async def set_policy(identity: Identity, corp: NewCorp, requirement: int, etag: str = "") -> str:

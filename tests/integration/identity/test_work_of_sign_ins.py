@@ -32,6 +32,7 @@ from tieline.identity.refusals import Refusals
 from tieline.identity.repositories.sessions import SessionLimits
 from tieline.identity.session_issuer import SessionIssuer
 from tieline.identity.sign_in import SignIn
+from tieline.identity.sign_in_policies import SignInPolicy
 
 # BEGIN and COMMIT are statements too.
 SIGN_IN_STATEMENTS = 10
@@ -113,7 +114,8 @@ async def entry(identity: Identity) -> AsyncIterator[Entry]:
             RefreshTokens(keyring.refresh_tokens),
             SessionLimits(dt.timedelta(days=30), dt.timedelta(days=365)),
         )
-        entrance = Entrance(issuer, Challenges(keyring.second_factor_challenges))
+        challenges = Challenges(keyring.second_factor_challenges)
+        entrance = Entrance(issuer, challenges, SignInPolicy())
         refusals = Refusals(pool)
         attempts = Attempts(keyring.sign_in_tallies)
         sign_in = SignIn(counting, passwords, issuer, entrance, attempts, refusals)

@@ -446,12 +446,14 @@ async def running_identity(
     *,
     name: str = "platform",
     password: str = PLATFORM_PASSWORD,
+    signs_in: bool = True,
 ) -> AsyncIterator[Identity]:
-    """Run identity and sign a platform administrator in."""
+    """Run identity and, unless told not to, sign a platform administrator in."""
     async with (
         role(settings),
         grpc.aio.insecure_channel(f"127.0.0.1:{settings.grpc_port}") as channel,
     ):
         identity = Identity.build(channel, settings, database, nats, directory)
-        identity.platform = bearer(await identity.sign_in_platform(name, password))
+        if signs_in:
+            identity.platform = bearer(await identity.sign_in_platform(name, password))
         yield identity

@@ -982,18 +982,26 @@ class SignInPlatformAdministratorResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     SESSION_FIELD_NUMBER: _builtins.int
+    SECOND_FACTOR_CHALLENGE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def session(self) -> _identity_pb2.Session:
-        """The new session."""
+        """The new session; absent where a second factor is asked for."""
+
+    @_builtins.property
+    def second_factor_challenge(self) -> _sign_in_pb2.SecondFactorChallenge:
+        """Present instead of the session where a second factor is asked for: go on with
+        SecondFactorService.CompleteSecondFactor.
+        """
 
     def __init__(
         self,
         *,
         session: _identity_pb2.Session | None = ...,
+        second_factor_challenge: _sign_in_pb2.SecondFactorChallenge | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["session", b"session"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["second_factor_challenge", b"second_factor_challenge", "session", b"session"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["session", b"session"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["second_factor_challenge", b"second_factor_challenge", "session", b"session"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

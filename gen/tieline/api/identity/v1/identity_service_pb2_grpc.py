@@ -343,7 +343,8 @@ class IdentityServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def SignInPlatformAdministrator(self, request, context):
-        """SignInPlatformAdministrator opens a session for somebody who runs the deployment.
+        """SignInPlatformAdministrator opens a session for somebody who runs the deployment, or asks for the
+        second factor: of whoever has enrolled one, and of everybody where the deployment requires it.
 
         Errors: as SignInMember's.
         """

@@ -139,7 +139,8 @@ class IdentityServiceStub:
     for a password that is too long; RESOURCE_EXHAUSTED SIGN_IN_LOCKED or SIGN_INS_EXHAUSTED.
     """
     SignInPlatformAdministrator: _aio.UnaryUnaryMultiCallable[_identity_service_pb2.SignInPlatformAdministratorRequest, _identity_service_pb2.SignInPlatformAdministratorResponse]
-    """SignInPlatformAdministrator opens a session for somebody who runs the deployment.
+    """SignInPlatformAdministrator opens a session for somebody who runs the deployment, or asks for the
+    second factor: of whoever has enrolled one, and of everybody where the deployment requires it.
 
     Errors: as SignInMember's.
     """
@@ -411,7 +412,8 @@ class IdentityServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _identity_service_pb2.SignInPlatformAdministratorRequest,
         context: _aio.ServicerContext[_identity_service_pb2.SignInPlatformAdministratorRequest, _abc.Awaitable[_identity_service_pb2.SignInPlatformAdministratorResponse]],
     ) -> _abc.Awaitable[_identity_service_pb2.SignInPlatformAdministratorResponse]:
-        """SignInPlatformAdministrator opens a session for somebody who runs the deployment.
+        """SignInPlatformAdministrator opens a session for somebody who runs the deployment, or asks for the
+        second factor: of whoever has enrolled one, and of everybody where the deployment requires it.
 
         Errors: as SignInMember's.
         """

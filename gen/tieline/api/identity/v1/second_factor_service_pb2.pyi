@@ -133,7 +133,7 @@ class GetSecondFactorRequest(_message.Message):
 
     CORP_ID_FIELD_NUMBER: _builtins.int
     corp_id: _builtins.str
-    """The corp; empty for the caller's own."""
+    """The corp; empty for the caller's own, and of a platform administrator."""
     def __init__(
         self,
         *,
@@ -179,7 +179,7 @@ class BeginTotpEnrolmentRequest(_message.Message):
 
     CORP_ID_FIELD_NUMBER: _builtins.int
     corp_id: _builtins.str
-    """The corp; empty for the caller's own."""
+    """The corp; empty for the caller's own, and of a platform administrator."""
     def __init__(
         self,
         *,
@@ -229,7 +229,7 @@ class ConfirmTotpEnrolmentRequest(_message.Message):
     request_id: _builtins.str
     """Client-chosen UUID."""
     corp_id: _builtins.str
-    """The corp; empty for the caller's own."""
+    """The corp; empty for the caller's own, and of a platform administrator."""
     code: _builtins.str
     """6 digits of the authenticator."""
     def __init__(
@@ -285,7 +285,7 @@ class RegenerateRecoveryCodesRequest(_message.Message):
     request_id: _builtins.str
     """Client-chosen UUID."""
     corp_id: _builtins.str
-    """The corp; empty for the caller's own."""
+    """The corp; empty for the caller's own, and of a platform administrator."""
     code: _builtins.str
     """6 digits of the authenticator, or a recovery code."""
     def __init__(
@@ -336,7 +336,7 @@ class DisableTotpRequest(_message.Message):
     CORP_ID_FIELD_NUMBER: _builtins.int
     CODE_FIELD_NUMBER: _builtins.int
     corp_id: _builtins.str
-    """The corp; empty for the caller's own."""
+    """The corp; empty for the caller's own, and of a platform administrator."""
     code: _builtins.str
     """6 digits of the authenticator, or a recovery code."""
     def __init__(

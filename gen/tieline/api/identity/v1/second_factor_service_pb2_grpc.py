@@ -26,7 +26,9 @@ if _version_not_supported:
 
 
 class SecondFactorServiceStub:
-    """SecondFactorService enrols authenticators (TOTP) and asks for their codes.
+    """SecondFactorService enrols authenticators (TOTP) and asks for their codes. Platform administrators
+    have them by the same rules; theirs are reset by `tieline platform-administrators` on identity's
+    machine.
     """
 
     def __init__(self, channel):
@@ -88,7 +90,9 @@ class SecondFactorServiceStub:
 
 
 class SecondFactorServiceServicer:
-    """SecondFactorService enrols authenticators (TOTP) and asks for their codes.
+    """SecondFactorService enrols authenticators (TOTP) and asks for their codes. Platform administrators
+    have them by the same rules; theirs are reset by `tieline platform-administrators` on identity's
+    machine.
     """
 
     def CompleteSecondFactor(self, request, context):
@@ -122,7 +126,8 @@ class SecondFactorServiceServicer:
         """BeginTotpEnrolment makes a secret for the caller's authenticator. Nothing is asked for at
         sign-in until it is confirmed. A repeat makes another secret, and the earlier one ends.
 
-        Errors: FAILED_PRECONDITION SECOND_FACTOR_EXISTS.
+        Errors: FAILED_PRECONDITION SECOND_FACTOR_EXISTS; UNAUTHENTICATED SESSION_ENDED for a caller whose
+        account is gone.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -253,7 +258,9 @@ def add_SecondFactorServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class SecondFactorService:
-    """SecondFactorService enrols authenticators (TOTP) and asks for their codes.
+    """SecondFactorService enrols authenticators (TOTP) and asks for their codes. Platform administrators
+    have them by the same rules; theirs are reset by `tieline platform-administrators` on identity's
+    machine.
     """
 
     @staticmethod

@@ -13,7 +13,10 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class SecondFactorServiceStub:
-    """SecondFactorService enrols authenticators (TOTP) and asks for their codes."""
+    """SecondFactorService enrols authenticators (TOTP) and asks for their codes. Platform administrators
+    have them by the same rules; theirs are reset by `tieline platform-administrators` on identity's
+    machine.
+    """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CompleteSecondFactor: _aio.UnaryUnaryMultiCallable[_second_factor_service_pb2.CompleteSecondFactorRequest, _second_factor_service_pb2.CompleteSecondFactorResponse]
@@ -34,7 +37,8 @@ class SecondFactorServiceStub:
     """BeginTotpEnrolment makes a secret for the caller's authenticator. Nothing is asked for at
     sign-in until it is confirmed. A repeat makes another secret, and the earlier one ends.
 
-    Errors: FAILED_PRECONDITION SECOND_FACTOR_EXISTS.
+    Errors: FAILED_PRECONDITION SECOND_FACTOR_EXISTS; UNAUTHENTICATED SESSION_ENDED for a caller whose
+    account is gone.
     """
     ConfirmTotpEnrolment: _aio.UnaryUnaryMultiCallable[_second_factor_service_pb2.ConfirmTotpEnrolmentRequest, _second_factor_service_pb2.ConfirmTotpEnrolmentResponse]
     """ConfirmTotpEnrolment shows that the authenticator works, from when on it is asked for, at most
@@ -76,7 +80,10 @@ class SecondFactorServiceStub:
     """
 
 class SecondFactorServiceServicer(metaclass=_abc_1.ABCMeta):
-    """SecondFactorService enrols authenticators (TOTP) and asks for their codes."""
+    """SecondFactorService enrols authenticators (TOTP) and asks for their codes. Platform administrators
+    have them by the same rules; theirs are reset by `tieline platform-administrators` on identity's
+    machine.
+    """
 
     @_abc_1.abstractmethod
     def CompleteSecondFactor(
@@ -119,7 +126,8 @@ class SecondFactorServiceServicer(metaclass=_abc_1.ABCMeta):
         """BeginTotpEnrolment makes a secret for the caller's authenticator. Nothing is asked for at
         sign-in until it is confirmed. A repeat makes another secret, and the earlier one ends.
 
-        Errors: FAILED_PRECONDITION SECOND_FACTOR_EXISTS.
+        Errors: FAILED_PRECONDITION SECOND_FACTOR_EXISTS; UNAUTHENTICATED SESSION_ENDED for a caller whose
+        account is gone.
         """
 
     @_abc_1.abstractmethod

@@ -148,7 +148,7 @@ class SecondFactorChallenge(_message.Message):
     challenge: _builtins.str
     """For CompleteSecondFactor; good until `expire_time`."""
     enrolment_required: _builtins.bool
-    """True where the corp requires a second factor of a member who has none: begin with
+    """True where a second factor is required of somebody who has none: begin with
     BeginTotpEnrolmentAtSignIn.
     """
     @_builtins.property
@@ -172,7 +172,7 @@ Global___SecondFactorChallenge: _TypeAlias = SecondFactorChallenge  # noqa: Y015
 
 @_typing.final
 class SecondFactor(_message.Message):
-    """A member's second factor."""
+    """A second factor of a member or of a platform administrator."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -185,7 +185,9 @@ class SecondFactor(_message.Message):
     recovery_codes_left: _builtins.int
     """Recovery codes that were not used yet, of 10."""
     required: _builtins.bool
-    """True where the corp's policy requires one of this member."""
+    """True where the corp's policy requires one of this member, or the deployment's settings one of
+    platform administrators.
+    """
     @_builtins.property
     def confirm_time(self) -> _timestamp_pb2.Timestamp:
         """When it was confirmed; absent where there is none."""
