@@ -14,9 +14,10 @@ from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
+from tieline.chassis.authorization import Resource, Right, authorize
 from tieline.chassis.errors import NotFoundError, PermissionDeniedError
 from tieline.chassis.fields import check_user_id, raise_violations
-from tieline.chassis.principals import OWNER_ROLE, Principal
+from tieline.chassis.principals import OWNER_ROLE, Principal, PrincipalKind
 
 LIFETIME = dt.timedelta(days=7)
 MAX_INVITATIONS_PER_REQUEST = 1000
@@ -33,12 +34,22 @@ _MAX_TYPED_CODE_LENGTH = 64
 
 
 @dataclass(frozen=True, slots=True)
+class Inviter:
+    """Who made an invitation."""
+
+    kind: PrincipalKind
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
 class Invitation:
     """A member's way in; the code is not in it."""
 
     code_hash: bytes
     expire_time: dt.datetime
     use_time: dt.datetime | None
+    inviter: Inviter | None = None
+    """None for one that was made before this was kept."""
 
 
 class InvitationCodes:
@@ -100,6 +111,19 @@ def check_may_invite(
             "only the owner may invite the owner, administrators and auditors",
             {"method": method},
         )
+
+
+def may_still_invite(inviter: Principal, corp_id: str, *, is_in_charge: bool) -> bool:
+    """Tell whether an invitation is good when it is used: its maker could make it now.
+
+    Otherwise a code would outlive the right to give it out, or open an account that has come to be
+    worth more than the code was. ``is_in_charge`` says whether the invited member is by now.
+    """
+    if inviter.kind is PrincipalKind.PLATFORM_ADMINISTRATOR:
+        return True
+    if not authorize(inviter, Right.MANAGE_SIGN_IN, Resource(corp_id)).is_allowed:
+        return False
+    return OWNER_ROLE in inviter.roles or not is_in_charge
 
 
 def check_nobody_missing(missing_user_ids: Sequence[str]) -> None:

@@ -1,4 +1,4 @@
-"""CreateInvitations: codes for members whom the directory knows."""
+"""CreateInvitations: codes for members whom the directory knows, and how long they are good."""
 
 from collections.abc import Mapping, Sequence
 
@@ -10,19 +10,34 @@ from tieline.chassis.calls import current_call, current_principal
 from tieline.chassis.fields import to_timestamp
 from tieline.chassis.idempotency import answered_once
 from tieline.chassis.postgres import Connection, Pool
-from tieline.chassis.principals import Principal
+from tieline.chassis.principals import Principal, PrincipalKind
 from tieline.chassis.requests import ask
 from tieline.identity.acts import record_act
 from tieline.identity.corps import corp_not_found_error
 from tieline.identity.invitations import (
     InvitationCodes,
+    Inviter,
     check_may_invite,
     check_nobody_missing,
     check_user_ids,
     describe_invited,
     hash_code,
+    may_still_invite,
 )
-from tieline.identity.repositories import SCHEMA, corps, invitations, role_grants
+from tieline.identity.repositories import (
+    SCHEMA,
+    accounts,
+    corps,
+    invitations,
+    platform_administrators,
+    role_grants,
+)
+from tieline.identity.repositories.accounts import Account
+from tieline.identity.session_issuer import (
+    build_member,
+    build_platform_administrator,
+    with_stored_grants,
+)
 
 
 class Inviting:
@@ -50,7 +65,7 @@ class Inviting:
             connection: Connection,
         ) -> identity_service_pb2.CreateInvitationsResponse:
             code_hashes = {user_id: hash_code(derive_code(user_id)) for user_id in user_ids}
-            return await _insert_invitations(connection, corp_id, code_hashes)
+            return await _insert_invitations(connection, corp_id, code_hashes, principal)
 
         response = await answered_once(
             self._pool,
@@ -91,11 +106,11 @@ class Inviting:
 
 
 async def _insert_invitations(
-    connection: Connection, corp_id: str, code_hashes: Mapping[str, bytes]
+    connection: Connection, corp_id: str, code_hashes: Mapping[str, bytes], inviter: Principal
 ) -> identity_service_pb2.CreateInvitationsResponse:
     """Insert them; the response is stored as the first answer and so is without the codes."""
     expire_time = to_timestamp(
-        await invitations.replace_invitations(connection, corp_id, code_hashes)
+        await invitations.replace_invitations(connection, corp_id, code_hashes, inviter)
     )
     for resource, details in describe_invited(list(code_hashes)):
         await record_act(
@@ -111,3 +126,28 @@ async def _insert_invitations(
             for user_id in code_hashes
         ]
     )
+
+
+async def is_still_invited(
+    connection: Connection, key: tuple[str, str], account: Account, inviter: Inviter | None
+) -> bool:
+    """Tell whether who made the member's invitation may make it now. The account is locked."""
+    if inviter is None:
+        return True
+    corp_id, user_id = key
+    principal = await _find_inviter(connection, corp_id, inviter)
+    if principal is None:
+        return False
+    invited = await with_stored_grants(connection, build_member(corp_id, user_id, account))
+    return may_still_invite(principal, corp_id, is_in_charge=bool(invited.roles))
+
+
+async def _find_inviter(connection: Connection, corp_id: str, inviter: Inviter) -> Principal | None:
+    """Return the inviter with the rights of this moment; None for one who is gone or disabled."""
+    if inviter.kind is PrincipalKind.PLATFORM_ADMINISTRATOR:
+        known = await platform_administrators.find_password_hash(connection, inviter.id)
+        return None if known is None else build_platform_administrator(inviter.id)
+    account = await accounts.find_account(connection, corp_id, inviter.id)
+    if account is None or not account.is_active:
+        return None
+    return await with_stored_grants(connection, build_member(corp_id, inviter.id, account))

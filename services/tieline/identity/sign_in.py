@@ -29,6 +29,7 @@ from tieline.identity.credentials import credentials_rejected_error
 from tieline.identity.devices import Device
 from tieline.identity.entrance import Entered, Entrance
 from tieline.identity.invitations import opens
+from tieline.identity.inviting import is_still_invited
 from tieline.identity.passwords import PasswordPool, check_given_password, check_new_password
 from tieline.identity.refusals import Refusals
 from tieline.identity.repositories import (
@@ -98,6 +99,8 @@ class SignIn:
             async with transaction(self._pool) as connection:
                 if await invitations.claim_invitation(connection, *key, invitation.code_hash):
                     account = await accounts.set_password(connection, *key, password_hash)
+                    if not await is_still_invited(connection, key, account, invitation.inviter):
+                        raise credentials_rejected_error()
                     events = await end_member_sessions(connection, *key)
                     await insert_events(connection, SCHEMA, [*events, build_activated_event(*key)])
                     return await self._entrance.admit(

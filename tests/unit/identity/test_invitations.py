@@ -5,6 +5,7 @@ import uuid
 
 import pytest
 
+from tieline.chassis.authorization import Right
 from tieline.chassis.errors import InvalidArgumentError, NotFoundError, PermissionDeniedError
 from tieline.chassis.principals import Principal, PrincipalKind
 from tieline.identity.invitations import (
@@ -15,6 +16,7 @@ from tieline.identity.invitations import (
     check_user_ids,
     describe_invited,
     hash_code,
+    may_still_invite,
     opens,
 )
 
@@ -146,3 +148,43 @@ def test_everybody_invited_is_named_in_entries_that_the_log_can_hold() -> None:
     assert all(len(details) <= 18 for _, details in entries)
     assert all(len(text) <= 256 for _, details in entries for text in details.values())
     assert len(entries) <= 4
+
+
+@pytest.mark.parametrize(
+    ("roles", "rights", "department_ids", "of_member", "of_who_is_in_charge"),
+    [
+        pytest.param({"owner"}, set(), set(), True, True, id="owner"),
+        pytest.param({"administrator"}, {Right.MANAGE_SIGN_IN}, set(), True, False, id="right"),
+        pytest.param({"administrator"}, {Right.MANAGE_APPS}, set(), False, False, id="other right"),
+        pytest.param({"administrator"}, {Right.MANAGE_SIGN_IN}, {2}, False, False, id="range"),
+        pytest.param({"auditor"}, set(), set(), False, False, id="auditor"),
+        pytest.param(set(), {Right.MANAGE_SIGN_IN}, set(), False, False, id="role revoked"),
+    ],
+)
+def test_an_invitation_is_good_while_its_maker_could_make_it(
+    roles: set[str],
+    rights: set[str],
+    department_ids: set[int],
+    of_member: bool,
+    of_who_is_in_charge: bool,
+) -> None:
+    """By the maker's rights and by what the invited member is, both of the moment of the use."""
+    inviter = Principal(
+        PrincipalKind.MEMBER,
+        "inviter",
+        "ww1",
+        "session",
+        frozenset(roles),
+        rights=frozenset(rights),
+        department_ids=frozenset(department_ids),
+    )
+
+    assert may_still_invite(inviter, "ww1", is_in_charge=False) is of_member
+    assert may_still_invite(inviter, "ww1", is_in_charge=True) is of_who_is_in_charge
+
+
+def test_the_platforms_invitation_is_for_whoever_owns_the_corp() -> None:
+    """Platform administrators invite owners alone, who are in charge."""
+    inviter = Principal(PrincipalKind.PLATFORM_ADMINISTRATOR, "platform", "", "session")
+
+    assert may_still_invite(inviter, "ww1", is_in_charge=True)

@@ -4,11 +4,12 @@ import datetime as dt
 from collections.abc import Mapping
 
 from tieline.chassis.postgres import Connection
-from tieline.identity.invitations import LIFETIME, Invitation
+from tieline.chassis.principals import Principal, PrincipalKind
+from tieline.identity.invitations import LIFETIME, Invitation, Inviter
 
 
 async def replace_invitations(
-    connection: Connection, corp_id: str, code_hashes: Mapping[str, bytes]
+    connection: Connection, corp_id: str, code_hashes: Mapping[str, bytes], inviter: Principal
 ) -> dt.datetime:
     """Invite the members, by user id; earlier codes of theirs end. Return when the new ones end.
 
@@ -19,19 +20,24 @@ async def replace_invitations(
     expire_time = await connection.fetchval("SELECT now() + $1::interval", LIFETIME)
     await connection.execute(
         """
-        INSERT INTO identity.invitations (corp_id, user_id, code_hash, expire_time)
-        SELECT $1, user_id, code_hash, $4
+        INSERT INTO identity.invitations
+               (corp_id, user_id, code_hash, expire_time, inviter_kind, inviter_id)
+        SELECT $1, user_id, code_hash, $4, $5, $6
           FROM unnest($2::text[], $3::bytea[]) AS invited (user_id, code_hash)
          ORDER BY user_id COLLATE "C"
         ON CONFLICT ON CONSTRAINT invitations_pkey
         DO UPDATE SET code_hash = excluded.code_hash,
                       expire_time = excluded.expire_time,
-                      use_time = NULL
+                      use_time = NULL,
+                      inviter_kind = excluded.inviter_kind,
+                      inviter_id = excluded.inviter_id
         """,
         corp_id,
         user_ids,
         [code_hashes[user_id] for user_id in user_ids],
         expire_time,
+        inviter.kind.value,
+        inviter.id,
     )
     assert isinstance(expire_time, dt.datetime), "now() plus an interval is a time"
     return expire_time
@@ -43,7 +49,7 @@ async def find_invitation(
     """Return the member's latest invitation, or None, and the database's time."""
     row = await connection.fetchrow(
         """
-        SELECT code_hash, expire_time, use_time, now() AS now
+        SELECT code_hash, expire_time, use_time, inviter_kind, inviter_id, now() AS now
           FROM (SELECT) AS one_row
           LEFT JOIN identity.invitations ON corp_id = $1 AND user_id = $2
         """,
@@ -53,7 +59,9 @@ async def find_invitation(
     assert row is not None, "a left join gives a row"
     if row["code_hash"] is None:
         return None, row["now"]
-    return Invitation(row["code_hash"], row["expire_time"], row["use_time"]), row["now"]
+    kind = row["inviter_kind"]
+    inviter = None if kind is None else Inviter(PrincipalKind(kind), row["inviter_id"])
+    return Invitation(row["code_hash"], row["expire_time"], row["use_time"], inviter), row["now"]
 
 
 async def claim_invitation(

@@ -86,7 +86,7 @@ class CorpCalls:
         owner = new.owner_user_id
         code = self._codes.derive(request.request_id, principal.id, corp_id, owner)
         expire_time = await invitations.replace_invitations(
-            connection, corp_id, {owner: hash_code(code)}
+            connection, corp_id, {owner: hash_code(code)}, principal
         )
         event = identity_pb2.CorpCreated(corp=corp, owner_name=new.owner_name)
         await record_act(

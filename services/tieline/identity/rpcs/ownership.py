@@ -99,7 +99,7 @@ class OwnershipCalls:
                 events += await end_member_sessions(connection, corp_id, owner)
         code = self._derive_code(principal, request, corp_id, owner)
         expire_time = await invitations.replace_invitations(
-            connection, corp_id, {owner: hash_code(code)}
+            connection, corp_id, {owner: hash_code(code)}, principal
         )
         if owner == former:
             await record_act(

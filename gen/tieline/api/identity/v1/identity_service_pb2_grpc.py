@@ -301,7 +301,11 @@ class IdentityServiceServicer:
         code of the same member ends. At most once per `request_id`: a repeat returns
         the same codes, which may have been used or have ended since. The owner may be invited before
         the directory knows of them. A code gives the account away, so that nobody but the owner invites
-        the owner, administrators and auditors.
+        the owner, administrators and auditors; and a code opens only what its maker may invite at the
+        moment of its use. It ends when its maker loses the right, leaves or is disabled, and it does not
+        open the account of somebody who has become an administrator, auditor or owner since, unless the
+        owner of that moment made it. The platform's codes for owners end with the administrator who made
+        them.
 
         Errors: NOT_FOUND USER_NOT_FOUND with metadata `userId`, and nobody is invited;
         PERMISSION_DENIED CALLER_NOT_ALLOWED, OUT_OF_RANGE; INVALID_ARGUMENT INVALID_FIELD;
@@ -317,8 +321,8 @@ class IdentityServiceServicer:
         the sessions that the member had under an earlier password. A repeat with the same password,
         because the answer was lost, signs the member in as SignInMember would.
 
-        Errors: UNAUTHENTICATED CREDENTIALS_REJECTED for a wrong or ended code, one that was used with
-        another password, disabled, unknown corps and members alike; PERMISSION_DENIED CORP_NOT_ACTIVE,
+        Errors: UNAUTHENTICATED CREDENTIALS_REJECTED for a wrong or ended code, one whose maker may not
+        invite this member any more, one that was used with another password, disabled, unknown corps and members alike; PERMISSION_DENIED CORP_NOT_ACTIVE,
         and the code stays good; INVALID_ARGUMENT INVALID_FIELD for a weak password; RESOURCE_EXHAUSTED
         SIGN_INS_EXHAUSTED or SIGN_IN_LOCKED.
         """
