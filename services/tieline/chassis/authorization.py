@@ -64,6 +64,9 @@ READING_RIGHTS = frozenset(
 )
 """Those that change nothing: an auditor's."""
 
+LINKED_APP_RIGHTS = frozenset({Right.READ_DIRECTORY, Right.READ_CONTACT_DETAILS})
+"""Those that an app keeps in a linked corp, of what it was granted in its own."""
+
 GRANTABLE_RIGHTS = CORP_RIGHTS - {Right.MANAGE_ROLES}
 """Those that an administrator or an app can be given: who gives rights away is the owner."""
 
@@ -117,7 +120,7 @@ def holds(principal: Principal, right: Right) -> bool:
         case PrincipalKind.APP:
             return right in GRANTABLE_RIGHTS and right in principal.rights
         case PrincipalKind.LINKED_APP:
-            return right is Right.READ_DIRECTORY and right in principal.rights
+            return right in LINKED_APP_RIGHTS and right in principal.rights
         case PrincipalKind.MEMBER:
             return right in CORP_RIGHTS and _member_holds(principal, right)
         case PrincipalKind.CUSTOMER:

@@ -10,9 +10,12 @@ from enum import StrEnum
 from typing import Any
 
 from tieline.chassis.errors import FailedPreconditionError, NotFoundError
+from tieline.directory.visibility import CONTACT_FIELDS
 
 HIDEABLE_FIELDS = frozenset({"alias", "position", "mobile", "email"})
 """Of those that a linked member has, what a corp's own rules can hide."""
+
+_CONTACT_FIELDS = CONTACT_FIELDS & {"mobile", "email", "avatar_media_id"}
 
 
 class ShareScope(StrEnum):
@@ -88,10 +91,22 @@ class LinkedMember:
     """Those that are shared."""
 
 
-def hide_fields(member: LinkedMember, share: Share, hidden_fields: Collection[str]) -> LinkedMember:
-    """Return the member without what is not shared, and what the corp hides from everybody."""
+def hide_fields(
+    member: LinkedMember,
+    share: Share,
+    hidden_fields: Collection[str],
+    *,
+    gets_contact_details: bool,
+) -> LinkedMember:
+    """Return the member without what is not shared, and what the corp hides from everybody.
+
+    What the link shares is for people. Of an app ``gets_contact_details`` says whether it has the
+    right to read them, which takes nothing away from what the link asks.
+    """
     shown = {"mobile": share.is_mobile_shared, "email": share.is_email_shared}
     hidden = HIDEABLE_FIELDS & set(hidden_fields) | {each for each in shown if not shown[each]}
+    if not gets_contact_details:
+        hidden |= _CONTACT_FIELDS
     changes: dict[str, Any] = dict.fromkeys(hidden, "")
     return replace(member, **changes)
 

@@ -4,13 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tieline.api.directory.v1 import linked_corp_service_pb2, linked_corp_service_pb2_grpc
+from tieline.chassis.authorization import Right, holds
 from tieline.chassis.calls import current_principal
 from tieline.chassis.errors import NotFoundError
 from tieline.chassis.fields import check_text, check_user_id, raise_violations
 from tieline.chassis.grpc_context import Context
 from tieline.chassis.page_tokens import PageTokens, page_size
 from tieline.chassis.postgres import Connection, Pool
-from tieline.chassis.principals import PrincipalKind
+from tieline.chassis.principals import Principal, PrincipalKind
 from tieline.directory.linked_corps import (
     LinkedCorp,
     LinkedMember,
@@ -179,6 +180,12 @@ def _read_link(
     return principal.home_corp_id, principal.link_id
 
 
+def _may_read_contact_details(principal: Principal) -> bool:
+    """People may. MANAGE_DIRECTORY is not enough for apps: it is about their own corp's members."""
+    is_app = principal.kind in (PrincipalKind.APP, PrincipalKind.LINKED_APP)
+    return not is_app or holds(principal, Right.READ_CONTACT_DETAILS)
+
+
 async def _find_members(
     connection: Connection, sight: _Sight, user_ids: Sequence[str]
 ) -> dict[str, LinkedMember]:
@@ -193,6 +200,7 @@ async def _find_members(
             member,
             sight.link.share,
             viewer.list_hidden_fields(user_id, places.get(user_id, ())),
+            gets_contact_details=_may_read_contact_details(current_principal()),
         )
         for user_id, member in found.items()
     }

@@ -5,7 +5,7 @@ import uuid
 from dataclasses import replace
 
 from tieline.chassis.authentication import token_expired_error
-from tieline.chassis.authorization import Resource, Right, require
+from tieline.chassis.authorization import LINKED_APP_RIGHTS, Resource, Right, require
 from tieline.chassis.calls import find_address
 from tieline.chassis.errors import ResourceExhaustedError
 from tieline.chassis.postgres import Connection, Pool, transaction
@@ -137,5 +137,5 @@ def build_linked_app(grant: apps.TokenGrant, link: CorpLink) -> Principal:
         corp_id=link.partner_of(app.corp_id),
         home_corp_id=app.corp_id,
         link_id=link.link_id,
-        rights=frozenset({Right.READ_DIRECTORY}),
+        rights=app.rights & LINKED_APP_RIGHTS,
     )

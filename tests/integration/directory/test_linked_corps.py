@@ -328,9 +328,56 @@ async def test_linked_app_reads_in_the_other_corp_what_that_shares(link: Link) -
                 linked_corp_service_pb2.GetLinkedMemberRequest(**where, user_id="an"),
                 app,
             )
-            assert list(listed.members) == await link.list_members()
+            assert [each.user_id for each in listed.members] == [
+                each.user_id for each in await link.list_members()
+            ]
             assert [each.department_id for each in shared.departments] == [2, 3]
             assert one.member == listed.members[0]
+
+
+@pytest.mark.parametrize("shares", [True, False])
+@pytest.mark.parametrize("is_linked", [True, False], ids=["linked app", "own app"])
+@pytest.mark.parametrize(
+    ("rights", "gets"),
+    [
+        (("read_directory",), False),
+        (("read_directory", "manage_directory"), False),
+        (("read_directory", "read_contact_details"), True),
+    ],
+)
+async def test_apps_get_contact_details_where_the_link_and_the_right_allow_it(
+    link: Link,
+    directory_pool: Pool,
+    shares: bool,
+    is_linked: bool,
+    rights: Sequence[str],
+    gets: bool,
+) -> None:
+    """Neither what the link shares nor the app's right is enough by itself."""
+    async with directory_pool.acquire() as connection:
+        await connection.execute(
+            """
+            UPDATE directory.members
+               SET mobile = '13800000001', email = 'an@example.com', avatar_media_id = 'picture'
+             WHERE corp_id = $1 AND user_id = 'an'
+            """,
+            link.upper.corp_id,
+        )
+    await link.share(departments(2, mobile=shares, email=shares))
+    app = linked_app(link, rights)
+    if not is_linked:
+        app = link.lower.tokens.app(link.lower.corp_id, "1000002", rights=rights)
+
+    one = await call(
+        link.stub.GetLinkedMember,
+        linked_corp_service_pb2.GetLinkedMemberRequest(link_id=link.link_id, user_id="an"),
+        app,
+    )
+
+    assert one.member.name
+    is_shown = shares and gets
+    assert (bool(one.member.mobile), bool(one.member.email)) == (is_shown, is_shown)
+    assert bool(one.member.avatar_media_id) is gets
 
 
 async def test_linked_app_finds_nothing_outside_of_its_corp_and_link(

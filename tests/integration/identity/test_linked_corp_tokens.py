@@ -37,6 +37,7 @@ from integration.identity.test_corp_links import (
     share,
 )
 from integration.identity.world import TIMEOUT_S, Identity, Metadata, NewCorp, refusal
+from tieline.api.common.v1 import access_pb2
 from tieline.api.identity.v1 import app_pb2, app_service_pb2, identity_service_pb2
 
 
@@ -104,6 +105,17 @@ async def test_an_app_with_more_rights_gets_no_more_there(linked: Linked) -> Non
     claims = read_claims((await linked.token()).access_token)
 
     assert claims["rights"] == ["read_directory"]
+
+
+async def test_the_right_to_contact_details_goes_over_the_link(linked: Linked) -> None:
+    """The directory asks for it beside what the link shares."""
+    rights = [READ, access_pb2.RIGHT_READ_CONTACT_DETAILS]
+    app = await create(linked.identity, linked.home.owner, app_request(rights=rights))
+    linked.caller = await sign_in_app(linked.identity, linked.home, app.secret)
+
+    claims = read_claims((await linked.token()).access_token)
+
+    assert sorted(claims["rights"]) == ["read_contact_details", "read_directory"]
 
 
 async def test_either_side_lets_the_other_ones_apps_in_by_what_it_shares_itself(

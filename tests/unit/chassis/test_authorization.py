@@ -108,6 +108,9 @@ READ = Right.READ_DIRECTORY
         pytest.param(
             LINKED_APP, Right.READ_AUDIT_LOG, WHOLE_CORP, "CALLER_NOT_ALLOWED", id="nor audits"
         ),
+        pytest.param(
+            LINKED_APP, Right.READ_CONTACT_DETAILS, WHOLE_CORP, "", id="reads contact details"
+        ),
         pytest.param(LINKED_APP, READ, ELSEWHERE, "CORP_NOT_FOUND", id="not even at home"),
         pytest.param(PLATFORM, Right.REVIEW_CORPS, WHOLE_CORP, "", id="platform reviews"),
         pytest.param(PLATFORM, READ, WHOLE_CORP, "CALLER_NOT_ALLOWED", id="platform does not read"),

@@ -60,7 +60,8 @@ class _RightEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Right.ValueType
     """Send to members as an app, within its visible range. For apps alone."""
     RIGHT_READ_CONTACT_DETAILS: _Right.ValueType  # 14
     """Read, as an app, the members' numbers, addresses, gender and avatar too, within its visible range.
-    RIGHT_MANAGE_DIRECTORY holds it: who keeps these fields reads them.
+    RIGHT_MANAGE_DIRECTORY holds it: who keeps these fields reads them. Of a linked corp's members an
+    app reads what the link shares of them by this right alone.
     """
 
 class Right(_Right, metaclass=_RightEnumTypeWrapper):
@@ -100,7 +101,8 @@ RIGHT_SEND_APP_MESSAGES: Right.ValueType  # 13
 """Send to members as an app, within its visible range. For apps alone."""
 RIGHT_READ_CONTACT_DETAILS: Right.ValueType  # 14
 """Read, as an app, the members' numbers, addresses, gender and avatar too, within its visible range.
-RIGHT_MANAGE_DIRECTORY holds it: who keeps these fields reads them.
+RIGHT_MANAGE_DIRECTORY holds it: who keeps these fields reads them. Of a linked corp's members an
+app reads what the link shares of them by this right alone.
 """
 Global___Right: _TypeAlias = Right  # noqa: Y015
 

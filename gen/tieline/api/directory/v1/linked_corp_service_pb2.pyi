@@ -116,7 +116,7 @@ class LinkedMember(_message.Message):
     position: _builtins.str
     """Position; empty if none."""
     avatar_media_id: _builtins.str
-    """Id of the stored picture; empty if none."""
+    """Id of the stored picture; empty if none, and for apps without the right to contact details."""
     mobile: _builtins.str
     """Empty unless mobile numbers are shared."""
     email: _builtins.str

@@ -37,6 +37,9 @@ class LinkedCorpServiceStub:
     An app with a token for a linked corp (identity's CreateLinkedCorpToken) is in that corp: it names
     that one, or none, as `corp_id`, and may leave `link_id` empty. Another link than the token's is
     LINK_NOT_FOUND.
+
+    Apps, of the caller's corp or with such a token, get mobile numbers, e-mail addresses and pictures
+    where both allow it: the link shares them, and the app has RIGHT_READ_CONTACT_DETAILS in its own corp.
     """
 
     def __init__(self, channel):
@@ -79,6 +82,9 @@ class LinkedCorpServiceServicer:
     An app with a token for a linked corp (identity's CreateLinkedCorpToken) is in that corp: it names
     that one, or none, as `corp_id`, and may leave `link_id` empty. Another link than the token's is
     LINK_NOT_FOUND.
+
+    Apps, of the caller's corp or with such a token, get mobile numbers, e-mail addresses and pictures
+    where both allow it: the link shares them, and the app has RIGHT_READ_CONTACT_DETAILS in its own corp.
     """
 
     def ListLinkedCorps(self, request, context):
@@ -162,6 +168,9 @@ class LinkedCorpService:
     An app with a token for a linked corp (identity's CreateLinkedCorpToken) is in that corp: it names
     that one, or none, as `corp_id`, and may leave `link_id` empty. Another link than the token's is
     LINK_NOT_FOUND.
+
+    Apps, of the caller's corp or with such a token, get mobile numbers, e-mail addresses and pictures
+    where both allow it: the link shares them, and the app has RIGHT_READ_CONTACT_DETAILS in its own corp.
     """
 
     @staticmethod

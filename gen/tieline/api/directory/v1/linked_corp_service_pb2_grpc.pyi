@@ -24,6 +24,9 @@ class LinkedCorpServiceStub:
     An app with a token for a linked corp (identity's CreateLinkedCorpToken) is in that corp: it names
     that one, or none, as `corp_id`, and may leave `link_id` empty. Another link than the token's is
     LINK_NOT_FOUND.
+
+    Apps, of the caller's corp or with such a token, get mobile numbers, e-mail addresses and pictures
+    where both allow it: the link shares them, and the app has RIGHT_READ_CONTACT_DETAILS in its own corp.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -62,6 +65,9 @@ class LinkedCorpServiceServicer(metaclass=_abc_1.ABCMeta):
     An app with a token for a linked corp (identity's CreateLinkedCorpToken) is in that corp: it names
     that one, or none, as `corp_id`, and may leave `link_id` empty. Another link than the token's is
     LINK_NOT_FOUND.
+
+    Apps, of the caller's corp or with such a token, get mobile numbers, e-mail addresses and pictures
+    where both allow it: the link shares them, and the app has RIGHT_READ_CONTACT_DETAILS in its own corp.
     """
 
     @_abc_1.abstractmethod
