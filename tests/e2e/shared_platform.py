@@ -10,6 +10,7 @@ FILES = frozenset(
     f"tests/e2e/{name}"
     for name in (
         "test_app_messages.py",
+        "test_audit_walk.py",
         "test_demo.py",
         "test_every_rpc.py",
         "test_kills_during_the_main_job.py",

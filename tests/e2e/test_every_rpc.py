@@ -5,7 +5,7 @@ fails here until ``rpc_requests`` knows how it is called with one corp's ids.
 """
 
 import asyncio
-from collections.abc import Awaitable, Iterable, Iterator
+from collections.abc import Awaitable, Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Any
 
@@ -110,24 +110,41 @@ def _response_type(method: MethodDescriptor) -> Any:
     return message_factory.GetMessageClass(pool.FindMessageTypeByName(method.output_type.full_name))
 
 
-async def _call(world: World, name: str, request: Message, token: str | None) -> bytes:
-    """Call a method as raw gRPC; return the serialized first response, or raise AioRpcError."""
+def find_target(world: World, name: str) -> str:
+    """Return where the method is served."""
+    target: str = getattr(world.endpoints, METHODS[name].containing_service.full_name.split(".")[2])
+    return target
+
+
+def start_call(
+    channel: grpc.aio.Channel,
+    name: str,
+    request: Message,
+    metadata: list[tuple[str, str]],
+    following: Sequence[Message] = (),
+) -> Any:
+    """Start a call of the method, with what follows the request in a client's stream."""
     method = METHODS[name]
-    service = method.containing_service
-    target = getattr(world.endpoints, service.full_name.split(".")[2])
-    metadata = [] if token is None else [("authorization", f"Bearer {token}")]
     shape = ("stream" if method.client_streaming else "unary") + (
         "_stream" if method.server_streaming else "_unary"
     )
-    async with grpc.aio.insecure_channel(target) as channel:
-        multicallable = getattr(channel, shape)(
-            f"/{service.full_name}/{method.name}",
-            request_serializer=type(request).SerializeToString,
-            response_deserializer=_response_type(method).FromString,
-        )
-        argument = iter([request, *FOLLOWING[name]]) if method.client_streaming else request
-        call = multicallable(argument, metadata=metadata, timeout=FIRST_RESPONSE_TIMEOUT_S)
-        if not method.server_streaming:
+    multicallable = getattr(channel, shape)(
+        f"/{method.containing_service.full_name}/{method.name}",
+        request_serializer=type(request).SerializeToString,
+        response_deserializer=_response_type(method).FromString,
+    )
+    argument: Any = request
+    if method.client_streaming:
+        argument = iter([request, *(following or FOLLOWING[name])])
+    return multicallable(argument, metadata=metadata, timeout=FIRST_RESPONSE_TIMEOUT_S)
+
+
+async def _call(world: World, name: str, request: Message, token: str | None) -> bytes:
+    """Call a method as raw gRPC; return the serialized first response, or raise AioRpcError."""
+    metadata = [] if token is None else [("authorization", f"Bearer {token}")]
+    async with grpc.aio.insecure_channel(find_target(world, name)) as channel:
+        call = start_call(channel, name, request, metadata)
+        if not METHODS[name].server_streaming:
             return bytes((await call).SerializeToString())
         first = await call.read()
         call.cancel()

@@ -7,9 +7,9 @@ from tieline.chassis.calls import current_principal
 from tieline.chassis.grpc_context import Context
 from tieline.chassis.idempotency import answered_once
 from tieline.chassis.ids import new_customer_group_id
-from tieline.chassis.outbox import insert_events
 from tieline.chassis.page_tokens import PageTokens, page_size
 from tieline.chassis.postgres import Connection, Pool, transaction
+from tieline.contacts.acts import record_act
 from tieline.contacts.codes import check_code, new_code
 from tieline.contacts.contacts import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE, check_state
 from tieline.contacts.customer_groups import (
@@ -46,6 +46,13 @@ class ContactsServicer(contacts_service_pb2_grpc.ContactsServiceServicer):
         async def act(connection: Connection) -> contacts_service_pb2.CreateContactWayResponse:
             repository = ContactsRepository(connection, corp_id)
             way = await repository.insert_contact_way(new_code(), member.id, request.state)
+            await record_act(
+                connection,
+                corp_id=corp_id,
+                action="contact_way.create",
+                resource=f"members/{member.id}",
+                details={"state": request.state},
+            )
             return contacts_service_pb2.CreateContactWayResponse(contact_way=to_contact_way(way))
 
         return await answered_once(
@@ -103,7 +110,13 @@ class ContactsServicer(contacts_service_pb2_grpc.ContactsServiceServicer):
             group = await repository.insert_customer_group(
                 new_customer_group_id(), request.name, member.id
             )
-            await insert_events(connection, SCHEMA, [build_created_event(corp_id, group)])
+            await record_act(
+                connection,
+                corp_id=corp_id,
+                action="customer_group.create",
+                resource=f"customerGroups/{group.customer_group_id}",
+                events=[build_created_event(corp_id, group)],
+            )
             return contacts_service_pb2.CreateCustomerGroupResponse(group=to_customer_group(group))
 
         return await answered_once(
@@ -146,6 +159,12 @@ class ContactsServicer(contacts_service_pb2_grpc.ContactsServiceServicer):
             if group is None or group.owner_user_id != member.id:
                 raise customer_group_not_found_error(group_id)
             way = await repository.insert_join_way(new_code(), group_id)
+            await record_act(
+                connection,
+                corp_id=corp_id,
+                action="join_way.create",
+                resource=f"customerGroups/{group_id}",
+            )
             return contacts_service_pb2.CreateJoinWayResponse(join_way=to_join_way(way))
 
         return await answered_once(

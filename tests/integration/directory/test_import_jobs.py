@@ -13,6 +13,8 @@ from engines import Database
 from fakes.directory_corps import Corp, table
 from fakes.directory_files import REPLACE_MEMBERS, UNFINISHED, Files, Options
 from fakes.eventually import eventually
+from published_events import published_events
+from tieline.api.common.v1 import audit_pb2
 from tieline.api.directory.v1 import import_job_pb2
 from tieline.chassis.ids import new_uuid7
 from tieline.chassis.message_headers import CORP_ID_HEADER, PRIORITY_HEADER, REQUEST_ID_HEADER
@@ -20,6 +22,7 @@ from tieline.chassis.priorities import LOWEST_PRIORITY
 from tieline.client.errors import TielineError
 from tieline.directory.import_batches import BATCH_RECORDS
 from tieline.directory.import_jobs import KEPT_JOBS, MAX_WAITING_JOBS
+from tieline.embedded.nats import EmbeddedNats
 
 SUCCEEDED = import_job_pb2.IMPORT_JOB_STATE_SUCCEEDED
 FAILED = import_job_pb2.IMPORT_JOB_STATE_FAILED
@@ -142,7 +145,7 @@ async def test_job_waits_for_the_corps_other_one_and_both_end(corp: Corp, files:
 
 
 async def test_cancelled_job_keeps_what_it_committed_and_stays_cancelled(
-    corp: Corp, files: Files, database: Database
+    corp: Corp, files: Files, database: Database, nats: EmbeddedNats
 ) -> None:
     connection = await asyncpg.connect(database.admin_dsn)
     try:
@@ -162,6 +165,9 @@ async def test_cancelled_job_keeps_what_it_committed_and_stays_cancelled(
     assert (await files.finish(table(("x", "X", "")))).state == SUCCEEDED
     assert (await files.get_job(job.job_id)) == cancelled
     assert "u00000" not in await corp.list_members()
+    entries = await published_events(nats, "DIRECTORY", f"audit/{corp.corp_id}", 2)
+    actions = [audit_pb2.AuditEntry.FromString(payload).action for _, payload in entries]
+    assert actions.count("directory.import_job.cancel") == 1
 
 
 async def is_running(files: Files, job_id: str) -> bool:
