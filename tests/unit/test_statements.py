@@ -20,16 +20,14 @@ BATCH = "locks by their keys what the calls of one batch need, which are of seve
 
 # Functions with a statement that goes to every node, each with its reason.
 EXCEPTIONS = {
+    "chassis.corps_purge.lock_deleted_corp": SCAN,
     "chassis.dead_letters.list_dead_letters": "an operator lists what was given up, of all corps",
     "chassis.events._Statements.__init__": "the purge of the inbox goes by age",
     "chassis.outbox._Statements.__init__": "the relay takes the oldest events of all corps",
-    "contacts.repository.lock_deleted_corp": SCAN,
     "directory.repositories.changes.list_old_removals": SCAN,
-    "directory.repositories.corp_purge.lock_deleted_corp": SCAN,
     "directory.repositories.search_index.list_waiting_corps": SCAN,
     "identity.repositories.corp_purge.lock_due_corp": SCAN,
     "messaging.repositories.corps.CorpRepository.list_suspended": "read once at the start",
-    "messaging.repositories.corps.CorpRepository.lock_deleted_corp": SCAN,
     "messaging.repositories.corps.CorpRepository.lock_departures": SCAN,
     "messaging.repositories.media.MediaRepository.remove_expired": SCAN,
     "messaging.repositories.retention.RetentionRepository.delete_details": SCAN,
@@ -39,7 +37,6 @@ EXCEPTIONS = {
     "messaging.repositories.push_targets.PushTargetRepository._end_customers": (
         "a customer has devices in several corps"
     ),
-    "payments.repositories.deleted_corps.lock_corp_to_purge": SCAN,
 }
 
 # Functions that lock rows of several corps in one statement. Citus refuses that across nodes: what
@@ -73,7 +70,7 @@ LOCKS_OF_MANY_CORPS = {
 ROOT = Path(__file__).parents[2] / "services" / "tieline"
 
 _STATEMENT = re.compile(r"\s*(SELECT|INSERT|UPDATE|DELETE|WITH|MERGE)\b")
-_TABLE = re.compile(rf"(?:\b(?:{'|'.join(SERVICES)})|§)\.[a-z_]+\b(?!\s*\()")
+_TABLE = re.compile(rf"(?:\b(?:{'|'.join(SERVICES)})|§)\.(?:[a-z_]+\b|§)(?!\s*\()")
 
 # Compared with something, matched with rows that have it, or given to a row that is written.
 _PICKS_A_CORP = re.compile(

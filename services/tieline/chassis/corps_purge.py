@@ -1,16 +1,20 @@
 """Has a service delete what it keeps of corps that are gone, some thousand rows at a time."""
 
+import datetime as dt
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Protocol
 
-from tieline.chassis.postgres import Pool
+from tieline.chassis.postgres import Connection, Pool
 from tieline.chassis.repeating import repeating
 
 _INTERVAL_S = 60.0
 
 # About 50 ms of PostgreSQL's time.
 _PURGE_ROWS = 5000
+
+# More than there are replicas that each may hold one.
+_CANDIDATES = 50
 
 
 class Purge(Protocol):
@@ -37,3 +41,37 @@ async def purging_corps(
         "the purge of deleted corps", purge_all, interval_s=interval_s, at_once=True
     ):
         yield
+
+
+async def lock_deleted_corp(
+    connection: Connection, schema: str, table: str, age: dt.timedelta = dt.timedelta()
+) -> str | None:
+    """Lock a corp that has been gone for so long and has rows left; None if there is none.
+
+    The table has ``delete_time`` and ``purge_time`` of each corp. One that another replica is
+    purging is left to it. Looks first and locks by corp: Citus locks no rows across nodes.
+    """
+    candidates = await connection.fetch(
+        f"""
+        SELECT corp_id
+          FROM {schema}.{table}
+         WHERE purge_time IS NULL AND delete_time <= now() - $1::interval
+         ORDER BY delete_time
+         LIMIT $2
+        """,  # noqa: S608 -- schemas and tables are named by the code
+        age,
+        _CANDIDATES,
+    )
+    for candidate in candidates:
+        corp_id: str | None = await connection.fetchval(
+            f"""
+            SELECT corp_id
+              FROM {schema}.{table}
+             WHERE corp_id = $1 AND delete_time IS NOT NULL AND purge_time IS NULL
+               FOR NO KEY UPDATE SKIP LOCKED
+            """,  # noqa: S608 -- schemas and tables are named by the code
+            candidate["corp_id"],
+        )
+        if corp_id is not None:
+            return corp_id
+    return None

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from tieline.chassis.audit import build_audit_event
 from tieline.chassis.outbox import Event, insert_events
 from tieline.chassis.postgres import Connection
-from tieline.contacts.repository import SCHEMA
+from tieline.contacts.repositories import SCHEMA
 
 
 async def record_act(

@@ -11,7 +11,7 @@ from tieline.chassis.runtime import service_runtime
 from tieline.chassis.streams import durables_of
 from tieline.contacts.consumer import HANDLERS
 from tieline.contacts.corps_purge import purge
-from tieline.contacts.repository import SCHEMA
+from tieline.contacts.repositories import SCHEMA
 from tieline.contacts.servicer import ContactsServicer
 from tieline.contacts.settings import ContactsSettings
 

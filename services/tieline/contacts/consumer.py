@@ -3,7 +3,7 @@
 from tieline.api.identity.v1 import identity_pb2
 from tieline.chassis.events import EventHandler, ReceivedEvent
 from tieline.chassis.postgres import Connection
-from tieline.contacts.repository import mark_deleted
+from tieline.contacts.repositories.deleted_corps import mark_deleted
 
 
 async def delete_corp(connection: Connection, received: ReceivedEvent) -> None:

@@ -3,7 +3,7 @@
 import logging
 
 from tieline.chassis.postgres import Pool, transaction
-from tieline.contacts.repository import delete_rows, lock_deleted_corp, mark_purged
+from tieline.contacts.repositories.deleted_corps import delete_rows, lock_deleted_corp, mark_purged
 
 logger = logging.getLogger(__name__)
 

@@ -17,7 +17,8 @@ from tieline.contacts.messages import (
     build_joined_event,
     build_left_event,
 )
-from tieline.contacts.repository import SCHEMA, ContactsRepository
+from tieline.contacts.repositories import SCHEMA
+from tieline.contacts.repositories.contacts import ContactsRepository
 
 
 async def add_contact(

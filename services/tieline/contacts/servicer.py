@@ -25,7 +25,8 @@ from tieline.contacts.messages import (
     to_customer_group,
     to_join_way,
 )
-from tieline.contacts.repository import SCHEMA, ContactsRepository
+from tieline.contacts.repositories import SCHEMA
+from tieline.contacts.repositories.contacts import ContactsRepository
 
 
 class ContactsServicer(contacts_service_pb2_grpc.ContactsServiceServicer):

@@ -13,7 +13,7 @@ from tieline.chassis.ids import new_corp_id, new_uuid7
 from tieline.chassis.message_headers import CORP_ID_HEADER, EVENT_ID_HEADER, KEY_HEADER
 from tieline.chassis.postgres import create_pool
 from tieline.contacts.corps_purge import purge
-from tieline.contacts.repository import PURGED_TABLES
+from tieline.contacts.repositories.deleted_corps import PURGED_TABLES
 from tieline.embedded.nats import EmbeddedNats
 
 

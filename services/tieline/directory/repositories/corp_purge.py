@@ -1,7 +1,9 @@
 """Deletes what the directory keeps of corps that are gone."""
 
+from tieline.chassis import corps_purge
 from tieline.chassis.command_tags import count_rows
 from tieline.chassis.postgres import Connection
+from tieline.directory.repositories import SCHEMA
 
 # Every table with a corp's rows, children before parents. What is left out, and why: `corps` keeps
 # the id; events and dead letters are on their way to others. A test compares it with the catalog.
@@ -37,42 +39,13 @@ PURGED_TABLES = (
     "search_waiting",
 )
 
-# More than there are replicas that each may hold one.
-_CANDIDATES = 50
-
 # Across batches a department must outlive those below it.
 _DEEPEST_FIRST = {"departments": "ORDER BY cardinality(ancestor_ids) DESC"}
 
 
 async def lock_deleted_corp(connection: Connection) -> str | None:
-    """Lock a corp that is gone and has rows left; None if there is none.
-
-    One that another replica is purging is left to it. Looks first and locks by corp: Citus locks
-    no rows across nodes.
-    """
-    candidates = await connection.fetch(
-        """
-        SELECT corp_id
-          FROM directory.corps
-         WHERE delete_time IS NOT NULL AND purge_time IS NULL
-         ORDER BY delete_time
-         LIMIT $1
-        """,
-        _CANDIDATES,
-    )
-    for candidate in candidates:
-        corp_id: str | None = await connection.fetchval(
-            """
-            SELECT corp_id
-              FROM directory.corps
-             WHERE corp_id = $1 AND delete_time IS NOT NULL AND purge_time IS NULL
-               FOR NO KEY UPDATE SKIP LOCKED
-            """,
-            candidate["corp_id"],
-        )
-        if corp_id is not None:
-            return corp_id
-    return None
+    """Lock a corp that is gone and has rows left; None if there is none."""
+    return await corps_purge.lock_deleted_corp(connection, SCHEMA, "corps")
 
 
 async def delete_rows(connection: Connection, corp_id: str, *, maximum_rows: int) -> int:

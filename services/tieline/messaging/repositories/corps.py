@@ -4,9 +4,11 @@ import datetime as dt
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
+from tieline.chassis import corps_purge
 from tieline.chassis.command_tags import count_rows
 from tieline.chassis.postgres import Connection
 from tieline.messaging.numbering import ConversationKey
+from tieline.messaging.repositories import SCHEMA
 
 # Every table with a corp's rows, each after what others need of it: with the participants nobody
 # can send any more, and with the conversations, whose deletion waits for those who are sending,
@@ -143,33 +145,8 @@ class CorpRepository:
         return {row["corp_id"] for row in rows}
 
     async def lock_deleted_corp(self) -> str | None:
-        """Lock a corp that is gone and has rows left; one that another replica purges is its.
-
-        Looks first and locks by corp: Citus locks no rows across nodes.
-        """
-        candidates = await self._connection.fetch(
-            """
-            SELECT corp_id
-              FROM messaging.corps
-             WHERE delete_time IS NOT NULL AND purge_time IS NULL
-             ORDER BY delete_time
-             LIMIT $1
-            """,
-            _CANDIDATES,
-        )
-        for candidate in candidates:
-            corp_id: str | None = await self._connection.fetchval(
-                """
-                SELECT corp_id
-                  FROM messaging.corps
-                 WHERE corp_id = $1 AND delete_time IS NOT NULL AND purge_time IS NULL
-                   FOR NO KEY UPDATE SKIP LOCKED
-                """,
-                candidate["corp_id"],
-            )
-            if corp_id is not None:
-                return corp_id
-        return None
+        """Lock a corp that is gone and has rows left; one that another replica purges is its."""
+        return await corps_purge.lock_deleted_corp(self._connection, SCHEMA, "corps")
 
     async def delete_rows(self, corp_id: str, *, maximum_rows: int) -> int:
         """Delete at most so many rows of the locked corp; return how many."""

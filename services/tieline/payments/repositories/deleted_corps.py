@@ -1,9 +1,10 @@
 """The SQL of corps that are gone."""
 
-from tieline.chassis.postgres import Connection
+import datetime as dt
 
-# More than there are replicas that each may hold one.
-_CANDIDATES = 50
+from tieline.chassis import corps_purge
+from tieline.chassis.postgres import Connection
+from tieline.payments.repositories import SCHEMA
 
 
 async def mark_deleted(connection: Connection, corp_id: str) -> None:
@@ -18,35 +19,9 @@ async def mark_deleted(connection: Connection, corp_id: str) -> None:
 
 
 async def lock_corp_to_purge(connection: Connection, *, keep_days: int) -> str | None:
-    """Lock a corp that is gone for so long and has rows left; None if there is none.
-
-    One that another replica is purging is left to it. Looks first and locks by corp: Citus locks
-    no rows across nodes.
-    """
-    candidates = await connection.fetch(
-        """
-        SELECT corp_id
-          FROM payments.deleted_corps
-         WHERE purge_time IS NULL AND delete_time <= now() - make_interval(days => $1)
-         ORDER BY delete_time
-         LIMIT $2
-        """,
-        keep_days,
-        _CANDIDATES,
-    )
-    for candidate in candidates:
-        corp_id: str | None = await connection.fetchval(
-            """
-            SELECT corp_id
-              FROM payments.deleted_corps
-             WHERE corp_id = $1 AND purge_time IS NULL
-               FOR NO KEY UPDATE SKIP LOCKED
-            """,
-            candidate["corp_id"],
-        )
-        if corp_id is not None:
-            return corp_id
-    return None
+    """Lock a corp that is gone for so long and has rows left; None if there is none."""
+    age = dt.timedelta(days=keep_days)
+    return await corps_purge.lock_deleted_corp(connection, SCHEMA, "deleted_corps", age)
 
 
 async def delete_rows(
