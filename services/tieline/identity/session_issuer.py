@@ -23,16 +23,17 @@ from tieline.identity.refresh_tokens import (
 )
 from tieline.identity.repositories import (
     SCHEMA,
-    accounts,
     channels,
     corps,
     customers,
     platform_administrators,
+    refreshing,
     revocations,
     role_grants,
     sessions,
 )
 from tieline.identity.repositories.accounts import Account
+from tieline.identity.repositories.refreshing import LockedSession
 from tieline.identity.repositories.sessions import Issued, Session, SessionLimits
 from tieline.identity.revocations import revoke_session_tokens
 from tieline.identity.roles import with_grants
@@ -84,29 +85,30 @@ class SessionIssuer:
         token = self._refresh_tokens.decode(refresh_token)
         if token is None:
             return None
-        account = await accounts.lock_session_owner(connection, token.corp_id, token.session_id)
-        session = await sessions.lock_session(
-            connection, token.corp_id, token.session_id, self._limits.max_age
+        locked = await refreshing.lock_session(
+            connection, token.corp_id, token.session_id, self._limits
         )
-        if session is None or not await _may_go_on(connection, token.corp_id, session):
+        if locked is None or not _may_go_on(locked):
             return None
+        session = locked.session
         decision = decide_refresh(token, session.refresh)
         if decision is Refresh.END:
             owner = SessionOwner(token.corp_id, session.principal_kind, session.principal_id)
             await end_session(connection, owner, token.session_id, "end_for_reuse")
         if decision in (Refresh.END, Refresh.REJECT):
             return None
-        principal = await _find_principal(connection, token, session, account)
+        principal = await _find_principal(connection, token, locked)
         if principal is None:
             return None
         if decision is Refresh.ROTATE:
-            issued = await sessions.advance_session(
+            issued, grants = await refreshing.advance_session(
                 connection, token.corp_id, token.session_id, self._limits, find_address()
             )
         else:
+            grants = await role_grants.list_member_grants(connection, token.corp_id, principal.id)
             now = await revocations.read_time(connection)
             issued = Issued(session.refresh.expire_time, now)
-        return self._build(principal, token.next(), issued)
+        return self._build(with_grants(principal, grants), token.next(), issued)
 
     async def sign_out(self, connection: Connection, refresh_token: str) -> None:
         """End the session of a refresh token, whichever of its generations this is."""
@@ -182,20 +184,11 @@ def build_platform_administrator(name: str) -> Principal:
     )
 
 
-async def _find_principal(
-    connection: Connection, token: RefreshToken, session: Session, account: Account | None
-) -> Principal | None:
-    """Return who the session belongs to, with the roles and the name of today; None if gone."""
-    principal = await _find_owner(connection, token.corp_id, session, account)
-    return None if principal is None else replace(principal, session_id=str(token.session_id))
-
-
-async def _may_go_on(connection: Connection, corp_id: str, session: Session) -> bool:
+def _may_go_on(locked: LockedSession) -> bool:
     """Tell whether the session's corp, if it has one, lets it be refreshed."""
-    if session.principal_kind is not PrincipalKind.MEMBER:
+    if locked.session.principal_kind is not PrincipalKind.MEMBER:
         return True
-    corp = await corps.share_corp(connection, corp_id)
-    return corp is not None and lets_session_go_on(corp, session.create_time)
+    return locked.corp is not None and lets_session_go_on(locked.corp, locked.session.create_time)
 
 
 async def _find_customer(
@@ -212,15 +205,24 @@ async def _find_customer(
     return build_customer(customer_id, display_name)
 
 
-async def _find_owner(
-    connection: Connection, corp_id: str, session: Session, account: Account | None
+async def _find_principal(
+    connection: Connection, token: RefreshToken, locked: LockedSession
 ) -> Principal | None:
+    """Return whose session it is, with the name of today and without grants; None if gone."""
+    principal = await _find_party(connection, token.corp_id, locked)
+    return None if principal is None else replace(principal, session_id=str(token.session_id))
+
+
+async def _find_party(
+    connection: Connection, corp_id: str, locked: LockedSession
+) -> Principal | None:
+    session, account = locked.session, locked.account
     name = session.principal_id
     match session.principal_kind:
         case PrincipalKind.MEMBER:
             if account is None or not account.is_active:
                 return None
-            return await with_stored_grants(connection, build_member(corp_id, name, account))
+            return build_member(corp_id, name, account)
         case PrincipalKind.CUSTOMER:
             return await _find_customer(connection, name, session)
         case PrincipalKind.PLATFORM_ADMINISTRATOR:

@@ -36,7 +36,7 @@ from tieline.identity.sign_in_policies import SignInPolicy
 
 # BEGIN and COMMIT are statements too.
 SIGN_IN_STATEMENTS = 10
-REFRESH_STATEMENTS = 7
+REFRESH_STATEMENTS = 4
 
 
 @dataclass

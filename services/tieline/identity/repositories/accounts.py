@@ -1,6 +1,5 @@
 """Accounts of members, by which they sign in."""
 
-import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -110,27 +109,6 @@ async def lock_account(connection: Connection, corp_id: str, user_id: str) -> Ac
         """,
         corp_id,
         user_id,
-    )
-    return None if row is None else Account(**row)
-
-
-async def lock_session_owner(
-    connection: Connection, corp_id: str, session_id: uuid.UUID
-) -> Account | None:
-    """Do the same for whichever member's session this is; None for other sessions."""
-    row = await connection.fetchrow(
-        """
-        SELECT role, display_name, password_hash, state
-          FROM identity.accounts
-         WHERE corp_id = $1
-           AND user_id = (
-               SELECT principal_id
-                 FROM identity.sessions
-                WHERE corp_id = $1 AND session_id = $2 AND principal_kind = 'member')
-           FOR SHARE
-        """,
-        corp_id,
-        session_id,
     )
     return None if row is None else Account(**row)
 

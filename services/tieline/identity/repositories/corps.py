@@ -1,16 +1,17 @@
 """Corps and their verification. Deleted ones are not there for anybody but the purge."""
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from tieline.chassis.postgres import Connection, Record
 from tieline.identity.corps import Corp, CorpKind, CorpState, NewCorp
 
-_COLUMNS = """
+COLUMNS = """
     corp_id, display_name, kind, owner_user_id, corps.create_time, verify_time, suspend_time,
     suspend_reason, delete_request_time, purge_time, delete_time, session_floor_time, change_number
 """
-_FROM = "FROM identity.corps LEFT JOIN identity.verifications USING (corp_id)"
+FROM = "FROM identity.corps LEFT JOIN identity.verifications USING (corp_id)"
 
 
 async def insert_corp(connection: Connection, corp_id: str, corp: NewCorp) -> Corp:
@@ -42,19 +43,19 @@ async def insert_corp(connection: Connection, corp_id: str, corp: NewCorp) -> Co
 async def find_corp(connection: Connection, corp_id: str) -> Corp | None:
     """Return the corp with its verification, or None."""
     row = await connection.fetchrow(
-        f"SELECT {_COLUMNS} {_FROM} WHERE corp_id = $1 AND delete_time IS NULL",
+        f"SELECT {COLUMNS} {FROM} WHERE corp_id = $1 AND delete_time IS NULL",
         corp_id,
     )
-    return None if row is None else _to_corp(row)
+    return None if row is None else to_corp(row)
 
 
 async def find_corps(connection: Connection, corp_ids: Sequence[str]) -> dict[str, Corp]:
     """Return those of the corps that are there, by id."""
     rows = await connection.fetch(
-        f"SELECT {_COLUMNS} {_FROM} WHERE corp_id = ANY($1::text[]) AND delete_time IS NULL",
+        f"SELECT {COLUMNS} {FROM} WHERE corp_id = ANY($1::text[]) AND delete_time IS NULL",
         corp_ids,
     )
-    return {row["corp_id"]: _to_corp(row) for row in rows}
+    return {row["corp_id"]: to_corp(row) for row in rows}
 
 
 async def share_corp(connection: Connection, corp_id: str) -> Corp | None:
@@ -64,13 +65,13 @@ async def share_corp(connection: Connection, corp_id: str) -> Corp | None:
     """
     row = await connection.fetchrow(
         f"""
-        SELECT {_COLUMNS} {_FROM}
+        SELECT {COLUMNS} {FROM}
          WHERE corp_id = $1 AND delete_time IS NULL
            FOR SHARE OF corps
         """,
         corp_id,
     )
-    return None if row is None else _to_corp(row)
+    return None if row is None else to_corp(row)
 
 
 async def lock_corp(connection: Connection, corp_id: str) -> tuple[Corp | None, dt.datetime]:
@@ -165,7 +166,7 @@ async def list_corps(
     """Return corps, the newest first, from before this creation time and corp on."""
     rows = await connection.fetch(
         f"""
-        SELECT {_COLUMNS} {_FROM}
+        SELECT {COLUMNS} {FROM}
          WHERE delete_time IS NULL
            AND ($1::text IS NULL OR kind = $1)
            AND ($2::text IS NULL
@@ -182,8 +183,9 @@ async def list_corps(
         None if before is None else before[1],
         limit,
     )
-    return [_to_corp(row) for row in rows]
+    return [to_corp(row) for row in rows]
 
 
-def _to_corp(row: Record) -> Corp:
+def to_corp(row: Record | Mapping[str, Any]) -> Corp:
+    """Return the corp that a row with its columns is."""
     return Corp(**{**row, "kind": CorpKind(row["kind"])})

@@ -1,7 +1,8 @@
 """What a revocation waits for, and the time that it names.
 
-Whoever issues a token holds the same rows (``accounts.lock_account``, ``corps.share_corp``) until
-its transaction ends, and takes the time of issue under those locks. So a token was either issued
+Whoever issues a token holds the same rows (``accounts.lock_account``, ``corps.share_corp``, at a
+refresh ``refreshing.lock_session``) until its transaction ends, and takes the time of issue under
+those locks. So a token was either issued
 before the revocation, or for somebody as the revoking transaction left them; none slips through
 between.
 

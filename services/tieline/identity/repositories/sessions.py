@@ -84,57 +84,6 @@ async def insert_session(
     return Issued(**row)
 
 
-async def lock_session(
-    connection: Connection, corp_id: str, session_id: uuid.UUID, max_age: dt.timedelta
-) -> Session | None:
-    """Lock the session until the transaction ends; return it, or None.
-
-    ``now`` is read under the lock: ``now()`` is older than the wait for it.
-    """
-    row = await connection.fetchrow(
-        """
-        SELECT principal_kind, principal_id, seed_hash, refresh_generation, refresh_time,
-               least(expire_time, create_time + $3::interval) AS expire_time, end_time,
-               create_time, clock_timestamp() AS now
-          FROM identity.sessions
-         WHERE corp_id = $1 AND session_id = $2
-           FOR UPDATE
-        """,
-        corp_id,
-        session_id,
-        max_age,
-    )
-    return None if row is None else _to_session(row)
-
-
-async def advance_session(
-    connection: Connection,
-    corp_id: str,
-    session_id: uuid.UUID,
-    limits: SessionLimits,
-    address: str,
-) -> Issued:
-    """Issue the session's next refresh token; return when it ends. The session is locked."""
-    row = await connection.fetchrow(
-        """
-        UPDATE identity.sessions
-           SET refresh_generation = refresh_generation + 1,
-               refresh_time = clock_timestamp(),
-               expire_time = least(clock_timestamp() + $3::interval, create_time + $4::interval),
-               address = $5
-         WHERE corp_id = $1 AND session_id = $2
-        RETURNING expire_time, clock_timestamp() AS now
-        """,
-        corp_id,
-        session_id,
-        limits.refresh_lifetime,
-        limits.max_age,
-        address,
-    )
-    assert row is not None, "the locked session is there"
-    return Issued(**row)
-
-
 async def list_sessions(
     connection: Connection,
     corp_id: str,
@@ -271,7 +220,8 @@ async def delete_over(connection: Connection, *, maximum_rows: int) -> int:
     return count_rows(status)
 
 
-def _to_session(row: Record) -> Session:
+def to_session(row: Record) -> Session:
+    """Return the session that a row with its columns and the time ``now`` is."""
     return Session(
         principal_kind=PrincipalKind(row["principal_kind"]),
         principal_id=row["principal_id"],
