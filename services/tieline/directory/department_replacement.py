@@ -14,6 +14,7 @@ from tieline.directory.department_rows import DepartmentFile, DepartmentRow
 from tieline.directory.departments import (
     MAX_DEPARTMENTS,
     MAX_LEVELS,
+    MAX_NODES,
     MAX_PATH_CHARACTERS,
     ROOT_DEPARTMENT_ID,
     ROOT_PATH,
@@ -33,6 +34,8 @@ class StoredDepartment(NamedTuple):
     order: int
     path: str
     has_members: bool
+    member_count: int = 0
+    """Those of departments below not counted."""
 
 
 class PlacedDepartment(NamedTuple):
@@ -73,10 +76,15 @@ class _Node(NamedTuple):
     """0 for a department that is as it was."""
 
 
-def plan_replacement(file: DepartmentFile, stored: Mapping[int, StoredDepartment]) -> Replacement:
-    """Return how the departments come to be as the file has them."""
+def plan_replacement(
+    file: DepartmentFile, stored: Mapping[int, StoredDepartment], max_nodes: int = MAX_NODES
+) -> Replacement:
+    """Return how the departments come to be as the file has them.
+
+    ``max_nodes`` is how many members and departments there may be directly in a department.
+    """
     plan = Replacement(errors=list(file.errors), refused=file.refused)
-    tree = _Tree(file, stored)
+    tree = _Tree(file, stored, max_nodes)
     while refusals := tree.find_refusals():
         for line, (column, reason) in refusals.items():
             plan.errors.append(RowError(line, column, reason))
@@ -109,8 +117,11 @@ def _differs(department: PlacedDepartment, before: StoredDepartment) -> bool:
 class _Tree:
     """The departments as they are to be, as far as is known."""
 
-    def __init__(self, file: DepartmentFile, stored: Mapping[int, StoredDepartment]) -> None:
+    def __init__(
+        self, file: DepartmentFile, stored: Mapping[int, StoredDepartment], max_nodes: int
+    ) -> None:
         self._stored = stored
+        self._max_nodes = max_nodes
         self._named_ids = file.named_ids
         self._nodes = {each: _to_node(department) for each, department in stored.items()}
         for row in file.rows:
@@ -147,6 +158,7 @@ class _Tree:
         self._find_too_deep(levels, lengths, refusals)
         self._find_same_names(refusals)
         self._find_too_many(refusals)
+        self._find_overfull(refusals)
         return refusals
 
     def place(self) -> dict[int, PlacedDepartment]:
@@ -267,6 +279,22 @@ class _Tree:
         for _, each in sorted(new)[-excess:]:
             reason = f"is one more than the {MAX_DEPARTMENTS} departments that there may be"
             self._refuse(each, "", reason, refusals)
+
+    def _find_overfull(self, refusals: dict[int, tuple[str, str]]) -> None:
+        reason = f"has {self._max_nodes} members and departments already"
+        for parent_id, children in self._children().items():
+            members = self._stored[parent_id].member_count if parent_id in self._stored else 0
+            excess = len(children) + members - self._max_nodes
+            if excess <= 0:
+                continue
+            # Who was there already stays; of the others the last rows give way.
+            joined = sorted(
+                (self._nodes[each].line, each)
+                for each in children
+                if each not in self._stored or self._stored[each].parent_department_id != parent_id
+            )
+            for _, each in joined[-excess:]:
+                self._refuse(each, "parent_id", reason, refusals)
 
     def _refuse(
         self, each: int, column: str, reason: str, refusals: dict[int, tuple[str, str]]

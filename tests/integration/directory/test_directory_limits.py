@@ -9,6 +9,7 @@ import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from fakes.directory_corps import Corp, table
+from fakes.directory_files import REPLACE_DEPARTMENTS, Files, Options
 from fakes.directory_writers import Writer, update_department_request
 from tieline.api.directory.v1 import (
     department_service_pb2,
@@ -19,10 +20,12 @@ from tieline.api.directory.v1 import (
 from tieline.client.errors import TielineError
 from tieline.directory import (
     department_changes,
+    department_import,
     department_servicer,
     import_writes,
     tag_changes,
 )
+from tieline.directory.department_replacement import plan_replacement
 from tieline.directory.import_nodes import NodeCounts
 
 
@@ -99,6 +102,25 @@ async def test_file_fills_a_department_up_to_its_bound(
     assert [line for line, _, _ in second.errors] == [3]
     assert raised.value.reason == "LIMIT_REACHED"
     assert len(await owner.list_member_ids(department_id=east)) == 2
+
+
+async def test_file_of_departments_fills_a_department_up_to_its_bound(
+    owner: Writer, corp: Corp, files: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The members who are there count; a row too many is refused, and a dry run tells the same."""
+    bounded = functools.partial(plan_replacement, max_nodes=2)
+    monkeypatch.setattr(department_import, "plan_replacement", bounded)
+    east = (await owner.create_department("East")).department_id
+    await corp.import_file(table(("a", "A", "East"), ("b", "B", "")))
+    rows = [("East", str(east), "1"), ("Fits", "8", str(east)), ("Not", "9", str(east))]
+    file = table(*rows, header="name,id,parent_id")
+
+    dry = await files.import_file(file, Options(mode=REPLACE_DEPARTMENTS, dry_run=True))
+    outcome = await files.import_file(file, Options(mode=REPLACE_DEPARTMENTS))
+
+    full = [(4, "parent_id", "has 2 members and departments already")]
+    assert list(dry.errors) == list(outcome.errors) == full
+    assert {each.path for each in await corp.list_departments()} == {"", "East", "East/Fits"}
 
 
 async def test_corp_has_a_bounded_number_of_tags_and_each_is_on_so_many(

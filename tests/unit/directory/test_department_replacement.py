@@ -1,5 +1,8 @@
 """The tree that comes of a file of departments: right, and the file's where that can be."""
 
+from collections import Counter
+from collections.abc import Collection
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -11,7 +14,7 @@ from tieline.directory.department_replacement import (
     plan_replacement,
 )
 from tieline.directory.department_rows import read_departments
-from tieline.directory.departments import MAX_LEVELS
+from tieline.directory.departments import MAX_LEVELS, MAX_NODES
 
 IDS = st.integers(2, 9)
 ROWS = st.lists(
@@ -30,16 +33,31 @@ def trees(draw: st.DrawFn) -> dict[int, StoredDepartment]:
         path = f"{parent.path}/{name}" if parent.path else name
         if all(each.path != path for each in stored.values()):
             stored[department_id] = StoredDepartment(
-                department_id, name, parent.department_id, 0, path, draw(st.booleans())
+                *(department_id, name, parent.department_id, 0, path),
+                has_members=bool(members := draw(st.integers(0, 2))),
+                member_count=members,
             )
     return stored
 
 
-def plan(rows: list[tuple[str, int, int, str]], stored: dict[int, StoredDepartment]) -> Replacement:
+def plan(
+    rows: list[tuple[str, int, int, str]],
+    stored: dict[int, StoredDepartment],
+    max_nodes: int = MAX_NODES,
+) -> Replacement:
     values = [["name", "id", "parent_id", "order"]]
     values += [[name, str(each), str(parent), order.strip()] for name, each, parent, order in rows]
     records = [CsvRecord(line, 0, row) for line, row in enumerate(values, start=1)]
-    return plan_replacement(read_departments(records), stored)
+    return plan_replacement(read_departments(records), stored, max_nodes)
+
+
+def count_nodes(
+    departments: Collection[PlacedDepartment | StoredDepartment],
+    stored: dict[int, StoredDepartment],
+) -> Counter[int]:
+    nodes = Counter(each.parent_department_id for each in departments)
+    nodes.update({each: department.member_count for each, department in stored.items()})
+    return nodes
 
 
 def carry_out(
@@ -77,6 +95,33 @@ def test_whatever_the_file_has_the_tree_is_right(
     assert len({department.path for department in after.values()}) == len(after)
     kept = {each for each, department in stored.items() if department.has_members}
     assert kept <= after.keys()
+
+
+@given(rows=ROWS, stored=trees(), max_nodes=st.integers(1, 4))
+def test_no_department_gets_more_nodes_than_there_may_be(
+    rows: list[tuple[str, int, int, str]], stored: dict[int, StoredDepartment], max_nodes: int
+) -> None:
+    """A department that has too many already gets no more."""
+    decided = plan(rows, stored, max_nodes)
+
+    before = count_nodes(stored.values(), stored)
+    after = count_nodes(carry_out(decided, stored).values(), stored)
+    assert all(count <= max(max_nodes, before[each]) for each, count in after.items())
+
+
+def test_last_rows_give_way_to_members_and_to_earlier_rows() -> None:
+    """What is full is told at the rows that would be too many, and the others go in."""
+    stored = {
+        1: StoredDepartment(1, "Corp", 0, 0, "", False),
+        2: StoredDepartment(2, "East", 1, 0, "East", True, member_count=2),
+        3: StoredDepartment(3, "Old", 2, 0, "East/Old", False),
+    }
+    rows = [("East", 2, 1, ""), ("First", 4, 2, ""), ("Second", 5, 2, ""), ("Old", 3, 2, "")]
+
+    decided = plan(rows, stored, max_nodes=4)
+
+    assert decided.errors == [(4, "parent_id", "has 4 members and departments already")]
+    assert [each.department_id for each in decided.added] == [4]
 
 
 @given(rows=ROWS, stored=trees())

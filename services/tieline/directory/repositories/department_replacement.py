@@ -18,8 +18,13 @@ async def list_stored(connection: Connection, corp_id: str) -> dict[int, StoredD
             OR EXISTS (SELECT
                          FROM directory.members
                         WHERE members.corp_id = departments.corp_id
-                          AND members.department_id = departments.department_id)
+                          AND members.department_id = departments.department_id),
+               coalesce(member_count, 0)
           FROM directory.departments
+          LEFT JOIN (SELECT department_id, count(*) AS member_count
+                       FROM directory.member_departments
+                      WHERE corp_id = $1
+                      GROUP BY department_id) AS places USING (department_id)
          WHERE corp_id = $1
         """,
         corp_id,
