@@ -81,7 +81,8 @@ def _is_found(
     ):
         return True
     searched = SearchedMember(
-        shown.user_id, shown.name, shown.alias, shown.position, shown.mobile, shown.email
+        *(shown.user_id, shown.name, shown.alias, shown.position),
+        *(shown.mobile, shown.email, shown.biz_email),
     )
     return matches(searched, text)
 

@@ -3,13 +3,15 @@
 A search asks for four things, the closest first, and stops when it has a page:
 
     0  terms that begin with the query: name, alias, their readings and initials, user id, mobile,
-       e-mail address
+       e-mail address, work e-mail address
     1  terms of later parts: a given name, the second word of a name, what follows a dot
-    2  texts that hold the query anywhere: name, alias, user id, mobile, position, local part of
-       the e-mail address
+    2  texts that hold the query anywhere: name, alias, user id, mobile, position, local parts of
+       the e-mail addresses
     3  members of departments whose path holds it (no concern of this module)
 
 Terms 0 and 1 stand in an ordered index, so that any number of matches costs no more than a page.
+They have no blanks, and no more has the query for them: names are read as one word, and written as
+two.
 Texts are found by their grams: single characters and pairs of scripts without letters, three in a
 row of ASCII letters and digits. Fewer than three of those are looked for at beginnings alone.
 
@@ -17,6 +19,7 @@ Each department of a member has a gram too, by which all members of a few depart
 """
 
 import re
+import unicodedata
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -24,7 +27,7 @@ from dataclasses import dataclass
 from tieline.directory.members import fold
 from tieline.directory.pinyin import is_han, list_readings
 
-FORM = 2
+FORM = 3
 """Which form the entries have: a greater number has every member's made anew."""
 
 BEGINNING = "0"
@@ -41,6 +44,9 @@ _MAX_LATER_PARTS = 8
 
 _GRAM_CHARACTERS = 3
 
+# Of a vowel that keyboards have in different places; no other syllable has a v.
+_SPELLINGS_OF_U_UMLAUT = ("v", "u", "ü")
+
 _ASCII_RUN = re.compile(r"[0-9a-z]{3,}")
 _LATER_WORD = re.compile(r"(?<=[\W_])\w")
 
@@ -55,6 +61,7 @@ class SearchedMember:
     position: str
     mobile: str
     email: str
+    biz_email: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,18 +82,18 @@ def build_entry(
     corp_id: str, member: SearchedMember, department_ids: Iterable[int] = ()
 ) -> SearchEntry:
     """Return what finds the member of these departments."""
-    local_part = member.email.partition("@")[0]
+    local_parts = (email.partition("@")[0] for email in (member.email, member.biz_email))
     fields = (
         member.name,
         member.alias,
         member.user_id,
         member.mobile,
         member.position,
-        "" if local_part.lower() == member.user_id else local_part,
+        *(part for part in local_parts if part.lower() != member.user_id),
     )
-    text = _SEPARATOR.join(fold(field) for field in fields if field)
+    text = _SEPARATOR.join(dict.fromkeys(fold(field) for field in fields if field))
     return SearchEntry(
-        terms=tuple(sorted(set(_list_terms(member)))),
+        terms=tuple(sorted(set(map(join_words, _list_terms(member))))),
         text=text,
         grams=tuple(
             sorted({*list_grams(corp_id, text), *list_department_grams(corp_id, department_ids)})
@@ -98,7 +105,8 @@ def build_entry(
 def matches(member: SearchedMember, folded_query: str) -> bool:
     """Tell whether any field of the member, as it is given here, is found by the query."""
     entry = build_entry("", member)
-    begins = (BEGINNING + folded_query, LATER_PART + folded_query)
+    joined = join_words(folded_query)
+    begins = (BEGINNING + joined, LATER_PART + joined)
     return folded_query in entry.text or any(term.startswith(begins) for term in entry.terms)
 
 
@@ -118,9 +126,14 @@ def list_department_grams(corp_id: str, department_ids: Iterable[int]) -> list[i
     return [_hash(f"{_SEPARATOR}{department_id}", seed) for department_id in department_ids]
 
 
-def range_of(part: str, folded_query: str) -> tuple[str, str]:
+def join_words(text: str) -> str:
+    """Return a term, or a query for terms, without blanks and with its accents composed."""
+    return unicodedata.normalize("NFC", "".join(text.split()))
+
+
+def range_of(part: str, joined_query: str) -> tuple[str, str]:
     """Return from which term on, and below which, terms of ``part`` begin with the query."""
-    return part + folded_query, part + folded_query + _LAST_CHARACTER
+    return part + joined_query, part + joined_query + _LAST_CHARACTER
 
 
 def _list_terms(member: SearchedMember) -> Iterator[str]:
@@ -131,9 +144,7 @@ def _list_terms(member: SearchedMember) -> Iterator[str]:
     yield from (LATER_PART + word for word in _list_later_words(member.user_id))
     if member.mobile:
         yield BEGINNING + member.mobile
-    email = fold(member.email)
-    if email:
-        yield BEGINNING + email
+    yield from (BEGINNING + fold(email) for email in (member.email, member.biz_email) if email)
 
 
 def _list_name_terms(name: str) -> Iterator[str]:
@@ -146,10 +157,16 @@ def _list_name_terms(name: str) -> Iterator[str]:
         initials = "".join(syllable[0] for syllable in syllables)
         for index in range(min(len(syllables), _MAX_LATER_PARTS)):
             part = LATER_PART if index else BEGINNING
-            yield part + "".join(syllables[index:])
+            yield from (part + spelling for spelling in _spell("".join(syllables[index:])))
             # One initial is the beginning of its syllable.
             if index < len(syllables) - 1:
                 yield part + initials[index:]
+
+
+def _spell(reading: str) -> Iterable[str]:
+    if "v" not in reading:
+        return (reading,)
+    return (reading.replace("v", letter) for letter in _SPELLINGS_OF_U_UMLAUT)
 
 
 def _list_later_words(text: str) -> Iterator[str]:

@@ -68,7 +68,7 @@ async def test_app_gets_contact_details_with_the_right_alone(
             assert getattr(member, name) == getattr(expected, name), name
 
 
-@pytest.mark.parametrize("query", ["1380000", "li@home"])
+@pytest.mark.parametrize("query", ["1380000", "li@home", "li@acme"])
 async def test_no_search_of_an_app_finds_by_what_it_does_not_get(
     owner: Writer, corp: Corp, agent_id: int, query: str
 ) -> None:

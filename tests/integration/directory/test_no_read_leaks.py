@@ -146,8 +146,8 @@ async def batch_get_members(reader: Writer, expected: Expected) -> None:
 
 
 async def search_members(reader: Writer, expected: Expected) -> None:
-    for query in ("em", "anna", "dept", "1380000", "engineer"):
-        by_field = {"1380000": "mobile", "engineer": "position"}.get(query)
+    for query in ("em", "anna", "dept", "1380000", "engineer", "desk."):
+        by_field = {"1380000": "mobile", "engineer": "position", "desk.": "biz_email"}.get(query)
         among = {
             user_id
             for user_id in USERS
@@ -287,6 +287,7 @@ async def filled(
         fields = {
             "mobile": MOBILES[user_id],
             "email": f"{user_id}@acme.example",
+            "biz_email": f"desk.{user_id}@acme.example",
             "position": "Engineer",
         }
         if user_id == "boss":
@@ -353,6 +354,7 @@ def make_rule(chance: random.Random) -> visibility_pb2.VisibilityRule:
                 [
                     visibility_pb2.HIDEABLE_FIELD_MOBILE,
                     visibility_pb2.HIDEABLE_FIELD_EMAIL,
+                    visibility_pb2.HIDEABLE_FIELD_BIZ_EMAIL,
                     visibility_pb2.HIDEABLE_FIELD_POSITION,
                 ]
             )

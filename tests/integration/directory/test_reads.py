@@ -204,6 +204,29 @@ async def test_chinese_names_are_found_from_one_character_on(corp: Corp) -> None
     assert await search(corp, " 伟 ") == ["u1", "u4"]
 
 
+async def test_readings_are_found_with_blanks_and_by_each_way_to_type_a_vowel(corp: Corp) -> None:
+    await corp.import_file(
+        table(("u1", "王芳", ""), ("u2", "吕布", ""), ("u3", "Wang Fangyi", ""), ("u4", "卢", ""))
+    )
+
+    assert await search(corp, "wang fang") == ["u1", "u3"]
+    assert await search(corp, "lv") == await search(corp, "lü") == ["u2"]
+    assert await search(corp, "lu") == ["u4", "u2"]
+
+
+async def test_member_is_found_by_either_address_and_once_by_both(corp: Corp) -> None:
+    file = table(
+        ("u1", "Li", "", "li.na@home.example", "Desk.7@work.example"),
+        ("u2", "Bo", "", "desk@home.example", "desk@work.example"),
+        header="user_id,name,department,email,biz_email",
+    )
+    await corp.import_file(file)
+
+    assert await search(corp, "desk.7@work") == ["u1"]
+    assert await search(corp, "esk.7") == ["u1"]
+    assert await search(corp, "desk") == ["u1", "u2"]
+
+
 @pytest.mark.parametrize("query", ["%", "_", "\\", "'"])
 async def test_signs_of_patterns_stand_for_themselves(corp: Corp, query: str) -> None:
     await corp.import_file(table(("u1", f"a{query}b", ""), ("u2", "axb", "")))

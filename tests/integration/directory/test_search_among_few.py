@@ -41,10 +41,12 @@ async def indexed(postgres_admin_dsn: str, worker_id: str) -> AsyncIterator[Conn
                            ARRAY['', 'Wang Store', 'East', 'West']) AS given (names, paths)
              GROUP BY corp_id, id, names, paths;
             INSERT INTO directory.members
-                   (corp_id, user_id, name, department_id, position, mobile, change_number)
+                   (corp_id, user_id, name, department_id, position, mobile, biz_email,
+                    change_number)
             SELECT corp_id, 'u' || lpad(n::text, 3, '0'),
                    (ARRAY['王小明', '李娜', 'Wang Wei', '单田芳', '张王氏'])[n % 5 + 1],
-                   n % 3 + 2, (ARRAY['Buyer', '珠宝顾问'])[n % 2 + 1], (13800000000 + n)::text, n
+                   n % 3 + 2, (ARRAY['Buyer', '珠宝顾问'])[n % 2 + 1], (13800000000 + n)::text,
+                   'desk' || n || '@work.example', n
               FROM directory.corps, generate_series(1, 60) AS n;
             INSERT INTO directory.member_departments (corp_id, user_id, department_id)
             SELECT corp_id, user_id, department_id FROM directory.members
@@ -75,6 +77,8 @@ async def find(connection: Connection, query: SearchQuery, size: int) -> list[Se
         pytest.param("wang", 20, id="reading, word and department"),
         pytest.param("dtf", 4, id="initials of a polyphone"),
         pytest.param("顾问", 11, id="substring"),
+        pytest.param("wang x", 4, id="reading with a blank"),
+        pytest.param("desk", 21, id="work e-mail addresses"),
         pytest.param("u0", 21, id="user ids"),
         pytest.param("0000003", 5, id="digits within a number"),
         pytest.param("store", 19, id="department"),

@@ -99,12 +99,13 @@ async def empty(postgres_admin_dsn: str, worker_id: str) -> AsyncIterator[Connec
 
 @pytest.mark.parametrize("viewer", [UNLIMITED, LIMITED, FEW], ids=["unlimited", "limited", "few"])
 @pytest.mark.parametrize("name", STATEMENTS)
+@pytest.mark.parametrize("text", ["wang", "wang fang", "lü", "wang@work.example"])
 async def test_search_reads_by_the_index_that_is_meant(
-    empty: Connection, name: str, viewer: Viewer
+    empty: Connection, name: str, viewer: Viewer, text: str
 ) -> None:
     ask, indexes = STATEMENTS[name]
 
-    plan = await explain(empty, lambda connection: ask(connection, SearchQuery(viewer, "wang")))
+    plan = await explain(empty, lambda connection: ask(connection, SearchQuery(viewer, text)))
 
     assert "Seq Scan" not in plan, plan
     for index in indexes:

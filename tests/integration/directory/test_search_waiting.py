@@ -78,6 +78,36 @@ async def test_what_an_older_program_changed_is_found_by_the_whole_look(
     assert await search_index.list_corps_behind(many_corps, 100) == ["ww8"]
 
 
+async def test_members_who_were_indexed_by_an_earlier_program_are_indexed_anew(
+    many_corps: Connection,
+) -> None:
+    """What they were found by and are no more goes; what is new comes."""
+    connection = many_corps
+    await connection.execute(
+        """
+        INSERT INTO directory.departments (corp_id, department_id, name, path, ancestor_ids)
+        VALUES ('ww5', 1, 'Corp', '', '{1}');
+        INSERT INTO directory.members
+               (corp_id, user_id, name, department_id, biz_email, change_number)
+        VALUES ('ww5', 'li', 'Li', 1, 'desk@work.example', 5);
+        INSERT INTO directory.search_terms (corp_id, term, user_id)
+        VALUES ('ww5', '0li', 'li'), ('ww5', '0l i', 'li');
+        INSERT INTO directory.search_entries
+               (corp_id, user_id, place, department_ids, body, terms, grams)
+        VALUES ('ww5', 'li', 0, '{1}', 'li', '{0li,0l i}', '{}');
+        UPDATE directory.search_progress SET form = form - 1 WHERE corp_id = 'ww5'
+        """
+    )
+
+    behind = await search_index.list_corps_behind(connection, 100)
+    is_whole = await catch_up(connection, "ww5")
+
+    terms = await connection.fetch("SELECT term FROM directory.search_terms WHERE corp_id = 'ww5'")
+    assert (behind, is_whole) == (["ww5"], True)
+    assert {row["term"] for row in terms} == {"0li", "0desk@work.example"}
+    assert await search_index.list_corps_behind(connection, 100) == []
+
+
 async def test_what_a_call_changes_is_indexed_without_a_search(
     corp: Corp, directory_pool: Pool
 ) -> None:

@@ -23,6 +23,7 @@ FANG = SearchedMember(
     position="高级珠宝顾问",
     mobile="13812345678",
     email="fang.w@jinyu.example",
+    biz_email="Stores.East@work.example",
 )
 
 
@@ -32,13 +33,17 @@ FANG = SearchedMember(
         *("王", "王芳", "芳", "wang", "wangf", "wangfang", "fang", "wf"),
         *("stella", "STELLA w", "wang.f", "fang7", "1381", "345678", "5678"),
         *("fang.w@jin", "珠宝", "宝", "顾问", "ang.w"),
+        *("stores.east@w", "ores.ea"),
+        *("wang fang", "wang f", "w f", "王 芳", "stellaw", "138 1234"),
     ],
 )
 def test_member_is_found_by(query: str) -> None:
     assert matches(FANG, fold(query))
 
 
-@pytest.mark.parametrize("query", ["芳王", "fangwang", "wz", "example", "9999", "%", "\x1f"])
+@pytest.mark.parametrize(
+    "query", ["芳王", "fangwang", "wz", "example", "work", "wan fang", "9999", "%", "\x1f"]
+)
 def test_member_is_not_found_by(query: str) -> None:
     # A control character never gets here: the request is refused.
     assert matches(FANG, fold(query)) is (query == "\x1f")
@@ -51,10 +56,17 @@ def test_polyphone_is_found_by_each_reading_and_its_initials() -> None:
         assert matches(member, query)
 
 
+@pytest.mark.parametrize("name", ["吕布", "张吕布"])
+@pytest.mark.parametrize("query", ["lv", "lu", "lü", "Lü Bu", "lu\u0308bu", "lvbu", "lubu", "lb"])
+def test_a_vowel_without_a_key_of_its_own_is_found_as_people_type_it(name: str, query: str) -> None:
+    """Typed as v, as u, or as ü, composed or not."""
+    assert matches(dataclasses.replace(FANG, name=name), fold(query))
+
+
 TEXTS = st.text(alphabet="ab1.- 王芳é", max_size=8)
 
 
-@given(st.builds(SearchedMember, TEXTS, TEXTS, TEXTS, TEXTS, TEXTS, TEXTS), TEXTS, st.data())
+@given(st.builds(SearchedMember, *(TEXTS,) * 7), TEXTS, st.data())
 def test_grams_of_whatever_a_text_holds_are_among_its_grams(
     member: SearchedMember, corp_id: str, data: st.DataObject
 ) -> None:
@@ -77,7 +89,7 @@ def test_one_text_has_other_grams_in_another_corp() -> None:
 
 
 def test_a_member_is_found_by_the_grams_of_the_own_departments_alone() -> None:
-    entry = build_entry("ww1", SearchedMember("li", "李娜", "", "", "", ""), (520, 7))
+    entry = build_entry("ww1", SearchedMember("li", "李娜", "", "", "", "", ""), (520, 7))
     grams = set(entry.grams)
 
     assert set(list_department_grams("ww1", (7, 520))) <= grams

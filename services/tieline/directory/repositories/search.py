@@ -15,6 +15,7 @@ from tieline.directory.repositories.viewers import parameters_of, visible
 from tieline.directory.search_terms import (
     BEGINNING,
     LATER_PART,
+    join_words,
     list_department_grams,
     list_grams,
     range_of,
@@ -63,6 +64,11 @@ class SearchQuery:
         return self.viewer.corp_id
 
     @property
+    def joined(self) -> str:
+        """What terms begin with."""
+        return join_words(self.text)
+
+    @property
     def held(self) -> str | None:
         """What texts may hold anywhere; None for what is looked for at beginnings alone."""
         return self.text if list_grams(self.corp_id, self.text) else None
@@ -90,8 +96,8 @@ async def list_by_term(
     connection: Connection, query: SearchQuery, closeness: int, *, after: SearchPosition, limit: int
 ) -> list[SearchPosition]:
     """Return members with a term of this closeness that begins with the query, by term."""
-    begin, end = range_of(_PARTS[closeness], query.text)
-    ahead_begin, _ = range_of(BEGINNING, query.text)
+    begin, end = range_of(_PARTS[closeness], query.joined)
+    ahead_begin, ahead_end = range_of(BEGINNING, query.joined)
     is_later = after.closeness == closeness
     condition, parameters = query.condition(8)
     rows = await connection.fetch(
@@ -120,7 +126,7 @@ async def list_by_term(
         end,
         ahead_begin,
         # Of beginnings those that come first in the order alone, of later parts all beginnings.
-        range_of(BEGINNING, query.text)[1] if closeness else ahead_begin,
+        ahead_end if closeness else ahead_begin,
         begin,
         *parameters,
     )
@@ -355,7 +361,7 @@ async def list_among_few(
 
 
 def _bounds(query: SearchQuery) -> tuple[str, str, str, str]:
-    return (*range_of(BEGINNING, query.text), *range_of(LATER_PART, query.text))
+    return (*range_of(BEGINNING, query.joined), *range_of(LATER_PART, query.joined))
 
 
 def _place_of(position: SearchPosition) -> tuple[int, str]:

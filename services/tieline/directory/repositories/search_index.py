@@ -121,7 +121,7 @@ async def list_changed(
     """Return members that changed, in the order of the changes; some more with the last number."""
     rows = await connection.fetch(
         """
-        SELECT members.user_id, name, alias, position, mobile, email,
+        SELECT members.user_id, name, alias, position, mobile, email, biz_email,
                ARRAY(SELECT place.department_id
                        FROM directory.member_departments AS place
                       WHERE place.corp_id = members.corp_id AND place.user_id = members.user_id)
@@ -144,7 +144,7 @@ async def list_changed(
 
 def _read_changed(row: Record) -> ChangedMember:
     return ChangedMember(
-        SearchedMember(*row[:6]),
+        SearchedMember(*row[:7]),
         tuple(row["department_ids"]),
         row["has_left"],
         row["change_number"],

@@ -65,11 +65,12 @@ class DirectoryServiceStub:
     SearchMembers: _aio.UnaryUnaryMultiCallable[_directory_service_pb2.SearchMembersRequest, _directory_service_pb2.SearchMembersResponse]
     """SearchMembers finds members of the caller's corp, the closest matches first:
 
-      1. name, alias, their pinyin (`wangfang`; of polyphones each likely reading) or initials
-         (`wf`), user id, mobile or e-mail address begins with the query; exact matches first, then
-         in the order of what was found;
+      1. name, alias, their pinyin (`wangfang`; of polyphones each likely reading; ü as `v`, `u` or
+         `ü`) or initials (`wf`), user id, mobile, e-mail or work e-mail address begins with the
+         query, whatever blanks either has (`wang fang`); exact matches first, then in the order of
+         what was found;
       2. a later part of a name, alias, their pinyin or a user id begins with it: a given name;
-      3. name, alias, user id, mobile, position or the part of the e-mail address before `@` holds
+      3. name, alias, user id, mobile, position or the part of an e-mail address before `@` holds
          it somewhere; Chinese from one character on, letters and digits from three on;
       4. the path of a department of theirs holds it.
 
@@ -165,11 +166,12 @@ class DirectoryServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_directory_service_pb2.SearchMembersResponse]:
         """SearchMembers finds members of the caller's corp, the closest matches first:
 
-          1. name, alias, their pinyin (`wangfang`; of polyphones each likely reading) or initials
-             (`wf`), user id, mobile or e-mail address begins with the query; exact matches first, then
-             in the order of what was found;
+          1. name, alias, their pinyin (`wangfang`; of polyphones each likely reading; ü as `v`, `u` or
+             `ü`) or initials (`wf`), user id, mobile, e-mail or work e-mail address begins with the
+             query, whatever blanks either has (`wang fang`); exact matches first, then in the order of
+             what was found;
           2. a later part of a name, alias, their pinyin or a user id begins with it: a given name;
-          3. name, alias, user id, mobile, position or the part of the e-mail address before `@` holds
+          3. name, alias, user id, mobile, position or the part of an e-mail address before `@` holds
              it somewhere; Chinese from one character on, letters and digits from three on;
           4. the path of a department of theirs holds it.
 
