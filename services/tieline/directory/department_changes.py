@@ -1,6 +1,6 @@
 """What is done to departments, each within one write to the corp."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tieline.chassis.errors import (
@@ -118,7 +118,8 @@ async def update_department(
     if new_place != _place_of(current):
         await _move(write, department_id, _place_of(current), new_place)
     if changes.leader_user_ids is not None:
-        await _set_leaders(write, department_id, changes.leader_user_ids)
+        await _check_leaders(write, department_id, changes.leader_user_ids)
+        await set_leaders(write, {department_id: changes.leader_user_ids})
     write.note_departments([department_id])
     write.audit("department.update", f"departments/{department_id}", fields=",".join(changes.names))
     return await get_department(write, department_id)
@@ -200,7 +201,17 @@ async def _move(write: CorpWrite, department_id: int, old: Place, new: Place) ->
     write.note_departments(moved)
 
 
-async def _set_leaders(write: CorpWrite, department_id: int, user_ids: Sequence[str]) -> None:
+async def set_leaders(write: CorpWrite, leaders: Mapping[int, Sequence[str]]) -> None:
+    """Have these members, each in the department, lead the departments in this order."""
+    connection, corp_id = write.connection, write.corp_id
+    changed = await department_writes.replace_leaders(connection, corp_id, leaders)
+    if changed:
+        first = await write.take_numbers(len(changed))
+        await member_writes.touch_members(connection, corp_id, changed, first)
+        write.note_members(changed)
+
+
+async def _check_leaders(write: CorpWrite, department_id: int, user_ids: Sequence[str]) -> None:
     connection, corp_id = write.connection, write.corp_id
     present = await members.find_in_department(connection, corp_id, department_id, user_ids)
     for index, user_id in enumerate(user_ids):
@@ -211,11 +222,6 @@ async def _set_leaders(write: CorpWrite, department_id: int, user_ids: Sequence[
         raise InvalidArgumentError(
             {f"department.leader_user_ids[{index}]": "must be a member of the department"}
         )
-    changed = await department_writes.replace_leaders(connection, corp_id, department_id, user_ids)
-    if changed:
-        first = await write.take_numbers(len(changed))
-        await member_writes.touch_members(connection, corp_id, changed, first)
-        write.note_members(changed)
 
 
 async def _check_name_is_free(write: CorpWrite, path: str) -> None:

@@ -7,11 +7,12 @@ The corp's lock is held for some 2 s where all of 30,000 departments change.
 from contextlib import aclosing
 from typing import BinaryIO
 
-from tieline.chassis.postgres import Pool, transaction
+from tieline.chassis.postgres import Connection, Pool, transaction
 from tieline.directory.corp_writes import CorpWrite
 from tieline.directory.csv_rows import CsvRecord
+from tieline.directory.department_changes import set_leaders
 from tieline.directory.department_replacement import Replacement, plan_replacement
-from tieline.directory.department_rows import DepartmentFile, read_departments
+from tieline.directory.department_rows import DepartmentFile, keep_leaders, read_departments
 from tieline.directory.departments import MAX_DEPARTMENTS
 from tieline.directory.import_options import Options, check_removals, is_mass_delete
 from tieline.directory.import_progress import Keeper, Progress
@@ -39,20 +40,28 @@ async def replace_departments(
     """Carry the file out, or tell what it would do."""
     if options.is_dry_run:
         async with pool.acquire() as connection:
-            stored = await repository.list_stored(connection, corp_id)
-        plan = plan_replacement(file, stored)
-        totals.confirmation_needed = is_mass_delete(len(plan.removed_ids), len(stored))
+            plan, total = await _plan(connection, corp_id, file)
+        totals.confirmation_needed = is_mass_delete(len(plan.removed_ids), total)
         return Progress(totals, _count(plan, totals))
     async with transaction(pool) as connection:
         write = await CorpWrite.begin(connection, corp_id)
-        stored = await repository.list_stored(connection, corp_id)
-        plan = plan_replacement(file, stored)
-        check_removals(len(plan.removed_ids), len(stored), options.confirmed_removals)
+        plan, total = await _plan(connection, corp_id, file)
+        check_removals(len(plan.removed_ids), total, options.confirmed_removals)
         await _write(write, plan)
         await write.finish()
         errors = _count(plan, totals)
         await keeper.keep(connection, totals, errors)
     return Progress(totals, errors)
+
+
+async def _plan(
+    connection: Connection, corp_id: str, file: DepartmentFile
+) -> tuple[Replacement, int]:
+    """Return what is to be done, and how many departments there are."""
+    stored = await repository.list_stored(connection, corp_id)
+    leaders = [(row.department_id, each) for row in file.rows for each in row.leaders or ()]
+    inside = await repository.find_inside(connection, corp_id, leaders) if leaders else set()
+    return plan_replacement(keep_leaders(file, inside), stored), len(stored)
 
 
 def _count(plan: Replacement, totals: Totals) -> list[RowError]:
@@ -81,5 +90,7 @@ async def _write(write: CorpWrite, plan: Replacement) -> None:
     if plan.updated:
         number = await write.take_numbers(len(plan.updated))
         await repository.update_placed(connection, corp_id, plan.updated, number)
+    if plan.leaders:
+        await set_leaders(write, plan.leaders)
     write.note_departments(each.department_id for each in (*plan.added, *plan.updated))
     write.note_departments(plan.removed_ids)

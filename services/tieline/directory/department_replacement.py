@@ -37,6 +37,9 @@ class StoredDepartment(NamedTuple):
     member_count: int = 0
     """Those of departments below not counted."""
 
+    name_en: str = ""
+    leaders: tuple[str, ...] = ()
+
 
 class PlacedDepartment(NamedTuple):
     """A department as the replacement leaves it."""
@@ -47,6 +50,8 @@ class PlacedDepartment(NamedTuple):
     order: int
     path: str
     ancestor_ids: tuple[int, ...]
+    name_en: str
+    leaders: tuple[str, ...]
 
 
 @dataclass(slots=True)
@@ -57,7 +62,10 @@ class Replacement:
     """Parents first."""
 
     updated: list[PlacedDepartment] = field(default_factory=list)
-    """Renamed, moved or reordered, themselves or some above them."""
+    """Renamed, moved, reordered or led by others, themselves or some above them."""
+
+    leaders: dict[int, tuple[str, ...]] = field(default_factory=dict)
+    """Of the departments whose leaders, or their order, are others than before."""
 
     removed_ids: list[int] = field(default_factory=list)
     """Children first."""
@@ -74,6 +82,9 @@ class _Node(NamedTuple):
     order: int
     line: int
     """0 for a department that is as it was."""
+
+    name_en: str
+    leaders: tuple[str, ...]
 
 
 def plan_replacement(
@@ -99,6 +110,8 @@ def plan_replacement(
             plan.added.append(department)
         elif _differs(department, before):
             plan.updated.append(department)
+            if department.leaders != before.leaders:
+                plan.leaders[department.department_id] = department.leaders
     plan.unchanged = len(file.rows) - (plan.refused - file.refused) - len(plan.added)
     plan.unchanged -= sum(each.department_id in tree.lines for each in plan.updated)
     plan.errors.sort(key=lambda error: error.line)
@@ -111,6 +124,8 @@ def _differs(department: PlacedDepartment, before: StoredDepartment) -> bool:
         or department.parent_department_id != before.parent_department_id
         or department.order != before.order
         or department.path != before.path
+        or department.name_en != before.name_en
+        or department.leaders != before.leaders
     )
 
 
@@ -166,7 +181,8 @@ class _Tree:
         root = self._nodes[ROOT_DEPARTMENT_ID]
         placed = {
             ROOT_DEPARTMENT_ID: PlacedDepartment(
-                ROOT_DEPARTMENT_ID, root.name, 0, root.order, ROOT_PATH, (ROOT_DEPARTMENT_ID,)
+                *(ROOT_DEPARTMENT_ID, root.name, 0, root.order, ROOT_PATH, (ROOT_DEPARTMENT_ID,)),
+                *(root.name_en, root.leaders),
             )
         }
         children = self._children()
@@ -177,7 +193,8 @@ class _Tree:
                 node = self._nodes[each]
                 path = f"{parent.path}/{node.name}" if parent.path else node.name
                 placed[each] = PlacedDepartment(
-                    each, node.name, parent_id, node.order, path, (*parent.ancestor_ids, each)
+                    *(each, node.name, parent_id, node.order, path, (*parent.ancestor_ids, each)),
+                    *(node.name_en, node.leaders),
                 )
                 waiting.append(each)
         return placed
@@ -319,9 +336,17 @@ class _Tree:
 
 
 def _to_node(department: StoredDepartment) -> _Node:
-    return _Node(department.name, department.parent_department_id, department.order, 0)
+    return _Node(
+        *(department.name, department.parent_department_id, department.order, 0),
+        *(department.name_en, department.leaders),
+    )
 
 
 def _row_to_node(row: DepartmentRow, before: StoredDepartment | None) -> _Node:
     order = row.order or (0 if before is None else before.order)
-    return _Node(row.name, row.parent_department_id, order, row.line)
+    name_en, leaders = row.name_en, row.leaders
+    if name_en is None:
+        name_en = "" if before is None else before.name_en
+    if leaders is None:
+        leaders = () if before is None else before.leaders
+    return _Node(row.name, row.parent_department_id, order, row.line, name_en, leaders)

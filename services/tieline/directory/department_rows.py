@@ -1,12 +1,14 @@
 """From records to departments: the file of mode REPLACE_DEPARTMENTS. Pure."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
+from tieline.chassis.fields import USER_ID_PATTERN
 from tieline.directory.csv_rows import CsvMalformedError, CsvRecord
 from tieline.directory.departments import (
     MAX_DEPARTMENT_ID,
+    MAX_LEADERS,
     MAX_ORDER,
     ROOT_DEPARTMENT_ID,
     normalise_path,
@@ -19,6 +21,7 @@ from tieline.directory.import_columns import (
 from tieline.directory.member_rows import RowError
 
 _NAME_RULE = 'must have 1 to 64 characters, none of \\ : * ? " < > | / or control characters'
+_LEADERS_RULE = f"must be at most {MAX_LEADERS} user ids, each once, with ; between them"
 _ID_RULE = f"must be a number from 1 to {MAX_DEPARTMENT_ID}"
 
 
@@ -33,6 +36,12 @@ class DepartmentRow(NamedTuple):
 
     order: int
     """0 leaves the department where it is among its siblings."""
+
+    name_en: str | None = None
+    """None if the file leaves the column out."""
+
+    leaders: tuple[str, ...] | None = None
+    """User ids, the first leader's first; None if the file leaves the column out."""
 
 
 @dataclass(slots=True)
@@ -62,6 +71,23 @@ def read_departments(records: Sequence[CsvRecord]) -> DepartmentFile:
     return read
 
 
+def keep_leaders(file: DepartmentFile, inside: Collection[tuple[int, str]]) -> DepartmentFile:
+    """Return the file without leaders who are not members of the department.
+
+    ``inside`` are the departments and user ids of those who are. Whoever brings a corp in brings
+    departments first: nobody is in them then, and what members lead is told by their own file.
+    """
+    rows = [
+        row
+        if row.leaders is None
+        else row._replace(
+            leaders=tuple(each for each in row.leaders if (row.department_id, each) in inside)
+        )
+        for row in file.rows
+    ]
+    return replace(file, rows=rows)
+
+
 def _read_row(
     header: Header, record: CsvRecord, read: DepartmentFile
 ) -> DepartmentRow | list[RowError]:
@@ -87,6 +113,8 @@ def _read_row(
         problems.append(("parent_id", f"{_ID_RULE}; 0 or empty for the root (id 1) alone"))
     if order is None:
         problems.append(("order", f"must be a number from 0 to {MAX_ORDER}, or empty"))
+    name_en = _read_name_en(values.get("name_en"), problems)
+    leaders = _read_leaders(values.get("leaders"), problems)
     if department_id:
         read.named_ids.add(department_id)
     if problems:
@@ -94,7 +122,23 @@ def _read_row(
     assert department_id is not None, "problems name it"
     assert parent_id is not None, "problems name it"
     assert order is not None, "problems name it"
-    return DepartmentRow(line, department_id, values["name"], parent_id, order)
+    return DepartmentRow(line, department_id, values["name"], parent_id, order, name_en, leaders)
+
+
+def _read_name_en(text: str | None, problems: list[tuple[str, str]]) -> str | None:
+    if text and not _is_name(text):
+        problems.append(("name_en", f"{_NAME_RULE}; or be empty"))
+    return text
+
+
+def _read_leaders(text: str | None, problems: list[tuple[str, str]]) -> tuple[str, ...] | None:
+    if not text:
+        return None if text is None else ()
+    user_ids = tuple(each.strip().lower() for each in text.split(";"))
+    are_right = all(map(USER_ID_PATTERN.fullmatch, user_ids))
+    if not are_right or not len(set(user_ids)) == len(user_ids) <= MAX_LEADERS:
+        problems.append(("leaders", _LEADERS_RULE))
+    return user_ids
 
 
 def _to_number(text: str, maximum: int) -> int | None:

@@ -68,6 +68,8 @@ def department_row(department: StoredDepartment) -> list[str]:
         str(department.department_id),
         str(department.parent_department_id or ""),
         str(department.order),
+        department.name_en,
+        ";".join(department.leaders),
     ]
 
 

@@ -30,7 +30,7 @@ FIELD_COLUMNS = (
 MEMBER_COLUMNS = (USER_ID, "name", DEPARTMENT, DEPARTMENT_ORDER, IS_LEADER, *FIELD_COLUMNS[1:])
 REQUIRED_MEMBER_COLUMNS = (USER_ID, "name", DEPARTMENT)
 
-DEPARTMENT_COLUMNS = ("name", "id", "parent_id", "order")
+DEPARTMENT_COLUMNS = ("name", "id", "parent_id", "order", "name_en", "leaders")
 REQUIRED_DEPARTMENT_COLUMNS = ("name", "id", "parent_id")
 
 # Far more than there are columns to know: beyond it the file is something else.
@@ -84,6 +84,10 @@ DEPARTMENT_HEADERS: Mapping[str, str] = MappingProxyType(
         "父部门id": "parent_id",
         "parentid": "parent_id",
         "排序": "order",
+        "英文名": "name_en",
+        "英文名称": "name_en",
+        "负责人": "leaders",
+        "部门负责人": "leaders",
     }
 )
 

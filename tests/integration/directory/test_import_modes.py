@@ -15,11 +15,13 @@ from fakes.directory_files import (
     Options,
     workbook,
 )
+from fakes.directory_writers import Writer
 from tieline.api.directory.v1 import directory_pb2
 from tieline.client.errors import TielineError
 
 OWNER = "boss"
 DEPARTMENTS = "name,id,parent_id,order"
+LED_DEPARTMENTS = "name,id,parent_id,name_en,leaders"
 
 
 def staff(count: int) -> list[tuple[str, str, str]]:
@@ -205,6 +207,52 @@ async def test_departments_become_those_of_the_file(corp: Corp, files: Files) ->
     }
     await corp.import_file(table(("d", "D", "Later")))
     assert (await tree(corp))[501] == "Later"
+
+
+async def test_departments_get_names_in_english_and_leaders_in_their_order(
+    owner: Writer, corp: Corp, files: Files
+) -> None:
+    """Who is not in the department is passed over; a column that is left out changes nothing."""
+    await corp.import_file(table(("a", "A", "East"), ("b", "B", "East"), ("c", "C", "")))
+    east = next(each for each, path in (await tree(corp)).items() if path == "East")
+    everything = Options(mode=REPLACE_DEPARTMENTS)
+
+    first = table(("East", str(east), "1", "East side", "B;c;a"), header=LED_DEPARTMENTS)
+    await files.import_file(first, everything)
+    led = await owner.get_department(east)
+    again = await files.import_file(first, everything)
+    short = table(("East", str(east), "1"), header="name,id,parent_id")
+    kept = await files.import_file(short, everything)
+    marks = (await owner.get_member("b")).departments[0].leader
+    empty = table(("East", str(east), "1", "", ""), header=LED_DEPARTMENTS)
+    await files.import_file(empty, everything)
+
+    assert (led.name_en, list(led.leader_user_ids), marks) == ("East side", ["b", "a"], True)
+    for outcome in (again, kept):
+        assert outcome.responses[-1].summary.departments_updated == 0
+    cleared = await owner.get_department(east)
+    assert (cleared.name_en, list(cleared.leader_user_ids)) == ("", [])
+    assert not (await owner.get_member("b")).departments[0].leader
+
+
+async def test_what_can_not_be_a_name_or_a_leader_is_refused_by_column(
+    corp: Corp, files: Files
+) -> None:
+    file = table(
+        ("A", "7", "1", "a/b", ""),
+        ("B", "8", "1", "", "li;li"),
+        ("C", "9", "1", "", "li wang"),
+        header=LED_DEPARTMENTS,
+    )
+
+    outcome = await files.import_file(file, Options(mode=REPLACE_DEPARTMENTS))
+
+    assert [(line, column) for line, column, _ in outcome.errors] == [
+        (2, "name_en"),
+        (3, "leaders"),
+        (4, "leaders"),
+    ]
+    assert await tree(corp) == {1: ""}
 
 
 async def test_departments_with_people_stay_and_bad_rows_leave_theirs(

@@ -19,7 +19,12 @@ async def list_stored(connection: Connection, corp_id: str) -> dict[int, StoredD
                          FROM directory.members
                         WHERE members.corp_id = departments.corp_id
                           AND members.department_id = departments.department_id),
-               coalesce(member_count, 0)
+               coalesce(member_count, 0), name_en,
+               ARRAY(SELECT leader.user_id
+                       FROM directory.department_leaders AS leader
+                      WHERE leader.corp_id = departments.corp_id
+                        AND leader.department_id = departments.department_id
+                      ORDER BY leader_order, user_id) AS leaders
           FROM directory.departments
           LEFT JOIN (SELECT department_id, count(*) AS member_count
                        FROM directory.member_departments
@@ -29,7 +34,31 @@ async def list_stored(connection: Connection, corp_id: str) -> dict[int, StoredD
         """,
         corp_id,
     )
-    return {record[0]: StoredDepartment(*record) for record in records}
+    return {
+        record["department_id"]: StoredDepartment(*record)._replace(
+            leaders=tuple(record["leaders"])
+        )
+        for record in records
+    }
+
+
+async def find_inside(
+    connection: Connection, corp_id: str, pairs: Sequence[tuple[int, str]]
+) -> set[tuple[int, str]]:
+    """Return those of the departments and user ids of which the member is in the department."""
+    records = await connection.fetch(
+        """
+        SELECT place.department_id, place.user_id
+          FROM unnest($2::bigint[], $3::text[]) AS named (department_id, user_id)
+          JOIN directory.member_departments AS place
+            ON place.corp_id = $1
+           AND place.user_id = named.user_id AND place.department_id = named.department_id
+        """,
+        corp_id,
+        [department_id for department_id, _ in pairs],
+        [user_id for _, user_id in pairs],
+    )
+    return {(record["department_id"], record["user_id"]) for record in records}
 
 
 async def take_paths_away(
@@ -73,12 +102,12 @@ async def insert_placed(
         schema_name="directory",
         columns=(
             *("corp_id", "department_id", "parent_department_id", "name", "path"),
-            *("ancestor_ids", "department_order", "change_number"),
+            *("ancestor_ids", "department_order", "change_number", "name_en"),
         ),
         records=[
             (
                 *(corp_id, new.department_id, new.parent_department_id, new.name, new.path),
-                *(list(new.ancestor_ids), new.order, change_number),
+                *(list(new.ancestor_ids), new.order, change_number, new.name_en),
             )
             for change_number, new in enumerate(departments, start=first_change_number)
         ],
@@ -109,12 +138,14 @@ async def update_placed(
                path = placed.path,
                ancestor_ids = placed.ancestor_ids::bigint[],
                department_order = placed.department_order,
+               name_en = placed.name_en,
                change_number = $2 + placed.row_number - 1,
                update_time = now()
-          FROM unnest($3::bigint[], $4::text[], $5::bigint[], $6::text[], $7::text[], $8::bigint[])
+          FROM unnest($3::bigint[], $4::text[], $5::bigint[], $6::text[], $7::text[], $8::bigint[],
+                      $9::text[])
                WITH ORDINALITY
                AS placed (department_id, name, parent_department_id, path, ancestor_ids,
-                          department_order, row_number)
+                          department_order, name_en, row_number)
          WHERE departments.corp_id = $1 AND departments.department_id = placed.department_id
         """,
         corp_id,
@@ -126,4 +157,5 @@ async def update_placed(
         # An array of arrays must be rectangular: each goes as text.
         ["{" + ",".join(map(str, each.ancestor_ids)) + "}" for each in departments],
         [each.order for each in departments],
+        [each.name_en for each in departments],
     )

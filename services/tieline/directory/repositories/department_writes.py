@@ -1,6 +1,6 @@
 """The tree of departments and who leads them: writing. The caller holds the corp's lock."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from tieline.chassis.postgres import Connection
 from tieline.directory.department_tree import Place
@@ -103,37 +103,46 @@ async def move_subtree(
 
 
 async def replace_leaders(
-    connection: Connection, corp_id: str, department_id: int, user_ids: Sequence[str]
+    connection: Connection, corp_id: str, leaders: Mapping[int, Sequence[str]]
 ) -> list[str]:
-    """Have these members, in this order, lead the department; return whose mark changed."""
+    """Have these members, in this order, lead the departments; return whose mark changed."""
+    department_ids = list(leaders)
+    rows = [(each, user_id) for each, user_ids in leaders.items() for user_id in user_ids]
     await connection.execute(
-        "DELETE FROM directory.department_leaders WHERE corp_id = $1 AND department_id = $2",
+        """
+        DELETE FROM directory.department_leaders
+         WHERE corp_id = $1 AND department_id = ANY($2::bigint[])
+        """,
         corp_id,
-        department_id,
+        department_ids,
     )
     await connection.execute(
         """
         INSERT INTO directory.department_leaders (corp_id, department_id, user_id, leader_order)
-        SELECT $1, $2, user_id, leader_order
-          FROM unnest($3::text[]) WITH ORDINALITY AS leader (user_id, leader_order)
+        SELECT $1, department_id, user_id, leader_order
+          FROM unnest($2::bigint[], $3::text[]) WITH ORDINALITY
+               AS leader (department_id, user_id, leader_order)
         """,
         corp_id,
-        department_id,
-        list(user_ids),
+        [row[0] for row in rows],
+        [row[1] for row in rows],
     )
     records = await connection.fetch(
         """
         UPDATE directory.member_departments
            SET is_leader = NOT is_leader
-         WHERE corp_id = $1 AND department_id = $2
-           AND is_leader <> (user_id = ANY($3::text[]))
+         WHERE corp_id = $1 AND department_id = ANY($2::bigint[])
+           AND is_leader <> EXISTS (SELECT
+                                      FROM directory.department_leaders AS leader
+                                     WHERE leader.corp_id = $1
+                                       AND leader.department_id = member_departments.department_id
+                                       AND leader.user_id = member_departments.user_id)
         RETURNING user_id
         """,
         corp_id,
-        department_id,
-        list(user_ids),
+        department_ids,
     )
-    return sorted(record["user_id"] for record in records)
+    return sorted({record["user_id"] for record in records})
 
 
 async def touch_departments(

@@ -89,8 +89,9 @@ class _ImportModeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ImportMode
     by others since it began.
     """
     IMPORT_MODE_REPLACE_DEPARTMENTS: _ImportMode.ValueType  # 3
-    """The file is the tree of departments: columns `name`, `id`, `parent_id`, and `order` (empty or 0
-    leaves it). Departments whose ids it does not name are deleted if nobody is in them and in
+    """The file is the tree of departments: columns `name`, `id`, `parent_id`, and if there are such
+    `order` (empty or 0 leaves it), `name_en` and `leaders` (at most 100 user ids with `;` between;
+    who is not in the department is passed over). Departments whose ids it does not name are deleted if nobody is in them and in
     those below them. All of it takes effect at once; a bad row leaves its department as it was.
     """
 
@@ -107,8 +108,9 @@ is refused still names its member. Whoever runs the import stays, and so does wh
 by others since it began.
 """
 IMPORT_MODE_REPLACE_DEPARTMENTS: ImportMode.ValueType  # 3
-"""The file is the tree of departments: columns `name`, `id`, `parent_id`, and `order` (empty or 0
-leaves it). Departments whose ids it does not name are deleted if nobody is in them and in
+"""The file is the tree of departments: columns `name`, `id`, `parent_id`, and if there are such
+`order` (empty or 0 leaves it), `name_en` and `leaders` (at most 100 user ids with `;` between;
+who is not in the department is passed over). Departments whose ids it does not name are deleted if nobody is in them and in
 those below them. All of it takes effect at once; a bad row leaves its department as it was.
 """
 Global___ImportMode: _TypeAlias = ImportMode  # noqa: Y015
