@@ -18,6 +18,7 @@ from tieline.directory.import_columns import (
     IS_LEADER,
     MEMBER_COLUMNS,
     MEMBER_HEADERS,
+    STATE,
     USER_ID,
 )
 
@@ -46,6 +47,7 @@ def member_row(member: StoredMember, paths: dict[int, str], header: Sequence[str
     values["external_profile"] = write_profile(values["external_profile"])
     values["gender"] = values["gender"].replace("unknown", "")
     values[USER_ID] = member.user_id
+    values[STATE] = member.state
     values[DEPARTMENT] = join_paths([paths[place[0]] for place in member.places])
     values[DEPARTMENT_ORDER] = ";".join(str(place[1]) for place in member.places)
     values[IS_LEADER] = ";".join(str(int(place[2])) for place in member.places)

@@ -11,17 +11,16 @@ from operator import attrgetter
 from types import MappingProxyType
 from typing import NamedTuple
 
-from tieline.directory.csv_rows import CsvMalformedError, CsvRecord
+from tieline.directory.batch_builder import Batch
 from tieline.directory.departments import MAX_NODES
-from tieline.directory.import_columns import FIELD_COLUMNS
-from tieline.directory.member_rows import NO_ATTRIBUTES, MemberRow, ReadRows, RowError, RowReader
-
-# About 60 ms of PostgreSQL's time, so that nobody else waits long for the corp's lock, and far
-# above the milliseconds that a commit costs.
-BATCH_RECORDS = 2000
+from tieline.directory.import_columns import FIELD_COLUMNS, STATE
+from tieline.directory.member_rows import MemberRow, RowError
 
 LEFT = "left"
 """State of a member who is in the corp no more; a row brings such a member back."""
+
+DISABLED = "disabled"
+"""State of a member who can't sign in."""
 
 # What one member alone may have, and where it stands in the fields.
 UNIQUE_COLUMNS = ("mobile", "email", "biz_email")
@@ -35,6 +34,7 @@ _NO_LEADER = "is no member yet: import that row first"
 _LEADER_CYCLE = "reports, over others or not, to this member"
 _TAKEN = "is taken"
 _FULL = f"has {MAX_NODES} members and departments already"
+_OWNER_STAYS = "can't be disabled: the member owns the corp"
 _OUT_OF_RANGE = "must lie in the departments that you administer"
 _MEMBER_OUT_OF_RANGE = "is in none of the departments that you administer"
 
@@ -45,47 +45,6 @@ Attributes = Mapping[str, Mapping[str, object]]
 """As they are stored: by name, an object with the kind of the value and the value."""
 
 _NO_VALUES: Attributes = MappingProxyType({})
-
-
-@dataclass(slots=True)
-class Batch:
-    """Records that are committed together."""
-
-    read: ReadRows = field(default_factory=ReadRows)
-    end_byte: int = 0
-
-    @property
-    def record_count(self) -> int:
-        """Good and bad rows together."""
-        return len(self.read.rows) + self.read.refused
-
-
-class BatchBuilder:
-    """Collects a file's records into batches; the first record is the header."""
-
-    def __init__(self, attribute_kinds: Mapping[str, str] = NO_ATTRIBUTES) -> None:
-        self._attribute_kinds = attribute_kinds
-        self._reader: RowReader | None = None
-        self._records: list[CsvRecord] = []
-
-    def add(self, record: CsvRecord) -> Batch | None:
-        """Return the batch that this record fills, if it does."""
-        if self._reader is None:
-            self._reader = RowReader(record, self._attribute_kinds)
-            return None
-        self._records.append(record)
-        return self._build() if len(self._records) == BATCH_RECORDS else None
-
-    def finish(self) -> Batch | None:
-        """Return what is left at the end of the file, if anything is."""
-        if self._reader is None:
-            raise CsvMalformedError(1, "the file is empty; it must begin with a header")
-        return self._build() if self._records else None
-
-    def _build(self) -> Batch:
-        assert self._reader is not None, "the header comes before any batch"
-        records, self._records = self._records, []
-        return Batch(self._reader.read(records), records[-1].end_byte)
 
 
 class StoredMember(NamedTuple):
@@ -125,10 +84,17 @@ class PlannedMember(NamedTuple):
     is_changed: bool
     """Whether anything differs from ``before``."""
 
+    is_disabled: bool = False
+
     @property
     def is_added(self) -> bool:
         """Whether the member was not of the corp."""
         return self.before is None or self.before.state == LEFT
+
+    @property
+    def was_disabled(self) -> bool:
+        """Whether the member could not sign in before."""
+        return self.before is not None and self.before.state == DISABLED
 
 
 @dataclass(slots=True)
@@ -167,6 +133,9 @@ class Surroundings:
 
     rooms: Mapping[str, int] = field(default_factory=dict)
     """How many more members fit into departments that are nearly full, by path."""
+
+    owner_user_id: str = ""
+    """Of the corp, where any row disables somebody."""
 
     can_manage_path: Callable[[str], bool] = lambda path: True
     can_manage_member: Callable[[StoredMember], bool] = lambda member: True
@@ -227,6 +196,7 @@ def _build_member(
     return PlannedMember(
         row.line, row.user_id, fields, row.departments,
         row.orders or (0,) * count, row.leaders or (False,) * count, attributes, before, True,
+        bool(row.is_disabled),
     )  # fmt: skip
 
 
@@ -333,15 +303,18 @@ class _Planner:
             else:
                 attributes[name] = value
         places = list(zip(department_ids, orders, leaders, strict=True))
+        was_disabled = before.state == DISABLED
+        is_disabled = was_disabled if row.is_disabled is None else row.is_disabled
         is_changed = (
             fields != before.fields
             or (places[0],) != before.places[:1]
             or set(places) != set(before.places)
             or attributes != before.attributes
+            or is_disabled != was_disabled
         )
         return PlannedMember(
             row.line, row.user_id, fields, row.departments, orders, leaders, attributes,
-            before, is_changed,
+            before, is_changed, is_disabled,
         )  # fmt: skip
 
     def _find_errors(self, row: MemberRow, member: StoredMember | None) -> list[RowError]:
@@ -359,6 +332,8 @@ class _Planner:
             if value and (owner := owners.get(value.lower(), user_id)) != user_id:
                 reason = f"belongs to {owner}" if self._may_name(owner) else _TAKEN
                 errors.append(self._error(row.line, name, reason))
+        if row.is_disabled and user_id == self._around.owner_user_id:
+            errors.append(self._error(row.line, STATE, _OWNER_STAYS))
         leader = row.fields[LEADER_PLACE]
         if leader:
             errors += self._find_leader_errors(row, leader)

@@ -9,6 +9,7 @@ USER_ID = "user_id"
 DEPARTMENT = "department"
 DEPARTMENT_ORDER = "department_order"
 IS_LEADER = "is_leader"
+STATE = "state"
 
 # What a member's row says in texts, in the order of `MemberRow.fields`; of the profile the
 # hexadecimal digits of its message.
@@ -24,10 +25,15 @@ FIELD_COLUMNS = (
     "address",
     "direct_leader",
     "external_position",
+    "avatar_media_id",
     "external_profile",
 )
 
-MEMBER_COLUMNS = (USER_ID, "name", DEPARTMENT, DEPARTMENT_ORDER, IS_LEADER, *FIELD_COLUMNS[1:])
+MEMBER_COLUMNS = (
+    *(USER_ID, "name", DEPARTMENT, DEPARTMENT_ORDER, IS_LEADER),
+    *FIELD_COLUMNS[1:],
+    STATE,
+)
 REQUIRED_MEMBER_COLUMNS = (USER_ID, "name", DEPARTMENT)
 
 DEPARTMENT_COLUMNS = ("name", "id", "parent_id", "order", "name_en", "leaders")
@@ -65,8 +71,11 @@ _CHINESE_MEMBER_COLUMNS = {
     "直接上级": "direct_leader",
     "对外职务": "external_position",
     "对外职位": "external_position",
+    "头像": "avatar_media_id",
     "对外资料": "external_profile",
     "对外信息": "external_profile",
+    "状态": STATE,
+    "激活状态": STATE,
 }
 
 MEMBER_HEADERS: Mapping[str, str] = MappingProxyType(

@@ -8,8 +8,9 @@ long as nobody else writes the corp.
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
+from tieline.directory.batch_builder import BATCH_RECORDS
 from tieline.directory.departments import MAX_NODES, NewDepartment
-from tieline.directory.import_batches import BATCH_RECORDS, PlannedMember
+from tieline.directory.import_batches import PlannedMember
 from tieline.directory.limits import check_limit
 
 

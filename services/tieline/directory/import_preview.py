@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from tieline.directory.departments import NewDepartment
 from tieline.directory.import_batches import (
+    DISABLED,
     LEADER_PLACE,
     UNIQUE_PLACES,
     PlannedMember,
@@ -64,7 +65,7 @@ class Preview:
                 member.fields,
                 tuple(zip(ids, member.orders, member.leaders, strict=True)),
                 member.attributes,
-                "invited" if member.is_added or before is None else before.state,
+                _find_state(member, before),
                 import_id,
                 member.line,
             )
@@ -78,3 +79,11 @@ class Preview:
         for department in departments:
             self._department_ids[department.path] = department.department_id
             self.next_department_id = department.department_id + 1
+
+
+def _find_state(member: PlannedMember, before: StoredMember | None) -> str:
+    if member.is_disabled:
+        return DISABLED
+    if member.is_added or before is None or before.state == DISABLED:
+        return "invited"
+    return before.state

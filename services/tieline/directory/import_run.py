@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from typing import BinaryIO
 
 from tieline.chassis.postgres import Pool, transaction
+from tieline.directory.batch_builder import BATCH_RECORDS, Batch, BatchBuilder
 from tieline.directory.corp_writes import CorpWrite
-from tieline.directory.import_batches import BATCH_RECORDS, Batch, BatchBuilder
 from tieline.directory.import_options import Options, check_removals, is_mass_delete
 from tieline.directory.import_preview import Preview
 from tieline.directory.import_progress import Keeper, Progress

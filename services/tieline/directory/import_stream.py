@@ -9,8 +9,8 @@ from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing
 
 from tieline.chassis.postgres import Pool, transaction
+from tieline.directory.batch_builder import Batch, BatchBuilder
 from tieline.directory.csv_rows import CsvReader
-from tieline.directory.import_batches import Batch, BatchBuilder
 from tieline.directory.import_progress import ImportAudit, Progress
 from tieline.directory.import_totals import Totals
 from tieline.directory.import_writes import MemberWriter

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from tieline.api.directory.v1 import directory_pb2
 from tieline.chassis.postgres import Connection
+from tieline.directory.batch_builder import Batch
 from tieline.directory.corp_writes import CorpWrite
 from tieline.directory.departments import (
     MAX_DEPARTMENTS,
@@ -14,7 +15,6 @@ from tieline.directory.departments import (
 )
 from tieline.directory.import_batches import (
     LEADER_PLACE,
-    Batch,
     BatchPlan,
     PlannedMember,
     StoredMember,
@@ -31,6 +31,7 @@ from tieline.directory.repositories import (
     import_departments,
     imports,
     member_writes,
+    removals,
 )
 
 
@@ -81,6 +82,7 @@ class MemberWriter:
         await _write_leadership(write, changed, plan.department_ids)
         user_ids = [member.user_id for member in changed]
         write.tell_of_members("members_imported", directory_pb2.MembersImported, user_ids)
+        _tell_of_states(write, changed)
         write.note_members(user_ids)
         await write.finish()
         self._known.finish(write.last_change_number, plan.new_departments)
@@ -130,7 +132,8 @@ class MemberWriter:
             self._nodes.note(
                 await import_departments.count_nodes(connection, self._corp_id, unknown)
             )
-        around = await self._surround(connection, stored, ids, leaders)
+        disables = any(row.is_disabled for row in rows)
+        around = await self._surround(connection, stored, ids, leaders, disables=disables)
         planned = plan_batch(batch, around, import_id=self._import_id)
         needed = {path for member in planned.members for path in member.departments}
         new = plan_departments(needed, ids, next_department_id)
@@ -163,10 +166,15 @@ class MemberWriter:
         stored: list[StoredMember],
         department_ids: Mapping[str, int],
         leaders: Mapping[str, str],
+        *,
+        disables: bool,
     ) -> Surroundings:
         rooms = self._nodes.list_rooms(department_ids)
+        owner = ""
+        if disables:
+            owner = await removals.find_owner(connection, self._corp_id)
         if not self._range_ids:
-            return Surroundings(stored, department_ids, leaders, rooms)
+            return Surroundings(stored, department_ids, leaders, rooms, owner)
         within = await import_departments.list_departments_within(
             connection, self._corp_id, self._range_ids
         )
@@ -176,9 +184,18 @@ class MemberWriter:
             department_ids,
             leaders,
             rooms,
+            owner,
             can_manage_path=lambda path: not within_paths.isdisjoint(list_with_ancestors([path])),
             can_manage_member=lambda member: any(place[0] in within for place in member.places),
         )
+
+
+def _tell_of_states(write: CorpWrite, changed: Sequence[PlannedMember]) -> None:
+    """Have those know whom it concerns that members may sign in no more, or may again."""
+    disabled = [each.user_id for each in changed if each.is_disabled and not each.was_disabled]
+    enabled = [each.user_id for each in changed if each.was_disabled and not each.is_disabled]
+    write.tell_of_members("member_disabled", directory_pb2.MemberDisabled, disabled)
+    write.tell_of_members("member_enabled", directory_pb2.MemberEnabled, enabled)
 
 
 async def _write_leadership(

@@ -14,6 +14,8 @@ from tieline.directory.members import (
     EMAIL_RULE,
     MAX_NAME_CHARACTERS,
     MAX_POSITION_CHARACTERS,
+    MEDIA_ID_PATTERN,
+    MEDIA_ID_RULE,
     MOBILE_PATTERN,
     MOBILE_RULE,
     Member,
@@ -26,7 +28,6 @@ from tieline.directory.members import (
 MAX_DEPARTMENTS_OF_A_MEMBER = 100
 
 _TELEPHONE_PATTERN = re.compile(r"[0-9+, -]{0,32}")
-_MEDIA_ID_PATTERN = re.compile(r"[0-9A-Za-z_-]{0,128}")
 
 _Rule = Callable[[Any, str, dict[str, str]], Any]
 
@@ -159,7 +160,7 @@ RULES: dict[str, _Rule] = {
     "email": _matching(EMAIL_PATTERN, EMAIL_RULE),
     "biz_email": _matching(EMAIL_PATTERN, EMAIL_RULE),
     "address": _text(0, 128),
-    "avatar_media_id": _matching(_MEDIA_ID_PATTERN, "must be 0 to 128 of 0-9 A-Z a-z _ -"),
+    "avatar_media_id": _matching(MEDIA_ID_PATTERN, MEDIA_ID_RULE),
     "direct_leader_user_id": _read_direct_leader,
     "external_position": _text(0, 12),
     "external_profile": read_external_profile,

@@ -28,6 +28,7 @@ from tieline.directory.import_columns import (
     IS_LEADER,
     MEMBER_HEADERS,
     REQUIRED_MEMBER_COLUMNS,
+    STATE,
     USER_ID,
     Header,
 )
@@ -36,6 +37,8 @@ from tieline.directory.members import (
     EMAIL_RULE,
     MAX_NAME_CHARACTERS,
     MAX_POSITION_CHARACTERS,
+    MEDIA_ID_PATTERN,
+    MEDIA_ID_RULE,
     MOBILE_PATTERN,
     MOBILE_RULE,
 )
@@ -47,12 +50,20 @@ MAX_EXTERNAL_POSITION_CHARACTERS = 12
 USER_ID_RULE = "must be 1 to 64 of 0-9 A-Z a-z _ - @ . and begin with a letter or digit"
 TELEPHONE_RULE = "must be at most 32 of digits - + , and spaces"
 GENDER_RULE = "must be male, female or empty"
+STATE_RULE = "must be active, invited, disabled or empty"
 
 # A value -> what is stored.
 _GENDERS: Mapping[str, str] = {
     **dict.fromkeys(("", "0", "unknown", "未知"), "unknown"),
     **dict.fromkeys(("1", "m", "male", "男"), "male"),
     **dict.fromkeys(("2", "f", "female", "女"), "female"),
+}
+
+# A value -> whether the member is disabled; None leaves it. Who is active tells the member alone.
+_STATES: Mapping[str, bool | None] = {
+    "": None,
+    **dict.fromkeys(("active", "invited", "已激活", "未激活"), False),
+    **dict.fromkeys(("disabled", "已禁用", "禁用"), True),
 }
 
 
@@ -89,6 +100,9 @@ class MemberRow(NamedTuple):
 
     attributes: tuple[tuple[str, Value | None], ...] = ()
     """Names and values of the attributes that the file has columns for; None for no value."""
+
+    is_disabled: bool | None = None
+    """Whether the member can't sign in; None to leave it."""
 
 
 @dataclass(slots=True)
@@ -162,6 +176,12 @@ _RULES: Mapping[str, _Rule] = {
         rf"(?:{USER_ID_PATTERN.pattern})?", f"{USER_ID_RULE}; or be empty"
     ),
     "external_position": _text_rule(0, MAX_EXTERNAL_POSITION_CHARACTERS),
+    "avatar_media_id": _pattern_rule(MEDIA_ID_PATTERN.pattern, MEDIA_ID_RULE),
+    STATE: _Rule(
+        re.compile(rf"(?i:(?:{'|'.join(_STATES)})\n)*"),
+        lambda value: value.lower() in _STATES,
+        STATE_RULE,
+    ),
     "external_profile": _Rule(
         _EMPTY_COLUMN, lambda value: read_profile(value) is not None, PROFILE_RULE
     ),
@@ -250,7 +270,10 @@ class RowReader:
             attributes = zip(
                 *(self._read_attribute(name, columns[at]) for name, at in named), strict=True
             )
-        return map(MemberRow, lines, user_ids, fields, *departments, attributes)
+        states: Iterable[object] = repeat(None)
+        if STATE in places:
+            states = [_STATES[value.lower()] for value in columns[places[STATE]]]
+        return map(MemberRow, lines, user_ids, fields, *departments, attributes, states)
 
     def _read_attribute(self, name: str, values: Sequence[str]) -> list[tuple[str, Value | None]]:
         read = CELL_KINDS[self._attribute_kinds[name]].read

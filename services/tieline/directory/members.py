@@ -27,6 +27,10 @@ EMAIL_RULE = "must be an e-mail address of 6 to 64 bytes"
 NEVER = dt.datetime.min.replace(tzinfo=dt.UTC)
 
 
+MEDIA_ID_PATTERN = re.compile(r"[0-9A-Za-z_-]{0,128}")
+MEDIA_ID_RULE = "must be 0 to 128 of 0-9 A-Z a-z _ -"
+
+
 class MemberState(StrEnum):
     """Where a member stands; the values stand in tables."""
 

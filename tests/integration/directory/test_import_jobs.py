@@ -20,7 +20,7 @@ from tieline.chassis.ids import new_uuid7
 from tieline.chassis.message_headers import CORP_ID_HEADER, PRIORITY_HEADER, REQUEST_ID_HEADER
 from tieline.chassis.priorities import LOWEST_PRIORITY
 from tieline.client.errors import TielineError
-from tieline.directory.import_batches import BATCH_RECORDS
+from tieline.directory.batch_builder import BATCH_RECORDS
 from tieline.directory.import_jobs import KEPT_JOBS, MAX_WAITING_JOBS
 from tieline.embedded.nats import EmbeddedNats
 

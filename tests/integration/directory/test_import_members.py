@@ -22,8 +22,8 @@ from fakes.eventually import eventually
 from tieline.api.directory.v1 import directory_pb2, directory_service_pb2
 from tieline.chassis.ids import new_corp_id
 from tieline.client.errors import TielineError
+from tieline.directory.batch_builder import BATCH_RECORDS
 from tieline.directory.id_events import EVENT_IDS as EVENT_USER_IDS
-from tieline.directory.import_batches import BATCH_RECORDS
 from tieline.directory.import_totals import MAX_ERRORS
 from tieline.directory.upload import MAX_CHUNK_BYTES
 

@@ -15,7 +15,7 @@ from fakes.eventually import eventually
 from tieline.api.directory.v1 import directory_pb2
 from tieline.chassis.ids import new_corp_id, new_uuid7
 from tieline.chassis.principals import Principal, PrincipalKind
-from tieline.directory.import_batches import BATCH_RECORDS
+from tieline.directory.batch_builder import BATCH_RECORDS
 from tieline.directory.import_jobs import ImportJob, State
 from tieline.directory.import_options import Mode, Options
 from tieline.directory.import_totals import Totals

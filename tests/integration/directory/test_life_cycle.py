@@ -8,7 +8,7 @@ import pytest
 from nats.aio.client import Client
 
 from engines import Database
-from fakes.directory_corps import Corp
+from fakes.directory_corps import Corp, table
 from fakes.directory_writers import Writer, update_department_request, update_member_request
 from fakes.eventually import eventually
 from published_events import published_events
@@ -203,6 +203,41 @@ async def test_owner_is_not_disabled(owner: Writer) -> None:
     error = await owner.refused(service_pb2.DisableMemberRequest(user_id="boss"))
 
     assert error.reason == "OWNER_STAYS"
+
+
+async def test_file_disables_and_enables_members_and_tells_of_it(
+    owner: Writer, corp: Corp, identity_broker: Client, nats: EmbeddedNats
+) -> None:
+    """Who accepted an invitation is active again; the corp's owner can't be disabled."""
+    await owner.create_member("li")
+    await activate(identity_broker, owner.corp_id, "li")
+    await eventually(lambda: is_active(owner, "li"))
+
+    def file(**states: str) -> bytes:
+        rows = ((user_id, user_id, "", state) for user_id, state in states.items())
+        return table(*rows, header="user_id,name,department,state")
+
+    disabled = await corp.import_file(file(li="disabled", wang="disabled", boss="disabled"))
+    states = {each: (await owner.get_member(each)).state for each in ("li", "wang", "boss")}
+    repeated = await corp.import_file(file(li="disabled", wang=""))
+    await corp.import_file(file(li="active", wang="active"))
+
+    assert [(line, column) for line, column, _ in disabled.errors] == [(4, "state")]
+    assert states == {
+        "li": directory_pb2.MEMBER_STATE_DISABLED,
+        "wang": directory_pb2.MEMBER_STATE_DISABLED,
+        "boss": directory_pb2.MEMBER_STATE_INVITED,
+    }
+    assert repeated.responses[-1].summary.unchanged == 2
+    assert (await owner.get_member("li")).state == directory_pb2.MEMBER_STATE_ACTIVE
+    assert (await owner.get_member("wang")).state == directory_pb2.MEMBER_STATE_INVITED
+    events = await published_events(nats, "DIRECTORY", owner.corp_id, 8)
+    told = [(subject.rpartition(".")[2], data) for subject, data in events]
+    assert [
+        (name, list(directory_pb2.MemberDisabled.FromString(data).user_ids))
+        for name, data in told
+        if name in ("member_disabled", "member_enabled")
+    ] == [("member_disabled", ["li", "wang"]), ("member_enabled", ["li", "wang"])]
 
 
 async def test_every_change_is_told_and_written_down(owner: Writer, nats: EmbeddedNats) -> None:

@@ -4,11 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tieline.directory.batch_builder import BATCH_RECORDS, Batch, BatchBuilder
 from tieline.directory.csv_rows import CsvMalformedError, CsvRecord
 from tieline.directory.import_batches import (
-    BATCH_RECORDS,
-    Batch,
-    BatchBuilder,
     BatchPlan,
     Place,
     StoredMember,
@@ -103,6 +101,40 @@ def test_member_that_differs_from_the_stored_one_counts_as_changed(differing: Me
 
 def test_member_in_another_department_counts_as_changed() -> None:
     assert changed(plan(row(2, "a"), members=(stored("a"),), department_id=3)) == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("state", "is_told", "is_disabled"),
+    [
+        pytest.param("active", True, True, id="is disabled"),
+        pytest.param("disabled", False, False, id="is enabled"),
+        pytest.param("disabled", None, True, id="stays disabled"),
+        pytest.param("active", None, False, id="stays active"),
+        pytest.param("left", True, True, id="comes back disabled"),
+        pytest.param("left", None, False, id="comes back"),
+    ],
+)
+def test_row_disables_and_enables_and_leaves_where_it_says_nothing(
+    state: str, is_told: bool | None, is_disabled: bool
+) -> None:
+    """A member for whom that is another state counts as changed."""
+    before = stored("a", state=state)
+
+    decided = plan(row(2, "a")._replace(is_disabled=is_told), members=(before,))
+
+    [member] = decided.members
+    assert member.is_disabled is is_disabled
+    assert member.is_changed is (state == "left" or is_disabled is not (state == "disabled"))
+
+
+def test_corps_owner_is_not_disabled_by_a_row() -> None:
+    around = Surroundings((stored("a"),), {"": 1, "East": 2}, owner_user_id="a")
+    rows = [row(2, "a")._replace(is_disabled=True), row(3, "b")._replace(is_disabled=True)]
+
+    decided = plan_batch(Batch(ReadRows(rows)), around, import_id="this")
+
+    assert decided.errors == [RowError(2, "state", "can't be disabled: the member owns the corp")]
+    assert [(each.user_id, each.is_disabled) for each in decided.members] == [("b", True)]
 
 
 def test_second_row_of_a_user_id_is_refused() -> None:

@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tieline.directory import xlsx_rows, xlsx_safety
+from tieline.directory.batch_builder import BatchBuilder
 from tieline.directory.csv_rows import (
     CsvMalformedError,
     CsvReader,
@@ -23,7 +24,6 @@ from tieline.directory.csv_rows import (
     Encoding,
     guard_formula,
 )
-from tieline.directory.import_batches import BatchBuilder
 from tieline.directory.xlsx_rows import read_workbook
 from tieline.directory.xlsx_safety import FileMalformedError
 

@@ -3,8 +3,9 @@
 import pytest
 
 from tieline.chassis.errors import FailedPreconditionError
+from tieline.directory.batch_builder import BATCH_RECORDS
 from tieline.directory.departments import NewDepartment
-from tieline.directory.import_batches import BATCH_RECORDS, PlannedMember, StoredMember
+from tieline.directory.import_batches import PlannedMember, StoredMember
 from tieline.directory.import_columns import FIELD_COLUMNS
 from tieline.directory.import_nodes import KnownDepartments, NodeCounts
 

@@ -32,6 +32,8 @@ EVERYTHING = GOOD | {
     "direct_leader": "Boss",
     "external_position": "顾问",
     "external_profile": '{"corp_name": "金玉"}',
+    "avatar_media_id": "media_7-B",
+    "state": "已禁用",
 }
 
 
@@ -69,6 +71,7 @@ def test_row_of_all_columns_gives_everything() -> None:
 
     assert isinstance(row, MemberRow)
     assert (row.departments, row.orders, row.leaders) == (("East", "West"), (1, 2), (False, True))
+    assert row.is_disabled
     known = dict(zip(FIELD_COLUMNS, row.fields, strict=True))
     assert (known["gender"], known["direct_leader"]) == ("male", "boss")
     assert known["telephone"] == EVERYTHING["telephone"]
@@ -224,6 +227,8 @@ def test_value_within_its_rule_is_accepted(column: str, value: str) -> None:
         pytest.param("biz_email", "work", id="work email without an at"),
         pytest.param("address", "x" * 129, id="address too long"),
         pytest.param("direct_leader", "王", id="leader who is no user id"),
+        pytest.param("avatar_media_id", "a b", id="avatar with a space"),
+        pytest.param("state", "left", id="state that no row gives"),
         pytest.param("external_position", "顾" * 13, id="external position too long"),
     ],
 )

@@ -50,6 +50,7 @@ _COPIED_COLUMNS = (
     "import_id",
     "import_line",
     "change_number",
+    "state",
 )
 
 _UPDATE = f"""
@@ -60,14 +61,18 @@ _UPDATE = f"""
            import_id = $2,
            import_line = changed.import_line,
            change_number = changed.change_number,
-           state = CASE state WHEN 'left' THEN 'invited' ELSE state END,
+           state = CASE WHEN changed.is_disabled THEN 'disabled'
+                        WHEN state = 'disabled' AND activate_time IS NOT NULL THEN 'active'
+                        WHEN state IN ('left', 'disabled') THEN 'invited'
+                        ELSE state END,
            create_time = CASE state WHEN 'left' THEN now() ELSE create_time END,
            leave_time = NULL,
            update_time = now()
       FROM unnest($3::text[], $4::bigint[], $5::text[], $6::bigint[], $7::bigint[],
-                  {", ".join(f"${number}::text[]" for number in range(8, 8 + len(FIELD_COLUMNS)))})
+                  $8::boolean[],
+                  {", ".join(f"${number}::text[]" for number in range(9, 9 + len(FIELD_COLUMNS)))})
            AS changed (user_id, department_id, extended_attributes, import_line,
-                       change_number, {_FIELDS})
+                       change_number, is_disabled, {_FIELDS})
      WHERE members.corp_id = $1 AND members.user_id = changed.user_id
 """  # noqa: S608 -- columns are named by the code
 
@@ -228,6 +233,7 @@ async def _update(
         [_to_json(each.attributes) for each in members],
         [each.line for each in members],
         [number for number, _ in changed],
+        [each.is_disabled for each in members],
         *([each.fields[at] for each in members] for at in range(len(FIELD_COLUMNS))),
     )
 
@@ -302,6 +308,7 @@ def _to_records(
         repeat(import_id),
         [each.line for each in members],
         numbers,
+        ["disabled" if each.is_disabled else "invited" for each in members],
         strict=False,
     )
 

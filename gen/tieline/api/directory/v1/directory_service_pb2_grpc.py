@@ -77,8 +77,9 @@ class DirectoryServiceServicer:
         The file's first line names its columns. `user_id`, `name` and `department` must be there; the
         others may be, in any order: `alias`, `gender` (male, female, empty), `position`, `mobile`,
         `telephone`, `email`, `biz_email`, `address`, `direct_leader` (a user id),
-        `external_position`, `department_order`, `is_leader` (0 or 1), and the names of the corp's
-        extended attributes of kind text. Each also has a Chinese name: docs/import.md lists them.
+        `external_position`, `avatar_media_id`, `external_profile` (JSON), `department_order`,
+        `is_leader` (0 or 1), `state` (`disabled` disables the member, `active` and `invited` enable,
+        empty leaves), and the names of the corp's extended attributes. Each also has a Chinese name: docs/import.md lists them.
         `department` is a path such as `East/Shanghai/Nanjing Road store`, empty for the root; several
         are separated by `;` (one in a name has a backslash before it), the first is the main one, and
         `department_order` and `is_leader` then have as many values. Missing departments are made. A
