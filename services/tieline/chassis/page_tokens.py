@@ -1,8 +1,12 @@
-"""Opaque page tokens: signed, and bound to the query whose page they end.
+"""Opaque page tokens: sealed, and bound to the query whose page they end.
 
-A token is the base64url form of a serialized ``PageToken`` and 16 bytes of its HMAC-SHA-256. Nobody
-can make one that reads from a place of their choosing, and one of another query is refused instead
-of giving a page that belongs to neither.
+A token is the base64url form of a serialized ``PageToken``, encrypted by AES-SIV. Nobody can make
+one that reads from a place of their choosing, and one of another query is refused instead of giving
+a page that belongs to neither. Nobody can take one apart either: the row at which a page ends may
+be one that its reader does not see, or be found by a field that its reader does not get.
+
+A cursor that callers keep for weeks has the form that every release reads: the serialized
+``PageToken`` behind 16 bytes of its HMAC-SHA-256.
 """
 
 import base64
@@ -12,6 +16,8 @@ import hmac
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 from google.protobuf.message import DecodeError, Message
 
 from tieline.api.common.v1 import page_token_pb2
@@ -30,17 +36,17 @@ class PageTokens:
 
     def __init__(self, key: bytes) -> None:
         self._key = key
+        # AES-256: half of the key is for the tag.
+        self._seal = AESSIV(hashlib.sha512(key).digest())
 
     def encode(self, position: Position, query: Message) -> str:
         """Return the token of the page that ends at ``position`` of ``query``."""
-        token = page_token_pb2.PageToken(query_digest=_digest(query))
-        for value in position:
-            if isinstance(value, str):
-                token.position.add(text=value)
-            else:
-                token.position.add(number=value)
-        body = token.SerializeToString(deterministic=True)
-        return base64.urlsafe_b64encode(self._sign(body) + body).decode().rstrip("=")
+        return _to_text(self._seal.encrypt(_pack(position, query), None))
+
+    def encode_cursor(self, position: Position, query: Message) -> str:
+        """Return a token that tells its holder nothing new, and that callers keep for long."""
+        body = _pack(position, query)
+        return _to_text(self._sign(body) + body)
 
     def cut(
         self,
@@ -62,7 +68,7 @@ class PageTokens:
         """Return the position that a request's token holds; ``None`` for the first page.
 
         Raises ``InvalidArgumentError`` with reason PAGE_TOKEN_INVALID for anything else than a
-        token that ``encode`` made for the same query. The query's page size may differ.
+        token that was made for the same query. The query's page size may differ.
         """
         if not token:
             return None
@@ -82,13 +88,20 @@ class PageTokens:
             raw = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))
         except (binascii.Error, ValueError):
             return None
-        signature, body = raw[:_SIGNATURE_BYTES], raw[_SIGNATURE_BYTES:]
-        if not hmac.compare_digest(signature, self._sign(body)):
+        body = self._open(raw)
+        if body is None:
             return None
         try:
             return page_token_pb2.PageToken.FromString(body)
         except DecodeError:
             return None
+
+    def _open(self, raw: bytes) -> bytes | None:
+        try:
+            return self._seal.decrypt(raw, None)
+        except (InvalidTag, ValueError):
+            signature, body = raw[:_SIGNATURE_BYTES], raw[_SIGNATURE_BYTES:]
+            return body if hmac.compare_digest(signature, self._sign(body)) else None
 
     def _sign(self, body: bytes) -> bytes:
         return hmac.digest(self._key, body, "sha256")[:_SIGNATURE_BYTES]
@@ -99,6 +112,20 @@ def page_size(requested: int, *, default: int, maximum: int) -> int:
     if requested < 0:
         raise InvalidArgumentError({"page_size": "must not be negative"})
     return min(requested or default, maximum)
+
+
+def _pack(position: Position, query: Message) -> bytes:
+    token = page_token_pb2.PageToken(query_digest=_digest(query))
+    for value in position:
+        if isinstance(value, str):
+            token.position.add(text=value)
+        else:
+            token.position.add(number=value)
+    return token.SerializeToString(deterministic=True)
+
+
+def _to_text(raw: bytes) -> str:
+    return base64.urlsafe_b64encode(raw).decode().rstrip("=")
 
 
 def _digest(query: Message) -> bytes:

@@ -50,7 +50,7 @@ class ChangesFeed:
     def encode_cursor(self, corp_id: str, cursor: Cursor) -> str:
         """Return what a caller keeps of a cursor: signed, and good for this corp alone."""
         position: Position = [cursor.epoch, cursor.change_number, cursor.snapshot_number]
-        return self._page_tokens.encode(position, _query_of(corp_id))
+        return self._page_tokens.encode_cursor(position, _query_of(corp_id))
 
     def decode_cursor(self, corp_id: str, text: str) -> Cursor | None:
         """Return the cursor of a request; None for a snapshot."""

@@ -85,7 +85,7 @@ class ArchiveServicer(archive_service_pb2_grpc.ArchiveServiceServicer):
         settled = page.settled_time
         return archive_service_pb2.ListArchiveEntriesResponse(
             entries=map(entry_to_proto, page.entries),
-            next_cursor=self._page_tokens.encode(page.position.to_values(), _CURSORS),
+            next_cursor=self._page_tokens.encode_cursor(page.position.to_values(), _CURSORS),
             caught_up=settled is not None,
             settled_time=None if settled is None else to_timestamp(settled),
         )

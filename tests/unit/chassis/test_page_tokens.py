@@ -1,3 +1,5 @@
+import base64
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -29,6 +31,26 @@ def test_a_token_gives_back_the_position_that_it_was_made_of(position: list[str 
     token = TOKENS.encode(position, query())
 
     assert TOKENS.decode(token, query(page_token=token, page_size=3)) == position
+
+
+@given(positions)
+def test_a_cursor_gives_back_the_position_that_it_was_made_of(position: list[str | int]) -> None:
+    cursor = TOKENS.encode_cursor(position, query())
+
+    assert TOKENS.decode(cursor, query()) == position
+
+
+def test_whoever_takes_a_token_apart_reads_no_position() -> None:
+    token = TOKENS.encode(["13800000001"], query())
+
+    assert b"1380" not in base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))
+
+
+@pytest.mark.parametrize("cut", [0, 1, 15, 16, 17])
+def test_a_token_that_was_cut_off_is_refused(cut: int) -> None:
+    raw = base64.urlsafe_b64decode(TOKENS.encode_cursor(["a"], query()) + "==")[:cut]
+
+    assert cut == 0 or _refused(base64.urlsafe_b64encode(raw).decode(), query())
 
 
 def test_no_token_means_the_first_page() -> None:
