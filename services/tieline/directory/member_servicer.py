@@ -186,7 +186,6 @@ class MemberServicer(member_service_pb2_grpc.MemberServiceServicer):
             member_ids=[
                 member_service_pb2.MemberId(user_id=user_id, department_id=department_id)
                 for user_id, department_id in page
-                if viewer.can_see_department(department_id)
             ],
             next_page_token=next_page_token,
         )

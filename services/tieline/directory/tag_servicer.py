@@ -9,7 +9,6 @@ from tieline.chassis.postgres import Pool
 from tieline.directory import tag_changes
 from tieline.directory.corp_writes import CorpWrite, written_once
 from tieline.directory.masks import check_mask
-from tieline.directory.reads import find_seen
 from tieline.directory.repositories import tags
 from tieline.directory.tag_messages import to_tag
 from tieline.directory.tags import (
@@ -163,7 +162,12 @@ class TagServicer(tag_service_pb2_grpc.TagServiceServicer):
                 raise tag_not_found_error(request.tag_id)
             if not after_user_id:
                 department_ids = await tags.list_tagged_departments(
-                    connection, corp_id, request.tag_id, after=after_department_id, limit=size + 1
+                    connection,
+                    corp_id,
+                    request.tag_id,
+                    viewer=viewer,
+                    after=after_department_id,
+                    limit=size + 1,
                 )
                 nodes += [(department_id, "") for department_id in department_ids]
             if len(nodes) <= size:
@@ -171,19 +175,15 @@ class TagServicer(tag_service_pb2_grpc.TagServiceServicer):
                     connection,
                     corp_id,
                     request.tag_id,
+                    viewer=viewer,
                     after=after_user_id,
                     limit=size + 1 - len(nodes),
                 )
                 # Behind every department: a page that ends here goes on with members.
                 nodes += [(_BEHIND_ALL_DEPARTMENTS, user_id) for user_id in user_ids]
-            page, next_page_token = self._page_tokens.cut(nodes, size, request, lambda node: node)
-            seen = await find_seen(connection, viewer, {user_id for _, user_id in page if user_id})
+        page, next_page_token = self._page_tokens.cut(nodes, size, request, lambda node: node)
         return tag_service_pb2.ListTagMembersResponse(
-            department_ids=[
-                department_id
-                for department_id, user_id in page
-                if not user_id and viewer.can_see_department(department_id)
-            ],
-            user_ids=[user_id for _, user_id in page if user_id in seen],
+            department_ids=[department_id for department_id, user_id in page if not user_id],
+            user_ids=[user_id for _, user_id in page if user_id],
             next_page_token=next_page_token,
         )

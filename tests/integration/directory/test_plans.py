@@ -17,6 +17,8 @@ from tieline.directory.repositories import (
 )
 from tieline.directory.visibility import Viewer
 
+EVERYTHING = Viewer("ww", is_unlimited=True)
+
 
 @pytest.fixture(scope="module")
 async def connection(postgres_admin_dsn: str, worker_id: str) -> AsyncIterator[Connection]:
@@ -29,7 +31,7 @@ ASKED: dict[str, Callable[[Any], Awaitable[object]]] = {
     "members": lambda c: members.find_members(c, "ww", ["li"]),
     "how full departments are": lambda c: import_departments.count_nodes(c, "ww", [1, 2]),
     "a page of ids": lambda c: members.list_member_ids(
-        c, "ww", viewer=Viewer("ww", is_unlimited=True), after=("", 0), limit=9
+        c, "ww", viewer=EVERYTHING, after=("", 0), limit=9
     ),
     "who is in a department": lambda c: members.find_in_department(c, "ww", 1, ["li"]),
     "who has a number": lambda c: lookups.find_by_mobile(c, "ww", "138"),
@@ -39,8 +41,12 @@ ASKED: dict[str, Callable[[Any], Awaitable[object]]] = {
     "a department's members": lambda c: departments.has_members(c, "ww", 1),
     "a path": lambda c: departments.find_sibling_by_name(c, "ww", "East"),
     "a page of tags": lambda c: tags.list_tags(c, "ww", after_tag_id=0, limit=9),
-    "a tag's departments": lambda c: tags.list_tagged_departments(c, "ww", 1, after=0, limit=9),
-    "a tag's members": lambda c: tags.list_tagged_members(c, "ww", 1, after="", limit=9),
+    "a tag's departments": lambda c: tags.list_tagged_departments(
+        c, "ww", 1, viewer=EVERYTHING, after=0, limit=9
+    ),
+    "a tag's members": lambda c: tags.list_tagged_members(
+        c, "ww", 1, viewer=EVERYTHING, after="", limit=9
+    ),
 }
 
 
@@ -63,7 +69,7 @@ async def test_members_of_many_departments_are_counted_in_one_pass(connection: C
     plan = await explain(
         connection,
         lambda c: departments.list_departments(
-            c, "ww", viewer=Viewer("ww", is_unlimited=True), after_department_id=0, limit=9
+            c, "ww", viewer=EVERYTHING, after_department_id=0, limit=9
         ),
     )
 

@@ -13,7 +13,7 @@ from tieline.directory.members import (
     MemberDepartment,
     MemberState,
 )
-from tieline.directory.repositories.viewers import member_filter
+from tieline.directory.repositories.viewers import department_filter, member_filter
 from tieline.directory.visibility import Viewer
 
 _SELECT = """
@@ -200,19 +200,25 @@ async def list_members_of(
 async def list_member_ids(
     connection: Connection, corp_id: str, *, viewer: Viewer, after: tuple[str, int], limit: int
 ) -> list[tuple[str, int]]:
-    """Return user ids that the viewer sees with one department each, from behind ``after`` on."""
-    condition, parameters = member_filter(viewer, 5, "listed")
+    """Return user ids that the viewer sees with one department each, from behind ``after`` on.
+
+    Departments that are not shown to the viewer are left out.
+    """
+    shown, department_ids = department_filter(viewer, 5)
+    condition, parameters = member_filter(viewer, 5 + len(department_ids), "listed")
     records = await connection.fetch(
         f"""
         SELECT user_id, department_id
           FROM directory.member_departments AS listed
-         WHERE corp_id = $1 AND (user_id, department_id) > ($2, $3) AND {condition}
+         WHERE corp_id = $1 AND (user_id, department_id) > ($2, $3)
+           AND {shown} AND {condition}
          ORDER BY user_id, department_id
          LIMIT $4
         """,  # noqa: S608 -- constants of the code
         corp_id,
         *after,
         limit,
+        *department_ids,
         *parameters,
     )
     return [(record["user_id"], record["department_id"]) for record in records]

@@ -3,7 +3,9 @@
 from collections.abc import Collection, Sequence
 
 from tieline.chassis.postgres import Connection
+from tieline.directory.repositories.viewers import department_filter, member_filter
 from tieline.directory.tags import Tag
+from tieline.directory.visibility import Viewer
 
 
 async def find_tag(connection: Connection, corp_id: str, tag_id: int) -> Tag | None:
@@ -168,42 +170,46 @@ async def find_tagged(
 
 
 async def list_tagged_departments(
-    connection: Connection, corp_id: str, tag_id: int, *, after: int, limit: int
+    connection: Connection, corp_id: str, tag_id: int, *, viewer: Viewer, after: int, limit: int
 ) -> list[int]:
-    """Return departments that have the tag by id, from behind ``after`` on."""
+    """Return departments shown to the viewer that have the tag by id, from behind ``after`` on."""
+    condition, parameters = department_filter(viewer, 5)
     records = await connection.fetch(
-        """
+        f"""
         SELECT department_id
           FROM directory.tag_departments
-         WHERE corp_id = $1 AND tag_id = $2 AND (tag_id, department_id) > ($2, $3)
+         WHERE corp_id = $1 AND tag_id = $2 AND (tag_id, department_id) > ($2, $3) AND {condition}
          ORDER BY tag_id, department_id
          LIMIT $4
-        """,
+        """,  # noqa: S608 -- the condition is the code's
         corp_id,
         tag_id,
         after,
         limit,
+        *parameters,
     )
     return [record["department_id"] for record in records]
 
 
 async def list_tagged_members(
-    connection: Connection, corp_id: str, tag_id: int, *, after: str, limit: int
+    connection: Connection, corp_id: str, tag_id: int, *, viewer: Viewer, after: str, limit: int
 ) -> list[str]:
-    """Return members who have the tag by user id, from behind ``after`` on."""
+    """Return members seen by the viewer who have the tag by user id, from behind ``after`` on."""
+    condition, parameters = member_filter(viewer, 5, "tagged")
     records = await connection.fetch(
-        """
+        f"""
         SELECT user_id
-          FROM directory.tag_members
+          FROM directory.tag_members AS tagged
          -- As a pair: nothing but the primary key finds its place by it.
-         WHERE corp_id = $1 AND tag_id = $2 AND (tag_id, user_id) > ($2, $3)
+         WHERE corp_id = $1 AND tag_id = $2 AND (tag_id, user_id) > ($2, $3) AND {condition}
          ORDER BY tag_id, user_id
          LIMIT $4
-        """,
+        """,  # noqa: S608 -- the condition is the code's
         corp_id,
         tag_id,
         after,
         limit,
+        *parameters,
     )
     return [record["user_id"] for record in records]
 

@@ -242,6 +242,13 @@ def member_filter(viewer: Viewer, first: int, table: str) -> tuple[str, tuple[ob
     return f"{among} AND {condition}", parameters
 
 
+def department_filter(viewer: Viewer, number: int) -> tuple[str, tuple[object, ...]]:
+    """Return the condition that a row's `department_id` is shown, with its value if it has one."""
+    if viewer.department_ids is None:
+        return "true", ()
+    return f"department_id = ANY(${number}::bigint[])", (sorted(viewer.department_ids),)
+
+
 async def list_departments_of(
     connection: Connection, corp_id: str, user_ids: Collection[str]
 ) -> dict[str, list[int]]:
