@@ -209,7 +209,7 @@ def _feed_schools_and_links(
         ),
         Served(
             school_service_pb2_grpc.add_SchoolServiceServicer_to_server,
-            SchoolServicer(runtime.pool, runtime.broker, runtime.page_tokens),
+            SchoolServicer(runtime.pool, runtime.broker, runtime.page_tokens, viewers),
             school_service_pb2.DESCRIPTOR.services_by_name["SchoolService"],
         ),
         Served(

@@ -1,6 +1,7 @@
 """SchoolService: who calls and for which corp; reads are here, changes in the modules of theirs."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 
 from tieline.api.directory.v1 import school_service_pb2, school_service_pb2_grpc
 from tieline.chassis.broker import Broker
@@ -11,8 +12,9 @@ from tieline.chassis.grpc_context import Context
 from tieline.chassis.page_tokens import PageTokens, page_size
 from tieline.chassis.postgres import Connection, Pool
 from tieline.chassis.principals import Principal, PrincipalKind
+from tieline.directory.reads import find_seen
 from tieline.directory.repositories import parents, schools, students
-from tieline.directory.schools import check_manages, manages
+from tieline.directory.schools import SchoolDepartment, check_manages, manages
 from tieline.directory.schools_protos import (
     department_to_proto,
     parent_to_proto,
@@ -21,6 +23,8 @@ from tieline.directory.schools_protos import (
 from tieline.directory.schools_writing import SchoolDepartments
 from tieline.directory.students import Parent, Student, person_key
 from tieline.directory.students_writing import SchoolPeople
+from tieline.directory.viewers import Viewers
+from tieline.directory.visibility import Viewer
 
 _MAX_PAGE_SIZE = 1000
 _PAGE_SIZE = 100
@@ -29,9 +33,12 @@ _PAGE_SIZE = 100
 class SchoolServicer(school_service_pb2_grpc.SchoolServiceServicer):
     """Answers for the schools of its callers' corps."""
 
-    def __init__(self, pool: Pool, broker: Broker, page_tokens: PageTokens) -> None:
+    def __init__(
+        self, pool: Pool, broker: Broker, page_tokens: PageTokens, viewers: Viewers
+    ) -> None:
         self._pool = pool
         self._page_tokens = page_tokens
+        self._viewers = viewers
         self._departments = SchoolDepartments(pool, broker)
         self._people = SchoolPeople(pool, broker)
 
@@ -92,11 +99,12 @@ class SchoolServicer(school_service_pb2_grpc.SchoolServiceServicer):
     async def ListSchoolDepartments(
         self, request: school_service_pb2.ListSchoolDepartmentsRequest, context: Context
     ) -> school_service_pb2.ListSchoolDepartmentsResponse:
-        """List departments by id."""
-        corp_id = current_principal().require_corp(request.corp_id)
+        """List departments by id, with those of their administrators whom the caller sees."""
+        principal = current_principal()
+        corp_id = principal.require_corp(request.corp_id)
         size = page_size(request.page_size, default=_PAGE_SIZE, maximum=_MAX_PAGE_SIZE)
         position = self._page_tokens.decode(request.page_token, request)
-        async with self._pool.acquire() as connection:
+        async with self._viewers.reading(principal, corp_id) as (connection, viewer):
             found = await schools.list_departments(
                 connection,
                 corp_id,
@@ -104,9 +112,12 @@ class SchoolServicer(school_service_pb2_grpc.SchoolServiceServicer):
                 after=0 if position is None else int(position[0]),
                 limit=size + 1,
             )
-        page, next_page_token = self._page_tokens.cut(
-            found, size, request, lambda department: [department.department_id]
-        )
+            page, next_page_token = self._page_tokens.cut(
+                found, size, request, lambda department: [department.department_id]
+            )
+            # Who sets them could otherwise set none without losing the others.
+            if not manages(principal, corp_id):
+                page = await _show_administrators(connection, viewer, page)
         return school_service_pb2.ListSchoolDepartmentsResponse(
             departments=[department_to_proto(department) for department in page],
             next_page_token=next_page_token,
@@ -209,6 +220,23 @@ def _require_manager(corp_id: str) -> str:
     corp_id = principal.require_corp(corp_id)
     check_manages(principal, corp_id)
     return corp_id
+
+
+async def _show_administrators(
+    connection: Connection, viewer: Viewer, departments: Sequence[SchoolDepartment]
+) -> list[SchoolDepartment]:
+    """Return the departments without administrators whom the viewer does not see."""
+    named = {each.user_id for department in departments for each in department.administrators}
+    seen = await find_seen(connection, viewer, named)
+    return [
+        replace(
+            department,
+            administrators=tuple(
+                each for each in department.administrators if each.user_id in seen
+            ),
+        )
+        for department in departments
+    ]
 
 
 def _read_id(given: str, field: str) -> str:

@@ -160,7 +160,9 @@ class SchoolDepartment(_message.Message):
     """Changes with each change; see the requests. Given by the server."""
     @_builtins.property
     def administrators(self) -> _containers.RepeatedCompositeFieldContainer[Global___SchoolAdministrator]:
-        """At most 100, by user id; no member twice in the same kind and subject."""
+        """At most 100, by user id; no member twice in the same kind and subject. Whom the caller does not
+        see is left out, except for callers with RIGHT_MANAGE_SCHOOL.
+        """
 
     def __init__(
         self,
