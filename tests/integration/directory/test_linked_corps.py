@@ -2,7 +2,6 @@
 
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import grpc
@@ -13,6 +12,7 @@ from nats.aio.client import Client
 
 from calls import call, refusal
 from fakes.directory_corps import Corp, publish_event
+from fakes.directory_links import LEFT, NOTHING, WHOLE, Link, Stub, departments
 from fakes.directory_writers import Writer as DirectoryWriter
 from fakes.directory_writes import Writer
 from fakes.eventually import eventually
@@ -20,7 +20,6 @@ from tieline.api.directory.v1 import (
     directory_service_pb2,
     directory_service_pb2_grpc,
     linked_corp_service_pb2,
-    linked_corp_service_pb2_grpc,
     visibility_pb2,
     visibility_service_pb2,
 )
@@ -31,98 +30,6 @@ from tieline.client.errors import TielineError
 from tieline.directory.linked_corps import Share, ShareScope
 from tieline.directory.repositories import linked_corps
 from tieline.directory.visibility import Viewer
-
-Stub = linked_corp_service_pb2_grpc.LinkedCorpServiceStub
-ACTIVE = corp_link_pb2.CORP_LINK_STATE_ACTIVE
-LEFT = corp_link_pb2.CORP_LINK_STATE_LEFT
-CORP_LINK_CHANGED = "tieline.identity.v1.corp_link_changed"
-
-WHOLE = corp_link_pb2.CorpLinkShare(scope=corp_link_pb2.CORP_LINK_SHARE_SCOPE_WHOLE_DIRECTORY)
-NOTHING = corp_link_pb2.CorpLinkShare(scope=corp_link_pb2.CORP_LINK_SHARE_SCOPE_NOTHING)
-
-
-def departments(*ids: int, mobile: bool = False, email: bool = False) -> Any:
-    return corp_link_pb2.CorpLinkShare(
-        scope=corp_link_pb2.CORP_LINK_SHARE_SCOPE_DEPARTMENTS,
-        department_ids=ids,
-        mobile_shared=mobile,
-        email_shared=email,
-    )
-
-
-@dataclass
-class Link:
-    """A link of two corps, told to the directory by events as identity would."""
-
-    stub: Stub
-    broker: Client
-    upper: Corp
-    lower: Corp
-    link_id: str = field(default_factory=lambda: str(uuid.uuid4()))
-    change_number: int = 0
-
-    @property
-    def token(self) -> str:
-        """Of a member of the lower corp, who looks at the upper one."""
-        return self.lower.tokens.member(self.lower.corp_id, "reader")
-
-    async def publish(
-        self,
-        share: corp_link_pb2.CorpLinkShare,
-        state: corp_link_pb2.CorpLinkState.ValueType = ACTIVE,
-        *,
-        change_number: int = 0,
-    ) -> None:
-        """Tell what the upper corp shares; the lower one shares nothing."""
-        self.change_number += 1
-        profiles = [identity_pb2.CorpProfile(corp_id=each.corp_id) for each in self.corps]
-        event = corp_link_pb2.CorpLinkChanged(
-            event_id=new_uuid7(),
-            link=corp_link_pb2.CorpLink(
-                link_id=self.link_id,
-                kind=corp_link_pb2.CORP_LINK_KIND_GROUP,
-                state=state,
-                upper=corp_link_pb2.CorpLinkSide(corp=profiles[0], share=share),
-                lower=corp_link_pb2.CorpLinkSide(corp=profiles[1], share=NOTHING),
-            ),
-            change_number=change_number or self.change_number,
-        )
-        await publish_event(self.broker, CORP_LINK_CHANGED, self.upper.corp_id, event)
-
-    @property
-    def corps(self) -> tuple[Corp, Corp]:
-        return self.upper, self.lower
-
-    async def list_links(self, corp: Corp) -> list[linked_corp_service_pb2.LinkedCorp]:
-        response = await call(
-            self.stub.ListLinkedCorps,
-            linked_corp_service_pb2.ListLinkedCorpsRequest(),
-            corp.tokens.member(corp.corp_id, "reader"),
-        )
-        return list(response.linked_corps)
-
-    async def has_share(self, share: corp_link_pb2.CorpLinkShare) -> bool:
-        return [link.share for link in await self.list_links(self.lower)] == [share]
-
-    async def share(self, share: corp_link_pb2.CorpLinkShare) -> None:
-        """Have the upper corp share this; return when the directory knows."""
-        await self.publish(share)
-        await eventually(lambda: self.has_share(share))
-
-    async def list_members(
-        self, department_id: int = 0
-    ) -> list[linked_corp_service_pb2.LinkedMember]:
-        request = linked_corp_service_pb2.ListLinkedMembersRequest(
-            link_id=self.link_id, department_id=department_id
-        )
-        response = await call(self.stub.ListLinkedMembers, request, self.token)
-        return list(response.members)
-
-    async def list_departments(self) -> dict[int, int]:
-        """Return the parents of the shared departments."""
-        request = linked_corp_service_pb2.ListLinkedDepartmentsRequest(link_id=self.link_id)
-        response = await call(self.stub.ListLinkedDepartments, request, self.token)
-        return {each.department_id: each.parent_department_id for each in response.departments}
 
 
 @pytest.fixture(scope="session")
