@@ -75,15 +75,8 @@ def _count(plan: Replacement, totals: Totals) -> list[RowError]:
 
 async def _write(write: CorpWrite, plan: Replacement) -> None:
     connection, corp_id = write.connection, write.corp_id
-    await repository.take_paths_away(
-        connection, corp_id, [each.department_id for each in plan.updated]
-    )
-    if plan.removed_ids:
-        untagged = await tags.untag_departments(connection, corp_id, plan.removed_ids)
-        await write.record_removals("tag_department", [f"{tag}/{id_}" for tag, id_ in untagged])
-        write.note_tags(tag for tag, _ in untagged)
-        await repository.delete_departments(connection, corp_id, plan.removed_ids)
-        await write.record_removals("department", [str(each) for each in plan.removed_ids])
+    updated_ids = [each.department_id for each in plan.updated]
+    await repository.take_paths_away(connection, corp_id, [*updated_ids, *plan.removed_ids])
     if plan.added:
         number = await write.take_numbers(len(plan.added))
         await repository.insert_placed(connection, corp_id, plan.added, number)
@@ -92,5 +85,12 @@ async def _write(write: CorpWrite, plan: Replacement) -> None:
         await repository.update_placed(connection, corp_id, plan.updated, number)
     if plan.leaders:
         await set_leaders(write, plan.leaders)
+    # Last, since what was below them may have moved away.
+    if plan.removed_ids:
+        untagged = await tags.untag_departments(connection, corp_id, plan.removed_ids)
+        await write.record_removals("tag_department", [f"{tag}/{id_}" for tag, id_ in untagged])
+        write.note_tags(tag for tag, _ in untagged)
+        await repository.delete_departments(connection, corp_id, plan.removed_ids)
+        await write.record_removals("department", [str(each) for each in plan.removed_ids])
     write.note_departments(each.department_id for each in (*plan.added, *plan.updated))
     write.note_departments(plan.removed_ids)

@@ -255,6 +255,19 @@ async def test_what_can_not_be_a_name_or_a_leader_is_refused_by_column(
     assert await tree(corp) == {1: ""}
 
 
+async def test_what_is_below_a_department_that_goes_may_move_to_its_place(
+    corp: Corp, files: Files
+) -> None:
+    await corp.import_file(table(("a", "A", "East/Shop")))
+    ids = {path: each for each, path in (await tree(corp)).items()}
+    file = table(("East", str(ids["East/Shop"]), "1"), header="name,id,parent_id")
+
+    outcome = await files.import_file(file, Options(mode=REPLACE_DEPARTMENTS))
+
+    assert (outcome.errors, outcome.responses[-1].summary.removed) == ([], 1)
+    assert await tree(corp) == {1: "", ids["East/Shop"]: "East"}
+
+
 async def test_departments_with_people_stay_and_bad_rows_leave_theirs(
     corp: Corp, files: Files
 ) -> None:
