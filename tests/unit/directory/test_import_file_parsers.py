@@ -233,6 +233,50 @@ ENTITIES = b'<!DOCTYPE x [<!ENTITY a "' + b"a" * 1000 + b'"><!ENTITY b "&a;&a;&a
             id="endless row",
         ),
         pytest.param(
+            rewrite(in_sheet(b"<sheetData>", b"<sheetData>" + b'<row xmlns=""/>' * 70_000)),
+            "beside its rows",
+            id="rows that are none",
+        ),
+        pytest.param(
+            rewrite(
+                in_sheet(
+                    b"<sheetData>",
+                    b"<sheetData><row><c><v><![CDATA[" + b"<row " * 250_000 + b"]]></v></c></row>",
+                )
+            ),
+            "row of more",
+            id="text that looks like rows",
+        ),
+        pytest.param(
+            rewrite(
+                lambda name, part: part,
+                **{"xl/sharedStrings.xml": b"<sst>" + b"<si/>" * 60_000 + b"</sst>"},
+            ),
+            "too large",
+            id="shared texts of nothing",
+        ),
+        pytest.param(
+            rewrite(lambda name, part: part, **{"xl/media/a.png": b"<a>" + b"<b/>" * 300_000}),
+            "too large",
+            id="XML that is not called so",
+        ),
+        pytest.param(
+            rewrite(lambda name, part: part, **{"xl/media/a.png": ENTITIES + b"<a/>"}),
+            "document type",
+            id="entities in a picture",
+        ),
+        pytest.param(
+            rewrite(
+                lambda name, part: (
+                    part.replace(b"relationships/worksheet", b"relationships/chartsheet")
+                    if name.endswith("workbook.xml.rels")
+                    else part
+                )
+            ),
+            "takes a part",
+            id="sheet that is called a chart",
+        ),
+        pytest.param(
             rewrite(in_sheet(b'<row r="2"', b'<row r="1000000000"')),
             "beyond row",
             id="row that is far down",
@@ -250,6 +294,8 @@ def test_workbook_that_is_not_safe_is_refused_in_little_memory(
     # The same in small: a test need not unpack 300 MB.
     monkeypatch.setattr(xlsx_safety, "MAX_UNPACKED_BYTES", 1_500_000)
     monkeypatch.setattr(xlsx_safety, "MAX_SHARED_STRINGS_BYTES", 900_000)
+    monkeypatch.setattr(xlsx_safety, "MAX_SHARED_STRINGS_ELEMENTS", 50_000)
+    monkeypatch.setattr(xlsx_safety, "MAX_OTHER_PART_BYTES", 1_000_000)
     monkeypatch.setattr(xlsx_rows, "MAX_ROW_NUMBER", 1000)
     tracemalloc.start()
     try:
