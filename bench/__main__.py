@@ -31,6 +31,7 @@ from bench import (
     overload_cost,
     overload_edge,
     overload_neighbours,
+    overload_sign_ins,
     platform_up,
 )
 from bench.harness import Benchmark, Figure, print_table, write_json
@@ -53,6 +54,7 @@ BENCHMARKS: tuple[Benchmark, ...] = (
     *overload.BENCHMARKS,
     *overload_cost.BENCHMARKS,
     *overload_neighbours.BENCHMARKS,
+    *overload_sign_ins.BENCHMARKS,
     *directory_import.BENCHMARKS,
     *directory_schools.BENCHMARKS,
     *identity_sign_ins.BENCHMARKS,

@@ -3,8 +3,8 @@
 Measures the figures ``overload.*`` that need no edge. One messaging service with durable engines,
 with cores of its own (``cores``); a generator process of its own sends at fixed times, whatever
 comes back (open loop), and latency counts from the scheduled time. Capacity is the best closed-loop
-goodput of the same run. CRITICAL and HIGH (here sends: messaging has nothing CRITICAL) are half of
-the capacity throughout; the rest is NORMAL (reads) and LOW (searches) in the proportion of
+goodput of the same run. CRITICAL and HIGH (here sends; ``overload_sign_ins`` has CRITICAL) are half
+of the capacity throughout; the rest is NORMAL (reads) and LOW (searches) in the proportion of
 `tieline surge`. ``overload.<class>_success`` is the share of what was due that was done in time.
 
 Callers of ours hold back what would be refused, by the client library's own code; strangers send

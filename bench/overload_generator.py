@@ -20,6 +20,7 @@ import grpc
 import uvloop
 
 from tieline.api.common.v1 import priority_pb2
+from tieline.api.identity.v1 import identity_service_pb2, identity_service_pb2_grpc
 from tieline.api.messaging.v1 import (
     messaging_pb2,
     messaging_service_pb2,
@@ -41,6 +42,7 @@ _MAX_UNDERWAY = 300
 
 GENERATORS = 2
 
+CRITICAL = priority_pb2.BUSINESS_CLASS_CRITICAL
 HIGH = priority_pb2.BUSINESS_CLASS_HIGH
 NORMAL = priority_pb2.BUSINESS_CLASS_NORMAL
 LOW = priority_pb2.BUSINESS_CLASS_LOW
@@ -54,9 +56,16 @@ class Plan:
     users: tuple[tuple[str, str], ...]
     """``authorization`` and conversation of each."""
 
+    accounts: tuple[tuple[str, str, str], ...] = ()
+    """Corp, user id and password of each, where the target is identity and not messaging."""
+
     loops: int = 0
     """Closed loops; 0 for an open one."""
 
+    classes: tuple[int, ...] = (NORMAL, HIGH)
+    """Of the closed loops' calls, in turns."""
+
+    critical_per_s: float = 0.0
     high_per_s: float = 0.0
     normal_per_s: float = 0.0
     low_per_s: float = 0.0
@@ -64,9 +73,9 @@ class Plan:
     seconds: float = 4.0
     holds_back: bool = False
 
-    def closed(self, loops: int, *, seconds: float) -> Plan:
+    def closed(self, loops: int, **options: Any) -> Plan:
         """Return a plan of so many loops that wait for their answers."""
-        return replace(self, loops=loops, seconds=seconds)
+        return replace(self, loops=loops, **options)
 
     def open(self, **options: Any) -> Plan:
         """Return a plan of calls at fixed times."""
@@ -74,7 +83,12 @@ class Plan:
 
     def rates(self) -> dict[int, float]:
         """Return the calls per second of each class that has any."""
-        rates = {HIGH: self.high_per_s, NORMAL: self.normal_per_s, LOW: self.low_per_s}
+        rates = {
+            CRITICAL: self.critical_per_s,
+            HIGH: self.high_per_s,
+            NORMAL: self.normal_per_s,
+            LOW: self.low_per_s,
+        }
         return {of: per_s for of, per_s in rates.items() if per_s}
 
 
@@ -84,6 +98,7 @@ class Outcome:
 
     good_per_s: float
     success: float
+    critical_success: float
     high_success: float
     normal_success: float
     low_success: float
@@ -100,6 +115,7 @@ async def generate(plan: Plan) -> Outcome:
     part = replace(
         plan,
         loops=plan.loops // GENERATORS,
+        critical_per_s=plan.critical_per_s / GENERATORS,
         high_per_s=plan.high_per_s / GENERATORS,
         normal_per_s=plan.normal_per_s / GENERATORS,
         low_per_s=plan.low_per_s / GENERATORS,
@@ -112,6 +128,7 @@ async def generate(plan: Plan) -> Outcome:
     return Outcome(
         good_per_s=sum(each.good_per_s for each in outcomes),
         success=mean([each.success for each in outcomes]),
+        critical_success=mean([each.critical_success for each in outcomes]),
         high_success=mean([each.high_success for each in outcomes]),
         normal_success=mean([each.normal_success for each in outcomes]),
         low_success=mean([each.low_success for each in outcomes]),
@@ -134,8 +151,8 @@ async def _generate_part(plan: Plan) -> Outcome:
 class _Generator:
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
-        self._stubs: list[tuple[Any, Any]] = []
-        """Of each channel: for messages, for searches."""
+        self._stubs: list[tuple[Any, Any, Any]] = []
+        """Of each channel: for messages, for searches, of identity."""
         self._levels: list[CalleeLevel] = []
         self._user_levels = [0] * len(plan.users)
         self._good: list[tuple[int, float]] = []
@@ -155,6 +172,7 @@ class _Generator:
             (
                 messaging_service_pb2_grpc.MessagingServiceStub(each),
                 search_service_pb2_grpc.SearchServiceStub(each),
+                identity_service_pb2_grpc.IdentityServiceStub(each),
             )
             for each in channels
         ]
@@ -176,7 +194,7 @@ class _Generator:
         async def loop() -> None:
             while (now := time.monotonic()) < end:
                 self._number += 1
-                of = HIGH if self._number % 2 == 0 else NORMAL
+                of = self._plan.classes[self._number % len(self._plan.classes)]
                 await self._call(self._number, of, now, is_counted=True)
 
         await asyncio.gather(*(loop() for _ in range(self._plan.loops)))
@@ -220,11 +238,15 @@ class _Generator:
         user = number % len(self._plan.users)
         authorization, conversation_id = self._plan.users[user]
         level = self._levels[number % _CHANNELS]
-        metadata = [("authorization", authorization)]
+        # Who signs in has no token yet, and a place by chance.
+        metadata = [] if of == CRITICAL else [("authorization", authorization)]
         held_back = level.take_held_back()
         if held_back:
             metadata.append((HELD_BACK_KEY, held_back))
-        begin, request = self._choose(number, of, conversation_id)
+        if self._plan.accounts:
+            begin, request = self._choose_of_identity(number, of)
+        else:
+            begin, request = self._choose(number, of, conversation_id)
         call = begin(request, timeout=_DEADLINE_S, metadata=metadata)
         try:
             await call
@@ -238,12 +260,12 @@ class _Generator:
         for key, value in await call.trailing_metadata() or ():
             if key == ADMISSION_KEY:
                 told = level.note(value)
-                if told is not None:
+                if told is not None and of != CRITICAL:
                     self._user_levels[user] = told
 
     def _choose(self, number: int, of: int, conversation_id: str) -> tuple[Any, Any]:
         """Return the method of a class, and its request."""
-        messaging, searches = self._stubs[number % _CHANNELS]
+        messaging, searches, _ = self._stubs[number % _CHANNELS]
         if of == HIGH:
             return messaging.SendMessage, _send(conversation_id)
         if of == LOW:
@@ -254,14 +276,24 @@ class _Generator:
             conversation_id=conversation_id
         )
 
+    def _choose_of_identity(self, number: int, of: int) -> tuple[Any, Any]:
+        identity = self._stubs[number % _CHANNELS][2]
+        if of == NORMAL:
+            return identity.GetCorp, identity_service_pb2.GetCorpRequest()
+        corp_id, user_id, password = self._plan.accounts[number % len(self._plan.accounts)]
+        return identity.SignInMember, identity_service_pb2.SignInMemberRequest(
+            corp_id=corp_id, user_id=user_id, password=password
+        )
+
     def _sum_up(self) -> Outcome:
         waits = sorted(took_s for _, took_s in self._good)
         good = Counter(of for of, _ in self._good)
         total = self._counted.total()
-        kept = {of: good[of] / max(self._counted[of], 1) for of in (HIGH, NORMAL, LOW)}
+        kept = {of: good[of] / max(self._counted[of], 1) for of in (CRITICAL, HIGH, NORMAL, LOW)}
         return Outcome(
             good_per_s=len(waits) / self._plan.seconds,
             success=len(waits) / max(total, 1),
+            critical_success=kept[CRITICAL],
             high_success=kept[HIGH],
             normal_success=kept[NORMAL],
             low_success=kept[LOW],
@@ -281,7 +313,8 @@ def _send(conversation_id: str) -> messaging_service_pb2.SendMessageRequest:
 
 async def _main() -> None:
     fields = json.loads(sys.stdin.read())
-    fields["users"] = tuple(map(tuple, fields["users"]))
+    for name in ("users", "accounts"):
+        fields[name] = tuple(map(tuple, fields[name]))
     generator = _Generator(Plan(**fields))
     async with generator.connected():
         print(json.dumps(asdict(await generator.run())), flush=True)
