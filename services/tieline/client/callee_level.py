@@ -56,7 +56,8 @@ class CalleeLevel:
         priority = None
         if isinstance(told, str):
             level, _, priority_text = told.partition(" ")
-            if _is_priority(level) and _is_priority(priority_text):
+            # One below the highest priority lets in nothing.
+            if _is_number(level, USER_LEVELS - 1) and _is_number(priority_text, USER_LEVELS):
                 priority = int(priority_text)
                 if int(level) < self._level:
                     self._put_off()
@@ -94,7 +95,7 @@ def find_business_class(method: str) -> int:
     return options[priority_pb2.business_class] or priority_pb2.BUSINESS_CLASS_NORMAL
 
 
-def _is_priority(text: str) -> bool:
+def _is_number(text: str, least: int) -> bool:
     # Three digits; int() refuses a text of thousands.
     is_number = len(text) == 3 and text.isascii() and text.isdecimal()
-    return is_number and USER_LEVELS <= int(text) <= LOWEST_PRIORITY
+    return is_number and least <= int(text) <= LOWEST_PRIORITY

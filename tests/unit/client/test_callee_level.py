@@ -38,8 +38,25 @@ def test_what_is_above_the_level_is_not_sent(
     assert told(Clock(), "400 401").lets_in(business_class, user_level) is is_sent
 
 
+def test_a_level_that_lets_in_nothing_is_heeded() -> None:
+    assert not told(Clock(), "127 300").lets_in(priority_pb2.BUSINESS_CLASS_CRITICAL, 0)
+
+
 @pytest.mark.parametrize(
-    "text", [None, "", "400", "x 400", "1 400", "9999 400", "400 -1", b"4 4", "4" * 5000 + " 400"]
+    "text",
+    [
+        None,
+        "",
+        "400",
+        "x 400",
+        "1 400",
+        "126 400",
+        "400 127",
+        "9999 400",
+        "400 -1",
+        b"4 4",
+        "4" * 5000 + " 400",
+    ],
 )
 def test_what_is_malformed_changes_nothing(text: object) -> None:
     level = CalleeLevel(Clock())
