@@ -76,7 +76,13 @@ async def partners(tieline: Tieline, administrator: SignedIn) -> Partners:
     link_id = await link_corps(owner, partner, partner_corp_id)
     app = await owner.apps.CreateApp(
         app_service_pb2.CreateAppRequest(
-            app=app_pb2.App(name="Partner list", rights=[access_pb2.RIGHT_READ_DIRECTORY])
+            app=app_pb2.App(
+                name="Partner list",
+                rights=[
+                    access_pb2.RIGHT_READ_DIRECTORY,
+                    access_pb2.RIGHT_READ_CONTACT_DETAILS,
+                ],
+            )
         )
     )
     own = await tieline.apps.CreateAppToken(
