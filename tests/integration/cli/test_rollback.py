@@ -1,10 +1,8 @@
-"""The release before on the newest schema: processes whose code lacks the last migrations."""
+"""Upgrade and rollback with code that lacks the last migrations, and with code that contracts."""
 
 import shutil
-from collections.abc import Mapping
 from pathlib import Path
 
-import asyncpg
 import pytest
 
 from e2e.platform_process import run_tieline
@@ -14,6 +12,9 @@ from tieline.chassis.migration_files import load_migrations
 from tieline.chassis.streams import SERVICES
 from tieline.embedded.nats import EmbeddedNats
 from tieline.embedded.ports import find_free_port
+
+NEXT = max(each.version for each in load_migrations("payments")) + 1
+CONTRACTING = f"{NEXT:04d}_contract_deleted_corps.sql"
 
 SOURCES = Path(__file__).parents[3] / "services" / "tieline"
 
@@ -26,6 +27,16 @@ def older_code(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for service in SERVICES:
         last = [each for each in load_migrations(service) if not each.is_contracting][-1]
         (root / "tieline" / service / "migrations" / last.file_name).unlink()
+    return root
+
+
+@pytest.fixture(scope="module")
+def newer_code(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a source root with a migration of payments that contracts."""
+    root = tmp_path_factory.mktemp("newer")
+    shutil.copytree(SOURCES, root / "tieline", ignore=shutil.ignore_patterns("__pycache__"))
+    migration = root / "tieline" / "payments" / "migrations" / CONTRACTING
+    migration.write_text("-- Contract.\nDROP TABLE payments.deleted_corps;\n")
     return root
 
 
@@ -63,19 +74,27 @@ async def test_older_code_migrates_nothing_after_the_newer_code_and_goes_before_
     assert (status, rollback) == (0, "0 migrations applied; streams are declared\n")
 
 
-async def test_older_code_refuses_the_schema_that_newer_code_contracted(
-    older_code: Path, administration: dict[str, str], nats: EmbeddedNats
+async def test_contracting_waits_until_it_is_asked_for_and_ends_the_way_back(
+    newer_code: Path, administration: dict[str, str], nats: EmbeddedNats
 ) -> None:
-    await run_tieline("migrate", **administration)
-    await contract(administration, "payments")
+    newer = {**administration, "PYTHONPATH": str(newer_code)}
     database = Database(administration["TIELINE_DATABASE_ADMIN_DSN"])
-    settings = settings_of("payments", database, nats, older_code)
+    await run_tieline("migrate", **administration)
 
-    status, output = await run_tieline("serve", "payments", **settings)
+    _, expanded = await run_tieline("migrate", **newer)
+    _, contracted = await run_tieline("migrate", "--contract", **newer)
+    status, refusal = await run_tieline(
+        "serve", "payments", **settings_of("payments", database, nats, SOURCES.parent)
+    )
 
+    assert expanded.splitlines()[-2:] == [
+        "0 migrations applied; streams are declared",
+        f"waiting for --contract: payments/{NEXT:04d}",
+    ]
+    assert contracted.splitlines()[0] == f"applied payments/{NEXT:04d}"
     assert status == 1
-    assert "the database is newer than this code: 0099_contract_names.sql" in output
-    assert output.splitlines()[-1].endswith("that brought it, or a later one")
+    assert f"the database is newer than this code: {CONTRACTING}" in refusal
+    assert refusal.splitlines()[-1].endswith("that brought it, or a later one")
 
 
 async def test_contracting_is_refused_until_everything_is_expanded(
@@ -88,16 +107,3 @@ async def test_contracting_is_refused_until_everything_is_expanded(
     assert early_status == 1
     assert "are to be applied first: run `tieline migrate` without --contract" in early
     assert (status, output) == (0, "0 migrations applied; streams are declared\n")
-
-
-async def contract(administration: Mapping[str, str], service: str) -> None:
-    """Leave what newer code's contracting migration would leave."""
-    connection = await asyncpg.connect(administration["TIELINE_DATABASE_ADMIN_DSN"])
-    try:
-        await connection.execute(
-            f"INSERT INTO {service}.schema_migrations VALUES"
-            " ($1, 99, '0099_contract_names.sql', '', now(), now())",
-            service,
-        )
-    finally:
-        await connection.close()
