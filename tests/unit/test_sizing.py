@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pytest
 import yaml
 
-from rendered_chart import CHART, ROOT
+from rendered_chart import CHART, EXAMPLES, ROOT, example_values, merged
 from tieline.chassis.settings import ServiceSettings
 from tieline.directory.app import SEARCH_CONNECTIONS
 from tieline.directory.export_servicer import MAX_EXPORTS
@@ -113,3 +113,19 @@ def test_connections_of_a_pod_are_those_that_the_manual_counts() -> None:
 
     for page in (PAGE, install):
         assert f"times {CONNECTIONS}, {OF_THE_DIRECTORY} more for each of the directory" in page
+
+
+@pytest.mark.parametrize("example", ["production", "citus"])
+def test_postgresql_of_an_example_has_connections_for_all_pods_that_may_come(example: str) -> None:
+    text = (EXAMPLES[example].parent / "postgresql.yaml").read_text(encoding="utf-8")
+    cluster = next(yaml.load_all(text, yaml.CSafeLoader))
+    values = merged({"defaults": DEFAULTS, "surge": {}}, example_values(example))
+    most_of_one = values["defaults"]["surge"]["maxReplicas"]
+    # Of the five policies together, and each one's pods that an update adds.
+    most = values["surge"].get("clusterRoomPods") or 5 * most_of_one
+    pods = math.ceil(most * 1.25) + 5
+    of_one = math.ceil(most_of_one * 1.25)
+
+    needed = pods * CONNECTIONS + of_one * (OF_THE_DIRECTORY + OF_MESSAGING) + 10
+
+    assert int(cluster["spec"]["postgresql"]["parameters"]["max_connections"]) >= needed

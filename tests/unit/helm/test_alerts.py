@@ -39,6 +39,7 @@ def test_what_a_release_does_not_run_is_not_missing() -> None:
         "defaults": {"surge": {"enabled": False}},
         "roles": {"operator": {"enabled": False}, "payments": {"enabled": False}},
         "recording": {"enabled": False, "existingClaim": ""},
+        "surge": {"clusterRoomPods": 0},
     }
     (rule,) = of_kind(render(merged(example_values("production"), changes)), "PrometheusRule")
     (group,) = rule["spec"]["groups"]
