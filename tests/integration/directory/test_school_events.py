@@ -7,14 +7,18 @@ from typing import Any
 
 import grpc
 import pytest
+from google.protobuf.field_mask_pb2 import FieldMask
 from nats.aio.client import Client
 from nats.aio.subscription import Subscription
 
-from calls import call
+from calls import call, refusal
 from fakes.directory_corps import CALL_TIMEOUT_S, Corp, table
 from fakes.directory_writers import Writer
 from fakes.identity_corps import FakeIdentityCorps
+from published_events import published_events
+from tieline.api.common.v1 import audit_pb2
 from tieline.api.directory.v1 import school_pb2, school_service_pb2, school_service_pb2_grpc
+from tieline.embedded.nats import EmbeddedNats
 
 GRADE = school_pb2.SCHOOL_DEPARTMENT_KIND_GRADE
 CLASS = school_pb2.SCHOOL_DEPARTMENT_KIND_CLASS
@@ -121,4 +125,52 @@ async def test_each_change_of_a_school_is_told_once_by_its_ids(
         # The class has lost its teacher.
         ("school_departments_changed", [class_]),
         ("school_departments_changed", [class_]),
+    ]
+
+
+async def test_one_parent_is_read_changed_and_removed_and_that_is_written_down(
+    send: Callable[[Any], Awaitable[Any]],
+    start_service: Callable[[str], Awaitable[grpc.aio.Channel]],
+    corp: Corp,
+    nats: EmbeddedNats,
+) -> None:
+    """The teacher of the child reads the parent and changes nothing; the log names nobody."""
+    stub = school_service_pb2_grpc.SchoolServiceStub(await start_service("directory"))
+    await corp.import_file(table(("lin", "Lin", "")))
+    grade = (await send(create(GRADE, "Grade 1", 1))).department.department_id
+    class_ = (await send(create(CLASS, "1", grade, "lin"))).department.department_id
+    ann = school_pb2.Student(student_id="ann", name="Ann", class_ids=[class_])
+    await send(school_service_pb2.BatchCreateStudentsRequest(students=[ann]))
+    child = school_pb2.Child(student_id="ann", relation="mother")
+    mum = school_pb2.Parent(parent_id="Mum", mobile="13800000001", children=[child])
+    changed = school_pb2.Parent(parent_id="mum", mobile="13800000002")
+    update = school_service_pb2.BatchUpdateParentsRequest(
+        parents=[changed], update_mask=FieldMask(paths=["mobile"])
+    )
+    removal = school_service_pb2.BatchDeleteParentsRequest(parent_ids=["mum"])
+    teacher = corp.tokens.member(corp.corp_id, "lin")
+    get = school_service_pb2.GetParentRequest(parent_id="mum")
+
+    await send(school_service_pb2.BatchCreateParentsRequest(parents=[mum]))
+    reasons = [
+        (await refusal(stub.BatchUpdateParents, update, teacher)).reason,
+        (await refusal(stub.BatchDeleteParents, removal, teacher)).reason,
+    ]
+    before = (await call(stub.GetParent, get, teacher)).parent
+    updated = (await send(update)).results
+    after = (await call(stub.GetParent, get, teacher)).parent
+    removed = (await send(removal)).results
+    gone = await refusal(stub.GetParent, get, teacher)
+
+    assert reasons == ["CALLER_NOT_ALLOWED"] * 2
+    assert [(each.id, each.reason) for each in (*updated, *removed)] == [("mum", "")] * 2
+    assert (before.mobile, after.mobile) == ("13800000001", "13800000002")
+    assert list(before.children) == list(after.children) == [child]
+    assert gone.reason == "PARENT_NOT_FOUND"
+    acts = await published_events(nats, "DIRECTORY", f"audit/{corp.corp_id}", 7)
+    entries = [audit_pb2.AuditEntry.FromString(data) for _, data in acts][-3:]
+    assert [(each.action, each.resource, dict(each.details)) for each in entries] == [
+        ("directory.parent.create", "school", {"done": "1", "refused": "0"}),
+        ("directory.parent.update", "school", {"done": "1", "refused": "0", "fields": "mobile"}),
+        ("directory.parent.delete", "school", {"done": "1", "refused": "0"}),
     ]
