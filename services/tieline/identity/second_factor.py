@@ -61,6 +61,15 @@ class Completed:
     """Of an enrolment that was confirmed by it; otherwise empty."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Owner:
+    """Whose a second factor is or will be."""
+
+    password_hash: str | None = field(repr=False)
+    account: Account | None = None
+    """A member's; None for a platform administrator."""
+
+
 class SecondFactors:
     """Keeps authenticators and asks for their codes."""
 
@@ -102,7 +111,7 @@ class SecondFactors:
             return Completed(await self._open(connection, challenge, owner), codes)
 
     async def _open(
-        self, connection: Connection, challenge: Challenge, owner: "_Owner"
+        self, connection: Connection, challenge: Challenge, owner: _Owner
     ) -> identity_pb2.Session:
         key = (challenge.corp_id, challenge.user_id)
         method = f"{challenge.method}+second_factor"
@@ -214,15 +223,6 @@ class SecondFactors:
 
     def _read(self, text: str) -> Challenge:
         return self._challenges.decode(text, dt.datetime.now(dt.UTC))
-
-
-@dataclass(frozen=True, slots=True)
-class _Owner:
-    """Whose a second factor is or will be."""
-
-    password_hash: str | None = field(repr=False)
-    account: Account | None = None
-    """A member's; None for a platform administrator."""
 
 
 async def _lock_owner(connection: Connection, key: Key) -> _Owner | None:

@@ -2,6 +2,8 @@
 
 import uuid
 
+import pytest
+
 from engines import Database
 from fakes.eventually import eventually
 from integration.identity.authenticators import code_of, complete, enrol
@@ -20,6 +22,8 @@ from tieline.api.identity.v1 import (
     second_factor_service_pb2,
     sign_in_pb2,
 )
+from tieline.client import Endpoints, connect
+from tieline.client.connection import SecondFactorNeededError
 from tieline.embedded.nats import EmbeddedNats
 
 
@@ -140,3 +144,24 @@ async def test_a_required_second_factor_of_administrators_is_enrolled_at_sign_in
     assert (status.second_factor.enrolled, status.second_factor.required) == (True, True)
     assert status.second_factor.recovery_codes_left == 10
     assert error.reason == "SECOND_FACTOR_REQUIRED"
+
+
+async def test_the_client_library_asks_for_the_code_or_gives_the_challenge_out(
+    identity: Identity,
+) -> None:
+    """As it does for members."""
+    name = await new_administrator(identity)
+    secret, _ = await enrol(identity, bearer(await identity.sign_in_platform(name)))
+
+    async def get_code() -> str:
+        return code_of(secret)
+
+    async with connect(Endpoints.single(f"127.0.0.1:{identity.settings.grpc_port}")) as tieline:
+        with pytest.raises(SecondFactorNeededError) as raised:
+            await tieline.sign_in_platform_administrator(name, PLATFORM_PASSWORD)
+        signed_in = await tieline.sign_in_platform_administrator(
+            name, PLATFORM_PASSWORD, get_code=get_code
+        )
+        await signed_in.identity.ListCorps(identity_service_pb2.ListCorpsRequest())
+
+    assert not raised.value.challenge.enrolment_required
