@@ -298,6 +298,7 @@ _USE = (
     ),
     Step("PaymentsService.CreateDeposit", by="administrator"),
     Step("PaymentsService.CreateRedPacket"),
+    Step("ArchiveService.ExportArchive"),
     Step("AuditService.ExportAuditEntries"),
 )
 

@@ -20,8 +20,7 @@ from tieline.api.common.v1 import access_pb2, audit_pb2, principal_pb2
 from tieline.api.identity.v1 import audit_service_pb2
 from tieline.client import SignedIn, Tieline
 
-# What a method's name begins with that changes nothing. What reads much at once, an export, is
-# written down where it is of the directory or of the log itself.
+# What a method's name begins with that changes nothing. Exports, which read much, are walked.
 READS = (
     *("Get", "BatchGet", "List", "BatchList", "Search"),
     *("Watch", "Check", "Download", "Subscribe"),
@@ -53,7 +52,6 @@ WRITES_NOTHING = {
     "AppService.CreateAppToken": _TOKEN,
     "AppService.CreateLinkedCorpToken": _TOKEN,
     "ArchiveService.AcknowledgeArchive": "how far a program has read",
-    "ArchiveService.ExportArchive": "reads, as the archive's list does",
     "ContactsService.AddContact": _OUTSIDER,
     "ContactsService.JoinCustomerGroup": _OUTSIDER,
     "ContactsService.LeaveCustomerGroup": _OUTSIDER,

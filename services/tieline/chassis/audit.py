@@ -5,9 +5,10 @@ log if and only if it is committed, and no service can read or change what is th
 
 What is written down: every change by a right that the owner gives (those of `access.proto` but
 reading and sending), every act of a platform administrator, who may sign in and how, and what lets
-people from outside the corp in. Of reads the exports of the directory and of the log. Everyday use
-is not: what members and customers say, read and join. `tests/e2e/test_audit_walk.py` calls each
-method and has the list, with the reason of each that writes nothing.
+people from outside the corp in. Of reads the exports of the directory, of the archive and of the
+log, and media opened in the archive. Everyday use is not: what members and customers say, read and
+join. `tests/e2e/test_audit_walk.py` calls each method and has the list, with the reason of each
+that writes nothing.
 """
 
 import datetime as dt
