@@ -10,12 +10,16 @@ from fakes.directory_corps import Corp, config_message, table
 from fakes.directory_files import Files
 from fakes.directory_writers import Writer
 from fakes.eventually import eventually
+from tieline.api.directory.v1 import tag_service_pb2
 from tieline.chassis.errors import ResourceExhaustedError
 from tieline.chassis.postgres import Pool
+from tieline.chassis.settings import ServiceSettings
 from tieline.client.errors import TielineError
 from tieline.directory.export_servicer import MAX_EXPORTS
 from tieline.directory.places import Places
 from tieline.directory.servicer import MAX_IMPORT_STREAMS
+
+POOL_CONNECTIONS: int = ServiceSettings.model_fields["database_pool_max_size"].default
 
 
 async def test_import_streams_that_stand_still_are_so_many_and_members_are_found(
@@ -78,3 +82,33 @@ async def test_exports_that_stand_still_leave_members_to_be_found(
     assert sum(isinstance(each, bytes) for each in ended) == MAX_EXPORTS
     assert {each.reason for each in ended if isinstance(each, TielineError)} == {"TOO_MANY_EXPORTS"}
     assert await files.export_members()
+
+
+async def test_exports_take_no_connection_of_those_that_lookups_have(
+    files: Files, owner: Writer, directory_pool: Pool
+) -> None:
+    async with directory_pool.acquire() as connection, connection.transaction():
+
+        async def wait_for(table_name: str, count: int) -> None:
+            async def are_waiting() -> bool:
+                waiting = await connection.fetchval(
+                    "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = $1::regclass",
+                    f"directory.{table_name}",
+                )
+                return bool(waiting == count)
+
+            await eventually(are_waiting)
+
+        await connection.execute("LOCK TABLE directory.attributes IN ACCESS EXCLUSIVE MODE")
+        exports = [asyncio.create_task(files.export_members()) for _ in range(MAX_EXPORTS)]
+        await wait_for("attributes", MAX_EXPORTS)
+        # With those of the exports they would be all that lookups have.
+        await connection.execute("LOCK TABLE directory.tags IN ACCESS EXCLUSIVE MODE")
+        others = POOL_CONNECTIONS - MAX_EXPORTS
+        request = tag_service_pb2.ListTagsRequest()
+        lists = [asyncio.create_task(owner.send(request)) for _ in range(others)]
+        await wait_for("tags", others)
+        found = await owner.get_member("boss")
+
+    await asyncio.gather(*exports, *lists)
+    assert found.user_id == "boss"
