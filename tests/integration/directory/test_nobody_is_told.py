@@ -20,6 +20,7 @@ from fakes.app_ranges import FakeAppRanges
 from fakes.directory_corps import Corp
 from fakes.directory_links import Link, Stub
 from fakes.directory_requests import Ask, Caller, list_asks, list_services
+from fakes.directory_rules import SCOPES, rules
 from fakes.directory_secrets import (
     BADGE,
     DIRECT_LEADERS,
@@ -56,18 +57,16 @@ from tieline.directory.visibility_rules import read_rule
 # What these answer is no member or department, or what their caller wrote a moment before.
 TELL_OF_NOBODY = {
     "AttributeService": "of attributes of the corp, not of their values",
-    "CreateVisibilityRule": "to those who make the rules",
-    "UpdateVisibilityRule": "to those who make the rules",
-    "DeleteVisibilityRule": "to those who make the rules",
+    **dict.fromkeys(
+        ["CreateVisibilityRule", "UpdateVisibilityRule", "DeleteVisibilityRule"],
+        "to who makes them",
+    ),
     "GetVisibilityRule": "as ListVisibilityRules",
-    "CreateTag": "of a tag alone",
     "DeleteTag": "of nothing",
-    "GetTag": "of a tag alone",
+    **dict.fromkeys(["CreateTag", "GetTag"], "of a tag alone"),
     "ListTags": "of tags alone",
     "CreateImportJob": "of the caller's own file",
-    "GetImportJob": "of a job",
-    "WatchImportJob": "of a job",
-    "CancelImportJob": "of a job",
+    **dict.fromkeys(["GetImportJob", "WatchImportJob", "CancelImportJob"], "of a job"),
     "ListImportJobErrors": "of the caller's own file, or to those who see everybody",
     "CreateSchoolDepartment": "to those who manage the school",
     "UpdateSchoolDepartment": "to those who manage the school",
@@ -322,53 +321,13 @@ async def _add_school(owner: Caller) -> None:
     assert not isinstance(made, TielineError), made
 
 
-def scopes(*, everybody: bool = False) -> st.SearchStrategy[Scope]:
-    return st.builds(
-        Scope,
-        everybody=st.sampled_from([False, everybody]),
-        user_ids=st.frozensets(st.sampled_from(USERS), max_size=2),
-        department_ids=st.frozensets(st.sampled_from(sorted(PARENTS)), max_size=2),
-        tag_ids=st.frozensets(st.just(TAG), max_size=1),
-    )
-
-
-_SCOPES, _ANY_SCOPES = scopes(), scopes(everybody=True)
-
-
-@st.composite
-def rules(draw: st.DrawFn) -> visibility_pb2.VisibilityRule:
-    """Draw a rule that can be."""
-    kinds = visibility_pb2.VisibilityRuleKind
-    kind = draw(st.sampled_from([number for number in kinds.values() if number]))
-    is_hidden = kind == visibility_pb2.VISIBILITY_RULE_KIND_HIDDEN
-    rule = visibility_pb2.VisibilityRule(display_name="Rule", kind=kind)
-    if not is_hidden:
-        _fill(rule.subjects, draw(_ANY_SCOPES), Scope(everybody=True))
-    _fill(rule.exceptions, draw(_SCOPES) if draw(st.booleans()) else Scope(), Scope())
-    _fill(rule.targets, draw(_SCOPES if is_hidden else _ANY_SCOPES), Scope(tag_ids=frozenset({1})))
-    if kind == visibility_pb2.VISIBILITY_RULE_KIND_SEES_ONLY:
-        rule.own_departments = draw(st.booleans())
-    if kind == visibility_pb2.VISIBILITY_RULE_KIND_HIDES_FIELDS:
-        numbers = [number for number in visibility_pb2.HideableField.values() if number]
-        rule.fields.extend(draw(st.lists(st.sampled_from(numbers), min_size=1, unique=True)))
-    return rule
-
-
-def _fill(target: visibility_pb2.VisibilityScope, drawn: Scope, otherwise: Scope) -> None:
-    scope = otherwise if drawn == Scope() else drawn
-    target.everybody = scope.everybody
-    target.user_ids.extend(sorted(scope.user_ids))
-    target.department_ids.extend(sorted(scope.department_ids))
-    target.tag_ids.extend(sorted(scope.tag_ids))
-
-
 _USERS = st.sampled_from(USERS)
 scenes = st.builds(
     Scene,
     rules=st.lists(rules(), max_size=3),
     viewer_id=_USERS,
     about=_USERS,
-    scope=_SCOPES,
+    scope=SCOPES,
     is_whole=st.booleans(),
     mobile_shared=st.booleans(),
     email_shared=st.booleans(),
