@@ -311,8 +311,9 @@ async def test_the_priority_of_a_call_reaches_its_third_hop_and_its_events(
     async def last(request: StringValue) -> StringValue:
         seen.append(current_call().priority)
         event = build_event("tieline.identity.v1.happened", "ww1", "key", request)
-        of_event = str(insert_parameters([event])[-1])
-        headers.append(json.loads(of_event)[PRIORITY_HEADER])
+        *_, of_events = insert_parameters([event])
+        assert isinstance(of_events, list)
+        headers.append(json.loads(of_events[0])[PRIORITY_HEADER])
         return request
 
     async def between(request: StringValue) -> StringValue:
