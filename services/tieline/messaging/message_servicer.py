@@ -114,6 +114,8 @@ class MessageServicer(message_service_pb2_grpc.MessageServiceServicer):
         key, caller = require_conversation(request.corp_id, request.conversation_id)
         self._suspended.check(key[0])
         message_rules.check_reaction(request.reaction)
+        if not request.removed:
+            check_allowed(self._screen(key[0], request.reaction))
         async with transaction(self._pool) as connection:
             change = await self._begin(connection, key, caller, request.sequence)
             await change.set_reaction(request.reaction, is_removed=request.removed)

@@ -20,8 +20,9 @@ from tieline.chassis.errors import FailedPreconditionError
 MAX_WORDS = 10_000
 MAX_WORD_CHARACTERS = 64
 
-# What names or leads somewhere and is not read.
-_UNREAD_ENDS = ("_id", "_ids", "url", "key")
+# What names or leads somewhere and is not read: fields of these names, or of these ends.
+_UNREAD_NAMES = ("id", "key", "page", "url")
+_UNREAD_ENDS = ("_id", "_ids", "_url")
 
 
 class WordAction(StrEnum):
@@ -96,7 +97,7 @@ def blocked_error() -> FailedPreconditionError:
 
 def read_text(content: messaging_pb2.MessageContent) -> str:
     """Return all that people read of a message, a line for each part of it."""
-    if content.WhichOneof("kind") == "text":
+    if content.WhichOneof("kind") == "text" and not content.HasField("reply_to"):
         return content.text.text
     return "\n".join(_list_texts(content))
 
@@ -158,7 +159,7 @@ def _stands_alone(squeezed: str, start: int, end: int, joints: frozenset[int]) -
 def _list_texts(message: Message) -> Iterator[str]:
     for field, value in message.ListFields():
         if field.type == FieldDescriptor.TYPE_STRING:
-            if not field.name.endswith(_UNREAD_ENDS):
+            if field.name not in _UNREAD_NAMES and not field.name.endswith(_UNREAD_ENDS):
                 yield from _each(value)
         elif field.type == FieldDescriptor.TYPE_MESSAGE:
             for part in [value] if isinstance(value, Message) else value:

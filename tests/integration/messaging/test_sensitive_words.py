@@ -120,6 +120,30 @@ async def test_blocked_word_is_refused_in_names_and_notices_of_groups(
     await groups.change(owner, group, name="Raffle", notice="A raffle")
 
 
+async def test_blocked_word_is_refused_as_a_reaction_and_one_of_before_can_be_taken_back(
+    corp: Corp, officer: Callable[[Corp], Officer], replica_channels: list[grpc.aio.Channel]
+) -> None:
+    """Everybody in the conversation is shown reactions."""
+    li_wei = corp.member("li.wei")
+    group = await li_wei.create_group("zhang.san")
+    sent = await li_wei.send(group, "fine")
+    messages = message_service_pb2_grpc.MessageServiceStub(replica_channels[0])
+
+    async def react(reaction: str, *, removed: bool = False) -> None:
+        request = message_service_pb2.SetReactionRequest(
+            conversation_id=group, sequence=sent.sequence, reaction=reaction, removed=removed
+        )
+        await messages.SetReaction(request, metadata=li_wei.metadata, timeout=TIMEOUT_S)
+
+    await react("lottery")
+    await officer(corp).update({"lottery": BLOCK})
+    await eventually(lambda: is_blocked(li_wei, group, "lottery"))
+
+    await refused(react("Lottery"), "SENSITIVE_WORD")
+    await react("👍")
+    await react("lottery", removed=True)
+
+
 async def test_blocked_word_is_refused_by_every_replica_within_two_seconds(
     corp: Corp, new_corp: Callable[[], Corp], officer: Callable[[Corp], Officer]
 ) -> None:

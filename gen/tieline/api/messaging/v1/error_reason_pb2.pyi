@@ -143,8 +143,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_TOO_MANY_ARCHIVE_CONSUMERS: _ErrorReason.ValueType  # 122
     """RESOURCE_EXHAUSTED: 100 consumers read the corp's archive."""
     ERROR_REASON_SENSITIVE_WORD: _ErrorReason.ValueType  # 123
-    """FAILED_PRECONDITION: the message, or the group's name or notice, has a word that the corp does
-    not allow.
+    """FAILED_PRECONDITION: the message, the reaction, or the group's name or notice, has a word that the
+    corp does not allow.
     """
     ERROR_REASON_TOO_MANY_SENSITIVE_WORDS: _ErrorReason.ValueType  # 124
     """RESOURCE_EXHAUSTED: the corp would have more than 10,000 sensitive words."""
@@ -301,8 +301,8 @@ ERROR_REASON_TOO_MANY_LEGAL_HOLDS: ErrorReason.ValueType  # 121
 ERROR_REASON_TOO_MANY_ARCHIVE_CONSUMERS: ErrorReason.ValueType  # 122
 """RESOURCE_EXHAUSTED: 100 consumers read the corp's archive."""
 ERROR_REASON_SENSITIVE_WORD: ErrorReason.ValueType  # 123
-"""FAILED_PRECONDITION: the message, or the group's name or notice, has a word that the corp does
-not allow.
+"""FAILED_PRECONDITION: the message, the reaction, or the group's name or notice, has a word that the
+corp does not allow.
 """
 ERROR_REASON_TOO_MANY_SENSITIVE_WORDS: ErrorReason.ValueType  # 124
 """RESOURCE_EXHAUSTED: the corp would have more than 10,000 sensitive words."""

@@ -137,7 +137,8 @@ class MessageServiceServicer:
         5 on a message, a message at most 50 different ones.
 
         Errors: NOT_FOUND CONVERSATION_NOT_FOUND, MESSAGE_NOT_FOUND; RESOURCE_EXHAUSTED LIMIT_REACHED;
-        FAILED_PRECONDITION CONVERSATION_DISMISSED, CORP_SUSPENDED; INVALID_ARGUMENT INVALID_FIELD.
+        FAILED_PRECONDITION CONVERSATION_DISMISSED, CORP_SUSPENDED, SENSITIVE_WORD; INVALID_ARGUMENT
+        INVALID_FIELD.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

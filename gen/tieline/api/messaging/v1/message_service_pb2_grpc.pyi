@@ -48,7 +48,8 @@ class MessageServiceStub:
     5 on a message, a message at most 50 different ones.
 
     Errors: NOT_FOUND CONVERSATION_NOT_FOUND, MESSAGE_NOT_FOUND; RESOURCE_EXHAUSTED LIMIT_REACHED;
-    FAILED_PRECONDITION CONVERSATION_DISMISSED, CORP_SUSPENDED; INVALID_ARGUMENT INVALID_FIELD.
+    FAILED_PRECONDITION CONVERSATION_DISMISSED, CORP_SUSPENDED, SENSITIVE_WORD; INVALID_ARGUMENT
+    INVALID_FIELD.
     """
     ListReactions: _aio.UnaryUnaryMultiCallable[_message_service_pb2.ListReactionsRequest, _message_service_pb2.ListReactionsResponse]
     """ListReactions returns the reactions on a message, those given first before others.
@@ -159,7 +160,8 @@ class MessageServiceServicer(metaclass=_abc_1.ABCMeta):
         5 on a message, a message at most 50 different ones.
 
         Errors: NOT_FOUND CONVERSATION_NOT_FOUND, MESSAGE_NOT_FOUND; RESOURCE_EXHAUSTED LIMIT_REACHED;
-        FAILED_PRECONDITION CONVERSATION_DISMISSED, CORP_SUSPENDED; INVALID_ARGUMENT INVALID_FIELD.
+        FAILED_PRECONDITION CONVERSATION_DISMISSED, CORP_SUSPENDED, SENSITIVE_WORD; INVALID_ARGUMENT
+        INVALID_FIELD.
         """
 
     @_abc_1.abstractmethod
