@@ -23,6 +23,12 @@ MAX_AGE = dt.timedelta(days=1)
 CONNECTED_INTERVAL_S = 10.0
 """How often a replica notes that its subscriptions are open."""
 
+PROVEN_AFTER = dt.timedelta(seconds=100)
+"""How long a subscription is open behind a message before that proves that its client was there.
+
+A client that is gone without a word is let go within 90 s, by pings or for what it does not take
+(``chassis.grpc_server``, ``live``), and that is noted within seconds."""
+
 # Two notes that were late or lost. A replica that ended notes nothing more.
 _CONNECTED_FOR = dt.timedelta(seconds=2.5 * CONNECTED_INTERVAL_S)
 
@@ -159,17 +165,26 @@ def decide(facts: Facts | None, now: dt.datetime) -> Wait | Drop | Push:
     if shown.create_time <= now - MAX_AGE:
         return Drop("old")
     if facts.connected_time is not None:
-        if facts.connected_time > shown.create_time:
-            # The subscription was open behind the message, and so had it.
+        if facts.connected_time > shown.create_time + PROVEN_AFTER:
             return Drop("connected")
         if facts.connected_time > now - _CONNECTED_FOR:
-            # Its replica may have ended, or not yet noted that it is open.
-            return Wait(now + _NEXT_LOOK)
+            return Wait(_find_next_look(facts.connected_time, shown, now))
     if facts.quiet_hours is not None:
         end = find_quiet_end(facts.quiet_hours, now)
         if end is not None:
             return Wait(end)
     return Push(shown)
+
+
+def _find_next_look(connected_time: dt.datetime, shown: Shown, now: dt.datetime) -> dt.datetime:
+    """Return when there is something new to know of a device that seems to be connected."""
+    soon = now + _NEXT_LOOK
+    if connected_time <= shown.create_time:
+        # Its replica may have ended, or not yet noted that it is open.
+        return soon
+    # It was sent the message. Whether it was there to take it shows by then.
+    noted = dt.timedelta(seconds=CONNECTED_INTERVAL_S)
+    return max(soon, shown.create_time + PROVEN_AFTER + noted)
 
 
 def find_next_try(failures: int, now: dt.datetime) -> dt.datetime:

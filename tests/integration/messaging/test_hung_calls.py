@@ -1,6 +1,7 @@
 """Clients that vanish, or stay and read nothing: their devices are connected no more."""
 
 import asyncio
+import datetime as dt
 import signal
 import sys
 from asyncio.subprocess import PIPE, Process
@@ -15,7 +16,7 @@ from pydantic import SecretStr
 from engines import Database, build_settings
 from fakes.eventually import eventually
 from fakes.tokens import TestTokens
-from fakes.webhook_inbox import SECRET
+from fakes.webhook_inbox import SECRET, WebhookInbox
 from integration.messaging.chat import TIMEOUT_S, Corp, Stub, new_id
 from tieline.api.messaging.v1 import (
     messaging_service_pb2,
@@ -24,6 +25,7 @@ from tieline.api.messaging.v1 import (
 )
 from tieline.chassis.postgres import Pool
 from tieline.embedded.nats import EmbeddedNats
+from tieline.messaging import connected_devices, push_rules
 from tieline.messaging.app import role
 from tieline.messaging.conversations import member
 from tieline.messaging.live import LiveHub
@@ -46,21 +48,32 @@ PING_MS = 500
 
 
 @pytest.fixture
+async def inbox() -> AsyncIterator[WebhookInbox]:
+    inbox = WebhookInbox("session_id")
+    async with inbox.serving():
+        yield inbox
+
+
+@pytest.fixture
 async def target(
     messaging_database: Database,
     messaging_nats: EmbeddedNats,
     replica_targets: list[str],
+    inbox: WebhookInbox,
     monkeypatch: pytest.MonkeyPatch,
 ) -> AsyncIterator[str]:
-    """Return where a replica listens that notes which devices are connected, and pings soon."""
+    """Return where a replica listens that soon notes who is connected, and pings soon."""
     for name in ("PING_INTERVAL_MS", "PING_TIMEOUT_MS", "PING_ANSWER_TIMEOUT_MS"):
         monkeypatch.setattr(f"tieline.chassis.grpc_server.{name}", PING_MS)
+    for module in (connected_devices, push_rules):
+        monkeypatch.setattr(module, "CONNECTED_INTERVAL_S", 0.2)
     settings = build_settings("messaging", messaging_database, messaging_nats)
     assert isinstance(settings, MessagingSettings)
     settings = settings.model_copy(
         update={
-            "push_webhook_url": "http://127.0.0.1:9/pushes",
+            "push_webhook_url": f"http://127.0.0.1:{inbox.port}/pushes",
             "push_webhook_secret": SecretStr(SECRET),
+            "push_collapse_s": 0.2,
         }
     )
     async with role(settings):
@@ -126,6 +139,50 @@ async def test_device_whose_client_is_stopped_is_connected_no_more(
         client.send_signal(signal.SIGSTOP)
 
         await eventually(lambda: is_gone(pool, session_id))
+
+
+async def test_what_is_sent_to_a_stopped_client_is_pushed_and_to_one_that_is_there_is_not(
+    target: str,
+    tokens: TestTokens,
+    corp: Corp,
+    pool: Pool,
+    inbox: WebhookInbox,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Both count as connected when the message is stored; the stopped one until pings tell."""
+    monkeypatch.setattr(push_rules, "PROVEN_AFTER", dt.timedelta(milliseconds=6 * PING_MS))
+    li_wei = corp.member("li.wei")
+    group = await li_wei.create_group("zhang.san")
+    stopped_id, live_id = new_id(), new_id()
+    stopped, live = [sign(tokens, corp, "zhang.san", each) for each in (stopped_id, live_id)]
+    async with grpc.aio.insecure_channel(target) as channel:
+        await register(channel, corp, stopped)
+        await register(channel, corp, live)
+    async with (
+        subscribed_process(target, stopped) as client,
+        subscribed_process(target, live),
+    ):
+        await eventually(lambda: is_connected(pool, stopped_id))
+        await eventually(lambda: is_connected(pool, live_id))
+        client.send_signal(signal.SIGSTOP)
+
+        message = await li_wei.send(group)
+
+        await eventually(lambda: inbox.posts_for(stopped_id))
+        await eventually(lambda: is_settled(pool, live_id, message.sequence))
+    assert [post["sequence"] for post in inbox.posts_for(stopped_id)] == [message.sequence]
+    assert inbox.posts_for(live_id) == []
+
+
+async def is_settled(pool: Pool, session_id: str, sequence: int) -> bool:
+    """Tell whether nothing of the message is left to tell the device."""
+    async with pool.acquire() as connection:
+        found: bool | None = await connection.fetchval(
+            "SELECT pushed_sequence >= $2 FROM messaging.pushes WHERE session_id = $1",
+            session_id,
+            sequence,
+        )
+    return bool(found)
 
 
 async def test_device_whose_client_never_reads_is_connected_no_more(

@@ -30,10 +30,13 @@ from tieline.api.messaging.v1 import push_service_pb2 as push
 from tieline.api.messaging.v1 import reading_service_pb2 as reading
 from tieline.chassis.postgres import Pool, transaction
 from tieline.embedded.nats import EmbeddedNats
+from tieline.messaging import push_rules
 from tieline.messaging.app import role
 from tieline.messaging.conversations import member
+from tieline.messaging.push_rules import Claim, PushKey
 from tieline.messaging.push_targets import MAX_TARGETS, NewTarget
 from tieline.messaging.repositories.push_targets import PushTargetRepository
+from tieline.messaging.repositories.pushes import PushRepository, Settlement
 from tieline.messaging.settings import MessagingSettings
 
 # Longer than any test takes: each says when its pushes are due.
@@ -302,39 +305,131 @@ async def test_what_was_read_on_another_device_is_not_pushed(
 
 
 async def test_subscribed_device_has_it_live_and_its_persons_others_are_pushed_to(
-    corp: Corp, device: NewDevice, inbox: WebhookInbox, pool: Pool
+    corp: Corp,
+    device: NewDevice,
+    inbox: WebhookInbox,
+    pool: Pool,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """Here it proves at once that its client was there: nobody waits 100 s for that."""
+    monkeypatch.setattr(push_rules, "PROVEN_AFTER", dt.timedelta())
     li_wei = corp.member("li.wei")
     phone, desktop = device("zhang.san"), device("zhang.san", replica=1)
     await phone.register()
     await desktop.register()
     group = await li_wei.create_group("zhang.san")
 
-    async def was_seen_since(time: dt.datetime | None) -> bool:
-        async with pool.acquire() as connection:
-            seen: dt.datetime | None = await connection.fetchval(
-                "SELECT connected_time FROM messaging.push_targets WHERE session_id = $1",
-                desktop.session_id,
-            )
-        return seen is None if time is None else seen is not None and seen > time
-
     async with desktop.person.subscribed() as live:
         message = await li_wei.send(group)
         # It is noted at once when another window of the device subscribes.
         async with desktop.person.subscribed():
             sent = message.create_time.ToDatetime(dt.UTC)
-            await eventually(lambda: was_seen_since(sent))
+            await eventually(lambda: _was_seen_since(pool, desktop, sent))
             await release(pool, group, phone, desktop)
             await posted(inbox, phone)
             await settled(pool, desktop, group, message.sequence)
         await eventually(lambda: live.sequences(group) == [message.sequence])
         assert inbox.posts_for(desktop.token) == []
 
-    await eventually(lambda: was_seen_since(None))
+    await eventually(lambda: _is_gone(pool, desktop))
     await li_wei.send(group, "to both")
     await release(pool, group, phone, desktop)
     await posted(inbox, desktop)
     await posted(inbox, phone, 2)
+
+
+async def test_newer_message_is_not_put_off_with_the_older_one(
+    corp: Corp, device: NewDevice, inbox: WebhookInbox, pool: Pool
+) -> None:
+    """The older one waits until it shows whether the client took it; then the device goes away."""
+    li_wei, desktop = corp.member("li.wei"), device("zhang.san")
+    await desktop.register()
+    group = await li_wei.create_group("zhang.san")
+
+    async def is_put_off(least_s: float) -> bool:
+        async with pool.acquire() as connection:
+            found: bool | None = await connection.fetchval(
+                """
+                SELECT due_time > now() + make_interval(secs => $2) AND claimed_until < now()
+                  FROM messaging.pushes WHERE session_id = $1
+                """,
+                desktop.session_id,
+                least_s,
+            )
+        return bool(found)
+
+    async with desktop.person.subscribed():
+        message = await li_wei.send(group)
+        async with desktop.person.subscribed():
+            sent = message.create_time.ToDatetime(dt.UTC)
+            await eventually(lambda: _was_seen_since(pool, desktop, sent))
+            await release(pool, group, desktop)
+            await eventually(lambda: is_put_off(COLLAPSE_S + 5))
+    await eventually(lambda: _is_gone(pool, desktop))
+
+    await li_wei.send(group, "newer")
+
+    async def is_due_sooner() -> bool:
+        return not await is_put_off(COLLAPSE_S + 5)
+
+    await eventually(is_due_sooner)
+    await release(pool, group, desktop)
+    assert (await posted(inbox, desktop))["text"] == "newer"
+
+
+async def test_what_comes_while_an_older_one_is_put_off_is_due_soon(
+    corp: Corp, device: NewDevice, pool: Pool
+) -> None:
+    """What is decided of a claim knows nothing of a message that is stored at that moment."""
+    li_wei, phone = corp.member("li.wei"), device("zhang.san")
+    await phone.register()
+    group = await li_wei.create_group("zhang.san")
+    older = await li_wei.send(group)
+    await eventually(lambda: _has_push(pool, phone, older.sequence))
+    far = dt.datetime.now(dt.UTC) + dt.timedelta(hours=1)
+    async with pool.acquire() as connection:
+        await connection.execute(
+            "UPDATE messaging.pushes SET claim_number = 7, claimed_until = $2, due_time = $2"
+            " WHERE session_id = $1",
+            phone.session_id,
+            far,
+        )
+    newer = await li_wei.send(group)
+    await eventually(lambda: _has_push(pool, phone, newer.sequence))
+
+    claim = Claim(PushKey(corp.corp_id, phone.session_id, group), 7, older.sequence, 0)
+    async with transaction(pool) as connection:
+        repository = PushRepository(connection)
+        await repository.settle([Settlement(claim, None, far, 0)], dt.timedelta(minutes=1))
+        due = await connection.fetchval(
+            "SELECT due_time FROM messaging.pushes WHERE session_id = $1", phone.session_id
+        )
+
+    assert due < far - dt.timedelta(minutes=30)
+
+
+async def _has_push(pool: Pool, device: Device, sequence: int) -> bool:
+    """Tell whether the device is to be told of that message."""
+    async with pool.acquire() as connection:
+        wanted: int | None = await connection.fetchval(
+            "SELECT wanted_sequence FROM messaging.pushes WHERE session_id = $1", device.session_id
+        )
+    return wanted is not None and wanted >= sequence
+
+
+async def _was_seen_since(pool: Pool, device: Device, time: dt.datetime) -> bool:
+    """Tell whether a subscription of the device was noted as open behind that time."""
+    async with pool.acquire() as connection:
+        seen: dt.datetime | None = await connection.fetchval(
+            "SELECT connected_time FROM messaging.push_targets WHERE session_id = $1",
+            device.session_id,
+        )
+    return seen is not None and seen > time
+
+
+async def _is_gone(pool: Pool, device: Device) -> bool:
+    """Tell whether it was noted that no subscription of the device is open."""
+    return not await _was_seen_since(pool, device, dt.datetime.min.replace(tzinfo=dt.UTC))
 
 
 async def test_quiet_hours_end_with_one_push_of_what_is_unread(

@@ -10,9 +10,12 @@ from hypothesis import strategies as st
 from tieline.api.common.v1 import principal_pb2
 from tieline.api.messaging.v1 import conversation_note_pb2, messaging_pb2
 from tieline.api.messaging.v1 import push_service_pb2 as push
+from tieline.chassis import grpc_server
 from tieline.chassis.errors import InvalidArgumentError
+from tieline.messaging import live
 from tieline.messaging.conversations import Participant, member, participant_to_proto
 from tieline.messaging.push_rules import (
+    PROVEN_AFTER,
     Drop,
     Facts,
     Newest,
@@ -69,9 +72,36 @@ QUIET = check_quiet_hours(push.QuietHours(begin="11:00", end="13:00", time_zone=
             id="a day old",
         ),
         pytest.param(
-            replace(FACTS, connected_time=SHOWN.create_time + SECOND / 1000),
+            replace(
+                FACTS,
+                shown=replace(SHOWN, create_time=NOW - 105 * SECOND),
+                connected_time=NOW - 4 * SECOND,
+            ),
             Drop("connected"),
-            id="open behind the message",
+            id="open for so long behind the message that its client was there",
+        ),
+        pytest.param(
+            replace(FACTS, connected_time=SHOWN.create_time + SECOND / 1000),
+            Wait(SHOWN.create_time + 110 * SECOND),
+            id="open behind the message, and perhaps without a client",
+        ),
+        pytest.param(
+            replace(
+                FACTS,
+                shown=replace(SHOWN, create_time=NOW - 110 * SECOND),
+                connected_time=NOW - 11 * SECOND,
+            ),
+            Wait(NOW + 5 * SECOND),
+            id="noted late",
+        ),
+        pytest.param(
+            replace(
+                FACTS,
+                shown=replace(SHOWN, create_time=NOW - 110 * SECOND),
+                connected_time=NOW - 25 * SECOND,
+            ),
+            Push(replace(SHOWN, create_time=NOW - 110 * SECOND)),
+            id="its replica ended soon behind the message",
         ),
         pytest.param(
             replace(FACTS, connected_time=SHOWN.create_time),
@@ -105,6 +135,13 @@ QUIET = check_quiet_hours(push.QuietHours(begin="11:00", end="13:00", time_zone=
 )
 def test_decision(facts: Facts | None, decision: object) -> None:
     assert decide(facts, NOW) == decision
+
+
+def test_client_that_is_gone_is_let_go_before_its_subscription_proves_anything() -> None:
+    """By its pings or by what it does not take, and that is noted before the next look."""
+    pings_s = (grpc_server.PING_INTERVAL_MS + grpc_server.PING_ANSWER_TIMEOUT_MS) / 1000
+
+    assert max(pings_s, live.STALL_S) + 5 <= PROVEN_AFTER.total_seconds()
 
 
 def message(

@@ -101,10 +101,16 @@ class PushRepository:
             ON CONFLICT ON CONSTRAINT pushes_pkey
             DO UPDATE SET wanted_sequence = greatest(push.wanted_sequence,
                                                      excluded.wanted_sequence),
-                          due_time = coalesce(push.due_time, excluded.due_time)
+                          due_time = CASE WHEN push.claimed_until > now() THEN push.due_time
+                                          ELSE least(push.due_time, excluded.due_time) END
              WHERE excluded.wanted_sequence > push.pushed_sequence
-               -- What waits is decided when it is due, by all that is there then.
-               AND (push.due_time IS NULL OR push.claimed_until > now())
+               -- What waits is decided when it is due, by all that is there then. What was put off
+               -- for an older message, and not for the webhook, is looked at for a newer one.
+               AND (push.due_time IS NULL
+                    OR push.claimed_until > now()
+                    OR (push.failures = 0
+                        AND excluded.wanted_sequence > push.wanted_sequence
+                        AND push.due_time > excluded.due_time))
             """,
             [each.key[0] for each in newest],
             [each.key[1] for each in newest],
@@ -179,7 +185,8 @@ class PushRepository:
     async def settle(self, settlements: Collection[Settlement], collapse: dt.timedelta) -> None:
         """Write down what became of claims; of those that were lost, nothing.
 
-        What came for a claimed push meanwhile is due once ``collapse`` is over.
+        What came for a claimed push meanwhile is due once ``collapse`` is over, unless the webhook
+        failed.
         """
         ordered = sorted(settlements, key=lambda each: each.claim.key)
         # Locks in key order; of those that are gone nothing is written.
@@ -191,14 +198,18 @@ class PushRepository:
             SELECT claimed.corp_id, claimed.session_id, claimed.conversation_id,
                    claimed.wanted_sequence, result.claim_number,
                    greatest(claimed.pushed_sequence, result.told_sequence),
-                   CASE WHEN result.told_sequence IS NULL THEN result.due_time
+                   CASE WHEN result.told_sequence IS NULL
+                             AND result.failures = 0
+                             AND claimed.wanted_sequence > result.claimed_sequence
+                        THEN least(result.due_time, now() + $8::interval)
+                        WHEN result.told_sequence IS NULL THEN result.due_time
                         WHEN claimed.wanted_sequence > result.told_sequence
                         THEN now() + $8::interval END,
                    result.failures
               FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::bigint[],
-                          $6::timestamptz[], $7::bigint[])
+                          $6::timestamptz[], $7::bigint[], $9::bigint[])
                    AS result (corp_id, session_id, conversation_id, claim_number, told_sequence,
-                              due_time, failures)
+                              due_time, failures, claimed_sequence)
              CROSS JOIN LATERAL (
                    SELECT corp_id, session_id, conversation_id, wanted_sequence, pushed_sequence,
                           claim_number, claimed_until
@@ -226,6 +237,7 @@ class PushRepository:
             [each.due_time for each in ordered],
             [each.failures for each in ordered],
             collapse,
+            [each.claim.wanted_sequence for each in ordered],
         )
 
     async def read_clock(self) -> dt.datetime:
