@@ -23,8 +23,8 @@ NEWEST = {
     CHASSIS: 1,
     "identity": 14,
     "directory": 20,
-    "messaging": 28,
-    "contacts": 2,
+    "messaging": 29,
+    "contacts": 3,
     "payments": 2,
 }
 

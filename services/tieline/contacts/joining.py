@@ -61,7 +61,8 @@ async def join_customer_group(
         return group
     check_room(group)
     await repository.insert_group_member(group_id, customer.kind, customer.id)
-    event = build_joined_event(corp_id, group_id, customer.id)
+    number = await repository.count_member_change(group_id)
+    event = build_joined_event(corp_id, group_id, customer.id, number)
     await insert_events(connection, SCHEMA, [event])
     return replace(group, member_count=group.member_count + 1)
 
@@ -74,5 +75,6 @@ async def leave_customer_group(
     await repository.lock_customer_group(customer_group_id)
     if not await repository.delete_group_member(customer_group_id, customer.kind, customer.id):
         raise customer_group_not_found_error(customer_group_id)
-    event = build_left_event(corp_id, customer_group_id, customer.id)
+    number = await repository.count_member_change(customer_group_id)
+    event = build_left_event(corp_id, customer_group_id, customer.id, number)
     await insert_events(connection, SCHEMA, [event])

@@ -69,17 +69,27 @@ def build_created_event(corp_id: str, group: CustomerGroup) -> Event:
     return build_event(CUSTOMER_GROUP_CREATED, corp_id, group.customer_group_id, message)
 
 
-def build_joined_event(corp_id: str, customer_group_id: str, customer_id: str) -> Event:
+def build_joined_event(
+    corp_id: str, customer_group_id: str, customer_id: str, change_number: int
+) -> Event:
     """Build the event of a customer who came into a group."""
     message = contacts_pb2.CustomerJoinedGroup(
-        corp_id=corp_id, customer_group_id=customer_group_id, customer_id=customer_id
+        corp_id=corp_id,
+        customer_group_id=customer_group_id,
+        customer_id=customer_id,
+        change_number=change_number,
     )
     return build_event(CUSTOMER_JOINED_GROUP, corp_id, customer_group_id, message)
 
 
-def build_left_event(corp_id: str, customer_group_id: str, customer_id: str) -> Event:
+def build_left_event(
+    corp_id: str, customer_group_id: str, customer_id: str, change_number: int
+) -> Event:
     """Build the event of a customer who left a group."""
     message = contacts_pb2.CustomerLeftGroup(
-        corp_id=corp_id, customer_group_id=customer_group_id, customer_id=customer_id
+        corp_id=corp_id,
+        customer_group_id=customer_group_id,
+        customer_id=customer_id,
+        change_number=change_number,
     )
     return build_event(CUSTOMER_LEFT_GROUP, corp_id, customer_group_id, message)

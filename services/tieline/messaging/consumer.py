@@ -13,6 +13,7 @@ from tieline.messaging.group_changes import GroupChange
 from tieline.messaging.notes import build_participants_note
 from tieline.messaging.opening import Opening, tell_members_changed
 from tieline.messaging.repositories.corps import CorpRepository
+from tieline.messaging.repositories.customer_group_changes import claim_change
 from tieline.messaging.repositories.groups import GroupRepository
 
 
@@ -67,6 +68,8 @@ class ContactsEvents:
         change = await GroupChange.begin_from_outside(connection, self._announcer, key, person)
         if change is None:
             raise GroupNotYetThereError(joined.customer_group_id)
+        if not await _is_news(connection, joined):
+            return
         if change.conversation.dismiss_time is None:
             await Opening(connection, self._announcer).let_in(key, person)
 
@@ -74,6 +77,8 @@ class ContactsEvents:
         """Let the customer out of the group's conversation."""
         left = event.decode(contacts_pb2.CustomerLeftGroup)
         key = (left.corp_id, left.customer_group_id)
+        if not await _is_news(connection, left):
+            return
         log = ConversationLog(connection, self._announcer)
         counters = await log.lock([key])
         gone = [customer(left.customer_id)]
@@ -84,3 +89,17 @@ class ContactsEvents:
         await tell_members_changed(connection, self._announcer, key, left=gone)
         note = build_participants_note(conversation_note_pb2.PARTICIPANTS_CHANGE_LEFT, gone)
         await log.append([Note(key, gone[0], note)], counters)
+
+
+async def _is_news(
+    connection: Connection,
+    change: contacts_pb2.CustomerJoinedGroup | contacts_pb2.CustomerLeftGroup,
+) -> bool:
+    """Tell whether nothing later of the customer in the group was handled: not so of dead letters.
+
+    Contacts that are older number nothing; what they send is taken in the order in which it comes.
+    """
+    if not change.change_number:
+        return True
+    key = (change.corp_id, change.customer_group_id)
+    return await claim_change(connection, key, change.customer_id, change.change_number)

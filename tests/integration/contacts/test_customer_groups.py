@@ -272,3 +272,5 @@ async def test_customer_leaves_a_group_and_may_come_back(corp: Corp, nats: Embed
     ]
     left = contacts_pb2.CustomerLeftGroup.FromString(events[2][1])
     assert (left.corp_id, left.customer_id) == (corp.corp_id, customer_id)
+    changes = [contacts_pb2.CustomerLeftGroup.FromString(data) for _, data in events[1:]]
+    assert [change.change_number for change in changes] == [1, 2, 3]

@@ -142,6 +142,36 @@ async def test_customer_who_left_is_out_of_the_groups_conversation(
 
 
 @pytest.mark.parametrize(
+    ("changes", "is_in"),
+    [
+        pytest.param([("joined", 1), ("left", 2), ("joined", 1)], False, id="joined, sent again"),
+        pytest.param([("left", 2), ("joined", 1)], False, id="joined, a dead letter at first"),
+        pytest.param([("joined", 1), ("joined", 3), ("left", 2)], True, id="left, a dead letter"),
+        pytest.param([("joined", 1), ("left", 2), ("joined", 3)], True, id="came back"),
+        pytest.param([("joined", 0), ("left", 0), ("joined", 0)], True, id="of an older contacts"),
+    ],
+)
+async def test_event_that_is_handled_late_does_not_undo_what_came_after_it(
+    corp: Corp, contacts_broker: Client, pool: Pool, changes: list[tuple[str, int]], is_in: bool
+) -> None:
+    """A dead letter is sent again under its own id, which was not handled before."""
+    group_id, customer, other = new_group_id(), corp.customer(new_customer_id()), new_customer_id()
+    created = group_created(corp, group_id, "li.wei")
+    await publish(contacts_broker, "customer_group_created", created)
+    for name, number in changes:
+        event = joined_group(corp, group_id, customer.id)
+        if name == "left":
+            event = contacts_pb2.CustomerLeftGroup.FromString(event.SerializeToString())  # type: ignore[assignment]
+        event.change_number = number
+        await publish(contacts_broker, f"customer_{name}_group", event)
+    # Events are handled in order: once this one is, the others were.
+    await publish(contacts_broker, "contact_added", contact_added(corp, "li.wei", other))
+    await eventually(lambda: is_handled(pool, other))
+
+    assert bool((await customer.list_conversations()).conversations) is is_in
+
+
+@pytest.mark.parametrize(
     ("state", "has_pair", "in_group"),
     [
         pytest.param("active", True, True, id="of a corp as most are"),

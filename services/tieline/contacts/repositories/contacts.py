@@ -130,6 +130,20 @@ class ContactsRepository:
             customer_group_id,
         )
 
+    async def count_member_change(self, customer_group_id: str) -> int:
+        """Return the number of a change of who is in the group, which is locked by then."""
+        number: int = await self._connection.fetchval(
+            """
+            UPDATE contacts.customer_groups
+               SET member_change_count = member_change_count + 1
+             WHERE corp_id = $1 AND customer_group_id = $2
+            RETURNING member_change_count
+            """,
+            self._corp_id,
+            customer_group_id,
+        )
+        return number
+
     async def find_customer_group(self, customer_group_id: str) -> CustomerGroup | None:
         """Return a group, counting who is in it."""
         row = await self._connection.fetchrow(

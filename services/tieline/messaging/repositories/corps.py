@@ -31,6 +31,7 @@ PURGED_TABLES = (
     "answer_choices",
     "card_response_codes",
     "card_tasks",
+    "customer_group_changes",
     "app_message_recipients",
     "app_message_jobs",
     "mentions",

@@ -243,6 +243,7 @@ class CustomerLeftGroup(_message.Message):
     CORP_ID_FIELD_NUMBER: _builtins.int
     CUSTOMER_GROUP_ID_FIELD_NUMBER: _builtins.int
     CUSTOMER_ID_FIELD_NUMBER: _builtins.int
+    CHANGE_NUMBER_FIELD_NUMBER: _builtins.int
     event_id: _builtins.str
     """UUIDv7; the same when the event is delivered again."""
     corp_id: _builtins.str
@@ -251,6 +252,10 @@ class CustomerLeftGroup(_message.Message):
     """The group."""
     customer_id: _builtins.str
     """The customer."""
+    change_number: _builtins.int
+    """Number of the change among those of who is in the group, from 1 on and higher than those of earlier
+    ones; 0 of a contacts before such numbers.
+    """
     def __init__(
         self,
         *,
@@ -258,10 +263,11 @@ class CustomerLeftGroup(_message.Message):
         corp_id: _builtins.str = ...,
         customer_group_id: _builtins.str = ...,
         customer_id: _builtins.str = ...,
+        change_number: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["corp_id", b"corp_id", "customer_group_id", b"customer_group_id", "customer_id", b"customer_id", "event_id", b"event_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["change_number", b"change_number", "corp_id", b"corp_id", "customer_group_id", b"customer_group_id", "customer_id", b"customer_id", "event_id", b"event_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -277,6 +283,7 @@ class CustomerJoinedGroup(_message.Message):
     CORP_ID_FIELD_NUMBER: _builtins.int
     CUSTOMER_GROUP_ID_FIELD_NUMBER: _builtins.int
     CUSTOMER_ID_FIELD_NUMBER: _builtins.int
+    CHANGE_NUMBER_FIELD_NUMBER: _builtins.int
     event_id: _builtins.str
     """UUIDv7; the same when the event is delivered again."""
     corp_id: _builtins.str
@@ -285,6 +292,10 @@ class CustomerJoinedGroup(_message.Message):
     """The group."""
     customer_id: _builtins.str
     """The customer."""
+    change_number: _builtins.int
+    """Number of the change among those of who is in the group, from 1 on and higher than those of earlier
+    ones; 0 of a contacts before such numbers.
+    """
     def __init__(
         self,
         *,
@@ -292,10 +303,11 @@ class CustomerJoinedGroup(_message.Message):
         corp_id: _builtins.str = ...,
         customer_group_id: _builtins.str = ...,
         customer_id: _builtins.str = ...,
+        change_number: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["corp_id", b"corp_id", "customer_group_id", b"customer_group_id", "customer_id", b"customer_id", "event_id", b"event_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["change_number", b"change_number", "corp_id", b"corp_id", "customer_group_id", b"customer_group_id", "customer_id", b"customer_id", "event_id", b"event_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
