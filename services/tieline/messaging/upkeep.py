@@ -14,12 +14,16 @@ from tieline.chassis.repeating import repeating
 from tieline.messaging.app_messages import KEPT_FOR
 from tieline.messaging.card_responses import LIFETIME
 from tieline.messaging.repositories.app_messages import AppMessageRepository
+from tieline.messaging.repositories.card_tasks import delete_old_tasks
 from tieline.messaging.repositories.overviews import delete_old_mentions
 from tieline.messaging.repositories.response_codes import ResponseCodeRepository
 from tieline.messaging.repositories.upkeep import UpkeepRepository
 
 # Who was mentioned longer ago than this and has not read on will not miss it in a count.
 _MENTION_AGE = dt.timedelta(days=180)
+
+TASK_ID_WINDOW = dt.timedelta(days=180)
+"""How long an app's task id names one card, as the API promises. The open API says no time."""
 
 REPEAT_WINDOW = dt.timedelta(days=7)
 """How long a repeated client message id is recognised, as the API promises."""
@@ -68,6 +72,12 @@ async def keep_up(pool: Pool) -> None:
                 connection, age=_MENTION_AGE, maximum_rows=_BATCH_ROWS
             )
     await _forget_app_messages(pool)
+    deleted = _BATCH_ROWS
+    while deleted == _BATCH_ROWS:
+        async with transaction(pool) as connection:
+            deleted = await delete_old_tasks(
+                connection, age=TASK_ID_WINDOW, maximum_rows=_BATCH_ROWS
+            )
 
 
 async def _forget_app_messages(pool: Pool) -> None:

@@ -1,6 +1,7 @@
 """A task id names one card of an app: whoever sends another under it is told so."""
 
 import asyncio
+import datetime as dt
 
 import grpc
 import pytest
@@ -12,6 +13,8 @@ from integration.messaging.test_app_messages import App, build_app
 from integration.messaging.test_app_sends import BuildAgent, build_agent
 from integration.messaging.test_card_updates import content
 from tieline.api.messaging.v1 import messaging_pb2, messaging_service_pb2
+from tieline.chassis.postgres import Pool
+from tieline.messaging.upkeep import TASK_ID_WINDOW, keep_up
 
 __all__ = ["build_agent"]
 
@@ -123,3 +126,26 @@ async def test_of_cards_that_are_sent_at_once_one_has_the_task_id(
     refusals = [each for each in outcomes if isinstance(each, grpc.aio.AioRpcError)]
     assert {each.code() for each in refusals} == {grpc.StatusCode.ALREADY_EXISTS}
     assert len(outcomes) - len(refusals) + reasons[::2].count("") == 1
+
+
+async def test_task_id_is_good_again_after_its_time_and_not_before(
+    groups: Groups, agent: Person, build_agent: BuildAgent, pool: Pool
+) -> None:
+    """Otherwise the ids of all cards would be kept for as long as the corp."""
+    other = build_agent(1000003)
+    margin = dt.timedelta(minutes=5)
+    for sender, age in ((agent, TASK_ID_WINDOW + margin), (other, TASK_ID_WINDOW - margin)):
+        await send_card(sender, await open_with(groups, sender, "li"))
+        async with pool.acquire() as connection:
+            await connection.execute(
+                "UPDATE messaging.card_tasks SET create_time = now() - $3::interval"
+                " WHERE corp_id = $1 AND app_id = $2",
+                sender.corp_id,
+                sender.id,
+                age,
+            )
+
+    await keep_up(pool)
+
+    await send_card(agent, await open_with(groups, agent, "li"))
+    await refused(send_card(other, await open_with(groups, other, "li")), "TASK_ID_USED")

@@ -1,8 +1,10 @@
 """The SQL of the task ids of apps' cards."""
 
+import datetime as dt
 from collections.abc import Collection
 from typing import NamedTuple
 
+from tieline.chassis.command_tags import count_rows
 from tieline.chassis.postgres import Connection
 
 
@@ -33,3 +35,27 @@ async def claim_tasks(connection: Connection, tasks: Collection[CardTask]) -> fr
         [task.task_id for task in ordered],
     )
     return frozenset(CardTask(*row) for row in rows)
+
+
+async def delete_old_tasks(connection: Connection, *, age: dt.timedelta, maximum_rows: int) -> int:
+    """Forget task ids of more than that age; return how many. Leaves alone what others delete."""
+    tag = await connection.execute(
+        """
+        WITH old AS (
+            SELECT corp_id, app_id, task_id
+              FROM messaging.card_tasks
+             WHERE create_time < now() - $1::interval
+             ORDER BY create_time
+             LIMIT $2
+               FOR UPDATE SKIP LOCKED
+        )
+        DELETE FROM messaging.card_tasks
+         USING old
+         WHERE card_tasks.corp_id = old.corp_id
+           AND card_tasks.app_id = old.app_id
+           AND card_tasks.task_id = old.task_id
+        """,
+        age,
+        maximum_rows,
+    )
+    return count_rows(tag)

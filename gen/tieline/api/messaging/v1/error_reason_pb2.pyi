@@ -175,7 +175,9 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     disabled or gone. Metadata: `userId`.
     """
     ERROR_REASON_TASK_ID_USED: _ErrorReason.ValueType  # 159
-    """ALREADY_EXISTS: the app has sent another card of this task id. Metadata: `taskId`."""
+    """ALREADY_EXISTS: the app has sent another card of this task id in the last 180 days. Metadata:
+    `taskId`.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Machine-readable reasons. ErrorInfo.reason is the value's name without `ERROR_REASON_`."""
@@ -333,5 +335,7 @@ ERROR_REASON_RECIPIENT_OUT_OF_RANGE: ErrorReason.ValueType  # 158
 disabled or gone. Metadata: `userId`.
 """
 ERROR_REASON_TASK_ID_USED: ErrorReason.ValueType  # 159
-"""ALREADY_EXISTS: the app has sent another card of this task id. Metadata: `taskId`."""
+"""ALREADY_EXISTS: the app has sent another card of this task id in the last 180 days. Metadata:
+`taskId`.
+"""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

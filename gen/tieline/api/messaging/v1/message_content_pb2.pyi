@@ -517,8 +517,8 @@ class TemplateCardContent(_message.Message):
     task_id: _builtins.str
     """Names the card among those of its sender, at most 128 bytes of `0-9A-Za-z_-@`; needed for
     BUTTON_INTERACTION, VOTE_INTERACTION and MULTIPLE_INTERACTION, and with a menu. An app uses each
-    once, as in the open API: another card under the same one is refused with TASK_ID_USED, to
-    whomever it is sent. UpdateCard does not look at it, and members' cards may repeat theirs.
+    once, as in the open API: another card under the same one is refused with TASK_ID_USED for 180
+    days, to whomever it is sent. UpdateCard does not look at it, and members' cards may repeat theirs.
     """
     source_text: _builtins.str
     """Where it comes from, at most 32 characters."""
