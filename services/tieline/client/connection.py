@@ -45,7 +45,9 @@ MAX_MESSAGE_BYTES = 4 * 1024 * 1024
 _CHANNEL_OPTIONS = (
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
     ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
-    # A connection that died without a word is noticed in 30 + 10 s while calls are open.
+    # A connection that died without a word is noticed while calls are open: in 30 + 10 s where the
+    # network is gone, and in 30 + 60 s where the server's process is stopped and its kernel still
+    # takes what is sent. The 60 s for the answer to a ping are gRPC's own.
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 10_000),
     ("grpc.keepalive_permit_without_calls", 0),
