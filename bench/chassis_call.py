@@ -20,7 +20,7 @@ from joserfc.jwk import OKPKey
 
 from bench.grpc_load import Load, ServerProcess, Work, announce, server_process
 from bench.harness import Benchmark, Figure, Target, summarise
-from tieline.chassis.admission_control import AdmissionControl
+from tieline.chassis.admission.control import AdmissionControl
 from tieline.chassis.authentication import (
     ALGORITHM,
     AUDIENCE,

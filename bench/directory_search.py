@@ -27,7 +27,7 @@ from tieline.api.identity.v1 import identity_pb2, identity_service_pb2
 from tieline.client import Endpoints, SignedIn, Tieline, TielineError, connect
 from tieline.demo.full_day import make_full_staff
 from tieline.demo.staff_file import StaffRow
-from tieline.directory.departments import ROOT_DEPARTMENT_ID, ROOT_PATH, plan_departments
+from tieline.directory.departments.rules import ROOT_DEPARTMENT_ID, ROOT_PATH, plan_departments
 
 _SEARCH = "directory.search_p99_ms"
 _SELECT = "limits.postgres_select_p99_ms"

@@ -31,7 +31,7 @@ from tieline.api.messaging.v1 import (
     search_service_pb2,
     search_service_pb2_grpc,
 )
-from tieline.messaging.search_terms import list_terms
+from tieline.messaging.search.terms import list_terms
 
 _CATCH_UP = "messaging.catch_up_seconds"
 _ALONE = "messaging.catch_up_one_by_one_seconds"

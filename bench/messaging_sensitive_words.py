@@ -9,7 +9,13 @@ import time
 from collections.abc import Callable, Sequence
 
 from bench.harness import Benchmark, Figure, summarise
-from tieline.messaging.sensitive_words import CLEAN, MAX_WORDS, WordAction, WordMatcher, normalise
+from tieline.messaging.compliance.sensitive_words import (
+    CLEAN,
+    MAX_WORDS,
+    WordAction,
+    WordMatcher,
+    normalise,
+)
 
 NAMES = (
     "messaging.sensitive_words_us.chinese",

@@ -16,10 +16,10 @@ import uvloop
 from bench.chassis_call import calls, serve_authenticated
 from bench.grpc_load import Load, server_process
 from bench.harness import Benchmark, Figure, Target, summarise
-from tieline.chassis.admission_control import AdmissionControl
+from tieline.chassis.admission.control import AdmissionControl
+from tieline.chassis.admission.known_callers import CorpCalls
+from tieline.chassis.admission.load_reports import LoadReporter
 from tieline.chassis.grpc_server import GuardedServer
-from tieline.chassis.known_callers import CorpCalls
-from tieline.chassis.load_reports import LoadReporter
 
 _MODULE = "bench.overload_cost"
 _COST = "overload.cost_at_normal_load"

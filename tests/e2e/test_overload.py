@@ -27,7 +27,7 @@ from tieline.api.common.v1 import load_report_pb2
 from tieline.api.messaging.v1 import messaging_pb2
 from tieline.api.messaging.v1 import messaging_service_pb2 as messaging
 from tieline.chassis import migrations, streams
-from tieline.chassis.priorities import LOWEST_PRIORITY
+from tieline.chassis.admission.priorities import LOWEST_PRIORITY
 from tieline.cli.grpc_health import is_serving
 from tieline.client import Endpoints, RetryPolicy, Tieline, connect
 from tieline.client.callee_level import MAX_KEPT, MAX_TOLD

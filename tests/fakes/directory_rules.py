@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from fakes.directory_secrets import PARENTS, TAG, USERS
 from tieline.api.directory.v1 import visibility_pb2
-from tieline.directory.visibility import Scope
+from tieline.directory.visibility.decision import Scope
 
 
 def scopes(*, everybody: bool = False) -> st.SearchStrategy[Scope]:

@@ -16,7 +16,7 @@ from typing import Any
 
 import grpc
 
-from tieline.chassis.edge_agent import Capacity, answering_edge
+from tieline.chassis.admission.edge_agent import Capacity, answering_edge
 from tieline.chassis.health import Health
 from tieline.edge.methods import list_methods
 

@@ -16,7 +16,8 @@ from joserfc.jwk import OKPKey
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from fakes.tokens import KEY_ID, TestTokens
-from tieline.chassis.admission_control import AdmissionControl
+from tieline.chassis.admission.control import AdmissionControl
+from tieline.chassis.admission.priorities import BusinessClass
 from tieline.chassis.authentication import TokenVerifier, build_public_key
 from tieline.chassis.grpc_server import (
     NO_CLASSES,
@@ -30,7 +31,6 @@ from tieline.chassis.health_servicer import HealthServicer
 from tieline.chassis.interceptors.access import AccessRule
 from tieline.chassis.interceptors.guarded_method import CallLimits
 from tieline.chassis.principals import PrincipalKind
-from tieline.chassis.priorities import BusinessClass
 from tieline.chassis.revocation_list import RevocationList
 from tieline.chassis.telemetry import telemetry
 

@@ -11,16 +11,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 
-from tieline.chassis.admission_control import AdmissionControl
-from tieline.chassis.measured_capacity import pending_limit
-from tieline.chassis.priorities import (
+from tieline.chassis.admission.control import AdmissionControl
+from tieline.chassis.admission.measured_capacity import pending_limit
+from tieline.chassis.admission.priorities import (
     LOWEST_PRIORITY,
     USER_LEVELS,
     BusinessClass,
     class_of,
     priority_of,
 )
-from tieline.chassis.refusing_time import REFUSAL_S
+from tieline.chassis.admission.refusing_time import REFUSAL_S
 
 CAPACITY = 1750
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from tieline.directory.visibility import NOBODY, Person, Rule, RuleKind, Scope
+from tieline.directory.visibility.decision import NOBODY, Person, Rule, RuleKind, Scope
 
 
 @dataclass(frozen=True)

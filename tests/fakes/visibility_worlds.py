@@ -5,7 +5,7 @@ from functools import cache
 from hypothesis import strategies as st
 
 from fakes.visibility_oracle import World
-from tieline.directory.visibility import (
+from tieline.directory.visibility.decision import (
     Rule,
     RuleKind,
     Scope,

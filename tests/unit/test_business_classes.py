@@ -9,8 +9,8 @@ from google.protobuf import descriptor_pb2, descriptor_pool
 from google.protobuf.descriptor import ServiceDescriptor
 
 from tieline.api.common.v1 import priority_pb2
+from tieline.chassis.admission.priorities import BusinessClass
 from tieline.chassis.interceptors.business_classes import build_class_table
-from tieline.chassis.priorities import BusinessClass
 from tieline.chassis.process import StartError
 from tieline.chassis.streams import SERVICES
 

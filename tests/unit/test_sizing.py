@@ -10,7 +10,7 @@ import yaml
 from rendered_chart import CHART, EXAMPLES, ROOT, example_values, merged
 from tieline.chassis.settings import ServiceSettings
 from tieline.directory.app import SEARCH_CONNECTIONS
-from tieline.directory.export_servicer import MAX_EXPORTS
+from tieline.directory.exports.servicer import MAX_EXPORTS
 
 PAGE = (ROOT / "docs" / "operations" / "sizing.md").read_text(encoding="utf-8")
 DEFAULTS = yaml.load((CHART / "values.yaml").read_text(encoding="utf-8"), yaml.CSafeLoader)[

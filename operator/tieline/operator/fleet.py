@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
-from tieline.chassis.reporter_names import name_reporter
+from tieline.chassis.admission.reporter_names import name_reporter
 from tieline.operator.decision_state import ServiceInput
 from tieline.operator.pods import Pod, read_pod, select, selector_of, selects
 from tieline.operator.policy import (

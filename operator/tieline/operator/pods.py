@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from tieline.chassis.reporter_names import name_reporter
+from tieline.chassis.admission.reporter_names import name_reporter
 from tieline.operator.replica_report import PodObservation
 from tieline.operator.resources import Body, list_in, mapping_in, read_time
 

@@ -6,5 +6,6 @@ Here does not belong anything that knows a corp's business; the chassis imports 
 
 Read in this order: ``errors``, ``principals``, ``settings`` (values); ``postgres``,
 ``commit_batch``, ``outbox``, ``events``, ``requests`` (data and messages); ``interceptors``,
-``grpc_server`` (calls); ``runtime`` and ``process`` (how a role comes up and goes down).
+``grpc_server``, ``admission`` (calls, and too many of them); ``runtime`` and ``process`` (how a
+role comes up and goes down).
 """

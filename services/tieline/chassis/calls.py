@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 
+from tieline.chassis.admission.priorities import DEFAULT_PRIORITY
 from tieline.chassis.errors import RETRY_DELAY_S, UnauthenticatedError, overloaded_error
 from tieline.chassis.principals import Principal
-from tieline.chassis.priorities import DEFAULT_PRIORITY
 
 
 class PartAdmission:

@@ -7,9 +7,9 @@ from contextvars import Context
 
 from opentelemetry import trace
 
+from tieline.chassis.admission.priorities import DEFAULT_PRIORITY, class_of
 from tieline.chassis.calls import find_call
 from tieline.chassis.message_headers import PRIORITY_HEADER, REQUEST_ID_HEADER
-from tieline.chassis.priorities import DEFAULT_PRIORITY, class_of
 from tieline.chassis.telemetry import inject_headers
 
 

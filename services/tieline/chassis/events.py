@@ -27,6 +27,7 @@ from nats.aio.msg import Msg
 from opentelemetry import trace
 from opentelemetry.metrics import get_meter
 
+from tieline.chassis.admission.priorities import DEFAULT_PRIORITY, read_priority
 from tieline.chassis.broker import Broker
 from tieline.chassis.calls import Call, entered
 from tieline.chassis.errors import UnavailableError
@@ -47,7 +48,6 @@ from tieline.chassis.message_headers import (
     REQUEST_ID_HEADER,
 )
 from tieline.chassis.postgres import Connection, Pool, transaction
-from tieline.chassis.priorities import DEFAULT_PRIORITY, read_priority
 from tieline.chassis.repeating import repeating
 from tieline.chassis.streams import MAX_AGE_S, Durable
 from tieline.chassis.telemetry import extract_context

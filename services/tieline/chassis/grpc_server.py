@@ -17,8 +17,11 @@ from google.protobuf.descriptor import ServiceDescriptor
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from tieline.chassis.accept_pace import build_paced_server
-from tieline.chassis.admission_control import AdmissionControl
+from tieline.chassis.admission.accept_pace import build_paced_server
+from tieline.chassis.admission.control import AdmissionControl
+from tieline.chassis.admission.measured_capacity import pending_limit
+from tieline.chassis.admission.priorities import BusinessClass
+from tieline.chassis.admission.queue_probe import QueueProbe
 from tieline.chassis.authentication import TokenVerifier
 from tieline.chassis.certificates import ServerCertificate
 from tieline.chassis.health import Health
@@ -29,10 +32,7 @@ from tieline.chassis.interceptors.call_interceptor import CallInterceptor
 from tieline.chassis.interceptors.call_metrics import CallMetrics
 from tieline.chassis.interceptors.guarded_method import CallLimits
 from tieline.chassis.interceptors.tracing import CallTracing
-from tieline.chassis.measured_capacity import pending_limit
-from tieline.chassis.priorities import BusinessClass
 from tieline.chassis.process import StartError
-from tieline.chassis.queue_probe import QueueProbe
 from tieline.chassis.telemetry import Telemetry
 
 Servicer = TypeVar("Servicer")

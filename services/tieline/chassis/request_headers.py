@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 
+from tieline.chassis.admission.priorities import DEFAULT_PRIORITY, read_priority
 from tieline.chassis.calls import Call, find_call
 from tieline.chassis.errors import InvalidArgumentError
 from tieline.chassis.interceptors.request_ids import accept_request_id
@@ -13,7 +14,6 @@ from tieline.chassis.message_headers import (
     REQUEST_ID_HEADER,
 )
 from tieline.chassis.principals import Principal, PrincipalKind
-from tieline.chassis.priorities import DEFAULT_PRIORITY, read_priority
 from tieline.chassis.telemetry import inject_headers
 
 # Of the remaining time, for the answer's way back; a tenth of what is left where that is less.

@@ -27,9 +27,10 @@ from nats.micro.request import ERROR_CODE_HEADER, Request
 from nats.micro.service import Service
 from opentelemetry import trace
 
-from tieline.chassis.admission_control import AdmissionControl
+from tieline.chassis.admission.callee_levels import CalleeLevel
+from tieline.chassis.admission.control import AdmissionControl
+from tieline.chassis.admission.priorities import DEFAULT_PRIORITY, class_of, read_priority
 from tieline.chassis.broker import Broker, check_connected
-from tieline.chassis.callee_levels import CalleeLevel
 from tieline.chassis.calls import Call, entered, find_call
 from tieline.chassis.errors import (
     RETRY_DELAY_S,
@@ -43,7 +44,6 @@ from tieline.chassis.health import RETRY_AFTER_S
 from tieline.chassis.message_headers import (
     LEVEL_HEADER,
 )
-from tieline.chassis.priorities import DEFAULT_PRIORITY, class_of, read_priority
 from tieline.chassis.request_headers import build_headers, read_call
 from tieline.chassis.statuses import from_status, to_status
 from tieline.chassis.telemetry import extract_context

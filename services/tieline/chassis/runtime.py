@@ -17,7 +17,10 @@ from joserfc.jwk import OKPKey
 
 from tieline.api.identity.v1 import identity_requests_pb2
 from tieline.chassis.addresses import read_networks
-from tieline.chassis.admission_control import AdmissionControl
+from tieline.chassis.admission.control import AdmissionControl
+from tieline.chassis.admission.edge_agent import Capacity, answering_edge
+from tieline.chassis.admission.load_reports import LoadReporter, reporting
+from tieline.chassis.admission.priorities import HIGHEST_PRIORITY
 from tieline.chassis.authentication import FetchKeys, TokenVerifier, build_public_key
 from tieline.chassis.broker import Broker, connect_broker
 from tieline.chassis.certificates import (
@@ -26,7 +29,6 @@ from tieline.chassis.certificates import (
     observe_certificate,
 )
 from tieline.chassis.derived_keys import derive_key
-from tieline.chassis.edge_agent import Capacity, answering_edge
 from tieline.chassis.grpc_server import (
     Served,
     Transport,
@@ -38,13 +40,11 @@ from tieline.chassis.grpc_server import (
 )
 from tieline.chassis.health import Health
 from tieline.chassis.interceptors.guarded_method import CallLimits
-from tieline.chassis.load_reports import LoadReporter, reporting
 from tieline.chassis.migration_files import MigrationError
 from tieline.chassis.migrations import check_schema
 from tieline.chassis.outbox import OutboxRelay
 from tieline.chassis.page_tokens import PageTokens
 from tieline.chassis.postgres import NO_CONSTRAINT_ERRORS, ConstraintErrors, Pool, create_pool
-from tieline.chassis.priorities import HIGHEST_PRIORITY
 from tieline.chassis.process import StartError
 from tieline.chassis.requests import ask
 from tieline.chassis.revocation_list import RevocationList

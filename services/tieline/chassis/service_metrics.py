@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterable
 
 from opentelemetry.metrics import CallbackOptions, Meter, Observation
 
-from tieline.chassis.admission_control import AdmissionControl, ClassCounts
-from tieline.chassis.load_reports import LoadReporter
+from tieline.chassis.admission.control import AdmissionControl, ClassCounts
+from tieline.chassis.admission.load_reports import LoadReporter
+from tieline.chassis.admission.priorities import BusinessClass
 from tieline.chassis.postgres import Pool
-from tieline.chassis.priorities import BusinessClass
 
 _Observe = Callable[[CallbackOptions], Iterable[Observation]]
 

@@ -6,8 +6,8 @@ import time
 
 import click
 
-from tieline.identity.calibration import Parameters, calibrate
-from tieline.identity.passwords import PasswordHasher
+from tieline.identity.passwords.calibration import Parameters, calibrate
+from tieline.identity.passwords.hashing import PasswordHasher
 
 # Enough that one that was interrupted does not count.
 _RUNS = 5

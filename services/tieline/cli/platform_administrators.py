@@ -18,12 +18,12 @@ from tieline.chassis.postgres import Pool, create_pool
 from tieline.chassis.process import StartError
 from tieline.chassis.settings import SettingsError, load_settings
 from tieline.cli.errors import CommandError
-from tieline.identity import platform_administrators as administrators
 from tieline.identity.keyring import build_keyring
-from tieline.identity.password_settings import build_hasher
-from tieline.identity.passwords import check_new_password
-from tieline.identity.platform_administrators import Removal, Reset
+from tieline.identity.passwords.hashing import check_new_password
+from tieline.identity.passwords.settings import build_hasher
 from tieline.identity.repositories import SCHEMA
+from tieline.identity.roles import platform_administrators as administrators
+from tieline.identity.roles.platform_administrators import Removal, Reset
 from tieline.identity.settings import IdentitySettings
 
 _NAME = click.argument("name")

@@ -7,9 +7,9 @@ from tieline.chassis.errors import InvalidArgumentError
 from tieline.chassis.fields import USER_ID_PATTERN
 from tieline.chassis.postgres import Pool
 from tieline.chassis.requests import RequestHandler
-from tieline.directory.audiences import Audiences
-from tieline.directory.members import member_key
+from tieline.directory.members.rules import member_key
 from tieline.directory.repositories import members
+from tieline.directory.visibility.audiences import Audiences
 
 # As many as the largest group chat has members.
 MAX_USER_IDS = 2000

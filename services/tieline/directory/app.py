@@ -37,33 +37,33 @@ from tieline.chassis.requests import answering
 from tieline.chassis.runtime import ServiceRuntime, service_runtime
 from tieline.chassis.streams import durables_of
 from tieline.directory.answers import build_handlers
-from tieline.directory.app_ranges import IdentityAppRanges
-from tieline.directory.attribute_servicer import AttributeServicer
-from tieline.directory.audiences import Audiences
-from tieline.directory.changes_feed import ChangesFeed
-from tieline.directory.changes_hub import ChangesHub
-from tieline.directory.changes_purge import purging
-from tieline.directory.changes_servicer import ChangeServicer
+from tieline.directory.attributes.servicer import AttributeServicer
+from tieline.directory.changes.feed import ChangesFeed
+from tieline.directory.changes.hub import ChangesHub
+from tieline.directory.changes.purge import purging
+from tieline.directory.changes.servicer import ChangeServicer
 from tieline.directory.consumer import HANDLERS
 from tieline.directory.corps_purge import purge
-from tieline.directory.department_servicer import DepartmentServicer
-from tieline.directory.export_servicer import MAX_EXPORTS, ExportServicer
-from tieline.directory.import_servicer import ImportServicer
-from tieline.directory.import_worker import ImportWorker
-from tieline.directory.linked_corps_servicer import LinkedCorpServicer
-from tieline.directory.member_search import MemberSearch
-from tieline.directory.member_servicer import MemberServicer
+from tieline.directory.departments.servicer import DepartmentServicer
+from tieline.directory.exports.servicer import MAX_EXPORTS, ExportServicer
+from tieline.directory.imports.running import RunningImports
+from tieline.directory.imports.servicer import ImportServicer
+from tieline.directory.imports.worker import ImportWorker
+from tieline.directory.linked_corps.servicer import LinkedCorpServicer
+from tieline.directory.members.servicer import MemberServicer
 from tieline.directory.repositories import SCHEMA
 from tieline.directory.repositories.import_jobs import CONSTRAINT_ERRORS
 from tieline.directory.repositories.search import SESSION_SETTINGS
-from tieline.directory.running_imports import RunningImports
-from tieline.directory.schools_servicer import SchoolServicer
-from tieline.directory.search_index import indexing
+from tieline.directory.schools.servicer import SchoolServicer
+from tieline.directory.search.index import indexing
+from tieline.directory.search.members import MemberSearch
 from tieline.directory.servicer import DirectoryServicer
 from tieline.directory.settings import DirectorySettings
-from tieline.directory.tag_servicer import TagServicer
-from tieline.directory.viewers import Viewers
-from tieline.directory.visibility_servicer import VisibilityServicer
+from tieline.directory.tags.servicer import TagServicer
+from tieline.directory.visibility.app_ranges import IdentityAppRanges
+from tieline.directory.visibility.audiences import Audiences
+from tieline.directory.visibility.servicer import VisibilityServicer
+from tieline.directory.visibility.viewers import Viewers
 
 SETTINGS = DirectorySettings
 

@@ -4,10 +4,10 @@ from tieline.api.identity.v1 import app_pb2, corp_link_pb2, identity_pb2
 from tieline.chassis.events import EventHandler, ReceivedEvent
 from tieline.chassis.postgres import Connection
 from tieline.directory.corp_writes import CorpWrite
-from tieline.directory.departments import ROOT_DEPARTMENT_ID
-from tieline.directory.linked_corps_messages import read_sides
-from tieline.directory.member_changes import activate_member
-from tieline.directory.members import member_key
+from tieline.directory.departments.rules import ROOT_DEPARTMENT_ID
+from tieline.directory.linked_corps.messages import read_sides
+from tieline.directory.members.changes import activate_member
+from tieline.directory.members.rules import member_key
 from tieline.directory.repositories import app_ranges, corps, linked_corps, member_writes
 
 

@@ -21,7 +21,7 @@ from tieline.chassis.postgres import Connection, Pool
 from tieline.directory.id_events import build_id_events
 from tieline.directory.repositories import SCHEMA, corps
 from tieline.directory.repositories.corps import LockedCorp
-from tieline.directory.viewers import Viewers
+from tieline.directory.visibility.viewers import Viewers
 from tieline.directory.writers import DirectoryWriter, find_writer
 
 M = TypeVar("M", bound=Message)

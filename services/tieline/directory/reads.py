@@ -6,21 +6,21 @@ from tieline.api.directory.v1 import directory_service_pb2
 from tieline.chassis.calls import current_principal
 from tieline.chassis.postgres import Connection
 from tieline.chassis.principals import PrincipalKind
-from tieline.directory.departments import Department, department_not_found_error
-from tieline.directory.disclosure import (
+from tieline.directory.departments.rules import Department, department_not_found_error
+from tieline.directory.members.cache import KeptMember
+from tieline.directory.members.messages import to_member
+from tieline.directory.members.reader import MemberReader
+from tieline.directory.members.rules import Member, member_key, user_not_found_error
+from tieline.directory.repositories import departments, members
+from tieline.directory.repositories.viewers import list_departments_of
+from tieline.directory.visibility.decision import Viewer
+from tieline.directory.visibility.disclosure import (
     disclose_department,
     disclose_member,
     gets_all,
     sees_member,
 )
-from tieline.directory.member_cache import KeptMember
-from tieline.directory.member_messages import to_member
-from tieline.directory.member_reader import MemberReader
-from tieline.directory.members import Member, member_key, user_not_found_error
-from tieline.directory.repositories import departments, members
-from tieline.directory.repositories.viewers import list_departments_of
-from tieline.directory.viewers import Viewers
-from tieline.directory.visibility import Viewer
+from tieline.directory.visibility.viewers import Viewers
 
 
 async def get_member(

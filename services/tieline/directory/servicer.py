@@ -16,24 +16,24 @@ from tieline.chassis.fields import check_user_id, raise_violations
 from tieline.chassis.grpc_context import Context
 from tieline.chassis.page_tokens import PageTokens, page_size
 from tieline.chassis.postgres import Connection, Pool
-from tieline.directory.department_messages import to_department
-from tieline.directory.departments import department_not_found_error
-from tieline.directory.import_call import ImportCall
-from tieline.directory.import_messages import progress_to_proto
-from tieline.directory.member_messages import STATES, count_fitting, to_member
-from tieline.directory.member_reader import MemberReader
-from tieline.directory.member_search import MemberSearch
-from tieline.directory.members import (
+from tieline.directory.departments.messages import to_department
+from tieline.directory.departments.rules import department_not_found_error
+from tieline.directory.imports.call import ImportCall
+from tieline.directory.imports.messages import progress_to_proto
+from tieline.directory.imports.running import RunningImports
+from tieline.directory.imports.upload import read_chunks, read_first
+from tieline.directory.members.messages import STATES, count_fitting, to_member
+from tieline.directory.members.reader import MemberReader
+from tieline.directory.members.rules import (
     LISTED_STATES,
     MemberState,
 )
 from tieline.directory.places import Places
 from tieline.directory.reads import get_member, get_members, show_departments, show_members
 from tieline.directory.repositories import departments, members
-from tieline.directory.running_imports import RunningImports
-from tieline.directory.upload import read_chunks, read_first
-from tieline.directory.viewers import Viewers
-from tieline.directory.visibility import Viewer
+from tieline.directory.search.members import MemberSearch
+from tieline.directory.visibility.decision import Viewer
+from tieline.directory.visibility.viewers import Viewers
 
 MAX_BATCH_USER_IDS = 1000
 

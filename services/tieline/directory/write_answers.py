@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 
 from tieline.directory.corp_writes import CorpWrite
-from tieline.directory.departments import Department
-from tieline.directory.members import Member
+from tieline.directory.departments.rules import Department
+from tieline.directory.members.rules import Member
 from tieline.directory.reads import show_departments, show_members
-from tieline.directory.viewers import Viewers
-from tieline.directory.visibility import Viewer
+from tieline.directory.visibility.decision import Viewer
+from tieline.directory.visibility.viewers import Viewers
 
 
 async def answer_members(

@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 from tieline.chassis.authorization import Right, is_limited
 from tieline.chassis.postgres import Pool
 from tieline.chassis.principals import Principal, PrincipalKind
-from tieline.directory.departments import ROOT_DEPARTMENT_ID
+from tieline.directory.departments.rules import ROOT_DEPARTMENT_ID
 from tieline.directory.repositories.viewers import read_tree
-from tieline.directory.viewers import Viewers
-from tieline.directory.visibility import NOBODY, Scope
+from tieline.directory.visibility.decision import NOBODY, Scope
+from tieline.directory.visibility.viewers import Viewers
 
 # No department's id. Without any department a principal would be bound by nothing.
 NOWHERE = frozenset({0})

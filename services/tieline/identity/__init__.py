@@ -4,27 +4,21 @@ Owns corps with their verification, links and roles, accounts with passwords, in
 customers, the channels that vouch for them, apps, the signing keys, and the audit log of all
 services. Members' names and departments are the directory's; who may see whom is not decided here.
 
-A request meets the modules in this order: a servicer (``servicer``, which passes administration on
-to ``rpcs``, ``member_sign_in_servicer``, ``customer_sign_in_servicer``,
-``second_factor_servicer``, ``sign_in_provider_servicer``); what carries a way in out
-(``inviting``, ``sign_in``, ``code_sign_in``, ``provider_sign_in``, ``qr_sign_in``,
-``password_change``, ``second_factor``); the rules (``corps``, ``corp_life``, ``verifications``,
-``corp_links``, ``roles``, ``audit_log``, ``invitations``, ``passwords``, ``assertions``,
-``refresh_tokens``, ``one_time_codes``, ``totp``, ``providers``, ``qr_sign_ins``, ``lockout``);
-``repositories``. Members get in through ``entrance`` alone, which asks for the second factor;
-``attempts`` holds guessers back; ``session_issuer`` and ``access_tokens`` make what they get.
-``ways_in`` puts this together.
+A package for each subject, its rules (pure) in ``rules``, its gRPC methods in ``servicer``; ``app``
+puts them together, ``repositories`` has the SQL of all.
 
-Sessions (``session_servicer``), apps (``app_servicer``: ``apps``, ``app_secrets``, ``app_changes``,
-``app_tokens``) and ``signing_key_servicer`` are gRPC services of their own. Whatever ends a session
-or changes what somebody may do voids access tokens by ``revocations``; ``key_rotation`` makes and
-replaces the signing keys.
+    administration   ``corps``, ``links``, ``roles`` and ``audit``, for IdentityService through
+                     ``servicer``
+    a way in         ``sign_in``, ``one_time_codes``, ``qr_codes``, ``providers``, with
+                     ``passwords`` and ``second_factors``: each ends at ``sign_in.entrance``, which
+                     opens one of the ``sessions``
+    an app           ``apps``
+    a token          ``sessions.access_tokens``, signed with one of the ``signing_keys``
 
 ``acts`` writes down what was done; ``consumer`` puts every service's entries into the audit log and
 takes in who left or is disabled. ``first_start`` makes the platform administrator where there is
-none, ``platform_administrators`` is what the command line does to them, ``answers`` gives other
-services the public keys, ``delivery`` sends one-time codes, ``purge`` deletes what is over.
-``keyring`` derives every symmetric key.
+none, ``answers`` gives other services the public keys, ``purge`` deletes what is over. ``keyring``
+derives every symmetric key.
 
 Tables without a corp, and why:
 

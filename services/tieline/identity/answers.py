@@ -5,8 +5,8 @@ from typing import Any
 from tieline.api.identity.v1 import identity_pb2, identity_requests_pb2
 from tieline.chassis.postgres import Pool
 from tieline.chassis.requests import RequestHandler
-from tieline.identity.app_messages import range_to_proto
-from tieline.identity.apps import app_not_found_error
+from tieline.identity.apps.messages import range_to_proto
+from tieline.identity.apps.rules import app_not_found_error
 from tieline.identity.repositories import apps, corps, signing_keys
 
 

@@ -30,39 +30,39 @@ from tieline.chassis.postgres import Pool
 from tieline.chassis.requests import answering
 from tieline.chassis.runtime import ServiceRuntime, service_runtime
 from tieline.chassis.streams import durables_of
-from tieline.identity.access_tokens import AccessTokenSigner
 from tieline.identity.answers import build_handlers
-from tieline.identity.app_secrets import AppSecrets
-from tieline.identity.app_servicer import AppServicer
-from tieline.identity.app_tokens import TOKEN_LIFETIME, AppTokens
+from tieline.identity.apps.secrets import AppSecrets
+from tieline.identity.apps.servicer import AppServicer
+from tieline.identity.apps.tokens import TOKEN_LIFETIME, AppTokens
+from tieline.identity.audit.servicer import AuditServicer
 from tieline.identity.consumer import HANDLERS
+from tieline.identity.corps.corp_calls import CorpCalls
+from tieline.identity.corps.life_calls import CorpLifeCalls
+from tieline.identity.corps.verification_calls import VerificationCalls
 from tieline.identity.first_start import prepare_platform_administrator
-from tieline.identity.invitations import InvitationCodes
-from tieline.identity.inviting import Inviting
-from tieline.identity.key_rotation import SigningKeys, rotating
 from tieline.identity.keyring import Keyring, build_keyring
+from tieline.identity.links.servicer import CorpLinkServicer
 from tieline.identity.members import MemberLookup
-from tieline.identity.password_settings import build_hasher
-from tieline.identity.passwords import PasswordPool
+from tieline.identity.passwords.hashing import PasswordPool
+from tieline.identity.passwords.settings import build_hasher
 from tieline.identity.purge import keep_audit_log, purging
-from tieline.identity.refresh_tokens import RefreshTokens
 from tieline.identity.repositories import SCHEMA, signing_keys
 from tieline.identity.repositories.sessions import SessionLimits
-from tieline.identity.rpcs.audit_log import AuditServicer
-from tieline.identity.rpcs.channels import ChannelCalls
-from tieline.identity.rpcs.corp_life import CorpLifeCalls
-from tieline.identity.rpcs.corp_links import CorpLinkServicer
-from tieline.identity.rpcs.corps import CorpCalls
-from tieline.identity.rpcs.ownership import OwnershipCalls
-from tieline.identity.rpcs.roles import RoleServicer
-from tieline.identity.rpcs.verification import VerificationCalls
+from tieline.identity.roles.invitations import InvitationCodes
+from tieline.identity.roles.inviting import Inviting
+from tieline.identity.roles.ownership_calls import OwnershipCalls
+from tieline.identity.roles.servicer import RoleServicer
 from tieline.identity.servicer import IdentityServicer
-from tieline.identity.session_issuer import SessionIssuer
-from tieline.identity.session_servicer import SessionServicer
+from tieline.identity.sessions.access_tokens import AccessTokenSigner
+from tieline.identity.sessions.issuer import SessionIssuer
+from tieline.identity.sessions.refresh_tokens import RefreshTokens
+from tieline.identity.sessions.servicer import SessionServicer
 from tieline.identity.settings import IdentitySettings
-from tieline.identity.signing_key_servicer import SigningKeyServicer
-from tieline.identity.signing_keys import read_public_keys
-from tieline.identity.ways_in import ways_in
+from tieline.identity.sign_in.channel_calls import ChannelCalls
+from tieline.identity.sign_in.ways_in import ways_in
+from tieline.identity.signing_keys.rotation import SigningKeys, rotating
+from tieline.identity.signing_keys.rules import read_public_keys
+from tieline.identity.signing_keys.servicer import SigningKeyServicer
 
 SETTINGS = IdentitySettings
 

@@ -8,10 +8,10 @@ from tieline.chassis.events import EventHandler, Poison, ReceivedEvent
 from tieline.chassis.outbox import insert_events
 from tieline.chassis.postgres import Connection
 from tieline.chassis.streams import SERVICES
-from tieline.identity.audit_log import read_entry
-from tieline.identity.corps import find_account_key
+from tieline.identity.audit.log import read_entry
+from tieline.identity.corps.rules import find_account_key
 from tieline.identity.repositories import SCHEMA, accounts, audit_entries, corps, role_grants
-from tieline.identity.revocations import end_member_sessions
+from tieline.identity.sessions.revocations import end_member_sessions
 
 
 async def on_member_left(connection: Connection, received: ReceivedEvent) -> None:

@@ -1,7 +1,7 @@
 """What the first start of identity on a database makes, and every later one finds."""
 
 from tieline.chassis.postgres import Pool, transaction
-from tieline.identity.passwords import PasswordPool
+from tieline.identity.passwords.hashing import PasswordPool
 from tieline.identity.repositories import platform_administrators
 
 PLATFORM_ADMINISTRATOR = "platform"

@@ -4,7 +4,7 @@ from tieline.api.directory.v1 import directory_requests_pb2
 from tieline.chassis.broker import Broker
 from tieline.chassis.fields import USER_ID_PATTERN
 from tieline.chassis.requests import ask
-from tieline.identity.one_time_codes import Receiver, ReceiverKind
+from tieline.identity.one_time_codes.rules import Receiver, ReceiverKind
 
 
 class MemberLookup:

@@ -16,8 +16,8 @@ from tieline.chassis.outbox import build_event
 from tieline.chassis.postgres import Connection, Pool, transaction
 from tieline.chassis.repeating import repeating
 from tieline.identity.acts import record_act
-from tieline.identity.app_tokens import FAILURE_WINDOW
-from tieline.identity.link_changes import leave_links
+from tieline.identity.apps.tokens import FAILURE_WINDOW
+from tieline.identity.links.changes import leave_links
 from tieline.identity.repositories import (
     app_token_failures,
     apps,

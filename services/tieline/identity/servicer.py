@@ -2,13 +2,13 @@
 
 from tieline.api.identity.v1 import identity_service_pb2, identity_service_pb2_grpc
 from tieline.chassis.grpc_context import Context
-from tieline.identity.device_messages import read_device
-from tieline.identity.inviting import Inviting
-from tieline.identity.rpcs.channels import ChannelCalls
-from tieline.identity.rpcs.corp_life import CorpLifeCalls
-from tieline.identity.rpcs.corps import CorpCalls
-from tieline.identity.rpcs.verification import VerificationCalls
-from tieline.identity.sign_in import SignIn
+from tieline.identity.corps.corp_calls import CorpCalls
+from tieline.identity.corps.life_calls import CorpLifeCalls
+from tieline.identity.corps.verification_calls import VerificationCalls
+from tieline.identity.roles.inviting import Inviting
+from tieline.identity.sessions.device_messages import read_device
+from tieline.identity.sign_in.channel_calls import ChannelCalls
+from tieline.identity.sign_in.flows import SignIn
 
 
 class IdentityServicer(identity_service_pb2_grpc.IdentityServiceServicer):

@@ -8,7 +8,7 @@ from tieline.chassis.addresses import is_loopback, read_networks
 from tieline.chassis.revocation_list import MAX_TOKEN_LIFETIME_S
 from tieline.chassis.settings import ServiceSettings
 from tieline.chassis.webhooks import is_webhook_url
-from tieline.identity.passwords import MAX_PASSWORD_LENGTH, MIN_PASSWORD_LENGTH
+from tieline.identity.passwords.hashing import MAX_PASSWORD_LENGTH, MIN_PASSWORD_LENGTH
 
 DAY_S = 24 * 60 * 60
 

@@ -5,7 +5,7 @@ from typing import Any
 from tieline.api.messaging.v1 import messaging_requests_pb2
 from tieline.chassis.postgres import Pool
 from tieline.chassis.requests import RequestHandler
-from tieline.messaging.conversations import find_participant
+from tieline.messaging.conversations.rules import find_participant
 from tieline.messaging.repositories.participants import ParticipantRepository
 
 

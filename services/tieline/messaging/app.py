@@ -31,56 +31,56 @@ from tieline.api.messaging.v1 import (
     sensitive_word_service_pb2,
     sensitive_word_service_pb2_grpc,
 )
+from tieline.chassis.admission.priorities import LOWEST_PRIORITY
 from tieline.chassis.commit_batch import CommitBatcher
 from tieline.chassis.corps_purge import purging_corps
 from tieline.chassis.events import consuming
 from tieline.chassis.grpc_server import Served
 from tieline.chassis.postgres import ConstraintErrors
-from tieline.chassis.priorities import LOWEST_PRIORITY
 from tieline.chassis.requests import answering
 from tieline.chassis.runtime import service_runtime
 from tieline.chassis.streams import durables_of, stream_of
-from tieline.messaging.announcer import Announcer
 from tieline.messaging.answers import build_handlers
-from tieline.messaging.app_message_runner import AppMessageRunner
-from tieline.messaging.app_message_servicer import AppMessageServicer
-from tieline.messaging.app_message_turns import Turns
-from tieline.messaging.app_reach import AppReach
-from tieline.messaging.app_sends import AppSends
-from tieline.messaging.archive_servicer import ArchiveServicer
-from tieline.messaging.card_updates import CardUpdate
-from tieline.messaging.compliance_servicer import ComplianceServicer
-from tieline.messaging.connected_devices import ConnectedDevices
+from tieline.messaging.app_messages.card_updates import CardUpdate
+from tieline.messaging.app_messages.reach import AppReach
+from tieline.messaging.app_messages.runner import AppMessageRunner
+from tieline.messaging.app_messages.sends import AppSends
+from tieline.messaging.app_messages.servicer import AppMessageServicer
+from tieline.messaging.app_messages.turns import Turns
+from tieline.messaging.compliance.archive_servicer import ArchiveServicer
+from tieline.messaging.compliance.retention_upkeep import applying_retention
+from tieline.messaging.compliance.sensitive_word_servicer import SensitiveWordServicer
+from tieline.messaging.compliance.servicer import ComplianceServicer
+from tieline.messaging.compliance.word_screen import WordScreen
 from tieline.messaging.consumer import ContactsEvents
-from tieline.messaging.conversation_servicer import ConversationServicer
+from tieline.messaging.conversations.servicer import ConversationServicer
 from tieline.messaging.corp_events import CORP_HANDLERS
 from tieline.messaging.corps_purge import purge
-from tieline.messaging.departures import taking_out
-from tieline.messaging.images import ImageWorkers
-from tieline.messaging.live import LiveHub
-from tieline.messaging.media_servicer import MediaServicer
-from tieline.messaging.media_upkeep import purging_media
-from tieline.messaging.message_servicer import MessageServicer
-from tieline.messaging.messages import Send, client_message_id_used_error
-from tieline.messaging.object_store import open_store
-from tieline.messaging.push_servicer import PushServicer
-from tieline.messaging.pushing import offline_push
-from tieline.messaging.reading_servicer import ReadingServicer, StateBatcher
+from tieline.messaging.groups.departures import taking_out
+from tieline.messaging.live.announcer import Announcer
+from tieline.messaging.live.connected_devices import ConnectedDevices
+from tieline.messaging.live.subscribers import LiveHub
+from tieline.messaging.media.images import ImageWorkers
+from tieline.messaging.media.object_store import open_store
+from tieline.messaging.media.servicer import MediaServicer
+from tieline.messaging.media.upkeep import purging_media
+from tieline.messaging.media.uploading import Uploader
+from tieline.messaging.messages.rules import Send, client_message_id_used_error
+from tieline.messaging.messages.servicer import MessageServicer
+from tieline.messaging.push.pushing import offline_push
+from tieline.messaging.push.servicer import PushServicer
+from tieline.messaging.reading.servicer import ReadingServicer, StateBatcher
+from tieline.messaging.reading.state_changes import StateChanger
 from tieline.messaging.repositories import SCHEMA
-from tieline.messaging.retention_upkeep import applying_retention
-from tieline.messaging.schedule_runner import ScheduleRunner
-from tieline.messaging.scheduled_message_servicer import ScheduledMessageServicer
-from tieline.messaging.search_index import indexing
-from tieline.messaging.search_servicer import SearchServicer
-from tieline.messaging.sending import Sender
-from tieline.messaging.sensitive_word_servicer import SensitiveWordServicer
+from tieline.messaging.scheduled_messages.runner import ScheduleRunner
+from tieline.messaging.scheduled_messages.servicer import ScheduledMessageServicer
+from tieline.messaging.search.index import indexing
+from tieline.messaging.search.servicer import SearchServicer
+from tieline.messaging.sending.batches import Sender
 from tieline.messaging.servicer import MessagingServicer
 from tieline.messaging.settings import MessagingSettings
-from tieline.messaging.state_changes import StateChanger
 from tieline.messaging.suspended_corps import SuspendedCorps
 from tieline.messaging.upkeep import keeping_up
-from tieline.messaging.uploading import Uploader
-from tieline.messaging.word_screen import WordScreen
 
 SETTINGS = MessagingSettings
 

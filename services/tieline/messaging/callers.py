@@ -9,15 +9,15 @@ from tieline.chassis.calls import current_principal
 from tieline.chassis.errors import NotFoundError
 from tieline.chassis.postgres import Connection
 from tieline.chassis.requests import ask
-from tieline.messaging.conversations import (
+from tieline.messaging.conversations.rules import (
     Participant,
     check_conversation_id,
     conversation_not_found_error,
     conversation_to_proto,
 )
-from tieline.messaging.numbering import ConversationKey
 from tieline.messaging.repositories.conversations import ConversationRepository
 from tieline.messaging.repositories.participants import UserKey
+from tieline.messaging.sending.numbering import ConversationKey
 
 
 def require_user(corp_id: str) -> UserKey:

@@ -6,12 +6,12 @@ from tieline.api.contacts.v1 import contacts_pb2
 from tieline.api.messaging.v1 import conversation_note_pb2
 from tieline.chassis.events import EventHandler, ReceivedEvent
 from tieline.chassis.postgres import Connection
-from tieline.messaging.announcer import Announcer
-from tieline.messaging.conversation_log import ConversationLog, Note
-from tieline.messaging.conversations import ConversationKind, customer, member
-from tieline.messaging.group_changes import GroupChange
-from tieline.messaging.notes import build_participants_note
-from tieline.messaging.opening import Opening, tell_members_changed
+from tieline.messaging.conversations.log import ConversationLog, Note
+from tieline.messaging.conversations.notes import build_participants_note
+from tieline.messaging.conversations.opening import Opening, tell_members_changed
+from tieline.messaging.conversations.rules import ConversationKind, customer, member
+from tieline.messaging.groups.changes import GroupChange
+from tieline.messaging.live.announcer import Announcer
 from tieline.messaging.repositories.corps import CorpRepository
 from tieline.messaging.repositories.customer_group_changes import claim_change
 from tieline.messaging.repositories.groups import GroupRepository

@@ -7,7 +7,7 @@ from tieline.api.identity.v1 import identity_pb2
 from tieline.chassis.events import EventHandler, ReceivedEvent
 from tieline.chassis.postgres import Connection
 from tieline.chassis.streams import TOKENS_REVOKED
-from tieline.messaging.conversations import find_participant
+from tieline.messaging.conversations.rules import find_participant
 from tieline.messaging.repositories.corps import CorpRepository
 from tieline.messaging.repositories.push_targets import PushTargetRepository
 

@@ -14,7 +14,7 @@ from tieline.api.messaging.v1 import (
     messaging_service_pb2,
     messaging_service_pb2_grpc,
 )
-from tieline.chassis.admission_messages import hear_held_back, tell_level
+from tieline.chassis.admission.messages import hear_held_back, tell_level
 from tieline.chassis.broker import Broker
 from tieline.chassis.calls import check_part_admitted, current_principal
 from tieline.chassis.commit_batch import CommitBatcher
@@ -26,17 +26,17 @@ from tieline.chassis.ids import new_uuid7
 from tieline.chassis.page_tokens import PageTokens, Position, page_size
 from tieline.chassis.postgres import Connection, Pool
 from tieline.chassis.principals import PrincipalKind
-from tieline.messaging.announcer import Announcer
-from tieline.messaging.app_sends import AppSends, Refusals, refuse
+from tieline.messaging.app_messages.sends import AppSends, Refusals, refuse
 from tieline.messaging.callers import (
     check_members,
     get_conversation,
     require_conversation,
     require_user,
 )
-from tieline.messaging.catching_up import read_held
-from tieline.messaging.connected_devices import ConnectedDevices
-from tieline.messaging.conversations import (
+from tieline.messaging.compliance.sensitive_words import check_allowed
+from tieline.messaging.conversations.opening import Opening
+from tieline.messaging.conversations.overviews import overview_to_proto
+from tieline.messaging.conversations.rules import (
     ROLES_TO_PROTO,
     Conversation,
     ConversationKind,
@@ -48,13 +48,14 @@ from tieline.messaging.conversations import (
     participant_to_proto,
 )
 from tieline.messaging.corp_labels import find_verified_label
-from tieline.messaging.live import LiveHub
-from tieline.messaging.messages import Send, build_send
-from tieline.messaging.open_streams import OpenStreams
-from tieline.messaging.opening import Opening
-from tieline.messaging.overviews import overview_to_proto
-from tieline.messaging.range_reads import read_batch
-from tieline.messaging.ranges import check_batch, check_bounds
+from tieline.messaging.live.announcer import Announcer
+from tieline.messaging.live.catching_up import read_held
+from tieline.messaging.live.connected_devices import ConnectedDevices
+from tieline.messaging.live.open_streams import OpenStreams
+from tieline.messaging.live.subscribers import LiveHub
+from tieline.messaging.messages.range_reads import read_batch
+from tieline.messaging.messages.ranges import check_batch, check_bounds
+from tieline.messaging.messages.rules import Send, build_send
 from tieline.messaging.repositories import SCHEMA
 from tieline.messaging.repositories.conversations import ConversationRepository
 from tieline.messaging.repositories.overviews import OverviewRow, list_overviews
@@ -63,15 +64,14 @@ from tieline.messaging.repositories.participants import (
     ParticipantRepository,
     UserKey,
 )
-from tieline.messaging.send_results import build_result
-from tieline.messaging.send_stream import (
+from tieline.messaging.sending.batches import Screen
+from tieline.messaging.sending.results import build_result
+from tieline.messaging.sending.stream import (
     MAX_REQUEST_MESSAGES,
     MAX_SEND_STREAMS,
     SendStream,
     report_fault,
 )
-from tieline.messaging.sending import Screen
-from tieline.messaging.sensitive_words import check_allowed
 from tieline.messaging.suspended_corps import SuspendedCorps
 
 # A batch of the committer has room for it.

@@ -11,8 +11,8 @@ from contextlib import asynccontextmanager
 from tieline.chassis.errors import ServiceError
 from tieline.chassis.postgres import Pool, transaction
 from tieline.chassis.repeating import repeating
-from tieline.messaging.app_messages import KEPT_FOR
-from tieline.messaging.card_responses import LIFETIME
+from tieline.messaging.app_messages.card_responses import LIFETIME
+from tieline.messaging.app_messages.rules import KEPT_FOR
 from tieline.messaging.repositories.app_messages import AppMessageRepository
 from tieline.messaging.repositories.card_tasks import delete_old_tasks
 from tieline.messaging.repositories.overviews import delete_old_mentions

@@ -9,7 +9,7 @@ from typing import Any
 
 import grpc
 
-from tieline.chassis.accept_pace import RefusalPace, build_paced_server
+from tieline.chassis.admission.accept_pace import RefusalPace, build_paced_server
 
 PENDING = 3
 SERVICE = "tieline.test.Service"

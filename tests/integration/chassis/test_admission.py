@@ -23,15 +23,9 @@ from fakes.guarded_calls import (
 )
 from tieline.api.common.v1 import load_report_pb2
 from tieline.chassis import streams
-from tieline.chassis.admission_control import MAX_HELD_BACK, AdmissionControl
-from tieline.chassis.broker import Broker
-from tieline.chassis.calls import Call, current_call, entered
-from tieline.chassis.errors import UnavailableError
-from tieline.chassis.health import Health
-from tieline.chassis.load_reports import LoadReporter, reporting
-from tieline.chassis.message_headers import DEADLINE_HEADER, PRIORITY_HEADER
-from tieline.chassis.outbox import build_event, insert_parameters
-from tieline.chassis.priorities import (
+from tieline.chassis.admission.control import MAX_HELD_BACK, AdmissionControl
+from tieline.chassis.admission.load_reports import LoadReporter, reporting
+from tieline.chassis.admission.priorities import (
     DEFAULT_PRIORITY,
     HIGHEST_PRIORITY,
     LOWEST_PRIORITY,
@@ -39,6 +33,12 @@ from tieline.chassis.priorities import (
     class_of,
     priority_of,
 )
+from tieline.chassis.broker import Broker
+from tieline.chassis.calls import Call, current_call, entered
+from tieline.chassis.errors import UnavailableError
+from tieline.chassis.health import Health
+from tieline.chassis.message_headers import DEADLINE_HEADER, PRIORITY_HEADER
+from tieline.chassis.outbox import build_event, insert_parameters
 from tieline.chassis.requests import RequestHandler, answering, ask
 from tieline.embedded.nats import EmbeddedNats
 

@@ -9,6 +9,7 @@ import pytest
 from google.protobuf.wrappers_pb2 import StringValue
 
 from fakes.eventually import eventually
+from tieline.chassis.admission.priorities import LOWEST_PRIORITY
 from tieline.chassis.broker import Broker, connect_admin
 from tieline.chassis.calls import Call, current_call, entered
 from tieline.chassis.dead_letters import list_dead_letters, replay_dead_letters
@@ -23,7 +24,6 @@ from tieline.chassis.events import (
 )
 from tieline.chassis.outbox import Event, OutboxRelay, build_event, insert_events
 from tieline.chassis.postgres import Connection, Pool, transaction
-from tieline.chassis.priorities import LOWEST_PRIORITY
 from tieline.chassis.streams import ACK_WAIT_S, durables_of
 from tieline.embedded.nats import EmbeddedNats
 

@@ -22,6 +22,7 @@ from fakes.guarded_calls import (
     read_status,
     unary,
 )
+from tieline.chassis.admission.priorities import BusinessClass
 from tieline.chassis.calls import Call, current_call, current_principal
 from tieline.chassis.errors import (
     InvalidArgumentError,
@@ -33,7 +34,6 @@ from tieline.chassis.interceptors.access import AccessRule
 from tieline.chassis.interceptors.guarded_method import CallLimits
 from tieline.chassis.interceptors.tracing import CallTracing
 from tieline.chassis.principals import PrincipalKind
-from tieline.chassis.priorities import BusinessClass
 from tieline.chassis.revocation_list import Revocation
 from tieline.chassis.telemetry import inject_headers
 

@@ -10,6 +10,7 @@ from google.protobuf.wrappers_pb2 import StringValue
 from nats.aio.msg import Msg
 
 from fakes.eventually import eventually
+from tieline.chassis.admission.priorities import LOWEST_PRIORITY
 from tieline.chassis.broker import Broker
 from tieline.chassis.calls import Call, current_call, entered
 from tieline.chassis.errors import (
@@ -21,7 +22,6 @@ from tieline.chassis.errors import (
 )
 from tieline.chassis.message_headers import DEADLINE_HEADER, LEVEL_HEADER, PRINCIPAL_HEADER
 from tieline.chassis.principals import Principal, PrincipalKind
-from tieline.chassis.priorities import LOWEST_PRIORITY
 from tieline.chassis.requests import InternalError, RequestHandler, answering, ask
 
 SUBJECT = "requests.directory.v1.echo"

@@ -11,7 +11,7 @@ from engines import Database
 from fakes.directory_writers import Writer
 from tieline.api.directory.v1 import attribute_pb2
 from tieline.api.directory.v1 import attribute_service_pb2 as service_pb2
-from tieline.directory import attribute_changes
+from tieline.directory.attributes import changes as attribute_changes
 
 TEXT = attribute_pb2.ATTRIBUTE_KIND_TEXT
 

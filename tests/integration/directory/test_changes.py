@@ -20,9 +20,9 @@ from tieline.chassis.errors import ResourceExhaustedError
 from tieline.chassis.ids import new_corp_id
 from tieline.chassis.page_tokens import PageTokens
 from tieline.chassis.postgres import Pool
-from tieline.directory.changes_feed import ChangesFeed
-from tieline.directory.changes_hub import MAX_WATCHES, ChangesHub
-from tieline.directory.changes_purge import purge
+from tieline.directory.changes.feed import ChangesFeed
+from tieline.directory.changes.hub import MAX_WATCHES, ChangesHub
+from tieline.directory.changes.purge import purge
 
 Stub = change_service_pb2_grpc.ChangeServiceStub
 

@@ -13,8 +13,8 @@ from tieline.chassis.errors import FailedPreconditionError
 from tieline.chassis.ids import new_corp_id
 from tieline.chassis.page_tokens import PageTokens
 from tieline.chassis.postgres import Pool
-from tieline.directory.changes import Cursor
-from tieline.directory.changes_feed import ChangesFeed
+from tieline.directory.changes.feed import ChangesFeed
+from tieline.directory.changes.rules import Cursor
 
 USERS = ("an", "bo", "chen")
 DEPARTMENTS = (2, 3, 4)

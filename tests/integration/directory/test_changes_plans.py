@@ -1,7 +1,7 @@
 """A page of the feed costs the same wherever it begins, also before the tables are analyzed."""
 
 from plans import explain, new_database
-from tieline.directory.changes import Cursor
+from tieline.directory.changes.rules import Cursor
 from tieline.directory.repositories import changes
 
 INDEXES = (

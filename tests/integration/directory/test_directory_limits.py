@@ -18,15 +18,13 @@ from tieline.api.directory.v1 import (
     tag_service_pb2,
 )
 from tieline.client.errors import TielineError
-from tieline.directory import (
-    department_changes,
-    department_import,
-    department_servicer,
-    import_writes,
-    tag_changes,
-)
-from tieline.directory.department_replacement import plan_replacement
-from tieline.directory.import_nodes import NodeCounts
+from tieline.directory.departments import changes as department_changes
+from tieline.directory.departments import servicer as department_servicer
+from tieline.directory.imports import department_import
+from tieline.directory.imports import writes as import_writes
+from tieline.directory.imports.department_replacement import plan_replacement
+from tieline.directory.imports.nodes import NodeCounts
+from tieline.directory.tags import changes as tag_changes
 
 
 def create_department(name: str, parent: int = 1) -> department_service_pb2.CreateDepartmentRequest:

@@ -15,7 +15,7 @@ from tieline.chassis.errors import ResourceExhaustedError
 from tieline.chassis.postgres import Pool
 from tieline.chassis.settings import ServiceSettings
 from tieline.client.errors import TielineError
-from tieline.directory.export_servicer import MAX_EXPORTS
+from tieline.directory.exports.servicer import MAX_EXPORTS
 from tieline.directory.places import Places
 from tieline.directory.servicer import MAX_IMPORT_STREAMS
 

@@ -16,12 +16,12 @@ from fakes.eventually import eventually
 from published_events import published_events
 from tieline.api.common.v1 import audit_pb2
 from tieline.api.directory.v1 import import_job_pb2
+from tieline.chassis.admission.priorities import LOWEST_PRIORITY
 from tieline.chassis.ids import new_uuid7
 from tieline.chassis.message_headers import CORP_ID_HEADER, PRIORITY_HEADER, REQUEST_ID_HEADER
-from tieline.chassis.priorities import LOWEST_PRIORITY
 from tieline.client.errors import TielineError
-from tieline.directory.batch_builder import BATCH_RECORDS
-from tieline.directory.import_jobs import KEPT_JOBS, MAX_WAITING_JOBS
+from tieline.directory.imports.batch_builder import BATCH_RECORDS
+from tieline.directory.imports.jobs import KEPT_JOBS, MAX_WAITING_JOBS
 from tieline.embedded.nats import EmbeddedNats
 
 SUCCEEDED = import_job_pb2.IMPORT_JOB_STATE_SUCCEEDED

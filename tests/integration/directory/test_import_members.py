@@ -22,10 +22,10 @@ from fakes.eventually import eventually
 from tieline.api.directory.v1 import directory_pb2, directory_service_pb2
 from tieline.chassis.ids import new_corp_id
 from tieline.client.errors import TielineError
-from tieline.directory.batch_builder import BATCH_RECORDS
 from tieline.directory.id_events import EVENT_IDS as EVENT_USER_IDS
-from tieline.directory.import_totals import MAX_ERRORS
-from tieline.directory.upload import MAX_CHUNK_BYTES
+from tieline.directory.imports.batch_builder import BATCH_RECORDS
+from tieline.directory.imports.totals import MAX_ERRORS
+from tieline.directory.imports.upload import MAX_CHUNK_BYTES
 
 FULL_HEADER = "user_id,name,department,position,mobile,email"
 OWNER = "boss"
@@ -379,7 +379,7 @@ async def test_refused_import_tells_why_to_a_caller_who_still_writes(
 
 
 async def test_member_who_is_no_administrator_may_not_import(corp: Corp) -> None:
-    # Nothing is sent: a write that meets the refusal would hide it (see tieline.directory.upload).
+    # Nothing is sent: a write that meets the refusal would hide it (`imports.upload`).
     call = corp.stub.ImportMembers(metadata=corp.member_metadata)
 
     error = await refusal(first_response(call))

@@ -18,10 +18,10 @@ from fakes.eventually import eventually
 from tieline.api.directory.v1 import directory_pb2
 from tieline.chassis.ids import new_corp_id, new_uuid7
 from tieline.chassis.principals import Principal, PrincipalKind
-from tieline.directory.batch_builder import BATCH_RECORDS
-from tieline.directory.import_jobs import ImportJob, State
-from tieline.directory.import_options import Mode, Options
-from tieline.directory.import_totals import Totals
+from tieline.directory.imports.batch_builder import BATCH_RECORDS
+from tieline.directory.imports.jobs import ImportJob, State
+from tieline.directory.imports.options import Mode, Options
+from tieline.directory.imports.totals import Totals
 from tieline.directory.repositories import corps, import_jobs, member_writes
 
 # Two whole ones, and what is left: the last one has members too, and rows that are refused.
@@ -35,8 +35,8 @@ WORKER = """
 import asyncio, sys
 from tieline.chassis.health import Health
 from tieline.chassis.postgres import create_pool
-from tieline.directory.import_worker import ImportWorker
-from tieline.directory.running_imports import RunningImports
+from tieline.directory.imports.worker import ImportWorker
+from tieline.directory.imports.running import RunningImports
 
 async def main():
     health = Health()

@@ -27,9 +27,9 @@ from tieline.api.identity.v1 import corp_link_pb2, identity_pb2
 from tieline.chassis.ids import new_corp_id, new_uuid7
 from tieline.chassis.postgres import Pool
 from tieline.client.errors import TielineError
-from tieline.directory.linked_corps import Share, ShareScope
+from tieline.directory.linked_corps.rules import Share, ShareScope
 from tieline.directory.repositories import linked_corps
-from tieline.directory.visibility import Viewer
+from tieline.directory.visibility.decision import Viewer
 
 
 @pytest.fixture(scope="session")

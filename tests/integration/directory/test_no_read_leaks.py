@@ -26,8 +26,8 @@ from tieline.api.directory.v1 import (
     visibility_service_pb2,
 )
 from tieline.client.errors import TielineError
-from tieline.directory.members import member_key
-from tieline.directory.visibility_rules import FIELD_NAMES, read_rule
+from tieline.directory.members.rules import member_key
+from tieline.directory.visibility.rules import FIELD_NAMES, read_rule
 
 # Services of which no method shows members to somebody who does not see the whole corp.
 OTHER_SERVICES = {

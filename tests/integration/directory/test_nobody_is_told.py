@@ -51,8 +51,8 @@ from tieline.api.directory.v1 import (
 )
 from tieline.api.identity.v1 import app_pb2, corp_link_pb2
 from tieline.client.errors import TielineError
-from tieline.directory.visibility import CONTACT_FIELDS, EVERYBODY, Rule, RuleKind, Scope
-from tieline.directory.visibility_rules import read_rule
+from tieline.directory.visibility.decision import CONTACT_FIELDS, EVERYBODY, Rule, RuleKind, Scope
+from tieline.directory.visibility.rules import read_rule
 
 # What these answer is no member or department, or what their caller wrote a moment before.
 TELL_OF_NOBODY = {

@@ -15,7 +15,7 @@ from tieline.directory.repositories import (
     members,
     tags,
 )
-from tieline.directory.visibility import Viewer
+from tieline.directory.visibility.decision import Viewer
 
 EVERYTHING = Viewer("ww", is_unlimited=True)
 

@@ -7,11 +7,11 @@ import pytest
 
 from plans import new_database
 from tieline.chassis.postgres import Connection
-from tieline.directory.members import BEFORE_ALL_RESULTS, SearchPosition
+from tieline.directory.members.rules import BEFORE_ALL_RESULTS, SearchPosition
 from tieline.directory.repositories.search import SearchQuery
-from tieline.directory.search import search
-from tieline.directory.search_index import catch_up
-from tieline.directory.visibility import People, Viewer
+from tieline.directory.search.flow import search
+from tieline.directory.search.index import catch_up
+from tieline.directory.visibility.decision import People, Viewer
 
 # Who is in department 3, and sees department 2 but for one member, and one more of department 3.
 VIEWER = Viewer(

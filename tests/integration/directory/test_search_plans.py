@@ -9,10 +9,10 @@ import pytest
 
 from plans import explain, new_database
 from tieline.chassis.postgres import Connection
-from tieline.directory.members import BEFORE_ALL_RESULTS
+from tieline.directory.members.rules import BEFORE_ALL_RESULTS
 from tieline.directory.repositories import search
 from tieline.directory.repositories.search import SearchQuery
-from tieline.directory.visibility import People, Viewer
+from tieline.directory.visibility.decision import People, Viewer
 
 UNLIMITED = Viewer("ww", is_unlimited=True)
 LIMITED = Viewer(

@@ -9,7 +9,7 @@ from fakes.eventually import eventually
 from plans import explain, new_database
 from tieline.chassis.postgres import Connection, Pool
 from tieline.directory.repositories import corps, search_index
-from tieline.directory.search_index import catch_up
+from tieline.directory.search.index import catch_up
 
 CORPS = 2000
 

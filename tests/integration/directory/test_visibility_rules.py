@@ -17,7 +17,7 @@ from tieline.api.directory.v1 import visibility_service_pb2 as service_pb2
 from tieline.api.identity.v1 import app_pb2
 from tieline.chassis.ids import new_uuid7
 from tieline.chassis.message_headers import CORP_ID_HEADER, EVENT_ID_HEADER, KEY_HEADER
-from tieline.directory.visibility_rules import MAX_RULES
+from tieline.directory.visibility.rules import MAX_RULES
 
 HIDDEN = visibility_pb2.VISIBILITY_RULE_KIND_HIDDEN
 SEES_ONLY = visibility_pb2.VISIBILITY_RULE_KIND_SEES_ONLY

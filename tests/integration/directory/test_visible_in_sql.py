@@ -12,7 +12,7 @@ from fakes.visibility_oracle import World
 from fakes.visibility_worlds import USERS, rules, scopes, viewer_of, worlds
 from tieline.chassis.postgres import Connection
 from tieline.directory.repositories.viewers import parameters_of, visible
-from tieline.directory.visibility import Rule, Scope
+from tieline.directory.visibility.decision import Rule, Scope
 
 
 @pytest.fixture(scope="module")

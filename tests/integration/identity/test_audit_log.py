@@ -251,7 +251,7 @@ async def test_an_auditor_reads_and_exports_the_own_corps_log_and_no_other(
 async def test_an_export_is_the_whole_log_in_both_forms_and_is_written_down(
     identity: Identity, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tieline.identity.rpcs.audit_log._EXPORT_PAGE_SIZE", 2)
+    monkeypatch.setattr("tieline.identity.audit.servicer._EXPORT_PAGE_SIZE", 2)
     corp = await identity.new_corp()
     entries = [entry(corp.corp_id, number, details={"n": "=1+1"}) for number in range(5)]
     await publish(identity, *entries)

@@ -23,8 +23,8 @@ from tieline.chassis.authentication import TOKEN_ALGORITHMS
 from tieline.chassis.health import Health
 from tieline.chassis.postgres import Pool, create_pool
 from tieline.embedded.nats import EmbeddedNats
-from tieline.identity.key_rotation import SigningKeys
-from tieline.identity.signing_keys import PUBLISH_AHEAD
+from tieline.identity.signing_keys.rotation import SigningKeys
+from tieline.identity.signing_keys.rules import PUBLISH_AHEAD
 
 SEAL_KEY = b"k" * 32
 DAY = dt.timedelta(days=1)

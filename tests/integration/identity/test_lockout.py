@@ -25,7 +25,7 @@ from tieline.api.identity.v1 import (
 )
 from tieline.chassis.streams import TOKENS_REVOKED
 from tieline.identity.keyring import build_keyring
-from tieline.identity.passwords import PasswordHasher
+from tieline.identity.passwords.hashing import PasswordHasher
 
 FREE = 5
 

@@ -6,7 +6,7 @@ import pytest
 
 from plans import explain, new_database
 from tieline.chassis.postgres import Connection
-from tieline.identity.audit_log import LATEST, AuditFilter, Position
+from tieline.identity.audit.log import LATEST, AuditFilter, Position
 from tieline.identity.repositories.audit_entries import list_entries
 
 

@@ -30,7 +30,7 @@ from tieline.chassis.principals import Principal, PrincipalKind
 from tieline.chassis.revocation_list import RevocationList
 from tieline.chassis.revocations import read_revocation
 from tieline.embedded.ports import find_free_port
-from tieline.identity.revocations import revoke_corp_tokens, revoke_member_tokens
+from tieline.identity.sessions.revocations import revoke_corp_tokens, revoke_member_tokens
 
 
 async def list_sessions(

@@ -24,8 +24,8 @@ from tieline.chassis.postgres import create_pool
 from tieline.chassis.process import StartError
 from tieline.embedded.nats import EmbeddedNats
 from tieline.identity.app import role
-from tieline.identity.key_rotation import SigningKeys
 from tieline.identity.purge import purge
+from tieline.identity.signing_keys.rotation import SigningKeys
 
 SEAL_KEY = b"k" * 32
 

@@ -19,20 +19,20 @@ from tieline.chassis.calls import Call, entered
 from tieline.chassis.errors import UnauthenticatedError
 from tieline.chassis.health import Health
 from tieline.chassis.postgres import Pool, create_pool
-from tieline.identity.access_tokens import AccessTokenSigner
-from tieline.identity.attempts import Attempts
-from tieline.identity.challenges import Challenges
-from tieline.identity.devices import UNKNOWN_DEVICE
-from tieline.identity.entrance import Entrance
-from tieline.identity.key_rotation import SigningKeys
+from tieline.identity.audit.refusals import Refusals
 from tieline.identity.keyring import build_keyring
-from tieline.identity.passwords import PasswordHasher, PasswordPool
-from tieline.identity.refresh_tokens import RefreshTokens
-from tieline.identity.refusals import Refusals
+from tieline.identity.passwords.hashing import PasswordHasher, PasswordPool
 from tieline.identity.repositories.sessions import SessionLimits
-from tieline.identity.session_issuer import SessionIssuer
-from tieline.identity.sign_in import SignIn
-from tieline.identity.sign_in_policies import SignInPolicy
+from tieline.identity.second_factors.challenges import Challenges
+from tieline.identity.sessions.access_tokens import AccessTokenSigner
+from tieline.identity.sessions.devices import UNKNOWN_DEVICE
+from tieline.identity.sessions.issuer import SessionIssuer
+from tieline.identity.sessions.refresh_tokens import RefreshTokens
+from tieline.identity.sign_in.attempts import Attempts
+from tieline.identity.sign_in.entrance import Entrance
+from tieline.identity.sign_in.flows import SignIn
+from tieline.identity.sign_in.policies import SignInPolicy
+from tieline.identity.signing_keys.rotation import SigningKeys
 
 # BEGIN and COMMIT are statements too.
 SIGN_IN_STATEMENTS = 10

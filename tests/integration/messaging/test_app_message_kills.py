@@ -21,10 +21,10 @@ WORKER = f"""
 import asyncio, sys
 from tieline.chassis.health import Health
 from tieline.chassis.postgres import create_pool
-from tieline.messaging.announcer import Announcer
-from tieline.messaging.app_message_runner import AppMessageRunner
-from tieline.messaging.app_message_turns import Turns
-from tieline.messaging.sending import Sender
+from tieline.messaging.live.announcer import Announcer
+from tieline.messaging.app_messages.runner import AppMessageRunner
+from tieline.messaging.app_messages.turns import Turns
+from tieline.messaging.sending.batches import Sender
 from tieline.messaging.upkeep import keep_up
 
 EVERYBODY = [f"u{{number:04}}" for number in range({RECIPIENTS})]

@@ -13,13 +13,13 @@ from tieline.api.messaging.v1 import app_message_service_pb2, messaging_pb2
 from tieline.chassis.errors import ServiceError, UnavailableError
 from tieline.chassis.ids import new_uuid7
 from tieline.chassis.postgres import Connection, Pool, transaction
-from tieline.messaging import app_messages
-from tieline.messaging.announcer import Announcer
-from tieline.messaging.app_message_turns import LISTED, SENT, Turns
-from tieline.messaging.app_messages import Job, State
-from tieline.messaging.messages import Send
+from tieline.messaging.app_messages import rules as app_messages
+from tieline.messaging.app_messages.rules import Job, State
+from tieline.messaging.app_messages.turns import LISTED, SENT, Turns
+from tieline.messaging.live.announcer import Announcer
+from tieline.messaging.messages.rules import Send
 from tieline.messaging.repositories.app_messages import AppMessageRepository
-from tieline.messaging.sending import Sender
+from tieline.messaging.sending.batches import Sender
 from tieline.messaging.upkeep import keep_up
 
 APP_ID = "1000002"

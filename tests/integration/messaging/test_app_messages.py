@@ -21,7 +21,7 @@ from tieline.api.messaging.v1 import (
     messaging_pb2,
 )
 from tieline.chassis.postgres import Pool
-from tieline.messaging.app_messages import MAX_JOBS_WITH_WORK
+from tieline.messaging.app_messages.rules import MAX_JOBS_WITH_WORK
 
 AGENT_ID = 1000002
 SENT = app_message_service_pb2.APP_MESSAGE_JOB_STATE_SENT

@@ -20,7 +20,7 @@ from tieline.api.messaging.v1 import (
     messaging_pb2,
     messaging_service_pb2,
 )
-from tieline.messaging.app_messages import MAX_PER_MINUTE
+from tieline.messaging.app_messages.rules import MAX_PER_MINUTE
 
 AGENT_ID = 1000002
 

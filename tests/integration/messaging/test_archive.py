@@ -22,7 +22,7 @@ from tieline.api.messaging.v1 import (
 from tieline.api.messaging.v1 import compliance_service_pb2 as compliance_pb2
 from tieline.chassis.postgres import Pool, transaction
 from tieline.client.errors import TielineError
-from tieline.messaging.retention_upkeep import apply_retention
+from tieline.messaging.compliance.retention_upkeep import apply_retention
 
 Export = grpc.aio.UnaryStreamCall[
     archive_pb2.ExportArchiveRequest, archive_pb2.ExportArchiveResponse

@@ -12,16 +12,16 @@ from fakes.eventually import eventually
 from integration.messaging.chat import Corp, new_id, text
 from tieline.api.messaging.v1 import messaging_pb2
 from tieline.chassis import calls
+from tieline.chassis.admission.priorities import BusinessClass, priority_of
 from tieline.chassis.calls import Call
 from tieline.chassis.commit_batch import CommitBatcher
 from tieline.chassis.errors import ServiceError
 from tieline.chassis.message_headers import PRIORITY_HEADER, REQUEST_ID_HEADER
 from tieline.chassis.postgres import Connection, Pool
-from tieline.chassis.priorities import BusinessClass, priority_of
-from tieline.messaging.announcer import Announcer
-from tieline.messaging.conversations import member
-from tieline.messaging.messages import Send, build_send
-from tieline.messaging.sending import MESSAGES_SENT, Sender
+from tieline.messaging.conversations.rules import member
+from tieline.messaging.live.announcer import Announcer
+from tieline.messaging.messages.rules import Send, build_send
+from tieline.messaging.sending.batches import MESSAGES_SENT, Sender
 
 
 def call_of(business_class: BusinessClass, trace_id: str) -> Context:

@@ -22,7 +22,7 @@ from tieline.api.messaging.v1 import (
     messaging_pb2,
 )
 from tieline.chassis.postgres import Pool
-from tieline.messaging.card_responses import CARD_ANSWERED
+from tieline.messaging.app_messages.card_responses import CARD_ANSWERED
 
 Answer = Callable[..., Any]
 

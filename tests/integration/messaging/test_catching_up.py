@@ -11,7 +11,7 @@ from fakes.eventually import eventually
 from integration.messaging.chat import Corp, Inbox, Person
 from tieline.api.messaging.v1 import messaging_service_pb2, messaging_service_pb2_grpc
 from tieline.client.errors import TielineError
-from tieline.messaging.catching_up import MAX_BEHIND
+from tieline.messaging.live.catching_up import MAX_BEHIND
 
 SubscribeCall: TypeAlias = (
     "grpc.aio.UnaryStreamCall["

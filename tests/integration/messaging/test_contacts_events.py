@@ -13,9 +13,9 @@ from tieline.api.messaging.v1 import messaging_pb2, messaging_requests_pb2
 from tieline.chassis.message_headers import EVENT_ID_HEADER, MESSAGE_ID_HEADER
 from tieline.chassis.postgres import Pool, transaction
 from tieline.chassis.requests import ask
-from tieline.messaging.announcer import Announcer
-from tieline.messaging.conversations import ConversationKind, member
-from tieline.messaging.opening import Opening
+from tieline.messaging.conversations.opening import Opening
+from tieline.messaging.conversations.rules import ConversationKind, member
+from tieline.messaging.live.announcer import Announcer
 from tieline.messaging.repositories.corps import CorpRepository
 from tieline.messaging.repositories.groups import GroupRepository
 

@@ -9,12 +9,12 @@ from integration.messaging.chat import Corp
 from integration.messaging.unreliable import UnreliableBroker, receiving
 from tieline.api.messaging.v1 import conversation_note_pb2, messaging_pb2
 from tieline.chassis.postgres import Connection, Pool, transaction
-from tieline.messaging.announcer import Announcer
-from tieline.messaging.conversation_log import ConversationLog, Note
-from tieline.messaging.conversations import ConversationKind, Participant, customer, member
-from tieline.messaging.live import LiveHub
-from tieline.messaging.notes import build_participants_note
-from tieline.messaging.opening import Opening
+from tieline.messaging.conversations.log import ConversationLog, Note
+from tieline.messaging.conversations.notes import build_participants_note
+from tieline.messaging.conversations.opening import Opening
+from tieline.messaging.conversations.rules import ConversationKind, Participant, customer, member
+from tieline.messaging.live.announcer import Announcer
+from tieline.messaging.live.subscribers import LiveHub
 
 LI_WEI = member("li.wei")
 PINNED = messaging_pb2.MessageContent(pin_note=conversation_note_pb2.PinNote(sequence=1))

@@ -22,11 +22,11 @@ from tieline.api.messaging.v1 import (
 from tieline.chassis.message_headers import EVENT_ID_HEADER, MESSAGE_ID_HEADER
 from tieline.chassis.postgres import Pool, transaction
 from tieline.embedded.nats import EmbeddedNats
-from tieline.messaging.announcer import Announcer
-from tieline.messaging.conversations import ConversationKind, customer, member
+from tieline.messaging.conversations.opening import Opening
+from tieline.messaging.conversations.rules import ConversationKind, customer, member
 from tieline.messaging.corps_purge import purge
-from tieline.messaging.departures import take_out
-from tieline.messaging.opening import Opening
+from tieline.messaging.groups.departures import take_out
+from tieline.messaging.live.announcer import Announcer
 from tieline.messaging.repositories.corps import PURGED_TABLES, CorpRepository
 
 KEPT_TABLES = {

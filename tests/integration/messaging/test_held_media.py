@@ -34,14 +34,14 @@ from tieline.api.messaging.v1 import (
 )
 from tieline.chassis.ids import new_uuid7
 from tieline.chassis.postgres import Pool, transaction
-from tieline.messaging.media_upkeep import purge_media
-from tieline.messaging.repositories.retention import RetentionRepository
-from tieline.messaging.retention import HoldScope, NewHold
-from tieline.messaging.retention_upkeep import (
+from tieline.messaging.compliance.retention import HoldScope, NewHold
+from tieline.messaging.compliance.retention_upkeep import (
     apply_retention,
     forget_unread_media,
     remove_released,
 )
+from tieline.messaging.media.upkeep import purge_media
+from tieline.messaging.repositories.retention import RetentionRepository
 
 CONVERSATION = compliance_service_pb2.LEGAL_HOLD_SCOPE_CONVERSATION
 

@@ -13,11 +13,11 @@ from integration.messaging.test_retention import say, waits
 from tieline.api.messaging.v1 import compliance_service_pb2 as compliance_pb2
 from tieline.chassis.ids import new_uuid7
 from tieline.chassis.postgres import Pool, transaction
-from tieline.messaging.conversations import member
+from tieline.messaging.compliance.retention import HoldScope, NewHold
+from tieline.messaging.compliance.retention_upkeep import apply_retention, remove_released
+from tieline.messaging.conversations.rules import member
 from tieline.messaging.repositories.groups import GroupRepository
 from tieline.messaging.repositories.retention import RetentionRepository
-from tieline.messaging.retention import HoldScope, NewHold
-from tieline.messaging.retention_upkeep import apply_retention, remove_released
 
 MEMBER = compliance_pb2.LEGAL_HOLD_SCOPE_MEMBER
 CORP = compliance_pb2.LEGAL_HOLD_SCOPE_CORP

@@ -25,10 +25,11 @@ from tieline.api.messaging.v1 import (
 )
 from tieline.chassis.postgres import Pool
 from tieline.embedded.nats import EmbeddedNats
-from tieline.messaging import connected_devices, push_rules
 from tieline.messaging.app import role
-from tieline.messaging.conversations import member
-from tieline.messaging.live import LiveHub
+from tieline.messaging.conversations.rules import member
+from tieline.messaging.live import connected_devices
+from tieline.messaging.live.subscribers import LiveHub
+from tieline.messaging.push import rules as push_rules
 from tieline.messaging.settings import MessagingSettings
 
 # A client in a process of its own, which can be stopped: it says when it is subscribed.

@@ -16,13 +16,13 @@ from integration.messaging.chat import Corp, new_id
 from integration.messaging.unreliable import UnreliableBroker, receiving
 from tieline.chassis.errors import UnavailableError
 from tieline.chassis.postgres import Connection, Pool
-from tieline.messaging.conversations import member
-from tieline.messaging.live import LiveHub
-from tieline.messaging.messages import StoredMessage, message_to_proto
-from tieline.messaging.numbering import ConversationKey
+from tieline.messaging.conversations.rules import member
+from tieline.messaging.live.subjects import build_conversation_subject
+from tieline.messaging.live.subscribers import LiveHub
+from tieline.messaging.messages.rules import StoredMessage, message_to_proto
 from tieline.messaging.repositories.messages import MessageRepository
 from tieline.messaging.repositories.participants import ParticipantRepository, Position
-from tieline.messaging.subjects import build_conversation_subject
+from tieline.messaging.sending.numbering import ConversationKey
 
 LONG_AGO = dt.timedelta(hours=1)
 

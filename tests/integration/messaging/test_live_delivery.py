@@ -15,10 +15,10 @@ from integration.messaging.unreliable import UnreliableBroker, decode, receiving
 from tieline.api.messaging.v1.messaging_pb2 import Message
 from tieline.chassis.errors import ResourceExhaustedError, UnavailableError
 from tieline.chassis.postgres import Pool
-from tieline.messaging.conversations import member
-from tieline.messaging.live import MAX_SUBSCRIPTIONS, LiveHub
-from tieline.messaging.subjects import JOINS
-from tieline.messaging.subscriber import MAX_QUEUED_UPDATES, Update
+from tieline.messaging.conversations.rules import member
+from tieline.messaging.live.subjects import JOINS
+from tieline.messaging.live.subscriber import MAX_QUEUED_UPDATES, Update
+from tieline.messaging.live.subscribers import MAX_SUBSCRIPTIONS, LiveHub
 
 
 def newest(inbox: Inbox, conversation_id: str) -> int:

@@ -38,11 +38,11 @@ from tieline.api.messaging.v1 import media_service_pb2 as media_pb2
 from tieline.chassis.errors import DeadlineExceededError
 from tieline.chassis.postgres import Pool
 from tieline.client.errors import TielineError
-from tieline.messaging.conversations import member
-from tieline.messaging.images import ImageWorkers
-from tieline.messaging.media_upkeep import purge_media, purge_uploads
-from tieline.messaging.upload_pace import UploadPace
-from tieline.messaging.uploading import PART_BYTES, Uploader, _read_chunks
+from tieline.messaging.conversations.rules import member
+from tieline.messaging.media.images import ImageWorkers
+from tieline.messaging.media.upkeep import purge_media, purge_uploads
+from tieline.messaging.media.upload_pace import UploadPace
+from tieline.messaging.media.uploading import PART_BYTES, Uploader, _read_chunks
 
 
 @pytest.fixture

@@ -19,9 +19,9 @@ from tieline.api.messaging.v1 import (
     messaging_service_pb2,
 )
 from tieline.chassis.postgres import Pool, transaction
-from tieline.messaging.announcer import Announcer
-from tieline.messaging.conversations import ConversationKind, customer, member
-from tieline.messaging.opening import Opening
+from tieline.messaging.conversations.opening import Opening
+from tieline.messaging.conversations.rules import ConversationKind, customer, member
+from tieline.messaging.live.announcer import Announcer
 
 
 class Messages:

@@ -27,10 +27,10 @@ from integration.messaging.uploads import FILE, Uploading
 from tieline.api.messaging.v1 import media_service_pb2_grpc, messaging_service_pb2_grpc
 from tieline.chassis.errors import ServiceError, UnavailableError
 from tieline.embedded.nats import EmbeddedNats
-from tieline.messaging import object_store
 from tieline.messaging.app import role
-from tieline.messaging.blob_store import BlobMissingError, BlobStore
-from tieline.messaging.object_store import open_store
+from tieline.messaging.media import object_store
+from tieline.messaging.media.blob_store import BlobMissingError, BlobStore
+from tieline.messaging.media.object_store import open_store
 from tieline.messaging.settings import MessagingSettings
 
 KEY = "ww1/media/m/content"

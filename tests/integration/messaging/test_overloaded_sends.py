@@ -17,8 +17,8 @@ from tieline.api.messaging.v1 import (
     messaging_service_pb2_grpc,
 )
 from tieline.chassis import runtime
-from tieline.chassis.admission_control import MAX_HELD_BACK, AdmissionControl
-from tieline.chassis.priorities import (
+from tieline.chassis.admission.control import MAX_HELD_BACK, AdmissionControl
+from tieline.chassis.admission.priorities import (
     HIGHEST_PRIORITY,
     LOWEST_PRIORITY,
     BusinessClass,

@@ -9,10 +9,10 @@ import pytest
 
 from plans import explain, new_database, reads_by_index_alone
 from tieline.chassis.postgres import Connection
-from tieline.messaging.conversations import member
-from tieline.messaging.messages import Send
-from tieline.messaging.push_rules import Newest, PushKey
-from tieline.messaging.ranges import Range
+from tieline.messaging.conversations.rules import member
+from tieline.messaging.messages.ranges import Range
+from tieline.messaging.messages.rules import Send
+from tieline.messaging.push.rules import Newest, PushKey
 from tieline.messaging.repositories.app_message_recipients import Reader, count_recent
 from tieline.messaging.repositories.conversations import ConversationRepository
 from tieline.messaging.repositories.messages import MessageRepository
@@ -23,7 +23,7 @@ from tieline.messaging.repositories.push_targets import PushTargetRepository
 from tieline.messaging.repositories.pushes import PushRepository
 from tieline.messaging.repositories.ranges import list_ranges, list_readable
 from tieline.messaging.repositories.search import Filter, SearchRepository
-from tieline.messaging.search_walk import Window
+from tieline.messaging.search.walk import Window
 
 KEY = ("ww0", "conversation")
 # PostgreSQL tries a statement so often before it keeps a plan, or does not.

@@ -30,11 +30,11 @@ from tieline.api.messaging.v1 import push_service_pb2 as push
 from tieline.api.messaging.v1 import reading_service_pb2 as reading
 from tieline.chassis.postgres import Pool, transaction
 from tieline.embedded.nats import EmbeddedNats
-from tieline.messaging import push_rules
 from tieline.messaging.app import role
-from tieline.messaging.conversations import member
-from tieline.messaging.push_rules import Claim, PushKey
-from tieline.messaging.push_targets import MAX_TARGETS, NewTarget
+from tieline.messaging.conversations.rules import member
+from tieline.messaging.push import rules as push_rules
+from tieline.messaging.push.rules import Claim, PushKey
+from tieline.messaging.push.targets import MAX_TARGETS, NewTarget
 from tieline.messaging.repositories.push_targets import PushTargetRepository
 from tieline.messaging.repositories.pushes import PushRepository, Settlement
 from tieline.messaging.settings import MessagingSettings

@@ -17,11 +17,11 @@ from fakes.webhook_inbox import SECRET, WebhookInbox
 from integration.messaging.chat import text
 from tieline.chassis.health import Health
 from tieline.chassis.postgres import Pool, create_pool, transaction
-from tieline.messaging.conversations import member
-from tieline.messaging.push_rules import Newest
-from tieline.messaging.push_senders import WebhookPushSender
-from tieline.messaging.push_targets import NewTarget
-from tieline.messaging.pushing import PushRunner
+from tieline.messaging.conversations.rules import member
+from tieline.messaging.push.pushing import PushRunner
+from tieline.messaging.push.rules import Newest
+from tieline.messaging.push.senders import WebhookPushSender
+from tieline.messaging.push.targets import NewTarget
 from tieline.messaging.repositories.push_targets import PushTargetRepository
 from tieline.messaging.repositories.pushes import PushRepository
 

@@ -24,7 +24,7 @@ from tieline.api.messaging.v1 import (
 )
 from tieline.chassis.postgres import Pool
 from tieline.client.errors import TielineError
-from tieline.messaging.live import LiveHub
+from tieline.messaging.live.subscribers import LiveHub
 
 
 @dataclass(frozen=True)

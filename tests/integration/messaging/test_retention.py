@@ -17,7 +17,11 @@ from tieline.api.messaging.v1 import compliance_service_pb2 as compliance_pb2
 from tieline.api.messaging.v1 import compliance_service_pb2_grpc
 from tieline.chassis.postgres import Pool, transaction
 from tieline.client.errors import TielineError
-from tieline.messaging.retention_upkeep import apply_retention, forget_terms, remove_released
+from tieline.messaging.compliance.retention_upkeep import (
+    apply_retention,
+    forget_terms,
+    remove_released,
+)
 
 
 @pytest.fixture

@@ -18,8 +18,12 @@ from tieline.api.messaging.v1 import (
     messaging_pb2,
 )
 from tieline.chassis.postgres import Pool, transaction
-from tieline.messaging.message_rules import MAX_PINS
-from tieline.messaging.retention_upkeep import apply_retention, forget_details, remove_released
+from tieline.messaging.compliance.retention_upkeep import (
+    apply_retention,
+    forget_details,
+    remove_released,
+)
+from tieline.messaging.messages.change_rules import MAX_PINS
 
 CORP = compliance_service_pb2.LEGAL_HOLD_SCOPE_CORP
 TABLES = ("reactions", "pins", "answer_choices", "flagged_messages")

@@ -30,12 +30,12 @@ from tieline.chassis.commit_batch import CommitBatcher
 from tieline.chassis.errors import UnavailableError
 from tieline.chassis.health import Health
 from tieline.chassis.postgres import Pool, create_pool
-from tieline.messaging.conversations import member
-from tieline.messaging.media_upkeep import purge_media
-from tieline.messaging.messages import Send
+from tieline.messaging.conversations.rules import member
+from tieline.messaging.media.upkeep import purge_media
+from tieline.messaging.messages.rules import Send
 from tieline.messaging.repositories.scheduled_messages import ScheduledMessageRepository
-from tieline.messaging.schedule_runner import ScheduleRunner
-from tieline.messaging.scheduled_messages import MAX_ACTIVE
+from tieline.messaging.scheduled_messages.rules import MAX_ACTIVE
+from tieline.messaging.scheduled_messages.runner import ScheduleRunner
 
 ACTIVE = scheduled.SCHEDULED_MESSAGE_STATE_ACTIVE
 FINISHED = scheduled.SCHEDULED_MESSAGE_STATE_FINISHED

@@ -22,9 +22,9 @@ from tieline.api.messaging.v1 import (
 )
 from tieline.chassis.postgres import Pool, transaction
 from tieline.client.errors import TielineError
-from tieline.messaging.announcer import Announcer
-from tieline.messaging.conversation_log import ConversationLog, Note
-from tieline.messaging.conversations import member
+from tieline.messaging.conversations.log import ConversationLog, Note
+from tieline.messaging.conversations.rules import member
+from tieline.messaging.live.announcer import Announcer
 
 Search = Callable[..., Awaitable[search_service_pb2.SearchMessagesResponse]]
 

@@ -9,10 +9,10 @@ from fakes.eventually import eventually
 from integration.messaging.chat import TIMEOUT_S, Corp, Person, new_id, text
 from tieline.api.messaging.v1 import messaging_pb2, messaging_service_pb2
 from tieline.chassis.postgres import Pool, transaction
-from tieline.messaging.announcer import Announcer
-from tieline.messaging.conversations import member
-from tieline.messaging.messages import Send
-from tieline.messaging.sending import Sender
+from tieline.messaging.conversations.rules import member
+from tieline.messaging.live.announcer import Announcer
+from tieline.messaging.messages.rules import Send
+from tieline.messaging.sending.batches import Sender
 
 
 async def test_sent_message_is_numbered_stored_and_listed(corp: Corp) -> None:

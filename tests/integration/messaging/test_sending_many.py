@@ -15,9 +15,9 @@ from tieline.api.messaging.v1 import (
     messaging_service_pb2,
 )
 from tieline.chassis.postgres import Connection, Pool, transaction
-from tieline.messaging.announcer import Announcer
-from tieline.messaging.conversations import member
-from tieline.messaging.group_changes import GroupChange
+from tieline.messaging.conversations.rules import member
+from tieline.messaging.groups.changes import GroupChange
+from tieline.messaging.live.announcer import Announcer
 
 
 def outgoing(

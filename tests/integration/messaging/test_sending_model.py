@@ -11,12 +11,12 @@ from integration.messaging.chat import text
 from tieline.api.messaging.v1 import messaging_pb2
 from tieline.chassis.errors import ServiceError
 from tieline.chassis.postgres import Pool, transaction
-from tieline.messaging.announcer import Announcer
-from tieline.messaging.conversations import ConversationKind, member
-from tieline.messaging.messages import Send
-from tieline.messaging.opening import Opening
+from tieline.messaging.conversations.opening import Opening
+from tieline.messaging.conversations.rules import ConversationKind, member
+from tieline.messaging.live.announcer import Announcer
+from tieline.messaging.messages.rules import Send
 from tieline.messaging.repositories.messages import MessageRepository
-from tieline.messaging.sending import Sender
+from tieline.messaging.sending.batches import Sender
 
 CONVERSATIONS = ("a", "b", "gone")
 SENDERS = ("li.wei", "zhang.san", "stranger")

@@ -18,7 +18,7 @@ from tieline.api.messaging.v1 import (
 from tieline.api.messaging.v1 import sensitive_word_service_pb2 as words_pb2
 from tieline.chassis.postgres import Pool
 from tieline.client.errors import TielineError
-from tieline.messaging.sensitive_words import MAX_WORDS
+from tieline.messaging.compliance.sensitive_words import MAX_WORDS
 
 BLOCK = words_pb2.SENSITIVE_WORD_ACTION_BLOCK
 FLAG = words_pb2.SENSITIVE_WORD_ACTION_FLAG

@@ -14,14 +14,14 @@ from tieline.chassis import migrations
 from tieline.chassis.errors import ServiceError
 from tieline.chassis.migration_files import load_migrations
 from tieline.chassis.postgres import Connection, Pool, transaction
-from tieline.messaging.announcer import Announcer
 from tieline.messaging.app import CONSTRAINT_ERRORS
-from tieline.messaging.conversations import member
-from tieline.messaging.messages import Send, StoredMessage
-from tieline.messaging.numbering import ConversationKey
+from tieline.messaging.conversations.rules import member
+from tieline.messaging.live.announcer import Announcer
+from tieline.messaging.messages.rules import Send, StoredMessage
 from tieline.messaging.repositories.messages import MessageRepository
 from tieline.messaging.repositories.upkeep import UpkeepRepository
-from tieline.messaging.sending import Sender
+from tieline.messaging.sending.batches import Sender
+from tieline.messaging.sending.numbering import ConversationKey
 from tieline.messaging.upkeep import MONTHS_AHEAD, REPEAT_WINDOW, keep_up
 
 CONTENT = text("hello").SerializeToString()

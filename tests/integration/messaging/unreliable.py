@@ -11,10 +11,10 @@ from nats.aio.msg import Msg
 
 from fakes.eventually import eventually
 from integration.messaging.chat import Corp, Inbox
-from tieline.messaging.conversations import member
-from tieline.messaging.feeds import LiveSubscription
-from tieline.messaging.live import LiveHub
-from tieline.messaging.subscriber import Delivery, Update
+from tieline.messaging.conversations.rules import member
+from tieline.messaging.live.feeds import LiveSubscription
+from tieline.messaging.live.subscriber import Delivery, Update
+from tieline.messaging.live.subscribers import LiveHub
 
 Receive = Callable[[Msg], Awaitable[None]]
 

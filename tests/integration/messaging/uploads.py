@@ -20,8 +20,8 @@ from tieline.api.messaging.v1 import (
 )
 from tieline.chassis.postgres import Pool
 from tieline.client.errors import TielineError
-from tieline.messaging.blob_store import BlobStore
-from tieline.messaging.object_store import open_store
+from tieline.messaging.media.blob_store import BlobStore
+from tieline.messaging.media.object_store import open_store
 from tieline.messaging.settings import MessagingSettings
 
 FILE = b"The plan for next week.\n" * 40_000  # 960,000 bytes: four parts

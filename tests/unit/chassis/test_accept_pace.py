@@ -2,8 +2,8 @@
 
 import pytest
 
-from tieline.chassis.accept_pace import RefusalPace
-from tieline.chassis.admission import MAX_REFUSING_RATIO
+from tieline.chassis.admission.accept_pace import RefusalPace
+from tieline.chassis.admission.decision import MAX_REFUSING_RATIO
 
 REFUSAL_S = 0.000_5
 BURST = 200

@@ -8,14 +8,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fakes.overloaded_replica import CAPACITY, Second, simulate
-from tieline.chassis.admission import (
+from tieline.chassis.admission.decision import (
     OVERLOADED_S,
     Window,
     decide_level,
     expected_admissions,
 )
-from tieline.chassis.priorities import HIGHEST_PRIORITY, LOWEST_PRIORITY, BusinessClass, priority_of
-from tieline.chassis.refusing_time import REFUSAL_S
+from tieline.chassis.admission.priorities import (
+    HIGHEST_PRIORITY,
+    LOWEST_PRIORITY,
+    BusinessClass,
+    priority_of,
+)
+from tieline.chassis.admission.refusing_time import REFUSAL_S
 
 NORMAL_0 = priority_of(BusinessClass.NORMAL, 0)
 LOW_0 = priority_of(BusinessClass.LOW, 0)

@@ -4,18 +4,18 @@ import statistics
 
 import pytest
 
-from tieline.chassis.admission import MIN_WINDOW_S, OVERLOADED_S, WINDOW_ARRIVALS, WINDOW_S
-from tieline.chassis.admission_control import MAX_HELD_BACK, AdmissionControl
-from tieline.chassis.admission_headers import NOTHING_HELD_BACK, read_claimed_user, read_held_back
-from tieline.chassis.known_callers import KnownCaller
-from tieline.chassis.principals import Principal, PrincipalKind
-from tieline.chassis.priorities import (
+from tieline.chassis.admission.control import MAX_HELD_BACK, AdmissionControl
+from tieline.chassis.admission.decision import MIN_WINDOW_S, OVERLOADED_S, WINDOW_ARRIVALS, WINDOW_S
+from tieline.chassis.admission.headers import NOTHING_HELD_BACK, read_claimed_user, read_held_back
+from tieline.chassis.admission.known_callers import KnownCaller
+from tieline.chassis.admission.priorities import (
     LOWEST_PRIORITY,
     USER_LEVELS,
     BusinessClass,
     class_of,
     priority_of,
 )
+from tieline.chassis.principals import Principal, PrincipalKind
 
 LOW = BusinessClass.LOW
 NORMAL = BusinessClass.NORMAL

@@ -1,7 +1,7 @@
 """What is not asked, since it would be refused."""
 
-from tieline.chassis.callee_levels import PROBE_INTERVAL_S, CalleeLevel
-from tieline.chassis.priorities import LOWEST_PRIORITY
+from tieline.chassis.admission.callee_levels import PROBE_INTERVAL_S, CalleeLevel
+from tieline.chassis.admission.priorities import LOWEST_PRIORITY
 
 
 class Clock:

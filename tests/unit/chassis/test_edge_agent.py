@@ -1,6 +1,6 @@
 import pytest
 
-from tieline.chassis.edge_agent import (
+from tieline.chassis.admission.edge_agent import (
     CALLS,
     MAX_SLOTS,
     MIN_SLOTS,

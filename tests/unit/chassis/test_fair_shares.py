@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tieline.chassis.fair_shares import MAX_FLOODING_CORPS, fair_share, find_flooding
+from tieline.chassis.admission.fair_shares import MAX_FLOODING_CORPS, fair_share, find_flooding
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from tieline.api.common.v1 import load_report_pb2, priority_pb2
-from tieline.chassis.priorities import LOWEST_PRIORITY
+from tieline.chassis.admission.priorities import LOWEST_PRIORITY
 
 LONGEST_NAME = "x" * 63
 MAX_REPORT_BYTES = 300

@@ -2,8 +2,12 @@
 
 import pytest
 
-from tieline.chassis.measured_capacity import MeasuredCapacity, in_flight_limits, pending_limit
-from tieline.chassis.priorities import BusinessClass
+from tieline.chassis.admission.measured_capacity import (
+    MeasuredCapacity,
+    in_flight_limits,
+    pending_limit,
+)
+from tieline.chassis.admission.priorities import BusinessClass
 
 CONFIGURED = 1000
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tieline.chassis.priorities import (
+from tieline.chassis.admission.priorities import (
     HIGHEST_PRIORITY,
     LOWEST_PRIORITY,
     USER_LEVELS,

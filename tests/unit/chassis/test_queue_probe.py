@@ -6,9 +6,9 @@ import grpc
 import pytest
 from grpc.aio import Metadata
 
-from tieline.chassis.admission import OVERLOADED_S
-from tieline.chassis.admission_control import AdmissionControl
-from tieline.chassis.queue_probe import QueueProbe
+from tieline.chassis.admission.control import AdmissionControl
+from tieline.chassis.admission.decision import OVERLOADED_S
+from tieline.chassis.admission.queue_probe import QueueProbe
 
 
 def ending(code: grpc.StatusCode) -> Any:

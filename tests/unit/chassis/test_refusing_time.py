@@ -2,7 +2,7 @@
 
 import pytest
 
-from tieline.chassis.refusing_time import REFUSAL_S, RefusingTime
+from tieline.chassis.admission.refusing_time import REFUSAL_S, RefusingTime
 
 
 def knowing(call_s: float) -> RefusingTime:

@@ -9,7 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tieline.api.directory.v1 import directory_pb2
-from tieline.directory.attribute_cells import CELL_KINDS, read_profile, write_cell, write_profile
+from tieline.directory.imports.attribute_cells import (
+    CELL_KINDS,
+    read_profile,
+    write_cell,
+    write_profile,
+)
 
 TITLES = st.text(alphabet="ab王|\\/:;,\"' 🙂", min_size=1, max_size=16)
 TAILS = st.text(alphabet="abz09/?&=|\\%#", max_size=40)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tieline.directory.csv_rows import (
+from tieline.directory.imports.csv_rows import (
     MAX_RECORD_BYTES,
     CsvMalformedError,
     CsvReader,

@@ -6,15 +6,15 @@ from collections.abc import Collection
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tieline.directory.csv_rows import CsvRecord
-from tieline.directory.department_replacement import (
+from tieline.directory.departments.rules import MAX_LEVELS, MAX_NODES
+from tieline.directory.imports.csv_rows import CsvRecord
+from tieline.directory.imports.department_replacement import (
     PlacedDepartment,
     Replacement,
     StoredDepartment,
     plan_replacement,
 )
-from tieline.directory.department_rows import read_departments
-from tieline.directory.departments import MAX_LEVELS, MAX_NODES
+from tieline.directory.imports.department_rows import read_departments
 
 IDS = st.integers(2, 9)
 ROWS = st.lists(

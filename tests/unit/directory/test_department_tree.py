@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from fakes.department_model import DEEP_CHAIN, OPERATIONS, ROOT, Create, Model, Operation
 from fakes.department_model import Place as Put
 from tieline.chassis.errors import FailedPreconditionError
-from tieline.directory.department_tree import Extent, Place, plan_place
+from tieline.directory.departments.tree import Extent, Place, plan_place
 
 ROOT_PLACE = Place("", (ROOT,))
 

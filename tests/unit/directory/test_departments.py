@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tieline.directory.departments import (
+from tieline.directory.departments.rules import (
     NewDepartment,
     list_with_ancestors,
     plan_departments,

@@ -4,17 +4,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tieline.directory.batch_builder import BATCH_RECORDS, Batch, BatchBuilder
-from tieline.directory.csv_rows import CsvMalformedError, CsvRecord
-from tieline.directory.import_batches import (
+from tieline.directory.imports.batch_builder import BATCH_RECORDS, Batch, BatchBuilder
+from tieline.directory.imports.batches import (
     BatchPlan,
     Place,
     StoredMember,
     Surroundings,
     plan_batch,
 )
-from tieline.directory.import_columns import FIELD_COLUMNS
-from tieline.directory.member_rows import MemberRow, ReadRows, RowError
+from tieline.directory.imports.columns import FIELD_COLUMNS
+from tieline.directory.imports.csv_rows import CsvMalformedError, CsvRecord
+from tieline.directory.imports.member_rows import MemberRow, ReadRows, RowError
 
 HEADER = CsvRecord(1, 30, ["user_id", "name", "department"])
 

@@ -15,17 +15,17 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tieline.directory import xlsx_rows, xlsx_safety
-from tieline.directory.batch_builder import BatchBuilder
-from tieline.directory.csv_rows import (
+from tieline.directory.imports import xlsx_rows, xlsx_safety
+from tieline.directory.imports.batch_builder import BatchBuilder
+from tieline.directory.imports.csv_rows import (
     CsvMalformedError,
     CsvReader,
     CsvRecord,
     Encoding,
     guard_formula,
 )
-from tieline.directory.xlsx_rows import read_workbook
-from tieline.directory.xlsx_safety import FileMalformedError
+from tieline.directory.imports.xlsx_rows import read_workbook
+from tieline.directory.imports.xlsx_safety import FileMalformedError
 
 # The whole module takes some 10 s.
 FUZZED = settings(

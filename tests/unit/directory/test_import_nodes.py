@@ -3,11 +3,11 @@
 import pytest
 
 from tieline.chassis.errors import FailedPreconditionError
-from tieline.directory.batch_builder import BATCH_RECORDS
-from tieline.directory.departments import NewDepartment
-from tieline.directory.import_batches import PlannedMember, StoredMember
-from tieline.directory.import_columns import FIELD_COLUMNS
-from tieline.directory.import_nodes import KnownDepartments, NodeCounts
+from tieline.directory.departments.rules import NewDepartment
+from tieline.directory.imports.batch_builder import BATCH_RECORDS
+from tieline.directory.imports.batches import PlannedMember, StoredMember
+from tieline.directory.imports.columns import FIELD_COLUMNS
+from tieline.directory.imports.nodes import KnownDepartments, NodeCounts
 
 IDS = {"": 1, "East": 2, "South": 3}
 FIELDS = ("",) * len(FIELD_COLUMNS)

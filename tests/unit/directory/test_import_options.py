@@ -3,7 +3,7 @@
 import pytest
 
 from tieline.chassis.errors import FailedPreconditionError
-from tieline.directory.import_options import check_removals, is_mass_delete
+from tieline.directory.imports.options import check_removals, is_mass_delete
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tieline.directory.linked_corps import LinkedMember, Share, ShareScope, hide_fields
+from tieline.directory.linked_corps.rules import LinkedMember, Share, ShareScope, hide_fields
 
 MEMBER = LinkedMember("an", "An", "Annie", "Nurse", "picture", "13800000001", "an@example.com", [2])
 

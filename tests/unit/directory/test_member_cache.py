@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tieline.directory.member_cache import UNKNOWN, CorpNumbers, KeptMember, MemberCache
+from tieline.directory.members.cache import UNKNOWN, CorpNumbers, KeptMember, MemberCache
 
 
 def numbers(last: int, epoch: str = "") -> CorpNumbers:

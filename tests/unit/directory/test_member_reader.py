@@ -10,8 +10,8 @@ import pytest
 from fakes.eventually import eventually
 from tieline.api.directory.v1 import directory_service_pb2
 from tieline.chassis.errors import UnavailableError
-from tieline.directory.member_reader import MemberReader
-from tieline.directory.members import Member
+from tieline.directory.members.reader import MemberReader
+from tieline.directory.members.rules import Member
 
 
 class FakePool:

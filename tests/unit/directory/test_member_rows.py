@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tieline.directory.csv_rows import CsvMalformedError, CsvRecord
-from tieline.directory.departments import MAX_PATH_CHARACTERS
-from tieline.directory.import_columns import FIELD_COLUMNS, MEMBER_COLUMNS
-from tieline.directory.member_rows import MemberRow, ReadRows, RowError, RowReader
+from tieline.directory.departments.rules import MAX_PATH_CHARACTERS
+from tieline.directory.imports.columns import FIELD_COLUMNS, MEMBER_COLUMNS
+from tieline.directory.imports.csv_rows import CsvMalformedError, CsvRecord
+from tieline.directory.imports.member_rows import MemberRow, ReadRows, RowError, RowReader
 
 COLUMNS = ("user_id", "name", "department", "position", "mobile", "email")
 GOOD = {

@@ -8,16 +8,16 @@ from hypothesis import strategies as st
 
 from tieline.api.directory.v1 import attribute_pb2
 from tieline.chassis.errors import InvalidArgumentError, NotFoundError, ResourceExhaustedError
-from tieline.directory.attributes import (
+from tieline.directory.attributes.rules import (
     Attribute,
     check_kinds,
     check_values,
     to_json,
     to_values,
 )
-from tieline.directory.lookups import allowance_of, check_allowance
-from tieline.directory.member_fields import change_member
-from tieline.directory.members import Member, MemberDepartment, plan_departments
+from tieline.directory.members.fields import change_member
+from tieline.directory.members.lookup_limits import allowance_of, check_allowance
+from tieline.directory.members.rules import Member, MemberDepartment, plan_departments
 
 AT = MemberDepartment
 

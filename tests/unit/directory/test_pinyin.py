@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tieline.directory.pinyin import MAX_READINGS, list_readings
+from tieline.directory.search.pinyin import MAX_READINGS, list_readings
 
 
 @pytest.mark.parametrize(

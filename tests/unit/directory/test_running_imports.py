@@ -2,7 +2,7 @@
 
 import asyncio
 
-from tieline.directory.running_imports import RunningImports
+from tieline.directory.imports.running import RunningImports
 
 # Nothing here waits so long.
 LONG_S = 60.0

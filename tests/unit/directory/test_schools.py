@@ -3,7 +3,7 @@
 import pytest
 
 from tieline.chassis.errors import FailedPreconditionError
-from tieline.directory.schools import (
+from tieline.directory.schools.rules import (
     Administrator,
     AdministratorKind,
     DepartmentKind,

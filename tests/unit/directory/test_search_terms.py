@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tieline.directory.members import fold
-from tieline.directory.search_terms import (
+from tieline.directory.members.rules import fold
+from tieline.directory.search.terms import (
     SearchedMember,
     build_entry,
     list_department_grams,

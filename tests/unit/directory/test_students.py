@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tieline.directory.students import (
+from tieline.directory.schools.students import (
     PARENT_FIELDS,
     STUDENT_FIELDS,
     Child,

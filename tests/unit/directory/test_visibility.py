@@ -14,7 +14,7 @@ from fakes.visibility_worlds import (
     viewer_of,
     worlds,
 )
-from tieline.directory.visibility import EVERYBODY, People, Rule, RuleKind, Scope, Viewer
+from tieline.directory.visibility.decision import EVERYBODY, People, Rule, RuleKind, Scope, Viewer
 
 
 @settings(max_examples=300, deadline=None)

@@ -4,7 +4,7 @@ import pytest
 
 from tieline.chassis.authorization import Right
 from tieline.chassis.principals import ADMINISTRATOR_ROLE, OWNER_ROLE, Principal, PrincipalKind
-from tieline.directory.visibility import NOBODY, Scope
+from tieline.directory.visibility.decision import NOBODY, Scope
 from tieline.directory.writers import build_writer
 
 WRITES = frozenset({Right.MANAGE_DIRECTORY.value})

@@ -9,8 +9,7 @@ import pytest
 from tieline.chassis.authorization import GRANTABLE_RIGHTS, Right
 from tieline.chassis.errors import InvalidArgumentError, ServiceError
 from tieline.chassis.principals import Principal, PrincipalKind
-from tieline.identity.app_secrets import AppSecret, AppSecrets, hash_secret, plan_rotation
-from tieline.identity.apps import (
+from tieline.identity.apps.rules import (
     AppFields,
     AppRange,
     check_app,
@@ -20,6 +19,7 @@ from tieline.identity.apps import (
     update_fields,
     voids_tokens,
 )
+from tieline.identity.apps.secrets import AppSecret, AppSecrets, hash_secret, plan_rotation
 
 NOW = dt.datetime(2026, 2, 24, tzinfo=dt.UTC)
 REQUEST_ID = "018f3d2e-7c1a-7b6e-9f00-3a5b8c2d1e4f"

@@ -11,7 +11,7 @@ from joserfc.jwk import OctKey, OKPKey
 
 from tieline.chassis.authentication import TOKEN_ALGORITHMS, build_public_key
 from tieline.chassis.errors import UnauthenticatedError
-from tieline.identity.assertions import Assertion, read_assertion, read_channel_id
+from tieline.identity.sign_in.assertions import Assertion, read_assertion, read_channel_id
 
 NOW = dt.datetime(2026, 2, 24, tzinfo=dt.UTC)
 NOW_S = int(NOW.timestamp())

@@ -13,14 +13,14 @@ from hypothesis import strategies as st
 
 from tieline.api.common.v1 import audit_pb2, principal_pb2
 from tieline.chassis.errors import InvalidArgumentError
-from tieline.identity.audit_export import (
+from tieline.identity.audit.export import (
     CHUNK_BYTES,
     Chunks,
     ExportFormat,
     write_header,
     write_lines,
 )
-from tieline.identity.audit_log import Entry, build_filter, read_entry, to_message
+from tieline.identity.audit.log import Entry, build_filter, read_entry, to_message
 
 EVENT_ID = "018f3d2e-7c1a-7b6e-9f00-3a5b8c2d1e4f"
 MEMBER = principal_pb2.PRINCIPAL_KIND_MEMBER

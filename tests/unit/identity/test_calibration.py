@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tieline.identity.calibration import LEAST_MEMORY_KIB, Parameters, calibrate
+from tieline.identity.passwords.calibration import LEAST_MEMORY_KIB, Parameters, calibrate
 
 MAX_MEMORY_KIB = 64 * 1024
 

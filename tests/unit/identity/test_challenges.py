@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tieline.chassis.errors import UnauthenticatedError
-from tieline.identity.challenges import Challenge, Challenges, fingerprint
-from tieline.identity.devices import Device
+from tieline.identity.second_factors.challenges import Challenge, Challenges, fingerprint
+from tieline.identity.sessions.devices import Device
 
 NOW = dt.datetime(2026, 2, 24, 8, 0, tzinfo=dt.UTC)
 CHALLENGE = Challenge(

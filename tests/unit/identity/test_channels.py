@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from tieline.chassis.errors import InvalidArgumentError
-from tieline.identity.channels import Channel, ChannelChange, check_new_channel, is_overlap
+from tieline.identity.sign_in.channels import Channel, ChannelChange, check_new_channel, is_overlap
 
 NOW = dt.datetime(2026, 3, 1, tzinfo=dt.UTC)
 HOUR = dt.timedelta(hours=1)

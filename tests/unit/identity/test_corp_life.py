@@ -14,7 +14,7 @@ from tieline.chassis.errors import (
     PermissionDeniedError,
 )
 from tieline.chassis.principals import Principal, PrincipalKind
-from tieline.identity.corp_life import (
+from tieline.identity.corps.life import (
     call_off_deletion,
     check_may_delete,
     check_may_sign_in,
@@ -25,7 +25,7 @@ from tieline.identity.corp_life import (
     resume,
     suspend,
 )
-from tieline.identity.corps import Corp, CorpKind, CorpState
+from tieline.identity.corps.rules import Corp, CorpKind, CorpState
 
 NOW = dt.datetime(2026, 2, 24, 9, tzinfo=dt.UTC)
 HOUR = dt.timedelta(hours=1)

@@ -13,7 +13,8 @@ from tieline.chassis.errors import (
     NotFoundError,
     ServiceError,
 )
-from tieline.identity.corp_links import (
+from tieline.identity.corps.rules import Corp, CorpKind
+from tieline.identity.links.rules import (
     MAX_OPEN_LINKS,
     Act,
     CorpLink,
@@ -31,7 +32,6 @@ from tieline.identity.corp_links import (
     shuts_out,
     with_share,
 )
-from tieline.identity.corps import Corp, CorpKind
 
 UPPER, LOWER = "ww-upper", "ww-lower"
 LINK = CorpLink("1", CorpLinkKind.GROUP, UPPER, LOWER)

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from tieline.chassis.errors import InvalidArgumentError
-from tieline.identity.corps import (
+from tieline.identity.corps.rules import (
     Corp,
     CorpKind,
     NewCorp,

@@ -8,7 +8,7 @@ import pytest
 from tieline.chassis.authorization import Right
 from tieline.chassis.errors import InvalidArgumentError, NotFoundError, PermissionDeniedError
 from tieline.chassis.principals import Principal, PrincipalKind
-from tieline.identity.invitations import (
+from tieline.identity.roles.invitations import (
     Invitation,
     InvitationCodes,
     check_may_invite,

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tieline.chassis.revocation_list import MAX_TOKEN_LIFETIME_S
-from tieline.identity.signing_keys import (
+from tieline.identity.signing_keys.rules import (
     PUBLISH_AHEAD,
     SealedKey,
     choose_sign_time,

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tieline.identity.lockout import (
+from tieline.identity.sign_in.lockout import (
     ACCOUNT_AT_ADDRESS,
     ACCOUNT_ELSEWHERE,
     ADDRESS,

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tieline.identity.one_time_codes import (
+from tieline.identity.one_time_codes.rules import (
     LIFETIME,
     MAX_DELIVERY_ATTEMPTS,
     OneTimeCode,

@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack
 import pytest
 
 from tieline.chassis.errors import ResourceExhaustedError
-from tieline.identity.passwords import (
+from tieline.identity.passwords.hashing import (
     PasswordHasher,
     PasswordPool,
     check_given_password,

@@ -11,8 +11,7 @@ from joserfc import jwt
 from joserfc.jwk import ECKey, KeySet, OctKey
 
 from tieline.chassis.errors import InvalidArgumentError, UnauthenticatedError
-from tieline.identity.guarded_http import GuardedClient, RefusedError
-from tieline.identity.provider_answers import (
+from tieline.identity.providers.answers import (
     Metadata,
     ProviderFaultError,
     UserClaim,
@@ -22,8 +21,9 @@ from tieline.identity.provider_answers import (
     read_subject,
     read_user,
 )
-from tieline.identity.provider_client import ProviderClient
-from tieline.identity.providers import (
+from tieline.identity.providers.client import ProviderClient
+from tieline.identity.providers.guarded_http import GuardedClient, RefusedError
+from tieline.identity.providers.rules import (
     Provider,
     StoredFlow,
     build_authorization_url,

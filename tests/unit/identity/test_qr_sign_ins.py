@@ -5,8 +5,7 @@ import datetime as dt
 import pytest
 
 from tieline.chassis.errors import NotFoundError
-from tieline.identity.devices import Device
-from tieline.identity.qr_sign_ins import (
+from tieline.identity.qr_codes.rules import (
     QrSignIn,
     QrState,
     hash_poll_secret,
@@ -15,6 +14,7 @@ from tieline.identity.qr_sign_ins import (
     plan_decision,
     plan_scan,
 )
+from tieline.identity.sessions.devices import Device
 
 NOW = dt.datetime(2026, 2, 24, 8, 0, tzinfo=dt.UTC)
 ME, SOMEBODY = ("ww1", "li.wei"), ("ww1", "wang.fang")

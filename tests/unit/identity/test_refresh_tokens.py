@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tieline.chassis.ids import new_uuid7
-from tieline.identity.refresh_tokens import (
+from tieline.identity.sessions.refresh_tokens import (
     Refresh,
     RefreshState,
     RefreshToken,

@@ -16,7 +16,7 @@ from tieline.chassis.authorization import (
 )
 from tieline.chassis.errors import FailedPreconditionError, InvalidArgumentError
 from tieline.chassis.principals import Principal, PrincipalKind
-from tieline.identity.roles import (
+from tieline.identity.roles.rules import (
     MAX_GRANTS_PER_CORP,
     RANGED_RIGHTS,
     Grant,

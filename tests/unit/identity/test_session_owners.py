@@ -4,7 +4,7 @@ import pytest
 
 from tieline.chassis.errors import ServiceError
 from tieline.chassis.principals import Principal, PrincipalKind
-from tieline.identity.session_owners import SessionOwner, find_session_owner, may_end_session
+from tieline.identity.sessions.owners import SessionOwner, find_session_owner, may_end_session
 
 MEMBER = PrincipalKind.MEMBER
 OWNER = Principal(MEMBER, "boss", "ww1", "s", frozenset({"owner"}))

@@ -11,7 +11,7 @@ from tieline.chassis.principals import (
     Principal,
     PrincipalKind,
 )
-from tieline.identity.sign_in_policies import (
+from tieline.identity.sign_in.policies import (
     BY_CODE,
     BY_INVITATION,
     BY_LINKED_ACCOUNT,

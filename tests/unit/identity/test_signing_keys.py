@@ -8,9 +8,9 @@ import pytest
 from tieline.chassis.authentication import TokenVerifier
 from tieline.chassis.errors import UnauthenticatedError
 from tieline.chassis.principals import Principal, PrincipalKind
-from tieline.identity.access_tokens import AccessTokenSigner
 from tieline.identity.keyring import build_keyring
-from tieline.identity.signing_keys import (
+from tieline.identity.sessions.access_tokens import AccessTokenSigner
+from tieline.identity.signing_keys.rules import (
     PublicKey,
     SealBrokenError,
     SealedKey,

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tieline.identity.totp import (
+from tieline.identity.second_factors.totp import (
     build_uri,
     derive_recovery_codes,
     encode_secret,

@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 
 from tieline.chassis.errors import FailedPreconditionError, InvalidArgumentError, NotFoundError
-from tieline.identity.corps import Corp, CorpKind
-from tieline.identity.verifications import (
+from tieline.identity.corps.rules import Corp, CorpKind
+from tieline.identity.corps.verifications import (
     Evidence,
     VerificationRequest,
     VerificationState,

@@ -16,8 +16,8 @@ from tieline.chassis.errors import (
     NotFoundError,
     ResourceExhaustedError,
 )
-from tieline.messaging import app_messages
-from tieline.messaging.app_messages import Job, State
+from tieline.messaging.app_messages import rules as app_messages
+from tieline.messaging.app_messages.rules import Job, State
 
 NOW = dt.datetime(2026, 2, 3, 4, 5, tzinfo=dt.UTC)
 SECOND = dt.timedelta(seconds=1)

@@ -4,7 +4,8 @@ import pytest
 
 from tieline.api.messaging.v1 import messaging_service_pb2
 from tieline.chassis.errors import FailedPreconditionError, InvalidArgumentError
-from tieline.messaging.catching_up import (
+from tieline.messaging.conversations.rules import member
+from tieline.messaging.live.catching_up import (
     MAX_BEHIND,
     MAX_BEHIND_IN_ALL,
     MAX_HELD_CONVERSATIONS,
@@ -13,9 +14,8 @@ from tieline.messaging.catching_up import (
     plan_catch_up,
     read_held,
 )
-from tieline.messaging.conversations import member
-from tieline.messaging.messages import StoredMessage
-from tieline.messaging.ranges import Range
+from tieline.messaging.messages.ranges import Range
+from tieline.messaging.messages.rules import StoredMessage
 
 
 def start(number: int, visible_from: int = 0) -> Start:

@@ -8,9 +8,9 @@ from tieline.api.messaging.v1 import message_content_pb2 as contents
 from tieline.api.messaging.v1 import message_service_pb2, messaging_pb2
 from tieline.chassis.errors import FailedPreconditionError, InvalidArgumentError
 from tieline.chassis.fields import to_timestamp
-from tieline.messaging import choices
-from tieline.messaging.choices import Choice
-from tieline.messaging.contents import check_content
+from tieline.messaging.contents import choices
+from tieline.messaging.contents.choices import Choice
+from tieline.messaging.contents.rules import check_content
 
 NOW = dt.datetime(2026, 11, 26, 12, tzinfo=dt.UTC)
 TICK = dt.timedelta(microseconds=1)

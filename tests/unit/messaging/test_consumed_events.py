@@ -5,8 +5,8 @@ from typing import cast
 
 from tieline.api.contacts.v1 import contacts_pb2
 from tieline.chassis.streams import durables_of
-from tieline.messaging.announcer import Announcer
 from tieline.messaging.consumer import ContactsEvents
+from tieline.messaging.live.announcer import Announcer
 
 # What for; each has a test in integration/messaging/test_contacts_events.
 HANDLED = {

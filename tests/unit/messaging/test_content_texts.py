@@ -1,7 +1,7 @@
 import pytest
 
 from tieline.api.messaging.v1 import conversation_note_pb2, message_content_pb2, messaging_pb2
-from tieline.messaging.content_texts import build_preview, find_kind, is_note, list_texts
+from tieline.messaging.contents.texts import build_preview, find_kind, is_note, list_texts
 
 Content = messaging_pb2.MessageContent
 

@@ -11,7 +11,7 @@ from tieline.api.messaging.v1 import (
     message_content_pb2,
     messaging_pb2,
 )
-from tieline.messaging.contents import MAX_CONTENT_BYTES, check_content, find_text, is_note
+from tieline.messaging.contents.rules import MAX_CONTENT_BYTES, check_content, find_text, is_note
 
 Content = messaging_pb2.MessageContent
 

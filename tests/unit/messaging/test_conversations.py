@@ -3,7 +3,7 @@ import pytest
 from tieline.api.common.v1 import principal_pb2
 from tieline.api.messaging.v1 import messaging_pb2
 from tieline.chassis.errors import InvalidArgumentError
-from tieline.messaging.conversations import (
+from tieline.messaging.conversations.rules import (
     MAX_GROUP_PARTICIPANTS,
     ConversationKind,
     NewConversation,

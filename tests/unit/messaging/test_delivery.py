@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tieline.messaging.delivery import MAX_HELD, Cursor
+from tieline.messaging.live.delivery import MAX_HELD, Cursor
 
 
 def anchored(stored: int = 0) -> Cursor[str]:

@@ -3,7 +3,7 @@ import datetime as dt
 import pytest
 
 from tieline.api.messaging.v1 import conversation_note_pb2
-from tieline.messaging.conversations import (
+from tieline.messaging.conversations.rules import (
     Conversation,
     ConversationKind,
     Participant,
@@ -12,7 +12,7 @@ from tieline.messaging.conversations import (
     customer,
     member,
 )
-from tieline.messaging.groups import (
+from tieline.messaging.groups.rules import (
     Place,
     change_settings,
     check_removal,

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tieline.chassis.errors import FailedPreconditionError
-from tieline.messaging.images import MAX_PIXELS, MAX_THUMBNAIL_SIDE, look_at_image
+from tieline.messaging.media.images import MAX_PIXELS, MAX_THUMBNAIL_SIDE, look_at_image
 
 
 def encoded(format_: str, size: tuple[int, int] = (640, 480), mode: str = "RGB") -> bytes:

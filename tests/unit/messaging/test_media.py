@@ -4,9 +4,9 @@ from hypothesis import strategies as st
 
 from tieline.api.messaging.v1 import media_service_pb2 as media_pb2
 from tieline.chassis.errors import FailedPreconditionError, InvalidArgumentError
-from tieline.messaging.media import MAX_SIZE_BYTES, MediaKind, NewMedium, check_upload_request
-from tieline.messaging.media_types import look_at_file, look_at_video, look_at_voice
-from tieline.messaging.upload_pace import UploadPace
+from tieline.messaging.media.rules import MAX_SIZE_BYTES, MediaKind, NewMedium, check_upload_request
+from tieline.messaging.media.types import look_at_file, look_at_video, look_at_voice
+from tieline.messaging.media.upload_pace import UploadPace
 
 SILENCE = b"\x7c"  # an AMR frame of one byte: "no data"
 SPEECH = b"\x3c" + bytes(31)

@@ -2,8 +2,8 @@ import pytest
 
 from tieline.api.messaging.v1 import message_content_pb2 as contents
 from tieline.api.messaging.v1 import messaging_pb2
-from tieline.messaging.media import MediaKind
-from tieline.messaging.media_uses import MediaUse, check_uses, list_media
+from tieline.messaging.media.rules import MediaKind
+from tieline.messaging.media.uses import MediaUse, check_uses, list_media
 
 Content = messaging_pb2.MessageContent
 

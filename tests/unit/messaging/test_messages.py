@@ -6,9 +6,9 @@ import pytest
 from tieline.api.messaging.v1 import message_content_pb2, messaging_pb2
 from tieline.chassis.errors import InvalidArgumentError
 from tieline.chassis.ids import new_uuid7
-from tieline.messaging.conversations import Participant, app, customer, member
-from tieline.messaging.message_rules import check_edit
-from tieline.messaging.messages import (
+from tieline.messaging.conversations.rules import Participant, app, customer, member
+from tieline.messaging.messages.change_rules import check_edit
+from tieline.messaging.messages.rules import (
     StoredMessage,
     build_send,
     check_client_message_id,

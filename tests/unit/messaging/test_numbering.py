@@ -5,9 +5,9 @@ from hypothesis import strategies as st
 
 from tieline.api.messaging.v1 import conversation_note_pb2, messaging_pb2
 from tieline.chassis.errors import FailedPreconditionError, NotFoundError
-from tieline.messaging.conversations import Participant, member
-from tieline.messaging.messages import Send, StoredMessage
-from tieline.messaging.numbering import Counter, SendFacts, number_batch, number_notes
+from tieline.messaging.conversations.rules import Participant, member
+from tieline.messaging.messages.rules import Send, StoredMessage
+from tieline.messaging.sending.numbering import Counter, SendFacts, number_batch, number_notes
 
 NOW = dt.datetime(2026, 2, 17, 9, 0, tzinfo=dt.UTC)
 CORP = "wwcorp"

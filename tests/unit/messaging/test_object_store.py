@@ -7,7 +7,7 @@ from pydantic import SecretStr
 
 from tieline.chassis.errors import FailedPreconditionError
 from tieline.chassis.process import StartError
-from tieline.messaging.object_store import open_store
+from tieline.messaging.media.object_store import open_store
 from tieline.messaging.settings import MessagingSettings
 
 # Fills a file system of its own, as media do; prints why it is refused and what is there then.
@@ -15,7 +15,7 @@ _FILL = """
 import asyncio, sys
 from pydantic import SecretStr
 from tieline.chassis.errors import ServiceError
-from tieline.messaging.object_store import open_store
+from tieline.messaging.media.object_store import open_store
 from tieline.messaging.settings import MessagingSettings
 
 async def main(folder):

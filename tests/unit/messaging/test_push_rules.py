@@ -12,9 +12,10 @@ from tieline.api.messaging.v1 import conversation_note_pb2, messaging_pb2
 from tieline.api.messaging.v1 import push_service_pb2 as push
 from tieline.chassis import grpc_server
 from tieline.chassis.errors import InvalidArgumentError
-from tieline.messaging import live
-from tieline.messaging.conversations import Participant, member, participant_to_proto
-from tieline.messaging.push_rules import (
+from tieline.messaging.conversations.rules import Participant, member, participant_to_proto
+from tieline.messaging.live import subscribers as live
+from tieline.messaging.push.quiet_hours import check_quiet_hours
+from tieline.messaging.push.rules import (
     PROVEN_AFTER,
     Drop,
     Facts,
@@ -30,8 +31,7 @@ from tieline.messaging.push_rules import (
     find_newest,
     find_next_try,
 )
-from tieline.messaging.push_targets import check_target
-from tieline.messaging.quiet_hours import check_quiet_hours
+from tieline.messaging.push.targets import check_target
 
 NOW = dt.datetime(2026, 11, 26, 12, 0, tzinfo=dt.UTC)
 SECOND = dt.timedelta(seconds=1)

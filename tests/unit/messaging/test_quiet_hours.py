@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tieline.api.messaging.v1 import push_service_pb2 as push
 from tieline.chassis.errors import InvalidArgumentError
-from tieline.messaging.quiet_hours import check_quiet_hours, find_quiet_end
+from tieline.messaging.push.quiet_hours import check_quiet_hours, find_quiet_end
 
 
 def quiet(

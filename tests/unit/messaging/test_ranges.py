@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from tieline.api.messaging.v1 import messaging_service_pb2
 from tieline.chassis.errors import InvalidArgumentError
-from tieline.messaging.ranges import Range, build_range, check_batch, list_steps
+from tieline.messaging.messages.ranges import Range, build_range, check_batch, list_steps
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from tieline.api.messaging.v1 import reading_pb2
 from tieline.chassis.errors import InvalidArgumentError
-from tieline.messaging.reading import (
+from tieline.messaging.reading.rules import (
     MAX_DRAFT_BYTES,
     Draft,
     Mark,

@@ -3,8 +3,13 @@ import pytest
 from tieline.api.messaging.v1 import compliance_service_pb2 as compliance
 from tieline.api.messaging.v1 import messaging_pb2
 from tieline.chassis.errors import InvalidArgumentError, NotFoundError
-from tieline.messaging.conversations import ConversationKind
-from tieline.messaging.retention import KEEP_DAYS, check_hold, check_policy, find_kept_from
+from tieline.messaging.compliance.retention import (
+    KEEP_DAYS,
+    check_hold,
+    check_policy,
+    find_kept_from,
+)
+from tieline.messaging.conversations.rules import ConversationKind
 
 CORP = compliance.LEGAL_HOLD_SCOPE_CORP
 MEMBER = compliance.LEGAL_HOLD_SCOPE_MEMBER

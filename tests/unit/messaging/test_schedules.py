@@ -9,7 +9,12 @@ from hypothesis import strategies as st
 
 from tieline.api.messaging.v1 import scheduled_message_service_pb2 as scheduled
 from tieline.chassis.errors import InvalidArgumentError
-from tieline.messaging.schedules import Schedule, check_schedule, find_next_time, read_schedule
+from tieline.messaging.scheduled_messages.schedules import (
+    Schedule,
+    check_schedule,
+    find_next_time,
+    read_schedule,
+)
 
 # Thursday noon in Shanghai.
 NOW = dt.datetime(2026, 11, 26, 4, 0, tzinfo=dt.UTC)

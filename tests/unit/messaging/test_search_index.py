@@ -1,7 +1,7 @@
 import pytest
 
 from tieline.messaging.repositories.search import Behind
-from tieline.messaging.search_index import BATCH_MESSAGES, cut_batches
+from tieline.messaging.search.index import BATCH_MESSAGES, cut_batches
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tieline.messaging.search_terms import (
+from tieline.messaging.search.terms import (
     MAX_TERM_CHARACTERS,
     QueryTerm,
     list_query_terms,

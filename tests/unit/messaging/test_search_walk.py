@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tieline.messaging.search_walk import MAX_WALKED, Extent, Found, Looked, Walk
+from tieline.messaging.search.walk import MAX_WALKED, Extent, Found, Looked, Walk
 
 NOON = dt.datetime(2026, 2, 17, 12, tzinfo=dt.UTC)
 HOUR = dt.timedelta(hours=1)

@@ -9,8 +9,8 @@ from fakes.eventually import eventually
 from tieline.api.messaging.v1 import messaging_pb2, messaging_service_pb2
 from tieline.chassis.errors import NotFoundError, ResourceExhaustedError
 from tieline.chassis.principals import Principal, PrincipalKind
-from tieline.messaging.open_streams import OpenStreams
-from tieline.messaging.send_stream import (
+from tieline.messaging.live.open_streams import OpenStreams
+from tieline.messaging.sending.stream import (
     MAX_REQUEST_MESSAGES,
     MAX_SEND_STREAMS,
     MAX_UNANSWERED,

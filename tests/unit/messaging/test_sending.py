@@ -9,8 +9,8 @@ from tieline.api.messaging.v1 import messaging_pb2
 from tieline.chassis import calls
 from tieline.chassis.calls import Call
 from tieline.chassis.outbox import MAX_PAYLOAD_BYTES
-from tieline.messaging.contents import MAX_CONTENT_BYTES, MAX_FORWARD_BYTES
-from tieline.messaging.sending import MAX_EVENT_MESSAGES, build_events
+from tieline.messaging.contents.rules import MAX_CONTENT_BYTES, MAX_FORWARD_BYTES
+from tieline.messaging.sending.batches import MAX_EVENT_MESSAGES, build_events
 
 
 def message(

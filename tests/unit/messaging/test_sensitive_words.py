@@ -8,8 +8,7 @@ from hypothesis import strategies as st
 
 from tieline.api.messaging.v1 import message_content_pb2 as contents
 from tieline.api.messaging.v1 import messaging_pb2
-from tieline.messaging.contents import FIRST_NOTE_NUMBER
-from tieline.messaging.sensitive_words import (
+from tieline.messaging.compliance.sensitive_words import (
     CLEAN,
     Screening,
     WordAction,
@@ -17,6 +16,7 @@ from tieline.messaging.sensitive_words import (
     normalise,
     read_text,
 )
+from tieline.messaging.contents.rules import FIRST_NOTE_NUMBER
 
 # Strings of a message that nobody reads, with the reason. A new one is looked at, or stands here.
 _NAMES_SOMETHING = "an id or a key, which clients and apps pass on and show nobody"

@@ -3,7 +3,7 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tieline.messaging.subjects import JOINS, build_conversation_subject
+from tieline.messaging.live.subjects import JOINS, build_conversation_subject
 
 ids = st.text(st.characters(codec="utf-8"), min_size=1, max_size=64)
 

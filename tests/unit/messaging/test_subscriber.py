@@ -4,8 +4,8 @@ import pytest
 
 from tieline.api.messaging.v1 import messaging_pb2
 from tieline.chassis.errors import ResourceExhaustedError, UnavailableError
-from tieline.messaging.conversations import member
-from tieline.messaging.subscriber import MAX_QUEUED_UPDATES, Subscriber, Update
+from tieline.messaging.conversations.rules import member
+from tieline.messaging.live.subscriber import MAX_QUEUED_UPDATES, Subscriber, Update
 
 
 def update(sequence: int = 1) -> Update:

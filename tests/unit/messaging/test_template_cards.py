@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from tieline.api.messaging.v1 import message_content_pb2
-from tieline.messaging.template_cards import check_template_card
+from tieline.messaging.contents.template_cards import check_template_card
 
 Card = message_content_pb2.TemplateCardContent
 

@@ -12,10 +12,10 @@ from collections.abc import Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 
-from tieline.chassis.admission_control import AdmissionControl
+from tieline.chassis.admission.control import AdmissionControl
+from tieline.chassis.admission.known_callers import KnownCaller
+from tieline.chassis.admission.priorities import class_of
 from tieline.chassis.calls import PartAdmission
-from tieline.chassis.known_callers import KnownCaller
-from tieline.chassis.priorities import class_of
 
 
 @dataclass(slots=True)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from google.protobuf.descriptor import ServiceDescriptor
 
 from tieline.api.common.v1 import priority_pb2
-from tieline.chassis.priorities import BusinessClass
+from tieline.chassis.admission.priorities import BusinessClass
 from tieline.chassis.process import StartError
 
 

@@ -11,8 +11,10 @@ from typing import Any
 
 import grpc
 
-from tieline.chassis.admission_control import AdmissionControl
-from tieline.chassis.admission_headers import read_held_back
+from tieline.chassis.admission.control import AdmissionControl
+from tieline.chassis.admission.headers import read_held_back
+from tieline.chassis.admission.priorities import USER_LEVELS, BusinessClass, priority_of
+from tieline.chassis.admission.queue_probe import PROBE_METHOD, QueueProbe
 from tieline.chassis.authentication import TokenVerifier
 from tieline.chassis.health import Health
 from tieline.chassis.interceptors.access import UNGUARDED_SERVICES, AccessRule
@@ -28,8 +30,6 @@ from tieline.chassis.interceptors.guarded_method import (
 from tieline.chassis.interceptors.refusals import Refusals
 from tieline.chassis.interceptors.response_streams import ResponseStreams
 from tieline.chassis.interceptors.tracing import CallTracing
-from tieline.chassis.priorities import USER_LEVELS, BusinessClass, priority_of
-from tieline.chassis.queue_probe import PROBE_METHOD, QueueProbe
 
 # A method that the table forgot is closed to everybody.
 _CLOSED = AccessRule()

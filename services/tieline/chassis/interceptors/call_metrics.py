@@ -4,8 +4,8 @@ from collections.abc import Mapping
 
 from opentelemetry.metrics import CallbackOptions, Meter, Observation
 
+from tieline.chassis.admission.priorities import BusinessClass
 from tieline.chassis.histograms import DurationHistogram, Series
-from tieline.chassis.priorities import BusinessClass
 
 
 class CallMetrics:

@@ -21,7 +21,9 @@ import grpc
 from google.protobuf.message import DecodeError
 
 from tieline.chassis.addresses import Network, find_client_address, read_address
-from tieline.chassis.admission_control import AdmissionControl
+from tieline.chassis.admission.control import AdmissionControl
+from tieline.chassis.admission.known_callers import KnownCaller
+from tieline.chassis.admission.priorities import class_of
 from tieline.chassis.authentication import TokenVerifier
 from tieline.chassis.calls import Call, current
 from tieline.chassis.errors import (
@@ -45,8 +47,6 @@ from tieline.chassis.interceptors.request_ids import REQUEST_ID_KEY, accept_requ
 from tieline.chassis.interceptors.request_stream import RequestStream
 from tieline.chassis.interceptors.response_streams import ResponseStreams
 from tieline.chassis.interceptors.tracing import CallTracing, SampledCall
-from tieline.chassis.known_callers import KnownCaller
-from tieline.chassis.priorities import class_of
 
 Metadata = Mapping[str, str | bytes]
 

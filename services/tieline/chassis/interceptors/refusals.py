@@ -13,12 +13,12 @@ from typing import Any
 
 import grpc
 
-from tieline.chassis.admission_control import AdmissionControl
+from tieline.chassis.admission.control import AdmissionControl
+from tieline.chassis.admission.priorities import BusinessClass, class_of
 from tieline.chassis.errors import OVERLOADED_TEXT, overloaded_error
 from tieline.chassis.grpc_context import Context
 from tieline.chassis.interceptors.arrivals import arrived
 from tieline.chassis.interceptors.request_stream import RequestStream
-from tieline.chassis.priorities import BusinessClass, class_of
 from tieline.chassis.statuses import to_status
 
 STATUS_DETAILS_KEY = "grpc-status-details-bin"

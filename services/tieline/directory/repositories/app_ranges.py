@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from tieline.chassis.postgres import Connection
-from tieline.directory.visibility import Scope
+from tieline.directory.visibility.decision import Scope
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """A corp's attributes, and their values at its members."""
 
 from tieline.chassis.postgres import Connection
-from tieline.directory.attributes import Attribute
+from tieline.directory.attributes.rules import Attribute
 
 
 async def list_attributes(connection: Connection, corp_id: str) -> list[Attribute]:

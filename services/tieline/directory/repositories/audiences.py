@@ -3,9 +3,9 @@
 from collections.abc import Collection, Sequence
 
 from tieline.chassis.postgres import Connection
-from tieline.directory.members import PRESENT_STATES
+from tieline.directory.members.rules import PRESENT_STATES
 from tieline.directory.repositories.viewers import member_filter
-from tieline.directory.visibility import People, Viewer
+from tieline.directory.visibility.decision import People, Viewer
 
 
 async def filter_reachable(

@@ -3,7 +3,7 @@
 import datetime as dt
 
 from tieline.chassis.postgres import Connection
-from tieline.directory.changes import ChangedRow, Cursor, FeedState
+from tieline.directory.changes.rules import ChangedRow, Cursor, FeedState
 
 
 async def find_feed_state(connection: Connection, corp_id: str) -> FeedState | None:

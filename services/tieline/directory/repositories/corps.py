@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from tieline.chassis.errors import UnavailableError
 from tieline.chassis.postgres import Connection
-from tieline.directory.departments import ROOT_DEPARTMENT_ID, ROOT_PATH
+from tieline.directory.departments.rules import ROOT_DEPARTMENT_ID, ROOT_PATH
 
 # The event of a corp's creation takes milliseconds to get here.
 _CORP_RETRY_AFTER_S = 0.5

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from tieline.chassis.postgres import Connection
-from tieline.directory.department_replacement import PlacedDepartment, StoredDepartment
+from tieline.directory.imports.department_replacement import PlacedDepartment, StoredDepartment
 
 
 async def list_stored(connection: Connection, corp_id: str) -> dict[int, StoredDepartment]:

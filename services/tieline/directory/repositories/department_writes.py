@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from tieline.chassis.postgres import Connection
-from tieline.directory.department_tree import Place
+from tieline.directory.departments.tree import Place
 
 
 async def insert_department(

@@ -3,9 +3,9 @@
 from collections.abc import Collection
 
 from tieline.chassis.postgres import Connection, Record
-from tieline.directory.department_tree import Extent, Place
-from tieline.directory.departments import Department
-from tieline.directory.visibility import Viewer
+from tieline.directory.departments.rules import Department
+from tieline.directory.departments.tree import Extent, Place
+from tieline.directory.visibility.decision import Viewer
 
 
 def _select(condition: str, order: str) -> str:

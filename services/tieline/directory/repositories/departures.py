@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from tieline.chassis.postgres import Connection
-from tieline.directory.departments import ROOT_DEPARTMENT_ID
+from tieline.directory.departments.rules import ROOT_DEPARTMENT_ID
 
 
 async def find_reports(connection: Connection, corp_id: str, leaders: Sequence[str]) -> list[str]:

@@ -3,7 +3,7 @@
 from collections.abc import AsyncGenerator
 
 from tieline.chassis.postgres import Connection
-from tieline.directory.import_batches import StoredMember
+from tieline.directory.imports.batches import StoredMember
 from tieline.directory.repositories.imports import STORED_COLUMNS, to_stored
 
 # Some 400 KB of rows here and as much with the driver.

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 
 from tieline.chassis.postgres import Connection
-from tieline.directory.departments import NewDepartment
+from tieline.directory.departments.rules import NewDepartment
 
 
 async def find_department_ids(

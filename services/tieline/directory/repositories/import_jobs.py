@@ -8,7 +8,7 @@ from typing import BinaryIO
 
 from tieline.chassis.errors import AbortedError
 from tieline.chassis.postgres import Connection, ConstraintErrors, Record
-from tieline.directory.import_jobs import (
+from tieline.directory.imports.jobs import (
     KEPT_JOBS,
     Failure,
     ImportJob,
@@ -17,9 +17,9 @@ from tieline.directory.import_jobs import (
     options_from_json,
     options_to_json,
 )
-from tieline.directory.import_run import RunState
-from tieline.directory.import_totals import Totals
-from tieline.directory.member_rows import RowError
+from tieline.directory.imports.member_rows import RowError
+from tieline.directory.imports.run import RunState
+from tieline.directory.imports.totals import Totals
 
 CONSTRAINT_ERRORS: ConstraintErrors = {
     "import_jobs_one_running": lambda: AbortedError(

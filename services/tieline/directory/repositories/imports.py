@@ -5,9 +5,9 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import repeat
 
 from tieline.chassis.postgres import Connection, Record
-from tieline.directory.import_batches import UNIQUE_PLACES, Attributes, PlannedMember, StoredMember
-from tieline.directory.import_columns import FIELD_COLUMNS
-from tieline.directory.member_rows import MemberRow
+from tieline.directory.imports.batches import UNIQUE_PLACES, Attributes, PlannedMember, StoredMember
+from tieline.directory.imports.columns import FIELD_COLUMNS
+from tieline.directory.imports.member_rows import MemberRow
 
 # Written as they stand: the names are the code's.
 _FIELDS = ", ".join(FIELD_COLUMNS)

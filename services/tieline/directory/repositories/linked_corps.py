@@ -8,7 +8,7 @@ outside of it is to its own rules, and shows nothing beyond both.
 from collections.abc import Collection
 
 from tieline.chassis.postgres import Connection, Record
-from tieline.directory.linked_corps import (
+from tieline.directory.linked_corps.rules import (
     LinkedCorp,
     LinkedDepartment,
     LinkedMember,
@@ -16,7 +16,7 @@ from tieline.directory.linked_corps import (
     ShareScope,
 )
 from tieline.directory.repositories.viewers import member_filter
-from tieline.directory.visibility import Viewer
+from tieline.directory.visibility.decision import Viewer
 
 
 async def upsert_link(connection: Connection, corp_id: str, link: LinkedCorp) -> None:

@@ -6,8 +6,8 @@ Rows are numbered in the order in which they are given.
 from collections.abc import Collection, Sequence
 
 from tieline.chassis.postgres import Connection
-from tieline.directory.departments import ROOT_DEPARTMENT_ID
-from tieline.directory.members import Member, MemberState
+from tieline.directory.departments.rules import ROOT_DEPARTMENT_ID
+from tieline.directory.members.rules import Member, MemberState
 from tieline.directory.repositories.corps import advance_change_number
 
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from tieline.chassis.postgres import Connection
-from tieline.directory.member_cache import CorpNumbers
-from tieline.directory.members import (
+from tieline.directory.members.cache import CorpNumbers
+from tieline.directory.members.rules import (
     LISTED_STATES,
     PRESENT_STATES,
     Member,
@@ -14,7 +14,7 @@ from tieline.directory.members import (
     MemberState,
 )
 from tieline.directory.repositories.viewers import department_filter, member_filter
-from tieline.directory.visibility import Viewer
+from tieline.directory.visibility.decision import Viewer
 
 _SELECT = """
     SELECT user_id, name, department_id, position, mobile, email, alias, gender, telephone,

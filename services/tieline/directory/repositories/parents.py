@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 
 from tieline.chassis.postgres import Connection
-from tieline.directory.students import Child, Parent
+from tieline.directory.schools.students import Child, Parent
 
 
 async def find_parents(

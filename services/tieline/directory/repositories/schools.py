@@ -3,8 +3,8 @@
 from collections.abc import Collection, Iterable, Sequence
 
 from tieline.chassis.postgres import Connection, Record
-from tieline.directory.departments import ROOT_DEPARTMENT_ID as ROOT_OF_CORP
-from tieline.directory.schools import (
+from tieline.directory.departments.rules import ROOT_DEPARTMENT_ID as ROOT_OF_CORP
+from tieline.directory.schools.rules import (
     MAX_NAME_CHARACTERS,
     ROOT_DEPARTMENT_ID,
     Administrator,

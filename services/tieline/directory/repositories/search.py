@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from tieline.chassis.postgres import Connection, Record
-from tieline.directory.members import SearchPosition
+from tieline.directory.members.rules import SearchPosition
 from tieline.directory.repositories.viewers import parameters_of, visible
-from tieline.directory.search_terms import (
+from tieline.directory.search.terms import (
     BEGINNING,
     LATER_PART,
     join_words,
@@ -20,7 +20,7 @@ from tieline.directory.search_terms import (
     list_grams,
     range_of,
 )
-from tieline.directory.visibility import Viewer
+from tieline.directory.visibility.decision import Viewer
 
 # Places are 32-bit numbers; as keys they are counted from 0 and padded, to be in order as texts.
 _PLACE_OFFSET = 2**31

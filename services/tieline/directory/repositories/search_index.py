@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from operator import itemgetter
 
 from tieline.chassis.postgres import Connection, Record
-from tieline.directory.search_terms import FORM, SearchedMember, SearchEntry
+from tieline.directory.search.terms import FORM, SearchedMember, SearchEntry
 
 
 @dataclass(frozen=True, slots=True)

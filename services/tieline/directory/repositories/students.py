@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 
 from tieline.chassis.postgres import Connection
-from tieline.directory.students import Student
+from tieline.directory.schools.students import Student
 
 
 async def find_students(

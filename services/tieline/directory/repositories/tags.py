@@ -4,8 +4,8 @@ from collections.abc import Collection, Sequence
 
 from tieline.chassis.postgres import Connection
 from tieline.directory.repositories.viewers import department_filter, member_filter
-from tieline.directory.tags import Tag
-from tieline.directory.visibility import Viewer
+from tieline.directory.tags.rules import Tag
+from tieline.directory.visibility.decision import Viewer
 
 
 async def find_tag(connection: Connection, corp_id: str, tag_id: int) -> Tag | None:

@@ -7,7 +7,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from tieline.chassis.postgres import Connection
-from tieline.directory.visibility import Person, Scope, Tree, Viewer
+from tieline.directory.visibility.decision import Person, Scope, Tree, Viewer
 
 # The greatest number of any change to departments, tags or what they hold. Each maximum is the end
 # of an index.

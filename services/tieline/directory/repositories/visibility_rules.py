@@ -5,8 +5,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from tieline.chassis.postgres import Connection
-from tieline.directory.visibility import Rule
-from tieline.directory.visibility_rules import read_rule
+from tieline.directory.visibility.decision import Rule
+from tieline.directory.visibility.rules import read_rule
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from tieline.chassis.authorization import Right
 from tieline.chassis.command_tags import count_rows
 from tieline.chassis.postgres import Connection, Record
-from tieline.identity.app_secrets import AppSecret
-from tieline.identity.apps import FIRST_AGENT_ID, App, AppFields, AppRange
+from tieline.identity.apps.rules import FIRST_AGENT_ID, App, AppFields, AppRange
+from tieline.identity.apps.secrets import AppSecret
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ import json
 import uuid
 
 from tieline.chassis.postgres import Connection, Record
-from tieline.identity.audit_log import AuditFilter, Entry, Position
+from tieline.identity.audit.log import AuditFilter, Entry, Position
 
 
 async def insert_entry(connection: Connection, entry: Entry) -> None:

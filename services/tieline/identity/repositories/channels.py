@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from tieline.chassis.postgres import Connection, Record
-from tieline.identity.channels import Channel
+from tieline.identity.sign_in.channels import Channel
 
 _COLUMNS = """
     channel_id, display_name, public_key, create_time, previous_public_key,

@@ -5,7 +5,7 @@ import uuid
 from collections.abc import Collection
 
 from tieline.chassis.postgres import Connection, Record
-from tieline.identity.corp_links import (
+from tieline.identity.links.rules import (
     OPEN_STATES,
     CorpLink,
     CorpLinkKind,

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tieline.chassis.postgres import Connection, Record
-from tieline.identity.corps import Corp, CorpKind, CorpState, NewCorp
+from tieline.identity.corps.rules import Corp, CorpKind, CorpState, NewCorp
 
 COLUMNS = """
     corp_id, display_name, kind, owner_user_id, corps.create_time, verify_time, suspend_time,

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from tieline.chassis.postgres import Connection
 from tieline.chassis.principals import Principal, PrincipalKind
-from tieline.identity.invitations import LIFETIME, Invitation, Inviter
+from tieline.identity.roles.invitations import LIFETIME, Invitation, Inviter
 
 
 async def replace_invitations(

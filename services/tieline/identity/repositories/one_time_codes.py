@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from tieline.chassis.command_tags import count_rows
 from tieline.chassis.postgres import Connection
-from tieline.identity.one_time_codes import (
+from tieline.identity.one_time_codes.rules import (
     LIFETIME,
     OneTimeCode,
     Purpose,

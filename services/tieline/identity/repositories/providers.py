@@ -5,8 +5,8 @@ import uuid
 
 from tieline.chassis.command_tags import count_rows
 from tieline.chassis.postgres import Connection, Record
-from tieline.identity.provider_answers import UserClaim
-from tieline.identity.providers import (
+from tieline.identity.providers.answers import UserClaim
+from tieline.identity.providers.rules import (
     FLOW_LIFETIME,
     Flow,
     Provider,

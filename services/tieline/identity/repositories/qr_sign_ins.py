@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 from tieline.chassis.command_tags import count_rows
 from tieline.chassis.postgres import Connection, Record
-from tieline.identity.devices import Device
-from tieline.identity.qr_sign_ins import LIFETIME, QrSignIn, QrState
+from tieline.identity.qr_codes.rules import LIFETIME, QrSignIn, QrState
+from tieline.identity.sessions.devices import Device
 
 
 @dataclass(frozen=True, slots=True)

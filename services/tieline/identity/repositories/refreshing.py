@@ -10,12 +10,12 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from tieline.chassis.postgres import Connection, Record
-from tieline.identity.corps import Corp
+from tieline.identity.corps.rules import Corp
 from tieline.identity.repositories import corps
 from tieline.identity.repositories.accounts import Account
 from tieline.identity.repositories.role_grants import to_grant
 from tieline.identity.repositories.sessions import Issued, Session, SessionLimits, to_session
-from tieline.identity.roles import Grant
+from tieline.identity.roles.rules import Grant
 
 _CORP_COLUMNS = [field.name for field in fields(Corp)]
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from tieline.chassis.postgres import Connection, Record
-from tieline.identity.roles import Grant, Role, parse_rights
+from tieline.identity.roles.rules import Grant, Role, parse_rights
 
 _COLUMNS = "user_id, role, rights, department_ids, granter_user_id, grant_time"
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 
 from tieline.chassis.postgres import Connection, Record
 from tieline.identity.repositories.role_grants import to_grant
-from tieline.identity.roles import Grant
-from tieline.identity.sign_in_policies import Requirement, SignInPolicy
+from tieline.identity.roles.rules import Grant
+from tieline.identity.sign_in.policies import Requirement, SignInPolicy
 
 
 @dataclass(frozen=True, slots=True)

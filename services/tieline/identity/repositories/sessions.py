@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from tieline.chassis.command_tags import count_rows
 from tieline.chassis.postgres import Connection, Record
 from tieline.chassis.principals import Principal, PrincipalKind
-from tieline.identity.devices import Device
-from tieline.identity.refresh_tokens import RefreshState
+from tieline.identity.sessions.devices import Device
+from tieline.identity.sessions.refresh_tokens import RefreshState
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from tieline.chassis.postgres import Connection
-from tieline.identity.signing_keys import PublicKey, SealedKey
+from tieline.identity.signing_keys.rules import PublicKey, SealedKey
 
 # Any number that nothing else locks in this database: the bytes of "signkey" as an integer.
 _SIGNING_KEYS_LOCK = int.from_bytes(b"signkey")

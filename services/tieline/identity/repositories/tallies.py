@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from tieline.chassis.command_tags import count_rows
 from tieline.chassis.postgres import Connection
-from tieline.identity.lockout import LONGEST_MEMORY, Tally
+from tieline.identity.sign_in.lockout import LONGEST_MEMORY, Tally
 
 TallyKey = tuple[str, bytes]
 """The corp, empty for none, and what is counted."""

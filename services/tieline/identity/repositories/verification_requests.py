@@ -4,7 +4,7 @@ import datetime as dt
 import uuid
 
 from tieline.chassis.postgres import Connection, Record
-from tieline.identity.verifications import Evidence, VerificationRequest, VerificationState
+from tieline.identity.corps.verifications import Evidence, VerificationRequest, VerificationState
 
 _COLUMNS = """
     corp_id, verification_request_id, display_name, evidence, registration_number, media_ids,

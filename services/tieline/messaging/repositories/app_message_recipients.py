@@ -5,11 +5,11 @@ from typing import NamedTuple
 
 from tieline.chassis.command_tags import count_rows
 from tieline.chassis.postgres import Connection
-from tieline.messaging.app_messages import Job
-from tieline.messaging.conversations import app, build_direct_key, member
-from tieline.messaging.numbering import ConversationKey
+from tieline.messaging.app_messages.rules import Job
+from tieline.messaging.conversations.rules import app, build_direct_key, member
 from tieline.messaging.repositories.app_messages import JobKey
 from tieline.messaging.repositories.pairs import find_conversation_ids
+from tieline.messaging.sending.numbering import ConversationKey
 
 
 class Recipient(NamedTuple):

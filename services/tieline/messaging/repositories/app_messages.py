@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from tieline.chassis.command_tags import count_rows
 from tieline.chassis.postgres import Connection, Record
-from tieline.messaging.app_messages import Job, State
+from tieline.messaging.app_messages.rules import Job, State
 from tieline.messaging.repositories.statements import lock_name, qualify
 
 JobKey = tuple[str, str]

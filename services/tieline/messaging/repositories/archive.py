@@ -4,8 +4,8 @@ import datetime as dt
 from collections.abc import Sequence
 
 from tieline.chassis.postgres import Connection
-from tieline.messaging.archive import ArchivedMessage, ArchivePosition
-from tieline.messaging.messages import StoredMessage
+from tieline.messaging.compliance.archive import ArchivedMessage, ArchivePosition
+from tieline.messaging.messages.rules import StoredMessage
 from tieline.messaging.repositories.messages import read_message
 
 

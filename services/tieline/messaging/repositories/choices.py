@@ -7,9 +7,9 @@ from collections.abc import Collection
 from typing import NamedTuple
 
 from tieline.chassis.postgres import Connection
-from tieline.messaging.choices import Choice
-from tieline.messaging.conversations import Participant
-from tieline.messaging.numbering import ConversationKey
+from tieline.messaging.contents.choices import Choice
+from tieline.messaging.conversations.rules import Participant
+from tieline.messaging.sending.numbering import ConversationKey
 
 
 class PersonChoices(NamedTuple):

@@ -11,7 +11,7 @@ import datetime as dt
 from collections.abc import Collection, Sequence
 
 from tieline.chassis.postgres import Connection, Record
-from tieline.messaging.conversations import (
+from tieline.messaging.conversations.rules import (
     Allowed,
     Conversation,
     ConversationKind,
@@ -19,8 +19,8 @@ from tieline.messaging.conversations import (
     Role,
     Settings,
 )
-from tieline.messaging.numbering import ConversationKey
 from tieline.messaging.repositories.participants import UserKey
+from tieline.messaging.sending.numbering import ConversationKey
 
 _COLUMNS = (
     *("corp_id", "conversation_id", "kind", "name", "notice", "notice_time", "is_muted"),

@@ -7,8 +7,8 @@ from typing import NamedTuple
 from tieline.chassis import corps_purge
 from tieline.chassis.command_tags import count_rows
 from tieline.chassis.postgres import Connection
-from tieline.messaging.numbering import ConversationKey
 from tieline.messaging.repositories import SCHEMA
+from tieline.messaging.sending.numbering import ConversationKey
 
 # Every table with a corp's rows, each after what others need of it: with the participants nobody
 # can send any more, and with the conversations, whose deletion waits for those who are sending,

@@ -1,7 +1,7 @@
 """The SQL of which changes of customers in customer groups were handled."""
 
 from tieline.chassis.postgres import Connection
-from tieline.messaging.numbering import ConversationKey
+from tieline.messaging.sending.numbering import ConversationKey
 
 
 async def claim_change(

@@ -4,9 +4,9 @@ from collections.abc import Collection
 
 from tieline.chassis.postgres import Connection, Record
 from tieline.chassis.principals import PrincipalKind
-from tieline.messaging.conversations import Participant, Role, Settings
-from tieline.messaging.groups import Place
-from tieline.messaging.numbering import ConversationKey
+from tieline.messaging.conversations.rules import Participant, Role, Settings
+from tieline.messaging.groups.rules import Place
+from tieline.messaging.sending.numbering import ConversationKey
 
 
 class GroupRepository:

@@ -4,8 +4,8 @@ import datetime as dt
 from collections.abc import Sequence
 
 from tieline.chassis.postgres import Connection, Record
-from tieline.messaging.join_codes import JoinCode
-from tieline.messaging.numbering import ConversationKey
+from tieline.messaging.groups.join_codes import JoinCode
+from tieline.messaging.sending.numbering import ConversationKey
 
 _COLUMNS = (
     "code, conversation_id, creator_user_id, expire_time, max_uses, use_count, needs_approval,"

@@ -4,8 +4,8 @@ import uuid
 from collections.abc import Sequence
 
 from tieline.chassis.postgres import Connection, Record
-from tieline.messaging.conversations import Participant
-from tieline.messaging.media import (
+from tieline.messaging.conversations.rules import Participant
+from tieline.messaging.media.rules import (
     TEMPORARY_LIFETIME,
     Media,
     MediaFacts,
@@ -13,7 +13,7 @@ from tieline.messaging.media import (
     NewMedium,
     Upload,
 )
-from tieline.messaging.media_uses import can_be_looked_up
+from tieline.messaging.media.uses import can_be_looked_up
 
 MediaKey = tuple[str, str]
 """``(corp_id, media_id)``"""

@@ -8,10 +8,10 @@ from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from tieline.chassis.postgres import Connection
-from tieline.messaging.conversations import Participant
-from tieline.messaging.messages import StoredMessage
-from tieline.messaging.numbering import ConversationKey
+from tieline.messaging.conversations.rules import Participant
+from tieline.messaging.messages.rules import StoredMessage
 from tieline.messaging.repositories.messages import read_message
+from tieline.messaging.sending.numbering import ConversationKey
 
 
 class ReactionCount(NamedTuple):

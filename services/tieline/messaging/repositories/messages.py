@@ -6,11 +6,11 @@ from typing import NamedTuple
 
 from tieline.chassis.outbox import Event, build_insert, insert_parameters
 from tieline.chassis.postgres import Connection, Record, wake_after_commit
-from tieline.messaging.conversations import Participant
-from tieline.messaging.groups import find_content_refusal, find_refusal
-from tieline.messaging.messages import Send, StoredMessage
-from tieline.messaging.numbering import ConversationKey, Counter, SendFacts
+from tieline.messaging.conversations.rules import Participant
+from tieline.messaging.groups.rules import find_content_refusal, find_refusal
+from tieline.messaging.messages.rules import Send, StoredMessage
 from tieline.messaging.repositories import SCHEMA
+from tieline.messaging.sending.numbering import ConversationKey, Counter, SendFacts
 
 MAX_PAGE_BYTES = 2 * 1024 * 1024
 """Of contents in one list: with what else a message has, within the 4 MiB of a response."""

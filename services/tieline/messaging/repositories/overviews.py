@@ -6,11 +6,11 @@ from typing import NamedTuple
 
 from tieline.chassis.command_tags import count_rows
 from tieline.chassis.postgres import Connection, Record
-from tieline.messaging.conversations import Participant
-from tieline.messaging.numbering import ConversationKey
-from tieline.messaging.reading import ReadingState
+from tieline.messaging.conversations.rules import Participant
+from tieline.messaging.reading.rules import ReadingState
 from tieline.messaging.repositories.participants import UserKey
 from tieline.messaging.repositories.reading import read_state
+from tieline.messaging.sending.numbering import ConversationKey
 
 EVERYONE = Participant("everyone", "")
 """Whom a mention of everyone is stored for."""

@@ -8,8 +8,8 @@ from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from tieline.chassis.postgres import Connection
-from tieline.messaging.conversations import Participant, Role
-from tieline.messaging.numbering import ConversationKey
+from tieline.messaging.conversations.rules import Participant, Role
+from tieline.messaging.sending.numbering import ConversationKey
 
 UserKey = tuple[str, Participant]
 """``(corp_id, participant)``"""

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 from tieline.api.messaging.v1 import push_service_pb2
 from tieline.chassis.postgres import Connection, Record
-from tieline.messaging.conversations import Participant
-from tieline.messaging.push_rules import MAX_AGE, Facts, PushKey, Shown
-from tieline.messaging.quiet_hours import read_quiet_hours
-from tieline.messaging.reading import count_unread
+from tieline.messaging.conversations.rules import Participant
+from tieline.messaging.push.quiet_hours import read_quiet_hours
+from tieline.messaging.push.rules import MAX_AGE, Facts, PushKey, Shown
+from tieline.messaging.reading.rules import count_unread
 
 
 async def list_facts(connection: Connection, keys: Sequence[PushKey]) -> dict[PushKey, Facts]:

@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 from tieline.chassis.command_tags import count_rows
 from tieline.chassis.postgres import Connection, Record
-from tieline.messaging.conversations import Participant
-from tieline.messaging.push_targets import MAX_TARGETS, NewTarget, PushTarget
+from tieline.messaging.conversations.rules import Participant
+from tieline.messaging.push.targets import MAX_TARGETS, NewTarget, PushTarget
 from tieline.messaging.repositories.participants import UserKey
 from tieline.messaging.repositories.statements import lock_name
 

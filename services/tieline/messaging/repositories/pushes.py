@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 from tieline.chassis.command_tags import count_rows
 from tieline.chassis.postgres import Connection, Record
-from tieline.messaging.conversations import Participant
-from tieline.messaging.push_rules import Claim, Newest, PushKey
+from tieline.messaging.conversations.rules import Participant
+from tieline.messaging.push.rules import Claim, Newest, PushKey
 from tieline.messaging.repositories.participants import UserKey
 
 

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 
 from tieline.chassis.postgres import Connection
-from tieline.messaging.conversations import Participant
-from tieline.messaging.messages import StoredMessage
-from tieline.messaging.ranges import Range
+from tieline.messaging.conversations.rules import Participant
+from tieline.messaging.messages.ranges import Range
+from tieline.messaging.messages.rules import StoredMessage
 from tieline.messaging.repositories.messages import read_message
 from tieline.messaging.repositories.participants import Span
 

@@ -8,10 +8,10 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from tieline.chassis.postgres import Connection, Record
-from tieline.messaging.conversations import Participant
-from tieline.messaging.numbering import ConversationKey
-from tieline.messaging.reading import ReadingState
+from tieline.messaging.conversations.rules import Participant
+from tieline.messaging.reading.rules import ReadingState
 from tieline.messaging.repositories.participants import UserKey
+from tieline.messaging.sending.numbering import ConversationKey
 
 _COLUMNS = """
     state.read_sequence, state.read_uncounted, state.delivered_sequence, state.muted,

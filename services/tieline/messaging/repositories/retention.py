@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 from tieline.chassis.command_tags import count_rows
 from tieline.chassis.postgres import Connection, Record
-from tieline.messaging.conversations import ConversationKind
-from tieline.messaging.retention import HoldScope, LegalHold, NewHold, RetentionPolicy
+from tieline.messaging.compliance.retention import HoldScope, LegalHold, NewHold, RetentionPolicy
+from tieline.messaging.conversations.rules import ConversationKind
 
 # A month of messages is copied while whoever sets a hold waits.
 _COPY_TIMEOUT_S = 3600

@@ -5,10 +5,10 @@ from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from tieline.chassis.postgres import Connection, Record
-from tieline.messaging.conversations import Participant
+from tieline.messaging.conversations.rules import Participant
 from tieline.messaging.repositories.participants import UserKey
 from tieline.messaging.repositories.statements import lock_name, qualify
-from tieline.messaging.scheduled_messages import ScheduledMessage, State
+from tieline.messaging.scheduled_messages.rules import ScheduledMessage, State
 
 _COLUMNS = """
     corp_id, scheduled_message_id, conversation_id, sender_kind, sender_id, content, schedule,

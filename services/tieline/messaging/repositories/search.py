@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from tieline.chassis.postgres import Connection
-from tieline.messaging.conversations import Participant
-from tieline.messaging.numbering import ConversationKey
-from tieline.messaging.ranges import Range
+from tieline.messaging.conversations.rules import Participant
+from tieline.messaging.messages.ranges import Range
 from tieline.messaging.repositories.participants import UserKey
-from tieline.messaging.search_walk import Extent, Found, Looked, Window
+from tieline.messaging.search.walk import Extent, Found, Looked, Window
+from tieline.messaging.sending.numbering import ConversationKey
 
 
 class Searched(NamedTuple):

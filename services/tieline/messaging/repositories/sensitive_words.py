@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 from tieline.chassis.command_tags import count_rows
 from tieline.chassis.postgres import Connection
-from tieline.messaging.conversations import Participant
-from tieline.messaging.sensitive_words import WordAction
+from tieline.messaging.compliance.sensitive_words import WordAction
+from tieline.messaging.conversations.rules import Participant
 
 
 class Flagged(NamedTuple):

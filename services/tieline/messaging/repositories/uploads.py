@@ -4,8 +4,8 @@ import datetime as dt
 from collections.abc import Sequence
 
 from tieline.chassis.postgres import Connection, Record
-from tieline.messaging.conversations import Participant
-from tieline.messaging.media import NewMedium, Upload
+from tieline.messaging.conversations.rules import Participant
+from tieline.messaging.media.rules import NewMedium, Upload
 from tieline.messaging.repositories.media import MediaKey, build_medium
 
 

@@ -1,0 +1,1 @@
+"""Attributes that a corp gives its members, beside the fields that all have."""

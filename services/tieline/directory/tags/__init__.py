@@ -1,0 +1,1 @@
+"""Tags: sets of members and departments, for apps and for rules of visibility."""

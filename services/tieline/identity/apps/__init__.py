@@ -1,0 +1,1 @@
+"""Apps of corps: their ``secrets``, rights and ``tokens``."""

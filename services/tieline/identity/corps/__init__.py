@@ -1,0 +1,1 @@
+"""Corps: what they are, how they live and end, and their verification. All pure."""

@@ -1,0 +1,1 @@
+"""Links between corps, and what each side shares."""

@@ -1,0 +1,1 @@
+"""One-time codes: made, sent by ``delivery`` from a queue, and taken."""

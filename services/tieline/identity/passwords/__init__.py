@@ -1,0 +1,1 @@
+"""Passwords: their ``hashing`` in threads of its own, their ``change``, their ``calibration``."""

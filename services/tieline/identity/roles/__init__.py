@@ -1,0 +1,1 @@
+"""Who administers what: grants, ``invitations``, and those who run the deployment."""

@@ -1,0 +1,1 @@
+"""Second factors: authenticators (``totp``), recovery codes, and the ``challenges`` in between."""

@@ -1,0 +1,1 @@
+"""The keys that sign access tokens: kept encrypted, published, replaced by ``rotation``."""

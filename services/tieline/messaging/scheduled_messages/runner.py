@@ -1,0 +1,128 @@
+"""Sends scheduled messages when their time has come.
+
+Every replica looks once a second and takes what no other has taken. A message goes through the
+batcher under a client message id made of its schedule and its number, so that whoever takes over
+from a replica that ended between sending and writing it down sends nothing twice.
+"""
+
+import asyncio
+import datetime as dt
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
+from tieline.api.messaging.v1 import messaging_pb2, scheduled_message_service_pb2
+from tieline.chassis.commit_batch import CommitBatcher
+from tieline.chassis.errors import (
+    AbortedError,
+    ResourceExhaustedError,
+    ServiceError,
+    UnavailableError,
+)
+from tieline.chassis.postgres import Pool, transaction
+from tieline.chassis.repeating import repeating
+from tieline.messaging.messages.rules import Send, build_send
+from tieline.messaging.repositories.scheduled_messages import ScheduledMessageRepository
+from tieline.messaging.scheduled_messages.rules import (
+    ScheduledMessage,
+    State,
+    build_client_message_id,
+)
+from tieline.messaging.scheduled_messages.schedules import find_next_time, read_schedule
+from tieline.messaging.sending.results import build_error
+
+# The exactness that is promised is a minute's, that of the schedule.
+INTERVAL_S = 1.0
+
+# At nine in the morning thousands are due: a turn takes so many at a time until none is left.
+_BATCH = 200
+
+# Far above a batch's time; as long do messages wait whose replica ended.
+LEASE = dt.timedelta(seconds=30)
+
+# What is no fault of the message: it is sent when the lease has ended.
+_PASSING_ERRORS = (UnavailableError, AbortedError, ResourceExhaustedError)
+
+logger = logging.getLogger(__name__)
+
+
+class ScheduleRunner:
+    """Takes due messages, sends them, and writes down what became of them."""
+
+    def __init__(self, pool: Pool, batcher: CommitBatcher[Send, messaging_pb2.Message]) -> None:
+        self._pool = pool
+        self._batcher = batcher
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Send what is due within the block."""
+        async with repeating("the sending of scheduled messages", self.turn, interval_s=INTERVAL_S):
+            yield
+
+    async def turn(self) -> None:
+        """Send all that is due now."""
+        taken = _BATCH
+        while taken == _BATCH:
+            async with transaction(self._pool) as connection:
+                due = await ScheduledMessageRepository(connection).claim_due(
+                    lease=LEASE, limit=_BATCH
+                )
+            await asyncio.gather(*map(self._send, due))
+            taken = len(due)
+
+    async def _send(self, message: ScheduledMessage) -> None:
+        try:
+            await self._batcher.submit(_build_send(message))
+        except _PASSING_ERRORS as error:
+            logger.warning(
+                "scheduled message %s is put off: %s", message.scheduled_message_id, error
+            )
+        except ServiceError as error:
+            # Another replica sent it with the contents that it had before its sender changed them.
+            was_sent = error.reason == "CLIENT_MESSAGE_ID_REUSED"
+            await self._write_down(message, None if was_sent else error)
+        else:
+            await self._write_down(message, None)
+
+    async def _write_down(self, sent: ScheduledMessage, error: ServiceError | None) -> None:
+        async with transaction(self._pool) as connection:
+            repository = ScheduledMessageRepository(connection)
+            sender = (sent.corp_id, sent.sender)
+            current = await repository.find(sender, sent.scheduled_message_id, locks=True)
+            # Gone with its corp, or written down by whoever took over.
+            if current is None or current.sent_count != sent.sent_count:
+                return
+            await repository.update(plan_outcome(current, error, await repository.read_time()))
+
+
+def plan_outcome(
+    message: ScheduledMessage, error: ServiceError | None, now: dt.datetime
+) -> ScheduledMessage:
+    """Return what the message is once its occurrence was sent at ``now``, or refused. Pure."""
+    if error is not None:
+        if message.state is not State.ACTIVE:
+            return message
+        return replace(
+            message,
+            state=State.FAILED,
+            next_send_time=None,
+            failure=build_error(error).SerializeToString(),
+        )
+    sent = replace(message, sent_count=message.sent_count + 1, last_send_time=now)
+    if message.state is not State.ACTIVE:
+        return sent
+    given = scheduled_message_service_pb2.Schedule.FromString(message.schedule)
+    next_send_time = find_next_time(read_schedule(given), now)
+    state = State.FINISHED if next_send_time is None else State.ACTIVE
+    return replace(sent, state=state, next_send_time=next_send_time)
+
+
+def _build_send(message: ScheduledMessage) -> Send:
+    """Return the send of the next occurrence, checked by the rules of now."""
+    return build_send(
+        (message.corp_id, message.sender),
+        message.conversation_id,
+        build_client_message_id(message),
+        messaging_pb2.MessageContent.FromString(message.content),
+    )
