@@ -3,6 +3,7 @@
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import psutil
 
@@ -37,7 +38,7 @@ def test_no_two_processes_are_given_the_same_port() -> None:
         "import sys; from tieline.embedded.ports import find_free_port\n"
         "print(*(find_free_port() for _ in range(64)), flush=True); sys.stdin.read()"
     )
-    # By the system's choice alone, two of 256 ports are the same in nine of ten runs.
+    # By chance alone, two of 256 ports are the same in nine of ten runs.
     processes = [
         subprocess.Popen(
             [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE
@@ -52,6 +53,13 @@ def test_no_two_processes_are_given_the_same_port() -> None:
         process.communicate()
 
     assert len(set(ports)) == len(ports) == 256
+
+
+def test_no_outgoing_connection_takes_a_port_that_was_found() -> None:
+    settings = Path("/proc/sys/net/ipv4/ip_local_port_range")
+    first, last = map(int, settings.read_text().split())
+
+    assert not any(first <= find_free_port() <= last for _ in range(64))
 
 
 def test_a_process_may_find_any_number_of_ports() -> None:
