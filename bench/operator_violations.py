@@ -38,11 +38,11 @@ _PREFIX = "operator.violation_vs_best_peer"
 _BASE = 100.0
 _CHAIN_BASE = 60.0
 _TRACE_BASE = 60.0
-_TUNING_SEEDS = (101, 102, 103, 104, 105)
+_TUNING_SEEDS = tuple(range(101, 111))
 _SEEDS = tuple(range(1, int(os.environ.get("TIELINE_SIMULATION_SEEDS", "10")) + 1))
 _PROCESSES = int(os.environ.get("TIELINE_SIMULATION_PROCESSES", "0"))
 _TRACE_S = 1200
-_KEPT = 4
+_KEPT = 12
 
 
 def _traces() -> list[Path]:
