@@ -4,19 +4,20 @@ Only ``on.event`` handlers: they keep no state in the objects and add no finaliz
 policy can be deleted while no operator runs. Nothing is decided and nothing is written here; the
 scaler plans from the whole picture each second, whatever happened.
 
-kopf has a thread and an event loop of its own: when it ends it cancels every task of its loop that
-it did not find there, the scaler's and the broker's included.
+kopf has a thread and an event loop of its own: when it ends every task of its loop is ended, and
+the scaler's and the broker's are not among them.
 """
 
 import asyncio
 import logging
 import threading
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
 import kopf
 
+from tieline.chassis.tasks import end_task
 from tieline.operator.fleet import Fleet
 from tieline.operator.resources import Kind
 from tieline.operator.vitals import Vitals
@@ -82,15 +83,28 @@ class Watching:
         stop = self._stop = threading.Event()
         try:
             if not self._is_over.is_set():
-                await kopf.operator(
+                tasks = await kopf.spawn_tasks(
                     registry=_build_registry(self),
                     settings=_build_settings(),
                     namespaces=[self._namespace],
                     standalone=True,
                     stop_flag=stop,
                 )
+                await run_until_one_ends(tasks)
         finally:
             stop.set()
+
+
+async def run_until_one_ends(tasks: Collection[asyncio.Task[Any]]) -> None:
+    """Run kopf's tasks; once one of them ends, end all that run here, and raise what it raised.
+
+    In place of kopf's own way, which cancels once: a watch that was just about to ask again takes
+    that for a broken connection, and waits for good for credentials that nobody gives any more.
+    """
+    done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.gather(*map(end_task, asyncio.all_tasks() - {asyncio.current_task()}))
+    for task in done:
+        task.result()
 
 
 class _RetryDelays:
