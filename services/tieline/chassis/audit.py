@@ -12,13 +12,13 @@ that writes nothing.
 """
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from tieline.api.common.v1 import audit_pb2, principal_pb2
 from tieline.chassis.calls import find_call
 from tieline.chassis.fields import to_timestamp
 from tieline.chassis.ids import new_uuid7
-from tieline.chassis.outbox import Event, build_event
+from tieline.chassis.outbox import Event, build_event, insert_events
 from tieline.chassis.postgres import Connection
 from tieline.chassis.principals import Principal, PrincipalKind
 
@@ -68,3 +68,20 @@ async def build_audit_event(
         entry.address = call.find_address()
         entry.request_id = call.request_id
     return build_event(f"tieline.{schema}.v1.audit_recorded", corp_id, f"audit/{corp_id}", entry)
+
+
+async def record_act(
+    connection: Connection,
+    schema: str,
+    *,
+    corp_id: str,
+    action: str,
+    resource: str,
+    details: Mapping[str, str] | None = None,
+    events: Sequence[Event] = (),
+) -> None:
+    """Insert the act's audit entry behind its other events, in the transaction of the act."""
+    entry = await build_audit_event(
+        connection, schema, corp_id=corp_id, action=action, resource=resource, details=details
+    )
+    await insert_events(connection, schema, [*events, entry])

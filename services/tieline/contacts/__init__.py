@@ -4,6 +4,6 @@ Owns contact ways and contacts, customer groups, their members and join ways. Do
 conversations that follow from them: messaging makes those when it hears the events.
 
 A request meets the modules in this order: ``servicer`` (translates), ``joining`` (what a code leads
-to), ``repository`` (all SQL). The rules are in ``codes``, ``contacts`` and ``customer_groups``;
+to), ``repositories`` (all SQL). The rules are in ``codes``, ``contacts`` and ``customer_groups``;
 ``messages`` turns values into protobuf messages and events.
 """

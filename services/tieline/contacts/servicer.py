@@ -3,13 +3,13 @@
 from dataclasses import replace
 
 from tieline.api.contacts.v1 import contacts_service_pb2, contacts_service_pb2_grpc
+from tieline.chassis.audit import record_act
 from tieline.chassis.calls import current_principal
 from tieline.chassis.grpc_context import Context
 from tieline.chassis.idempotency import answered_once
 from tieline.chassis.ids import new_customer_group_id
 from tieline.chassis.page_tokens import PageTokens, page_size
 from tieline.chassis.postgres import Connection, Pool, transaction
-from tieline.contacts.acts import record_act
 from tieline.contacts.codes import check_code, new_code
 from tieline.contacts.contacts import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE, check_state
 from tieline.contacts.customer_groups import (
@@ -47,10 +47,12 @@ class ContactsServicer(contacts_service_pb2_grpc.ContactsServiceServicer):
         async def act(connection: Connection) -> contacts_service_pb2.CreateContactWayResponse:
             repository = ContactsRepository(connection, corp_id)
             way = await repository.insert_contact_way(new_code(), member.id, request.state)
+            # Without the code, here and below: whoever reads the log must not come in by it.
             await record_act(
                 connection,
+                SCHEMA,
                 corp_id=corp_id,
-                action="contact_way.create",
+                action="contacts.contact_way.create",
                 resource=f"members/{member.id}",
                 details={"state": request.state},
             )
@@ -113,8 +115,9 @@ class ContactsServicer(contacts_service_pb2_grpc.ContactsServiceServicer):
             )
             await record_act(
                 connection,
+                SCHEMA,
                 corp_id=corp_id,
-                action="customer_group.create",
+                action="contacts.customer_group.create",
                 resource=f"customerGroups/{group.customer_group_id}",
                 events=[build_created_event(corp_id, group)],
             )
@@ -162,8 +165,9 @@ class ContactsServicer(contacts_service_pb2_grpc.ContactsServiceServicer):
             way = await repository.insert_join_way(new_code(), group_id)
             await record_act(
                 connection,
+                SCHEMA,
                 corp_id=corp_id,
-                action="join_way.create",
+                action="contacts.join_way.create",
                 resource=f"customerGroups/{group_id}",
             )
             return contacts_service_pb2.CreateJoinWayResponse(join_way=to_join_way(way))

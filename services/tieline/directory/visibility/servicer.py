@@ -7,7 +7,7 @@ from tieline.api.directory.v1 import (
     visibility_service_pb2,
     visibility_service_pb2_grpc,
 )
-from tieline.chassis.audit import build_audit_event
+from tieline.chassis.audit import record_act
 from tieline.chassis.authorization import Resource, Right, require
 from tieline.chassis.calls import current_principal
 from tieline.chassis.errors import NotFoundError, ResourceExhaustedError
@@ -16,7 +16,6 @@ from tieline.chassis.fields import check_user_id, is_uuid, raise_violations, to_
 from tieline.chassis.grpc_context import Context
 from tieline.chassis.idempotency import answered_once
 from tieline.chassis.ids import new_uuid7
-from tieline.chassis.outbox import insert_events
 from tieline.chassis.page_tokens import PageTokens, page_size
 from tieline.chassis.postgres import Connection, Pool
 from tieline.directory.departments.rules import department_not_found_error
@@ -260,7 +259,7 @@ async def _record(
     rule_id: str,
     details: Mapping[str, str] | None = None,
 ) -> None:
-    event = await build_audit_event(
+    await record_act(
         connection,
         SCHEMA,
         corp_id=corp_id,
@@ -268,7 +267,6 @@ async def _record(
         resource=f"visibility_rules/{rule_id}",
         details=details,
     )
-    await insert_events(connection, SCHEMA, [event])
 
 
 async def _check_named(

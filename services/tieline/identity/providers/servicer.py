@@ -7,7 +7,7 @@ from tieline.api.identity.v1 import (
     sign_in_provider_service_pb2,
     sign_in_provider_service_pb2_grpc,
 )
-from tieline.chassis.audit import build_audit_event
+from tieline.chassis.audit import record_act
 from tieline.chassis.authorization import Resource, Right, require
 from tieline.chassis.calls import current_principal
 from tieline.chassis.errors import FailedPreconditionError
@@ -16,7 +16,6 @@ from tieline.chassis.fields import is_uuid, to_timestamp
 from tieline.chassis.grpc_context import Context
 from tieline.chassis.idempotency import answered_once
 from tieline.chassis.ids import new_uuid7
-from tieline.chassis.outbox import insert_events
 from tieline.chassis.page_tokens import PageTokens, page_size
 from tieline.chassis.postgres import Connection, Pool, transaction
 from tieline.identity.providers.answers import UserClaim
@@ -173,7 +172,7 @@ async def _record(
     act: str,
     details: Mapping[str, str] | None = None,
 ) -> None:
-    entry = await build_audit_event(
+    await record_act(
         connection,
         SCHEMA,
         corp_id=corp_id,
@@ -181,7 +180,6 @@ async def _record(
         resource=f"signInProviders/{provider_id}",
         details=details,
     )
-    await insert_events(connection, SCHEMA, [entry])
 
 
 def _check_id(provider_id: str) -> None:

@@ -7,14 +7,13 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from tieline.api.identity.v1 import identity_pb2, sign_in_pb2
-from tieline.chassis.audit import PLATFORM_LOG, build_audit_event
+from tieline.chassis.audit import PLATFORM_LOG, record_act
 from tieline.chassis.errors import (
     FailedPreconditionError,
     NotFoundError,
     ServiceError,
     UnauthenticatedError,
 )
-from tieline.chassis.outbox import insert_events
 from tieline.chassis.postgres import Connection, Pool, transaction
 from tieline.identity.audit.refusals import Refusals
 from tieline.identity.repositories import (
@@ -246,14 +245,13 @@ async def _lock_challenged(connection: Connection, challenge: Challenge) -> _Own
 async def _record(connection: Connection, key: Key, act: str) -> None:
     corp_id, user_id = key
     owners = "platformAdministrators" if corp_id == PLATFORM_LOG else "members"
-    entry = await build_audit_event(
+    await record_act(
         connection,
         SCHEMA,
         corp_id=corp_id,
         action=f"identity.second_factor.{act}",
         resource=f"{owners}/{user_id}",
     )
-    await insert_events(connection, SCHEMA, [entry])
 
 
 def not_found_error() -> NotFoundError:

@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import dataclass
 
 from tieline.api.messaging.v1 import archive_service_pb2, archive_service_pb2_grpc
+from tieline.chassis.audit import record_act
 from tieline.chassis.authorization import Right
 from tieline.chassis.calls import current_principal
 from tieline.chassis.errors import InvalidArgumentError, ResourceExhaustedError
@@ -24,12 +25,13 @@ from tieline.messaging.compliance.archive import (
     entry_to_proto,
     write_line,
 )
-from tieline.messaging.compliance.servicer import record_act, require_corp
+from tieline.messaging.compliance.servicer import require_corp
 from tieline.messaging.live.open_streams import MAX_MEDIA_STREAMS, OpenStreams
 from tieline.messaging.media.blob_store import BlobStore
 from tieline.messaging.media.downloading import find_range, read_chunks
 from tieline.messaging.media.rules import check_media_id, media_not_found_error, media_to_proto
 from tieline.messaging.media.uploading import content_key
+from tieline.messaging.repositories import SCHEMA
 from tieline.messaging.repositories.archive import ArchiveRepository
 from tieline.messaging.repositories.media import MediaRepository
 
@@ -123,7 +125,14 @@ class ArchiveServicer(archive_service_pb2_grpc.ArchiveServiceServicer):
         async with transaction(self._pool) as connection:
             first = await ArchiveRepository(connection).find_first_time(corp_id)
             settled = await self._find_settled_time(ArchiveRepository(connection))
-            await record_act(connection, corp_id, "archive.export", "archive", details)
+            await record_act(
+                connection,
+                SCHEMA,
+                corp_id=corp_id,
+                action="messaging.archive.export",
+                resource="archive",
+                details=details,
+            )
         position = ArchivePosition.at(max(filter(None, (start, first or settled))))
         buffer = bytearray()
         # Not beyond what there is now, or an export of a busy corp would never end.
@@ -152,7 +161,13 @@ class ArchiveServicer(archive_service_pb2_grpc.ArchiveServiceServicer):
                 )
                 # By its own name: an id may be written in several ways.
                 resource = f"media/{media.media_id}"
-                await record_act(connection, corp_id, "archive.download", resource, {})
+                await record_act(
+                    connection,
+                    SCHEMA,
+                    corp_id=corp_id,
+                    action="messaging.archive.download",
+                    resource=resource,
+                )
             yield archive_service_pb2.DownloadArchivedMediaResponse(media=media_to_proto(media))
             blob = content_key((corp_id, media.media_id))
             async for chunk in read_chunks(self._store, media.media_id, blob, span):
@@ -162,7 +177,12 @@ class ArchiveServicer(archive_service_pb2_grpc.ArchiveServiceServicer):
         async with transaction(self._pool) as connection:
             repository = ArchiveRepository(connection)
             await record_act(
-                connection, corp_id, "archive.read", "archive", {"consumerId": consumer_id}
+                connection,
+                SCHEMA,
+                corp_id=corp_id,
+                action="messaging.archive.read",
+                resource="archive",
+                details={"consumerId": consumer_id},
             )
             known = await repository.find_acknowledged(corp_id, consumer_id)
             if known is not None:

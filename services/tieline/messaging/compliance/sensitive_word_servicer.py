@@ -6,6 +6,7 @@ import datetime as dt
 from types import MappingProxyType
 
 from tieline.api.messaging.v1 import sensitive_word_service_pb2, sensitive_word_service_pb2_grpc
+from tieline.chassis.audit import record_act
 from tieline.chassis.authorization import Right
 from tieline.chassis.errors import InvalidArgumentError, ResourceExhaustedError
 from tieline.chassis.fields import raise_violations, to_timestamp
@@ -18,8 +19,9 @@ from tieline.messaging.compliance.sensitive_words import (
     WordAction,
     normalise,
 )
-from tieline.messaging.compliance.servicer import record_act, require_corp
+from tieline.messaging.compliance.servicer import require_corp
 from tieline.messaging.conversations.rules import participant_to_proto
+from tieline.messaging.repositories import SCHEMA
 from tieline.messaging.repositories.sensitive_words import Flagged, SensitiveWordRepository
 
 _ACTIONS = MappingProxyType(
@@ -61,7 +63,12 @@ class SensitiveWordServicer(sensitive_word_service_pb2_grpc.SensitiveWordService
                 version = await repository.raise_version(corp_id)
                 details = {"changed": str(changed), "removed": str(gone)}
                 await record_act(
-                    connection, corp_id, "sensitive_words.update", "sensitiveWords", details
+                    connection,
+                    SCHEMA,
+                    corp_id=corp_id,
+                    action="messaging.sensitive_words.update",
+                    resource="sensitiveWords",
+                    details=details,
                 )
         return sensitive_word_service_pb2.UpdateSensitiveWordsResponse(
             word_count=count, version=version

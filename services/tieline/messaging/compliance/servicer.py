@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tieline.api.messaging.v1 import compliance_service_pb2, compliance_service_pb2_grpc
-from tieline.chassis.audit import build_audit_event
+from tieline.chassis.audit import record_act
 from tieline.chassis.authorization import Resource, Right, require
 from tieline.chassis.calls import current_principal
 from tieline.chassis.errors import ResourceExhaustedError
@@ -11,7 +11,6 @@ from tieline.chassis.fields import is_uuid
 from tieline.chassis.grpc_context import Context
 from tieline.chassis.idempotency import answered_once
 from tieline.chassis.ids import new_uuid7
-from tieline.chassis.outbox import insert_events
 from tieline.chassis.page_tokens import PageTokens, page_size
 from tieline.chassis.postgres import Connection, Pool, transaction
 from tieline.messaging.compliance.retention import (
@@ -52,10 +51,11 @@ class ComplianceServicer(compliance_service_pb2_grpc.ComplianceServiceServicer):
             if is_changed:
                 await record_act(
                     connection,
-                    corp_id,
-                    "retention_policy.set",
-                    f"retentionPolicies/{kind.value}",
-                    {"keepDays": str(keep_days)},
+                    SCHEMA,
+                    corp_id=corp_id,
+                    action="messaging.retention_policy.set",
+                    resource=f"retentionPolicies/{kind.value}",
+                    details={"keepDays": str(keep_days)},
                 )
             policies = {policy.kind: policy for policy in await repository.list_policies(corp_id)}
         return compliance_service_pb2.SetRetentionPolicyResponse(
@@ -100,7 +100,11 @@ class ComplianceServicer(compliance_service_pb2_grpc.ComplianceServiceServicer):
             repository = RetentionRepository(connection)
             if await repository.release_hold(corp_id, request.hold_id):
                 await record_act(
-                    connection, corp_id, "legal_hold.release", f"legalHolds/{request.hold_id}", {}
+                    connection,
+                    SCHEMA,
+                    corp_id=corp_id,
+                    action="messaging.legal_hold.release",
+                    resource=f"legalHolds/{request.hold_id}",
                 )
             hold = await repository.find_hold(corp_id, request.hold_id)
         if hold is None:
@@ -135,21 +139,6 @@ def require_corp(corp_id: str, right: Right) -> str:
     return corp_id
 
 
-async def record_act(
-    connection: Connection, corp_id: str, act: str, resource: str, details: dict[str, str]
-) -> None:
-    """Put an act into the audit log, in its transaction."""
-    event = await build_audit_event(
-        connection,
-        SCHEMA,
-        corp_id=corp_id,
-        action=f"{SCHEMA}.{act}",
-        resource=resource,
-        details=details,
-    )
-    await insert_events(connection, SCHEMA, [event])
-
-
 async def _create_hold(
     connection: Connection, corp_id: str, hold: NewHold
 ) -> compliance_service_pb2.CreateLegalHoldResponse:
@@ -165,5 +154,12 @@ async def _create_hold(
     hold_id = new_uuid7()
     created = await repository.insert_hold(corp_id, hold_id, hold)
     details = {"scope": hold.scope.value, "targetId": hold.target_id}
-    await record_act(connection, corp_id, "legal_hold.create", f"legalHolds/{hold_id}", details)
+    await record_act(
+        connection,
+        SCHEMA,
+        corp_id=corp_id,
+        action="messaging.legal_hold.create",
+        resource=f"legalHolds/{hold_id}",
+        details=details,
+    )
     return compliance_service_pb2.CreateLegalHoldResponse(hold=hold_to_proto(created))

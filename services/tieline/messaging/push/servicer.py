@@ -1,16 +1,18 @@
 """PushService: between the wire and where devices are reached."""
 
 from tieline.api.messaging.v1 import push_service_pb2, push_service_pb2_grpc
+from tieline.chassis.audit import record_act
 from tieline.chassis.authorization import Right
 from tieline.chassis.calls import current_principal
 from tieline.chassis.fields import check_text, raise_violations
 from tieline.chassis.grpc_context import Context
 from tieline.chassis.postgres import Pool, transaction
 from tieline.messaging.callers import require_user
-from tieline.messaging.compliance.servicer import record_act, require_corp
+from tieline.messaging.compliance.servicer import require_corp
 from tieline.messaging.known_people import check_known
 from tieline.messaging.push.quiet_hours import check_quiet_hours
 from tieline.messaging.push.targets import check_target, target_to_proto
+from tieline.messaging.repositories import SCHEMA
 from tieline.messaging.repositories.push_targets import PushTargetRepository
 
 _MAX_SESSION_ID_CHARACTERS = 64
@@ -119,5 +121,12 @@ class PushServicer(push_service_pb2_grpc.PushServiceServicer):
             repository = PushTargetRepository(connection)
             if await repository.hide_corp_previews(corp_id, hidden=request.hidden):
                 details = {"hidden": str(request.hidden).lower()}
-                await record_act(connection, corp_id, "push_previews.set", "pushPreviews", details)
+                await record_act(
+                    connection,
+                    SCHEMA,
+                    corp_id=corp_id,
+                    action="messaging.push_previews.set",
+                    resource="pushPreviews",
+                    details=details,
+                )
         return push_service_pb2.SetCorpPushPreviewsResponse()
