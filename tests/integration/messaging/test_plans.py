@@ -23,6 +23,7 @@ from tieline.messaging.repositories.push_targets import PushTargetRepository
 from tieline.messaging.repositories.pushes import PushRepository
 from tieline.messaging.repositories.ranges import list_ranges, list_readable
 from tieline.messaging.repositories.search import Filter, SearchRepository
+from tieline.messaging.repositories.stored_messages import list_messages
 from tieline.messaging.search.walk import Window
 
 KEY = ("ww0", "conversation")
@@ -51,9 +52,7 @@ async def empty(postgres_admin_dsn: str, worker_id: str) -> AsyncIterator[Connec
         ),
         lambda connection: _look_up(connection),
         lambda connection: MessageRepository(connection).insert_messages([], NOW, []),
-        lambda connection: MessageRepository(connection).list_messages(
-            KEY, after=0, up_to=100, limit=100
-        ),
+        lambda connection: list_messages(connection, KEY, after=0, up_to=100, limit=100),
         lambda connection: _look_through(connection),
         lambda connection: PushRepository(connection).insert_wanted(
             [Newest(KEY, 1, member("li.wei"), 0)], dt.timedelta(0)

@@ -15,7 +15,7 @@ from tieline.messaging.conversations.opening import Opening
 from tieline.messaging.conversations.rules import ConversationKind, member
 from tieline.messaging.live.announcer import Announcer
 from tieline.messaging.messages.rules import Send
-from tieline.messaging.repositories.messages import MessageRepository
+from tieline.messaging.repositories.stored_messages import list_messages
 from tieline.messaging.sending.batches import Sender
 
 CONVERSATIONS = ("a", "b", "gone")
@@ -87,10 +87,9 @@ async def test_batches_come_to_what_the_model_says(
         assert [_tell(outcome) for outcome in outcomes] == [model.send(*send) for send in batch]
 
     async with pool.acquire() as connection:
-        repository = MessageRepository(connection)
         for conversation_id in ("a", "b"):
-            stored = await repository.list_messages(
-                (corp_id, conversation_id), after=0, up_to=10**9, limit=1000
+            stored = await list_messages(
+                connection, (corp_id, conversation_id), after=0, up_to=10**9, limit=1000
             )
             assert {
                 (conversation_id, each.sender.id, each.client_message_id): each.sequence

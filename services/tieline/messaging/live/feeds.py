@@ -23,8 +23,8 @@ from tieline.messaging.live.delivery import Cursor
 from tieline.messaging.live.subjects import build_conversation_subject
 from tieline.messaging.live.subscriber import Subscriber, Update
 from tieline.messaging.messages.rules import message_to_proto
-from tieline.messaging.repositories.messages import MessageRepository
 from tieline.messaging.repositories.participants import UserKey
+from tieline.messaging.repositories.stored_messages import list_messages
 from tieline.messaging.sending.numbering import ConversationKey
 
 # Messages of two replicas overtake each other by about this much; fetching would be a waste.
@@ -259,8 +259,8 @@ class Feeds:
 
     async def _fetch(self, feed: _Feed, after: int, up_to: int) -> None:
         async with self._reads, self._pool.acquire() as connection:
-            messages = await MessageRepository(connection).list_messages(
-                feed.key, after=after, up_to=up_to, limit=_FETCH_ROWS
+            messages = await list_messages(
+                connection, feed.key, after=after, up_to=up_to, limit=_FETCH_ROWS
             )
         for message in messages:
             self._take(feed, Update(message=message_to_proto(message)))

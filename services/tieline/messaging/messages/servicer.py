@@ -33,9 +33,9 @@ from tieline.messaging.messages.rules import Send, StoredMessage, message_to_pro
 from tieline.messaging.repositories import SCHEMA
 from tieline.messaging.repositories.choices import ChoiceRepository, PersonChoices
 from tieline.messaging.repositories.message_changes import MessageChangeRepository
-from tieline.messaging.repositories.messages import MAX_PAGE_BYTES
 from tieline.messaging.repositories.participants import ParticipantRepository
 from tieline.messaging.repositories.sensitive_words import SensitiveWordRepository
+from tieline.messaging.repositories.stored_messages import MAX_PAGE_BYTES
 from tieline.messaging.sending.batches import Screen
 from tieline.messaging.sending.numbering import ConversationKey
 from tieline.messaging.sending.results import build_result

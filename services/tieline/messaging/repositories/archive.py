@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from tieline.chassis.postgres import Connection
 from tieline.messaging.compliance.archive import ArchivedMessage, ArchivePosition
 from tieline.messaging.messages.rules import StoredMessage
-from tieline.messaging.repositories.messages import read_message
+from tieline.messaging.repositories.stored_messages import read_message
 
 
 class ArchiveRepository:

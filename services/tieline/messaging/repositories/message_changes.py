@@ -10,7 +10,7 @@ from typing import NamedTuple
 from tieline.chassis.postgres import Connection
 from tieline.messaging.conversations.rules import Participant
 from tieline.messaging.messages.rules import StoredMessage
-from tieline.messaging.repositories.messages import read_message
+from tieline.messaging.repositories.stored_messages import read_message
 from tieline.messaging.sending.numbering import ConversationKey
 
 

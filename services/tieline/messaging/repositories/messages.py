@@ -1,4 +1,4 @@
-"""The SQL of sending and reading messages: a constant number of statements, however many rows."""
+"""The SQL of sending messages: a constant number of statements, however many rows."""
 
 import datetime as dt
 from collections.abc import Collection, Mapping, Sequence
@@ -6,14 +6,10 @@ from typing import NamedTuple
 
 from tieline.chassis.outbox import Event, build_insert, insert_parameters
 from tieline.chassis.postgres import Connection, Record, wake_after_commit
-from tieline.messaging.conversations.rules import Participant
 from tieline.messaging.groups.rules import find_content_refusal, find_refusal
 from tieline.messaging.messages.rules import Send, StoredMessage
 from tieline.messaging.repositories import SCHEMA
 from tieline.messaging.sending.numbering import ConversationKey, Counter, SendFacts
-
-MAX_PAGE_BYTES = 2 * 1024 * 1024
-"""Of contents in one list: with what else a message has, within the 4 MiB of a response."""
 
 _NOTHING_KNOWN = SendFacts(participating=False, repeated=None)
 
@@ -330,55 +326,6 @@ class MessageRepository:
                 for message in messages
             ],
         )
-
-    async def list_messages(
-        self, key: ConversationKey, *, after: int, up_to: int, limit: int
-    ) -> Sequence[StoredMessage]:
-        """Return messages with numbers above ``after``, up to ``up_to``, in order.
-
-        Fewer than there are, but one at least, where their contents are large.
-        """
-        rows = await self._connection.fetch(
-            """
-            SELECT sequence, sender_kind, sender_id, client_message_id, content, create_time,
-                   uncounted, edit_time, recall_time, original_content
-              FROM (
-                   SELECT sequence, sender_kind, sender_id, client_message_id, content,
-                          create_time, uncounted, edit_time, recall_time, original_content,
-                          sum(octet_length(content)) OVER (ORDER BY sequence)
-                          - octet_length(content) AS bytes_before
-                     FROM messaging.stored_messages
-                    WHERE corp_id = $1 AND conversation_id = $2
-                      AND sequence > $3 AND sequence <= $4
-                    ORDER BY sequence
-                    LIMIT $5
-              ) AS page
-             WHERE bytes_before < $6
-             ORDER BY sequence
-            """,
-            *key,
-            after,
-            up_to,
-            limit,
-            MAX_PAGE_BYTES,
-        )
-        return [read_message(key, row) for row in rows]
-
-
-def read_message(key: ConversationKey, row: Record) -> StoredMessage:
-    """Return the message of a row of ``stored_messages``."""
-    return StoredMessage(
-        *key,
-        row["sequence"],
-        Participant(row["sender_kind"], row["sender_id"]),
-        row["client_message_id"],
-        row["content"],
-        row["create_time"],
-        row["uncounted"],
-        row["edit_time"],
-        row["recall_time"],
-        row["original_content"],
-    )
 
 
 def _key_of(send: Send) -> ConversationKey:

@@ -6,8 +6,8 @@ from tieline.chassis.postgres import Connection
 from tieline.messaging.conversations.rules import Participant
 from tieline.messaging.messages.ranges import Range
 from tieline.messaging.messages.rules import StoredMessage
-from tieline.messaging.repositories.messages import read_message
 from tieline.messaging.repositories.participants import Span
+from tieline.messaging.repositories.stored_messages import read_message
 
 
 async def list_ranges(
