@@ -36,6 +36,9 @@ _RETRY_DELAYS_S = (1.0, 1.0, 2.0, 3.0, 5.0)
 # lasts; each new beginning lists every kind.
 _RESTART_DELAY_S = 2.0
 
+# How kopf's names of the tasks begin that follow one kind each.
+_WATCH_NAME = "watcher for "
+
 logger = logging.getLogger(__name__)
 
 
@@ -90,21 +93,24 @@ class Watching:
                     standalone=True,
                     stop_flag=stop,
                 )
-                await run_until_one_ends(tasks)
+                await run_until_one_ends(tasks, stop)
         finally:
             stop.set()
 
 
-async def run_until_one_ends(tasks: Collection[asyncio.Task[Any]]) -> None:
-    """Run kopf's tasks; once one of them ends, end all that run here, and raise what it raised.
+async def run_until_one_ends(tasks: Collection[asyncio.Task[Any]], stop: threading.Event) -> None:
+    """Run kopf's tasks; once one of them ends, end the others, and raise what it raised.
 
-    In place of kopf's own way, which cancels once: a watch that was just about to ask again takes
-    that for a broken connection, and waits for good for credentials that nobody gives any more.
+    The watches first, each with the tasks that it stands on: where one of them fails, kopf leaves
+    the rest and then cancels all that runs at once. A watch whose scheduler has gone before it, or
+    that was just about to ask again, waits for good then.
     """
-    done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    await asyncio.gather(*map(end_task, asyncio.all_tasks() - {asyncio.current_task()}))
-    for task in done:
-        task.result()
+    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    watches = [task for task in asyncio.all_tasks() if task.get_name().startswith(_WATCH_NAME)]
+    await asyncio.gather(*map(end_task, watches))
+    # kopf gives the task that waits for it five seconds.
+    stop.set()
+    await kopf.run_tasks(tasks)
 
 
 class _RetryDelays:
