@@ -13,6 +13,10 @@ import psutil
 
 from bench import process_trees
 
+BEHIND = ("nice", "-n", "10")
+"""Begins the command of who sends a surge, where somebody whose waits are measured sends from the
+same cores: those come from other machines, and don't wait for the surge's."""
+
 
 @contextmanager
 def on_cores_of_their_own(process_ids: Sequence[int]) -> Iterator[None]:

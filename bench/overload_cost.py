@@ -17,7 +17,7 @@ from bench.chassis_call import calls, serve_authenticated
 from bench.grpc_load import Load, server_process
 from bench.harness import Benchmark, Figure, Target, summarise
 from tieline.chassis.admission.control import AdmissionControl
-from tieline.chassis.admission.known_callers import CorpCalls
+from tieline.chassis.admission.corp_calls import CorpCalls
 from tieline.chassis.admission.load_reports import LoadReporter
 from tieline.chassis.grpc_server import GuardedServer
 

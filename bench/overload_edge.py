@@ -26,7 +26,7 @@ from typing import Any
 
 import grpc
 
-from bench.cores import on_cores_of_their_own
+from bench.cores import BEHIND, on_cores_of_their_own
 from bench.grpc_load import Load, Work
 from bench.harness import Benchmark, Figure, Target, summarise
 from bench.messaging_platform import MessagingPlatform, build_outgoing, messaging_platform
@@ -304,6 +304,7 @@ async def _crowd(replica: _Replica, target: str, rate: float) -> float:
         body = Path(folder) / "body"
         body.write_bytes(b"\0" + len(message).to_bytes(4, "big") + message)
         process = await asyncio.create_subprocess_exec(
+            *BEHIND,
             *("h2load", "-c", str(_CLIENTS), "-m", str(_STREAMS_OF_A_CLIENT), "-t", "1"),
             *("-D", str(_SURGE_S), "--rps", f"{rate / _CLIENTS:.0f}", "-d", str(body)),
             *("-H", "content-type: application/grpc", "-H", "te: trailers"),

@@ -11,7 +11,7 @@ import sys
 import time
 import uuid
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -110,8 +110,11 @@ class Outcome:
     """Of the calls that were due: what the generator itself could not send."""
 
 
-async def generate(plan: Plan) -> Outcome:
-    """Carry the plan out in processes of their own, each with its part of the calls."""
+async def generate(plan: Plan, command: Sequence[str] = ()) -> Outcome:
+    """Carry the plan out in processes of their own, each with its part of the calls.
+
+    ``command`` is what starts them, before their own.
+    """
     part = replace(
         plan,
         loops=plan.loops // GENERATORS,
@@ -120,7 +123,7 @@ async def generate(plan: Plan) -> Outcome:
         normal_per_s=plan.normal_per_s / GENERATORS,
         low_per_s=plan.low_per_s / GENERATORS,
     )
-    outcomes = await asyncio.gather(*(_generate_part(part) for _ in range(GENERATORS)))
+    outcomes = await asyncio.gather(*(_generate_part(part, command) for _ in range(GENERATORS)))
 
     def mean(values: list[float]) -> float:
         return sum(values) / len(values)
@@ -138,8 +141,9 @@ async def generate(plan: Plan) -> Outcome:
     )
 
 
-async def _generate_part(plan: Plan) -> Outcome:
+async def _generate_part(plan: Plan, command: Sequence[str]) -> Outcome:
     process = await asyncio.create_subprocess_exec(
+        *command,
         *(sys.executable, "-m", "bench.overload_generator"),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,

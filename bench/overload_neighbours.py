@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
-from bench.cores import on_cores_of_their_own
+from bench.cores import BEHIND, on_cores_of_their_own
 from bench.harness import Benchmark, Figure, Target, summarise
 from bench.messaging_platform import MessagingPlatform, messaging_platform
 from bench.overload_generator import Outcome, Plan, generate
@@ -19,13 +19,15 @@ from bench.overload_generator import Outcome, Plan, generate
 _SUCCESS = "overload.neighbours_success"
 _P99 = "overload.neighbours_p99"
 _P99_BEFORE = "overload.neighbours_p99_before"
+_FLOOD = "overload.neighbours_flood_success"
 
 _NEIGHBOURS = 100
 _USERS_OF_THE_FLOOD = 100
 _FACTOR = 10
 _SETTLE_S = 4.0
 _SECONDS = 8.0
-_FLOOD_LEAD_S = 1.0
+# The processes of the flood have begun by then.
+_FLOOD_LEAD_S = 4.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,7 @@ class _Measured:
     capacity: float
     before: Outcome
     during: Outcome
+    flood: Outcome
 
 
 async def measure() -> Sequence[Figure]:
@@ -69,8 +72,10 @@ async def _measure(*, is_on: bool, capacity: float = 0.0) -> _Measured:
             seconds=_SECONDS + _FLOOD_LEAD_S,
             holds_back=True,
         )
-        _, during = await asyncio.gather(generate(surge), generate(normal))
-        return _Measured(capacity, before, during)
+        surging = asyncio.create_task(generate(surge, BEHIND))
+        await asyncio.sleep(_FLOOD_LEAD_S)
+        during = await generate(normal)
+        return _Measured(capacity, before, during, await surging)
 
 
 async def _plan(platform: MessagingPlatform, people: Sequence[tuple[str, str]]) -> Plan:
@@ -88,6 +93,7 @@ def _figures(
     name = _P99_BEFORE + suffix
     return [
         summarise(_SUCCESS + suffix, [measured.during.success], "of calls", target=success),
+        summarise(_FLOOD + suffix, [measured.flood.success], "of the flood's calls"),
         summarise(name, before, "ms"),
         summarise(
             _P99 + suffix,
@@ -100,9 +106,8 @@ def _figures(
     ]
 
 
+_NAMES = (_SUCCESS, _FLOOD, _P99, _P99_BEFORE)
+
 BENCHMARKS = (
-    Benchmark(
-        tuple(name + suffix for name in (_SUCCESS, _P99, _P99_BEFORE) for suffix in ("", ".off")),
-        measure,
-    ),
+    Benchmark(tuple(name + suffix for name in _NAMES for suffix in ("", ".off")), measure),
 )

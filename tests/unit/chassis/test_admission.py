@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fakes.overloaded_replica import CAPACITY, Second, simulate
+from fakes.overloaded_replica import CAPACITY, Second, simulate, simulate_flood
 from tieline.chassis.admission.decision import (
     OVERLOADED_S,
     Window,
+    calm_admissions,
     decide_level,
     expected_admissions,
 )
@@ -166,6 +167,23 @@ def test_a_replica_with_room_lets_in_what_fits(
     assert expected_admissions(window) == pytest.approx(expected)
 
 
+@pytest.mark.parametrize(
+    ("busy", "waited_s", "expected"),
+    [
+        pytest.param(1.0, 0.0, 800, id="too busy"),
+        pytest.param(0.8, 0.0, 1000, id="as it should be"),
+        pytest.param(0.4, 0.0, 2000, id="room"),
+        pytest.param(0.0, 0.0, 4000, id="no more than fits"),
+        pytest.param(1.0, 10 * OVERLOADED_S, 500, id="overloaded"),
+    ],
+)
+def test_beside_a_flood_the_replica_is_kept_calm(
+    busy: float, waited_s: float, expected: float
+) -> None:
+    window = Window(arrivals({NORMAL_0: 1000}), 1000, waited_s, busy, waited_s)
+    assert calm_admissions(window) == pytest.approx(expected)
+
+
 def test_a_quiet_window_opens_everything() -> None:
     assert decide_level(HIGHEST_PRIORITY, Window(arrivals({}), 0, 0.0, 0.0)) == LOWEST_PRIORITY
 
@@ -221,6 +239,22 @@ def test_strangers_cost_refusals_and_no_collapse(
     assert statistics.mean(admitted) >= 0.6 * capacity
     assert max(admitted) - min(admitted) <= 0.2 * capacity
     assert all(second.longest_wait_s < 0.2 for second in steady)
+
+
+@pytest.mark.parametrize("factor", [2, 10, 30])
+@pytest.mark.parametrize("users", [1, 5, 100, 10_000])
+def test_a_flood_that_holds_back_costs_no_neighbour(factor: float, users: int) -> None:
+    """It is held to its share for as long as it would send more, and not only while it does."""
+    seconds = simulate_flood(factor, 10, users=users)[3:]
+    offered = sum(second.neighbours_offered for second in seconds)
+    assert sum(second.neighbours_admitted for second in seconds) > 0.99 * offered
+    assert max(second.neighbours_longest_wait_s for second in seconds) < 0.03
+
+
+@pytest.mark.parametrize("factor", [2, 10])
+def test_a_flood_of_many_users_has_what_the_neighbours_leave(factor: float) -> None:
+    seconds = simulate_flood(factor, 10)[3:]
+    assert sum(second.admitted for second in seconds) > 0.6 * CAPACITY * len(seconds)
 
 
 def test_what_matters_most_is_let_in_throughout() -> None:

@@ -1,10 +1,12 @@
 """What a replica counts, lets in and tells."""
 
 import statistics
+from itertools import pairwise
 
 import pytest
 
 from tieline.chassis.admission.control import MAX_HELD_BACK, AdmissionControl
+from tieline.chassis.admission.corp_calls import CorpCalls
 from tieline.chassis.admission.decision import MIN_WINDOW_S, OVERLOADED_S, WINDOW_ARRIVALS, WINDOW_S
 from tieline.chassis.admission.headers import NOTHING_HELD_BACK, read_claimed_user, read_held_back
 from tieline.chassis.admission.known_callers import KnownCaller
@@ -197,11 +199,79 @@ def test_a_corp_that_is_held_to_its_share_leaves_places_in_flight_to_the_others(
         pass_window(admission, clock, queueing_s=0.03)
     flood, other = known(admission, 1, "flood").corp, known(admission, 0, "ww1").corp
 
-    admission.in_flight = 300  # of 450
+    admission.in_flight = 100  # of 450
     most_important = priority_of(BusinessClass.HIGH, 0)
     assert flood.level < LOWEST_PRIORITY
     assert not admission.lets_in(most_important, flood)
     assert admission.lets_in(most_important, other)
+
+
+def flooded(clock: Clock) -> AdmissionControl:
+    """Return a control that holds a corp to its share, whose 100 users send 1,000 calls."""
+    admission = control(clock)
+    for _ in range(4):
+        for number in range(1000):
+            caller = known(admission, number % 100, "flood")
+            if priority_of(NORMAL, caller.user_level) <= admission.level_for(caller.corp):
+                call(admission, NORMAL, caller)
+            else:
+                admission.note_held_back({NORMAL: 1}, caller.corp)
+            if number % 10 == 0:
+                call(admission, NORMAL, known(admission, number, f"ww{number}"))
+        pass_window(admission, clock, queueing_s=0.03)
+    return admission
+
+
+def test_a_flood_that_holds_back_is_held_to_its_share_by_what_it_held_back() -> None:
+    clock = Clock()
+    admission = flooded(clock)
+    flood = known(admission, 0, "flood").corp
+    for _ in range(10):
+        admission.note_held_back({NORMAL: MAX_HELD_BACK}, flood)
+        for number in range(10):
+            call(admission, NORMAL, known(admission, number, f"ww{number}"))
+        pass_window(admission, clock, queueing_s=0.0)
+        assert flood.level < LOWEST_PRIORITY
+
+
+def test_a_flood_that_has_ended_is_let_go_little_by_little() -> None:
+    """Its callers may only have had no call to tell with what they hold back."""
+    clock = Clock()
+    admission = flooded(clock)
+    flood = known(admission, 0, "flood").corp
+    shares = []
+    while flood.by_priority is not None:
+        shares.append(flood.share_per_s)
+        for number in range(100):
+            call(admission, NORMAL, known(admission, number, f"ww{number}"))
+        pass_window(admission, clock, queueing_s=0.0)
+        assert len(shares) < 100
+    assert len(shares) > 3
+    assert all(after <= 1.3 * before for before, after in pairwise(shares))
+
+
+def test_one_user_who_sends_more_than_the_share_is_told_to_stop_within_the_window() -> None:
+    clock = Clock()
+    admission = flooded(clock)
+    caller = known(admission, 0, "flood")
+    priority = priority_of(NORMAL, caller.user_level)
+    caller.corp.level, caller.corp.share_per_s = priority, 100.0
+    let_in = 0
+    while admission.level_for(caller.corp) >= priority:
+        let_in += call(admission, NORMAL, caller)
+        assert let_in < 10
+    assert let_in > 0
+
+
+def test_the_last_calls_of_a_share_are_left_for_what_is_more_important() -> None:
+    clock = Clock()
+    corp = CorpCalls("ww1", share_per_s=100.0)
+    assert corp.takes_of_its_share(LOW, clock.now)
+    assert not corp.takes_of_its_share(LOW, clock.now)
+    taken = [of for of in reversed(BusinessClass) if corp.takes_of_its_share(of, clock.now)]
+    assert taken == [NORMAL, BusinessClass.HIGH, BusinessClass.CRITICAL]
+    assert not corp.takes_of_its_share(BusinessClass.CRITICAL, clock.now)
+    assert corp.takes_of_its_share(BusinessClass.CRITICAL, clock.now + 0.02)
 
 
 def test_who_finds_no_place_in_flight_is_told_a_level_that_says_so() -> None:
@@ -280,7 +350,7 @@ def test_what_was_held_back_is_read_or_ignored(text: object, expected: dict[int,
 
 def test_a_caller_can_not_make_up_a_surge() -> None:
     admission = control(Clock())
-    admission.note_held_back({NORMAL: 10**9})
+    admission.note_held_back({NORMAL: 10**9}, admission.no_corp)
     assert admission.current_counts().held_back[NORMAL] == MAX_HELD_BACK
 
 

@@ -20,18 +20,23 @@ from dataclasses import dataclass, field
 from tieline.chassis.admission.accept_pace import RefusalPace
 from tieline.chassis.admission.arrival_counts import find_level, scaled, spread, subtract
 from tieline.chassis.admission.busy_time import busy_time
+from tieline.chassis.admission.corp_calls import CorpCalls
 from tieline.chassis.admission.decision import (
     MAX_REFUSING_RATIO,
     MIN_WINDOW_S,
     WINDOW_ARRIVALS,
     WINDOW_S,
     Window,
+    calm_admissions,
     decide_level,
-    expected_admissions,
 )
 from tieline.chassis.admission.fair_shares import find_flooding
-from tieline.chassis.admission.known_callers import CorpCalls, KnownCallers
-from tieline.chassis.admission.measured_capacity import MeasuredCapacity, in_flight_limits
+from tieline.chassis.admission.known_callers import KnownCallers
+from tieline.chassis.admission.measured_capacity import (
+    MeasuredCapacity,
+    flood_limits,
+    in_flight_limits,
+)
 from tieline.chassis.admission.priorities import (
     LOWEST_PRIORITY,
     USER_LEVELS,
@@ -58,9 +63,9 @@ _FLOODED_S = 1.0
 _REFUSAL_STEP = 0.1
 _MAX_REFUSAL_S = 0.001
 
-# Of the calls in flight: what is left stays for the others, whose calls would find no room among
-# those of a corp that is held to its share and still fills all of it.
-_FLOODING_RATIO = 0.5
+# Of a corp's share, each window in which it does not flood: let go at once, all that its callers
+# held back would come at once.
+_RELEASE_GROWTH = 1.25
 
 _PRIORITIES = LOWEST_PRIORITY + 1
 _CLASSES = len(BusinessClass) + 1
@@ -127,7 +132,8 @@ class AdmissionControl:
         self._busy_clock = busy_clock
         self._thread_clock = thread_clock
         self._refusing = RefusingTime()
-        self._limits: Mapping[int, float] = in_flight_limits(self.capacity.for_limits_per_s)
+        self._limits = in_flight_limits(self.capacity.for_limits_per_s)
+        self._flood_limits = flood_limits(self.capacity.for_limits_per_s)
         self._told: dict[int, str] = {}
         self._left_before = 0
         self._previous_wait_s = 0.0
@@ -145,19 +151,16 @@ class AdmissionControl:
         """Count an arrival, and tell whether it is to be let in."""
         self._left -= 1
         corp.arrivals += 1
-        if priority > corp.level:
-            self._refuse_flood(priority, corp)
-            return False
-        limit = self._limits[priority // USER_LEVELS]
         if corp.by_priority is not None:
             corp.by_priority[priority] += 1
-            limit *= _FLOODING_RATIO
+            if not self._is_within_share(priority, corp):
+                return False
         self._arrivals[priority] += 1
+        limit = self._limits[priority // USER_LEVELS]
         if (priority > self.level or self.in_flight >= limit) and self._is_on:
             self._refused += 1
             self.pace.spend()
-            # One that is held to its share is told a level of its own.
-            self._crowded_out += priority <= self.level and corp.by_priority is None
+            self._crowded_out += priority <= self.level
             self.counts.shed[priority // USER_LEVELS] += 1
             return False
         return True
@@ -189,10 +192,11 @@ class AdmissionControl:
             return Queueing(0.0, 0.0)
         return Queueing(sum(waits) / len(waits), waits[int(len(waits) * 0.99)])
 
-    def note_held_back(self, by_class: Mapping[int, int]) -> None:
+    def note_held_back(self, by_class: Mapping[int, int], corp: CorpCalls) -> None:
         """Record what a caller says it did not send, since it would have been refused."""
         for business_class, count in by_class.items():
             believed = min(count, MAX_HELD_BACK)
+            corp.held_back[business_class] += believed
             self._held_back[business_class] += believed
             self._left -= believed
 
@@ -230,15 +234,21 @@ class AdmissionControl:
         """Learn from one second what this replica can do; the limit of calls in flight follows."""
         self.capacity.learn(admitted_per_s, is_saturated=is_saturated)
         self._limits = in_flight_limits(self.capacity.for_limits_per_s)
+        self._flood_limits = flood_limits(self.capacity.for_limits_per_s)
 
-    def _refuse_flood(self, priority: int, corp: CorpCalls) -> None:
+    def _is_within_share(self, priority: int, corp: CorpCalls) -> bool:
+        """Tell whether a corp that is held to its share has some of it left; count if not."""
         business_class = priority // USER_LEVELS
-        if corp.by_priority is not None:
-            corp.by_priority[priority] += 1
+        if priority <= corp.level:
+            has_room = self.in_flight < self._flood_limits[business_class]
+            if has_room and corp.takes_of_its_share(business_class, self._clock()):
+                return True
+            corp.note_refused(priority)
         self._refused += 1
         self.pace.spend()
         self._flooded[business_class] += 1
         self.counts.shed[business_class] += 1
+        return False
 
     def _begin_window(self) -> None:
         self._left = WINDOW_ARRIVALS
@@ -263,15 +273,14 @@ class AdmissionControl:
         self._told.clear()
         self.counts = self.current_counts()
         for corp in self.callers.corps():
-            corp.arrivals = 0
+            corp.begin_window()
         self._begin_window()
 
     def _sum_up(self) -> Window:
         arrived = sum(self._arrivals) + sum(self._flooded)
         duration_s = max(self._clock() - self._began, 1e-6)
         arrivals = self._arrivals.copy()
-        for business_class in BusinessClass:
-            spread(arrivals, business_class, self._held_back[business_class], self.level)
+        self._spread_held_back(arrivals)
         busy_s = self._busy_clock() - self._busy_began
         admitted = arrived - self._refused
         ran_s = self._thread_clock() - self._ran_before_s
@@ -298,19 +307,34 @@ class AdmissionControl:
             is_flooded=self._clock() < self._flooded_until,
         )
 
+    def _spread_held_back(self, arrivals: list[int]) -> None:
+        """Add what callers held back, but for the corps that are held to their share."""
+        floods = [corp for corp in self.callers.corps() if corp.by_priority is not None]
+        for business_class in BusinessClass:
+            of_floods = sum(corp.held_back[business_class] for corp in floods)
+            held_back = self._held_back[business_class] - of_floods
+            spread(arrivals, business_class, held_back, self.level)
+
     def _hold_to_shares(self, window: Window) -> None:
         """Hold corps that flood to their share, and take what that spares out of the window."""
-        wanted = {corp.corp_id: corp.arrivals for corp in self.callers.corps() if corp.arrivals}
-        shares = find_flooding(wanted, expected_admissions(window))
+        wanted = {corp.corp_id: corp.wanted for corp in self.callers.corps() if corp.wanted}
+        shares = find_flooding(wanted, calm_admissions(window))
+        duration_s = max(self._clock() - self._began, 1e-6)
         for corp in self.callers.corps():
             share = shares.get(corp.corp_id)
-            if share is None:
+            if share is None and corp.by_priority is not None:
+                # Its callers, who hold back, hardly have calls to tell with how much they want.
+                share = corp.share_per_s * duration_s * _RELEASE_GROWTH
+            if share is None or share > window.best:
                 corp.level = LOWEST_PRIORITY
                 corp.by_priority = None
                 continue
             arrivals = corp.by_priority or scaled(self._arrivals, corp.arrivals)
+            for business_class, held_back in corp.held_back.items():
+                spread(arrivals, business_class, held_back, self.level_for(corp))
             level = find_level(arrivals, share)
             if level < corp.level:
                 subtract(window.arrivals, arrivals, level, corp.level)
             corp.level = level
+            corp.share_per_s = share / duration_s
             corp.by_priority = [0] * _PRIORITIES

@@ -55,6 +55,9 @@ _WORKING_RATIO = 0.95 - MAX_REFUSING_RATIO
 # Of one window.
 _MAX_FLOODED_INCREASE = 0.25
 
+# While a corp is held to its share: the closer to all of the time, the longer the others wait.
+_CALM_BUSY_RATIO = 0.8
+
 # Below it the replica has room, and how much is told by how busy its event loop was.
 _CALM_S = 0.005
 _AIMED_BUSY_RATIO = 0.9
@@ -137,6 +140,12 @@ def expected_admissions(window: Window) -> float:
     if window.least_wait_s < _CALM_S and window.busy_ratio < _AIMED_BUSY_RATIO:
         growth = max(growth, _room(window) * admitted)
     return admitted + growth
+
+
+def calm_admissions(window: Window) -> float:
+    """Return how many calls could be let in so that hardly any of them had to wait."""
+    calm = window.admitted * _CALM_BUSY_RATIO / max(window.busy_ratio, 0.01)
+    return min(expected_admissions(window), calm)
 
 
 def _room(window: Window) -> float:

@@ -8,8 +8,9 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from random import getrandbits
 
+from tieline.chassis.admission.corp_calls import CorpCalls
 from tieline.chassis.admission.headers import read_claimed_user
-from tieline.chassis.admission.priorities import LOWEST_PRIORITY, user_level_of
+from tieline.chassis.admission.priorities import user_level_of
 from tieline.chassis.principals import Principal
 
 # 100 bytes each. Whoever is forgotten is looked up again.
@@ -18,19 +19,6 @@ _MAX_CORPS = 10_000
 
 # Users' places change at the full hour; within a minute of it is soon enough.
 _EPOCH_CHECK_S = 60.0
-
-
-@dataclass(slots=True)
-class CorpCalls:
-    """One corp's part of the current window."""
-
-    corp_id: str
-    arrivals: int = 0
-    level: int = LOWEST_PRIORITY
-    """Lower than the highest number for a corp that is held to its fair share."""
-
-    by_priority: list[int] | None = None
-    """Kept while the corp is held to its share."""
 
 
 @dataclass(frozen=True, slots=True)

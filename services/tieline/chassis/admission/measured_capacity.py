@@ -19,6 +19,11 @@ _MAX_FACTOR = 2.0
 IN_FLIGHT_S = 0.5
 _MIN_IN_FLIGHT = 64
 
+# Of a corp that is held to its share: for so long the others' calls wait behind it at most, in
+# seconds, where PostgreSQL can do no more. Fewer calls than that could not keep a replica at work.
+_FLOOD_IN_FLIGHT_S = 0.02
+_MIN_FLOOD_IN_FLIGHT = 16
+
 # What is more important finds room where what is less important does not.
 _SHARES = {
     BusinessClass.CRITICAL: 1.0,
@@ -74,7 +79,15 @@ class MeasuredCapacity:
 
 def in_flight_limits(capacity_per_s: float) -> Mapping[int, int]:
     """Return, by class, how many unary calls may be in flight for one more to begin."""
-    largest = max(capacity_per_s * IN_FLIGHT_S, _MIN_IN_FLIGHT)
+    return _by_class(max(capacity_per_s * IN_FLIGHT_S, _MIN_IN_FLIGHT))
+
+
+def flood_limits(capacity_per_s: float) -> Mapping[int, int]:
+    """Return the same for a corp that is held to its share."""
+    return _by_class(max(capacity_per_s * _FLOOD_IN_FLIGHT_S, _MIN_FLOOD_IN_FLIGHT))
+
+
+def _by_class(largest: float) -> Mapping[int, int]:
     return {of: int(share * largest) for of, share in _SHARES.items()}
 
 

@@ -48,7 +48,7 @@ class Arrival(PartAdmission):
 
     def note_held_back(self, by_class: Mapping[int, int]) -> None:
         """Record how many calls of each class the caller, who is verified, did not send."""
-        self.control.note_held_back(by_class)
+        self.control.note_held_back(by_class, self.caller.corp)
 
     def _note_end(self, _: asyncio.Task[object]) -> None:
         if not self.had_its_turn:

@@ -129,7 +129,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         if RETRY_KEY in metadata or OUR_RETRY_KEY in metadata:
             control.counts.retries[priority // USER_LEVELS] += 1
         if HELD_BACK_KEY in metadata and caller.is_verified:
-            control.note_held_back(read_held_back(metadata[HELD_BACK_KEY]))
+            control.note_held_back(read_held_back(metadata[HELD_BACK_KEY]), caller.corp)
         if not control.lets_in(priority, caller.corp):
             return guarded.refusal
         arrival.count_if_expired()
