@@ -71,7 +71,7 @@ class ServiceRuntime:
     control: AdmissionControl
 
     def _capacity(self) -> Capacity:
-        return Capacity(self.control.capacity.measured_per_s, self.control.service_s)
+        return Capacity(self.control.capacity.measured_per_s, self.control.calm_service_s)
 
     @asynccontextmanager
     async def serving(self, *services: Served[Any]) -> AsyncIterator[None]:

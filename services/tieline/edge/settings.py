@@ -87,11 +87,11 @@ class EdgeSettings(BrokerSettings):
     edge_streams: int = Field(default=2000, ge=1, le=100_000)
     """Streams at a time in one replica's hands. They don't fill the slots of calls."""
 
-    edge_queue_length: int = Field(default=64, ge=4, le=10_000)
+    edge_queue_length: int = Field(default=192, ge=4, le=10_000)
     """Calls that may wait for each replica: as many CRITICAL ones; of the others fewer, HIGH seven
     eighths, NORMAL a half, LOW a quarter."""
 
-    edge_queue_time_ms: int = Field(default=50, ge=1, le=10_000)
+    edge_queue_time_ms: int = Field(default=100, ge=1, le=10_000)
     """Milliseconds that a call waits for a slot at most."""
 
     edge_call_timeout_s: int = Field(default=30, ge=1, le=600)

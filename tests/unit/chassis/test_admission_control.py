@@ -361,3 +361,21 @@ def test_a_caller_can_not_make_up_a_surge() -> None:
 def test_a_token_that_claims_nobody_gets_some_place(authorization: object) -> None:
     assert read_claimed_user(authorization) is None
     assert 0 <= control(Clock()).callers.meet(authorization).user_level < USER_LEVELS
+
+
+def test_the_time_of_calls_while_little_is_to_do_is_kept_through_a_surge() -> None:
+    """Under load calls wait for each other in their handlers: slots by that time would add more."""
+    admission = control(Clock())
+    admission.note_capacity(100, is_saturated=False)
+    assert admission.calm_service_s == 0
+    for service_s in (0.005, 0.004):
+        admission.service_s = service_s
+        admission.note_capacity(100, is_saturated=False)
+        assert admission.calm_service_s == service_s
+    admission.service_s = 0.1
+    for _ in range(60):
+        admission.note_capacity(1000, is_saturated=True)
+    assert admission.calm_service_s < 0.0043
+    for _ in range(3600):
+        admission.note_capacity(1000, is_saturated=True)
+    assert admission.calm_service_s == pytest.approx(0.1)

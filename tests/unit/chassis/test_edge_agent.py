@@ -17,9 +17,10 @@ from tieline.chassis.admission.edge_agent import (
     [
         pytest.param(Capacity(0, 0.5), None, id="not measured"),
         pytest.param(Capacity(1750, 0), 25, id="what was measured with an empty handler"),
-        pytest.param(Capacity(1750, 0.004), 25, id="a short handler changes nothing"),
-        pytest.param(Capacity(1000, 0.0625), 94, id="a handler that waits needs a slot meanwhile"),
-        pytest.param(Capacity(1000, 5.0), 100, id="a queue in the replica asks for no more slots"),
+        pytest.param(Capacity(1750, 0.0005), 25, id="a handler that waits for nobody"),
+        pytest.param(Capacity(1750, 0.004), 53, id="one that waits, so that commits serve many"),
+        pytest.param(Capacity(1000, 0.03), 45, id="a handler needs a slot for as long as it waits"),
+        pytest.param(Capacity(1000, 5.0), 50, id="what takes for ever asks for no more slots"),
         pytest.param(Capacity(10, 0), MIN_SLOTS, id="never fewer than Python takes in hand"),
         pytest.param(Capacity(450, 0.02), MIN_WAITING_SLOTS, id="nor than wait for one commit"),
         pytest.param(Capacity(100_000, 1), MAX_SLOTS, id="never without a bound"),

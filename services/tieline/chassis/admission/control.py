@@ -63,6 +63,10 @@ _FLOODED_S = 1.0
 _REFUSAL_STEP = 0.1
 _MAX_REFUSAL_S = 0.001
 
+# Of the least service time, each second: what calls take changes with what is called, over hours. A
+# surge of ten minutes is nearly forgotten in as many.
+_CALM_FORGOTTEN = 0.001
+
 # Of a corp's share, each window in which it does not flood: let go at once, all that its callers
 # held back would come at once.
 _RELEASE_GROWTH = 1.25
@@ -115,6 +119,10 @@ class AdmissionControl:
         self.service_s = 0.0
         """Mean time of unary calls in their handlers, of the last hundred or so; the interceptor
         measures."""
+
+        self.calm_service_s = 0.0
+        """The same while little was to do: under load calls wait for each other in their handlers.
+        0 while nobody has called."""
 
         self.retry_delay_s = RETRY_DELAY_S
         """When refused callers are to come back; the operator knows better while it scales."""
@@ -232,6 +240,9 @@ class AdmissionControl:
 
     def note_capacity(self, admitted_per_s: float, *, is_saturated: bool) -> None:
         """Learn from one second what this replica can do; the limit of calls in flight follows."""
+        if self.service_s:
+            before_s = (1 + _CALM_FORGOTTEN) * self.calm_service_s or self.service_s
+            self.calm_service_s = min(self.service_s, before_s)
         self.capacity.learn(admitted_per_s, is_saturated=is_saturated)
         self._limits = in_flight_limits(self.capacity.for_limits_per_s)
         self._flood_limits = flood_limits(self.capacity.for_limits_per_s)
