@@ -89,6 +89,28 @@ async def test_pages_have_every_message_once(corp: Corp, search: Search) -> None
         assert found == [f"{query} {number}" for number in wanted]
 
 
+async def test_cards_are_found_by_their_buttons_and_options(corp: Corp, search: Search) -> None:
+    """What is written on it and not what names it for its app."""
+    li_wei = corp.member("li.wei")
+    group = await li_wei.create_group("zhang.san")
+    card = message_content_pb2.TemplateCardContent(
+        kind=message_content_pb2.TEMPLATE_CARD_KIND_BUTTON_INTERACTION,
+        task_id="task-1",
+        title="Leave of Wu",
+        buttons=[message_content_pb2.TemplateCardButton(text="同意请假", key="yes")],
+        button_selection=message_content_pb2.TemplateCardSelection(
+            key="days", options=[message_content_pb2.QuizOption(key="1", text="Tomorrow morning")]
+        ),
+    )
+    await li_wei.send(group, "other")
+    sent = await say(li_wei, group, messaging_pb2.MessageContent(template_card=card))
+
+    for query in ("同意", "morn", "wu 请假 tomorrow"):
+        found = await search(li_wei, query)
+        assert [message.sequence for message in found.messages] == [sent.sequence], query
+    assert not (await search(li_wei, "task")).messages
+
+
 class Said(NamedTuple):
     """A message, in the order of results."""
 

@@ -57,10 +57,19 @@ def _quiz(part: Any) -> Iterator[str]:
 
 
 def _card(part: Any) -> Iterator[str]:
+    # By its title before where it comes from: a preview shows the first.
     yield from (part.title, part.description, part.source_text, part.emphasis_title)
-    yield from (part.emphasis_text, part.quote_text)
+    yield from (part.emphasis_text, part.sub_title_text, part.quote_title, part.quote_text)
+    for paragraph in (part.image_text, *part.sections):
+        yield from (paragraph.title, paragraph.text)
     for each in part.fields:
         yield from (each.name, each.value)
+    yield from (each.text for each in (*part.links, *part.buttons))
+    for selection in (part.button_selection, *part.selections):
+        yield selection.title
+        yield from (option.text for option in selection.options)
+    yield from (each.text for each in part.menu)
+    yield part.submit_text
 
 
 def _forward(part: Any) -> Iterator[str]:
