@@ -2,6 +2,8 @@
 
 import asyncio
 import datetime as dt
+from collections.abc import Awaitable
+from typing import Any
 
 import grpc
 import pytest
@@ -11,12 +13,14 @@ from integration.messaging.chat import TIMEOUT_S, Corp, Person, new_id, text
 from integration.messaging.groups import Groups, refused
 from integration.messaging.test_app_messages import App, build_app
 from integration.messaging.test_app_sends import BuildAgent, build_agent
-from integration.messaging.test_card_updates import content
+from integration.messaging.test_card_updates import Answer, answer, card, content, shown
+from integration.messaging.test_card_updates import send_card as send_job_card
+from integration.messaging.test_messages_changed import Messages, messages
 from tieline.api.messaging.v1 import messaging_pb2, messaging_service_pb2
 from tieline.chassis.postgres import Pool
 from tieline.messaging.upkeep import TASK_ID_WINDOW, keep_up
 
-__all__ = ["build_agent"]
+__all__ = ["answer", "build_agent", "messages"]
 
 Send = messaging_pb2.OutgoingMessage
 
@@ -126,6 +130,83 @@ async def test_of_cards_that_are_sent_at_once_one_has_the_task_id(
     refusals = [each for each in outcomes if isinstance(each, grpc.aio.AioRpcError)]
     assert {each.code() for each in refusals} == {grpc.StatusCode.ALREADY_EXISTS}
     assert len(outcomes) - len(refusals) + reasons[::2].count("") == 1
+
+
+async def test_update_that_brings_another_task_id_takes_it_for_good(
+    app: App, answer: Answer
+) -> None:
+    """The card's own is no other one; a repeat is the first answer."""
+    await send_job_card(app, "li", changeable=True)
+    same, other = card("Same", changeable=True), card("Other", "a")
+    other.task_id = "task-2"
+    code = (await answer("li", "yes")).response_code
+    await app.call("UpdateCard", request_id=new_id(), response_code=code, card=same)
+    code = (await answer("li", "no")).response_code
+    update = {"request_id": new_id(), "response_code": code, "card": other}
+
+    first = await app.call("UpdateCard", **update)
+    repeat = await app.call("UpdateCard", **update)
+
+    assert first == repeat
+    assert first.message.content.template_card == other
+    for task_id in ("task-1", "task-2"):
+        used = content()
+        used.template_card.task_id = task_id
+        await refused(app.send("wu", content=used), "TASK_ID_USED")
+
+
+async def test_update_that_brings_a_used_task_id_is_refused_and_leaves_its_code_good(
+    app: App, answer: Answer
+) -> None:
+    """For one member and for everybody, in turn and at once."""
+    used = content()
+    used.template_card.task_id = "used"
+    await app.send("other", content=used)
+    _, of_job = await send_job_card(app, "li", "wu")
+    of_li, of_wu = [(await answer(each, "yes")).response_code for each in ("li", "wu")]
+
+    def update(code: str, task_id: str) -> Awaitable[Any]:
+        changed = card("Changed", "yes", "no")
+        changed.task_id = task_id
+        return app.call("UpdateCard", request_id=new_id(), response_code=code, card=changed)
+
+    for code in (of_li, of_job):
+        await refused(update(code, "used"), "TASK_ID_USED")
+    assert [await shown(app, each) for each in ("li", "wu")] == ["Leave?", "Leave?"]
+    outcomes = await asyncio.gather(
+        *(update(code, "task-2") for code in (of_li, of_wu, of_job)), return_exceptions=True
+    )
+
+    refusals = [each for each in outcomes if isinstance(each, grpc.aio.AioRpcError)]
+    assert {each.code() for each in refusals} == {grpc.StatusCode.ALREADY_EXISTS}
+    assert len(refusals) == 2
+    for number, outcome in enumerate(outcomes):
+        if outcome in refusals:
+            await update((of_li, of_wu, of_job)[number], f"free-{number}")
+
+
+async def test_card_that_is_passed_on_by_its_app_is_another_card_and_by_people_is_theirs(
+    groups: Groups,
+    agent: Person,
+    corp: Corp,
+    messages: Messages,
+) -> None:
+    """An app can't have the same card answered twice by forwarding it."""
+    member = corp.member("li")
+    to_li, to_wu = [await open_with(groups, agent, user_id) for user_id in ("li", "wu")]
+    await send_card(agent, to_li)
+    group = await member.create_group("wu")
+
+    async def forward(sender: Person, target: str) -> str:
+        fields = {"sequences": [1], "to_conversation_ids": [target], "client_message_id": new_id()}
+        [result] = (await messages.call(sender, "ForwardMessages", to_li, **fields)).results
+        reason: str = result.error.reason
+        return reason
+
+    reasons = [await forward(agent, to_wu), *[await forward(member, group) for _ in range(2)]]
+
+    assert reasons == ["TASK_ID_USED", "", ""]
+    assert (await agent.list_messages(to_wu)).last_sequence == 0
 
 
 async def test_task_id_is_good_again_after_its_time_and_not_before(

@@ -7,6 +7,7 @@ from tieline.chassis.postgres import Connection
 from tieline.chassis.principals import PrincipalKind
 from tieline.messaging.messages.rules import Send
 from tieline.messaging.repositories.card_tasks import CardTask, claim_tasks
+from tieline.messaging.repositories.participants import UserKey
 from tieline.messaging.sending.numbering import SendFacts
 
 
@@ -14,7 +15,7 @@ def task_id_used_error(task_id: str) -> AlreadyExistsError:
     """Return the error for a card under a task id of an earlier one."""
     return AlreadyExistsError(
         "TASK_ID_USED",
-        "the app has sent a card of this task_id; choose another",
+        "the app has a card of this task_id; choose another",
         {"taskId": task_id},
     )
 
@@ -23,6 +24,17 @@ async def claim_task(connection: Connection, task: CardTask) -> None:
     """Give the task id to the card that is sent in this transaction; refuse one that is taken."""
     if task.task_id and not await claim_tasks(connection, [task]):
         raise task_id_used_error(task.task_id)
+
+
+async def claim_other_task(
+    connection: Connection, app: UserKey, task_id: str, current_task_id: str
+) -> None:
+    """Give a task id to the card that took the place of another; that one's own it just keeps.
+
+    The last lock of its transaction, as in every send: who waits for it holds up nobody else.
+    """
+    if task_id != current_task_id:
+        await claim_task(connection, CardTask(app[0], app[1].id, task_id))
 
 
 async def find_task_refusals(

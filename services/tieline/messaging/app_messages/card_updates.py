@@ -5,6 +5,7 @@ from tieline.chassis.fields import is_uuid
 from tieline.chassis.postgres import Connection
 from tieline.messaging.app_messages import card_responses
 from tieline.messaging.app_messages import rules as app_messages
+from tieline.messaging.app_messages.card_tasks import claim_other_task
 from tieline.messaging.app_messages.rules import Job, job_to_proto
 from tieline.messaging.live.announcer import Announcer
 from tieline.messaging.messages.change_rules import wrong_kind_error
@@ -37,7 +38,11 @@ class CardUpdate:
         change = await MessageChange.begin(
             connection, self._announcer, (app[0], code.conversation_id), app[1], code.sequence
         )
-        return Response(message=await change.replace_card(request.card))
+        # Read before, and claimed behind: a card that can't be replaced is refused for that.
+        current_task_id = change.task_id
+        message = await change.replace_card(request.card)
+        await claim_other_task(connection, app, request.card.task_id, current_task_id)
+        return Response(message=message)
 
 
 async def _update_job(
@@ -49,8 +54,11 @@ async def _update_job(
     job = await repository.find((app[0], job_id), app_id=app[1].id, locks=True)
     if job is None:
         raise app_messages.job_not_found_error(job_id)
+    current = messaging_pb2.MessageContent.FromString(job.content)
     updated = app_messages.replace_content(job, _build_content(job, request))
     await repository.save(updated)
+    task_id = current.template_card.task_id
+    await claim_other_task(connection, app, request.card.task_id, task_id)
     return Response(job=job_to_proto(updated))
 
 

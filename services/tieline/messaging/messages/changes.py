@@ -77,6 +77,11 @@ class MessageChange:
     def _key(self) -> ConversationKey:
         return self._message.corp_id, self._message.conversation_id
 
+    @property
+    def task_id(self) -> str:
+        """What names the card among those of its sender; empty for anything else."""
+        return message_rules.read_content(self._message).template_card.task_id
+
     async def edit(self, content: messaging_pb2.MessageContent) -> messaging_pb2.Message:
         """Give the message other words; return it as it is now."""
         self._require_standing()

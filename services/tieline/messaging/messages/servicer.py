@@ -362,5 +362,6 @@ def _build_forward(
         list_media(content),
         text=read_text(content),
         is_notice=content.HasField("notice"),
+        task_id=content.template_card.task_id,
         cause=copy_context(),
     )

@@ -147,8 +147,9 @@ class AppMessageServiceServicer:
         Errors: NOT_FOUND RESPONSE_CODE_NOT_FOUND for codes that are used, expired or another app's;
         FAILED_PRECONDITION WRONG_MESSAGE_KIND for everybody where no job sent the card; NOT_FOUND
         MESSAGE_NOT_FOUND when the card was recalled; RESOURCE_EXHAUSTED LIMIT_REACHED after 20 edits of
-        a card; FAILED_PRECONDITION SENSITIVE_WORD, CORP_SUSPENDED, REQUEST_ID_REUSED; INVALID_ARGUMENT
-        INVALID_FIELD.
+        a card; ALREADY_EXISTS TASK_ID_USED for a task id that another card has, or that the card or job
+        had before; FAILED_PRECONDITION SENSITIVE_WORD, CORP_SUSPENDED, REQUEST_ID_REUSED;
+        INVALID_ARGUMENT INVALID_FIELD.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -64,8 +64,9 @@ class AppMessageServiceStub:
     Errors: NOT_FOUND RESPONSE_CODE_NOT_FOUND for codes that are used, expired or another app's;
     FAILED_PRECONDITION WRONG_MESSAGE_KIND for everybody where no job sent the card; NOT_FOUND
     MESSAGE_NOT_FOUND when the card was recalled; RESOURCE_EXHAUSTED LIMIT_REACHED after 20 edits of
-    a card; FAILED_PRECONDITION SENSITIVE_WORD, CORP_SUSPENDED, REQUEST_ID_REUSED; INVALID_ARGUMENT
-    INVALID_FIELD.
+    a card; ALREADY_EXISTS TASK_ID_USED for a task id that another card has, or that the card or job
+    had before; FAILED_PRECONDITION SENSITIVE_WORD, CORP_SUSPENDED, REQUEST_ID_REUSED;
+    INVALID_ARGUMENT INVALID_FIELD.
     """
     ListCardResponses: _aio.UnaryUnaryMultiCallable[_app_message_service_pb2.ListCardResponsesRequest, _app_message_service_pb2.ListCardResponsesResponse]
     """ListCardResponses lists what members answered to the app's cards, the oldest first, as long as
@@ -162,8 +163,9 @@ class AppMessageServiceServicer(metaclass=_abc_1.ABCMeta):
         Errors: NOT_FOUND RESPONSE_CODE_NOT_FOUND for codes that are used, expired or another app's;
         FAILED_PRECONDITION WRONG_MESSAGE_KIND for everybody where no job sent the card; NOT_FOUND
         MESSAGE_NOT_FOUND when the card was recalled; RESOURCE_EXHAUSTED LIMIT_REACHED after 20 edits of
-        a card; FAILED_PRECONDITION SENSITIVE_WORD, CORP_SUSPENDED, REQUEST_ID_REUSED; INVALID_ARGUMENT
-        INVALID_FIELD.
+        a card; ALREADY_EXISTS TASK_ID_USED for a task id that another card has, or that the card or job
+        had before; FAILED_PRECONDITION SENSITIVE_WORD, CORP_SUSPENDED, REQUEST_ID_REUSED;
+        INVALID_ARGUMENT INVALID_FIELD.
         """
 
     @_abc_1.abstractmethod

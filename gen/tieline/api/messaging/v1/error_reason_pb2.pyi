@@ -175,7 +175,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     disabled or gone. Metadata: `userId`.
     """
     ERROR_REASON_TASK_ID_USED: _ErrorReason.ValueType  # 159
-    """ALREADY_EXISTS: the app has sent another card of this task id in the last 180 days. Metadata:
+    """ALREADY_EXISTS: the app has given another card this task id in the last 180 days. Metadata:
     `taskId`.
     """
 
@@ -335,7 +335,7 @@ ERROR_REASON_RECIPIENT_OUT_OF_RANGE: ErrorReason.ValueType  # 158
 disabled or gone. Metadata: `userId`.
 """
 ERROR_REASON_TASK_ID_USED: ErrorReason.ValueType  # 159
-"""ALREADY_EXISTS: the app has sent another card of this task id in the last 180 days. Metadata:
+"""ALREADY_EXISTS: the app has given another card this task id in the last 180 days. Metadata:
 `taskId`.
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -518,7 +518,8 @@ class TemplateCardContent(_message.Message):
     """Names the card among those of its sender, at most 128 bytes of `0-9A-Za-z_-@`; needed for
     BUTTON_INTERACTION, VOTE_INTERACTION and MULTIPLE_INTERACTION, and with a menu. An app uses each
     once, as in the open API: another card under the same one is refused with TASK_ID_USED for 180
-    days, to whomever it is sent. UpdateCard does not look at it, and members' cards may repeat theirs.
+    days, to whomever it is sent or forwarded, and in the place of whichever card UpdateCard puts it;
+    a card that is replaced may keep its own. Members' cards may repeat theirs.
     """
     source_text: _builtins.str
     """Where it comes from, at most 32 characters."""

@@ -178,7 +178,8 @@ class MessageServiceServicer:
     def ForwardMessages(self, request, context):
         """ForwardMessages says in other conversations of the caller's what was said in this one: each
         message by itself, or all of them as one card. Each conversation has a result of its own, as
-        BatchSendMessages has. Red packets and merged forwards within a card are not passed on.
+        BatchSendMessages has. Red packets and merged forwards within a card are not passed on, nor by an
+        app its own cards under the same task ids (TASK_ID_USED of the result).
 
         Errors: NOT_FOUND CONVERSATION_NOT_FOUND, MESSAGE_NOT_FOUND; FAILED_PRECONDITION
         WRONG_MESSAGE_KIND, CORP_SUSPENDED; INVALID_ARGUMENT INVALID_FIELD, also for a card of more than
