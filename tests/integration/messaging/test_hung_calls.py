@@ -1,12 +1,13 @@
-"""Clients that vanish, or stay and read nothing: their devices are connected no more."""
+"""Clients that close, vanish, or stay and read nothing: their devices are connected no more."""
 
 import asyncio
 import datetime as dt
 import signal
 import sys
 from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
+from typing import Any
 
 import grpc
 import pytest
@@ -23,6 +24,7 @@ from tieline.api.messaging.v1 import (
     push_service_pb2,
     push_service_pb2_grpc,
 )
+from tieline.chassis.grpc_server import PING_INTERVAL_MS
 from tieline.chassis.postgres import Pool
 from tieline.embedded.nats import EmbeddedNats
 from tieline.messaging.app import role
@@ -44,6 +46,9 @@ for update in stub.Subscribe(messaging.SubscribeRequest(), metadata=metadata):
     print(update.WhichOneof("update"), flush=True)
 """
 
+UntilOpen = Callable[[], Awaitable[None]]
+"""Waits until the device's row says that its subscription is open."""
+
 # The server's pings and their answers, of which a test can't wait for the real ones.
 PING_MS = 500
 
@@ -56,18 +61,22 @@ async def inbox() -> AsyncIterator[WebhookInbox]:
 
 
 @pytest.fixture
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have replicas note soon who is connected, and ping soon."""
+    for name in ("PING_INTERVAL_MS", "PING_TIMEOUT_MS", "PING_ANSWER_TIMEOUT_MS"):
+        monkeypatch.setattr(f"tieline.chassis.grpc_server.{name}", PING_MS)
+    for module in (connected_devices, push_rules):
+        monkeypatch.setattr(module, "CONNECTED_INTERVAL_S", 0.2)
+
+
+@pytest.fixture
 async def target(
     messaging_database: Database,
     messaging_nats: EmbeddedNats,
     replica_targets: list[str],
     inbox: WebhookInbox,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> AsyncIterator[str]:
-    """Return where a replica listens that soon notes who is connected, and pings soon."""
-    for name in ("PING_INTERVAL_MS", "PING_TIMEOUT_MS", "PING_ANSWER_TIMEOUT_MS"):
-        monkeypatch.setattr(f"tieline.chassis.grpc_server.{name}", PING_MS)
-    for module in (connected_devices, push_rules):
-        monkeypatch.setattr(module, "CONNECTED_INTERVAL_S", 0.2)
+    """Return where a replica listens that pushes."""
     settings = build_settings("messaging", messaging_database, messaging_nats)
     assert isinstance(settings, MessagingSettings)
     settings = settings.model_copy(
@@ -94,6 +103,13 @@ async def subscribed_process(target: str, token: str) -> AsyncIterator[Process]:
     finally:
         client.kill()
         await client.wait()
+
+
+def _subscribe(channel: grpc.aio.Channel, token: str) -> Any:
+    return Stub(channel).Subscribe(
+        messaging_service_pb2.SubscribeRequest(),
+        metadata=(("authorization", f"Bearer {token}"),),
+    )
 
 
 async def register(channel: grpc.aio.Channel, corp: Corp, token: str) -> None:
@@ -126,6 +142,62 @@ def sign(tokens: TestTokens, corp: Corp, user_id: str, session_id: str) -> str:
     return tokens.sign(claims)
 
 
+@asynccontextmanager
+async def _cancelled(target: str, token: str, until_open: UntilOpen) -> AsyncIterator[None]:
+    """Subscribe and cancel the call; the connection stays open for the block."""
+    async with grpc.aio.insecure_channel(target) as channel:
+        call = _subscribe(channel, token)
+        await call.read()
+        await until_open()
+        call.cancel()
+        yield
+
+
+@asynccontextmanager
+async def _closed(target: str, token: str, until_open: UntilOpen) -> AsyncIterator[None]:
+    """Subscribe and close the connection before the block."""
+    async with grpc.aio.insecure_channel(target) as channel:
+        await _subscribe(channel, token).read()
+        await until_open()
+    yield
+
+
+@asynccontextmanager
+async def _killed(target: str, token: str, until_open: UntilOpen) -> AsyncIterator[None]:
+    """Subscribe and be killed before the block."""
+    async with subscribed_process(target, token):
+        await until_open()
+    yield
+
+
+@pytest.mark.parametrize("left", [_cancelled, _closed, _killed])
+async def test_device_that_closes_is_connected_no_more_before_any_ping(
+    target: str,
+    tokens: TestTokens,
+    corp: Corp,
+    pool: Pool,
+    inbox: WebhookInbox,
+    left: Callable[[str, str, UntilOpen], AbstractAsyncContextManager[None]],
+) -> None:
+    """Nobody has to say goodbye: what is stored from then on is pushed as soon as to any other."""
+    li_wei = corp.member("li.wei")
+    group = await li_wei.create_group("zhang.san")
+    session_id = new_id()
+    token = sign(tokens, corp, "zhang.san", session_id)
+    async with grpc.aio.insecure_channel(target) as channel:
+        await register(channel, corp, token)
+
+    soon_s = PING_INTERVAL_MS / 1000 / 2
+
+    async with left(target, token, lambda: eventually(lambda: is_connected(pool, session_id))):
+        await eventually(lambda: is_gone(pool, session_id), timeout_s=soon_s)
+        message = await li_wei.send(group)
+        await eventually(lambda: inbox.posts_for(session_id), timeout_s=soon_s)
+
+    assert [post["sequence"] for post in inbox.posts_for(session_id)] == [message.sequence]
+
+
+@pytest.mark.usefixtures("soon")
 async def test_device_whose_client_is_stopped_is_connected_no_more(
     target: str, tokens: TestTokens, corp: Corp, pool: Pool
 ) -> None:
@@ -142,6 +214,7 @@ async def test_device_whose_client_is_stopped_is_connected_no_more(
         await eventually(lambda: is_gone(pool, session_id))
 
 
+@pytest.mark.usefixtures("soon")
 async def test_what_is_sent_to_a_stopped_client_is_pushed_and_to_one_that_is_there_is_not(
     target: str,
     tokens: TestTokens,
@@ -186,6 +259,7 @@ async def is_settled(pool: Pool, session_id: str, sequence: int) -> bool:
     return bool(found)
 
 
+@pytest.mark.usefixtures("soon")
 async def test_device_whose_client_never_reads_is_connected_no_more(
     target: str, tokens: TestTokens, corp: Corp, pool: Pool
 ) -> None:
@@ -198,10 +272,7 @@ async def test_device_whose_client_never_reads_is_connected_no_more(
     options = [("grpc.http2.bdp_probe", 0)]
     async with grpc.aio.insecure_channel(target, options=options) as channel:
         await register(channel, corp, token)
-        call = Stub(channel).Subscribe(
-            messaging_service_pb2.SubscribeRequest(),
-            metadata=(("authorization", f"Bearer {token}"),),
-        )
+        call = _subscribe(channel, token)
         await call.read()
         await eventually(lambda: is_connected(pool, session_id))
 
