@@ -15,6 +15,8 @@ class FakeParticipants:
     def __init__(self) -> None:
         self._known: set[tuple[str, str, str]] = set()
         self.questions = 0
+        self.blocked_word: str | None = None
+        """What no text may have."""
 
     def admit(self, corp_id: str, conversation_id: str, *ids: str) -> None:
         """Put members or customers into a conversation."""
@@ -38,4 +40,9 @@ class FakeParticipants:
     ) -> messaging_requests_pb2.CheckParticipantResponse:
         self.questions += 1
         key = (request.corp_id, request.conversation_id, request.participant.id)
-        return messaging_requests_pb2.CheckParticipantResponse(participating=key in self._known)
+        is_known = key in self._known
+        word = self.blocked_word
+        return messaging_requests_pb2.CheckParticipantResponse(
+            participating=is_known,
+            text_blocked=is_known and word is not None and word in request.text,
+        )

@@ -7,9 +7,10 @@ from tieline.chassis.postgres import Pool
 from tieline.chassis.requests import RequestHandler
 from tieline.messaging.conversations.rules import find_participant
 from tieline.messaging.repositories.participants import ParticipantRepository
+from tieline.messaging.sending.batches import Screen
 
 
-def build_handlers(pool: Pool) -> dict[str, RequestHandler[Any, Any]]:
+def build_handlers(pool: Pool, screen: Screen) -> dict[str, RequestHandler[Any, Any]]:
     """Return the handlers of ``requests.messaging.v1.*`` by method."""
 
     async def check_participant(
@@ -22,7 +23,11 @@ def build_handlers(pool: Pool) -> dict[str, RequestHandler[Any, Any]]:
         pair = ((request.corp_id, request.conversation_id), participant)
         async with pool.acquire() as connection:
             participating = await ParticipantRepository(connection).filter_participants([pair])
-        return messaging_requests_pb2.CheckParticipantResponse(participating=pair in participating)
+        if pair not in participating:
+            return messaging_requests_pb2.CheckParticipantResponse()
+        return messaging_requests_pb2.CheckParticipantResponse(
+            participating=True, text_blocked=screen(request.corp_id, request.text).is_blocked
+        )
 
     return {
         "check_participant": RequestHandler(

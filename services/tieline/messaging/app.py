@@ -111,7 +111,7 @@ async def role(settings: MessagingSettings) -> AsyncIterator[None]:
         await stack.enter_async_context(states)
         hub = await stack.enter_async_context(LiveHub(pool, broker))
         await stack.enter_async_context(
-            answering(broker, SCHEMA, build_handlers(pool), control=runtime.control)
+            answering(broker, SCHEMA, build_handlers(pool, words.screen), control=runtime.control)
         )
         await stack.enter_async_context(taking_out(pool, announcer))
         await stack.enter_async_context(indexing(pool))

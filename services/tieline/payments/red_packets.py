@@ -144,6 +144,13 @@ def conversation_not_found_error(conversation_id: str) -> NotFoundError:
     )
 
 
+def greeting_blocked_error() -> FailedPreconditionError:
+    """Build what a greeting with a blocked word gets; it does not tell which word."""
+    return FailedPreconditionError(
+        "SENSITIVE_WORD", "the greeting has a word that the corp does not allow"
+    )
+
+
 def red_packet_empty_error(red_packet_id: str) -> FailedPreconditionError:
     """Build what late comers get."""
     return FailedPreconditionError(

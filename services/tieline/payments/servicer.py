@@ -29,7 +29,6 @@ from tieline.payments.red_packets import (
     Opening,
     RedPacketIntent,
     check_intent,
-    conversation_not_found_error,
     red_packet_not_found_error,
 )
 from tieline.payments.repositories import SCHEMA
@@ -109,8 +108,7 @@ class PaymentsServicer(payments_service_pb2_grpc.PaymentsServiceServicer):
 
         async def check_sender() -> None:
             sender = Opener(principal.kind, principal.id)
-            if not await self._participation.has(corp_id, intent.conversation_id, sender):
-                raise conversation_not_found_error(intent.conversation_id)
+            await self._participation.check_giving(corp_id, sender, intent)
 
         async def act(connection: Connection) -> payments_service_pb2.CreateRedPacketResponse:
             packet = await _create_red_packet(connection, corp_id, principal.id, intent)

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import grpc
 import pytest
+from nats.aio.client import Client
 
 from fakes.eventually import eventually
 from fakes.tokens import TestTokens
@@ -13,10 +14,12 @@ from integration.messaging.groups import Groups, refused
 from tieline.api.messaging.v1 import (
     message_service_pb2,
     message_service_pb2_grpc,
+    messaging_requests_pb2,
     sensitive_word_service_pb2_grpc,
 )
 from tieline.api.messaging.v1 import sensitive_word_service_pb2 as words_pb2
 from tieline.chassis.postgres import Pool
+from tieline.chassis.requests import ask
 from tieline.client.errors import TielineError
 from tieline.messaging.compliance.sensitive_words import MAX_WORDS
 
@@ -118,6 +121,32 @@ async def test_blocked_word_is_refused_in_names_and_notices_of_groups(
     assert await owner.create_group("zhang.san", name="Lottery", request_id=request_id) == group
     await groups.change(owner, group, muted=True)
     await groups.change(owner, group, name="Raffle", notice="A raffle")
+
+
+async def test_other_services_learn_whether_somebody_may_say_something(
+    corp: Corp, officer: Callable[[Corp], Officer], payments_broker: Client
+) -> None:
+    """What is looked for afterwards is no reason, and who is not there learns of no words."""
+    owner = corp.member("li.wei")
+    group = await owner.create_group("zhang.san")
+    await officer(corp).update({"lottery": BLOCK, "raffle": FLAG})
+
+    async def is_blocked_for(person: Person, said: str) -> bool:
+        request = messaging_requests_pb2.CheckParticipantRequest(
+            corp_id=corp.corp_id, conversation_id=group, participant=person.ref, text=said
+        )
+        response_type = messaging_requests_pb2.CheckParticipantResponse
+        answer = await ask(
+            payments_broker, "messaging", "check_participant", request, response_type
+        )
+        assert answer.participating == (person is owner)
+        return answer.text_blocked
+
+    await eventually(lambda: is_blocked_for(owner, "Lot tery"))
+
+    assert not await is_blocked_for(owner, "raffle")
+    assert not await is_blocked_for(owner, "")
+    assert not await is_blocked_for(corp.member("stranger"), "lottery")
 
 
 async def test_blocked_word_is_refused_as_a_reaction_and_one_of_before_can_be_taken_back(

@@ -115,6 +115,29 @@ async def test_packet_for_a_conversation_of_others_is_refused(corp: Corp) -> Non
     assert await corp.balance(corp.administrator) == 600
 
 
+async def test_greeting_with_a_blocked_word_is_refused_before_money_is_set_aside(
+    corp: Corp, participants: FakeParticipants
+) -> None:
+    """A packet of before is repeated all the same; who is not there learns of no words."""
+    await corp.deposit(1200)
+    of_before = corp.packet_request(600, 3, greeting="A lottery")
+    first = await call(corp.payments.CreateRedPacket, of_before, corp.administrator)
+    participants.blocked_word = "lottery"
+
+    async def refused(**changes: str) -> str:
+        request = corp.packet_request(600, 3, greeting="A lottery", **changes)
+        error = await refusal(corp.payments.CreateRedPacket, request, corp.administrator)
+        assert "lottery" not in str(error)
+        return error.reason
+
+    assert await refused() == "SENSITIVE_WORD"
+    assert await refused(conversation_id="elsewhere") == "CONVERSATION_NOT_FOUND"
+    assert await call(corp.payments.CreateRedPacket, of_before, corp.administrator) == first
+    assert await corp.balance(corp.administrator) == 600
+    assert (await corp.check()).balanced
+    await call(corp.payments.CreateRedPacket, corp.packet_request(600, 3), corp.administrator)
+
+
 async def test_impossible_packet_names_every_wrong_field(corp: Corp) -> None:
     error = await refusal(
         corp.payments.CreateRedPacket,

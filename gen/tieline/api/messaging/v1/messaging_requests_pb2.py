@@ -25,15 +25,15 @@ _sym_db = _symbol_database.Default()
 from tieline.api.common.v1 import principal_pb2 as tieline_dot_api_dot_common_dot_v1_dot_principal__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n1tieline/api/messaging/v1/messaging_requests.proto\x12\x18tieline.api.messaging.v1\x1a%tieline/api/common/v1/principal.proto\"}\n\x17\x43heckParticipantRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x17\n\x0f\x63onversation_id\x18\x02 \x01(\t\x12\x38\n\x0bparticipant\x18\x03 \x01(\x0b\x32#.tieline.api.common.v1.PrincipalRef\"1\n\x18\x43heckParticipantResponse\x12\x15\n\rparticipating\x18\x01 \x01(\x08\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n1tieline/api/messaging/v1/messaging_requests.proto\x12\x18tieline.api.messaging.v1\x1a%tieline/api/common/v1/principal.proto\"\x8b\x01\n\x17\x43heckParticipantRequest\x12\x0f\n\x07\x63orp_id\x18\x01 \x01(\t\x12\x17\n\x0f\x63onversation_id\x18\x02 \x01(\t\x12\x38\n\x0bparticipant\x18\x03 \x01(\x0b\x32#.tieline.api.common.v1.PrincipalRef\x12\x0c\n\x04text\x18\x04 \x01(\t\"G\n\x18\x43heckParticipantResponse\x12\x15\n\rparticipating\x18\x01 \x01(\x08\x12\x14\n\x0ctext_blocked\x18\x02 \x01(\x08\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'tieline.api.messaging.v1.messaging_requests_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_CHECKPARTICIPANTREQUEST']._serialized_start=118
-  _globals['_CHECKPARTICIPANTREQUEST']._serialized_end=243
-  _globals['_CHECKPARTICIPANTRESPONSE']._serialized_start=245
-  _globals['_CHECKPARTICIPANTRESPONSE']._serialized_end=294
+  _globals['_CHECKPARTICIPANTREQUEST']._serialized_start=119
+  _globals['_CHECKPARTICIPANTREQUEST']._serialized_end=258
+  _globals['_CHECKPARTICIPANTRESPONSE']._serialized_start=260
+  _globals['_CHECKPARTICIPANTRESPONSE']._serialized_end=331
 # @@protoc_insertion_point(module_scope)

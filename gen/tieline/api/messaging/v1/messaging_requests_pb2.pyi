@@ -19,17 +19,20 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class CheckParticipantRequest(_message.Message):
-    """Request of `check_participant`: whether somebody is in a conversation."""
+    """Request of `check_participant`: whether somebody is in a conversation, and may say something there."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     CORP_ID_FIELD_NUMBER: _builtins.int
     CONVERSATION_ID_FIELD_NUMBER: _builtins.int
     PARTICIPANT_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
     corp_id: _builtins.str
     """Corp of the conversation."""
     conversation_id: _builtins.str
     """The conversation."""
+    text: _builtins.str
+    """What the participant is about to have shown there, at most 128 characters; empty for nothing."""
     @_builtins.property
     def participant(self) -> _principal_pb2.PrincipalRef:
         """Who."""
@@ -40,10 +43,11 @@ class CheckParticipantRequest(_message.Message):
         corp_id: _builtins.str = ...,
         conversation_id: _builtins.str = ...,
         participant: _principal_pb2.PrincipalRef | None = ...,
+        text: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["participant", b"participant"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["conversation_id", b"conversation_id", "corp_id", b"corp_id", "participant", b"participant"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["conversation_id", b"conversation_id", "corp_id", b"corp_id", "participant", b"participant", "text", b"text"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -56,16 +60,20 @@ class CheckParticipantResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     PARTICIPATING_FIELD_NUMBER: _builtins.int
+    TEXT_BLOCKED_FIELD_NUMBER: _builtins.int
     participating: _builtins.bool
     """Whether the participant is in the conversation; false as well if there is none."""
+    text_blocked: _builtins.bool
+    """Whether `text` has a word that the corp does not allow; false for who is not in the conversation."""
     def __init__(
         self,
         *,
         participating: _builtins.bool = ...,
+        text_blocked: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["participating", b"participating"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["participating", b"participating", "text_blocked", b"text_blocked"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*tieline/api/payments/v1/error_reason.proto\x12\x17tieline.api.payments.v1*\xe2\x01\n\x0b\x45rrorReason\x12\x1c\n\x18\x45RROR_REASON_UNSPECIFIED\x10\x00\x12#\n\x1f\x45RROR_REASON_INSUFFICIENT_FUNDS\x10\x01\x12\'\n#ERROR_REASON_CONVERSATION_NOT_FOUND\x10\x02\x12%\n!ERROR_REASON_RED_PACKET_NOT_FOUND\x10\x03\x12!\n\x1d\x45RROR_REASON_RED_PACKET_EMPTY\x10\x04\x12\x1d\n\x19\x45RROR_REASON_CORP_DELETED\x10\x05\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*tieline/api/payments/v1/error_reason.proto\x12\x17tieline.api.payments.v1*\x83\x02\n\x0b\x45rrorReason\x12\x1c\n\x18\x45RROR_REASON_UNSPECIFIED\x10\x00\x12#\n\x1f\x45RROR_REASON_INSUFFICIENT_FUNDS\x10\x01\x12\'\n#ERROR_REASON_CONVERSATION_NOT_FOUND\x10\x02\x12%\n!ERROR_REASON_RED_PACKET_NOT_FOUND\x10\x03\x12!\n\x1d\x45RROR_REASON_RED_PACKET_EMPTY\x10\x04\x12\x1d\n\x19\x45RROR_REASON_CORP_DELETED\x10\x05\x12\x1f\n\x1b\x45RROR_REASON_SENSITIVE_WORD\x10\x06\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,5 +32,5 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'tieline.api.payments.v1.err
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_ERRORREASON']._serialized_start=72
-  _globals['_ERRORREASON']._serialized_end=298
+  _globals['_ERRORREASON']._serialized_end=331
 # @@protoc_insertion_point(module_scope)

@@ -38,6 +38,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """FAILED_PRECONDITION: the corp was deleted; its ledger is kept, and nothing is posted to it.
     Metadata: `corpId`.
     """
+    ERROR_REASON_SENSITIVE_WORD: _ErrorReason.ValueType  # 6
+    """FAILED_PRECONDITION: the greeting has a word that the corp does not allow; which one is not told."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Machine-readable reasons. ErrorInfo.reason is the value's name without `ERROR_REASON_`."""
@@ -58,4 +60,6 @@ ERROR_REASON_CORP_DELETED: ErrorReason.ValueType  # 5
 """FAILED_PRECONDITION: the corp was deleted; its ledger is kept, and nothing is posted to it.
 Metadata: `corpId`.
 """
+ERROR_REASON_SENSITIVE_WORD: ErrorReason.ValueType  # 6
+"""FAILED_PRECONDITION: the greeting has a word that the corp does not allow; which one is not told."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

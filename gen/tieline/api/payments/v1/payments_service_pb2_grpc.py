@@ -95,8 +95,8 @@ class PaymentsServiceServicer:
         """CreateRedPacket sets money of the corp aside for the participants of a conversation that the
         caller is in, at most once per `request_id`.
 
-        Errors: FAILED_PRECONDITION INSUFFICIENT_FUNDS, REQUEST_ID_REUSED, CORP_DELETED; NOT_FOUND
-        CONVERSATION_NOT_FOUND; INVALID_ARGUMENT INVALID_FIELD; UNAVAILABLE SERVICE_UNAVAILABLE while
+        Errors: FAILED_PRECONDITION INSUFFICIENT_FUNDS, SENSITIVE_WORD, REQUEST_ID_REUSED, CORP_DELETED;
+        NOT_FOUND CONVERSATION_NOT_FOUND; INVALID_ARGUMENT INVALID_FIELD; UNAVAILABLE SERVICE_UNAVAILABLE while
         messaging does not answer.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

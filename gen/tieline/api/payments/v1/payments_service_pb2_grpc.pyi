@@ -32,8 +32,8 @@ class PaymentsServiceStub:
     """CreateRedPacket sets money of the corp aside for the participants of a conversation that the
     caller is in, at most once per `request_id`.
 
-    Errors: FAILED_PRECONDITION INSUFFICIENT_FUNDS, REQUEST_ID_REUSED, CORP_DELETED; NOT_FOUND
-    CONVERSATION_NOT_FOUND; INVALID_ARGUMENT INVALID_FIELD; UNAVAILABLE SERVICE_UNAVAILABLE while
+    Errors: FAILED_PRECONDITION INSUFFICIENT_FUNDS, SENSITIVE_WORD, REQUEST_ID_REUSED, CORP_DELETED;
+    NOT_FOUND CONVERSATION_NOT_FOUND; INVALID_ARGUMENT INVALID_FIELD; UNAVAILABLE SERVICE_UNAVAILABLE while
     messaging does not answer.
     """
     OpenRedPacket: _aio.UnaryUnaryMultiCallable[_payments_service_pb2.OpenRedPacketRequest, _payments_service_pb2.OpenRedPacketResponse]
@@ -89,8 +89,8 @@ class PaymentsServiceServicer(metaclass=_abc_1.ABCMeta):
         """CreateRedPacket sets money of the corp aside for the participants of a conversation that the
         caller is in, at most once per `request_id`.
 
-        Errors: FAILED_PRECONDITION INSUFFICIENT_FUNDS, REQUEST_ID_REUSED, CORP_DELETED; NOT_FOUND
-        CONVERSATION_NOT_FOUND; INVALID_ARGUMENT INVALID_FIELD; UNAVAILABLE SERVICE_UNAVAILABLE while
+        Errors: FAILED_PRECONDITION INSUFFICIENT_FUNDS, SENSITIVE_WORD, REQUEST_ID_REUSED, CORP_DELETED;
+        NOT_FOUND CONVERSATION_NOT_FOUND; INVALID_ARGUMENT INVALID_FIELD; UNAVAILABLE SERVICE_UNAVAILABLE while
         messaging does not answer.
         """
 
