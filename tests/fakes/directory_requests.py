@@ -115,7 +115,9 @@ def list_asks(about: str, link_id: str) -> Iterator[Ask]:
 def _lookups(about: str) -> Iterator[Ask]:
     secrets = secrets_of(about)
     for field in SEARCHED_FIELDS:
-        yield Ask((directory.SearchMembersRequest(query=secrets[field]),), frozenset({field}))
+        for size in (0, 1):
+            request = directory.SearchMembersRequest(query=secrets[field], page_size=size)
+            yield Ask((request,), frozenset({field}))
     mobile = member.GetMemberIdByMobileRequest(mobile=secrets["mobile"])
     yield Ask((mobile,), frozenset({"mobile"}))
     email = member.GetMemberIdByEmailRequest(email=secrets["biz_email"])

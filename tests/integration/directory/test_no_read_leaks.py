@@ -98,6 +98,8 @@ WORLD = World(
 # Of whom numbers are looked up; more would use the day's allowance of a caller up.
 LOOKED_UP = ("bert", "dora")
 
+PAGE_SIZE = 2
+
 Read = Callable[[Writer, "Expected"], Awaitable[None]]
 
 
@@ -155,8 +157,11 @@ async def search_members(reader: Writer, expected: Expected) -> None:
             or (query in ("em", "anna") and user_id.startswith(query))
             or (query == "dept" and set(PLACES[user_id]) & expected.departments - {1})
         }
-        request = directory_service_pb2.SearchMembersRequest(query=query)
-        expected.check((await reader.send(request)).members, among)
+        pages = await read_pages(reader, directory_service_pb2.SearchMembersRequest(query=query))
+        expected.check([member for page in pages for member in page], among)
+        # A page that is not full has no other behind it: a gap would tell of who is hidden.
+        assert all(len(page) == PAGE_SIZE for page in pages[:-1])
+        assert pages[-1] or len(pages) == 1
 
 
 async def list_members(reader: Writer, expected: Expected) -> None:
@@ -381,14 +386,22 @@ def fill_scope(
 async def read_all(
     reader: Writer, request: directory_service_pb2.ListMembersRequest
 ) -> list[directory_pb2.Member]:
-    """Return all members, page by page."""
-    request.page_size = 4
-    found: list[directory_pb2.Member] = []
+    """Return all members."""
+    return [member for page in await read_pages(reader, request) for member in page]
+
+
+async def read_pages(
+    reader: Writer,
+    request: directory_service_pb2.ListMembersRequest | directory_service_pb2.SearchMembersRequest,
+) -> list[list[directory_pb2.Member]]:
+    """Return all pages."""
+    request.page_size = PAGE_SIZE
+    pages: list[list[directory_pb2.Member]] = []
     while True:
         page = await reader.send(request)
-        found += page.members
+        pages.append(list(page.members))
         if not page.next_page_token:
-            return found
+            return pages
         request.page_token = page.next_page_token
 
 

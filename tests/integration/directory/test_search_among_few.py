@@ -8,7 +8,7 @@ import pytest
 from plans import new_database
 from tieline.chassis.postgres import Connection
 from tieline.directory.members.rules import BEFORE_ALL_RESULTS, SearchPosition
-from tieline.directory.repositories.search import SearchQuery
+from tieline.directory.repositories.search_query import SearchQuery
 from tieline.directory.search.flow import search
 from tieline.directory.search.index import catch_up
 from tieline.directory.visibility.decision import People, Viewer

@@ -11,7 +11,7 @@ from plans import explain, new_database
 from tieline.chassis.postgres import Connection
 from tieline.directory.members.rules import BEFORE_ALL_RESULTS
 from tieline.directory.repositories import search
-from tieline.directory.repositories.search import SearchQuery
+from tieline.directory.repositories.search_query import SearchQuery
 from tieline.directory.visibility.decision import People, Viewer
 
 UNLIMITED = Viewer("ww", is_unlimited=True)
@@ -21,6 +21,13 @@ LIMITED = Viewer(
     user_id="li",
     allowed=People(everybody=True),
     denied=People(department_ids=frozenset({7})),
+)
+HIDING = replace(
+    LIMITED,
+    hidden_fields=(
+        (People(everybody=True), frozenset({"mobile"})),
+        (People(department_ids=frozenset({3})), frozenset({"alias", "position"})),
+    ),
 )
 FEW = Viewer(
     "ww", is_unlimited=False, user_id="li", allowed=People(False, frozenset(), frozenset({3}))
@@ -97,7 +104,11 @@ async def empty(postgres_admin_dsn: str, worker_id: str) -> AsyncIterator[Connec
         yield connection
 
 
-@pytest.mark.parametrize("viewer", [UNLIMITED, LIMITED, FEW], ids=["unlimited", "limited", "few"])
+@pytest.mark.parametrize(
+    "viewer",
+    [UNLIMITED, LIMITED, HIDING, FEW],
+    ids=["unlimited", "limited", "without fields", "few"],
+)
 @pytest.mark.parametrize("name", STATEMENTS)
 @pytest.mark.parametrize("text", ["wang", "wang fang", "lü", "wang@work.example"])
 async def test_search_reads_by_the_index_that_is_meant(

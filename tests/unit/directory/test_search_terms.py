@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from tieline.directory.members.rules import fold
 from tieline.directory.search.terms import (
+    MARKS,
     SearchedMember,
     build_entry,
     list_department_grams,
@@ -25,6 +26,10 @@ FANG = SearchedMember(
     email="fang.w@jinyu.example",
     biz_email="Stores.East@work.example",
 )
+
+EMPTY = SearchedMember(FANG.user_id, *("",) * 6)
+USER_ID_TERMS = {"wang.fang7", "fang7"}
+USER_ID_TEXT = "wang.fang7\x1f"
 
 
 @pytest.mark.parametrize(
@@ -61,6 +66,21 @@ def test_polyphone_is_found_by_each_reading_and_its_initials() -> None:
 def test_a_vowel_without_a_key_of_its_own_is_found_as_people_type_it(name: str, query: str) -> None:
     """Typed as v, as u, or as ü, composed or not."""
     assert matches(dataclasses.replace(FANG, name=name), fold(query))
+
+
+def test_what_comes_of_a_hideable_field_has_the_fields_mark_and_nothing_else() -> None:
+    marks = frozenset(MARKS.values())
+    for name, mark in MARKS.items():
+        entry = build_entry("ww1", dataclasses.replace(EMPTY, **{name: getattr(FANG, name)}))
+        # The user id, which everybody has, is never hidden.
+        terms = [term for term in entry.terms if term[1:] not in USER_ID_TERMS]
+
+        assert all(term.endswith(mark) for term in terms)
+        assert entry.text.startswith(USER_ID_TEXT)
+        assert set(entry.text.removeprefix(USER_ID_TEXT)) & marks == {mark}
+
+    shown = build_entry("ww1", dataclasses.replace(FANG, **dict.fromkeys(MARKS, "")))
+    assert not marks & set("".join((shown.text, *shown.terms)))
 
 
 TEXTS = st.text(alphabet="ab1.- 王芳é", max_size=8)

@@ -6,21 +6,18 @@ third, the department of the last.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from types import MappingProxyType
 
 from tieline.chassis.postgres import Connection, Record
 from tieline.directory.members.rules import SearchPosition
-from tieline.directory.repositories.viewers import parameters_of, visible
+from tieline.directory.repositories.search_query import Conditions, SearchQuery
 from tieline.directory.search.terms import (
     BEGINNING,
     LATER_PART,
-    join_words,
     list_department_grams,
     list_grams,
     range_of,
 )
-from tieline.directory.visibility.decision import Viewer
 
 # Places are 32-bit numbers; as keys they are counted from 0 and padded, to be in order as texts.
 _PLACE_OFFSET = 2**31
@@ -47,49 +44,19 @@ SESSION_SETTINGS: Mapping[str, str] = MappingProxyType(
 """Of the connections on which searches run, from their start: to set them takes a round trip."""
 
 
-@dataclass(frozen=True, slots=True)
-class SearchQuery:
-    """What is looked for by whom."""
+def _no_term(conditions: Conditions) -> str:
+    """Return that no term makes the entry stand further ahead, and none of the later parts.
 
-    viewer: Viewer
-    text: str
-    """Folded."""
-
-    is_indexed: bool = True
-    """Whether what finds members has the form of this program, for all of the corp."""
-
-    @property
-    def corp_id(self) -> str:
-        """The viewer's corp."""
-        return self.viewer.corp_id
-
-    @property
-    def joined(self) -> str:
-        """What terms begin with."""
-        return join_words(self.text)
-
-    @property
-    def held(self) -> str | None:
-        """What texts may hold anywhere; None for what is looked for at beginnings alone."""
-        return self.text if list_grams(self.corp_id, self.text) else None
-
-    def condition(self, first: int, entry: str = "entry") -> tuple[str, Sequence[object]]:
-        """Return the condition that the viewer sees an entry, and its parameters."""
-        if self.viewer.is_unlimited:
-            return "true", ()
-        sql = visible(first, user_id=f"{entry}.user_id", department_ids=f"{entry}.department_ids")
-        return sql, parameters_of(self.viewer)
-
-
-# That no term makes the entry stand further ahead, and none of the later parts; $2 and $3 are the
-# bounds of beginnings, $4 and $5 of later parts.
-_NO_TERM = """
-    NOT EXISTS (
-        SELECT
-          FROM unnest(entry.terms) AS ahead (term)
-         WHERE ahead.term >= $2 AND ahead.term < $3 OR ahead.term >= $4 AND ahead.term < $5
-    )
-"""
+    $2 and $3 are the bounds of beginnings, $4 and $5 of later parts.
+    """
+    return f"""
+        NOT EXISTS (
+            SELECT
+              FROM unnest(entry.terms) AS ahead (term)
+             WHERE (ahead.term >= $2 AND ahead.term < $3 OR ahead.term >= $4 AND ahead.term < $5)
+               AND {conditions.shows_term("ahead.term")}
+        )
+    """  # noqa: S608 -- conditions are the code's
 
 
 async def list_by_term(
@@ -99,7 +66,7 @@ async def list_by_term(
     begin, end = range_of(_PARTS[closeness], query.joined)
     ahead_begin, ahead_end = range_of(BEGINNING, query.joined)
     is_later = after.closeness == closeness
-    condition, parameters = query.condition(8)
+    conditions = query.conditions(8)
     rows = await connection.fetch(
         f"""
         SELECT found.term, found.user_id
@@ -113,10 +80,12 @@ async def list_by_term(
            AND NOT EXISTS (
                SELECT
                  FROM unnest(entry.terms) AS ahead (term)
-                WHERE ahead.term >= $5 AND ahead.term < $6
-                   OR ahead.term >= $7 AND ahead.term < found.term
+                WHERE (ahead.term >= $5 AND ahead.term < $6
+                       OR ahead.term >= $7 AND ahead.term < found.term)
+                  AND {conditions.shows_term("ahead.term")}
            )
-           AND {condition}
+           AND {conditions.shows_term("found.term")}
+           AND {conditions.seen}
          ORDER BY found.term, found.user_id
          LIMIT {limit:d}
         """,  # noqa: S608 -- parameters are numbered, the limit is a number
@@ -128,7 +97,7 @@ async def list_by_term(
         # Of beginnings those that come first in the order alone, of later parts all beginnings.
         ahead_end if closeness else ahead_begin,
         begin,
-        *parameters,
+        *conditions.parameters,
     )
     return [SearchPosition(closeness, row["term"], row["user_id"]) for row in rows]
 
@@ -140,25 +109,26 @@ async def list_sample(
 
     Returns whom it found, and how far it came; None at the end of the corp.
     """
-    condition, parameters = query.condition(9)
+    conditions = query.conditions(9)
+    is_found = f"{conditions.holds('$8')} AND {_no_term(conditions)} AND {conditions.seen}"
     rows = await connection.fetch(
         f"""
         SELECT place, user_id, is_last,
-               strpos(body, $8) > 0 AND {_NO_TERM} AND {condition} AS is_found
+               {is_found} AS is_found
           FROM (SELECT user_id, place, body, terms, department_ids,
                        row_number() OVER (ORDER BY place, user_id) = {size:d} AS is_last
                   FROM directory.search_entries
                  WHERE corp_id = $1 AND (place, user_id) > ($6, $7::text COLLATE "C")
                  ORDER BY place, user_id
                  LIMIT {size:d}) AS entry
-         WHERE is_last OR strpos(body, $8) > 0 AND {_NO_TERM} AND {condition}
+         WHERE is_last OR {is_found}
          ORDER BY place, user_id
         """,  # noqa: S608 -- parameters are numbered, the size is a number
         query.corp_id,
         *_bounds(query),
         *_place_of(after),
         query.text,
-        *parameters,
+        *conditions.parameters,
     )
     found = [_at_place(row) for row in rows if row["is_found"]]
     is_end = not rows or not rows[-1]["is_last"]
@@ -170,7 +140,7 @@ async def list_by_gram(
 ) -> list[SearchPosition]:
     """Return members whose texts hold the query, by place; reads all of them."""
     grams = list_grams(query.corp_id, query.text)
-    condition, parameters = query.condition(10)
+    conditions = query.conditions(10)
     rows = await connection.fetch(
         f"""
         SELECT place, user_id
@@ -179,10 +149,10 @@ async def list_by_gram(
          -- planner would read the whole corp.
          WHERE corp_id COLLATE "POSIX" = $1
            AND grams @> $9::integer[]
-           AND strpos(body, $8) > 0
+           AND {conditions.holds("$8")}
            AND (place, user_id) > ($6, $7::text COLLATE "C")
-           AND {_NO_TERM}
-           AND {condition}
+           AND {_no_term(conditions)}
+           AND {conditions.seen}
          ORDER BY place, user_id
          LIMIT {limit:d}
         """,  # noqa: S608 -- parameters are numbered, the limit is a number
@@ -191,7 +161,7 @@ async def list_by_gram(
         *_place_of(after),
         query.text,
         grams,
-        *parameters,
+        *conditions.parameters,
     )
     return [_at_place(row) for row in rows]
 
@@ -223,7 +193,7 @@ async def list_by_department(
     if not department_ids:
         return []
     is_later = after.closeness == IN_DEPARTMENT
-    condition, parameters = query.condition(10)
+    conditions = query.conditions(10)
     rows = await connection.fetch(
         f"""
         SELECT found.department_id, found.user_id
@@ -236,15 +206,15 @@ async def list_by_department(
                 WHERE place.corp_id = $1
                   AND place.department_id = department.department_id
                   AND (place.department_id, place.user_id) > ($6, $7::text COLLATE "C")
-                  AND coalesce(strpos(entry.body, $8), 0) = 0
-                  AND {_NO_TERM}
+                  AND NOT coalesce({conditions.holds("$8")}, false)
+                  AND {_no_term(conditions)}
                   AND NOT EXISTS (
                       SELECT
                         FROM unnest(entry.department_ids) AS ahead (department_id)
                        WHERE ahead.department_id = ANY($9::bigint[])
                          AND ahead.department_id < place.department_id
                   )
-                  AND {condition}
+                  AND {conditions.seen}
                 ORDER BY place.user_id
                 LIMIT {limit:d}
          ) AS found
@@ -257,7 +227,7 @@ async def list_by_department(
         after.user_id if is_later else "",
         query.held,
         department_ids,
-        *parameters,
+        *conditions.parameters,
     )
     return [
         SearchPosition(IN_DEPARTMENT, _write_number(row["department_id"]), row["user_id"])
@@ -308,7 +278,8 @@ async def list_among_few(
     if query.is_indexed:
         candidates = _FEW_BY_GRAM
         within = list_department_grams(query.corp_id, within)
-    condition, parameters = query.condition(13)
+    conditions = query.conditions(13)
+    holds = conditions.holds("$8")
     rows = await connection.fetch(
         f"""
         SELECT closeness, key, user_id
@@ -318,16 +289,17 @@ async def list_among_few(
                        SELECT min(term) FILTER (WHERE term >= $2 AND term < $3) AS beginning,
                               min(term) FILTER (WHERE term >= $4 AND term < $5) AS later
                          FROM unnest(entry.terms) AS terms (term)
+                        WHERE {conditions.shows_term("term")}
                  ) AS by_term
                  CROSS JOIN LATERAL (
                        SELECT CASE WHEN by_term.beginning IS NOT NULL THEN {BEGINS}
                                    WHEN by_term.later IS NOT NULL THEN {BEGINS_LATER}
-                                   WHEN strpos(entry.body, $8) > 0 THEN {HOLDS}
+                                   WHEN {holds} THEN {HOLDS}
                                    ELSE {IN_DEPARTMENT} END AS closeness,
                               coalesce(
                                   by_term.beginning,
                                   by_term.later,
-                                  CASE WHEN strpos(entry.body, $8) > 0
+                                  CASE WHEN {holds}
                                        THEN lpad((place + {_PLACE_OFFSET})::text,
                                                  {_KEY_DIGITS}, '0')
                                        ELSE (SELECT lpad(min(each)::text, {_KEY_DIGITS}, '0')
@@ -342,7 +314,7 @@ async def list_among_few(
                         OR strpos(E'\\x1f' || array_to_string(entry.terms, E'\\x1f'),
                                   E'\\x1f' || $2) > 0
                         OR strpos(array_to_string(entry.terms, E'\\x1f'), E'\\x1f' || $4) > 0)
-                   AND {condition}) AS found
+                   AND {conditions.seen}) AS found
          WHERE key IS NOT NULL
            AND (closeness, key, user_id) > ($10, $11::text COLLATE "C", $12::text COLLATE "C")
          ORDER BY closeness, key, user_id
@@ -355,7 +327,7 @@ async def list_among_few(
         query.held,
         department_ids,
         *after,
-        *parameters,
+        *conditions.parameters,
     )
     return [SearchPosition(*row) for row in rows]
 

@@ -13,8 +13,8 @@ from tieline.directory.repositories.search import (
     BEGINS,
     BEGINS_LATER,
     HOLDS,
-    SearchQuery,
 )
+from tieline.directory.repositories.search_query import SearchQuery
 
 # A millisecond's entries.
 _SAMPLE = 1000

@@ -1,12 +1,14 @@
 """SearchMembers: from the caller's query to the members as the caller gets them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from tieline.api.directory.v1 import directory_service_pb2
 from tieline.chassis.calls import current_principal
 from tieline.chassis.fields import check_text, raise_violations
 from tieline.chassis.page_tokens import PageTokens, Position, page_size
-from tieline.chassis.postgres import Pool
+from tieline.chassis.postgres import Connection, Pool
 from tieline.directory.members.messages import to_member
 from tieline.directory.members.rules import (
     BEFORE_ALL_RESULTS,
@@ -18,13 +20,18 @@ from tieline.directory.members.rules import (
 )
 from tieline.directory.reads import show_members
 from tieline.directory.repositories.members import find_members
-from tieline.directory.repositories.search import IN_DEPARTMENT, SearchQuery
+from tieline.directory.repositories.search import IN_DEPARTMENT
+from tieline.directory.repositories.search_query import SearchQuery
 from tieline.directory.search.flow import search
 from tieline.directory.search.index import catch_up
 from tieline.directory.search.terms import SearchedMember, matches
 from tieline.directory.visibility.decision import Viewer
 from tieline.directory.visibility.disclosure import departments_of
 from tieline.directory.visibility.viewers import Viewers
+
+# Each round but the last found a page of members who are no results any more: an import changed
+# them since, or their entries are of an earlier form. The answer is ``incomplete`` then.
+_MAX_ROUNDS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,24 +59,55 @@ class MemberSearch:
         app_range = await self.viewers.learn(principal, corp_id)
         async with self.pool.acquire(spares_reset=True) as connection:
             viewer = await self.viewers.of(principal, corp_id, connection, app_range=app_range)
-            is_whole = await catch_up(connection, corp_id)
-            query = SearchQuery(viewer, text, is_indexed=is_whole)
-            found = await search(connection, query, after=after, limit=size + 1)
-            page, next_page_token = self.page_tokens.cut(found, size, request, lambda at: at)
-            stored = await find_members(connection, corp_id, [at.user_id for at in page])
-            shown = await show_members(connection, viewer, stored.values())
-        by_user_id = {member.user_id: member for member in shown if member.state in LISTED_STATES}
-        members = (
-            by_user_id[at.user_id]
-            for at in page
-            if at.user_id in by_user_id
-            and _is_found(viewer, stored[at.user_id], by_user_id[at.user_id], at, text)
-        )
+            is_indexed = await catch_up(connection, corp_id)
+            query = SearchQuery(viewer, text, is_indexed=is_indexed)
+            found, is_whole = await _read(connection, query, after, size + 1)
+        page, next_page_token = self.page_tokens.cut(found, size, request, lambda hit: hit.position)
         return directory_service_pb2.SearchMembersResponse(
-            members=map(to_member, members),
+            members=[to_member(hit.member) for hit in page],
             next_page_token=next_page_token,
-            incomplete=not is_whole,
+            incomplete=not (is_indexed and is_whole),
         )
+
+
+class _Hit(NamedTuple):
+    position: SearchPosition
+    member: Member
+    """As the caller gets it."""
+
+
+async def _read(
+    connection: Connection, query: SearchQuery, after: SearchPosition, count: int
+) -> tuple[list[_Hit], bool]:
+    """Return so many members from behind the position on, and whether fewer are all that there are.
+
+    Who changed since the index was read is no result any more, and who follows takes the place: a
+    page with a gap would tell that somebody had been there.
+    """
+    found: list[_Hit] = []
+    for _ in range(_MAX_ROUNDS):
+        wanted = count - len(found)
+        positions = await search(connection, query, after=after, limit=wanted)
+        found += await _look_up(connection, query, positions)
+        if len(found) == count or len(positions) < wanted:
+            return found, True
+        after = positions[-1]
+    return found, False
+
+
+async def _look_up(
+    connection: Connection, query: SearchQuery, positions: Sequence[SearchPosition]
+) -> list[_Hit]:
+    viewer, user_ids = query.viewer, [at.user_id for at in positions]
+    stored = await find_members(connection, query.corp_id, user_ids)
+    shown = {each.user_id: each for each in await show_members(connection, viewer, stored.values())}
+    return [
+        _Hit(at, member)
+        for at in positions
+        if (member := shown.get(at.user_id)) is not None
+        and member.state in LISTED_STATES
+        and _is_found(viewer, stored[at.user_id], member, at, query.text)
+    ]
 
 
 def _is_found(

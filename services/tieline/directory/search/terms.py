@@ -16,25 +16,36 @@ Texts are found by their grams: single characters and pairs of scripts without l
 row of ASCII letters and digits. Fewer than three of those are looked for at beginnings alone.
 
 Each department of a member has a gram too, by which all members of a few departments are found.
+
+What comes of a field that can be hidden ends with the field's mark, in terms as in texts: a viewer
+from whom it is hidden is answered as if the field were empty, order and pages included.
 """
 
 import re
 import unicodedata
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from tieline.directory.members.rules import fold
 from tieline.directory.search.pinyin import is_han, list_readings
 
-FORM = 3
+FORM = 4
 """Which form the entries have: a greater number has every member's made anew."""
 
 BEGINNING = "0"
 LATER_PART = "1"
 
-# Separates the fields in a text: a control character, which no query has.
+MARKS: Mapping[str, str] = MappingProxyType(
+    {"alias": "\x01", "position": "\x02", "mobile": "\x03", "email": "\x04", "biz_email": "\x05"}
+)
+"""Of the searched fields that can be hidden. Control characters, which no query has."""
+
+# Ends the texts of the other fields.
 _SEPARATOR = "\x1f"
+
+_ENDS = frozenset({_SEPARATOR, *MARKS.values()})
 
 # In code-point order behind everything that a term goes on with.
 _LAST_CHARACTER = "\U0010ffff"
@@ -82,16 +93,7 @@ def build_entry(
     corp_id: str, member: SearchedMember, department_ids: Iterable[int] = ()
 ) -> SearchEntry:
     """Return what finds the member of these departments."""
-    local_parts = (email.partition("@")[0] for email in (member.email, member.biz_email))
-    fields = (
-        member.name,
-        member.alias,
-        member.user_id,
-        member.mobile,
-        member.position,
-        *(part for part in local_parts if part.lower() != member.user_id),
-    )
-    text = _SEPARATOR.join(dict.fromkeys(fold(field) for field in fields if field))
+    text = "".join(fold(field) + end for field, end in _list_texts(member) if field)
     return SearchEntry(
         terms=tuple(sorted(set(map(join_words, _list_terms(member))))),
         text=text,
@@ -136,18 +138,32 @@ def range_of(part: str, joined_query: str) -> tuple[str, str]:
     return part + joined_query, part + joined_query + _LAST_CHARACTER
 
 
+def _list_texts(member: SearchedMember) -> Iterator[tuple[str, str]]:
+    """Yield each text that may hold a query, with what ends it."""
+    yield member.name, _SEPARATOR
+    yield member.user_id, _SEPARATOR
+    for name in ("alias", "mobile", "position"):
+        yield getattr(member, name), MARKS[name]
+    for name in ("email", "biz_email"):
+        local_part = getattr(member, name).partition("@")[0]
+        if local_part.lower() != member.user_id:
+            yield local_part, MARKS[name]
+
+
 def _list_terms(member: SearchedMember) -> Iterator[str]:
-    for text in (member.name, member.alias):
-        if text:
-            yield from _list_name_terms(fold(text))
+    yield from _list_name_terms(fold(member.name))
     yield BEGINNING + member.user_id
     yield from (LATER_PART + word for word in _list_later_words(member.user_id))
-    if member.mobile:
-        yield BEGINNING + member.mobile
-    yield from (BEGINNING + fold(email) for email in (member.email, member.biz_email) if email)
+    for term in _list_name_terms(fold(member.alias)):
+        yield term + MARKS["alias"]
+    for name in ("mobile", "email", "biz_email"):
+        if value := getattr(member, name):
+            yield BEGINNING + fold(value) + MARKS[name]
 
 
 def _list_name_terms(name: str) -> Iterator[str]:
+    if not name:
+        return
     yield BEGINNING + name
     yield from (LATER_PART + word for word in _list_later_words(name))
     for index, character in enumerate(name[:_MAX_LATER_PARTS]):
@@ -181,7 +197,7 @@ def _list_gram_texts(text: str) -> Iterator[str]:
             yield run[start : start + _GRAM_CHARACTERS]
     previous = ""
     for character in text:
-        if character == _SEPARATOR or (character.isascii() and character.isalnum()):
+        if character in _ENDS or (character.isascii() and character.isalnum()):
             previous = ""
             continue
         yield character

@@ -19,6 +19,8 @@ with. ``repositories/visibility.py`` has the same comparison in SQL.
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from functools import reduce
+from operator import or_
 
 
 class RuleKind(StrEnum):
@@ -195,6 +197,14 @@ class People:
             or not self.department_ids.isdisjoint(department_ids)
         )
 
+    def __or__(self, other: "People") -> "People":
+        """Return all people of both."""
+        return People(
+            self.everybody or other.everybody,
+            self.user_ids | other.user_ids,
+            self.department_ids | other.department_ids,
+        )
+
     @property
     def size(self) -> int:
         """How many ids it holds."""
@@ -267,6 +277,10 @@ class Viewer:
                 if people.holds(user_id, department_ids)
             )
         )
+
+    def list_hidden_people(self, name: str) -> People:
+        """Return whose field rules hide; the viewer and ``full`` may be among them, in vain."""
+        return reduce(or_, (of for of, fields in self.hidden_fields if name in fields), People())
 
     def list_candidates(self) -> People:
         """Return people among whom are all that the viewer sees."""

@@ -348,7 +348,9 @@ class SearchMembersResponse(_message.Message):
     next_page_token: _builtins.str
     """Gets the next page; empty after the last one."""
     incomplete: _builtins.bool
-    """True while members that were just brought in are still being made searchable."""
+    """True while members that were just brought in are still being made searchable, and where so many
+    of those found have changed meanwhile that this page holds fewer than there are.
+    """
     @_builtins.property
     def members(self) -> _containers.RepeatedCompositeFieldContainer[_directory_pb2.Member]:
         """Members found. May be fewer than the page has room for although more follow."""

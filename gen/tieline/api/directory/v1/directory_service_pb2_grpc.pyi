@@ -76,8 +76,9 @@ class DirectoryServiceStub:
       4. the path of a department of theirs holds it.
 
     Members who left are not found, nor those whom the caller does not see, nor anybody by a field
-    that is hidden from the caller. What was acknowledged before the call is found, save within
-    seconds of an import of thousands of members: `incomplete` tells.
+    that is hidden from the caller: the answer, its order and its pages are those of a corp without
+    them. What was acknowledged before the call is found, save within seconds of an import of
+    thousands of members: `incomplete` tells.
 
     Errors: INVALID_ARGUMENT INVALID_FIELD, PAGE_TOKEN_INVALID.
     """
@@ -178,8 +179,9 @@ class DirectoryServiceServicer(metaclass=_abc_1.ABCMeta):
           4. the path of a department of theirs holds it.
 
         Members who left are not found, nor those whom the caller does not see, nor anybody by a field
-        that is hidden from the caller. What was acknowledged before the call is found, save within
-        seconds of an import of thousands of members: `incomplete` tells.
+        that is hidden from the caller: the answer, its order and its pages are those of a corp without
+        them. What was acknowledged before the call is found, save within seconds of an import of
+        thousands of members: `incomplete` tells.
 
         Errors: INVALID_ARGUMENT INVALID_FIELD, PAGE_TOKEN_INVALID.
         """
