@@ -92,7 +92,7 @@ async def role(settings: DirectorySettings) -> AsyncIterator[None]:
         searches = await stack.enter_async_context(_search_pool(runtime))
         exports = await stack.enter_async_context(_export_pool(runtime))
         imports = RunningImports()
-        worker = ImportWorker(runtime.pool, imports)
+        worker = ImportWorker(runtime.pool, viewers, imports)
         await stack.enter_async_context(worker.running())
         await stack.enter_async_context(indexing(runtime.pool, imports))
         retention = dt.timedelta(days=settings.removal_retention_days)

@@ -5,7 +5,7 @@ the transaction of the change. It holds the lock of the corp's row, so that writ
 one after the other and the numbers stand in the order of the commits.
 """
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -19,8 +19,12 @@ from tieline.chassis.idempotency import answered_once
 from tieline.chassis.outbox import insert_events
 from tieline.chassis.postgres import Connection, Pool
 from tieline.directory.id_events import build_id_events
+from tieline.directory.members.rules import Member
+from tieline.directory.reads import find_seen
 from tieline.directory.repositories import SCHEMA, corps
 from tieline.directory.repositories.corps import LockedCorp
+from tieline.directory.visibility.decision import Viewer
+from tieline.directory.visibility.disclosure import sees_member
 from tieline.directory.visibility.viewers import Viewers
 from tieline.directory.writers import DirectoryWriter, find_writer
 
@@ -40,6 +44,10 @@ class CorpWrite:
     writer: DirectoryWriter | None = None
     """Whoever changes it; None for what happens without a caller."""
 
+    viewer: Viewer | None = None
+    """What the caller sees as the write begins; None for everything. Who and what is not seen is
+    missing in the same words as what is not there: to be out of range tells that it is."""
+
     _members: dict[str, None] = field(default_factory=dict)
     _departments: dict[int, None] = field(default_factory=dict)
     _tags: dict[int, None] = field(default_factory=dict)
@@ -54,6 +62,20 @@ class CorpWrite:
         """Wait for the corp's other writers; their changes are seen from here on."""
         corp = await corps.lock_corp(connection, corp_id)
         return cls(connection, corp_id, corp, corp.last_change_number, writer)
+
+    def sees_member(self, member: Member) -> bool:
+        """Tell whether the member is there for the caller."""
+        return self.viewer is None or sees_member(self.viewer, member)
+
+    async def find_seen(self, user_ids: Collection[str]) -> Collection[str]:
+        """Return which of the members are there for the caller."""
+        if self.viewer is None:
+            return user_ids
+        return await find_seen(self.connection, self.viewer, user_ids)
+
+    def sees_department(self, department_id: int) -> bool:
+        """Tell whether the department is there for the caller."""
+        return self.viewer is None or self.viewer.can_see_department(department_id)
 
     def require_range(self, ancestor_ids: Iterable[int] | None) -> None:
         """Refuse a caller who may not manage what lies in these departments.
@@ -164,6 +186,11 @@ async def written_once(
 
     async def write(connection: Connection) -> M:
         corp_write = await CorpWrite.begin(connection, corp_id, writer)
+        if writer.is_limited:
+            # Of nothing else is anything hidden from whoever may change it.
+            corp_write.viewer = await viewers.of(
+                principal, corp_id, connection, app_range=writer.visible_range
+            )
         response = await act(corp_write)
         await corp_write.finish()
         return response

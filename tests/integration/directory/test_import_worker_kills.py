@@ -37,11 +37,13 @@ from tieline.chassis.health import Health
 from tieline.chassis.postgres import create_pool
 from tieline.directory.imports.worker import ImportWorker
 from tieline.directory.imports.running import RunningImports
+from tieline.directory.visibility.viewers import Viewers
 
 async def main():
     health = Health()
     async with create_pool(sys.argv[1], service="directory", max_size=4, health=health) as pool:
-        async with ImportWorker(pool, RunningImports()).running():
+        viewers = Viewers(pool, app_ranges=None)
+        async with ImportWorker(pool, viewers, RunningImports()).running():
             await asyncio.Event().wait()
 
 asyncio.run(main())

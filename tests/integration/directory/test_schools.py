@@ -8,11 +8,19 @@ from typing import Any
 
 import grpc
 import pytest
+from google.protobuf.field_mask_pb2 import FieldMask
 
 from calls import call, refusal
 from fakes.directory_corps import Corp, table
+from fakes.directory_writers import Writer
 from fakes.identity_corps import FakeIdentityCorps
-from tieline.api.directory.v1 import school_pb2, school_service_pb2, school_service_pb2_grpc
+from tieline.api.directory.v1 import (
+    school_pb2,
+    school_service_pb2,
+    school_service_pb2_grpc,
+    visibility_pb2,
+    visibility_service_pb2,
+)
 from tieline.api.identity.v1 import identity_pb2
 from tieline.chassis.postgres import Pool
 
@@ -256,6 +264,45 @@ async def test_department_is_changed_in_the_named_fields_by_whoever_saw_it_last(
     assert (changed.name, changed.administrators[0].user_id) == ("Grade 1", "lin")
     assert (late.code.name, late.reason) == ("ABORTED", "ETAG_MISMATCH")
     assert list(unknown.violations) == ["update_mask"]
+
+
+async def test_administrators_must_be_members_whom_their_maker_sees(
+    school: School, owner: Writer
+) -> None:
+    """Whom a rule hides from a manager of the school is nobody, unless the department has them."""
+    await school.corp.import_file(table(("lin", "Lin", ""), ("shy", "Shy", "")))
+    scope = visibility_pb2.VisibilityScope(user_ids=["shy"])
+    kind = visibility_pb2.VISIBILITY_RULE_KIND_HIDDEN
+    rule = visibility_pb2.VisibilityRule(display_name="Shy", kind=kind, targets=scope)
+    await owner.send(visibility_service_pb2.CreateVisibilityRuleRequest(rule=rule))
+    rights = {"roles": ["administrator"], "rights": ["manage_school"]}
+    claims = {"kind": "member", "corp": school.corp.corp_id, "sub": "lin", **rights}
+    manager = school.corp.tokens.sign(claims)
+    held = await school.add(GRADE, "Held", 1, ("shy", GRADE_LEADER))
+    free = await school.add(GRADE, "Free", 1)
+
+    def lead(department_id: int, *user_ids: str) -> Any:
+        leaders = [
+            school_pb2.SchoolAdministrator(user_id=id_, kind=GRADE_LEADER) for id_ in user_ids
+        ]
+        return school_service_pb2.UpdateSchoolDepartmentRequest(
+            request_id=str(uuid.uuid4()),
+            department=school_pb2.SchoolDepartment(
+                department_id=department_id, administrators=leaders
+            ),
+            update_mask=FieldMask(paths=["administrators"]),
+        )
+
+    refused = [
+        await refusal(school.stub.UpdateSchoolDepartment, lead(free, user_id), manager)
+        for user_id in ("shy", "ghost")
+    ]
+    kept = await call(school.stub.UpdateSchoolDepartment, lead(held, "shy", "lin"), manager)
+
+    assert [(error.reason, error.text) for error in refused] == [
+        ("USER_NOT_FOUND", "no such member")
+    ] * 2
+    assert {each.user_id for each in kept.department.administrators} == {"shy", "lin"}
 
 
 async def test_administrators_must_be_members(school: School) -> None:

@@ -25,6 +25,8 @@ from tieline.api.identity.v1 import app_pb2
 EAST, SOUTH = 2, 3
 AGENT_ID = 1000002
 
+AT = directory_pb2.MemberDepartment
+
 Answer = Callable[[Any], directory_pb2.Member]
 WRITES: dict[str, tuple[Any, Answer]] = {
     "update": (update_member_request("li", name="Li Na"), lambda response: response.member),
@@ -108,18 +110,18 @@ async def test_changed_department_is_answered_as_it_is_read(
     assert (await filled.get_department(EAST)).member_count > 0
 
 
-async def test_whom_the_write_puts_out_of_sight_is_answered_by_id(limited: Writer) -> None:
-    request = update_member_request(
-        "li", departments=[directory_pb2.MemberDepartment(department_id=SOUTH)]
+async def test_whom_the_write_puts_out_of_sight_is_answered_by_id(
+    filled: Writer, limited: Writer
+) -> None:
+    await filled.update_member("li", departments=[AT(department_id=EAST), AT(department_id=1)])
+    hidden = visibility_pb2.VisibilityRule(
+        display_name="Hidden, too",
+        kind=visibility_pb2.VISIBILITY_RULE_KIND_HIDDEN,
+        targets=visibility_pb2.VisibilityScope(user_ids=["li"]),
     )
-    member = directory_pb2.Member(
-        user_id="li",
-        departments=[directory_pb2.MemberDepartment(department_id=SOUTH)],
-        department_id=SOUTH,
-    )
-    request.update.member.CopyFrom(member)
-    request.update.update_mask.paths.append("department_id")
+    await filled.send(visibility_service_pb2.CreateVisibilityRuleRequest(rule=hidden))
 
+    request = update_member_request("li", departments=[AT(department_id=1)])
     written = (await limited.send(request)).member
 
     assert (written.user_id, written.name, list(written.departments)) == ("li", "", [])

@@ -53,10 +53,16 @@ class DepartmentChanges:
 
 
 async def get_department(write: CorpWrite, department_id: int) -> Department:
-    """Return the department, or raise NotFoundError."""
+    """Return the department, or raise NotFoundError: what the caller is not shown is not there."""
     found = await departments.find_departments(write.connection, write.corp_id, [department_id])
-    if department_id not in found:
+    if department_id not in found or not write.sees_department(department_id):
         raise department_not_found_error(department_id)
+    return found[department_id]
+
+
+async def _get_stored(write: CorpWrite, department_id: int) -> Department:
+    """Return the department as the write has left it, in whoever's sight that is."""
+    found = await departments.find_departments(write.connection, write.corp_id, [department_id])
     return found[department_id]
 
 
@@ -92,7 +98,7 @@ async def create_department(
     await corps.raise_next_department_id(connection, corp_id, department_id)
     write.note_departments([department_id])
     write.audit("department.create", f"departments/{department_id}")
-    return await get_department(write, department_id)
+    return await _get_stored(write, department_id)
 
 
 async def update_department(
@@ -122,7 +128,7 @@ async def update_department(
         await set_leaders(write, {department_id: changes.leader_user_ids})
     write.note_departments([department_id])
     write.audit("department.update", f"departments/{department_id}", fields=",".join(changes.names))
-    return await get_department(write, department_id)
+    return await _get_stored(write, department_id)
 
 
 async def delete_department(write: CorpWrite, department_id: int, etag: str) -> None:
@@ -217,7 +223,8 @@ async def _check_leaders(write: CorpWrite, department_id: int, user_ids: Sequenc
     for index, user_id in enumerate(user_ids):
         if user_id in present:
             continue
-        if not await members.find_present(connection, corp_id, [user_id]):
+        listed = await members.find_present(connection, corp_id, [user_id])
+        if user_id not in await write.find_seen(listed):
             raise NotFoundError("USER_NOT_FOUND", "no such member", {"userId": user_id})
         raise InvalidArgumentError(
             {f"department.leader_user_ids[{index}]": "must be a member of the department"}

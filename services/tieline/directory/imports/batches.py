@@ -137,6 +137,9 @@ class Surroundings:
     owner_user_id: str = ""
     """Of the corp, where any row disables somebody."""
 
+    unseen_leaders: Collection[str] = ()
+    """Whom rows name as leader and the caller does not see: for the caller they are no members."""
+
     can_manage_path: Callable[[str], bool] = lambda path: True
     can_manage_member: Callable[[StoredMember], bool] = lambda member: True
 
@@ -359,7 +362,8 @@ class _Planner:
         return [path for path in row.departments if path in self._rooms and ids[path] not in held]
 
     def _find_leader_errors(self, row: MemberRow, leader: str) -> list[RowError]:
-        if leader not in self._leaders and leader not in self._named_user_ids:
+        is_known = leader in self._leaders or leader in self._named_user_ids
+        if not is_known or leader in self._around.unseen_leaders:
             return [self._error(row.line, "direct_leader", _NO_LEADER)]
         above: str | None = leader
         seen = set()

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
+from functools import partial
 
 from tieline.api.directory.v1 import directory_service_pb2
 from tieline.chassis.calls import current_principal
@@ -14,7 +15,7 @@ from tieline.directory.imports.progress import ImportAudit, Progress, StreamKeep
 from tieline.directory.imports.record_files import take_in, temporary_file
 from tieline.directory.imports.run import RunState
 from tieline.directory.imports.stream import import_stream
-from tieline.directory.imports.writes import MemberWriter
+from tieline.directory.imports.writes import Importer, MemberWriter
 from tieline.directory.repositories import corps, imports
 from tieline.directory.visibility.viewers import Viewers
 from tieline.directory.writers import find_writer
@@ -48,9 +49,13 @@ class ImportCall:
                 raise corps.corp_not_ready_error()
             attribute_kinds = await imports.find_attribute_kinds(connection, corp_id)
         import_id = new_uuid7()
+        importer = Importer(
+            writing.principal.department_ids,
+            partial(self._viewers.of, principal, corp_id, app_range=writing.visible_range),
+        )
         audit = ImportAudit(corp_id, import_id, options)
         if not options.needs_whole_file and options.encoding is Encoding.UTF_8:
-            writer = MemberWriter(corp_id, import_id, writing.principal.department_ids)
+            writer = MemberWriter(corp_id, import_id, importer)
             steps = import_stream(self._pool, writer, audit, attribute_kinds, chunks)
         else:
             file_import = FileImport(
@@ -58,7 +63,7 @@ class ImportCall:
                 corp_id,
                 import_id,
                 options,
-                writing.principal.department_ids,
+                importer,
                 find_caller_user_id(principal),
             )
             steps = self._import_file(file_import, StreamKeeper(audit), chunks)

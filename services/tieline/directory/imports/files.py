@@ -10,7 +10,7 @@ from tieline.directory.imports.department_import import read_file, replace_depar
 from tieline.directory.imports.options import Mode, Options
 from tieline.directory.imports.progress import Keeper, Progress
 from tieline.directory.imports.run import MemberFileImport, RunState
-from tieline.directory.imports.writes import MemberWriter
+from tieline.directory.imports.writes import Importer, MemberWriter
 from tieline.directory.repositories import imports, removals
 
 
@@ -22,9 +22,7 @@ class FileImport:
     corp_id: str
     import_id: str
     options: Options
-    range_ids: frozenset[int]
-    """The departments that the caller administers; none for all."""
-
+    importer: Importer
     caller_user_id: str
     """Who stays, whatever the file says; empty for nobody."""
 
@@ -49,7 +47,7 @@ class FileImport:
     ) -> AsyncGenerator[Progress, None]:
         async with self.pool.acquire() as connection:
             attribute_kinds = await imports.find_attribute_kinds(connection, self.corp_id)
-        writer = MemberWriter(self.corp_id, self.import_id, self.range_ids)
+        writer = MemberWriter(self.corp_id, self.import_id, self.importer)
         members = MemberFileImport(
             self.pool, self.corp_id, writer, keeper, self.options, attribute_kinds
         )

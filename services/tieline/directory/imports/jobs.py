@@ -5,8 +5,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 
+from tieline.chassis.authorization import Right
 from tieline.chassis.errors import NotFoundError, ResourceExhaustedError
-from tieline.chassis.principals import Principal, PrincipalKind
+from tieline.chassis.principals import ADMINISTRATOR_ROLE, Principal, PrincipalKind
 from tieline.directory.imports.csv_rows import Encoding
 from tieline.directory.imports.options import Format, Mode, Options
 from tieline.directory.imports.totals import Totals
@@ -102,11 +103,13 @@ def options_from_json(stored: Mapping[str, object]) -> Options:
 
 
 def build_creator(kind: str, creator_id: str, corp_id: str, range_ids: list[int]) -> Principal:
-    """Return who created a job, as audit entries and ranges need it."""
+    """Return who created a job, as audit entries, ranges and what is seen need it."""
     return Principal(
         PrincipalKind(kind),
         creator_id,
         corp_id,
         session_id="",
+        roles=frozenset({ADMINISTRATOR_ROLE}),
+        rights=frozenset({Right.MANAGE_DIRECTORY.value}),
         department_ids=frozenset(range_ids),
     )

@@ -10,6 +10,7 @@ import logging
 import time
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
+from functools import partial
 from typing import BinaryIO
 
 from tieline.chassis.admission.priorities import LOWEST_PRIORITY
@@ -32,7 +33,10 @@ from tieline.directory.imports.record_files import temporary_file
 from tieline.directory.imports.run import RunState
 from tieline.directory.imports.running import RunningImports
 from tieline.directory.imports.totals import Totals
+from tieline.directory.imports.writes import Importer
 from tieline.directory.repositories import import_jobs
+from tieline.directory.visibility.decision import NOBODY
+from tieline.directory.visibility.viewers import Viewers
 
 # Far above a transaction's time; as long does a job wait whose replica vanished.
 LEASE_S = 30.0
@@ -61,8 +65,9 @@ class JobLostError(Exception):
 class ImportWorker:
     """Takes jobs and works on them, one at a time."""
 
-    def __init__(self, pool: Pool, imports: RunningImports) -> None:
+    def __init__(self, pool: Pool, viewers: Viewers, imports: RunningImports) -> None:
         self._pool = pool
+        self._viewers = viewers
         self._imports = imports
         # Of this process; a second worker in it would hold other leases.
         self._holder = new_uuid7()
@@ -176,7 +181,7 @@ class ImportWorker:
             job.corp_id,
             job.job_id,
             job.options,
-            job.creator.department_ids,
+            await self._find_importer(job),
             find_caller_user_id(job.creator),
         )
         with temporary_file() as file:
@@ -187,6 +192,13 @@ class ImportWorker:
                         await keeper.note(progress.errors)
         # What the last step counted without a transaction of its own.
         await keeper.note([])
+
+    async def _find_importer(self, job: ImportJob) -> Importer:
+        app_range = NOBODY
+        if job.creator.department_ids:
+            app_range = await self._viewers.learn(job.creator, job.corp_id)
+        find_viewer = partial(self._viewers.of, job.creator, job.corp_id, app_range=app_range)
+        return Importer(job.creator.department_ids, find_viewer)
 
     async def _fetch_file(self, job: ImportJob, file: BinaryIO) -> None:
         number = 0

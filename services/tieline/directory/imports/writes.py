@@ -1,7 +1,7 @@
 """One transaction of an import: what a batch of rows makes of a corp, and what is told of it."""
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from tieline.api.directory.v1 import directory_pb2
 from tieline.chassis.postgres import Connection
@@ -25,14 +25,28 @@ from tieline.directory.imports.nodes import KnownDepartments, NodeCounts
 from tieline.directory.imports.preview import Preview
 from tieline.directory.limits import check_limit
 from tieline.directory.members.rules import Member, MemberDepartment
+from tieline.directory.reads import find_seen
 from tieline.directory.repositories import (
     department_writes,
     departments,
     import_departments,
     imports,
     member_writes,
+    members,
     removals,
 )
+from tieline.directory.visibility.decision import Viewer
+
+
+@dataclass(frozen=True, slots=True)
+class Importer:
+    """Whoever brings a file in."""
+
+    range_ids: Collection[int]
+    """The departments that the caller administers; none for all."""
+
+    find_viewer: Callable[[Connection], Awaitable[Viewer]]
+    """Finds out what the caller sees."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +67,10 @@ class _Plan:
 class MemberWriter:
     """Writes the batches of one import into one corp."""
 
-    def __init__(self, corp_id: str, import_id: str, range_ids: Collection[int]) -> None:
-        """``range_ids`` are the departments that the caller administers; none for all."""
+    def __init__(self, corp_id: str, import_id: str, importer: Importer) -> None:
         self._corp_id = corp_id
         self._import_id = import_id
-        self._range_ids = range_ids
+        self._importer = importer
         self._known = KnownDepartments()
         self._nodes = NodeCounts()
 
@@ -122,7 +135,8 @@ class MemberWriter:
         paths = list_with_ancestors({path for row in rows for path in row.departments})
         ids = await self._find_department_ids(connection, paths, preview)
         stored = await imports.list_stored_members(connection, self._corp_id, rows)
-        leaders = await self._find_leaders(connection, batch)
+        named = {leader for row in rows if (leader := row.fields[LEADER_PLACE])}
+        leaders = await self._find_leaders(connection, named)
         if preview is not None:
             ids |= preview.find_department_ids(paths)
             stored = preview.change(stored, rows)
@@ -134,6 +148,8 @@ class MemberWriter:
             )
         disables = any(row.is_disabled for row in rows)
         around = await self._surround(connection, stored, ids, leaders, disables=disables)
+        if self._importer.range_ids:
+            around = await self._limit(connection, around, named)
         planned = plan_batch(batch, around, import_id=self._import_id)
         needed = {path for member in planned.members for path in member.departments}
         new = plan_departments(needed, ids, next_department_id)
@@ -154,8 +170,7 @@ class MemberWriter:
             )
         return self._known.pick(paths)
 
-    async def _find_leaders(self, connection: Connection, batch: Batch) -> dict[str, str]:
-        named = {leader for row in batch.read.rows if (leader := row.fields[LEADER_PLACE])}
+    async def _find_leaders(self, connection: Connection, named: Collection[str]) -> dict[str, str]:
         if not named:
             return {}
         return await imports.list_leaders(connection, self._corp_id, named)
@@ -173,18 +188,24 @@ class MemberWriter:
         owner = ""
         if disables:
             owner = await removals.find_owner(connection, self._corp_id)
-        if not self._range_ids:
-            return Surroundings(stored, department_ids, leaders, rooms, owner)
+        return Surroundings(stored, department_ids, leaders, rooms=rooms, owner_user_id=owner)
+
+    async def _limit(
+        self, connection: Connection, around: Surroundings, named_leaders: Collection[str]
+    ) -> Surroundings:
+        """Hold the rows to what the caller manages, and to leaders whom the caller sees."""
         within = await import_departments.list_departments_within(
-            connection, self._corp_id, self._range_ids
+            connection, self._corp_id, self._importer.range_ids
         )
         within_paths = set(within.values())
-        return Surroundings(
-            stored,
-            department_ids,
-            leaders,
-            rooms,
-            owner,
+        unseen: set[str] = set()
+        if named_leaders:
+            viewer = await self._importer.find_viewer(connection)
+            listed = await members.find_listed(connection, self._corp_id, named_leaders)
+            unseen = listed.difference(await find_seen(connection, viewer, listed))
+        return replace(
+            around,
+            unseen_leaders=unseen,
             can_manage_path=lambda path: not within_paths.isdisjoint(list_with_ancestors([path])),
             can_manage_member=lambda member: any(place[0] in within for place in member.places),
         )

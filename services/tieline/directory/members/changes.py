@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from tieline.api.directory.v1 import directory_pb2
 from tieline.chassis.errors import (
@@ -17,6 +17,7 @@ from tieline.directory.departments.changes import check_nodes
 from tieline.directory.departments.rules import department_not_found_error
 from tieline.directory.members.fields import change_member
 from tieline.directory.members.rules import (
+    MAIN_DEPARTMENT_RULE,
     Member,
     MemberState,
     member_left_error,
@@ -50,6 +51,18 @@ class MemberChange:
     """Path in the request of what is to change."""
 
 
+class _Step(NamedTuple):
+    """A member before and after a write."""
+
+    before: Member | None
+    after: Member
+    field: str
+    """Path in the request of what is to change."""
+
+    names: Collection[str]
+    """The fields that the caller gave, by their names."""
+
+
 async def create_member(write: CorpWrite, member: Member) -> Member:
     """Add a member, or bring one back who left."""
     found = await members.find_members(write.connection, write.corp_id, [member.user_id])
@@ -58,7 +71,8 @@ async def create_member(write: CorpWrite, member: Member) -> Member:
         raise AlreadyExistsError(
             "USER_EXISTS", "the user id is another member's", {"userId": member.user_id}
         )
-    [stored] = await _store(write, [(None, member, "member")])
+    step = _Step(None, member, "member", Member.__slots__)
+    [stored] = await _store(write, [step])
     write.audit("member.create", f"members/{member.user_id}")
     return stored
 
@@ -66,19 +80,15 @@ async def create_member(write: CorpWrite, member: Member) -> Member:
 async def update_members(write: CorpWrite, changes: Sequence[MemberChange]) -> list[Member]:
     """Change members, all or none; return them as they are then, in the same order."""
     current = await find_current(write, [change.user_id for change in changes])
-    pairs: list[tuple[Member | None, Member, str]] = []
+    steps: list[_Step] = []
     for change in changes:
         member = current[change.user_id]
         check_etag(change.etag, member.change_number)
-        try:
-            changed = change_member(member, dict(change.values))
-        except ValueError as error:
-            raise InvalidArgumentError({f"{change.field}.department_id": str(error)}) from None
-        pairs.append((member, changed, change.field))
+        steps.append(_Step(member, _change(write, member, change), change.field, change.values))
         write.audit(
             "member.update", f"members/{change.user_id}", fields=",".join(sorted(change.values))
         )
-    return await _store(write, pairs)
+    return await _store(write, steps)
 
 
 async def remove_members(write: CorpWrite, user_ids: Sequence[str], etag: str = "") -> None:
@@ -155,10 +165,10 @@ async def activate_member(write: CorpWrite, user_id: str) -> None:
 
 
 async def find_current(write: CorpWrite, user_ids: Collection[str]) -> dict[str, Member]:
-    """Return the members, or raise for one who is missing or left."""
+    """Return the members, or raise for one who is missing, unseen by the caller, or left."""
     found = await members.find_members(write.connection, write.corp_id, user_ids)
     for user_id in user_ids:
-        if user_id not in found:
+        if user_id not in found or not write.sees_member(found[user_id]):
             raise user_not_found_error(user_id)
         if found[user_id].state is MemberState.LEFT:
             raise member_left_error(user_id)
@@ -180,16 +190,25 @@ async def _set_state(write: CorpWrite, member: Member, state: MemberState) -> Me
     return found[member.user_id]
 
 
-async def _store(
-    write: CorpWrite, pairs: Sequence[tuple[Member | None, Member, str]]
-) -> list[Member]:
+def _change(write: CorpWrite, member: Member, change: MemberChange) -> Member:
+    main_id = change.values.get("department_id", 0)
+    try:
+        # A member's own department that the caller is not shown is none of the member's.
+        if main_id and "departments" not in change.values and not write.sees_department(main_id):
+            raise ValueError(MAIN_DEPARTMENT_RULE)
+        return change_member(member, dict(change.values))
+    except ValueError as error:
+        raise InvalidArgumentError({f"{change.field}.department_id": str(error)}) from None
+
+
+async def _store(write: CorpWrite, steps: Sequence[_Step]) -> list[Member]:
     """Write members over what they were before; return them as they are then."""
     connection, corp_id = write.connection, write.corp_id
-    changed = [member for _, member, _ in pairs]
+    changed = [step.after for step in steps]
     user_ids = [member.user_id for member in changed]
-    await _check_departments(write, pairs)
-    await _check_references(write, pairs)
-    await _check_unique_values(write, pairs)
+    await _check_departments(write, steps)
+    await _check_references(write, steps)
+    await _check_unique_values(write, changed)
     if len(changed) > 1:
         await member_writes.clear_unique_values(connection, corp_id, user_ids)
     first = await write.take_numbers(len(changed))
@@ -208,18 +227,19 @@ async def _store(
     return [stored[user_id] for user_id in user_ids]
 
 
-async def _check_departments(
-    write: CorpWrite, pairs: Sequence[tuple[Member | None, Member, str]]
-) -> None:
+async def _check_departments(write: CorpWrite, steps: Sequence[_Step]) -> None:
     """Refuse departments that are missing, full, or not the caller's to manage."""
-    known = [member for pair in pairs for member in pair[:2] if member is not None]
+    known = [member for step in steps for member in step[:2] if member is not None]
     ancestors = await _find_ancestors(write, known)
     joining: dict[int, int] = {}
-    for before, after, _ in pairs:
+    for before, after, _, names in steps:
         old = set() if before is None else {at.department_id for at in before.departments}
         new = {at.department_id for at in after.departments}
         for department_id in sorted(new):
-            if department_id not in ancestors:
+            is_named = "departments" in names
+            if department_id not in ancestors or (
+                is_named and not write.sees_department(department_id)
+            ):
                 raise department_not_found_error(department_id)
         if old:
             write.require_member(
@@ -233,38 +253,29 @@ async def _check_departments(
         await check_nodes(write, department_id, count)
 
 
-async def _check_references(
-    write: CorpWrite, pairs: Sequence[tuple[Member | None, Member, str]]
-) -> None:
+async def _check_references(write: CorpWrite, steps: Sequence[_Step]) -> None:
     """Refuse direct leaders and attributes that the corp does not have."""
     connection, corp_id = write.connection, write.corp_id
-    # Who reports to somebody already may go on doing so.
-    new_leaders = {
-        after.direct_leader
-        for before, after, _ in pairs
-        if before is None or before.direct_leader != after.direct_leader
-    }
-    leaders = sorted(new_leaders - {""})
+    named = {step.after.direct_leader for step in steps if "direct_leader" in step.names}
+    leaders = sorted(named - {""})
     if leaders:
-        added = {after.user_id for before, after, _ in pairs if before is None}
-        listed = added | await members.find_listed(connection, corp_id, leaders)
+        added = {step.after.user_id for step in steps if step.before is None}
+        listed = await members.find_listed(connection, corp_id, leaders)
+        seen = added.union(await write.find_seen(listed))
         for user_id in leaders:
-            if user_id not in listed:
+            if user_id not in seen:
                 raise user_not_found_error(user_id)
-    if any(after.extended_attributes != "{}" for _, after, _ in pairs):
+    if any(step.after.extended_attributes != "{}" for step in steps):
         known = {
             attribute.name: attribute
             for attribute in await attributes.list_attributes(connection, corp_id)
         }
-        for _, after, field in pairs:
+        for _, after, field, _ in steps:
             check_kinds(after.extended_attributes, known, f"{field}.extended_attributes")
 
 
-async def _check_unique_values(
-    write: CorpWrite, pairs: Sequence[tuple[Member | None, Member, str]]
-) -> None:
+async def _check_unique_values(write: CorpWrite, changed: Sequence[Member]) -> None:
     """Refuse numbers and addresses that others have, in the corp or in the same request."""
-    changed = [member for _, member, _ in pairs]
     taken = await members.find_taken(
         write.connection,
         write.corp_id,

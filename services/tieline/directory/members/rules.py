@@ -91,6 +91,9 @@ class Member:
     """The main one first; empty for a member who left."""
 
 
+MAIN_DEPARTMENT_RULE = "must be one of the member's departments"
+
+
 def plan_departments(
     given: tuple[MemberDepartment, ...], department_id: int
 ) -> tuple[int, tuple[MemberDepartment, ...]]:
@@ -104,7 +107,7 @@ def plan_departments(
     main_id = department_id or given[0].department_id
     ordered = sorted(given, key=lambda at: (at.department_id != main_id, at.department_id))
     if ordered[0].department_id != main_id:
-        raise ValueError("must be one of the member's departments")
+        raise ValueError(MAIN_DEPARTMENT_RULE)
     return main_id, tuple(ordered)
 
 

@@ -7,6 +7,7 @@ from tieline.api.directory.v1 import school_pb2, school_service_pb2
 from tieline.api.identity.v1 import identity_pb2, identity_requests_pb2
 from tieline.chassis.audit import build_audit_event
 from tieline.chassis.broker import Broker
+from tieline.chassis.calls import current_principal
 from tieline.chassis.errors import (
     AlreadyExistsError,
     FailedPreconditionError,
@@ -20,6 +21,7 @@ from tieline.chassis.outbox import Event, insert_events
 from tieline.chassis.postgres import Connection, Pool
 from tieline.chassis.requests import ask
 from tieline.directory.id_events import build_id_events
+from tieline.directory.reads import find_seen
 from tieline.directory.repositories import SCHEMA, corps, members, schools
 from tieline.directory.schools.messages import (
     administrators_from_proto,
@@ -30,11 +32,14 @@ from tieline.directory.schools.messages import (
 from tieline.directory.schools.rules import (
     MAX_DEPARTMENTS,
     ROOT_DEPARTMENT_ID,
+    Administrator,
     SchoolDepartment,
     check_corp_kind,
     check_department,
     check_place,
 )
+from tieline.directory.visibility.decision import Scope, Viewer
+from tieline.directory.visibility.viewers import Viewers
 
 _DEPARTMENT_FIELDS = frozenset(
     {"name", "standard_grade", "register_year", "order", "administrators"}
@@ -73,15 +78,17 @@ async def record(
 class SchoolDepartments:
     """Makes, changes and deletes departments of schools."""
 
-    def __init__(self, pool: Pool, broker: Broker) -> None:
+    def __init__(self, pool: Pool, broker: Broker, viewers: Viewers) -> None:
         self._pool = pool
         self._broker = broker
+        self._viewers = viewers
 
     async def create(
         self, corp_id: str, request: school_service_pb2.CreateSchoolDepartmentRequest
     ) -> school_service_pb2.CreateSchoolDepartmentResponse:
         """Add a department; the first one makes the school."""
         department = _read_new(request.department)
+        app_range = await self._viewers.learn(current_principal(), corp_id)
 
         async def check_corp() -> None:
             await ask_about_corp(self._broker, corp_id)
@@ -89,7 +96,8 @@ class SchoolDepartments:
         async def act(
             connection: Connection,
         ) -> school_service_pb2.CreateSchoolDepartmentResponse:
-            created = await _insert(connection, corp_id, department)
+            viewer = await self._find_viewer(connection, corp_id, app_range)
+            created = await _insert(connection, viewer, department)
             return school_service_pb2.CreateSchoolDepartmentResponse(
                 department=department_to_proto(created)
             )
@@ -111,11 +119,13 @@ class SchoolDepartments:
         violations: dict[str, str] = {}
         fields = read_mask(request.update_mask, _DEPARTMENT_FIELDS, violations)
         raise_violations(violations)
+        app_range = await self._viewers.learn(current_principal(), corp_id)
 
         async def act(
             connection: Connection,
         ) -> school_service_pb2.UpdateSchoolDepartmentResponse:
-            changed = await _update(connection, corp_id, request.department, fields)
+            viewer = await self._find_viewer(connection, corp_id, app_range)
+            changed = await _update(connection, viewer, request.department, fields)
             return school_service_pb2.UpdateSchoolDepartmentResponse(
                 department=department_to_proto(changed)
             )
@@ -151,6 +161,12 @@ class SchoolDepartments:
             corp_id=corp_id,
         )
 
+    async def _find_viewer(self, connection: Connection, corp_id: str, app_range: Scope) -> Viewer:
+        """Return what the caller sees of the corp's members."""
+        if not await corps.has_corp(connection, corp_id):
+            raise corps.corp_not_ready_error()
+        return await self._viewers.of(current_principal(), corp_id, connection, app_range=app_range)
+
 
 def _read_new(department: school_pb2.SchoolDepartment) -> SchoolDepartment:
     violations: dict[str, str] = {}
@@ -177,10 +193,9 @@ def _read_new(department: school_pb2.SchoolDepartment) -> SchoolDepartment:
 
 
 async def _insert(
-    connection: Connection, corp_id: str, department: SchoolDepartment
+    connection: Connection, viewer: Viewer, department: SchoolDepartment
 ) -> SchoolDepartment:
-    if not await corps.has_corp(connection, corp_id):
-        raise corps.corp_not_ready_error()
+    corp_id = viewer.corp_id
     await schools.insert_school(connection, corp_id)
     department_id = await schools.lock_school(connection, corp_id)
     assert department_id is not None, "the school was made a moment ago"
@@ -193,7 +208,7 @@ async def _insert(
     parent = await _get(connection, corp_id, department.parent_department_id)
     check_place(department.kind, parent.kind)
     new = replace(department, department_id=department_id, revision=1)
-    await _check_references(connection, corp_id, new)
+    await _check_references(connection, viewer, new)
     await schools.insert_department(connection, corp_id, new)
     await _record(connection, corp_id, "create", department_id, {"kind": new.kind.value})
     return await _get(connection, corp_id, department_id)
@@ -201,10 +216,11 @@ async def _insert(
 
 async def _update(
     connection: Connection,
-    corp_id: str,
+    viewer: Viewer,
     wanted: school_pb2.SchoolDepartment,
     fields: frozenset[str],
 ) -> SchoolDepartment:
+    corp_id = viewer.corp_id
     await schools.lock_school(connection, corp_id)
     current = await _get(connection, corp_id, wanted.department_id)
     check_etag(wanted.etag, current.revision)
@@ -215,7 +231,7 @@ async def _update(
     violations: dict[str, str] = {}
     check_department(changed, violations)
     raise_violations(violations)
-    await _check_references(connection, corp_id, changed)
+    await _check_references(connection, viewer, changed, current.administrators)
     await schools.update_department(connection, corp_id, changed)
     details = {"fields": ", ".join(sorted(fields))}
     await _record(connection, corp_id, "update", current.department_id, details)
@@ -246,15 +262,24 @@ async def _get(connection: Connection, corp_id: str, department_id: int) -> Scho
 
 
 async def _check_references(
-    connection: Connection, corp_id: str, department: SchoolDepartment
+    connection: Connection,
+    viewer: Viewer,
+    department: SchoolDepartment,
+    before: Sequence[Administrator] = (),
 ) -> None:
-    """Refuse a name that a sibling has, and administrators who are not members."""
-    if await schools.has_sibling_named(connection, corp_id, department):
+    """Refuse a name that a sibling has, and administrators who are no members, for the caller.
+
+    ``before`` are those whom the department has: whoever manages the school is shown them.
+    """
+    if await schools.has_sibling_named(connection, viewer.corp_id, department):
         raise AlreadyExistsError("SCHOOL_DEPARTMENT_EXISTS", "a sibling has this name")
     user_ids = [administrator.user_id for administrator in department.administrators]
-    present = await members.find_present(connection, corp_id, user_ids)
+    present = await members.find_present(connection, viewer.corp_id, user_ids)
+    seen = {administrator.user_id for administrator in before}.union(
+        await find_seen(connection, viewer, present)
+    )
     for user_id in user_ids:
-        if user_id not in present:
+        if user_id not in present & seen:
             raise NotFoundError("USER_NOT_FOUND", "no such member", {"userId": user_id})
 
 

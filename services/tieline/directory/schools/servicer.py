@@ -39,7 +39,7 @@ class SchoolServicer(school_service_pb2_grpc.SchoolServiceServicer):
         self._pool = pool
         self._page_tokens = page_tokens
         self._viewers = viewers
-        self._departments = SchoolDepartments(pool, broker)
+        self._departments = SchoolDepartments(pool, broker, viewers)
         self._people = SchoolPeople(pool, broker)
 
     async def CreateSchoolDepartment(

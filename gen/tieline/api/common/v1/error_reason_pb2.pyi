@@ -71,7 +71,9 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_STORAGE_FULL: _ErrorReason.ValueType  # 16
     """RESOURCE_EXHAUSTED with RetryInfo: PostgreSQL's disk is full."""
     ERROR_REASON_OUT_OF_RANGE: _ErrorReason.ValueType  # 17
-    """PERMISSION_DENIED: the caller has the right in other departments only. Metadata: `right`."""
+    """PERMISSION_DENIED: the caller has the right in other departments only. Metadata: `right`. Who or
+    what the caller does not see is NOT_FOUND, as if it were not there.
+    """
     ERROR_REASON_ETAG_MISMATCH: _ErrorReason.ValueType  # 18
     """ABORTED: the resource is not at the `etag` that was given; read it and decide again.
     Metadata: `etag`, what it is at now.
@@ -142,7 +144,9 @@ ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 15
 ERROR_REASON_STORAGE_FULL: ErrorReason.ValueType  # 16
 """RESOURCE_EXHAUSTED with RetryInfo: PostgreSQL's disk is full."""
 ERROR_REASON_OUT_OF_RANGE: ErrorReason.ValueType  # 17
-"""PERMISSION_DENIED: the caller has the right in other departments only. Metadata: `right`."""
+"""PERMISSION_DENIED: the caller has the right in other departments only. Metadata: `right`. Who or
+what the caller does not see is NOT_FOUND, as if it were not there.
+"""
 ERROR_REASON_ETAG_MISMATCH: ErrorReason.ValueType  # 18
 """ABORTED: the resource is not at the `etag` that was given; read it and decide again.
 Metadata: `etag`, what it is at now.

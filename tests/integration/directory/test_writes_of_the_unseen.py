@@ -1,0 +1,223 @@
+"""To whoever changes a part of a corp, what they do not see answers as what is not there."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from fakes.app_ranges import FakeAppRanges
+from fakes.directory_corps import Corp, config_message, table
+from fakes.directory_files import Files
+from fakes.directory_writers import (
+    Writer,
+    member_update,
+    update_department_request,
+    update_member_request,
+)
+from tieline.api.directory.v1 import (
+    department_service_pb2,
+    directory_pb2,
+    directory_service_pb2,
+    member_service_pb2,
+    tag_service_pb2,
+    visibility_pb2,
+    visibility_service_pb2,
+)
+from tieline.api.identity.v1 import app_pb2
+from tieline.client.errors import TielineError
+
+EAST, SOUTH, SHOP, NO_DEPARTMENT = 2, 3, 4, 77
+AGENT_ID = 1000002
+AT = directory_pb2.MemberDepartment
+
+Write = Callable[[Any], Any]
+
+
+def create_in(department_id: int) -> Any:
+    member = directory_pb2.Member(user_id="new", name="New", department_id=department_id)
+    return member_service_pb2.CreateMemberRequest(member=member)
+
+
+def create_under(leader: str) -> Any:
+    member = directory_pb2.Member(user_id="new", name="New", department_id=EAST)
+    member.direct_leader_user_id = leader
+    return member_service_pb2.CreateMemberRequest(member=member)
+
+
+def create_department_in(parent_id: int) -> Any:
+    return department_service_pb2.CreateDepartmentRequest(
+        department=directory_pb2.Department(name="New", parent_department_id=parent_id)
+    )
+
+
+def disable(user_id: str) -> Any:
+    return member_service_pb2.DisableMemberRequest(user_id=user_id)
+
+
+def enable(user_id: str) -> Any:
+    return member_service_pb2.EnableMemberRequest(user_id=user_id)
+
+
+def delete(user_id: str, etag: str = "") -> Any:
+    return member_service_pb2.DeleteMemberRequest(user_id=user_id, etag=etag)
+
+
+def delete_department(department_id: int, etag: str = "") -> Any:
+    return department_service_pb2.DeleteDepartmentRequest(department_id=department_id, etag=etag)
+
+
+OF_MEMBERS: dict[str, Write] = {
+    "update": lambda id_: update_member_request(id_, name="N"),
+    "update of an etag": lambda id_: update_member_request(id_, "0", name="N"),
+    "batch of updates": lambda id_: member_service_pb2.BatchUpdateMembersRequest(
+        updates=[member_update("li", name="N"), member_update(id_, name="N")]
+    ),
+    "delete": delete,
+    "delete of an etag": lambda id_: delete(id_, "0"),
+    "batch of deletions": lambda id_: member_service_pb2.BatchDeleteMembersRequest(
+        user_ids=["li", id_]
+    ),
+    "disable": disable,
+    "enable": enable,
+    "leader of a department": lambda id_: update_department_request(EAST, leader_user_ids=[id_]),
+    "leader of somebody new": create_under,
+    "leader of somebody": lambda id_: update_member_request("li", direct_leader_user_id=id_),
+    "add to a tag": lambda id_: tag_service_pb2.AddTagMembersRequest(tag_id=1, user_ids=[id_]),
+    "remove from a tag": lambda id_: tag_service_pb2.RemoveTagMembersRequest(
+        tag_id=1, user_ids=[id_]
+    ),
+}
+
+OF_DEPARTMENTS: dict[str, Write] = {
+    "update": lambda id_: update_department_request(id_, name="N"),
+    "update of an etag": lambda id_: update_department_request(id_, "0", name="N"),
+    "delete": delete_department,
+    "delete of an etag": lambda id_: delete_department(id_, "0"),
+    "create below": create_department_in,
+    "move to": lambda id_: update_department_request(SHOP, parent_department_id=id_),
+    "new member of it": create_in,
+    "member of it": lambda id_: update_member_request(
+        "li", departments=[AT(department_id=EAST), AT(department_id=id_)]
+    ),
+    "main one": lambda id_: update_member_request("li", department_id=id_),
+    "add to a tag": lambda id_: tag_service_pb2.AddTagMembersRequest(
+        tag_id=1, department_ids=[id_]
+    ),
+}
+
+
+@pytest.fixture
+async def filled(owner: Writer) -> Writer:
+    """East with li, who is in South as well and reports to its chief; South is hidden."""
+    await owner.create_department("East")
+    await owner.create_department("South")
+    await owner.create_department("Shop", EAST)
+    for user_id in ("chief", "off", "gone"):
+        await owner.create_member(user_id, SOUTH)
+    await owner.send(disable("off"))
+    await owner.delete_member("gone")
+    await owner.create_member("li", EAST, SOUTH, direct_leader_user_id="chief")
+    await owner.create_tag("Tag", 1)
+    rule = visibility_pb2.VisibilityRule(
+        display_name="Hidden",
+        kind=visibility_pb2.VISIBILITY_RULE_KIND_HIDDEN,
+        targets=visibility_pb2.VisibilityScope(department_ids=[SOUTH]),
+    )
+    await owner.send(visibility_service_pb2.CreateVisibilityRuleRequest(rule=rule))
+    return owner
+
+
+@pytest.fixture(params=["administrator", "app"])
+def limited(
+    request: pytest.FixtureRequest, filled: Writer, corp: Corp, app_ranges: FakeAppRanges
+) -> Writer:
+    """Somebody who manages East alone."""
+    if request.param == "administrator":
+        token = corp.tokens.limited_administrator(corp.corp_id, departments=[EAST])
+    else:
+        app_ranges.ranges[corp.corp_id, AGENT_ID] = app_pb2.AppRange(department_ids=[EAST])
+        rights = ("read_directory", "manage_directory")
+        token = corp.tokens.app(corp.corp_id, str(AGENT_ID), rights=rights)
+    return filled.signed_in_as(token)
+
+
+def told(error: TielineError, asked: Any) -> tuple[Any, ...]:
+    """Return all that an error says, without what was asked for."""
+    metadata = {name: value.replace(str(asked), "?") for name, value in error.metadata.items()}
+    return error.code, error.reason, error.text, metadata, dict(error.violations)
+
+
+@pytest.mark.parametrize("name", OF_MEMBERS)
+async def test_unseen_member_is_answered_as_nobody(limited: Writer, name: str) -> None:
+    write = OF_MEMBERS[name]
+
+    missing = told(await limited.refused(write("nobody")), "nobody")
+    unseen = [
+        told(await limited.refused(write(user_id)), user_id) for user_id in ("chief", "off", "gone")
+    ]
+
+    assert unseen == [missing] * 3
+
+
+@pytest.mark.parametrize("name", OF_DEPARTMENTS)
+async def test_unseen_department_is_answered_as_none(limited: Writer, name: str) -> None:
+    write = OF_DEPARTMENTS[name]
+
+    missing = told(await limited.refused(write(NO_DEPARTMENT)), NO_DEPARTMENT)
+    unseen = told(await limited.refused(write(SOUTH)), SOUTH)
+
+    assert unseen == missing
+
+
+FILE = table(
+    ("one", "One", "East", "chief"),
+    ("two", "Two", "East", "nobody"),
+    ("three", "Three", "East", "li"),
+    header="user_id,name,department,direct_leader",
+)
+
+
+async def test_unseen_leader_of_a_row_is_no_member(limited: Writer, corp: Corp) -> None:
+    requests = [config_message(), directory_service_pb2.ImportMembersRequest(chunk=FILE)]
+    signed = corp.signed(limited.token)
+
+    answered = corp.stub.ImportMembers(iter(requests), metadata=signed, timeout=20)
+
+    errors = [error async for response in answered for error in response.errors]
+    assert [(error.line, error.column) for error in errors] == [
+        (2, "direct_leader"),
+        (3, "direct_leader"),
+    ]
+    assert errors[0].reason == errors[1].reason
+
+
+async def test_job_names_leaders_whom_its_creator_sees(
+    limited: Writer, corp: Corp, files: Files
+) -> None:
+    theirs = replace(files, token=limited.token)
+
+    job = await theirs.finish(FILE)
+
+    assert (job.summary.added, job.summary.refused) == (1, 2)
+    errors = await theirs.list_errors(job.job_id)
+    assert [line for line, _ in errors] == [2, 3]
+
+
+async def test_who_is_seen_and_out_of_range_is_refused(filled: Writer, corp: Corp) -> None:
+    await filled.create_department("West", department_id=9)
+    await filled.create_member("wu", 9)
+    token = corp.tokens.limited_administrator(corp.corp_id, departments=[EAST])
+    limited = filled.signed_in_as(token)
+
+    refused = [await limited.refused(write) for write in (disable("wu"), create_in(9))]
+
+    assert {error.reason for error in refused} == {"OUT_OF_RANGE"}
+
+
+async def test_whoever_manages_everybody_changes_the_hidden(filled: Writer) -> None:
+    await filled.update_member("chief", alias="C")
+
+    await filled.send(update_department_request(SOUTH, leader_user_ids=["chief"]))
+
+    assert (await filled.get_member("chief")).alias == "C"
