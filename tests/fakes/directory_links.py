@@ -1,6 +1,7 @@
 """A link of two corps as the directory's tests use it: told by events, as identity would."""
 
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -83,13 +84,27 @@ class Link:
         return list(response.linked_corps)
 
     async def has_share(self, share: corp_link_pb2.CorpLinkShare) -> bool:
-        links = await self.list_links(self.lower)
-        return [link.share for link in links if link.link_id == self.link_id] == [share]
+        return await self.find_share() == share
 
-    async def share(self, share: corp_link_pb2.CorpLinkShare) -> None:
-        """Have the upper corp share this; return when the directory knows."""
+    async def find_share(self) -> corp_link_pb2.CorpLinkShare | None:
+        """Return what the lower corp is told that the upper one shares."""
+        links = await self.list_links(self.lower)
+        return next((link.share for link in links if link.link_id == self.link_id), None)
+
+    async def share(
+        self, share: corp_link_pb2.CorpLinkShare, shown_ids: Sequence[int] | None = None
+    ) -> None:
+        """Have the upper corp share this; return when the directory knows.
+
+        ``shown_ids`` are the departments of the share that the upper corp hides from nobody; None
+        for all.
+        """
         await self.publish(share)
-        await eventually(lambda: self.has_share(share))
+        told = corp_link_pb2.CorpLinkShare()
+        told.CopyFrom(share)
+        if shown_ids is not None:
+            told.department_ids[:] = shown_ids
+        await eventually(lambda: self.has_share(told))
 
     async def list_members(
         self, department_id: int = 0

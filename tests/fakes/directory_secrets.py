@@ -93,9 +93,8 @@ class Sight:
 
     departments: frozenset[int]
 
-    shared_ids: frozenset[int] | None = None
-    """Of a partner, the departments that the link names by number; departments that a partner asks
-    for by itself are its own."""
+    is_partner: bool = False
+    """Whether of another corp: departments that a partner asks for by itself are its own."""
 
     @classmethod
     def of(cls, oracle: Oracle, viewer_id: str, withheld: Iterable[str] = ()) -> "Sight":
@@ -125,7 +124,7 @@ class Sight:
             }
             if user_id not in self.hidden:
                 found[user_id] = f"the member {user_id}"
-        for department_id in PARENTS.keys() - self.departments - (self.shared_ids or frozenset()):
+        for department_id in PARENTS.keys() - self.departments:
             found[str(department_id)] = f"the department {department_id}"
         return found
 
@@ -146,7 +145,7 @@ class Sight:
         """Check what is no text of its own."""
         self._check_page(message)
         if isinstance(message, directory_pb2.Department):
-            is_told = self.sees_everybody or self.shared_ids is not None
+            is_told = self.sees_everybody or self.is_partner
             assert is_told or message.member_count == 0
             self._check_departments(message.ancestor_ids)
         if isinstance(message, member_service_pb2.MemberId):

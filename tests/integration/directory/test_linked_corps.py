@@ -165,6 +165,23 @@ async def test_whom_and_what_a_corp_hides_from_everybody_its_partners_do_not_see
     assert error.reason == "USER_NOT_FOUND"
 
 
+async def test_departments_that_a_corp_hides_are_not_named_by_what_it_shares(
+    link: Link, channel: grpc.aio.Channel
+) -> None:
+    upper = link.upper
+    owner = DirectoryWriter(upper.corp_id, channel, upper.tokens.administrator(upper.corp_id))
+    rule = visibility_pb2.VisibilityRule(
+        display_name="Hidden department",
+        kind=visibility_pb2.VISIBILITY_RULE_KIND_HIDDEN,
+        targets=visibility_pb2.VisibilityScope(department_ids=[3]),
+    )
+    await link.share(departments(2, 3))
+    await owner.send(visibility_service_pb2.CreateVisibilityRuleRequest(rule=rule))
+
+    assert await link.find_share() == departments(2)
+    assert sorted(await link.list_departments()) == [2]
+
+
 async def test_link_that_was_left_shows_nothing_any_more(link: Link) -> None:
     await link.share(WHOLE)
 
@@ -365,7 +382,7 @@ async def test_shared_members_are_listed_page_by_page(link: Link) -> None:
 async def test_corp_that_is_not_active_is_read_by_no_partner(
     link: Link, closing: str, state: identity_pb2.CorpState.ValueType, opening: str
 ) -> None:
-    await link.share(WHOLE)
+    await link.share(departments(2))
     members = linked_corp_service_pb2.ListLinkedMembersRequest(link_id=link.link_id)
     reads = (
         (link.stub.ListLinkedMembers, members),
@@ -394,6 +411,7 @@ async def test_corp_that_is_not_active_is_read_by_no_partner(
     for _ in range(2):
         await publish_corp(link, closing, state, event_id)
     await eventually(is_refused)
+    assert await link.find_share() == departments()
     refused = [
         await refusal(method, request, token)
         for method, request in reads

@@ -200,6 +200,7 @@ async def partner(filled: Filled, scene: Scene, rules: list[Rule]) -> Seen:
     """A member of a linked corp."""
     link = filled.link
     scopes = corp_link_pb2.CorpLinkShareScope
+    shown = Sight.of(Oracle(WORLD, rules), "").departments
     await link.share(
         corp_link_pb2.CorpLinkShare(
             scope=scopes.Value("CORP_LINK_SHARE_SCOPE_WHOLE_DIRECTORY")
@@ -208,7 +209,8 @@ async def partner(filled: Filled, scene: Scene, rules: list[Rule]) -> Seen:
             department_ids=[] if scene.is_whole else _shared(scene),
             mobile_shared=scene.mobile_shared,
             email_shared=scene.email_shared,
-        )
+        ),
+        [] if scene.is_whole else sorted(shown & set(_shared(scene))),
     )
     return Seen(link.token, _sight_of_partner(scene, rules), link.link_id)
 
@@ -241,7 +243,7 @@ def _sight_of_partner(scene: Scene, rules: list[Rule]) -> Sight:
     hidden = {
         user_id: fields for user_id, fields in sight.hidden.items() if shared & set(PLACES[user_id])
     }
-    return Sight(hidden, frozenset(shared), frozenset(_shared(scene)))
+    return Sight(hidden, frozenset(shared), is_partner=True)
 
 
 VIEWERS: dict[str, Viewing] = {

@@ -1,7 +1,7 @@
 """LinkedCorpService: what the caller's corp sees of others, by what those share."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tieline.api.directory.v1 import linked_corp_service_pb2, linked_corp_service_pb2_grpc
 from tieline.chassis.authorization import Right, holds
@@ -70,11 +70,12 @@ class LinkedCorpServicer(linked_corp_service_pb2_grpc.LinkedCorpServiceServicer)
                 after="" if position is None else str(position[0]),
                 limit=size + 1,
             )
-        page, next_page_token = self._page_tokens.cut(
-            links, size, request, lambda link: [link.link_id]
-        )
+            page, next_page_token = self._page_tokens.cut(
+                links, size, request, lambda link: [link.link_id]
+            )
+            shown = [await self._show(connection, link) for link in page]
         return linked_corp_service_pb2.ListLinkedCorpsResponse(
-            linked_corps=map(to_linked_corp, page), next_page_token=next_page_token
+            linked_corps=map(to_linked_corp, shown), next_page_token=next_page_token
         )
 
     async def ListLinkedDepartments(
@@ -141,6 +142,17 @@ class LinkedCorpServicer(linked_corp_service_pb2_grpc.LinkedCorpServiceServicer)
         if key not in found:
             raise NotFoundError("USER_NOT_FOUND", "no such member", {"userId": request.user_id})
         return linked_corp_service_pb2.GetLinkedMemberResponse(member=to_linked_member(found[key]))
+
+    async def _show(self, connection: Connection, link: LinkedCorp) -> LinkedCorp:
+        """Return the link without the departments that its corp could not list by it."""
+        named = link.share.department_ids
+        if not named:
+            return link
+        shown: frozenset[int] = frozenset()
+        if await corps.is_active(connection, link.linked_corp_id):
+            viewer = await self._viewers.of_member(_NOBODY, link.linked_corp_id, connection)
+            shown = frozenset(id_ for id_ in named if viewer.can_see_department(id_))
+        return replace(link, share=replace(link.share, department_ids=shown))
 
     async def _look(self, connection: Connection, corp_id: str, link_id: str) -> _Sight:
         """Return what the corp sees by the link.

@@ -40,7 +40,9 @@ class LinkedCorp(_message.Message):
     """Whether the other corp is the upper one of the two."""
     @_builtins.property
     def share(self) -> _corp_link_pb2.CorpLinkShare:
-        """What the other corp lets this one see."""
+        """What the other corp lets this one see; of its departments those alone that its visibility rules
+        hide from nobody outside, and none while it is not active.
+        """
 
     def __init__(
         self,
