@@ -495,6 +495,23 @@ async def test_teachers_reach_the_parents_of_their_classes_and_of_no_other(
         assert (await refusal(method, request, token)).reason == reason
 
 
+async def test_students_name_is_corrected_and_the_rest_stays(school: School) -> None:
+    one, _ = await school.add_classes()
+    await school.add_students(("s1", [one]))
+    renamed = school_service_pb2.BatchUpdateStudentsRequest(
+        request_id=str(uuid.uuid4()),
+        students=[school_pb2.Student(student_id="s1", name="Xiao Ming")],
+        update_mask=FieldMask(paths=["name"]),
+    )
+
+    answers = [await call(school.stub.BatchUpdateStudents, renamed, school.token) for _ in range(2)]
+
+    assert answers[0] == answers[1]
+    request = school_service_pb2.GetStudentRequest(student_id="s1")
+    found = (await call(school.stub.GetStudent, request, school.token)).student
+    assert (found.name, list(found.class_ids)) == ("Xiao Ming", [one])
+
+
 async def test_nobody_but_who_manages_the_whole_school_changes_it(school: School) -> None:
     await school.add_classes()
     request = school_service_pb2.BatchDeleteStudentsRequest(
