@@ -204,6 +204,39 @@ async def test_job_names_leaders_whom_its_creator_sees(
     assert [line for line, _ in errors] == [2, 3]
 
 
+async def test_departments_that_a_writer_is_not_shown_are_kept(
+    filled: Writer, limited: Writer
+) -> None:
+    """What was read is written back, and changed, as if the member were in nothing else."""
+    shown = (await limited.get_member("li")).departments
+
+    await limited.update_member("li", departments=shown)
+    written = await limited.update_member(
+        "li", departments=[AT(department_id=SHOP)], department_id=SHOP
+    )
+
+    assert [at.department_id for at in written.departments] == [SHOP]
+    kept = await filled.get_member("li")
+    assert (kept.department_id, {at.department_id for at in kept.departments}) == (
+        SHOP,
+        {SHOP, SOUTH},
+    )
+
+
+async def test_main_department_that_a_writer_is_not_shown_stays(
+    filled: Writer, limited: Writer
+) -> None:
+    await filled.update_member("li", department_id=SOUTH)
+
+    await limited.update_member("li", departments=[AT(department_id=SHOP)])
+
+    kept = await filled.get_member("li")
+    assert (kept.department_id, {at.department_id for at in kept.departments}) == (
+        SOUTH,
+        {SHOP, SOUTH},
+    )
+
+
 async def test_who_is_seen_and_out_of_range_is_refused(filled: Writer, corp: Corp) -> None:
     await filled.create_department("West", department_id=9)
     await filled.create_member("wu", 9)

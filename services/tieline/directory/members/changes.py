@@ -1,7 +1,7 @@
 """What is done to members, each within one write to the corp."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from tieline.api.directory.v1 import directory_pb2
@@ -21,6 +21,7 @@ from tieline.directory.members.rules import (
     Member,
     MemberState,
     member_left_error,
+    plan_departments,
     state_when_enabled,
     user_not_found_error,
 )
@@ -59,8 +60,11 @@ class _Step(NamedTuple):
     field: str
     """Path in the request of what is to change."""
 
-    names: Collection[str]
-    """The fields that the caller gave, by their names."""
+    department_ids: Collection[int]
+    """Departments that the caller named."""
+
+    leader: str
+    """The direct leader whom the caller named; empty for nobody."""
 
 
 async def create_member(write: CorpWrite, member: Member) -> Member:
@@ -71,8 +75,8 @@ async def create_member(write: CorpWrite, member: Member) -> Member:
         raise AlreadyExistsError(
             "USER_EXISTS", "the user id is another member's", {"userId": member.user_id}
         )
-    step = _Step(None, member, "member", Member.__slots__)
-    [stored] = await _store(write, [step])
+    named = [at.department_id for at in member.departments]
+    [stored] = await _store(write, [_Step(None, member, "member", named, member.direct_leader)])
     write.audit("member.create", f"members/{member.user_id}")
     return stored
 
@@ -84,7 +88,7 @@ async def update_members(write: CorpWrite, changes: Sequence[MemberChange]) -> l
     for change in changes:
         member = current[change.user_id]
         check_etag(change.etag, member.change_number)
-        steps.append(_Step(member, _change(write, member, change), change.field, change.values))
+        steps.append(_plan_step(write, member, change))
         write.audit(
             "member.update", f"members/{change.user_id}", fields=",".join(sorted(change.values))
         )
@@ -190,15 +194,39 @@ async def _set_state(write: CorpWrite, member: Member, state: MemberState) -> Me
     return found[member.user_id]
 
 
-def _change(write: CorpWrite, member: Member, change: MemberChange) -> Member:
-    main_id = change.values.get("department_id", 0)
+def _plan_step(write: CorpWrite, member: Member, change: MemberChange) -> _Step:
+    values = dict(change.values)
+    main_id = values.get("department_id", 0)
     try:
         # A member's own department that the caller is not shown is none of the member's.
-        if main_id and "departments" not in change.values and not write.sees_department(main_id):
+        if main_id and "departments" not in values and not write.sees_department(main_id):
             raise ValueError(MAIN_DEPARTMENT_RULE)
-        return change_member(member, dict(change.values))
+        changed = change_member(member, values)
     except ValueError as error:
         raise InvalidArgumentError({f"{change.field}.department_id": str(error)}) from None
+    named: list[int] = []
+    if "departments" in values:
+        named = [at.department_id for at in changed.departments]
+        changed = _keep_unseen(write, member, changed, is_main_named=main_id != 0)
+    leader = values.get("direct_leader", "")
+    return _Step(member, changed, change.field, named, leader)
+
+
+def _keep_unseen(write: CorpWrite, before: Member, after: Member, *, is_main_named: bool) -> Member:
+    """Leave the member in the departments that the caller is not shown, and could not name.
+
+    To take them away would be to the caller's surprise, and to refuse it would tell of them.
+    """
+    named = {at.department_id for at in after.departments}
+    kept = tuple(
+        at
+        for at in before.departments
+        if at.department_id not in named and not write.sees_department(at.department_id)
+    )
+    was_main = any(at.department_id == before.department_id for at in kept)
+    main_id = before.department_id if was_main and not is_main_named else after.department_id
+    main_id, departments = plan_departments((*after.departments, *kept), main_id)
+    return replace(after, department_id=main_id, departments=departments)
 
 
 async def _store(write: CorpWrite, steps: Sequence[_Step]) -> list[Member]:
@@ -232,14 +260,12 @@ async def _check_departments(write: CorpWrite, steps: Sequence[_Step]) -> None:
     known = [member for step in steps for member in step[:2] if member is not None]
     ancestors = await _find_ancestors(write, known)
     joining: dict[int, int] = {}
-    for before, after, _, names in steps:
+    for before, after, _, named, _ in steps:
         old = set() if before is None else {at.department_id for at in before.departments}
         new = {at.department_id for at in after.departments}
         for department_id in sorted(new):
-            is_named = "departments" in names
-            if department_id not in ancestors or (
-                is_named and not write.sees_department(department_id)
-            ):
+            is_missing = department_id not in ancestors
+            if is_missing or (department_id in named and not write.sees_department(department_id)):
                 raise department_not_found_error(department_id)
         if old:
             write.require_member(
@@ -256,8 +282,7 @@ async def _check_departments(write: CorpWrite, steps: Sequence[_Step]) -> None:
 async def _check_references(write: CorpWrite, steps: Sequence[_Step]) -> None:
     """Refuse direct leaders and attributes that the corp does not have."""
     connection, corp_id = write.connection, write.corp_id
-    named = {step.after.direct_leader for step in steps if "direct_leader" in step.names}
-    leaders = sorted(named - {""})
+    leaders = sorted({step.leader for step in steps} - {""})
     if leaders:
         added = {step.after.user_id for step in steps if step.before is None}
         listed = await members.find_listed(connection, corp_id, leaders)
@@ -270,8 +295,9 @@ async def _check_references(write: CorpWrite, steps: Sequence[_Step]) -> None:
             attribute.name: attribute
             for attribute in await attributes.list_attributes(connection, corp_id)
         }
-        for _, after, field, _ in steps:
-            check_kinds(after.extended_attributes, known, f"{field}.extended_attributes")
+        for step in steps:
+            field = f"{step.field}.extended_attributes"
+            check_kinds(step.after.extended_attributes, known, field)
 
 
 async def _check_unique_values(write: CorpWrite, changed: Sequence[Member]) -> None:

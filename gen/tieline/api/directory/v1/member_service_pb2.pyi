@@ -567,7 +567,8 @@ class MemberUpdate(_message.Message):
         """At least one of `name`, `alias`, `department_id`, `departments`, `position`, `gender`, `mobile`,
         `telephone`, `email`, `biz_email`, `address`, `avatar_media_id`, `direct_leader_user_id`,
         `external_position`, `external_profile`, `extended_attributes`. Each is replaced as a whole.
-        Without `department_id`, a main department that is no longer among `departments` becomes the
+        `departments` are those that the caller sees: the member stays in others. Without
+        `department_id`, a main department that is no longer among `departments` becomes the
         first of them.
         """
 
