@@ -64,7 +64,7 @@ scenes = st.builds(
         st.just(WITH),
         is_unlimited=st.just(False),
         user_id=st.sampled_from(USER_IDS),
-        full=st.builds(People, user_ids=st.frozensets(st.sampled_from(USER_IDS), max_size=1)),
+        full=people.map(lambda full: replace(full, everybody=False)),
         allowed=st.just(People(everybody=True)),
         denied=st.builds(People, user_ids=st.frozensets(st.sampled_from(USER_IDS), max_size=1)),
         hidden_fields=st.lists(

@@ -77,6 +77,9 @@ async def list_by_term(
            -- The position is at the range's beginning or in it: one bound, where the scan begins.
            AND (found.term, found.user_id) > ($2::text COLLATE "C", $3::text COLLATE "C")
            AND found.term < $4
+           -- Millions of numbers begin with one digit: of those that nobody is shown the index
+           -- alone is read.
+           AND {conditions.may_be_shown}
            AND NOT EXISTS (
                SELECT
                  FROM unnest(entry.terms) AS ahead (term)
@@ -98,6 +101,7 @@ async def list_by_term(
         ahead_end if closeness else ahead_begin,
         begin,
         *conditions.parameters,
+        *conditions.marks_of_all,
     )
     return [SearchPosition(closeness, row["term"], row["user_id"]) for row in rows]
 

@@ -5,7 +5,7 @@ neither finds the member nor moves it ahead. Decided in the statements, so that 
 what the viewer gets: one that was cut afterwards would tell that something had been there.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from tieline.directory.repositories.viewers import PARAMETER_COUNT, parameters_of, visible
@@ -28,6 +28,12 @@ class Conditions:
 
     parameters: Sequence[object]
     """Values for those that the conditions name."""
+
+    may_be_shown: str = "true"
+    """That ``found.term`` is of no field that is hidden of everybody; decided without the entry."""
+
+    marks_of_all: Sequence[object] = ()
+    """Values for those that `may_be_shown` names, behind the others."""
 
     def shows_term(self, term: str) -> str:
         """Return that a term is of no hidden field."""
@@ -80,11 +86,21 @@ class SearchQuery:
             for name, mark in MARKS.items()
             if (people := self.viewer.list_hidden_people(name)) != People()
         }
+        if not hidden:
+            return Conditions(seen, "", parameters_of(self.viewer))
         return Conditions(
             seen,
-            _list_marks(first, list(hidden)) if hidden else "",
+            _list_marks(first, list(hidden)),
             (*parameters_of(self.viewer), *_list_ids(hidden.values())),
+            _may_be_shown(first, first + PARAMETER_COUNT + 3 * len(hidden)),
+            (self._marks_of_all(hidden),),
         )
+
+    def _marks_of_all(self, hidden: Mapping[str, People]) -> list[str]:
+        """Return the marks of fields that the viewer gets of nobody but by user id."""
+        if self.viewer.full.department_ids or self.viewer.full.everybody:
+            return []
+        return [mark for mark, people in hidden.items() if people.everybody]
 
 
 def _list_marks(first: int, marks: Sequence[str]) -> str:
@@ -104,6 +120,13 @@ def _list_marks(first: int, marks: Sequence[str]) -> str:
                OR entry.department_ids && {full_departments}::bigint[]
              THEN E'\\x{ord(_NO_MARK):02x}'
              ELSE concat(E'\\x{ord(_NO_MARK):02x}', {",".join(hidden)}) END"""
+
+
+def _may_be_shown(first: int, marks: int) -> str:
+    return f"""(
+        right(found.term, 1) <> ALL(${marks}::text[])
+        OR found.user_id = ${first} OR found.user_id = ANY(${first + 1}::text[])
+    )"""
 
 
 def _list_ids(hidden: Iterable[People]) -> Iterator[object]:
