@@ -52,9 +52,12 @@ HIDEABLE_FIELDS = frozenset(
     if number
 )
 BADGE = "Badge"
-# What may hold a department's six digits or a member's four letters by chance: the microseconds of
-# a time, and a token as it is sent, which is looked at unpacked.
-_CHANCE = re.compile(r'\bnanos: \d+|\w+_(token|cursor): "[^"]*"')
+# What may hold a department's six digits or a member's four letters by chance: the digits of a time
+# or of a random id, and a token as it is sent, which is looked at unpacked.
+_CHANCE = re.compile(
+    r"\b(seconds|nanos): \d+|\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b"
+    r'|\w+_(token|cursor): "[^"]*"'
+)
 _MESSAGE_FIELDS = {"direct_leader": "direct_leader_user_id"}
 
 
@@ -180,7 +183,8 @@ def walk(message: Message) -> Iterator[Message]:
 def _list_texts(answer: Message | TielineError) -> Iterator[str]:
     """Yield all that an answer says, page tokens as whoever takes them apart reads them."""
     if isinstance(answer, TielineError):
-        yield f"{answer} {answer.text} {dict(answer.metadata)} {dict(answer.violations)}"
+        told = f"{answer} {answer.text} {dict(answer.metadata)} {dict(answer.violations)}"
+        yield _CHANCE.sub("", told)
         return
     yield _CHANCE.sub("", str(answer))
     for message in walk(answer):
