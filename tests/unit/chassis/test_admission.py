@@ -257,6 +257,12 @@ def test_a_flood_of_many_users_has_what_the_neighbours_leave(factor: float) -> N
     assert sum(second.admitted for second in seconds) > 0.6 * CAPACITY * len(seconds)
 
 
+def test_a_large_corp_for_which_there_is_room_is_not_held_to_a_share() -> None:
+    seconds = simulate_flood(0.4, 10)[3:]
+    assert sum(second.refused for second in seconds) == 0
+    assert sum(second.admitted for second in seconds) > 0.88 * CAPACITY * len(seconds)
+
+
 def test_what_matters_most_is_let_in_throughout() -> None:
     seconds = simulate(lambda _: 10 * CAPACITY, 20, hold_back=True)
 

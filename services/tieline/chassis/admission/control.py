@@ -29,8 +29,9 @@ from tieline.chassis.admission.decision import (
     Window,
     calm_admissions,
     decide_level,
+    expected_admissions,
 )
-from tieline.chassis.admission.fair_shares import find_flooding
+from tieline.chassis.admission.fair_shares import fair_share, find_flooding
 from tieline.chassis.admission.known_callers import KnownCallers
 from tieline.chassis.admission.measured_capacity import (
     MeasuredCapacity,
@@ -329,10 +330,11 @@ class AdmissionControl:
     def _hold_to_shares(self, window: Window) -> None:
         """Hold corps that flood to their share, and take what that spares out of the window."""
         wanted = {corp.corp_id: corp.wanted for corp in self.callers.corps() if corp.wanted}
-        shares = find_flooding(wanted, calm_admissions(window))
+        flooding = find_flooding(wanted, expected_admissions(window))
+        calm_share = fair_share(wanted, calm_admissions(window))
         duration_s = max(self._clock() - self._began, 1e-6)
         for corp in self.callers.corps():
-            share = shares.get(corp.corp_id)
+            share = calm_share if corp.corp_id in flooding else None
             if share is None and corp.by_priority is not None:
                 # Its callers, who hold back, hardly have calls to tell with how much they want.
                 share = corp.share_per_s * duration_s * _RELEASE_GROWTH

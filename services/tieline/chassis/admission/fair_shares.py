@@ -34,18 +34,18 @@ def fair_share(wanted: Mapping[str, int], capacity: float) -> float:
     return float("inf")
 
 
-def find_flooding(wanted: Mapping[str, int], capacity: float) -> dict[str, float]:
-    """Return the corps that are to be held to a share, and the share: calls of a window.
+def find_flooding(wanted: Mapping[str, int], capacity: float) -> frozenset[str]:
+    """Return the corps that are to be held to their share.
 
     ``wanted`` are the arrivals of each corp in the window, ``capacity`` how many of them all can be
     let in.
     """
     if len(wanted) < 2:
-        return {}
+        return frozenset()
     share = fair_share(wanted, capacity)
     least = max(share, _FLOOD_RATIO * capacity)
     heaviest = heapq.nlargest(MAX_FLOODING_CORPS + 1, wanted, key=lambda corp: wanted[corp])
     for count in range(len(heaviest) - 1, 0, -1):
         if wanted[heaviest[count - 1]] > _FLOOD_FACTOR * wanted[heaviest[count]]:
-            return {corp: share for corp in heaviest[:count] if wanted[corp] > least}
-    return {}
+            return frozenset(corp for corp in heaviest[:count] if wanted[corp] > least)
+    return frozenset()
