@@ -67,11 +67,11 @@ class PlatformProcess:
 def free_base_port() -> int:
     """Return a base port on which a platform finds all its ports free.
 
-    Platforms of two test workers that start together would take the same default ports. Below the
-    range from which the system gives ports to connections.
+    Platforms of two test workers that start together would take the same default ports. Below those
+    that are found one by one, of which any may be given to another server before this one opens it.
     """
     while True:
-        base_port = random.randrange(10_000, 32_000, PORTS_OF_A_PLATFORM)
+        base_port = random.randrange(10_000, 20_000, PORTS_OF_A_PLATFORM)
         ports = range(base_port, base_port + PORTS_OF_A_PLATFORM)
         if promise_port(base_port) and all(map(is_port_free, ports)):
             return base_port

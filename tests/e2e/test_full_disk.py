@@ -133,6 +133,7 @@ async def test_a_disk_too_small_for_the_data_is_one_line(tmp_path: Path, size: s
     disk = tmp_path / "disk"
     disk.mkdir()
     up = [*tieline_command("up"), "--data", str(disk / "data")]
+    up += ["--base-port", str(free_base_port())]
 
     status, output = await run(*on_a_small_disk(disk, size, *up))
 

@@ -42,7 +42,8 @@ def find_free_port() -> int:
     """
     for _ in range(_MAX_TRIES):
         port = _CHANCE.choice(_PORTS)
-        if is_port_free(port) and promise_port(port):
+        # To look is to listen for a moment: whoever was given the port could not open it then.
+        if promise_port(port) and is_port_free(port):
             return port
     raise OSError(f"of the ports {_PORTS.start} to {_PORTS.stop - 1} hardly one is free")
 

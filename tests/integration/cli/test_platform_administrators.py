@@ -9,7 +9,7 @@ import grpc
 
 from engines import Database
 from fakes.eventually import eventually
-from integration.identity.authenticators import code_of, complete, enrol
+from integration.identity.authenticators import complete, enrol, next_code_of
 from integration.identity.world import (
     PLATFORM_PASSWORD,
     TIMEOUT_S,
@@ -142,7 +142,7 @@ async def test_a_lost_second_factor_is_listed_and_reset(
         assert (again.returncode, nobody.returncode) == (1, 1)
         assert "has no second factor" in again.stderr
         challenge = asked.second_factor_challenge.challenge
-        spent = await refusal(complete(identity, challenge, code_of(secret)))
+        spent = await refusal(complete(identity, challenge, next_code_of(secret)))
         assert spent.reason == "CHALLENGE_ENDED"
         assert (await refusal(identity.refresh(session.refresh_token))).reason == "SESSION_ENDED"
         await enrol(identity, bearer(await identity.sign_in_platform()))

@@ -11,12 +11,23 @@ from cryptography.hazmat.primitives.twofactor.totp import TOTP
 from integration.identity.world import TIMEOUT_S, Identity, Metadata
 from tieline.api.identity.v1 import second_factor_service_pb2
 
+_STEP_S = 30
 
-def code_of(secret: str, steps: int = 0) -> str:
-    """Return what an authenticator shows, some steps of 30 s from now."""
+
+def code_of(secret: str) -> str:
+    """Return what an authenticator shows now; good for the rest of this step and in the next."""
+    return _generate(secret, time.time())
+
+
+def next_code_of(secret: str) -> str:
+    """Return what an authenticator shows in the step after this one: good from now on."""
+    return _generate(secret, time.time() + _STEP_S)
+
+
+def _generate(secret: str, at_s: float) -> str:
     raw = base64.b32decode(secret + "=" * (-len(secret) % 8))
-    totp = TOTP(raw, 6, SHA1(), 30)  # noqa: S303 -- RFC 6238's
-    return totp.generate(int(time.time()) + 30 * steps).decode()
+    totp = TOTP(raw, 6, SHA1(), _STEP_S)  # noqa: S303 -- RFC 6238's
+    return totp.generate(int(at_s)).decode()
 
 
 async def begin(identity: Identity, metadata: Metadata) -> str:
@@ -43,9 +54,9 @@ async def confirm(
 
 
 async def enrol(identity: Identity, metadata: Metadata) -> tuple[str, list[str]]:
-    """Enrol; return the secret and the recovery codes. The code of the step before is used up."""
+    """Enrol; return the secret and the recovery codes. The step's code is used up."""
     secret = await begin(identity, metadata)
-    return secret, await confirm(identity, metadata, code_of(secret, -1))
+    return secret, await confirm(identity, metadata, code_of(secret))
 
 
 def complete(

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from integration.identity.authenticators import code_of, enrol
+from integration.identity.authenticators import enrol, next_code_of
 from integration.identity.code_inbox import CodeInbox
 from integration.identity.oidc_provider import OidcProvider
 from integration.identity.test_one_time_codes import (
@@ -138,7 +138,7 @@ async def test_by_password_and_second_factor(identity: Identity) -> None:
 
     response = await identity.second_factors.CompleteSecondFactor(
         second_factor_service_pb2.CompleteSecondFactorRequest(
-            challenge=asked.second_factor_challenge.challenge, code=code_of(secret)
+            challenge=asked.second_factor_challenge.challenge, code=next_code_of(secret)
         ),
         metadata=FROM_THERE,
         timeout=TIMEOUT_S,

@@ -6,7 +6,7 @@ import pytest
 
 from engines import Database
 from fakes.eventually import eventually
-from integration.identity.authenticators import code_of, complete, enrol
+from integration.identity.authenticators import code_of, complete, enrol, next_code_of
 from integration.identity.world import (
     PLATFORM_PASSWORD,
     TIMEOUT_S,
@@ -57,7 +57,7 @@ async def test_an_enrolled_platform_administrator_signs_in_with_both_factors(
     secret, codes = await enrol(identity, bearer(await identity.sign_in_platform(name)))
 
     asked = await challenge(identity, name)
-    by_code = await complete(identity, asked.challenge, code_of(secret))
+    by_code = await complete(identity, asked.challenge, next_code_of(secret))
     by_recovery_code = await complete(identity, asked.challenge, codes[0])
     again = await refusal(complete(identity, asked.challenge, codes[0]))
 
@@ -154,7 +154,7 @@ async def test_the_client_library_asks_for_the_code_or_gives_the_challenge_out(
     secret, _ = await enrol(identity, bearer(await identity.sign_in_platform(name)))
 
     async def get_code() -> str:
-        return code_of(secret)
+        return next_code_of(secret)
 
     async with connect(Endpoints.single(f"127.0.0.1:{identity.settings.grpc_port}")) as tieline:
         with pytest.raises(SecondFactorNeededError) as raised:

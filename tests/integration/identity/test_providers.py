@@ -10,8 +10,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from integration.identity.authenticators import code_of, enrol
 from integration.identity.authenticators import complete as complete_second_factor
+from integration.identity.authenticators import enrol, next_code_of
 from integration.identity.oidc_provider import (
     REDIRECT_URI,
     OidcProvider,
@@ -201,7 +201,7 @@ async def test_the_provider_makes_nobody_an_administrator_or_an_auditor(
     secret, _ = await enrol(identity, bearer(session))
     asked = await sign_in(identity, provider, corp, created.provider_id, "s-1")
     entered = await complete_second_factor(
-        identity, asked.second_factor_challenge.challenge, code_of(secret)
+        identity, asked.second_factor_challenge.challenge, next_code_of(secret)
     )
 
     assert named.reason == "CREDENTIALS_REJECTED"

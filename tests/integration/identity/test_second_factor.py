@@ -8,7 +8,14 @@ from typing import Any
 import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
 
-from integration.identity.authenticators import begin, code_of, complete, confirm, enrol
+from integration.identity.authenticators import (
+    begin,
+    code_of,
+    complete,
+    confirm,
+    enrol,
+    next_code_of,
+)
 from integration.identity.world import (
     PASSWORD,
     TIMEOUT_S,
@@ -63,7 +70,7 @@ async def test_an_enrolled_member_signs_in_with_both_factors(identity: Identity)
     secret, _ = await enrol(identity, corp.owner)
 
     asked = await challenge(identity, corp.corp_id)
-    response = await complete(identity, asked.challenge, code_of(secret))
+    response = await complete(identity, asked.challenge, next_code_of(secret))
 
     assert not asked.enrolment_required
     assert (await identity.get_corp(bearer(response.session))).corp.corp_id == corp.corp_id
@@ -74,7 +81,7 @@ async def test_a_code_is_good_once_even_in_two_tasks(identity: Identity) -> None
     corp = await identity.new_corp()
     secret, _ = await enrol(identity, corp.owner)
     asked = await challenge(identity, corp.corp_id)
-    code = code_of(secret)
+    code = next_code_of(secret)
 
     outcomes = await asyncio.gather(
         *(complete(identity, asked.challenge, code) for _ in range(3)), return_exceptions=True
@@ -87,7 +94,7 @@ async def test_guesses_at_the_second_factor_are_held_back(identity: Identity) ->
     corp = await identity.new_corp()
     secret, _ = await enrol(identity, corp.owner)
     asked = await challenge(identity, corp.corp_id)
-    right = code_of(secret)
+    right = next_code_of(secret)
     wrong = f"{(int(right) + 500_000) % 10**6:06}"
 
     errors = await asyncio.gather(
@@ -159,7 +166,7 @@ async def test_new_recovery_codes_end_the_earlier_ones(identity: Identity) -> No
 
     response = await identity.second_factors.RegenerateRecoveryCodes(
         second_factor_service_pb2.RegenerateRecoveryCodesRequest(
-            request_id=str(uuid.uuid4()), code=code_of(secret)
+            request_id=str(uuid.uuid4()), code=next_code_of(secret)
         ),
         metadata=corp.owner,
     )
@@ -194,15 +201,15 @@ async def test_a_required_second_factor_is_enrolled_at_sign_in(identity: Identit
         second_factor_service_pb2.BeginTotpEnrolmentAtSignInRequest(challenge=asked.challenge)
     )
     secret = begun.enrolment.secret
-    response = await complete(identity, asked.challenge, code_of(secret, -1))
+    response = await complete(identity, asked.challenge, code_of(secret))
 
     assert asked.enrolment_required
     assert len(response.recovery_codes) == 10
     # The challenge asked for an enrolment, and that is done.
-    spent = await refusal(complete(identity, asked.challenge, code_of(secret)))
+    spent = await refusal(complete(identity, asked.challenge, next_code_of(secret)))
     assert spent.reason == "CHALLENGE_ENDED"
     later = await challenge(identity, corp.corp_id, "li.wei")
-    await complete(identity, later.challenge, code_of(secret))
+    await complete(identity, later.challenge, next_code_of(secret))
     error = await refusal(
         identity.second_factors.DisableTotp(
             second_factor_service_pb2.DisableTotpRequest(code=response.recovery_codes[0]),
@@ -246,7 +253,7 @@ async def test_a_challenge_is_void_once_the_password_has_changed(identity: Ident
     )
 
     errors = [
-        await refusal(complete(identity, text, code_of(secret)))
+        await refusal(complete(identity, text, next_code_of(secret)))
         for text in (asked.challenge, "", "a.b", asked.challenge[:-4] + "AAAA", "x" * 5000)
     ]
 

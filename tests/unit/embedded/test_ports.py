@@ -6,7 +6,9 @@ import sys
 from pathlib import Path
 
 import psutil
+import pytest
 
+from tieline.embedded import ports
 from tieline.embedded.ports import find_free_port, is_port_free
 
 
@@ -45,14 +47,38 @@ def test_no_two_processes_are_given_the_same_port() -> None:
         )
         for _ in range(4)
     ]
-    ports: list[bytes] = []
+    found: list[bytes] = []
     for process in processes:
         assert process.stdout is not None
-        ports += process.stdout.readline().split()
+        found += process.stdout.readline().split()
     for process in processes:
         process.communicate()
 
-    assert len(set(ports)) == len(ports) == 256
+    assert len(set(found)) == len(found) == 256
+
+
+def test_a_port_that_another_caller_was_given_is_not_even_looked_at(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its server may be opening it at this moment."""
+    given, free = find_free_port(), 30_000
+    looked: list[int] = []
+
+    class Draws:
+        def __init__(self, drawn: list[int]) -> None:
+            self._drawn = iter(drawn)
+
+        def choice(self, _: range) -> int:
+            return next(self._drawn)
+
+    def look(port: int) -> bool:
+        looked.append(port)
+        return True
+
+    monkeypatch.setattr(ports, "_CHANCE", Draws([given, *range(free, free + 500)]))
+    monkeypatch.setattr(ports, "is_port_free", look)
+    assert find_free_port() != given
+    assert given not in looked
 
 
 def test_no_outgoing_connection_takes_a_port_that_was_found() -> None:
@@ -64,7 +90,7 @@ def test_no_outgoing_connection_takes_a_port_that_was_found() -> None:
 
 def test_a_process_may_find_any_number_of_ports() -> None:
     open_before = psutil.Process().num_fds()
-    ports = [find_free_port() for _ in range(300)]
+    found = [find_free_port() for _ in range(300)]
 
-    assert all(is_port_free(port) for port in ports[-64:])
+    assert all(is_port_free(port) for port in found[-64:])
     assert psutil.Process().num_fds() - open_before <= 64
