@@ -160,14 +160,11 @@ def simulate(
     return passed
 
 
-def simulate_flood(
-    factor: float, seconds: int, *, users: int = 100, hold_back: bool = True
-) -> list[Second]:
+def simulate_flood(factor: float, seconds: int, *, users: int = 100) -> list[Second]:
     """Return what each second was like while one corp reads at ``factor`` times the capacity.
 
-    A hundred corps together read at half of it, and send whatever they are told. ``hold_back``: the
-    flood's callers send nothing above the level that they know of, but for one call each half
-    second.
+    A hundred corps together read at half of it, and send whatever they are told. The flood's
+    callers send nothing above the level that they know of, but for one call each half second.
     """
     draw = random.Random(7)
     replica = _Replica(CAPACITY, REFUSAL_S)
@@ -186,8 +183,8 @@ def simulate_flood(
             draw.shuffle(calls)
             held_back = 0
             for priority, corp_id in calls:
-                is_known = hold_back and corp_id == "flood" and priority > replica.told[corp_id]
-                if is_known and (held_back or step % _STEPS_OF_A_PROBE):
+                is_refused = corp_id == "flood" and priority > replica.told[corp_id]
+                if is_refused and (held_back or step % _STEPS_OF_A_PROBE):
                     held_back += 1
                 elif len(replica.queue) < pending_limit(CAPACITY):
                     replica.queue.append((now, priority, replica.corp(corp_id)))

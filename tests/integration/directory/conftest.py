@@ -15,10 +15,15 @@ from fakes.eventually import eventually
 from fakes.identity_corps import FakeIdentityCorps
 from fakes.tokens import TestTokens
 from tieline.api.directory.v1 import directory_service_pb2_grpc
+from tieline.api.identity.v1 import app_pb2
 from tieline.chassis.health import Health
 from tieline.chassis.ids import new_corp_id
 from tieline.chassis.postgres import Pool, create_pool
 from tieline.embedded.nats import EmbeddedNats
+
+# The root is 1.
+_FIRST_DEPARTMENT = 2
+_AGENT_ID = 1000002
 
 
 @pytest.fixture(scope="session")
@@ -122,3 +127,18 @@ def other_owner(other_corp: Corp, channel: grpc.aio.Channel) -> Writer:
 def files(corp: Corp, channel: grpc.aio.Channel) -> Files:
     """The corp's imports and exports."""
     return Files(corp, channel)
+
+
+@pytest.fixture(params=["administrator", "app"])
+def limited(
+    request: pytest.FixtureRequest, filled: Writer, corp: Corp, app_ranges: FakeAppRanges
+) -> Writer:
+    """Somebody who manages the first department of the test's own ``filled`` corp alone."""
+    if request.param == "administrator":
+        token = corp.tokens.limited_administrator(corp.corp_id, departments=[_FIRST_DEPARTMENT])
+    else:
+        app_range = app_pb2.AppRange(department_ids=[_FIRST_DEPARTMENT])
+        app_ranges.ranges[corp.corp_id, _AGENT_ID] = app_range
+        rights = ("read_directory", "manage_directory")
+        token = corp.tokens.app(corp.corp_id, str(_AGENT_ID), rights=rights)
+    return filled.signed_in_as(token)

@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 
-from fakes.app_ranges import FakeAppRanges
 from fakes.directory_corps import Corp, config_message, table
 from fakes.directory_writers import (
     Writer,
@@ -20,10 +19,8 @@ from tieline.api.directory.v1 import (
     visibility_pb2,
     visibility_service_pb2,
 )
-from tieline.api.identity.v1 import app_pb2
 
 EAST, SOUTH = 2, 3
-AGENT_ID = 1000002
 
 AT = directory_pb2.MemberDepartment
 
@@ -60,20 +57,6 @@ async def filled(owner: Writer) -> Writer:
     )
     await owner.send(visibility_service_pb2.CreateVisibilityRuleRequest(rule=rule))
     return owner
-
-
-@pytest.fixture(params=["administrator", "app"])
-def limited(
-    request: pytest.FixtureRequest, filled: Writer, corp: Corp, app_ranges: FakeAppRanges
-) -> Writer:
-    """Somebody who manages East alone."""
-    if request.param == "administrator":
-        token = corp.tokens.limited_administrator(corp.corp_id, departments=[EAST])
-    else:
-        app_ranges.ranges[corp.corp_id, AGENT_ID] = app_pb2.AppRange(department_ids=[EAST])
-        rights = ("read_directory", "manage_directory")
-        token = corp.tokens.app(corp.corp_id, str(AGENT_ID), rights=rights)
-    return filled.signed_in_as(token)
 
 
 @pytest.mark.parametrize("name", WRITES)

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from fakes.app_ranges import FakeAppRanges
 from fakes.directory_corps import Corp, config_message, table
 from fakes.directory_files import Files
 from fakes.directory_writers import (
@@ -24,11 +23,9 @@ from tieline.api.directory.v1 import (
     visibility_pb2,
     visibility_service_pb2,
 )
-from tieline.api.identity.v1 import app_pb2
 from tieline.client.errors import TielineError
 
 EAST, SOUTH, SHOP, NO_DEPARTMENT = 2, 3, 4, 77
-AGENT_ID = 1000002
 AT = directory_pb2.MemberDepartment
 
 Write = Callable[[Any], Any]
@@ -126,20 +123,6 @@ async def filled(owner: Writer) -> Writer:
     )
     await owner.send(visibility_service_pb2.CreateVisibilityRuleRequest(rule=rule))
     return owner
-
-
-@pytest.fixture(params=["administrator", "app"])
-def limited(
-    request: pytest.FixtureRequest, filled: Writer, corp: Corp, app_ranges: FakeAppRanges
-) -> Writer:
-    """Somebody who manages East alone."""
-    if request.param == "administrator":
-        token = corp.tokens.limited_administrator(corp.corp_id, departments=[EAST])
-    else:
-        app_ranges.ranges[corp.corp_id, AGENT_ID] = app_pb2.AppRange(department_ids=[EAST])
-        rights = ("read_directory", "manage_directory")
-        token = corp.tokens.app(corp.corp_id, str(AGENT_ID), rights=rights)
-    return filled.signed_in_as(token)
 
 
 def told(error: TielineError, asked: Any) -> tuple[Any, ...]:
