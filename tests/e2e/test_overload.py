@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import count, pairwise
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -235,11 +235,19 @@ async def test_a_database_that_stands_still_leaves_no_retry_storm_and_no_queue(
 USERS = [f"user{number}" for number in range(40)]
 CONNECTIONS = 4
 LONG_PAGE = 150
-# So much that it is still too much when a busy machine has become an idle one.
 TIMES_CAPACITY = 8
 
 # What is important stays far below what the replica can do.
 IMPORTANT_RATIO = 0.1
+
+# Other tests take and leave the machine meanwhile: what the replica can do is looked at again each
+# second. In one in which it answered less than this part of what it did alone it stood still.
+LOOK_S = 1.0
+LEAST_CAPACITY_RATIO = 0.25
+
+# What this process is too busy to call in time is left out: made up for later, it would make the
+# process later still.
+LATE_S = 0.2
 
 SETTLING_REPORTS = 4
 OVERLOADED_REPORTS = 10
@@ -259,6 +267,8 @@ class Crowd:
         self.reads: Counter[str] = Counter()
         """By the reason and the ring of what they ended with; OK for those that were answered."""
         self.sends: Counter[str] = Counter()
+        self.answered = 0
+        """Reads since the start."""
         self.is_over = False
         self.longest_pause_s = 0.0
         """For which this process did not get to calling."""
@@ -271,7 +281,9 @@ class Crowd:
             conversation_id=self._conversation_id, page_size=LONG_PAGE
         )
         party = self._parties[number % len(self._parties)]
-        self.reads[await _outcome_of(party.messaging.ListMessages(request))] += 1
+        outcome = await _outcome_of(party.messaging.ListMessages(request))
+        self.reads[outcome] += 1
+        self.answered += outcome == "OK"
 
     async def send(self, number: int) -> None:
         """Send a message."""
@@ -314,21 +326,33 @@ class Crowd:
         for number in range(CONNECTIONS * MAX_KEPT // MAX_TOLD):
             await self.send(number)
 
-    async def go_on(self, reads_per_s: float, sends_per_s: float) -> None:
-        """Call at fixed times until ``is_over``, then wait for what is under way."""
-        last = begun_at = monotonic()
+    async def go_on(self, capacity_per_s: float) -> None:
+        """Call for more than the replica can do until ``is_over``, then wait for what is under way.
+
+        ``capacity_per_s`` is what it did alone.
+        """
+        last = looked_at = monotonic()
+        answered_before = self.answered
+        estimate_per_s = capacity_per_s
         tasks: set[asyncio.Task[None]] = set()
-        sent = {self.read: 0, self.send: 0}
+        ratios = {self.read: TIMES_CAPACITY, self.send: IMPORTANT_RATIO}
+        due = dict.fromkeys(ratios, 0.0)
+        numbers = {call: count() for call in ratios}
         while not self.is_over:
             now = monotonic()
+            if now - looked_at > LOOK_S:
+                answered_per_s = (self.answered - answered_before) / (now - looked_at)
+                estimate_per_s = max(answered_per_s, LEAST_CAPACITY_RATIO * capacity_per_s)
+                looked_at, answered_before = now, self.answered
             self.longest_pause_s = max(self.longest_pause_s, now - last)
-            last = now
-            for call, rate in ((self.read, reads_per_s), (self.send, sends_per_s)):
-                while sent[call] < (now - begun_at) * rate:
-                    task = asyncio.create_task(call(sent[call]))
+            for call, ratio in ratios.items():
+                due[call] += min(now - last, LATE_S) * ratio * estimate_per_s
+                while due[call] >= 1:
+                    task = asyncio.create_task(call(next(numbers[call])))
                     tasks.add(task)
                     task.add_done_callback(tasks.discard)
-                    sent[call] += 1
+                    due[call] -= 1
+            last = now
             await asyncio.sleep(0.005)
         await asyncio.gather(*tasks)
 
@@ -384,9 +408,7 @@ async def test_callers_of_ours_hold_back_what_a_replica_would_refuse(
         crowd = Crowd(parties, created.conversation.conversation_id)
         await crowd.fill()
         capacity_per_s = await crowd.measure()
-        calling = asyncio.create_task(
-            crowd.go_on(TIMES_CAPACITY * capacity_per_s, IMPORTANT_RATIO * capacity_per_s)
-        )
+        calling = asyncio.create_task(crowd.go_on(capacity_per_s))
         # What comes before anybody was told a level waits in gRPC's core, blind to classes.
         await eventually(lambda: crowd.reads[HELD_BACK] > 0, timeout_s=60)
         settled = len(replica.reports) + SETTLING_REPORTS
@@ -416,12 +438,14 @@ async def test_callers_of_ours_hold_back_what_a_replica_would_refuse(
     # Now and then the machine may give the replica more than is asked for.
     strict = [report for report in during if report.admission_level < LOWEST_PRIORITY]
     assert len(strict) > len(during) / 2
-    # Of calls that were never sent the replica hears by later ones: it knows of most of them, ...
+    # Of calls that were never sent the replica hears by later ones: it knows of nearly all, ...
     ends = crowd.reads + crowd.sends
     never_sent, refused_by_core = ends[HELD_BACK], ends["CANCELLED"]
-    demand = _count(replica.reports[-1], "first_attempts") - _count(during[0], "first_attempts")
+    demand = _count(replica.reports[-1], "first_attempts") - _count(
+        replica.reports[begin - 1], "first_attempts"
+    )
     seen = ends.total() - never_sent - refused_by_core
-    assert demand - seen > never_sent / 2, (demand, ends)
+    assert demand - seen > 0.8 * never_sent, (demand, ends)
     # ... and of those that came again.
     assert 0 < retries <= RETRIES.budget_ratio * demand + CONNECTIONS * RETRIES.budget_capacity
     gaps = [late - early for early, late in pairwise(replica.report_times[begin:end])]

@@ -25,7 +25,10 @@ PROBE_INTERVAL_S = 0.5
 
 # What one call may tell of each class; services believe no more.
 MAX_TOLD = 50
-MAX_KEPT = 1000
+
+# What is kept of each class until it is told: 200 calls' worth. Where gRPC's core refuses most of
+# what comes, the service hears little, and what the refused calls carried comes back.
+MAX_KEPT = 10_000
 
 
 class CalleeLevel:

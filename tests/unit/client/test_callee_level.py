@@ -96,6 +96,23 @@ def test_what_the_service_did_not_read_is_told_again() -> None:
     assert level.take_held_back() == "0,0,1,1"
 
 
+def test_nothing_that_refused_calls_carried_is_lost_while_more_is_held_back() -> None:
+    level = told(Clock(), "400 500")
+    carried = []
+    for _ in range(100):
+        for _ in range(MAX_TOLD):
+            level.lets_in(LOW, 0)
+        carried.append(level.take_held_back())
+    for _ in range(1000):
+        level.lets_in(LOW, 0)
+    for each in carried:
+        level.give_back(each)
+    count = 0
+    while text := level.take_held_back():
+        count += int(text.split(",")[-1])
+    assert count == 100 * MAX_TOLD + 1000
+
+
 def test_the_class_of_a_method_is_the_one_it_declares() -> None:
     service = messaging_service_pb2.DESCRIPTOR.services_by_name["MessagingService"]
     assert find_business_class(f"/{service.full_name}/SendMessage") == (
