@@ -10,7 +10,7 @@ import pytest
 from nats.aio.client import Client
 
 from fakes.eventually import eventually
-from integration.messaging.chat import TIMEOUT_S, Corp, Inbox, Person, new_id
+from integration.messaging.chat import TIMEOUT_S, Corp, Inbox, Person, new_id, text
 from integration.messaging.unreliable import UnreliableBroker, receiving
 from tieline.api.messaging.v1 import (
     message_content_pb2,
@@ -251,6 +251,45 @@ async def test_marks_from_two_devices_at_once_leave_the_highest(corp: Corp, as_r
     for group in groups:
         assert (await overview(li_wei, group)).state.read_sequence == 20
         assert (await overview(li_wei, group)).unread_count == 0
+
+
+async def test_what_one_device_has_read_counts_whatever_another_tells_at_once(
+    corp: Corp, as_reader: As, replica_channels: list[grpc.aio.Channel]
+) -> None:
+    """A batch's marks and drafts have different numbers; what does not count differs with them."""
+    li_wei = corp.member("li.wei")
+    group = await li_wei.create_group("zhang.san")
+    messages = message_service_pb2_grpc.MessageServiceStub(replica_channels[0])
+    await _send_with_edits(messages, li_wei, group, edits=10)
+    last = (await li_wei.send(group)).sequence
+    one, other = as_reader(li_wei, 0), as_reader(li_wei, 0)
+    draft = reading_pb2.Draft(text="later")
+
+    # While the first commits the others wait for each other.
+    await asyncio.gather(
+        other.mark(group, 0, delivered=1),
+        one.mark(group, last - 1),
+        other.mark(group, 0, delivered=2),
+        other.mark(group, 1),
+        other.call("SaveDraft", conversation_id=group, draft=draft),
+    )
+
+    seen = await overview(li_wei, group)
+    assert (seen.state.read_sequence, seen.unread_count) == (last - 1, 1)
+
+
+async def _send_with_edits(
+    messages: message_service_pb2_grpc.MessageServiceStub, person: Person, group: str, *, edits: int
+) -> None:
+    sent = await person.send(group)
+    for number in range(edits):
+        request = message_service_pb2.EditMessageRequest(
+            corp_id=person.corp_id,
+            conversation_id=group,
+            sequence=sent.sequence,
+            content=text(f"edited {number}"),
+        )
+        await messages.EditMessage(request, metadata=person.metadata, timeout=TIMEOUT_S)
 
 
 async def test_sender_learns_who_has_read_a_message_and_who_has_not(

@@ -1,6 +1,6 @@
 """Commits changes of reading states, as many as wait at a time, and tells of them live."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from tieline.api.messaging.v1 import live_signal_pb2, reading_pb2
 from tieline.chassis.errors import ServiceError
@@ -17,7 +17,7 @@ from tieline.messaging.reading.rules import (
     state_to_proto,
 )
 from tieline.messaging.repositories.participants import UserKey
-from tieline.messaging.repositories.reading import ReadingRepository, Standing
+from tieline.messaging.repositories.reading import ReadingRepository, Standing, Wanted
 
 _StateKey = tuple[UserKey, str]
 """Person and conversation id."""
@@ -35,10 +35,8 @@ class StateChanger:
         """Apply the changes in their order; return what each state is behind the batch."""
         repository = ReadingRepository(connection)
         revisions = await repository.lock_revisions({_user_of(change) for change in changes})
-        standings = await repository.list_standings(
-            [(*_key_of(change), _wanted_of(change)) for change in changes]
-        )
-        before = {key: standing.state for key, standing in standings.items()}
+        standings = await repository.list_standings({_wanted_of(change) for change in changes})
+        before = {(user, of): standing.state for (user, of, _), standing in standings.items()}
         batch = _Batch(before)
         for change in changes:
             batch.apply(change, standings)
@@ -51,9 +49,8 @@ class StateChanger:
                 [(key[0], batch.states[key]) for key in changed],
                 {user: revisions[user] for user in {key[0] for key in changed}},
             )
-        protos = {
-            key: state_to_proto(state, standings[key].now) for key, state in batch.states.items()
-        }
+        now_of = {(user, of): standing.now for (user, of, _), standing in standings.items()}
+        protos = {key: state_to_proto(state, now_of[key]) for key, state in batch.states.items()}
         announcements = [
             each for key in changed for each in _build_announcements(key, before[key], protos[key])
         ]
@@ -72,10 +69,10 @@ class _Batch:
         self.states = dict(states)
         self.errors: list[ServiceError | None] = []
 
-    def apply(self, change: StateChange, standings: dict[_StateKey, Standing]) -> None:
+    def apply(self, change: StateChange, standings: Mapping[Wanted, Standing]) -> None:
         """Apply a change; one that is wrong fails alone."""
         key = _key_of(change)
-        standing = standings.get(key)
+        standing = standings.get(_wanted_of(change))
         if standing is None:
             self.errors.append(conversation_not_found_error(change.conversation_id))
             return
@@ -125,5 +122,6 @@ def _key_of(change: StateChange) -> _StateKey:
     return _user_of(change), change.conversation_id
 
 
-def _wanted_of(change: StateChange) -> int:
-    return change.wish.read_sequence if isinstance(change.wish, Mark) else 0
+def _wanted_of(change: StateChange) -> Wanted:
+    read_sequence = change.wish.read_sequence if isinstance(change.wish, Mark) else 0
+    return *_key_of(change), read_sequence

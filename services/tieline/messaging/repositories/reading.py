@@ -20,8 +20,12 @@ _COLUMNS = """
 """
 
 
+Wanted = tuple[UserKey, str, int]
+"""A person, a conversation, and the number that the person wants read, 0 for none."""
+
+
 class Standing(NamedTuple):
-    """What the database knows of a person in a conversation."""
+    """What the database knows of a person in a conversation, and of the number that is wanted."""
 
     state: ReadingState
     last_sequence: int
@@ -80,16 +84,12 @@ class ReadingRepository:
         )
         return {_user_of(row): row["revision"] for row in rows}
 
-    async def list_standings(
-        self, wanted: Sequence[tuple[UserKey, str, int]]
-    ) -> dict[tuple[UserKey, str], Standing]:
-        """Return how people stand to conversations that they are in.
-
-        ``wanted`` are person, conversation and the number that the person wants read, 0 for none.
-        """
+    async def list_standings(self, wanted: Collection[Wanted]) -> dict[Wanted, Standing]:
+        """Return how people stand to conversations that they are in."""
         rows = await self._connection.fetch(
             f"""
             SELECT own.corp_id, own.kind, own.id, own.conversation_id, {_COLUMNS},
+                   wanted.sequence AS wanted_sequence,
                    conversation.last_sequence,
                    CASE WHEN wanted.sequence = conversation.last_sequence
                         THEN conversation.uncounted ELSE message.uncounted END AS wanted_uncounted,
@@ -140,7 +140,7 @@ class ReadingRepository:
             [sequence for _, _, sequence in wanted],
         )
         return {
-            (_user_of(row), row["conversation_id"]): Standing(
+            (_user_of(row), row["conversation_id"], row["wanted_sequence"]): Standing(
                 read_state(row), row["last_sequence"], row["wanted_uncounted"] or 0, row["now"]
             )
             for row in rows
