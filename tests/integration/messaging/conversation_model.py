@@ -79,6 +79,11 @@ class Entry:
     about: int = 0
     edits: list[int] = field(default_factory=list)
 
+    def shown_from(self, visible_from: int) -> str:
+        """Return what it says to who sees what has higher numbers: nothing of an edit before."""
+        is_hidden = self.kind == "edit_note" and self.about <= visible_from
+        return "" if is_hidden else self.said
+
 
 class Model:
     """What the rules say: a list of entries, and who is in since when."""
@@ -298,10 +303,11 @@ class Model:
         """Return what ListMessages shows somebody; None for who is not in it."""
         if who not in self.visible_from:
             return None
+        first = self.visible_from[who]
         return [
-            Told(number, entry.sender, entry.kind, entry.said, entry.about)
+            Told(number, entry.sender, entry.kind, entry.shown_from(first), entry.about)
             for number, entry in enumerate(self.log, 1)
-            if number > self.visible_from[who]
+            if number > first
         ]
 
 

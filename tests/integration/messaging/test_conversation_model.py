@@ -50,6 +50,7 @@ EVERYTHING: list[int | tuple[int, tuple[str, str, int, str]]] = [
     (0, ("hide", OWNER, 1, "yes")),
     (0, ("join", "ben", 1, "yes")),
     (0, ("join", "ben", 1, "yes")),
+    (0, ("edit", "ann", 1, "no")),  # which ben does not see
     (0, ("transfer", OWNER, 3, "yes")),  # to ann
     (0, ("unpin", OWNER, 1, "yes")),
     (0, ("unpin", "ann", 1, "yes")),

@@ -131,6 +131,37 @@ async def test_edited_message_says_something_else_and_keeps_what_it_said(
         await li_wei.send(group, "three", client_message_id="m1")
 
 
+async def test_edit_tells_nothing_of_a_message_to_who_came_behind_it_and_does_not_see_it(
+    corp: Corp, messages: Messages, groups: Groups
+) -> None:
+    """Live beside somebody who sees it, in ranges, catching up one by one and in batches."""
+    li_wei, newcomer, earlier = (corp.member(id_) for id_ in ("li.wei", "wang.wu", "zhang.san"))
+    group = await li_wei.create_group("zhang.san")
+    await li_wei.send(group, "one")
+    await groups.change(li_wei, group, history_visible=False, paths=["history_visible"])
+    await groups.add(li_wei, group, "wang.wu")
+    seen = await newcomer.send(group, "mine")
+
+    async with newcomer.subscribed() as new, earlier.subscribed() as old:
+        await messages.edit(li_wei, group, 1, "secret")
+        await messages.edit(newcomer, group, seen.sequence, "ours")
+        await eventually(lambda: len(new.messages(group)) == len(old.messages(group)) == 2)
+    held = {group: seen.sequence}
+    async with newcomer.subscribed(held) as one, newcomer.subscribed(held, batches=True) as many:
+        await eventually(lambda: one.is_caught_up and many.is_caught_up)
+    listed = (await newcomer.list_messages(group, after=seen.sequence)).messages
+    [batch] = [each.messages.messages for each in many.updates if each.HasField("messages")]
+
+    assert [edit_in(each) for each in old.messages(group)] == [text("secret"), text("ours")]
+    for told in (new.messages(group), one.messages(group), batch, listed):
+        assert [edit_in(each) for each in told] == [messaging_pb2.MessageContent(), text("ours")]
+        assert [each.content.edit_note.sequence for each in told] == [1, seen.sequence]
+
+
+def edit_in(note: messaging_pb2.Message) -> messaging_pb2.MessageContent:
+    return messaging_pb2.MessageContent.FromString(note.content.edit_note.content)
+
+
 async def test_only_its_sender_edits_a_message_and_not_too_late(
     corp: Corp, messages: Messages, pool: Pool
 ) -> None:

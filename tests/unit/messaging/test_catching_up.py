@@ -41,7 +41,9 @@ def subscribe(
             7, start(7 + MAX_BEHIND), [Range("c", 7, 7 + MAX_BEHIND)], [], id="the most that comes"
         ),
         pytest.param(7, start(8 + MAX_BEHIND), [], [(7, 8 + MAX_BEHIND)], id="one too many"),
-        pytest.param(3, start(9, 3), [Range("c", 3, 9)], [], id="all that is visible"),
+        pytest.param(
+            3, start(9, 3), [Range("c", 3, 9, visible_from=3)], [], id="all that is visible"
+        ),
         pytest.param(2, start(9, 3), [], [(3, 9)], id="some of it can't be read"),
     ],
 )

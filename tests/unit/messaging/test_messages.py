@@ -3,7 +3,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from tieline.api.messaging.v1 import message_content_pb2, messaging_pb2
+from tieline.api.messaging.v1 import conversation_note_pb2, message_content_pb2, messaging_pb2
 from tieline.chassis.errors import InvalidArgumentError
 from tieline.chassis.ids import new_uuid7
 from tieline.messaging.conversations.rules import Participant, app, customer, member
@@ -94,6 +94,20 @@ def test_stored_message_is_shown_whole() -> None:
     assert (proto.sender.id, proto.client_message_id) == ("wm1", "m1")
     assert proto.content == text("hi")
     assert proto.create_time.ToDatetime(dt.UTC) == time
+
+
+@pytest.mark.parametrize(("visible_from", "is_told"), [(0, True), (2, True), (3, False)])
+def test_what_an_edited_message_says_is_told_to_who_sees_it(
+    visible_from: int, is_told: bool
+) -> None:
+    time = dt.datetime(2026, 2, 17, 9, 0, tzinfo=dt.UTC)
+    note = conversation_note_pb2.EditNote(sequence=3, content=b"what it says")
+    content = messaging_pb2.MessageContent(edit_note=note).SerializeToString()
+    stored = StoredMessage("wwcorp", "c1", 9, member("li.wei"), "", content, time)
+
+    shown = message_to_proto(stored, visible_from).content.edit_note
+
+    assert (shown.sequence, bool(shown.content)) == (3, is_told)
 
 
 def test_what_was_sent_first_is_known_after_edits() -> None:

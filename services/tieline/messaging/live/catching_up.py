@@ -87,7 +87,9 @@ def plan_catch_up(
         if rest > min(MAX_BEHIND, room) or number < start.visible_from:
             plan.to_fetch.append(_build_fetch(conversation_id, number, start))
         elif rest:
-            plan.ranges.append(Range(conversation_id, number, start.number))
+            plan.ranges.append(
+                Range(conversation_id, number, start.number, visible_from=start.visible_from)
+            )
             room -= rest
     plan.to_fetch += [
         _build_fetch(conversation_id, 0, start)

@@ -1,13 +1,14 @@
 """This replica's feeds: what arrives of each conversation, in order, to the subscribers in it.
 
 A feed is one NATS subscription and one cursor, shared by all of the conversation's subscribers
-here: a message is decoded and encoded once, and a gap is fetched once, however many they are.
+here: a message is decoded and encoded once, and a gap is fetched once, however many they are. An
+edit of a message that some of them do not see is encoded once more, for those.
 """
 
 import asyncio
 import logging
 import sys
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Any, Protocol
 
 import nats.errors
@@ -19,10 +20,11 @@ from tieline.chassis.broker import broker_unavailable_error
 from tieline.chassis.errors import ServiceError
 from tieline.chassis.postgres import Pool
 from tieline.messaging.conversations.notes import find_departed
+from tieline.messaging.live.catching_up import Start
 from tieline.messaging.live.delivery import Cursor
 from tieline.messaging.live.subjects import build_conversation_subject
 from tieline.messaging.live.subscriber import Subscriber, Update
-from tieline.messaging.messages.rules import message_to_proto
+from tieline.messaging.messages.rules import hide_edit, is_edit_hidden, message_to_proto
 from tieline.messaging.repositories.participants import UserKey
 from tieline.messaging.repositories.stored_messages import list_messages
 from tieline.messaging.sending.numbering import ConversationKey
@@ -36,8 +38,8 @@ _FLUSH_TIMEOUT_S = 2
 # Behind an outage every feed has a gap; sending must not wait for all of them to be filled.
 MAX_LIVE_READS = 2
 
-# The number of a subscriber that receives nothing yet.
-_NOT_STARTED = sys.maxsize
+# Of a subscriber that receives nothing yet.
+_NOT_STARTED = Start(sys.maxsize, sys.maxsize)
 
 logger = logging.getLogger(__name__)
 
@@ -80,8 +82,8 @@ class _Feed:
     def __init__(self, key: ConversationKey) -> None:
         self.key = key
         self.cursor: Cursor[Update] = Cursor()
-        self.starts: dict[Subscriber, int] = {}
-        """Each subscriber receives the messages above their number."""
+        self.starts: dict[Subscriber, Start] = {}
+        """From where on each subscriber receives the messages, and what it reads."""
 
         self.subscription: LiveSubscription | None = None
         self.filling: asyncio.Task[None] | None = None
@@ -154,17 +156,19 @@ class Feeds:
         del self._feeds[key]
         await _unsubscribe(feed)
 
-    def start(self, subscriber: Subscriber, key: ConversationKey, stored: int) -> int:
+    def start(
+        self, subscriber: Subscriber, key: ConversationKey, stored: int, visible_from: int
+    ) -> Start:
         """Let a subscriber receive what follows the ``stored`` messages of a conversation it holds.
 
-        Returns the number from which on: ``stored``, or that of a message that this replica has
-        seen since, and which was therefore stored before this moment too.
+        Returns from where on: from ``stored``, or from a message that this replica has seen since,
+        and which was therefore stored before this moment too.
         """
         feed = self._feeds[key]
-        number = feed.cursor.anchor(stored)
-        feed.starts[subscriber] = number
+        start = Start(feed.cursor.anchor(stored), visible_from)
+        feed.starts[subscriber] = start
         self._fill_gap(feed)
-        return number
+        return start
 
     def learn(self, key: ConversationKey, newest: int) -> None:
         """Note that a conversation has messages up to ``newest``; fetch what did not arrive."""
@@ -203,11 +207,11 @@ class Feeds:
         if not feed.cursor.is_anchored:
             self._let_out(feed, update)
         for sequence, ready in feed.cursor.take(update.message.sequence, update):
-            receivers = [each for each, start in feed.starts.items() if sequence > start]
+            receivers = {
+                each: start for each, start in feed.starts.items() if sequence > start.number
+            }
             if receivers:
-                encoded = ready.SerializeToString()
-                for subscriber in receivers:
-                    subscriber.push(encoded)
+                _push(ready, receivers)
             self._let_out(feed, ready)
 
     def _let_out(self, feed: _Feed, update: Update) -> None:
@@ -264,6 +268,24 @@ class Feeds:
             )
         for message in messages:
             self._take(feed, Update(message=message_to_proto(message)))
+
+
+def _push(update: Update, receivers: Mapping[Subscriber, Start]) -> None:
+    """Queue a message, encoded once for all who may read the same of it."""
+    encoded, encoded_hidden = update.SerializeToString(), b""
+    is_edit = update.message.content.HasField("edit_note")
+    for subscriber, start in receivers.items():
+        if is_edit and is_edit_hidden(update.message, start.visible_from):
+            encoded_hidden = encoded_hidden or _encode_hidden(update)
+            subscriber.push(encoded_hidden)
+        else:
+            subscriber.push(encoded)
+
+
+def _encode_hidden(update: Update) -> bytes:
+    hidden = Update(message=update.message)
+    hide_edit(hidden.message)
+    return hidden.SerializeToString()
 
 
 async def _unsubscribe(feed: _Feed) -> None:

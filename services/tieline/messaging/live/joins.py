@@ -157,7 +157,10 @@ class LiveJoins:
         if key[1] not in subscriber.conversation_ids:
             return  # it left meanwhile
         joined = conversation_to_proto(conversation)
-        joined.last_sequence = self._feeds.start(subscriber, key, conversation.last_sequence)
+        start = self._feeds.start(
+            subscriber, key, conversation.last_sequence, conversation.visible_from_sequence
+        )
+        joined.last_sequence = start.number
         subscriber.unsettled_ids.discard(key[1])
         subscriber.push(Update(joined=joined))
 

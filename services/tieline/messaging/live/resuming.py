@@ -1,9 +1,9 @@
 """What a subscriber that catches up is sent before what is new."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator
 
-from tieline.api.messaging.v1 import messaging_service_pb2
+from tieline.api.messaging.v1 import messaging_pb2, messaging_service_pb2
 from tieline.chassis.postgres import Pool
 from tieline.messaging.live.catching_up import CatchUp, cut_batches, list_updates
 from tieline.messaging.live.people import People
@@ -40,6 +40,11 @@ async def resume(
             yield Update(state=state)
             revision = state.revision
         has_more = bool(states)
+    visible_from = {each.conversation_id: each.visible_from for each in plan.ranges}
+
+    def show(message: StoredMessage) -> messaging_pb2.Message:
+        return message_to_proto(message, visible_from[message.conversation_id])
+
     for step in list_steps(plan.ranges):
         if subscriber.is_ended:
             return
@@ -47,12 +52,9 @@ async def resume(
             messages = await list_ranges(connection, subscriber.user[0], step)
         if in_batches:
             for batch in cut_batches(messages, MAX_ANSWER_BYTES):
-                yield Update(messages=_build_batch(batch))
+                shown = messaging_service_pb2.MessageBatch(messages=map(show, batch))
+                yield Update(messages=shown)
         else:
             for message in messages:
-                yield Update(message=message_to_proto(message))
+                yield Update(message=show(message))
     yield _CAUGHT_UP
-
-
-def _build_batch(messages: Sequence[StoredMessage]) -> messaging_service_pb2.MessageBatch:
-    return messaging_service_pb2.MessageBatch(messages=map(message_to_proto, messages))

@@ -224,8 +224,7 @@ class LiveHub:
         starts = {}
         for user, key, last_sequence, visible_from in positions:
             if key[1] in subscriber.conversation_ids:
-                number = self._feeds.start(subscriber, key, last_sequence)
-                starts[key[1]] = Start(number, visible_from)
+                starts[key[1]] = self._feeds.start(subscriber, key, last_sequence, visible_from)
             else:
                 self._joins.want(key, user)
         for conversation_id in subscriber.postponed_joins:

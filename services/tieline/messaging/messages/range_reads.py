@@ -38,6 +38,7 @@ async def read_ranges(
     results = [ReadRange(is_complete=not each.size) for each in ranges]
     indexes = {each.conversation_id: index for index, each in enumerate(ranges)}
     missing = {each.conversation_id: each.size for each in ranges}
+    visible_from = {each.conversation_id: each.visible_from for each in ranges}
     size_bytes = count = 0
     for step in list_steps(ranges):
         if size_bytes > MAX_ANSWER_BYTES or count >= maximum:
@@ -45,7 +46,8 @@ async def read_ranges(
         found: dict[str, list[messaging_pb2.Message]] = {}
         for message in await list_ranges(connection, corp_id, step):
             size_bytes += len(message.content)
-            found.setdefault(message.conversation_id, []).append(message_to_proto(message))
+            proto = message_to_proto(message, visible_from[message.conversation_id])
+            found.setdefault(message.conversation_id, []).append(proto)
         for part in step:
             result = results[indexes[part.conversation_id]]
             of_part = found.pop(part.conversation_id, [])

@@ -30,6 +30,9 @@ class Range:
     is_backward: bool = False
     """Whether those at the end are wanted first, where not all of them fit."""
 
+    visible_from: int = 0
+    """Its reader reads what has higher numbers."""
+
     @property
     def size(self) -> int:
         """Return how many messages it has."""
@@ -80,7 +83,9 @@ def build_range(
     limit = page_size(size, default=DEFAULT_MESSAGES, maximum=MAX_MESSAGES)
     after = max(after, first)
     up_to = min(before - 1, last) if before else last
-    whole = Range(conversation_id, after, max(up_to, after), is_backward=before > 0)
+    whole = Range(
+        conversation_id, after, max(up_to, after), is_backward=before > 0, visible_from=first
+    )
     wanted, _ = whole.cut(limit)
     return wanted
 

@@ -140,9 +140,22 @@ def check_client_message_id(value: str, violations: dict[str, str]) -> None:
         violations["client_message_id"] = "must not contain control characters"
 
 
-def message_to_proto(message: StoredMessage) -> messaging_pb2.Message:
-    """Return the message as the API shows it."""
-    return build_proto(message, to_timestamp(message.create_time))
+def message_to_proto(message: StoredMessage, visible_from: int = 0) -> messaging_pb2.Message:
+    """Return the message as the API shows it to who sees what has higher numbers than that."""
+    proto = build_proto(message, to_timestamp(message.create_time))
+    if is_edit_hidden(proto, visible_from):
+        hide_edit(proto)
+    return proto
+
+
+def is_edit_hidden(message: messaging_pb2.Message, visible_from: int) -> bool:
+    """Return whether this note tells what a message says now that is not to be read."""
+    return 0 < message.content.edit_note.sequence <= visible_from
+
+
+def hide_edit(message: messaging_pb2.Message) -> None:
+    """Leave of a note that a message was edited, and nothing of what it says."""
+    message.content.edit_note.ClearField("content")
 
 
 def build_proto(message: StoredMessage, create_time: Timestamp) -> messaging_pb2.Message:

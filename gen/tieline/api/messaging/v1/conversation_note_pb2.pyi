@@ -256,7 +256,9 @@ class EditNote(_message.Message):
     sequence: _builtins.int
     """Number of the message."""
     content: _builtins.bytes
-    """Serialized MessageContent: what it says now; empty once the message is recalled."""
+    """Serialized MessageContent: what it says now; empty once the message is recalled, and for those
+    who do not see the message because they came behind it (`visible_from_sequence`).
+    """
     def __init__(
         self,
         *,
