@@ -22,6 +22,7 @@ from tieline.chassis.postgres import Pool
 from tieline.chassis.requests import ask
 from tieline.client.errors import TielineError
 from tieline.messaging.compliance.sensitive_words import MAX_WORDS
+from tieline.messaging.contents.rules import MAX_CONTENT_BYTES
 
 BLOCK = words_pb2.SENSITIVE_WORD_ACTION_BLOCK
 FLAG = words_pb2.SENSITIVE_WORD_ACTION_FLAG
@@ -314,11 +315,16 @@ async def test_words_are_looked_for_in_edits_too(
             timeout=TIMEOUT_S,
         )
 
-    with pytest.raises(grpc.aio.AioRpcError) as raised:
-        await edit("bad")
+    for said, reason in (
+        ("bad", "SENSITIVE_WORD"),
+        # Its words are not looked for: that would keep the replica from all others.
+        ("bad " * MAX_CONTENT_BYTES, "INVALID_FIELD"),
+    ):
+        with pytest.raises(grpc.aio.AioRpcError) as raised:
+            await edit(said)
+        assert TielineError.from_rpc_error(raised.value).reason == reason
     for _ in range(2):
         await edit("odd")
 
-    assert TielineError.from_rpc_error(raised.value).reason == "SENSITIVE_WORD"
     [flagged] = await officer(corp).flagged()
     assert (flagged.sequence, list(flagged.words)) == (sent.sequence, ["odd"])

@@ -67,7 +67,10 @@ _KIND_NUMBERS: Mapping[str, int] = MappingProxyType(
 
 
 def check_content(content: messaging_pb2.MessageContent, violations: Violations) -> None:
-    """Refuse a content that can't be sent, is too large, or breaks the rules of its kind."""
+    """Refuse a content that is too large, can't be sent, or breaks the rules of its kind."""
+    check_size(content, violations)
+    if "content" in violations:
+        return
     kind = content.WhichOneof("kind")
     if kind == "text":
         _check_text(content.text, "content.text", violations)
@@ -85,6 +88,10 @@ def check_content(content: messaging_pb2.MessageContent, violations: Violations)
         _check_mentions(content.mentions, violations)
     if content.HasField("forwarded_from"):
         violations["content.forwarded_from"] = "is set by the service"
+
+
+def check_size(content: messaging_pb2.MessageContent, violations: Violations) -> None:
+    """Refuse a content that is too large for anything else to look at: a call may bring 4 MiB."""
     if content.ByteSize() > MAX_CONTENT_BYTES:
         violations["content"] = f"must have at most {MAX_CONTENT_BYTES} bytes"
 

@@ -17,6 +17,7 @@ from tieline.messaging.contents.rules import (
     MAX_FORWARD_BYTES,
     check_app_markdown,
     check_content,
+    check_size,
     find_text,
     is_note,
 )
@@ -75,6 +76,13 @@ def check_edit(
     if edit_count >= MAX_EDITS and wanted != current:
         raise limit_error(MAX_EDITS)
     return wanted
+
+
+def check_edit_size(content: messaging_pb2.MessageContent) -> None:
+    """Refuse what no message could say, before its words are looked at."""
+    violations: dict[str, str] = {}
+    check_size(content, violations)
+    raise_violations(violations)
 
 
 def check_recall(

@@ -72,6 +72,7 @@ class MessageServicer(message_service_pb2_grpc.MessageServiceServicer):
         """Give a message other words."""
         key, caller = require_conversation(request.corp_id, request.conversation_id)
         self._suspended.check(key[0])
+        message_rules.check_edit_size(request.content)
         screening = self._screen(key[0], read_text(request.content))
         check_allowed(screening)
         await self._app_sends.check((key[0], caller), key[1])
