@@ -23,7 +23,7 @@ NEWEST = {
     CHASSIS: 1,
     "identity": 14,
     "directory": 20,
-    "messaging": 31,
+    "messaging": 32,
     "contacts": 3,
     "payments": 2,
 }

@@ -222,7 +222,10 @@ async def test_recalled_message_is_empty_and_its_edits_too(corp: Corp, messages:
         messages.recall(sender, group, 5),
     ):
         await refused(call, "MESSAGE_NOT_FOUND")
-    assert (await sender.send(group, "secret", client_message_id="m1")).sequence == 1
+    assert await sender.send(group, "secret", client_message_id="m1") == recalled[0]
+    for other in ("still secret", "something else"):
+        again = sender.send(group, other, client_message_id="m1")
+        await refused(again, "CLIENT_MESSAGE_ID_REUSED")
 
 
 async def test_owner_and_administrators_recall_what_others_said(

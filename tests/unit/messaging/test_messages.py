@@ -12,6 +12,7 @@ from tieline.messaging.messages.rules import (
     StoredMessage,
     build_send,
     check_client_message_id,
+    digest_content,
     message_to_proto,
 )
 
@@ -110,18 +111,21 @@ def test_what_an_edited_message_says_is_told_to_who_sees_it(
     assert (shown.sequence, bool(shown.content)) == (3, is_told)
 
 
-def test_what_was_sent_first_is_known_after_edits() -> None:
+def test_what_was_sent_first_is_known_after_edits_and_recalls() -> None:
     time = dt.datetime(2026, 2, 17, 9, 0, tzinfo=dt.UTC)
     sender = customer("wm1")
     plain = StoredMessage("ww", "c1", 3, sender, "m1", b"one", time)
     edited = StoredMessage(
         "ww", "c1", 3, sender, "m1", b"two", time, edit_time=time, original_content=b"one"
     )
-    recalled = StoredMessage("ww", "c1", 3, sender, "m1", b"", time, recall_time=time)
+    unknown = StoredMessage("ww", "c1", 3, sender, "m1", b"", time, recall_time=time)
+    recalled = unknown._replace(recalled_digest=digest_content(edited.first_content))
 
     assert [plain.says(said) for said in (b"one", b"two")] == [True, False]
     assert [edited.says(said) for said in (b"one", b"two")] == [True, False]
-    assert recalled.says(b"one")
+    assert [recalled.says(said) for said in (b"one", b"two", b"")] == [True, False, False]
+    assert unknown.says(b"one")
+    assert unknown.says(b"two")
     proto = message_to_proto(recalled)
     assert proto.recall_time.ToDatetime(dt.UTC) == time
     assert proto.content.WhichOneof("kind") is None

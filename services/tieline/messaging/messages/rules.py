@@ -1,6 +1,7 @@
 """The rules of a message, and messages as they are stored. Pure."""
 
 import datetime as dt
+import hashlib
 from contextvars import Context
 from typing import NamedTuple
 
@@ -84,11 +85,24 @@ class StoredMessage(NamedTuple):
     flagged: tuple[str, ...] = ()
     """Sensitive words of a new one that officers want to see."""
 
+    recalled_digest: bytes | None = None
+    """Of what a recalled one said first; None where that was not noted."""
+
+    @property
+    def first_content(self) -> bytes:
+        """What was sent; of a recalled one nothing."""
+        return self.content if self.original_content is None else self.original_content
+
     def says(self, content: bytes) -> bool:
-        """Return whether this is what was sent first; of what is recalled nobody knows."""
-        if self.recall_time is not None:
-            return True
-        return content == (self.content if self.original_content is None else self.original_content)
+        """Return whether this is what was sent first; where nobody knows any more it may be."""
+        if self.recall_time is None:
+            return content == self.first_content
+        return self.recalled_digest in (None, digest_content(content))
+
+
+def digest_content(content: bytes) -> bytes:
+    """Return by what a content is known once it is gone."""
+    return hashlib.blake2b(content, digest_size=16).digest()
 
 
 def client_message_id_used_error() -> FailedPreconditionError:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from tieline.chassis.postgres import Connection
 from tieline.messaging.conversations.rules import Participant
-from tieline.messaging.messages.rules import StoredMessage
+from tieline.messaging.messages.rules import StoredMessage, digest_content
 from tieline.messaging.repositories.stored_messages import read_message
 from tieline.messaging.sending.numbering import ConversationKey
 
@@ -88,7 +88,24 @@ class MessageChangeRepository:
         )
 
     async def recall(self, message: StoredMessage, recall_time: dt.datetime) -> None:
-        """Take the message's content away, with its reactions, answers, pin and mentions."""
+        """Take the message's content away, with its reactions, answers, pin and mentions.
+
+        A digest stays for as long as a repeat of its send is recognised.
+        """
+        await self._connection.execute(
+            """
+            UPDATE messaging.recent_sends
+               SET recalled_digest = $7
+             WHERE corp_id = $1 AND conversation_id = $2 AND sender_kind = $3 AND sender_id = $4
+               AND client_message_id = $5 AND sequence = $6
+            """,
+            message.corp_id,
+            message.conversation_id,
+            *message.sender,
+            message.client_message_id,
+            message.sequence,
+            digest_content(message.first_content),
+        )
         await self._connection.execute(
             """
             UPDATE messaging.stored_messages

@@ -101,7 +101,7 @@ class MessageRepository:
                    IS DISTINCT FROM (seen.last_sequence, seen.participants_version) AS has_changed,
                    participant.role, counter.kind AS conversation_kind, counter.posting,
                    repeated.sequence AS repeated_sequence,
-                   repeated.create_time AS repeated_time,
+                   repeated.create_time AS repeated_time, repeated.recalled_digest,
                    statement_timestamp() AS now
               FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[])
                    WITH ORDINALITY
@@ -140,7 +140,8 @@ class MessageRepository:
                     LIMIT 1
               ) AS participant ON true
               LEFT JOIN LATERAL (
-                   SELECT recent_sends.sequence, recent_sends.create_time
+                   SELECT recent_sends.sequence, recent_sends.create_time,
+                          recent_sends.recalled_digest
                      FROM messaging.recent_sends
                     WHERE recent_sends.corp_id = send.corp_id
                       AND recent_sends.conversation_id = send.conversation_id
@@ -345,4 +346,5 @@ def _build_repeated(send: Send, row: Record, message: Record) -> StoredMessage:
         message["edit_time"],
         message["recall_time"],
         message["original_content"],
+        recalled_digest=row["recalled_digest"],
     )

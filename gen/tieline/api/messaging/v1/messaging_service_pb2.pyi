@@ -317,7 +317,8 @@ class SendMessageRequest(_message.Message):
     """The conversation."""
     client_message_id: _builtins.str
     """The sender's id of the message: 1 to 64 bytes without control characters, unique per sender
-    and conversation. A repeat returns the first response.
+    and conversation. A repeat returns the number and time of the first response, and what the message
+    says now: an edited one its newest content, a recalled one none.
     """
     @_builtins.property
     def content(self) -> _messaging_pb2.MessageContent:
