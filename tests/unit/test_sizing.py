@@ -11,6 +11,7 @@ from rendered_chart import CHART, EXAMPLES, ROOT, example_values, merged
 from tieline.chassis.settings import ServiceSettings
 from tieline.directory.app import SEARCH_CONNECTIONS
 from tieline.directory.exports.servicer import MAX_EXPORTS
+from tieline.messaging.app_messages.runner import JOB_CONNECTIONS
 
 PAGE = (ROOT / "docs" / "operations" / "sizing.md").read_text(encoding="utf-8")
 DEFAULTS = yaml.load((CHART / "values.yaml").read_text(encoding="utf-8"), yaml.CSafeLoader)[
@@ -27,7 +28,8 @@ ONLINE_PER_POD = 10_000
 # The outbox's relay has a connection of its own, in every replica.
 CONNECTIONS = int(ServiceSettings.model_fields["database_pool_max_size"].default) + 1
 OF_THE_DIRECTORY = SEARCH_CONNECTIONS + MAX_EXPORTS
-OF_MESSAGING = 1
+# And one while retention is applied.
+OF_MESSAGING = JOB_CONNECTIONS + 1
 
 
 def figure(text: str) -> float:
@@ -112,7 +114,11 @@ def test_connections_of_a_pod_are_those_that_the_manual_counts() -> None:
     install = (ROOT / "docs" / "operations" / "install.md").read_text(encoding="utf-8")
 
     for page in (PAGE, install):
-        assert f"times {CONNECTIONS}, {OF_THE_DIRECTORY} more for each of the directory" in page
+        words = " ".join(page.split())
+        assert (
+            f"times {CONNECTIONS}, {OF_THE_DIRECTORY} more for each of the directory and"
+            f" {OF_MESSAGING} more for each of messaging" in words
+        )
 
 
 @pytest.mark.parametrize("example", ["production", "citus"])

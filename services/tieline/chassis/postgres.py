@@ -181,6 +181,10 @@ class Pool:
         """Call ``listener`` after each commit that put events into the schema's outbox."""
         self._wake_listeners[schema] = listener
 
+    def share_wakes(self, other: "Pool") -> None:
+        """Have this pool's commits wake the listeners of another one's, in place of its own."""
+        self._wake_listeners = other._wake_listeners
+
     def wake(self, schema: str) -> None:
         """Tell the schema's listener, if there is one, that its outbox has new rows."""
         listener = self._wake_listeners.get(schema)

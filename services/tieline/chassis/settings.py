@@ -74,8 +74,8 @@ class ServiceSettings(BrokerSettings):
 
     database_pool_max_size: int = Field(default=8, ge=1, le=1000)
     """Connections per process, beside one for the outbox; the directory has six more, for searches
-    and exports. Replicas times workers times all of them must stay under the server's
-    ``max_connections``."""
+    and exports, messaging two, for apps' jobs and for removing what is due. Replicas times workers
+    times all of them must stay under the server's ``max_connections``."""
 
     nats_url: SecretStr
     """NATS, as the service's own user: ``nats://identity:…@host:4222``."""

@@ -36,14 +36,14 @@ from tieline.chassis.commit_batch import CommitBatcher
 from tieline.chassis.corps_purge import purging_corps
 from tieline.chassis.events import consuming
 from tieline.chassis.grpc_server import Served
-from tieline.chassis.postgres import ConstraintErrors
+from tieline.chassis.postgres import ConstraintErrors, Pool, create_pool
 from tieline.chassis.requests import answering
-from tieline.chassis.runtime import service_runtime
+from tieline.chassis.runtime import ServiceRuntime, service_runtime
 from tieline.chassis.streams import durables_of, stream_of
 from tieline.messaging.answers import build_handlers
 from tieline.messaging.app_messages.card_updates import CardUpdate
 from tieline.messaging.app_messages.reach import AppReach
-from tieline.messaging.app_messages.runner import AppMessageRunner
+from tieline.messaging.app_messages.runner import JOB_CONNECTIONS, AppMessageRunner
 from tieline.messaging.app_messages.sends import AppSends
 from tieline.messaging.app_messages.servicer import AppMessageServicer
 from tieline.messaging.app_messages.turns import Turns
@@ -122,9 +122,10 @@ async def role(settings: MessagingSettings) -> AsyncIterator[None]:
         await stack.enter_async_context(offline_push(settings, pool, broker, devices))
         reach = AppReach(broker)
         app_sends = AppSends(pool, reach)
+        jobs = await stack.enter_async_context(_job_pool(runtime))
         runner = AppMessageRunner(
-            pool,
-            Turns(pool, announcer, sender, reach),
+            jobs,
+            Turns(jobs, announcer, sender, reach),
             # While what can wait is refused, what an app's job does waits too.
             lambda: runtime.control.level >= LOWEST_PRIORITY,
         )
@@ -233,3 +234,17 @@ async def role(settings: MessagingSettings) -> AsyncIterator[None]:
             )
         )
         yield
+
+
+@asynccontextmanager
+async def _job_pool(runtime: ServiceRuntime) -> AsyncIterator[Pool]:
+    """Connect for what apps send to many, whose commits are told of as those of all others."""
+    async with create_pool(
+        runtime.settings.database_dsn.get_secret_value(),
+        service=SCHEMA,
+        max_size=JOB_CONNECTIONS,
+        health=runtime.health,
+        constraint_errors=CONSTRAINT_ERRORS,
+    ) as pool:
+        pool.share_wakes(runtime.pool)
+        yield pool

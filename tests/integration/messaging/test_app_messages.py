@@ -8,6 +8,8 @@ from typing import Any
 import grpc
 import pytest
 from google.protobuf.duration_pb2 import Duration
+from nats.aio.client import Client
+from nats.aio.msg import Msg
 
 from fakes.app_ranges import FakeAppRanges
 from fakes.eventually import eventually
@@ -148,6 +150,30 @@ async def test_everybody_is_whom_the_directory_says(app: App, members: FakeMembe
 
     assert (job.recipient_count, job.sent_count) == (120, 120)
     assert [len(await app.read(user_id)) for user_id in (user_ids[0], user_ids[-1])] == [1, 1]
+
+
+async def test_what_an_app_sends_to_many_is_told_live_and_as_an_event(
+    app: App, messaging_broker: Client, admin_broker: Client
+) -> None:
+    """Though it is committed on a connection of its own."""
+    told: list[str] = []
+
+    async def note(message: Msg) -> None:
+        if app.corp.corp_id.encode() in message.data and b"news" in message.data:
+            told.append(message.subject.partition(".")[0])
+
+    subscriptions = [
+        await messaging_broker.subscribe("live.>", cb=note),
+        await admin_broker.subscribe("tieline.messaging.>", cb=note),
+    ]
+    await messaging_broker.flush()
+    await admin_broker.flush()
+
+    await app.send("li")
+
+    await eventually(lambda: sorted(told) == ["live", "tieline"])
+    for subscription in subscriptions:
+        await subscription.unsubscribe()
 
 
 async def test_an_audience_of_which_nothing_is_reached_is_refused(

@@ -2,7 +2,8 @@
 
 Every replica takes one job at a time, the one whose turn was longest ago, does one piece of it and
 looks again: no job waits for the end of another one, however large that is. It works for at most
-half of the time, on one connection, and not at all while the replica refuses what can wait.
+half of the time, on a connection of its own, and not at all while the replica refuses what can
+wait.
 """
 
 import asyncio
@@ -21,6 +22,9 @@ from tieline.messaging.repositories.app_messages import AppMessageRepository
 
 # A replica hears at once of a job that began at itself; of others', and of lost ones, like this.
 INTERVAL_S = 1.0
+
+# What a turn does is one transaction after the other.
+JOB_CONNECTIONS = 1
 
 # Far above a turn's time; as long does a job wait whose replica ended.
 LEASE = dt.timedelta(seconds=30)
