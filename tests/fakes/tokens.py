@@ -1,5 +1,7 @@
 """Access tokens as identity would sign them, with a key of the test's own."""
 
+import base64
+import json
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -15,6 +17,12 @@ from tieline.chassis.requests import RequestHandler, answering
 
 KEY_ID = "test-key"
 LIFETIME_S = 3600
+
+
+def claiming(claims: dict[str, Any]) -> str:
+    """Return the ``authorization`` of a token that claims this and that nobody signed."""
+    payload = base64.urlsafe_b64encode(json.dumps(claims).encode()).decode().rstrip("=")
+    return f"Bearer x.{payload}.y"
 
 
 class TestTokens:

@@ -22,6 +22,7 @@ from fakes.guarded_calls import (
     read_status,
     unary,
 )
+from fakes.tokens import claiming
 from tieline.chassis.admission.priorities import BusinessClass
 from tieline.chassis.calls import Call, current_call, current_principal
 from tieline.chassis.errors import (
@@ -75,6 +76,16 @@ async def test_caller_without_a_valid_token_is_refused(
         error = await refused(caller, "Echo", token=token)
 
     assert (error.code(), read_reason(error)) == (code, reason)
+
+
+async def test_a_forged_token_that_nothing_can_hash_is_refused_like_any_other() -> None:
+    """An error of the interceptor's own would end as UNKNOWN, with a traceback for each call."""
+    forged = claiming({"kind": "member", "corp": "wwacme", "sub": "\ud800"})
+    async with guarded_server({"Echo": unary(echo)}) as caller:
+        # The first call of a method passes through another branch.
+        for _ in range(2):
+            error = await refused(caller, "Echo", token="", metadata=[("authorization", forged)])
+            assert read_reason(error) == "TOKEN_INVALID"
 
 
 async def test_other_scheme_than_bearer_is_no_token() -> None:

@@ -30,7 +30,10 @@ def read_claimed_user(authorization: object) -> str | None:
         return None
     try:
         claims = json.loads(base64.urlsafe_b64decode(parts[1] + "=="))
-        return f"{claims['kind']}/{claims.get('corp', '')}/{claims['sub']}"
+        user = f"{claims['kind']}/{claims.get('corp', '')}/{claims['sub']}"
+        # JSON may name half of a surrogate pair, which nobody's id has and nothing can hash.
+        user.encode()
+        return user
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None
 
