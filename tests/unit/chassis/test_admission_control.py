@@ -1,6 +1,7 @@
 """What a replica counts, lets in and tells."""
 
 import statistics
+import tracemalloc
 from itertools import pairwise
 
 import pytest
@@ -361,11 +362,32 @@ def test_a_caller_can_not_make_up_a_surge() -> None:
         *(None, "", b"x", "x" * 9000),
         *("Bearer x", "Bearer a.b.c", "Bearer a.W10.c", "Bearer a.e30.c"),
         claiming({"kind": "member", "corp": "ww1", "sub": "\ud800"}),
+        claiming({"kind": "member", "corp": "ww1", "sub": "li.wei", "name": "x" * 3100}),
     ],
 )
 def test_a_token_that_claims_nobody_gets_some_place(authorization: object) -> None:
     assert read_claimed_user(authorization) is None
     assert 0 <= control(Clock()).callers.meet(authorization).user_level < USER_LEVELS
+
+
+def test_forged_tokens_make_nobody_forgotten_who_is_verified() -> None:
+    admission = control(Clock())
+    honest = known(admission, 1)
+    for number in range(50_001):
+        admission.callers.meet(claiming({"kind": "member", "sub": f"forged-{number}"}))
+    assert admission.callers.find("Bearer ww1-1") is honest
+
+
+def test_what_forged_tokens_leave_behind_is_small() -> None:
+    """A token may have 4,096 characters, and strangers send as many of them as they like."""
+    callers = control(Clock()).callers
+    forged = ({"kind": "member", "sub": f"{number}", "name": "x" * 2900} for number in range(2000))
+    tracemalloc.start()
+    for claims in forged:
+        callers.meet(claiming(claims))
+    grown, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert grown < 2000 * 500
 
 
 def test_the_time_of_calls_while_little_is_to_do_is_kept_through_a_surge() -> None:

@@ -9,9 +9,10 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from tieline.chassis.admission.priorities import BusinessClass
+from tieline.chassis.authentication import MAX_TOKEN_LENGTH
 
-# As long as a token may be.
-_MAX_READ_LENGTH = 8192
+# A longer one is not even verified.
+_MAX_READ_LENGTH = len("Bearer ") + MAX_TOKEN_LENGTH
 
 _MAX_COUNTS_LENGTH = 40
 

@@ -1,7 +1,8 @@
 """Who calls a replica, as admission knows them: a place within the class, and a corp.
 
-Kept by the ``authorization`` that a call carries, so that only the first call of a token is looked
-into.
+Kept by a hash of the ``authorization`` that a call carries, so that only the first call of a token
+is looked into, and tokens take no memory here. It is Python's own, whose key is drawn at the start
+of the process: nobody can make up a token that has another one's hash.
 """
 
 from collections.abc import Callable, Collection
@@ -13,8 +14,12 @@ from tieline.chassis.admission.headers import read_claimed_user
 from tieline.chassis.admission.priorities import user_level_of
 from tieline.chassis.principals import Principal
 
-# 100 bytes each. Whoever is forgotten is looked up again.
+# 200 bytes each: 10 MB. Whoever is forgotten is looked up again.
 _MAX_CALLERS = 50_000
+
+# Anybody can make these up: in a table of their own they take the place of nobody who is verified.
+_MAX_UNVERIFIED = 5_000
+
 _MAX_CORPS = 10_000
 
 # Users' places change at the full hour; within a minute of it is soon enough.
@@ -40,19 +45,23 @@ class KnownCallers:
 
         self._key = key
         self._wall_clock = wall_clock
-        self._callers: dict[str, KnownCaller] = {}
+        self._verified: dict[int, KnownCaller] = {}
+        self._unverified: dict[int, KnownCaller] = {}
         self._corps: dict[str, CorpCalls] = {}
         self._forget_at = wall_clock() + _EPOCH_CHECK_S
 
     def find(self, authorization: object) -> KnownCaller | None:
         """Return what is remembered of the sender of this ``authorization``."""
-        return self._callers.get(authorization)  # type: ignore[call-overload, no-any-return]
+        key = hash(authorization)
+        return self._verified.get(key) or self._unverified.get(key)
 
     def remember(self, authorization: str, principal: Principal) -> None:
         """Remember a caller whose token has been verified."""
+        if len(self._verified) >= _MAX_CALLERS:
+            self._verified.clear()
         user = f"{principal.kind}/{principal.corp_id}/{principal.id}"
         corp = self.no_corp if not principal.corp_id else self._find_corp(principal.corp_id)
-        self._remember(authorization, user, corp, is_verified=True)
+        self._verified[hash(authorization)] = KnownCaller(self._level_of(user), corp)
 
     def meet(self, authorization: object) -> KnownCaller:
         """Return what stands for a caller whose token has not been verified.
@@ -63,8 +72,11 @@ class KnownCallers:
         user = read_claimed_user(authorization)
         if user is None:
             return KnownCaller(getrandbits(7), self.no_corp, False)
-        assert isinstance(authorization, str), "a user was read from it"
-        return self._remember(authorization, user, self.no_corp, is_verified=False)
+        if len(self._unverified) >= _MAX_UNVERIFIED:
+            self._unverified.clear()
+        caller = KnownCaller(self._level_of(user), self.no_corp, is_verified=False)
+        self._unverified[hash(authorization)] = caller
+        return caller
 
     def corps(self) -> Collection[CorpCalls]:
         """Return the corps that have called."""
@@ -75,16 +87,11 @@ class KnownCallers:
         now = self._wall_clock()
         if now >= self._forget_at:
             self._forget_at = now + _EPOCH_CHECK_S
-            self._callers.clear()
+            self._verified.clear()
+            self._unverified.clear()
 
-    def _remember(
-        self, authorization: str, user: str, corp: CorpCalls, *, is_verified: bool
-    ) -> KnownCaller:
-        if len(self._callers) >= _MAX_CALLERS:
-            self._callers.clear()
-        level = user_level_of(user, key=self._key, now=self._wall_clock())
-        caller = self._callers[authorization] = KnownCaller(level, corp, is_verified)
-        return caller
+    def _level_of(self, user: str) -> int:
+        return user_level_of(user, key=self._key, now=self._wall_clock())
 
     def _find_corp(self, corp_id: str) -> CorpCalls:
         corp = self._corps.get(corp_id)
@@ -92,6 +99,6 @@ class KnownCallers:
             if len(self._corps) >= _MAX_CORPS:
                 # Callers still point to the old ones, and are asked anew with the next window.
                 self._corps.clear()
-                self._callers.clear()
+                self._verified.clear()
             corp = self._corps[corp_id] = CorpCalls(corp_id)
         return corp
