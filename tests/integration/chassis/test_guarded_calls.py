@@ -78,6 +78,17 @@ async def test_caller_without_a_valid_token_is_refused(
     assert (error.code(), read_reason(error)) == (code, reason)
 
 
+async def test_of_two_tokens_none_counts() -> None:
+    """The edge looks at one of them, and would count the call as somebody else's."""
+    async with guarded_server({"Echo": unary(echo)}) as caller:
+        twice = caller.metadata(None)
+        for _ in range(2):
+            error = await refused(caller, "Echo", metadata=twice)
+            assert read_reason(error) == "TOKEN_MISSING"
+        repeated = [("x-forwarded-for", "10.0.0.1"), ("x-forwarded-for", "10.0.0.2")]
+        assert await caller.unary("Echo", "hello", metadata=repeated) == "hello"
+
+
 async def test_a_forged_token_that_nothing_can_hash_is_refused_like_any_other() -> None:
     """An error of the interceptor's own would end as UNKNOWN, with a traceback for each call."""
     forged = claiming({"kind": "member", "corp": "wwacme", "sub": "\ud800"})
