@@ -142,6 +142,47 @@ async def test_a_stream_ends_with_the_level_of_its_end() -> None:
     assert told.startswith(f"{control.level} ")
 
 
+async def take_each(requests: Any, _: Any) -> Any:
+    """Say for each message whether it was let in."""
+    call = current_call()
+    async for _ in requests:
+        yield StringValue(value="in" if call.admission.lets_in() else "refused")
+
+
+async def exchange(call: Any) -> str:
+    await call.write(StringValue(value="x"))
+    return str((await call.read()).value)
+
+
+@pytest.mark.parametrize("forgets", [False, True])
+async def test_a_stream_of_a_flooding_corp_is_held_to_the_corps_share(forgets: bool) -> None:
+    """By a token that the replica has not seen before, and after it has forgotten all corps."""
+    now = 1000.0
+    control = new_control(clock=lambda: now, busy_clock=lambda: now)
+    async with guarded_server({"Send": bidirectional(take_each)}, control=control) as caller:
+        call = caller.stream("Send")
+        assert await exchange(call) == "in"
+        if forgets:
+            for number in range(10_001):
+                control.callers.find_corp(f"ww{number}")
+        for _ in range(3):
+            for _ in range(500):
+                await exchange(call)
+            for number in range(50):
+                neighbour = control.callers.find_corp(f"neighbour-{number}")
+                control.lets_in(DEFAULT_PRIORITY, neighbour)
+            control.note_queueing(0.03)
+            now += 1.0
+            control.tick()
+        answers = {await exchange(call) for _ in range(100)}
+        flood = control.callers.find_corp("wwacme")
+        call.cancel()
+
+    assert flood.level < LOWEST_PRIORITY
+    assert "refused" in answers
+    assert control.level_for(control.callers.find_corp("neighbour-1")) > flood.level
+
+
 async def test_what_is_important_is_let_in_and_answered_with_the_level() -> None:
     control = new_control()
     control.level = priority_of(BusinessClass.CRITICAL, 127)

@@ -55,13 +55,14 @@ class KnownCallers:
         key = hash(authorization)
         return self._verified.get(key) or self._unverified.get(key)
 
-    def remember(self, authorization: str, principal: Principal) -> None:
-        """Remember a caller whose token has been verified."""
+    def remember(self, authorization: str, principal: Principal) -> KnownCaller:
+        """Remember a caller whose token has been verified; return what is remembered."""
         if len(self._verified) >= _MAX_CALLERS:
             self._verified.clear()
         user = f"{principal.kind}/{principal.corp_id}/{principal.id}"
-        corp = self.no_corp if not principal.corp_id else self._find_corp(principal.corp_id)
-        self._verified[hash(authorization)] = KnownCaller(self._level_of(user), corp)
+        caller = KnownCaller(self._level_of(user), self.find_corp(principal.corp_id))
+        self._verified[hash(authorization)] = caller
+        return caller
 
     def meet(self, authorization: object) -> KnownCaller:
         """Return what stands for a caller whose token has not been verified.
@@ -78,6 +79,22 @@ class KnownCallers:
         self._unverified[hash(authorization)] = caller
         return caller
 
+    def find_corp(self, corp_id: str) -> CorpCalls:
+        """Return what counts this corp's calls now; an empty id stands for no corp.
+
+        For calls that last: what a call began with may have been forgotten since.
+        """
+        if not corp_id:
+            return self.no_corp
+        corp = self._corps.get(corp_id)
+        if corp is None:
+            if len(self._corps) >= _MAX_CORPS:
+                # Callers still point to the old ones, and are asked anew with the next window.
+                self._corps.clear()
+                self._verified.clear()
+            corp = self._corps[corp_id] = CorpCalls(corp_id)
+        return corp
+
     def corps(self) -> Collection[CorpCalls]:
         """Return the corps that have called."""
         return self._corps.values()
@@ -92,13 +109,3 @@ class KnownCallers:
 
     def _level_of(self, user: str) -> int:
         return user_level_of(user, key=self._key, now=self._wall_clock())
-
-    def _find_corp(self, corp_id: str) -> CorpCalls:
-        corp = self._corps.get(corp_id)
-        if corp is None:
-            if len(self._corps) >= _MAX_CORPS:
-                # Callers still point to the old ones, and are asked anew with the next window.
-                self._corps.clear()
-                self._verified.clear()
-            corp = self._corps[corp_id] = CorpCalls(corp_id)
-        return corp

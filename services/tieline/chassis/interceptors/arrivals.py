@@ -13,6 +13,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 
 from tieline.chassis.admission.control import AdmissionControl
+from tieline.chassis.admission.corp_calls import CorpCalls
 from tieline.chassis.admission.known_callers import KnownCaller
 from tieline.chassis.admission.priorities import class_of
 from tieline.chassis.calls import PartAdmission
@@ -25,8 +26,15 @@ class Arrival(PartAdmission):
     control: AdmissionControl
     priority: int
     caller: KnownCaller
+    """Not verified where this replica has not seen the token yet, and replaced once it is."""
+
     had_its_turn: bool = False
     """Whether its handler began, or it was answered in another way."""
+
+    @property
+    def corp(self) -> CorpCalls:
+        """What counts the calls of the caller's corp, also where the call is hours old."""
+        return self.control.callers.find_corp(self.caller.corp.corp_id)
 
     def count_if_expired(self) -> None:
         """Count the call of the current task as expired if it ends before its turn comes.
@@ -40,15 +48,15 @@ class Arrival(PartAdmission):
 
     def lets_in(self) -> bool:
         """Count one more message of the call, and tell whether it is to be let in."""
-        return self.control.lets_in(self.priority, self.caller.corp)
+        return self.control.lets_in(self.priority, self.corp)
 
     def find_level(self) -> tuple[int, int]:
         """Return the level that holds for the caller now, and the call's own priority."""
-        return self.control.level_for(self.caller.corp), self.priority
+        return self.control.level_for(self.corp), self.priority
 
     def note_held_back(self, by_class: Mapping[int, int]) -> None:
         """Record how many calls of each class the caller, who is verified, did not send."""
-        self.control.note_held_back(by_class, self.caller.corp)
+        self.control.note_held_back(by_class, self.corp)
 
     def _note_end(self, _: asyncio.Task[object]) -> None:
         if not self.had_its_turn:

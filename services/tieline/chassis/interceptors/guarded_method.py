@@ -22,7 +22,6 @@ from google.protobuf.message import DecodeError
 
 from tieline.chassis.addresses import Network, find_client_address, read_address
 from tieline.chassis.admission.control import AdmissionControl
-from tieline.chassis.admission.known_callers import KnownCaller
 from tieline.chassis.admission.priorities import class_of
 from tieline.chassis.authentication import TokenVerifier
 from tieline.chassis.calls import Call, current
@@ -35,7 +34,7 @@ from tieline.chassis.grpc_context import Context
 from tieline.chassis.health import Health
 from tieline.chassis.interceptors.access import AccessRule
 from tieline.chassis.interceptors.access_log import log_call
-from tieline.chassis.interceptors.arrivals import arrived
+from tieline.chassis.interceptors.arrivals import Arrival, arrived
 from tieline.chassis.interceptors.call_metrics import CallMetrics
 from tieline.chassis.interceptors.error_mapping import (
     Failure,
@@ -144,7 +143,7 @@ class GuardedMethod:
         parts = self._parts
         metadata = arrived_metadata.get()
         arrival = arrived.get()
-        priority, caller = arrival.priority, arrival.caller
+        priority = arrival.priority
         control = parts.control
         call = Call(
             self._method,
@@ -159,18 +158,18 @@ class GuardedMethod:
         control.in_flight += self._is_unary
         code = "OK"
         try:
-            await self._admit(call, metadata, context, caller)
+            await self._admit(call, metadata, context, arrival)
             arrival.had_its_turn = True
             context.set_trailing_metadata(
                 (
                     (REQUEST_ID_KEY, call.request_id),
-                    (ADMISSION_KEY, control.tell(priority, caller.corp)),
+                    (ADMISSION_KEY, control.tell(priority, arrival.corp)),
                 )
             )
             response = await self._respond(request, context)
             if not self._is_unary:
                 # What was said above is as old as the stream.
-                told = (ADMISSION_KEY, control.tell(priority, caller.corp))
+                told = (ADMISSION_KEY, control.tell(priority, arrival.corp))
                 context.set_trailing_metadata(((REQUEST_ID_KEY, call.request_id), told))
             return response
         except BaseException as error:
@@ -182,7 +181,7 @@ class GuardedMethod:
             code = failure.code.name
             if isinstance(request, RequestStream):
                 await request.drain()
-            told = (ADMISSION_KEY, control.tell(priority, caller.corp))
+            told = (ADMISSION_KEY, control.tell(priority, arrival.corp))
             await context.abort(failure.code, failure.text, (*failure.trailing_metadata, told))
         finally:
             # gRPC frees what the context looks at: a task that outlives the call must not ask it.
@@ -219,7 +218,7 @@ class GuardedMethod:
             sampled.end(code)
 
     async def _admit(
-        self, call: Call, metadata: Metadata, context: Context, caller: KnownCaller
+        self, call: Call, metadata: Metadata, context: Context, arrival: Arrival
     ) -> None:
         """Refuse the call, or fill in who calls and until when."""
         parts = self._parts
@@ -242,9 +241,9 @@ class GuardedMethod:
         if principal is None:
             principal = await parts.verifier.verify(token)
         call.principal = principal
-        if not caller.is_verified:
+        if not arrival.caller.is_verified:
             authorization = str(metadata[_AUTHORIZATION_KEY])
-            parts.control.callers.remember(authorization, principal)
+            arrival.caller = parts.control.callers.remember(authorization, principal)
         self._rule.check(principal, self._method)
 
     def _choose_respond(self) -> Callable[[Any, Any], Awaitable[Any]]:
