@@ -26,13 +26,16 @@ PROBE_INTERVAL_S = 0.5
 # What one call may tell of each class; services believe no more.
 MAX_TOLD = 50
 
+# 400 bytes each. What is forgotten is told again by the first answer.
+_MAX_CORPS = 1000
+
 # What is kept of each class until it is told: 200 calls' worth. Where gRPC's core refuses most of
 # what comes, the service hears little, and what the refused calls carried comes back.
 MAX_KEPT = 10_000
 
 
 class CalleeLevel:
-    """One service as seen over one connection, shared by all its parties."""
+    """One service as seen over one connection by the parties of one corp."""
 
     def __init__(
         self, clock: Callable[[], float], draw: Callable[[], float] = random.random
@@ -84,6 +87,27 @@ class CalleeLevel:
 
     def _put_off(self) -> None:
         self._probe_at = self._clock() + PROBE_INTERVAL_S * (0.8 + 0.4 * self._draw())
+
+
+class CalleeLevels:
+    """One service as seen over one connection, by each corp that has parties on it.
+
+    A corp that floods a service is told a level of its own, which says nothing to other corps, and
+    what a call says was held back counts as asked for by its caller's corp.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._levels: dict[object, CalleeLevel] = {}
+
+    def of(self, corp: object) -> CalleeLevel:
+        """Return what is shared by the parties that name this corp, or whatever they share."""
+        level = self._levels.get(corp)
+        if level is None:
+            if len(self._levels) >= _MAX_CORPS:
+                del self._levels[next(iter(self._levels))]
+            level = self._levels[corp] = CalleeLevel(self._clock)
+        return level
 
 
 @cache

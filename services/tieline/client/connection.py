@@ -25,7 +25,7 @@ from tieline.api.identity.v1 import (
     second_factor_service_pb2,
     sign_in_pb2,
 )
-from tieline.client.callee_level import CalleeLevel
+from tieline.client.callee_level import CalleeLevels
 from tieline.client.caller import RetryPlan
 from tieline.client.credentials import AppToken, Credentials, OnTokens, SessionTokens
 from tieline.client.endpoints import Endpoints, is_loopback
@@ -340,8 +340,8 @@ async def connect(
             ]
             await stack.enter_async_context(channel)
             await stack.enter_async_context(streams)
-            level = CalleeLevel(time.monotonic)
-            by_service[service] = Line(channel, streams, RetryBudget(policy), level)
+            levels = CalleeLevels(time.monotonic)
+            by_service[service] = Line(channel, streams, RetryBudget(policy), levels)
         yield Tieline(Lines(by_service, policy, call_timeout_s))
 
 

@@ -5,7 +5,9 @@ refreshes and the others wait for it.
 """
 
 import asyncio
+import base64
 import datetime as dt
+import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, Self, TypeVar
@@ -114,6 +116,14 @@ class Credentials(Generic[AnyTokens]):
                 await asyncio.shield(refreshing)
         return self._tokens.access_token
 
+    @property
+    def corp(self) -> object:
+        """The id of the corp that the tokens name, empty for none.
+
+        Of tokens that can't be read something that equals nothing else.
+        """
+        return _read_corp(self._tokens.access_token)
+
     def note_expired(self, access_token: str) -> None:
         """Have the next call refresh, unless somebody has done so since that token was taken."""
         if access_token == self._tokens.access_token:
@@ -144,6 +154,14 @@ class Credentials(Generic[AnyTokens]):
         self._expire_time = self._tokens.access_expire_time
         lifetime = self._expire_time - self._clock()
         self._refresh_time = self._expire_time - min(REFRESH_AHEAD, lifetime * REFRESH_AHEAD_RATIO)
+
+
+def _read_corp(access_token: str) -> object:
+    try:
+        _, claims, _ = access_token.split(".")
+        return str(json.loads(base64.urlsafe_b64decode(claims + "==")).get("corp", ""))
+    except (ValueError, AttributeError):
+        return object()
 
 
 def _to_datetime(timestamp: Timestamp) -> dt.datetime:

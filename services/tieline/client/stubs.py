@@ -52,7 +52,7 @@ from tieline.api.messaging.v1 import (
     sensitive_word_service_pb2_grpc,
 )
 from tieline.api.payments.v1 import payments_service_pb2_grpc
-from tieline.client.callee_level import CalleeLevel
+from tieline.client.callee_level import CalleeLevels
 from tieline.client.caller import Caller
 from tieline.client.channel import PartyChannel
 from tieline.client.credentials import Credentials
@@ -68,7 +68,7 @@ class Line:
     """For calls that last: those of a connection are counted, and no other call waits for one."""
 
     budget: RetryBudget
-    level: CalleeLevel
+    levels: CalleeLevels
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +86,7 @@ class Stubs:
     def __init__(self, lines: Lines, credentials: Credentials[Any] | None) -> None:
         self._lines = lines
         self._credentials = credentials
+        self._corp = "" if credentials is None else credentials.corp
 
     @cached_property
     def identity(self) -> identity_service_pb2_grpc.IdentityServiceStub:
@@ -282,6 +283,6 @@ class Stubs:
             self._lines.policy,
             line.budget,
             self._lines.call_timeout_s,
-            line.level,
+            line.levels.of(self._corp),
         )
         return PartyChannel(line.channel, line.streams, caller)

@@ -1,6 +1,7 @@
 """What a caller of ours and a service tell each other of overload, over a real connection."""
 
 import contextlib
+import datetime as dt
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
@@ -8,10 +9,13 @@ import grpc
 import pytest
 
 from fakes.platform import FakePlatform, Refusal
+from fakes.tokens import TestTokens
 from tieline.api.common.v1 import admission_pb2
 from tieline.api.directory.v1 import directory_service_pb2
 from tieline.api.messaging.v1 import messaging_service_pb2
 from tieline.client import Endpoints, RetryPolicy, Tieline, TielineError, connect
+from tieline.client.connection import SignedIn
+from tieline.client.credentials import SessionTokens
 
 QUICK = RetryPolicy(first_delay_s=0.001, max_delay_s=0.01, budget_capacity=1000)
 
@@ -48,7 +52,7 @@ def answers_in_turn(*answers: Refusal | Any) -> Any:
     return answer
 
 
-async def look_up(tieline: Tieline) -> str:
+async def look_up(tieline: Tieline | SignedIn) -> str:
     """Call, and return the reason and the ring of what the call ended with."""
     try:
         await tieline.directory.GetMember(directory_service_pb2.GetMemberRequest())
@@ -70,7 +74,7 @@ async def test_a_level_is_heeded_and_what_was_held_back_is_told_by_the_next_call
 
     first = await look_up(tieline)
     held_back = [await look_up(tieline) for _ in range(3)]
-    tieline._lines.by_service["directory"].level.note("639 500")
+    tieline._lines.by_service["directory"].levels.of("").note("639 500")
     later = await look_up(tieline)
 
     assert first == "MEMBER_NOT_FOUND"
@@ -79,13 +83,38 @@ async def test_a_level_is_heeded_and_what_was_held_back_is_told_by_the_next_call
     assert sent(platform, "tieline-held-back") == [None, "0,0,3,0"]
 
 
+def resume(tieline: Tieline, corp_id: str, user_id: str) -> SignedIn:
+    late = dt.datetime.now(dt.UTC) + dt.timedelta(hours=1)
+    token = TestTokens().member(corp_id, user_id)
+    return tieline.resume(SessionTokens("session", token, late, "refresh", late))
+
+
+async def test_a_corps_level_is_heeded_by_its_own_parties_alone_who_tell_what_they_held_back(
+    platform: FakePlatform, tieline: Tieline
+) -> None:
+    flood, other_of_flood = (resume(tieline, "wwflood", user) for user in ("li.wei", "wang.fang"))
+    neighbour = resume(tieline, "wwneighbour", "li.wei")
+    platform.answers["GetMember"] = answers_in_turn(
+        FROM_SERVICE, directory_service_pb2.GetMemberResponse()
+    )
+
+    parties = [flood, flood, other_of_flood, neighbour]
+    outcomes = [await look_up(party) for party in parties]
+    tieline._lines.by_service["directory"].levels.of("wwflood").note("639 500")
+    outcomes.append(await look_up(other_of_flood))
+
+    held_back = ["OVERLOADED caller"] * 2
+    assert outcomes == ["MEMBER_NOT_FOUND", *held_back, "OK", "OK"]
+    assert sent(platform, "tieline-held-back") == [None, None, "0,0,2,0"]
+
+
 async def test_what_was_held_back_is_told_until_the_service_has_read_it(
     platform: FakePlatform, tieline: Tieline
 ) -> None:
     platform.answers["GetMember"] = answers_in_turn(
         FROM_SERVICE, FROM_EDGE, FROM_SERVICE, directory_service_pb2.GetMemberResponse()
     )
-    level = tieline._lines.by_service["directory"].level
+    level = tieline._lines.by_service["directory"].levels.of("")
 
     outcomes = []
     for _ in range(4):
@@ -203,7 +232,7 @@ async def test_the_level_in_a_batchs_response_is_heeded(
 async def test_what_a_stream_begins_with_is_told_until_the_service_has_read_it(
     refusal: Refusal, is_read: bool, platform: FakePlatform, tieline: Tieline
 ) -> None:
-    level = tieline._lines.by_service["messaging"].level
+    level = tieline._lines.by_service["messaging"].levels.of("")
     level.note("255 300")
     await read_conversation(tieline)
     level.note("639 300")

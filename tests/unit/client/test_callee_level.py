@@ -8,6 +8,7 @@ from tieline.client.callee_level import (
     MAX_TOLD,
     PROBE_INTERVAL_S,
     CalleeLevel,
+    CalleeLevels,
     find_business_class,
 )
 
@@ -119,3 +120,13 @@ def test_the_class_of_a_method_is_the_one_it_declares() -> None:
         priority_pb2.BUSINESS_CLASS_HIGH
     )
     assert find_business_class("/unknown.Service/Call") == NORMAL
+
+
+def test_corps_of_a_connection_are_kept_up_to_a_bound() -> None:
+    levels = CalleeLevels(Clock())
+    first = levels.of("ww0")
+    others = [levels.of(f"ww{number}") for number in range(1, 1000)]
+    assert levels.of("ww0") is first
+    levels.of("ww1000")
+    assert levels.of("ww999") is others[-1]
+    assert levels.of("ww0") is not first

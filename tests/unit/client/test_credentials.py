@@ -1,12 +1,14 @@
 """Tokens that stay fresh."""
 
 import asyncio
+import dataclasses
 import datetime as dt
 
 import grpc
 import pytest
 
 from fakes.eventually import eventually
+from fakes.tokens import TestTokens
 from tieline.client.credentials import Credentials, SessionTokens
 from tieline.client.errors import TielineError
 
@@ -174,3 +176,24 @@ def test_text_of_tokens_shows_none(form: type) -> None:
     assert "session" in text
     assert "access-1" not in text
     assert "refresh-1" not in text
+
+
+def test_parties_of_one_corp_are_known_by_their_tokens() -> None:
+    signer = TestTokens()
+    given = [
+        signer.member("wwacme", "li.wei"),
+        signer.administrator("wwacme"),
+        signer.customer("wm1"),
+    ]
+    assert [_with(token).corp for token in given] == ["wwacme", "wwacme", ""]
+
+
+@pytest.mark.parametrize("token", ["", "opaque", "a.b.c", "a.W10.c", "a.!.c", "a.\ud800.c"])
+def test_whose_token_can_not_be_read_shares_its_corp_with_nobody(token: str) -> None:
+    assert _with(token).corp != _with(token).corp
+
+
+def _with(token: str) -> Credentials[SessionTokens]:
+    identity = FakeIdentity()
+    tokens = dataclasses.replace(identity.tokens(1), access_token=token)
+    return Credentials(tokens, identity.refresh, clock=identity.clock)
