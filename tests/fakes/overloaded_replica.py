@@ -133,7 +133,7 @@ def simulate(
     """
     draw = random.Random(7)
     replica = _Replica(capacity, refusal_s)
-    no_corp = replica.control.no_corp
+    no_corp, tellers = replica.control.no_corp, CorpCalls("tellers")
     limit = pending_limit(capacity)
     passed = []
     for number in range(seconds):
@@ -150,7 +150,7 @@ def simulate(
                     held_back[class_of(priority)] += 1
                 elif len(replica.queue) < limit:
                     replica.queue.append((now, priority, no_corp))
-            replica.control.note_held_back(held_back, no_corp)
+            replica.control.note_held_back(held_back, tellers)
             if not any(begin <= now < end for begin, end in pauses):
                 replica.work(second)
                 if step % _STEPS_OF_A_TICK == 0:

@@ -23,13 +23,16 @@ LOWEST_PRIORITY = priority_pb2.BUSINESS_CLASS_LOW * USER_LEVELS + USER_LEVELS - 
 # Of what would be refused one call in each such time goes out, to learn whether it still would be.
 PROBE_INTERVAL_S = 0.5
 
-# What one call may tell of each class; services believe no more.
-MAX_TOLD = 50
+# What one call may tell, all classes together, and of CRITICAL; services believe no more.
+MAX_TOLD = 25
+MAX_CRITICAL_TOLD = 5
+
+_MOST_TOLD = (MAX_CRITICAL_TOLD, MAX_TOLD, MAX_TOLD, MAX_TOLD)
 
 # 400 bytes each. What is forgotten is told again by the first answer.
 _MAX_CORPS = 1000
 
-# What is kept of each class until it is told: 200 calls' worth. Where gRPC's core refuses most of
+# What is kept of each class until it is told: 400 calls' worth. Where gRPC's core refuses most of
 # what comes, the service hears little, and what the refused calls carried comes back.
 MAX_KEPT = 10_000
 
@@ -71,10 +74,14 @@ class CalleeLevel:
         return None if priority is None else priority % USER_LEVELS
 
     def take_held_back(self) -> str:
-        """Return what the next call is to tell; empty if nothing was held back."""
+        """Return what the next call is to tell, the most important first; empty for nothing."""
         if not any(self._held_back):
             return ""
-        told = [min(count, MAX_TOLD) for count in self._held_back]
+        left = MAX_TOLD
+        told = []
+        for count, most in zip(self._held_back, _MOST_TOLD, strict=True):
+            told.append(min(count, most, left))
+            left -= told[-1]
         self._held_back = [count - of for count, of in zip(self._held_back, told, strict=True)]
         return ",".join(map(str, told))
 

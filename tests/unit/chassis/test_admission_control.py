@@ -350,10 +350,25 @@ def test_what_was_held_back_is_read_or_ignored(text: object, expected: dict[int,
     assert expected or read_held_back(text) is NOTHING_HELD_BACK
 
 
-def test_a_caller_can_not_make_up_a_surge() -> None:
+@pytest.mark.parametrize(
+    ("of_corp", "told", "believed"),
+    [
+        (True, [0, 0, 10**9, 0], [0, 0, 25, 0]),
+        (True, [0, 3, 10, 50], [0, 3, 10, 12]),
+        (True, [50, 50, 50, 50], [5, 20, 0, 0]),
+        (True, [50, 0, 0, 2], [5, 0, 0, 2]),
+        (False, [0, 0, 50, 50], [0, 0, 1, 0]),
+        (False, [50, 50, 50, 50], [1, 0, 0, 0]),
+    ],
+)
+def test_a_caller_can_not_make_up_a_surge(
+    of_corp: bool, told: list[int], believed: list[int]
+) -> None:
     admission = control(Clock())
-    admission.note_held_back({NORMAL: 10**9}, admission.no_corp)
-    assert admission.current_counts().held_back[NORMAL] == MAX_HELD_BACK
+    corp = known(admission, 1).corp if of_corp else admission.no_corp
+    admission.note_held_back(dict(zip(BusinessClass, told, strict=True)), corp)
+    assert admission.current_counts().held_back[1:] == believed
+    assert [corp.held_back[of] for of in BusinessClass] == believed
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from tieline.client.callee_level import (
 )
 
 NORMAL = priority_pb2.BUSINESS_CLASS_NORMAL
+CRITICAL = priority_pb2.BUSINESS_CLASS_CRITICAL
 LOW = priority_pb2.BUSINESS_CLASS_LOW
 
 
@@ -86,6 +87,15 @@ def test_what_was_held_back_is_told_once_and_in_parts() -> None:
     assert level.take_held_back() == f"0,0,0,{MAX_TOLD}"
     assert level.take_held_back() == "0,0,0,1"
     assert level.take_held_back() == ""
+
+
+def test_no_more_is_told_than_services_believe_and_the_most_important_first() -> None:
+    level = told(Clock(), "127 500")
+    for of in (LOW, NORMAL, CRITICAL):
+        for _ in range(MAX_TOLD - 13):
+            level.lets_in(of, 0)
+    texts = [level.take_held_back() for _ in range(4)]
+    assert texts == ["5,0,12,8", "5,0,0,4", "2,0,0,0", ""]
 
 
 def test_what_the_service_did_not_read_is_told_again() -> None:

@@ -48,8 +48,16 @@ from tieline.chassis.errors import RETRY_DELAY_S
 
 _MAX_WAITS = 1000
 
-# What one call may say of calls that its sender held back: else a client could make up a surge.
-MAX_HELD_BACK = 50
+# Calls that a caller of a corp is believed to have held back, all classes together, with each call
+# that it makes and each request of a stream: else one customer could make up a surge. So a corp's
+# demand is believed to be 26 times its calls at most, more than twice the surge that this is made
+# for, and counts against its own share: with 20 the simulated flood of thirty times the capacity
+# costs its neighbours something. Who is of no corp has no share, and is believed one for one.
+MAX_HELD_BACK = 25
+MAX_HELD_BACK_WITHOUT_CORP = 1
+
+# Of these: hardly ever held back, and whoever makes them up would have others pay for it the most.
+MAX_CRITICAL_HELD_BACK = 5
 
 # Of what was done at best, each window: what others take of the machine is lost for long at times.
 _BEST_DECAY = 0.95
@@ -202,9 +210,16 @@ class AdmissionControl:
         return Queueing(sum(waits) / len(waits), waits[int(len(waits) * 0.99)])
 
     def note_held_back(self, by_class: Mapping[int, int], corp: CorpCalls) -> None:
-        """Record what a caller says it did not send, since it would have been refused."""
-        for business_class, count in by_class.items():
-            believed = min(count, MAX_HELD_BACK)
+        """Record what a caller says it did not send, since it would have been refused.
+
+        It is believed the most important first, for as many as the bounds above allow.
+        """
+        left = MAX_HELD_BACK if corp.corp_id else MAX_HELD_BACK_WITHOUT_CORP
+        for business_class in BusinessClass:
+            is_critical = business_class is BusinessClass.CRITICAL
+            most = min(left, MAX_CRITICAL_HELD_BACK) if is_critical else left
+            believed = min(by_class.get(business_class, 0), most)
+            left -= believed
             corp.held_back[business_class] += believed
             self._held_back[business_class] += believed
             self._left -= believed

@@ -50,7 +50,9 @@ Global___AdmissionLevel: _TypeAlias = AdmissionLevel  # noqa: Y015
 @_typing.final
 class HeldBackCalls(_message.Message):
     """How many calls a caller did not send since it last said so, because the service would have refused
-    them: as `tieline-held-back` in the metadata of a call. Of each class 50 are believed.
+    them: as `tieline-held-back` in the metadata of a call. With each call, and each request of a
+    stream, 25 are believed, all classes together and the most important first, of CRITICAL 5; of a
+    caller of no corp one.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
