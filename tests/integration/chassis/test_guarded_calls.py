@@ -4,6 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Any
 
 import grpc
@@ -382,6 +383,44 @@ async def test_message_in_a_stream_that_is_no_message_is_the_callers_fault() -> 
             await stream.read()
 
     assert read_reason(caught.value) == "INVALID_FIELD"
+
+
+async def test_a_stranger_who_writes_on_and_on_is_read_for_a_moment_alone() -> None:
+    """Read for as long as it writes, the call would last 5 s."""
+
+    async def take(requests: AsyncIterator[StringValue], _: Any) -> AsyncIterator[StringValue]:
+        async for request in requests:
+            yield request
+
+    async with guarded_server({"Take": bidirectional(take)}) as caller:
+        begun_at = time.monotonic()
+        stream = caller.stream("Take", token="")
+        # Which error it is depends on whether the end comes while the client writes.
+        with suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
+            while time.monotonic() < begun_at + 10:
+                await stream.write(StringValue(value="x" * 10_000))
+        took_s = time.monotonic() - begun_at
+        stream.cancel()
+
+    assert took_s < 4
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+async def test_a_refused_message_that_is_no_message_changes_no_reason(is_known: bool) -> None:
+    async def refuse(requests: AsyncIterator[StringValue], _: Any) -> AsyncIterator[StringValue]:
+        if is_known:
+            raise NotFoundError("NOTHING_THERE", "nothing there")
+        async for request in requests:
+            yield request
+
+    async with guarded_server({"Swallow": bidirectional(refuse)}) as caller:
+        method: Any = caller.channel.stream_stream(f"/{SERVICE}/Swallow")
+        stream = method(metadata=caller.metadata(None if is_known else ""))
+        await stream.write(b"\xff\xff\xff")
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await stream.read()
+
+    assert read_reason(caught.value) == ("NOTHING_THERE" if is_known else "TOKEN_MISSING")
 
 
 async def _read_to_the_end(stream: Any) -> None:

@@ -180,7 +180,8 @@ class GuardedMethod:
             arrival.had_its_turn = True
             code = failure.code.name
             if isinstance(request, RequestStream):
-                await request.drain()
+                is_stranger = not arrival.caller.is_verified
+                await request.drain(control.pace.spend, is_stranger=is_stranger)
             told = (ADMISSION_KEY, control.tell(priority, arrival.corp))
             await context.abort(failure.code, failure.text, (*failure.trailing_metadata, told))
         finally:

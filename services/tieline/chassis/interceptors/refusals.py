@@ -71,7 +71,8 @@ class Refusals:
     async def _refuse_stream(self, requests: AsyncIterator[Any], context: Context) -> None:
         stream = RequestStream(requests)
         try:
-            await stream.drain()
+            is_stranger = not arrived.get().caller.is_verified
+            await stream.drain(self._control.pace.spend, is_stranger=is_stranger)
             await self._refuse(stream, context)
         finally:
             await stream.close()
