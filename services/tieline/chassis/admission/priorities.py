@@ -1,7 +1,8 @@
 """How much a request matters: its business class, and its user's place within the class. Pure.
 
 A priority is one number, smaller is more important: the class times 128 plus the user's level. It
-is fixed where a request enters the platform and travels with everything that the request causes.
+is fixed where a request enters the platform, by gRPC, and travels with everything that the request
+causes, as a NATS header of questions and events.
 Within a class users are ordered by a keyed hash that changes every hour: whoever is refused now is
 let in later, and nobody can choose an id that always gets in.
 """
