@@ -7,9 +7,13 @@ from tieline.identity.repositories import SCHEMA, accounts
 from tieline.identity.repositories.accounts import Account
 
 
-async def activate(connection: Connection, key: tuple[str, str]) -> Account:
-    """Return the account of somebody whom the directory names as a member, made where missing."""
-    account, is_new = await accounts.activate_account(connection, *key)
+async def activate(connection: Connection, key: tuple[str, str], *, may_rejoin: bool) -> Account:
+    """Return the account of somebody whom the directory has named, made where it is missing.
+
+    One whose member had left is active again only where the directory was asked just now
+    (``may_rejoin``); otherwise it is returned as ``left``, which no way in lets pass.
+    """
+    account, is_new = await accounts.activate_account(connection, *key, may_rejoin=may_rejoin)
     if is_new:
         await insert_events(connection, SCHEMA, [build_activated_event(*key)])
     return account

@@ -10,7 +10,14 @@ from tieline.chassis.postgres import Connection
 from tieline.chassis.streams import SERVICES
 from tieline.identity.audit.log import read_entry
 from tieline.identity.corps.rules import find_account_key
-from tieline.identity.repositories import SCHEMA, accounts, audit_entries, corps, role_grants
+from tieline.identity.repositories import (
+    SCHEMA,
+    accounts,
+    audit_entries,
+    corps,
+    one_time_codes,
+    role_grants,
+)
 from tieline.identity.sessions.revocations import end_member_sessions
 
 
@@ -18,7 +25,9 @@ async def on_member_left(connection: Connection, received: ReceivedEvent) -> Non
     """Take away what the members could sign in by, and end their sessions."""
     event = received.decode(directory_pb2.MemberLeft)
     if await corps.find_corp(connection, event.corp_id) is not None:
-        user_ids = await _set_states(connection, event.corp_id, event.user_ids, "left")
+        user_ids = _fold(event.corp_id, event.user_ids)
+        await one_time_codes.delete_codes_of(connection, event.corp_id, user_ids)
+        await accounts.set_states(connection, event.corp_id, user_ids, "left")
         await accounts.delete_credentials(connection, event.corp_id, user_ids)
         # Whoever gets the user id next must not get the rights with it.
         for user_id in user_ids:
@@ -30,7 +39,8 @@ async def on_member_disabled(connection: Connection, received: ReceivedEvent) ->
     """Keep the members out until they are enabled, and end their sessions."""
     event = received.decode(directory_pb2.MemberDisabled)
     if await corps.find_corp(connection, event.corp_id) is not None:
-        user_ids = await _set_states(connection, event.corp_id, event.user_ids, "disabled")
+        user_ids = _fold(event.corp_id, event.user_ids)
+        await accounts.set_states(connection, event.corp_id, user_ids, "disabled")
         await _end_sessions(connection, event.corp_id, user_ids)
 
 
@@ -38,7 +48,8 @@ async def on_member_enabled(connection: Connection, received: ReceivedEvent) -> 
     """Let the members in again, by what they signed in by before."""
     event = received.decode(directory_pb2.MemberEnabled)
     if await corps.find_corp(connection, event.corp_id) is not None:
-        await _set_states(connection, event.corp_id, event.user_ids, "active")
+        user_ids = _fold(event.corp_id, event.user_ids)
+        await accounts.set_states(connection, event.corp_id, user_ids, "active")
 
 
 def _storing(service: str) -> EventHandler:
@@ -61,14 +72,10 @@ HANDLERS: dict[str, EventHandler] = {
 }
 
 
-async def _set_states(
-    connection: Connection, corp_id: str, user_ids: Sequence[str], state: str
-) -> list[str]:
-    """Put the accounts into the state; return their keys' user ids."""
+def _fold(corp_id: str, user_ids: Sequence[str]) -> list[str]:
+    """Return the user ids as the members' accounts have them."""
     keys = [find_account_key(corp_id, user_id) for user_id in user_ids]
-    folded = sorted({key[1] for key in keys if key is not None})
-    await accounts.set_states(connection, corp_id, folded, state)
-    return folded
+    return sorted({key[1] for key in keys if key is not None})
 
 
 async def _end_sessions(connection: Connection, corp_id: str, user_ids: Sequence[str]) -> None:

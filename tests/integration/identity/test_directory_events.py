@@ -9,10 +9,23 @@ from nats.aio.client import Client
 
 from engines import connected
 from fakes.eventually import eventually
-from integration.identity.world import PASSWORD, Identity, NewCorp, bearer, refusal
+from integration.identity.code_inbox import CodeInbox
+from integration.identity.test_one_time_codes import (
+    member_with_mobile,
+    request_code,
+    sign_in_by_code,
+)
+from integration.identity.world import (
+    PASSWORD,
+    TIMEOUT_S,
+    Identity,
+    NewCorp,
+    bearer,
+    refusal,
+)
 from tieline.api.common.v1 import access_pb2
 from tieline.api.directory.v1 import directory_pb2
-from tieline.api.identity.v1 import second_factor_service_pb2
+from tieline.api.identity.v1 import member_sign_in_service_pb2, second_factor_service_pb2
 from tieline.chassis.message_headers import CORP_ID_HEADER, KEY_HEADER, MESSAGE_ID_HEADER
 
 
@@ -115,6 +128,41 @@ async def test_a_member_who_left_loses_everything_and_may_join_again(
     )
     [again] = await identity.invite(corp, "li.wei")
     await identity.accept(corp.corp_id, "li.wei", again.code, PASSWORD)
+
+
+async def test_a_code_sent_before_its_member_left_is_nobodys_when_the_user_id_is_given_again(
+    identity: Identity, directory_broker: Client, code_inbox: CodeInbox
+) -> None:
+    corp = await identity.new_corp()
+    await identity.new_member(corp)
+    mobile = await member_with_mobile(identity, corp)
+    code_id = await request_code(identity, corp.corp_id, mobile)
+    code = await code_inbox.code_for(mobile)
+
+    await tell(identity, directory_broker, corp, "member_left", "Li.Wei")
+    await identity.new_member(corp)
+    error = await refusal(sign_in_by_code(identity, corp.corp_id, code_id, code))
+
+    assert error.reason == "CREDENTIALS_REJECTED"
+
+
+async def test_a_member_who_leaves_while_the_new_password_is_hashed_does_not_get_it(
+    identity: Identity,
+) -> None:
+    corp = await identity.new_corp()
+    session = await identity.new_member(corp)
+    await identity.set_account_state(corp.corp_id, "li.wei", "left")
+
+    error = await refusal(
+        identity.sign_ins.ChangePassword(
+            member_sign_in_service_pb2.ChangePasswordRequest(new_password="another password"),
+            metadata=bearer(session),
+            timeout=TIMEOUT_S,
+        )
+    )
+
+    assert error.reason == "CREDENTIALS_REJECTED"
+    await refusal(identity.sign_in(corp.corp_id, "li.wei", "another password"))
 
 
 async def test_an_event_of_a_corp_that_is_not_here_changes_nothing(

@@ -109,6 +109,30 @@ async def test_a_member_who_never_had_a_password_signs_in_by_a_code(
     )
 
 
+async def test_no_code_lets_somebody_back_in_who_has_left(
+    identity: Identity, code_inbox: CodeInbox
+) -> None:
+    """Also one whose receiver the directory named just before."""
+    corp = await identity.new_corp()
+    await identity.new_member(corp)
+    mobile = await member_with_mobile(identity, corp)
+    sign_in_id = await request_code(identity, corp.corp_id, mobile)
+    sign_in_code = await code_inbox.code_for(mobile)
+    reset_id = await request_code(identity, corp.corp_id, mobile, RESET)
+    reset_code = await code_inbox.code_for(mobile, 2)
+    await identity.set_account_state(corp.corp_id, "li.wei", "left")
+
+    errors = [
+        await refusal(sign_in_by_code(identity, corp.corp_id, sign_in_id, sign_in_code)),
+        await refusal(
+            reset_password(identity, corp.corp_id, reset_id, reset_code, "another password")
+        ),
+        await refusal(identity.sign_in(corp.corp_id, "li.wei", "another password")),
+    ]
+
+    assert [error.reason for error in errors] == ["CREDENTIALS_REJECTED"] * 3
+
+
 async def test_a_code_is_good_once_even_in_two_tasks(
     identity: Identity, code_inbox: CodeInbox
 ) -> None:

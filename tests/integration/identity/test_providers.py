@@ -132,6 +132,21 @@ async def sign_in(
     return await complete(identity, corp.corp_id, state, code, begun.flow_secret)
 
 
+async def link(
+    identity: Identity, provider: OidcProvider, corp: NewCorp, provider_id: str, subject: str
+) -> None:
+    """Tie the account at the provider to the owner."""
+    begun = await begin(identity, corp.corp_id, provider_id)
+    state, code = await provider.visit(begun.authorization_url, subject)
+    await identity.sign_ins.LinkProviderAccount(
+        member_sign_in_service_pb2.LinkProviderAccountRequest(
+            state=state, code=code, flow_secret=begun.flow_secret
+        ),
+        metadata=corp.owner,
+        timeout=TIMEOUT_S,
+    )
+
+
 async def test_a_member_signs_in_by_the_name_at_the_provider(
     identity: Identity, provider: OidcProvider
 ) -> None:
@@ -172,19 +187,46 @@ async def test_the_provider_makes_nobody_the_owner_who_has_not_linked_the_accoun
 
     named = await refusal(sign_in(identity, provider, corp, by_name.provider_id, "s-boss"))
     unlinked = await refusal(sign_in(identity, provider, corp, by_link.provider_id, "s-boss"))
-    begun = await begin(identity, corp.corp_id, by_link.provider_id)
-    state, code = await provider.visit(begun.authorization_url, "s-boss")
-    await identity.sign_ins.LinkProviderAccount(
-        member_sign_in_service_pb2.LinkProviderAccountRequest(
-            state=state, code=code, flow_secret=begun.flow_secret
-        ),
-        metadata=corp.owner,
-        timeout=TIMEOUT_S,
-    )
+    await link(identity, provider, corp, by_link.provider_id, "s-boss")
     linked = await sign_in(identity, provider, corp, by_link.provider_id, "s-boss")
 
     assert named.reason == unlinked.reason == "CREDENTIALS_REJECTED"
     assert linked.user_id == "boss"
+
+
+async def test_a_link_lets_nobody_back_in_who_has_left(
+    identity: Identity, provider: OidcProvider
+) -> None:
+    """The directory is not asked by it, so that it neither works nor can be made any more."""
+    corp = await identity.new_corp()
+    created = await create(
+        identity, corp.owner, provider_fields(provider.issuer, user_claim=LINKED)
+    )
+    await link(identity, provider, corp, created.provider_id, "s-boss")
+    await identity.set_account_state(corp.corp_id, "boss", "left")
+
+    entered = await refusal(sign_in(identity, provider, corp, created.provider_id, "s-boss"))
+    linked = await refusal(link(identity, provider, corp, created.provider_id, "s-1"))
+
+    assert entered.reason == linked.reason == "CREDENTIALS_REJECTED"
+    rows = await identity.execute(
+        "SELECT subject FROM identity.provider_links WHERE corp_id = $1", corp.corp_id
+    )
+    assert [row["subject"] for row in rows] == ["s-boss"]
+
+
+async def test_the_provider_lets_a_member_in_again_whom_the_directory_has_again(
+    identity: Identity, provider: OidcProvider
+) -> None:
+    """The directory is asked at each sign-in by a claim."""
+    corp = await identity.new_corp()
+    await identity.new_member(corp)
+    created = await create(identity, corp.owner, provider_fields(provider.issuer))
+    await identity.set_account_state(corp.corp_id, "li.wei", "left")
+
+    response = await sign_in(identity, provider, corp, created.provider_id, "s-1")
+
+    assert response.user_id == "li.wei"
 
 
 @pytest.mark.parametrize("user_id", ["administrator", "auditor"])

@@ -218,6 +218,15 @@ class Identity:
         [invitation] = await self.invite(corp, user_id)
         return await self.accept(corp.corp_id, user_id, invitation.code)
 
+    async def set_account_state(self, corp_id: str, user_id: str, state: str) -> None:
+        """Put the account into the state behind identity's back: the sessions stay."""
+        await self.execute(
+            "UPDATE identity.accounts SET state = $3 WHERE corp_id = $1 AND user_id = $2",
+            corp_id,
+            user_id,
+            state,
+        )
+
     async def sign_in(
         self,
         corp_id: str,

@@ -90,7 +90,7 @@ class CodeSignIn:
         async def enter(connection: Connection, found: OneTimeCode) -> tuple[Entered, str]:
             assert found.user_id is not None, "a member's code is sent to a member"
             key = (corp_id, found.user_id)
-            account = await activate(connection, key)
+            account = await activate(connection, key, may_rejoin=False)
             entered = await self._entrance.admit(connection, key, account, BY_CODE, device)
             return entered, found.user_id
 

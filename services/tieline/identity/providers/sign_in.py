@@ -24,7 +24,7 @@ from tieline.identity.providers.rules import (
     new_flow,
     provider_not_found_error,
 )
-from tieline.identity.repositories import SCHEMA, providers
+from tieline.identity.repositories import SCHEMA, accounts, providers
 from tieline.identity.sealing import Seal
 from tieline.identity.sessions.devices import Device
 from tieline.identity.sign_in.attempts import Attempts, begin_attempt, count_one, record_failure
@@ -93,8 +93,8 @@ class ProviderSignIn:
             raise credentials_rejected_error()
         key = (corp_id, user_id)
         async with transaction(self._pool) as connection:
-            account = await activate(connection, key)
             is_linked = provider.user_claim is UserClaim.LINKED_SUBJECT
+            account = await activate(connection, key, may_rejoin=not is_linked)
             proof = BY_LINKED_ACCOUNT if is_linked else BY_PROVIDERS_CLAIM
             return await self._entrance.admit(connection, key, account, proof, device), user_id
 
@@ -104,6 +104,10 @@ class ProviderSignIn:
         provider, claims = await self._redeem(corp_id, state, code, flow_secret)
         subject = read_subject(claims)
         async with transaction(self._pool) as connection:
+            account = await accounts.lock_account(connection, corp_id, principal.id)
+            # Left or disabled since the call began: the link would outlive it.
+            if account is None or not account.is_active:
+                raise credentials_rejected_error()
             await providers.upsert_link(
                 connection, corp_id, provider.provider_id, subject, principal.id
             )
@@ -152,7 +156,7 @@ class ProviderSignIn:
     async def _find_user(
         self, corp_id: str, provider: Provider, claims: Mapping[str, Any]
     ) -> str | None:
-        """Return the member of today whom the claims name, or None."""
+        """Return whom the claims name: a member of today, or who linked the account; or None."""
         match provider.user_claim:
             case UserClaim.EMAIL:
                 email = read_user(claims, UserClaim.EMAIL).lower()

@@ -23,11 +23,17 @@ class Account:
 
 
 async def set_password(
-    connection: Connection, corp_id: str, user_id: str, password_hash: str
+    connection: Connection,
+    corp_id: str,
+    user_id: str,
+    password_hash: str,
+    *,
+    may_rejoin: bool = False,
 ) -> Account:
     """Give the account a new password and create it where it is missing; return it.
 
-    One whose member had left is active again: only a member of today has a way to a new password.
+    One whose member had left is active again where the member ``may_rejoin``, as by an invitation;
+    otherwise it is returned as ``left``, and the caller refuses it.
     """
     row = await connection.fetchrow(
         """
@@ -35,12 +41,14 @@ async def set_password(
         VALUES ($1, $2, 'member', $3)
         ON CONFLICT ON CONSTRAINT accounts_pkey
         DO UPDATE SET password_hash = excluded.password_hash,
-                      state = CASE accounts.state WHEN 'left' THEN 'active' ELSE accounts.state END
+                      state = CASE WHEN $4 AND accounts.state = 'left' THEN 'active'
+                                   ELSE accounts.state END
         RETURNING role, display_name, password_hash, state
         """,
         corp_id,
         user_id,
         password_hash,
+        may_rejoin,
     )
     assert row is not None, "an upsert gives the row"
     return Account(**row)
@@ -123,22 +131,25 @@ async def lock_account_alone(connection: Connection, corp_id: str, user_id: str)
 
 
 async def activate_account(
-    connection: Connection, corp_id: str, user_id: str
+    connection: Connection, corp_id: str, user_id: str, *, may_rejoin: bool
 ) -> tuple[Account, bool]:
-    """Return the account of somebody whom the directory names as a member; lock it as lock does.
+    """Return the account of somebody whom the directory has named; lock it as lock does.
 
-    It is made where it is missing, and active again where its member had left: then True.
+    It is made where it is missing, and active again where its member had left and ``may_rejoin``:
+    then True. That is for who has just asked the directory, and for nobody else: what it said when
+    a code was sent or an account linked, the member may have left since.
     """
     activated = await connection.fetchval(
         """
         INSERT INTO identity.accounts (corp_id, user_id, role)
         VALUES ($1, $2, 'member')
         ON CONFLICT ON CONSTRAINT accounts_pkey
-        DO UPDATE SET state = 'active' WHERE accounts.state = 'left'
+        DO UPDATE SET state = 'active' WHERE $3 AND accounts.state = 'left'
         RETURNING true
         """,
         corp_id,
         user_id,
+        may_rejoin,
     )
     account = await lock_account(connection, corp_id, user_id)
     assert account is not None, "it was there or has been inserted"
@@ -184,7 +195,7 @@ async def set_states(
 
 
 async def delete_credentials(connection: Connection, corp_id: str, user_ids: Sequence[str]) -> None:
-    """Take away everything that these members could sign in by."""
+    """Take away everything that these members could sign in by, but one-time codes."""
     members = (corp_id, list(user_ids))
     await connection.execute(
         "UPDATE identity.accounts SET password_hash = NULL"

@@ -2,6 +2,7 @@
 
 import datetime as dt
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tieline.chassis.command_tags import count_rows
@@ -104,6 +105,18 @@ async def use_code(connection: Connection, corp_id: str, code_id: str) -> None:
         """,
         corp_id,
         uuid.UUID(code_id),
+    )
+
+
+async def delete_codes_of(connection: Connection, corp_id: str, user_ids: Sequence[str]) -> None:
+    """Delete the codes that were sent to these members.
+
+    Before their accounts are locked: whoever uses a code locks it first, and then the account.
+    """
+    await connection.execute(
+        "DELETE FROM identity.one_time_codes WHERE corp_id = $1 AND user_id = ANY($2::text[])",
+        corp_id,
+        list(user_ids),
     )
 
 

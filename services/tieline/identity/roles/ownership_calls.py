@@ -91,7 +91,9 @@ class OwnershipCalls:
         if owner == former:
             account = await accounts.find_account(connection, corp_id, owner)
         else:
-            account, _ = await accounts.activate_account(connection, corp_id, owner)
+            account, _ = await accounts.activate_account(
+                connection, corp_id, owner, may_rejoin=True
+            )
         check_can_own(owner, None if account is None else account.state)
         if request.reset_second_factor:
             details["second_factor"] = "reset"

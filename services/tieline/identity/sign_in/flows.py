@@ -102,7 +102,9 @@ class SignIn:
             password_hash = await self._passwords.hash(password)
             async with transaction(self._pool) as connection:
                 if await invitations.claim_invitation(connection, *key, invitation.code_hash):
-                    account = await accounts.set_password(connection, *key, password_hash)
+                    account = await accounts.set_password(
+                        connection, *key, password_hash, may_rejoin=True
+                    )
                     if not await is_still_invited(connection, key, account, invitation.inviter):
                         raise credentials_rejected_error()
                     events = await end_member_sessions(connection, *key)

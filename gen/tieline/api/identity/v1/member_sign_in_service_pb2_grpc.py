@@ -115,8 +115,8 @@ class MemberSignInServiceServicer:
         whoever may change numbers in the directory must not become one of them.
 
         Errors: UNAUTHENTICATED CREDENTIALS_REJECTED for a wrong, ended or used code, after the fifth
-        wrong attempt at it, and for disabled and unknown members alike; RESOURCE_EXHAUSTED
-        SIGN_IN_LOCKED.
+        wrong attempt at it, and for disabled and unknown members and those who have left alike;
+        RESOURCE_EXHAUSTED SIGN_IN_LOCKED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -176,7 +176,8 @@ class MemberSignInServiceServicer:
         """LinkProviderAccount ties the caller's account at a provider to the caller, who has been there
         by BeginProviderSignIn. One account at the provider is one member's: the last link stands.
 
-        Errors: as CompleteProviderSignIn's.
+        Errors: as CompleteProviderSignIn's; CREDENTIALS_REJECTED as well for a caller who has left or is
+        disabled by then.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -31,8 +31,8 @@ class MemberSignInServiceStub:
     whoever may change numbers in the directory must not become one of them.
 
     Errors: UNAUTHENTICATED CREDENTIALS_REJECTED for a wrong, ended or used code, after the fifth
-    wrong attempt at it, and for disabled and unknown members alike; RESOURCE_EXHAUSTED
-    SIGN_IN_LOCKED.
+    wrong attempt at it, and for disabled and unknown members and those who have left alike;
+    RESOURCE_EXHAUSTED SIGN_IN_LOCKED.
     """
     ResetPassword: _aio.UnaryUnaryMultiCallable[_member_sign_in_service_pb2.ResetPasswordRequest, _member_sign_in_service_pb2.ResetPasswordResponse]
     """ResetPassword sets a new password by a one-time code of that purpose. The code is used up, and
@@ -72,7 +72,8 @@ class MemberSignInServiceStub:
     """LinkProviderAccount ties the caller's account at a provider to the caller, who has been there
     by BeginProviderSignIn. One account at the provider is one member's: the last link stands.
 
-    Errors: as CompleteProviderSignIn's.
+    Errors: as CompleteProviderSignIn's; CREDENTIALS_REJECTED as well for a caller who has left or is
+    disabled by then.
     """
     BeginQrSignIn: _aio.UnaryUnaryMultiCallable[_member_sign_in_service_pb2.BeginQrSignInRequest, _member_sign_in_service_pb2.BeginQrSignInResponse]
     """BeginQrSignIn makes a QR code that a signed-in member scans to let this device in.
@@ -130,8 +131,8 @@ class MemberSignInServiceServicer(metaclass=_abc_1.ABCMeta):
         whoever may change numbers in the directory must not become one of them.
 
         Errors: UNAUTHENTICATED CREDENTIALS_REJECTED for a wrong, ended or used code, after the fifth
-        wrong attempt at it, and for disabled and unknown members alike; RESOURCE_EXHAUSTED
-        SIGN_IN_LOCKED.
+        wrong attempt at it, and for disabled and unknown members and those who have left alike;
+        RESOURCE_EXHAUSTED SIGN_IN_LOCKED.
         """
 
     @_abc_1.abstractmethod
@@ -201,7 +202,8 @@ class MemberSignInServiceServicer(metaclass=_abc_1.ABCMeta):
         """LinkProviderAccount ties the caller's account at a provider to the caller, who has been there
         by BeginProviderSignIn. One account at the provider is one member's: the last link stands.
 
-        Errors: as CompleteProviderSignIn's.
+        Errors: as CompleteProviderSignIn's; CREDENTIALS_REJECTED as well for a caller who has left or is
+        disabled by then.
         """
 
     @_abc_1.abstractmethod
