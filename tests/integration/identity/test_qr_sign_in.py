@@ -2,15 +2,17 @@
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterable
+from collections.abc import AsyncIterable, Awaitable, Callable
 
 import pytest
 
 from integration.identity.world import (
+    PASSWORD,
     TIMEOUT_S,
     FakeDirectory,
     Identity,
     Metadata,
+    NewCorp,
     bearer,
     describe,
     fast_settings,
@@ -19,7 +21,7 @@ from integration.identity.world import (
     running_identity,
 )
 from tieline.api.identity.v1 import member_sign_in_service_pb2 as pb
-from tieline.api.identity.v1 import sign_in_pb2
+from tieline.api.identity.v1 import session_service_pb2, sign_in_pb2
 
 WAITING = sign_in_pb2.QR_SIGN_IN_STATE_WAITING
 SCANNED = sign_in_pb2.QR_SIGN_IN_STATE_SCANNED
@@ -118,6 +120,63 @@ async def test_a_refused_device_gets_no_session(identity: Identity) -> None:
     assert otherwise.reason == "QR_NOT_FOUND"
 
 
+async def sign_out(identity: Identity, corp: NewCorp) -> None:
+    await identity.sessions.SignOut(
+        session_service_pb2.SignOutRequest(refresh_token=corp.owner_session.refresh_token)
+    )
+
+
+async def sign_out_everywhere(identity: Identity, corp: NewCorp) -> None:
+    await identity.sessions.RevokeAllSessions(
+        session_service_pb2.RevokeAllSessionsRequest(), metadata=corp.owner
+    )
+
+
+async def reset_by_invitation(identity: Identity, corp: NewCorp) -> None:
+    """Set another password, which ends the sessions."""
+    [invitation] = await identity.invite(corp, "boss")
+    await identity.accept(corp.corp_id, "boss", invitation.code, "another password")
+
+
+async def change_password_elsewhere(identity: Identity, corp: NewCorp) -> None:
+    other = await identity.sign_in(corp.corp_id)
+    await identity.sign_ins.ChangePassword(
+        pb.ChangePasswordRequest(old_password=PASSWORD, new_password="another password"),
+        metadata=bearer(other),
+    )
+
+
+@pytest.mark.parametrize(
+    "end", [sign_out, sign_out_everywhere, reset_by_invitation, change_password_elsewhere]
+)
+async def test_an_approval_ends_with_the_session_that_gave_it(
+    identity: Identity, end: Callable[[Identity, NewCorp], Awaitable[None]]
+) -> None:
+    """Otherwise whoever is signed out everywhere could come back by a code approved before."""
+    corp = await identity.new_corp()
+    identity.directory.members.add((corp.corp_id, "boss"))
+    begun = await begin(identity)
+    await scan(identity, corp.owner, begun.qr_id)
+    await decide(identity, corp.owner, begun.qr_id, approved=True)
+
+    await end(identity, corp)
+    error = await refusal(watch(identity, begun))
+
+    assert error.reason == "CREDENTIALS_REJECTED"
+
+
+async def test_an_approval_outlives_the_members_other_sessions(identity: Identity) -> None:
+    corp = await identity.new_corp()
+    kept = bearer(await identity.sign_in(corp.corp_id))
+    begun = await begin(identity)
+    await scan(identity, kept, begun.qr_id)
+    await decide(identity, kept, begun.qr_id, approved=True)
+
+    await sign_out(identity, corp)
+
+    assert (await watch(identity, begun))[-1].state == APPROVED
+
+
 async def test_only_whoever_scanned_the_code_decides(identity: Identity) -> None:
     corp, other = await identity.new_corp(), await identity.new_corp()
     begun = await begin(identity)
@@ -152,28 +211,19 @@ async def test_the_picture_of_a_code_does_not_let_anybody_watch_it(identity: Ide
 async def test_a_code_that_is_over_can_neither_be_watched_nor_scanned(identity: Identity) -> None:
     corp = await identity.new_corp()
     begun = await begin(identity)
-    watching = asyncio.ensure_future(watch(identity, begun))
-    stream_is_open = await watch_first(identity, begun)
-    assert stream_is_open == WAITING
+    request = pb.WatchQrSignInRequest(qr_id=begun.qr_id, poll_secret=begun.poll_secret)
+    told = aiter(identity.sign_ins.WatchQrSignIn(request, timeout=TIMEOUT_S))
+    assert (await anext(told)).state == WAITING
     await identity.execute(
         "UPDATE identity.qr_sign_ins SET expire_time = now() WHERE qr_id = $1",
         uuid.UUID(begun.qr_id),
     )
 
-    told = await watching
+    states = [response.state async for response in told]
 
-    assert told[-1].state == EXPIRED
+    assert states == [EXPIRED]
     assert (await refusal(scan(identity, corp.owner, begun.qr_id))).reason == "QR_NOT_FOUND"
     assert (await refusal(watch(identity, begun))).reason == "CREDENTIALS_REJECTED"
-
-
-async def watch_first(identity: Identity, begun: pb.BeginQrSignInResponse) -> int:
-    request = pb.WatchQrSignInRequest(qr_id=begun.qr_id, poll_secret=begun.poll_secret)
-    stream = identity.sign_ins.WatchQrSignIn(request, timeout=TIMEOUT_S)
-    async for response in stream:
-        stream.cancel()
-        return response.state
-    raise AssertionError("a watcher is told the state at once")
 
 
 async def test_the_device_and_the_member_may_be_at_two_replicas(identity: Identity) -> None:

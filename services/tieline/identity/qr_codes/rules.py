@@ -4,13 +4,15 @@
                          └─────refuse────▶ rejected
 
 Only whoever scanned the code decides. Approved stays approved until its time is over: the device
-may have lost its connection for a moment.
+may have lost its connection for a moment. It gets nothing once the session that approved it has
+ended: signed out everywhere is also out of what is about to begin.
 """
 
 import datetime as dt
 import hashlib
 import hmac
 import secrets
+import uuid
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -44,6 +46,8 @@ class QrSignIn:
     user_id: str | None
     create_time: dt.datetime
     expire_time: dt.datetime
+    session_id: uuid.UUID | None = None
+    """The session that approved it; None before that."""
 
     def is_scanned_by(self, corp_id: str, user_id: str) -> bool:
         """Tell whether this member has scanned the code."""

@@ -1,6 +1,7 @@
 """Sign-in by QR code: a signed-in member scans what another device shows, and lets it in."""
 
 import datetime as dt
+import uuid
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -9,7 +10,7 @@ from tieline.api.identity.v1 import identity_pb2
 from tieline.chassis.calls import find_address
 from tieline.chassis.fields import check_text, is_uuid, raise_violations
 from tieline.chassis.ids import new_uuid7
-from tieline.chassis.postgres import Pool, transaction
+from tieline.chassis.postgres import Connection, Pool, transaction
 from tieline.chassis.principals import Principal
 from tieline.identity.qr_codes.rules import (
     QrSignIn,
@@ -22,7 +23,7 @@ from tieline.identity.qr_codes.rules import (
     qr_not_found_error,
 )
 from tieline.identity.qr_codes.waiting import QrWaiting
-from tieline.identity.repositories import accounts, qr_sign_ins
+from tieline.identity.repositories import accounts, qr_sign_ins, sessions
 from tieline.identity.repositories.qr_sign_ins import NewQrSignIn
 from tieline.identity.sessions.devices import MAX_DEVICE_NAME_LENGTH, Device
 from tieline.identity.sign_in.attempts import Attempts, begin_attempt, count_one, record_failure
@@ -110,7 +111,12 @@ class QrSignIns:
             found = await qr_sign_ins.lock_qr_sign_in(connection, qr_id)
             state = plan_decision(found, *member, is_approved=is_approved)
             await qr_sign_ins.update_qr_sign_in(
-                connection, qr_id, state, corp_id=member[0], user_id=member[1]
+                connection,
+                qr_id,
+                state,
+                corp_id=member[0],
+                user_id=member[1],
+                session_id=uuid.UUID(principal.session_id),
             )
 
     async def _check_secret(self, qr_id: str, poll_secret: str) -> None:
@@ -135,13 +141,22 @@ class QrSignIns:
             assert found.user_id is not None, "a scanned code has a member"
             key = (found.corp_id, found.user_id)
             account = await accounts.lock_account(connection, *key)
-            if account is None:
+            # Under the account's lock, which whoever ends the member's sessions takes.
+            if account is None or not await _is_still_approved(connection, found):
                 raise credentials_rejected_error()
             session = await self._entrance.open(connection, key, account, "qr_code", found.device)
             await qr_sign_ins.update_qr_sign_in(
                 connection, qr_id, QrState.GIVEN, corp_id=key[0], user_id=key[1]
             )
         return Seen(QrState.APPROVED, session, *key)
+
+
+async def _is_still_approved(connection: Connection, found: QrSignIn) -> bool:
+    """Tell whether the session that approved it is open."""
+    assert found.corp_id is not None, "a scanned code has a member"
+    if found.session_id is None:
+        return True
+    return await sessions.is_open(connection, found.corp_id, found.session_id)
 
 
 def _check_id(qr_id: str) -> None:

@@ -46,7 +46,7 @@ async def lock_qr_sign_in(connection: Connection, qr_id: str) -> QrSignIn | None
     row = await connection.fetchrow(
         """
         SELECT state, device_name, device_platform, address, corp_id, user_id, create_time,
-               expire_time
+               expire_time, session_id
           FROM identity.qr_sign_ins
          WHERE qr_id = $1 AND expire_time > clock_timestamp()
            FOR UPDATE
@@ -57,19 +57,29 @@ async def lock_qr_sign_in(connection: Connection, qr_id: str) -> QrSignIn | None
 
 
 async def update_qr_sign_in(
-    connection: Connection, qr_id: str, state: QrState, *, corp_id: str, user_id: str
+    connection: Connection,
+    qr_id: str,
+    state: QrState,
+    *,
+    corp_id: str,
+    user_id: str,
+    session_id: uuid.UUID | None = None,
 ) -> None:
-    """Store where it stands; it is locked."""
+    """Store where it stands, and which of the member's sessions has brought it there.
+
+    It is locked.
+    """
     await connection.execute(
         """
         UPDATE identity.qr_sign_ins
-           SET state = $2, corp_id = $3, user_id = $4
+           SET state = $2, corp_id = $3, user_id = $4, session_id = $5
          WHERE qr_id = $1
         """,
         uuid.UUID(qr_id),
         state.value,
         corp_id,
         user_id,
+        session_id,
     )
 
 

@@ -182,6 +182,22 @@ async def end_sessions_of(
     return count_rows(status)
 
 
+async def is_open(connection: Connection, corp_id: str, session_id: uuid.UUID) -> bool:
+    """Tell whether the session is signed in, as the list of sessions has it."""
+    found = await connection.fetchval(
+        """
+        SELECT true
+          FROM identity.sessions
+         WHERE corp_id = $1 AND session_id = $2 AND end_time IS NULL AND expire_time > now()
+           AND create_time >= coalesce(
+               (SELECT session_floor_time FROM identity.corps WHERE corp_id = $1), '-infinity')
+        """,
+        corp_id,
+        session_id,
+    )
+    return found is True
+
+
 async def is_younger(
     connection: Connection, corp_id: str, session_id: uuid.UUID, age: dt.timedelta
 ) -> bool:

@@ -196,10 +196,11 @@ class MemberSignInServiceServicer:
     def WatchQrSignIn(self, request, context):
         """WatchQrSignIn tells where the sign-in stands, each time that it changes, and last the session.
         Ends after APPROVED, REJECTED or EXPIRED. After a lost connection, watch again: the session is
-        given to one watcher once.
+        given to one watcher once, and only while the session that approved it is open.
 
-        Errors: UNAUTHENTICATED CREDENTIALS_REJECTED for another poll secret, a QR code that is over
-        and one whose session was given; RESOURCE_EXHAUSTED QR_SIGN_INS_EXHAUSTED.
+        Errors: UNAUTHENTICATED CREDENTIALS_REJECTED for another poll secret, a QR code that is over,
+        one whose session was given, and one whose approving session has ended; RESOURCE_EXHAUSTED
+        QR_SIGN_INS_EXHAUSTED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -84,10 +84,11 @@ class MemberSignInServiceStub:
     WatchQrSignIn: _aio.UnaryStreamMultiCallable[_member_sign_in_service_pb2.WatchQrSignInRequest, _member_sign_in_service_pb2.WatchQrSignInResponse]
     """WatchQrSignIn tells where the sign-in stands, each time that it changes, and last the session.
     Ends after APPROVED, REJECTED or EXPIRED. After a lost connection, watch again: the session is
-    given to one watcher once.
+    given to one watcher once, and only while the session that approved it is open.
 
-    Errors: UNAUTHENTICATED CREDENTIALS_REJECTED for another poll secret, a QR code that is over
-    and one whose session was given; RESOURCE_EXHAUSTED QR_SIGN_INS_EXHAUSTED.
+    Errors: UNAUTHENTICATED CREDENTIALS_REJECTED for another poll secret, a QR code that is over,
+    one whose session was given, and one whose approving session has ended; RESOURCE_EXHAUSTED
+    QR_SIGN_INS_EXHAUSTED.
     """
     ScanQrSignIn: _aio.UnaryUnaryMultiCallable[_member_sign_in_service_pb2.ScanQrSignInRequest, _member_sign_in_service_pb2.ScanQrSignInResponse]
     """ScanQrSignIn takes a QR code for the caller, who is told which device asks to be let in. Only
@@ -226,10 +227,11 @@ class MemberSignInServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.AsyncIterator[_member_sign_in_service_pb2.WatchQrSignInResponse]:
         """WatchQrSignIn tells where the sign-in stands, each time that it changes, and last the session.
         Ends after APPROVED, REJECTED or EXPIRED. After a lost connection, watch again: the session is
-        given to one watcher once.
+        given to one watcher once, and only while the session that approved it is open.
 
-        Errors: UNAUTHENTICATED CREDENTIALS_REJECTED for another poll secret, a QR code that is over
-        and one whose session was given; RESOURCE_EXHAUSTED QR_SIGN_INS_EXHAUSTED.
+        Errors: UNAUTHENTICATED CREDENTIALS_REJECTED for another poll secret, a QR code that is over,
+        one whose session was given, and one whose approving session has ended; RESOURCE_EXHAUSTED
+        QR_SIGN_INS_EXHAUSTED.
         """
 
     @_abc_1.abstractmethod
