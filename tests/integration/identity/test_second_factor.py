@@ -107,6 +107,60 @@ async def test_guesses_at_the_second_factor_are_held_back(identity: Identity) ->
     assert last.reason == "SIGN_IN_LOCKED"
 
 
+async def regenerate(
+    identity: Identity, metadata: Metadata, code: str, request_id: str = ""
+) -> list[str]:
+    response = await identity.second_factors.RegenerateRecoveryCodes(
+        second_factor_service_pb2.RegenerateRecoveryCodesRequest(
+            request_id=request_id or str(uuid.uuid4()), code=code
+        ),
+        metadata=metadata,
+        timeout=TIMEOUT_S,
+    )
+    return list(response.recovery_codes)
+
+
+async def test_no_call_that_looks_at_no_code_makes_room_for_more_guesses(
+    identity: Identity,
+) -> None:
+    """A stolen access token would do, and the wait never come."""
+    corp = await identity.new_corp()
+    secret, _ = await enrol(identity, corp.owner)
+    request_id, right = str(uuid.uuid4()), next_code_of(secret)
+    wrong = f"{(int(right) + 500_000) % 10**6:06}"
+    await regenerate(identity, corp.owner, right, request_id)
+    await set_policy(identity, corp, EVERYONE)
+    disable = second_factor_service_pb2.DisableTotpRequest(code=wrong)
+
+    reasons = []
+    for _ in range(3):
+        for _ in range(4):
+            error = await refusal(regenerate(identity, corp.owner, wrong))
+            reasons.append(error.reason)
+        # Where there is nothing to confirm, where it is answered, and where it is required.
+        await asyncio.gather(
+            confirm(identity, corp.owner, wrong),
+            regenerate(identity, corp.owner, right, request_id),
+            identity.second_factors.DisableTotp(disable, metadata=corp.owner),
+            return_exceptions=True,
+        )
+
+    assert reasons[:4] == ["CREDENTIALS_REJECTED"] * 4
+    assert "SIGN_IN_LOCKED" in reasons
+
+
+async def test_a_call_that_looks_at_no_code_is_no_guess(identity: Identity) -> None:
+    corp = await identity.new_corp()
+    secret, _ = await enrol(identity, corp.owner)
+    request_id, code = str(uuid.uuid4()), next_code_of(secret)
+    codes = await regenerate(identity, corp.owner, code, request_id)
+
+    for _ in range(4):
+        error = await refusal(confirm(identity, corp.owner, code))
+        assert error.reason == "SECOND_FACTOR_NOT_FOUND"
+        assert await regenerate(identity, corp.owner, code, request_id) == codes
+
+
 async def test_a_recovery_code_is_good_once_in_place_of_the_authenticator(
     identity: Identity,
 ) -> None:
@@ -164,19 +218,14 @@ async def test_new_recovery_codes_end_the_earlier_ones(identity: Identity) -> No
     corp = await identity.new_corp()
     secret, codes = await enrol(identity, corp.owner)
 
-    response = await identity.second_factors.RegenerateRecoveryCodes(
-        second_factor_service_pb2.RegenerateRecoveryCodesRequest(
-            request_id=str(uuid.uuid4()), code=next_code_of(secret)
-        ),
-        metadata=corp.owner,
-    )
+    renewed = await regenerate(identity, corp.owner, next_code_of(secret))
 
     asked = await challenge(identity, corp.corp_id)
-    assert set(response.recovery_codes).isdisjoint(codes)
+    assert set(renewed).isdisjoint(codes)
     assert (await refusal(complete(identity, asked.challenge, codes[0]))).reason == (
         "CREDENTIALS_REJECTED"
     )
-    await complete(identity, asked.challenge, response.recovery_codes[0])
+    await complete(identity, asked.challenge, renewed[0])
 
 
 async def test_a_disabled_second_factor_is_not_asked_for(identity: Identity) -> None:

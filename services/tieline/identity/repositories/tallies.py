@@ -112,6 +112,19 @@ async def delete_tallies(connection: Connection, keys: Sequence[TallyKey]) -> No
     )
 
 
+async def take_back_one(connection: Connection, keys: Sequence[TallyKey]) -> None:
+    """Count one less of each: an attempt that turned out to be none."""
+    await connection.execute(
+        """
+        UPDATE identity.sign_in_tallies
+           SET count = greatest(count - 1, 0)
+         WHERE (corp_id, tally_key) IN (SELECT * FROM unnest($1::text[], $2::bytea[]))
+        """,
+        [corp_id for corp_id, _ in keys],
+        [key for _, key in keys],
+    )
+
+
 async def upsert_known_address(
     connection: Connection, corp_id: str, user_id: str, address_key: bytes
 ) -> None:

@@ -24,7 +24,7 @@ from tieline.identity.repositories import (
 )
 from tieline.identity.repositories.accounts import Account
 from tieline.identity.repositories.second_factors import StoredSecondFactor
-from tieline.identity.repositories.tallies import delete_tallies
+from tieline.identity.repositories.tallies import delete_tallies, take_back_one
 from tieline.identity.sealing import Seal
 from tieline.identity.second_factors.challenges import (
     Challenge,
@@ -69,6 +69,16 @@ class _Owner:
     """A member's; None for a platform administrator."""
 
 
+@dataclass(slots=True)
+class CodeAttempt:
+    """A call that is to use a code."""
+
+    key: Key
+    counted: Attempt
+    is_right: bool | None = None
+    """None until a code was looked at."""
+
+
 class SecondFactors:
     """Keeps authenticators and asks for their codes."""
 
@@ -95,11 +105,11 @@ class SecondFactors:
         """Open the session that a challenge holds back."""
         challenge = self._read(text)
         key = (challenge.corp_id, challenge.user_id)
-        async with self.attempting(key), transaction(self._pool) as connection:
+        async with self.attempting(key) as attempt, transaction(self._pool) as connection:
             owner = await _lock_challenged(connection, challenge)
             is_confirmed = not challenge.is_enrolment_required
             try:
-                await self.use_code(connection, key, code, is_confirmed=is_confirmed)
+                await self.use_code(connection, attempt, code, is_confirmed=is_confirmed)
             except NotFoundError:
                 # Enrolled or reset since: what the challenge asks for is no more.
                 raise challenge_ended_error() from None
@@ -137,36 +147,47 @@ class SecondFactors:
             return await self._begin(connection, key)
 
     @asynccontextmanager
-    async def attempting(self, key: Key) -> AsyncIterator[None]:
-        """Count an attempt before the block, and forget all of them after it.
+    async def attempting(self, key: Key) -> AsyncIterator[CodeAttempt]:
+        """Count an attempt before the block, and settle it by what ``use_code`` found in it.
 
-        A wrong code leaves it counted. It is counted first, so that guesses at the same time are
-        not more guesses.
+        It is counted first, so that guesses at the same time are not more guesses.
         """
-        attempt = self._attempts.at_second_factor(*key)
+        attempt = CodeAttempt(key, self._attempts.at_second_factor(*key))
         async with transaction(self._pool) as connection:
-            await count_one(connection, attempt, sign_in_locked_error)
+            await count_one(connection, attempt.counted, sign_in_locked_error)
         try:
-            yield
-        except ServiceError as error:
-            if error.reason == credentials_rejected_error().reason:
-                self._refusals.note(*key, "second_factor")
-                raise
-            await self._forget(attempt)
+            yield attempt
+        except ServiceError:
+            await self._settle(attempt, is_committed=False)
             raise
-        await self._forget(attempt)
+        await self._settle(attempt, is_committed=True)
+
+    async def _settle(self, attempt: CodeAttempt, *, is_committed: bool) -> None:
+        """Leave a wrong code counted, and forget all that were behind one that was accepted.
+
+        A call that ended without a word about its code takes back what it counted itself, no more:
+        otherwise one that always does would clear the tally for a guesser.
+        """
+        if attempt.is_right is False:
+            self._refusals.note(*attempt.key, "second_factor")
+            return
+        settle = delete_tallies if attempt.is_right and is_committed else take_back_one
+        async with transaction(self._pool) as connection:
+            await settle(connection, attempt.counted.cleared)
 
     async def use_code(
-        self, connection: Connection, key: Key, code: str, *, is_confirmed: bool
+        self, connection: Connection, attempt: CodeAttempt, code: str, *, is_confirmed: bool
     ) -> None:
         """Use a code of the owner's up in the caller's transaction, or raise.
 
         Confirms an enrolment where ``is_confirmed`` is False.
         """
+        key = attempt.key
         factor = await second_factors.lock_second_factor(connection, *key)
         if factor is None or (factor.confirm_time is not None) != is_confirmed:
             raise not_found_error()
-        if not await self._accept(connection, key, factor, code):
+        attempt.is_right = await self._accept(connection, key, factor, code)
+        if not attempt.is_right:
             raise credentials_rejected_error()
 
     def derive_codes(self, key: Key, request_id: str) -> list[str]:
@@ -189,10 +210,6 @@ class SecondFactors:
         if is_deleted:
             await _record(connection, key, act)
         return is_deleted
-
-    async def _forget(self, attempt: Attempt) -> None:
-        async with transaction(self._pool) as connection:
-            await delete_tallies(connection, attempt.cleared)
 
     async def _begin(self, connection: Connection, key: Key) -> sign_in_pb2.TotpEnrolment:
         secret = new_secret()

@@ -102,11 +102,11 @@ class SecondFactorServicer(second_factor_service_pb2_grpc.SecondFactorServiceSer
         async def confirm(
             connection: Connection,
         ) -> second_factor_service_pb2.ConfirmTotpEnrolmentResponse:
-            await self._factors.use_code(connection, key, request.code, is_confirmed=False)
+            await self._factors.use_code(connection, attempt, request.code, is_confirmed=False)
             await self._keep_codes(connection, key, request.request_id, "enrol")
             return second_factor_service_pb2.ConfirmTotpEnrolmentResponse()
 
-        async with self._factors.attempting(key):
+        async with self._factors.attempting(key) as attempt:
             response = await answered_once(
                 self._pool,
                 SCHEMA,
@@ -128,11 +128,11 @@ class SecondFactorServicer(second_factor_service_pb2_grpc.SecondFactorServiceSer
         async def regenerate(
             connection: Connection,
         ) -> second_factor_service_pb2.RegenerateRecoveryCodesResponse:
-            await self._factors.use_code(connection, key, request.code, is_confirmed=True)
+            await self._factors.use_code(connection, attempt, request.code, is_confirmed=True)
             await self._keep_codes(connection, key, request.request_id, "regenerate_recovery_codes")
             return second_factor_service_pb2.RegenerateRecoveryCodesResponse()
 
-        async with self._factors.attempting(key):
+        async with self._factors.attempting(key) as attempt:
             response = await answered_once(
                 self._pool,
                 SCHEMA,
@@ -150,7 +150,10 @@ class SecondFactorServicer(second_factor_service_pb2_grpc.SecondFactorServiceSer
         """End the caller's second factor."""
         key = _own_key(request.corp_id)
         principal = current_principal()
-        async with self._factors.attempting(key), transaction(self._pool) as connection:
+        async with (
+            self._factors.attempting(key) as attempt,
+            transaction(self._pool) as connection,
+        ):
             policy = await self._find_policy(connection, key[0])
             if await second_factors.find_confirm_time(connection, *key) is None:
                 raise not_found_error()
@@ -158,7 +161,7 @@ class SecondFactorServicer(second_factor_service_pb2_grpc.SecondFactorServiceSer
                 raise FailedPreconditionError(
                     "SECOND_FACTOR_REQUIRED", "a second factor is required of you"
                 )
-            await self._factors.use_code(connection, key, request.code, is_confirmed=True)
+            await self._factors.use_code(connection, attempt, request.code, is_confirmed=True)
             await self._factors.delete(connection, key, "disable")
         return second_factor_service_pb2.DisableTotpResponse()
 
