@@ -247,13 +247,15 @@ async def test_other_services_ask_for_an_apps_range(identity: Identity) -> None:
     [
         pytest.param({"rights": [READ, MANAGE]}, "rights", id="other rights"),
         pytest.param({"disabled": True}, "disabled", id="disabled"),
+        pytest.param({}, "visible_range", id="a range without its only department"),
     ],
 )
 async def test_a_token_ends_with_what_it_says(
     identity: Identity, change: dict[str, Any], path: str
 ) -> None:
     corp = await identity.new_corp()
-    created = await create(identity, corp.owner)
+    request = app_request(visible_range=app_pb2.AppRange(department_ids=[1]))
+    created = await create(identity, corp.owner, request)
     app = await sign_in_app(identity, corp, created.secret)
     await get(identity, app)
 

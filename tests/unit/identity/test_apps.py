@@ -29,6 +29,11 @@ def fields(**changes: Any) -> AppFields:
     return AppFields(**{"name": "Attendance", **changes})
 
 
+def seeing(**changes: Any) -> AppFields:
+    seen = {"user_ids": ["li.wei"], "department_ids": [1, 2], **changes}
+    return fields(visible_range=AppRange(**seen))
+
+
 def violations(given: AppFields) -> set[str]:
     with pytest.raises(InvalidArgumentError) as caught:
         check_app(given)
@@ -115,9 +120,13 @@ def test_mask_names_what_can_be_changed(paths: set[str]) -> None:
         pytest.param(fields(disabled=True), fields(), False, id="enabled again"),
         pytest.param(fields(), fields(rights=GRANTABLE_RIGHTS), True, id="more rights"),
         pytest.param(fields(rights=GRANTABLE_RIGHTS), fields(), True, id="fewer rights"),
+        pytest.param(seeing(), seeing(tag_ids=[9]), False, id="a wider range"),
+        pytest.param(seeing(), seeing(user_ids=["wang.fang"]), True, id="a member less"),
+        pytest.param(seeing(), seeing(department_ids=[2, 3]), True, id="a department less"),
+        pytest.param(seeing(tag_ids=[9]), seeing(), True, id="a tag less"),
     ],
 )
-def test_tokens_end_when_what_they_say_is_wrong(
+def test_tokens_end_with_a_change_that_they_must_not_outlive(
     before: AppFields, after: AppFields, voids: bool
 ) -> None:
     assert voids_tokens(before, after) is voids

@@ -105,8 +105,24 @@ def check_may_grant(principal: Principal, corp_id: str, rights: Iterable[Right])
 
 
 def voids_tokens(before: AppFields, after: AppFields) -> bool:
-    """Tell whether tokens that were given before a change say something that is wrong now."""
-    return before.rights != after.rights or (after.disabled and not before.disabled)
+    """Tell whether tokens that were given before a change must not outlive it.
+
+    Their rights are wrong, or something was taken out of the range: no token says that, but a
+    stream that is open goes on with what its caller saw at its beginning.
+    """
+    return (
+        before.rights != after.rights
+        or (after.disabled and not before.disabled)
+        or _is_narrowed(before.visible_range, after.visible_range)
+    )
+
+
+def _is_narrowed(before: AppRange, after: AppRange) -> bool:
+    return not (
+        set(before.user_ids) <= set(after.user_ids)
+        and set(before.department_ids) <= set(after.department_ids)
+        and set(before.tag_ids) <= set(after.tag_ids)
+    )
 
 
 def check_count(apps: int) -> None:

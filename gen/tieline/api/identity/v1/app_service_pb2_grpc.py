@@ -30,8 +30,8 @@ class AppServiceStub:
 
     An administrator must hold RIGHT_MANAGE_APPS for the whole corp, and can grant an app no right
     that the administrator does not hold for the whole corp too: PERMISSION_DENIED CALLER_NOT_ALLOWED
-    or OUT_OF_RANGE with the metadata `right`. What takes something away from an app voids its access
-    tokens within two seconds.
+    or OUT_OF_RANGE with the metadata `right`. What takes something away from an app, be it a part of its
+    visible range, voids its access tokens within two seconds.
     """
 
     def __init__(self, channel):
@@ -92,8 +92,8 @@ class AppServiceServicer:
 
     An administrator must hold RIGHT_MANAGE_APPS for the whole corp, and can grant an app no right
     that the administrator does not hold for the whole corp too: PERMISSION_DENIED CALLER_NOT_ALLOWED
-    or OUT_OF_RANGE with the metadata `right`. What takes something away from an app voids its access
-    tokens within two seconds.
+    or OUT_OF_RANGE with the metadata `right`. What takes something away from an app, be it a part of its
+    visible range, voids its access tokens within two seconds.
     """
 
     def CreateApp(self, request, context):
@@ -257,8 +257,8 @@ class AppService:
 
     An administrator must hold RIGHT_MANAGE_APPS for the whole corp, and can grant an app no right
     that the administrator does not hold for the whole corp too: PERMISSION_DENIED CALLER_NOT_ALLOWED
-    or OUT_OF_RANGE with the metadata `right`. What takes something away from an app voids its access
-    tokens within two seconds.
+    or OUT_OF_RANGE with the metadata `right`. What takes something away from an app, be it a part of its
+    visible range, voids its access tokens within two seconds.
     """
 
     @staticmethod

@@ -17,8 +17,8 @@ class AppServiceStub:
 
     An administrator must hold RIGHT_MANAGE_APPS for the whole corp, and can grant an app no right
     that the administrator does not hold for the whole corp too: PERMISSION_DENIED CALLER_NOT_ALLOWED
-    or OUT_OF_RANGE with the metadata `right`. What takes something away from an app voids its access
-    tokens within two seconds.
+    or OUT_OF_RANGE with the metadata `right`. What takes something away from an app, be it a part of its
+    visible range, voids its access tokens within two seconds.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -92,8 +92,8 @@ class AppServiceServicer(metaclass=_abc_1.ABCMeta):
 
     An administrator must hold RIGHT_MANAGE_APPS for the whole corp, and can grant an app no right
     that the administrator does not hold for the whole corp too: PERMISSION_DENIED CALLER_NOT_ALLOWED
-    or OUT_OF_RANGE with the metadata `right`. What takes something away from an app voids its access
-    tokens within two seconds.
+    or OUT_OF_RANGE with the metadata `right`. What takes something away from an app, be it a part of its
+    visible range, voids its access tokens within two seconds.
     """
 
     @_abc_1.abstractmethod
