@@ -10,7 +10,7 @@ import pytest
 from joserfc import jwt
 from joserfc.jwk import ECKey, KeySet, OctKey
 
-from tieline.chassis.errors import InvalidArgumentError, UnauthenticatedError
+from tieline.chassis.errors import InvalidArgumentError, UnauthenticatedError, UnavailableError
 from tieline.identity.providers.answers import (
     Metadata,
     ProviderFaultError,
@@ -51,6 +51,13 @@ PROVIDER = Provider(
     change_number=3,
 )
 METADATA = Metadata(f"{ISSUER}/authorize?x=1", f"{ISSUER}/token", f"{ISSUER}/jwks", False)
+METHODS = "token_endpoint_auth_methods_supported"
+DOCUMENT = {
+    "issuer": ISSUER,
+    "authorization_endpoint": f"{ISSUER}/authorize",
+    "token_endpoint": f"{ISSUER}/token",
+    "jwks_uri": f"{ISSUER}/jwks",
+}
 CLAIMS: dict[str, Any] = {
     "iss": ISSUER,
     "aud": "tieline",
@@ -96,6 +103,10 @@ def test_a_token_that_is_not_this_flows_is_refused(changes: dict[str, Any]) -> N
         read(token(claims))
 
 
+def unverified(header: bytes) -> str:
+    return f"{base64.urlsafe_b64encode(header).decode().rstrip('=')}.e30.eA"
+
+
 @pytest.mark.parametrize("name", ["iss", "aud", "sub", "exp", "iat", "nonce"])
 def test_a_token_without_a_claim_is_refused(name: str) -> None:
     claims = {other: value for other, value in CLAIMS.items() if other != name}
@@ -111,12 +122,17 @@ def test_a_token_that_nobody_signed_or_somebody_else_did_is_refused() -> None:
     public = KEY.as_pem(private=False)
     symmetric = token(CLAIMS, OctKey.import_key(hashlib.sha512(public).digest()), "HS256")
 
-    for text in (unsigned, other, symmetric, token(CLAIMS)[:-4], "", "a.b.c"):
+    odd = unverified(b'{"alg":"ES256","kid":"k1","crit":7}')
+
+    for text in (unsigned, other, symmetric, odd, token(CLAIMS)[:-4], "", "a.b.c"):
         with pytest.raises(ProviderFaultError):
             read(text)
 
 
-@pytest.mark.parametrize("text", [None, 7, "", "x", "x" * 20_000, "a.b.c"])
+@pytest.mark.parametrize(
+    "text",
+    [None, 7, "", "x", "x" * 20_000, "a.b.c", unverified(b"[]")],
+)
 def test_what_is_no_token_has_no_key(text: object) -> None:
     with pytest.raises(ProviderFaultError):
         read_key_id(text)
@@ -130,7 +146,10 @@ def test_what_is_no_token_has_no_key(text: object) -> None:
         {},
         {"issuer": "https://evil.example.org"},
         {"issuer": ISSUER},
-        {"issuer": ISSUER, "authorization_endpoint": 7, "token_endpoint": "", "jwks_uri": ""},
+        {**DOCUMENT, METHODS: 7},
+        {**DOCUMENT, METHODS: [7, "client_secret_basic"]},
+        {**DOCUMENT, METHODS: "client_secret_basic"},
+        {**DOCUMENT, METHODS: {"client_secret_basic": 1}},
     ],
 )
 def test_a_discovery_document_that_is_none_is_refused(document: object) -> None:
@@ -138,20 +157,40 @@ def test_a_discovery_document_that_is_none_is_refused(document: object) -> None:
         read_metadata(document, ISSUER)
 
 
-def test_the_secret_goes_into_the_body_only_where_it_must() -> None:
-    document = {
-        "issuer": ISSUER,
-        "authorization_endpoint": "a",
-        "token_endpoint": "t",
-        "jwks_uri": "j",
-    }
-    methods = "token_endpoint_auth_methods_supported"
+@pytest.mark.parametrize("name", ["authorization_endpoint", "token_endpoint", "jwks_uri"])
+@pytest.mark.parametrize(
+    "value",
+    [
+        None,
+        7,
+        "",
+        "authorize",
+        "javascript:alert(1)",
+        "https://[",
+        "https://\ud800/",
+        "https://login.example.org:99999/",
+        "https://login.example.org/" + "x" * 500,
+    ],
+)
+def test_an_endpoint_that_is_no_url_is_refused(name: str, value: object) -> None:
+    """The device is sent to one of them, and the others are called."""
+    with pytest.raises(ProviderFaultError):
+        read_metadata({**DOCUMENT, name: value}, ISSUER)
 
-    assert not read_metadata(document, ISSUER).is_secret_posted
-    assert not read_metadata(
-        {**document, methods: ["client_secret_post", "client_secret_basic"]}, ISSUER
-    ).is_secret_posted
-    assert read_metadata({**document, methods: ["client_secret_post"]}, ISSUER).is_secret_posted
+
+@pytest.mark.parametrize(
+    ("changes", "is_posted"),
+    [
+        ({}, False),
+        ({METHODS: None}, False),
+        ({METHODS: ["client_secret_post", "client_secret_basic"]}, False),
+        ({METHODS: ["client_secret_post"]}, True),
+    ],
+)
+def test_the_secret_goes_into_the_body_only_where_it_must(
+    changes: dict[str, object], is_posted: bool
+) -> None:
+    assert read_metadata({**DOCUMENT, **changes}, ISSUER).is_secret_posted is is_posted
 
 
 def test_the_challenge_is_the_verifiers_hash() -> None:
@@ -178,12 +217,7 @@ class RecordingHttp(GuardedClient):
         self.fetched.append(url)
         if url.endswith("/jwks"):
             return KEYS.as_dict(private=False)
-        return {
-            "issuer": ISSUER,
-            "authorization_endpoint": f"{ISSUER}/authorize",
-            "token_endpoint": f"{ISSUER}/token",
-            "jwks_uri": f"{ISSUER}/jwks",
-        }
+        return DOCUMENT
 
     async def post_form(self, url: str, headers: dict[str, str], body: str) -> Any:
         self.posted = (headers, parse_qs(body))
@@ -243,6 +277,15 @@ async def test_a_provider_can_not_be_a_way_into_the_private_net(url: str) -> Non
     try:
         with pytest.raises(RefusedError):
             await client.get_json(url)
+    finally:
+        await client.close()
+
+
+async def test_an_issuer_whose_host_is_no_name_is_unavailable() -> None:
+    client = GuardedClient(())
+    try:
+        with pytest.raises(UnavailableError):
+            await ProviderClient(client).get_metadata("https://xn--")
     finally:
         await client.close()
 

@@ -1,7 +1,7 @@
 """What is accepted of sign-in providers' answers: discovery documents, ID tokens, claims. Pure."""
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -10,13 +10,13 @@ from joserfc import jws, jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import KeySet
 
+from tieline.identity.providers.urls import is_url
 from tieline.identity.sign_in.credentials import credentials_rejected_error
 
 # With public keys alone: an HMAC algorithm would take the published key for a secret.
 ID_TOKEN_ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "ES256", "ES384")
 
 _MAX_SUBJECT_LENGTH = 255
-_MAX_URL_LENGTH = 512
 _CLOCK_SKEW_S = 60
 _MAX_TOKEN_LENGTH = 16 * 1024
 
@@ -48,12 +48,11 @@ def read_metadata(document: object, issuer: str) -> Metadata:
     """Return what the discovery document says, or raise ProviderFaultError."""
     if not isinstance(document, Mapping) or document.get("issuer") != issuer:
         raise ProviderFaultError("the discovery document names another issuer")
-    methods = document.get("token_endpoint_auth_methods_supported", ["client_secret_basic"])
     return Metadata(
-        authorization_endpoint=_read_text(document, "authorization_endpoint"),
-        token_endpoint=_read_text(document, "token_endpoint"),
-        jwks_uri=_read_text(document, "jwks_uri"),
-        is_secret_posted="client_secret_basic" not in methods,
+        authorization_endpoint=_read_url(document, "authorization_endpoint"),
+        token_endpoint=_read_url(document, "token_endpoint"),
+        jwks_uri=_read_url(document, "jwks_uri"),
+        is_secret_posted="client_secret_basic" not in _read_methods(document),
     )
 
 
@@ -85,7 +84,7 @@ def read_id_token(
     try:
         token = jwt.decode(id_token, keys, algorithms=list(ID_TOKEN_ALGORITHMS))
         rules.validate(token.claims)
-    except (JoseError, ValueError, RecursionError) as error:
+    except (JoseError, ValueError, TypeError, RecursionError) as error:
         raise ProviderFaultError("the ID token is not valid") from error
     # Core 3.1.3.7: of several audiences one is the party that the token was issued to.
     if token.claims.get("azp", client_id) != client_id:
@@ -118,8 +117,19 @@ def _storable(value: str) -> str:
     return value
 
 
-def _read_text(document: Mapping[str, object], name: str) -> str:
+def _read_url(document: Mapping[str, object], name: str) -> str:
     value = document.get(name)
-    if not isinstance(value, str) or len(value) > _MAX_URL_LENGTH:
+    if not isinstance(value, str) or not is_url(value, is_bare=False):
         raise ProviderFaultError(f"the discovery document has no {name}")
     return value
+
+
+def _read_methods(document: Mapping[str, object]) -> Sequence[str]:
+    name = "token_endpoint_auth_methods_supported"
+    methods = document.get(name)
+    if methods is None:
+        # Discovery 1.0: what a provider that names none has.
+        return ["client_secret_basic"]
+    if not isinstance(methods, list) or not all(isinstance(each, str) for each in methods):
+        raise ProviderFaultError(f"the discovery document has a {name} that is no list of texts")
+    return methods

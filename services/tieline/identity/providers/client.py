@@ -39,7 +39,15 @@ _MAX_KEPT = 1000
 
 _RETRY_AFTER_S = 5.0
 
-_FAULTS = (httpx.HTTPError, httpx.InvalidURL, RefusedError, ProviderFaultError, TimeoutError)
+_FAULTS = (
+    httpx.HTTPError,
+    httpx.InvalidURL,
+    # Of host names that are none: "xn--".
+    UnicodeError,
+    RefusedError,
+    ProviderFaultError,
+    TimeoutError,
+)
 
 logger = logging.getLogger(__name__)
 

@@ -8,11 +8,9 @@ began, the flow secret the answer to the device that began.
 import datetime as dt
 import hashlib
 import hmac
-import ipaddress
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from urllib.parse import urlsplit
 
 from authlib.oauth2.rfc6749.parameters import prepare_grant_uri
 from authlib.oauth2.rfc7636 import create_s256_code_challenge
@@ -20,10 +18,10 @@ from authlib.oauth2.rfc7636 import create_s256_code_challenge
 from tieline.chassis.errors import NotFoundError
 from tieline.chassis.fields import check_text, raise_violations
 from tieline.identity.providers.answers import Metadata, UserClaim
+from tieline.identity.providers.urls import MAX_URL_LENGTH, is_url
 
 MAX_PROVIDERS = 10
 MAX_REDIRECT_URIS = 10
-MAX_URL_LENGTH = 512
 MAX_CLIENT_ID_LENGTH = 256
 MAX_SECRET_LENGTH = 512
 MAX_NAME_LENGTH = 64
@@ -195,7 +193,7 @@ def _check_claim(provider: Provider, violations: dict[str, str]) -> None:
 
 
 def _check_issuer(provider: Provider, violations: dict[str, str]) -> None:
-    if not _is_url(provider.issuer, is_bare=True):
+    if not is_url(provider.issuer, is_bare=True):
         violations["provider.issuer"] = (
             f"must be an https URL of at most {MAX_URL_LENGTH} characters without query or fragment"
         )
@@ -206,7 +204,7 @@ def _check_redirect_uris(provider: Provider, violations: dict[str, str]) -> None
         violations["provider.redirect_uris"] = f"must be 1 to {MAX_REDIRECT_URIS}"
         return
     for index, uri in enumerate(provider.redirect_uris):
-        if not _is_url(uri, is_bare=False):
+        if not is_url(uri, is_bare=False):
             violations[f"provider.redirect_uris[{index}]"] = (
                 f"must be an https URL of at most {MAX_URL_LENGTH} characters without fragment"
             )
@@ -219,26 +217,3 @@ _CHECKS: Mapping[str, Callable[[Provider, dict[str, str]], None]] = {
     "user_claim": _check_claim,
     "redirect_uris": _check_redirect_uris,
 }
-
-
-def _is_url(text: str, *, is_bare: bool) -> bool:
-    """Tell whether this is an https URL, or an http one of this very machine."""
-    if len(text) > MAX_URL_LENGTH or not text.isascii() or not text.isprintable() or " " in text:
-        return False
-    try:
-        parts = urlsplit(text)
-        _ = parts.port
-    except ValueError:
-        return False
-    if not parts.hostname or parts.username is not None or parts.fragment or "#" in text:
-        return False
-    if is_bare and "?" in text:
-        return False
-    return parts.scheme == "https" or (parts.scheme == "http" and _is_loopback(parts.hostname))
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
