@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from fakes.directory_corps import Corp, config_message, table
-from fakes.directory_files import Files
+from fakes.directory_corps import Corp, ImportOutcome, config_message, table
+from fakes.directory_files import Files, Options
 from fakes.directory_writers import (
     Writer,
     member_update,
@@ -218,6 +218,73 @@ async def test_main_department_that_a_writer_is_not_shown_stays(
         SOUTH,
         {SHOP, SOUTH},
     )
+
+
+LEADING = "user_id,name,department,is_leader"
+
+
+async def import_as(
+    writer: Writer, files: Files, *rows: tuple[str, ...], dry_run: bool = False
+) -> ImportOutcome:
+    """Import a file in the writer's name."""
+    header = LEADING if len(rows[0]) > 3 else "user_id,name,department"
+    theirs = replace(files, token=writer.token)
+    return await theirs.import_file(table(*rows, header=header), Options(dry_run=dry_run))
+
+
+async def test_file_leaves_members_in_departments_that_its_author_is_not_shown(
+    filled: Writer, limited: Writer, corp: Corp, files: Files
+) -> None:
+    """With the leadership there and the main department, however far the row moves the member."""
+    await filled.update_member("li", department_id=SOUTH)
+    await filled.send(update_department_request(SOUTH, leader_user_ids=["li"]))
+
+    same = await import_as(limited, files, ("li", "li", "East"))
+    moving = ("li", "Li", "East/Shop/New")
+    dry = await import_as(limited, files, moving, dry_run=True)
+    moved = await import_as(limited, files, moving)
+
+    assert same.responses[-1].summary.unchanged == 1
+    assert dry.summary == moved.summary == (0, 1, 0, 1)
+    kept = await filled.get_member("li")
+    [main, other] = kept.departments
+    assert (kept.name, kept.department_id, main.leader) == ("Li", SOUTH, True)
+    assert (await filled.get_department(other.department_id)).path == "East/Shop/New"
+    assert (await filled.get_department(SOUTH)).leader_user_ids == ["li"]
+    assert len(await corp.list_departments()) == 5
+
+
+async def test_row_that_names_a_department_unseen_is_answered_as_one_of_none(
+    limited: Writer, corp: Corp, files: Files
+) -> None:
+    outcome = await import_as(limited, files, ("li", "L", "East;South"), ("a", "A", "None"))
+
+    [unseen, missing] = outcome.errors
+    assert unseen[1:] == missing[1:]
+
+
+async def test_file_takes_nobody_out_of_what_its_author_sees_and_does_not_manage(
+    filled: Writer, corp: Corp, files: Files
+) -> None:
+    await filled.create_department("West", department_id=9)
+    for user_id in ("wa", "wb", "wc"):
+        await filled.create_member(user_id, 9, EAST)
+    token = corp.tokens.limited_administrator(corp.corp_id, departments=[EAST])
+
+    outcome = await import_as(
+        filled.signed_in_as(token), files,
+        ("wa", "W", "East", "0"), ("wb", "W", "East;West", "0;1"), ("wc", "W", "East;West", "1;0"),
+    )  # fmt: skip
+
+    assert [(line, column) for line, column, _ in outcome.errors] == [
+        (2, "department"),
+        (3, "department"),
+    ]
+    members = {id_: await filled.get_member(id_) for id_ in ("wa", "wb", "wc")}
+    assert {id_: len(member.departments) for id_, member in members.items()} == {
+        "wa": 2, "wb": 2, "wc": 2,
+    }  # fmt: skip
+    assert [member.name for member in members.values()] == ["wa", "wb", "W"]
 
 
 async def test_who_is_seen_and_out_of_range_is_refused(filled: Writer, corp: Corp) -> None:

@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 from tieline.directory.imports.batch_builder import BATCH_RECORDS, Batch, BatchBuilder
 from tieline.directory.imports.batches import (
     BatchPlan,
-    Place,
     StoredMember,
     Surroundings,
     plan_batch,
@@ -15,6 +14,7 @@ from tieline.directory.imports.batches import (
 from tieline.directory.imports.columns import FIELD_COLUMNS
 from tieline.directory.imports.csv_rows import CsvMalformedError, CsvRecord
 from tieline.directory.imports.member_rows import MemberRow, ReadRows, RowError
+from tieline.directory.imports.row_places import Place
 
 HEADER = CsvRecord(1, 30, ["user_id", "name", "department"])
 

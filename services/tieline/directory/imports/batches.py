@@ -15,6 +15,7 @@ from tieline.directory.departments.rules import MAX_NODES
 from tieline.directory.imports.batch_builder import Batch
 from tieline.directory.imports.columns import FIELD_COLUMNS, STATE
 from tieline.directory.imports.member_rows import MemberRow, RowError
+from tieline.directory.imports.row_places import Place, plan_places
 
 LEFT = "left"
 """State of a member who is in the corp no more; a row brings such a member back."""
@@ -36,10 +37,8 @@ _TAKEN = "is taken"
 _FULL = f"has {MAX_NODES} members and departments already"
 _OWNER_STAYS = "can't be disabled: the member owns the corp"
 _OUT_OF_RANGE = "must lie in the departments that you administer"
+_OTHERS_STAY = "must keep the member's departments that you do not administer as they are"
 _MEMBER_OUT_OF_RANGE = "is in none of the departments that you administer"
-
-Place = tuple[int, int, bool]
-"""Department id, place in its list, whether the member leads it."""
 
 Attributes = Mapping[str, Mapping[str, object]]
 """As they are stored: by name, an object with the kind of the value and the value."""
@@ -139,6 +138,12 @@ class Surroundings:
 
     unseen_leaders: Collection[str] = ()
     """Whom rows name as leader and the caller does not see: for the caller they are no members."""
+
+    outside: Mapping[int, str] = field(default_factory=dict)
+    """Departments of stored members that the caller sees and does not manage, paths by id."""
+
+    unseen: Mapping[int, str] = field(default_factory=dict)
+    """And those that the caller does not see: for the caller the members are in none of them."""
 
     can_manage_path: Callable[[str], bool] = lambda path: True
     can_manage_member: Callable[[StoredMember], bool] = lambda member: True
@@ -290,14 +295,9 @@ class _Planner:
         return self._merge_with_stored(row, before)
 
     def _merge_with_stored(self, row: MemberRow, before: StoredMember) -> PlannedMember:
-        ids = self._around.department_ids
-        # 0 is no department's id: one that is still to be made makes a difference.
-        department_ids = [ids.get(path, 0) for path in row.departments]
-        known = {place[0]: place for place in before.places}
-        orders = row.orders or tuple(known.get(each, (0, 0))[1] for each in department_ids)
-        leaders = row.leaders or tuple(
-            known[each][2] if each in known else False for each in department_ids
-        )
+        around = self._around
+        planned = plan_places(row, before.places, around.department_ids, around.unseen)
+        places = planned.to_places(around.department_ids)
         fields = _fill(row.fields, before.fields)
         attributes = dict(before.attributes)
         for name, value in row.attributes:
@@ -305,7 +305,6 @@ class _Planner:
                 attributes.pop(name, None)
             else:
                 attributes[name] = value
-        places = list(zip(department_ids, orders, leaders, strict=True))
         was_disabled = before.state == DISABLED
         is_disabled = was_disabled if row.is_disabled is None else row.is_disabled
         is_changed = (
@@ -316,9 +315,8 @@ class _Planner:
             or is_disabled != was_disabled
         )
         return PlannedMember(
-            row.line, row.user_id, fields, row.departments, orders, leaders, attributes,
-            before, is_changed, is_disabled,
-        )  # fmt: skip
+            row.line, row.user_id, fields, *planned, attributes, before, is_changed, is_disabled
+        )
 
     def _find_errors(self, row: MemberRow, member: StoredMember | None) -> list[RowError]:
         user_id = row.user_id
@@ -349,10 +347,17 @@ class _Planner:
 
     def _find_range_errors(self, row: MemberRow, member: StoredMember | None) -> list[RowError]:
         around = self._around
-        if not all(map(around.can_manage_path, row.departments)):
+        held = () if member is None else member.places
+        outside = [place for place in held if place[0] in around.outside]
+        held_paths = {around.outside[place[0]] for place in outside}
+        if not all(map(around.can_manage_path, set(row.departments) - held_paths)):
             return [self._error(row.line, "department", _OUT_OF_RANGE)]
         if member is not None and member.state != LEFT and not around.can_manage_member(member):
             return [self._error(row.line, "user_id", _MEMBER_OUT_OF_RANGE)]
+        if outside:
+            planned = plan_places(row, held, around.department_ids, around.unseen)
+            if not set(outside) <= set(planned.to_places(around.department_ids)):
+                return [self._error(row.line, "department", _OTHERS_STAY)]
         return []
 
     def _list_joined(self, row: MemberRow, member: StoredMember | None) -> list[str]:

@@ -150,6 +150,8 @@ class MemberWriter:
         around = await self._surround(connection, stored, ids, leaders, disables=disables)
         if self._importer.range_ids:
             around = await self._limit(connection, around, named)
+            kept = list_with_ancestors(around.unseen.values())
+            ids |= await self._find_department_ids(connection, kept, preview)
         planned = plan_batch(batch, around, import_id=self._import_id)
         needed = {path for member in planned.members for path in member.departments}
         new = plan_departments(needed, ids, next_department_id)
@@ -198,14 +200,25 @@ class MemberWriter:
             connection, self._corp_id, self._importer.range_ids
         )
         within_paths = set(within.values())
-        unseen: set[str] = set()
-        if named_leaders:
+        held = {place[0] for member in around.stored for place in member.places}
+        outside = await import_departments.find_paths(
+            connection, self._corp_id, held - within.keys()
+        )
+        if named_leaders or outside:
             viewer = await self._importer.find_viewer(connection)
             listed = await members.find_listed(connection, self._corp_id, named_leaders)
-            unseen = listed.difference(await find_seen(connection, viewer, listed))
+            seen = await find_seen(connection, viewer, listed)
+            unseen = {
+                id_: path for id_, path in outside.items() if not viewer.can_see_department(id_)
+            }
+            around = replace(
+                around,
+                unseen_leaders=listed.difference(seen),
+                outside={id_: path for id_, path in outside.items() if id_ not in unseen},
+                unseen=unseen,
+            )
         return replace(
             around,
-            unseen_leaders=unseen,
             can_manage_path=lambda path: not within_paths.isdisjoint(list_with_ancestors([path])),
             can_manage_member=lambda member: any(place[0] in within for place in member.places),
         )

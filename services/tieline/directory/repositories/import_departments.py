@@ -22,6 +22,24 @@ async def find_department_ids(
     return {row["path"]: row["department_id"] for row in rows}
 
 
+async def find_paths(
+    connection: Connection, corp_id: str, department_ids: Collection[int]
+) -> dict[int, str]:
+    """Return the paths of those departments that exist, by id."""
+    if not department_ids:
+        return {}
+    rows = await connection.fetch(
+        """
+        SELECT department_id, path
+          FROM directory.departments
+         WHERE corp_id = $1 AND department_id = ANY($2::bigint[])
+        """,
+        corp_id,
+        list(department_ids),
+    )
+    return {row["department_id"]: row["path"] for row in rows}
+
+
 async def count_nodes(
     connection: Connection, corp_id: str, department_ids: Collection[int]
 ) -> dict[int, int]:
