@@ -1,5 +1,7 @@
 """What a whole file does: workbooks and other encodings, replacements, dry runs."""
 
+import io
+
 import grpc
 import pytest
 from nats.aio.client import Client
@@ -17,7 +19,18 @@ from fakes.directory_files import (
 )
 from fakes.directory_writers import Writer
 from tieline.api.directory.v1 import directory_pb2
+from tieline.chassis.ids import new_uuid7
+from tieline.chassis.postgres import Connection, Pool
 from tieline.client.errors import TielineError
+from tieline.directory.imports.files import FileImport
+from tieline.directory.imports.member_rows import RowError
+from tieline.directory.imports.options import Mode
+from tieline.directory.imports.options import Options as RunOptions
+from tieline.directory.imports.run import RunState
+from tieline.directory.imports.totals import Totals
+from tieline.directory.imports.writes import Importer
+from tieline.directory.repositories import corps
+from tieline.directory.visibility.decision import Viewer
 
 OWNER = "boss"
 DEPARTMENTS = "name,id,parent_id,order"
@@ -102,6 +115,41 @@ async def test_replacement_lets_those_leave_whom_no_row_names(
     event = directory_pb2.MemberLeft.FromString((await events.next_msg(CALL_TIMEOUT_S)).data)
     assert (event.corp_id, list(event.user_ids)) == (corp.corp_id, ["u008", "u009"])
     await events.unsubscribe()
+
+
+async def find_nobody(_: Connection) -> Viewer:
+    raise AssertionError("whoever manages the whole corp is asked for nothing that is hidden")
+
+
+class GivingOn:
+    """Keeps nothing of an import; gives the corp to somebody else with the first batch."""
+
+    def __init__(self, corp_id: str, heir: str) -> None:
+        self._corp_id = corp_id
+        self._heir = heir
+
+    async def keep(self, connection: Connection, totals: Totals, errors: list[RowError]) -> None:
+        await corps.note_corp(connection, self._corp_id, self._heir, is_active=True)
+
+    async def tell_alive(self) -> None:
+        pass
+
+
+async def test_replacement_keeps_whoever_owns_the_corp_by_the_time_that_others_leave(
+    corp: Corp, directory_pool: Pool
+) -> None:
+    await corp.import_file(table(*staff(10)))
+    replacement = FileImport(
+        directory_pool, corp.corp_id, new_uuid7(), RunOptions(mode=Mode.REPLACE_MEMBERS),
+        Importer((), find_nobody), caller_user_id="",
+    )  # fmt: skip
+    state = RunState()
+
+    steps = replacement.run(io.BytesIO(table(*staff(8))), GivingOn(corp.corp_id, "u009"), state)
+    assert [step.is_last async for step in steps][-1]
+
+    assert state.totals.removed == 1
+    assert await user_ids(corp) == {*(f"u{number:03d}" for number in range(8)), "u009"}
 
 
 async def test_member_whom_a_replacement_removed_comes_back_by_the_next_file(

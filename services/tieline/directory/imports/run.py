@@ -130,8 +130,10 @@ class MemberFileImport:
     async def _remove(self, user_ids: list[str], change_number: int, totals: Totals) -> None:
         async with transaction(self._pool) as connection:
             write = await CorpWrite.begin(connection, self._corp_id)
+            # Again, under the lock: the corp may have been given on since the import began.
+            leavers = [user_id for user_id in user_ids if user_id != write.corp.owner_user_id]
             leaving = await removals.list_still_unchanged(
-                connection, self._corp_id, user_ids, change_number
+                connection, self._corp_id, leavers, change_number
             )
             if leaving:
                 await leave(write, leaving)
