@@ -9,6 +9,7 @@ from tieline.directory.linked_corps.messages import read_sides
 from tieline.directory.members.changes import activate_member
 from tieline.directory.members.rules import member_key
 from tieline.directory.repositories import app_ranges, corps, linked_corps, member_writes
+from tieline.directory.tags.changes import release_tags_of_app
 
 
 async def add_corp(connection: Connection, received: ReceivedEvent) -> None:
@@ -65,9 +66,11 @@ async def forget_changed_app(connection: Connection, received: ReceivedEvent) ->
 
 
 async def forget_deleted_app(connection: Connection, received: ReceivedEvent) -> None:
-    """As ``forget_changed_app``: identity answers that the app is not there."""
+    """As ``forget_changed_app``: identity answers that the app is not there. Its tags stay."""
     event = received.decode(app_pb2.AppDeleted)
-    await app_ranges.forget(connection, event.corp_id, str(event.agent_id))
+    agent_id = str(event.agent_id)
+    await app_ranges.forget(connection, event.corp_id, agent_id)
+    await release_tags_of_app(connection, event.corp_id, agent_id)
 
 
 async def note_link(connection: Connection, received: ReceivedEvent) -> None:

@@ -5,11 +5,15 @@ from typing import Any
 import grpc
 import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
+from nats.aio.client import Client
+from nats.aio.subscription import Subscription
 
-from fakes.directory_corps import Corp
+from fakes.directory_corps import CALL_TIMEOUT_S, Corp, publish_event
 from fakes.directory_writers import Writer
 from tieline.api.directory.v1 import department_service_pb2, directory_pb2
 from tieline.api.directory.v1 import tag_service_pb2 as service_pb2
+from tieline.api.identity.v1 import app_pb2
+from tieline.chassis.ids import new_uuid7
 
 
 def create_request(**fields: Any) -> service_pb2.CreateTagRequest:
@@ -21,6 +25,22 @@ def rename_request(tag_id: int, name: str, etag: str = "") -> service_pb2.Update
         tag=directory_pb2.Tag(tag_id=tag_id, name=name, etag=etag),
         update_mask=FieldMask(paths=["name"]),
     )
+
+
+def app_of(owner: Writer, corp: Corp, agent_id: str) -> Writer:
+    rights = ("read_directory", "manage_directory")
+    return owner.signed_in_as(corp.tokens.app(corp.corp_id, agent_id, rights=rights))
+
+
+async def next_tag_ids(told: Subscription, corp: Corp, *, count: int) -> list[list[int]]:
+    """Return what the next events of the corp name."""
+    found: list[list[int]] = []
+    while len(found) < count:
+        data = (await told.next_msg(CALL_TIMEOUT_S)).data
+        event = directory_pb2.TagsChanged.FromString(data)
+        if event.corp_id == corp.corp_id:
+            found.append(list(event.tag_ids))
+    return found
 
 
 async def test_tag_is_made_renamed_listed_and_deleted(owner: Writer) -> None:
@@ -84,6 +104,29 @@ async def test_wrong_fields_are_named(owner: Writer, request_: Any, fields: list
     assert list(error.violations) == fields
 
 
+async def test_tags_of_a_deleted_app_are_changed_as_an_administrators(
+    owner: Writer, corp: Corp, identity_broker: Client, admin_broker: Client
+) -> None:
+    """Those of other apps stay theirs, and the event that comes again changes nothing."""
+    told = await admin_broker.subscribe("tieline.directory.v1.tags_changed")
+    await admin_broker.flush()
+    made = await app_of(owner, corp, "1000002").create_tag("Early")
+    others = await app_of(owner, corp, "1000003").create_tag("Late")
+
+    for agent_id in (1000002, 1000002, 1000003):
+        event = app_pb2.AppDeleted(event_id=new_uuid7(), corp_id=corp.corp_id, agent_id=agent_id)
+        await publish_event(identity_broker, "tieline.identity.v1.app_deleted", corp.corp_id, event)
+    changed = await next_tag_ids(told, corp, count=4)
+    released = (await owner.send(service_pb2.GetTagRequest(tag_id=made.tag_id))).tag
+
+    assert changed == [[made.tag_id], [others.tag_id]] * 2
+    assert (released.app_id, released.etag != made.etag) == ("", True)
+    renamed = await owner.send(rename_request(made.tag_id, "Morning", released.etag))
+    assert renamed.tag.name == "Morning"
+    await owner.send(service_pb2.DeleteTagRequest(tag_id=others.tag_id))
+    await told.unsubscribe()
+
+
 async def test_members_and_departments_are_tagged_and_untagged(owner: Writer) -> None:
     tag = await owner.create_tag("Early")
     await owner.create_member("li")
@@ -144,11 +187,7 @@ async def test_pages_of_a_tag_together_are_the_whole(owner: Writer) -> None:
 
 
 async def test_tag_that_an_app_made_is_changed_by_that_app_alone(owner: Writer, corp: Corp) -> None:
-    def app(agent_id: str) -> Writer:
-        rights = ["manage_directory", "read_directory"]
-        return owner.signed_in_as(corp.tokens.app(corp.corp_id, agent_id, rights=rights))
-
-    maker, other = app("1000002"), app("1000003")
+    maker, other = app_of(owner, corp, "1000002"), app_of(owner, corp, "1000003")
     tag = await maker.create_tag("Bot")
     mine = await owner.create_tag("Mine")
 

@@ -128,6 +128,38 @@ async def rename_tag(
     )
 
 
+async def list_tags_of_app(connection: Connection, corp_id: str, app_id: str) -> list[int]:
+    """Return the tags that only this app may change, by id."""
+    records = await connection.fetch(
+        """
+        SELECT tag_id
+          FROM directory.tags
+         WHERE corp_id = $1 AND app_id = $2
+         ORDER BY tag_id
+        """,
+        corp_id,
+        app_id,
+    )
+    return [record["tag_id"] for record in records]
+
+
+async def release_tags(
+    connection: Connection, corp_id: str, tag_ids: Sequence[int], first_change_number: int
+) -> None:
+    """Have the tags be no app's."""
+    await connection.execute(
+        """
+        UPDATE directory.tags
+           SET app_id = '', change_number = $3 + released.row_number - 1
+          FROM unnest($2::bigint[]) WITH ORDINALITY AS released (released_id, row_number)
+         WHERE corp_id = $1 AND tag_id = released.released_id
+        """,
+        corp_id,
+        list(tag_ids),
+        first_change_number,
+    )
+
+
 async def delete_tag(connection: Connection, corp_id: str, tag_id: int) -> None:
     """Delete a tag, whatever it is on."""
     await connection.execute(

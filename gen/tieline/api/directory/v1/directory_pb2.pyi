@@ -381,10 +381,10 @@ class Tag(_message.Message):
     """1 to 32 characters, no control characters; unique within the corp."""
     app_id: _builtins.str
     """Agent id of the app that made it, which alone may change it; empty for one that an
-    administrator made.
+    administrator made, and for one whose app was deleted.
     """
     etag: _builtins.str
-    """Changes when the tag is renamed. In an update, refuses a tag that is at another one; empty to
+    """Changes when the tag is renamed or its app is deleted. In an update, refuses a tag that is at another one; empty to
     change it whatever it is at.
     """
     @_builtins.property

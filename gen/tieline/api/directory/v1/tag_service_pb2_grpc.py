@@ -27,8 +27,8 @@ if _version_not_supported:
 
 class TagServiceStub:
     """TagService keeps each corp's tags: at most 3,000, each on at most 30,000 members and departments
-    together. A tag that an app made is changed by that app alone, every other one by administrators
-    without a range and by apps. Tagging departments says nothing of those below them.
+    together. A tag that an app made is changed by that app alone for as long as there is the app, every
+    other one by administrators without a range and by apps. Tagging departments says nothing of those below them.
     """
 
     def __init__(self, channel):
@@ -81,8 +81,8 @@ class TagServiceStub:
 
 class TagServiceServicer:
     """TagService keeps each corp's tags: at most 3,000, each on at most 30,000 members and departments
-    together. A tag that an app made is changed by that app alone, every other one by administrators
-    without a range and by apps. Tagging departments says nothing of those below them.
+    together. A tag that an app made is changed by that app alone for as long as there is the app, every
+    other one by administrators without a range and by apps. Tagging departments says nothing of those below them.
     """
 
     def CreateTag(self, request, context):
@@ -216,8 +216,8 @@ def add_TagServiceServicer_to_server(servicer, server):
  # This class is part of an EXPERIMENTAL API.
 class TagService:
     """TagService keeps each corp's tags: at most 3,000, each on at most 30,000 members and departments
-    together. A tag that an app made is changed by that app alone, every other one by administrators
-    without a range and by apps. Tagging departments says nothing of those below them.
+    together. A tag that an app made is changed by that app alone for as long as there is the app, every
+    other one by administrators without a range and by apps. Tagging departments says nothing of those below them.
     """
 
     @staticmethod

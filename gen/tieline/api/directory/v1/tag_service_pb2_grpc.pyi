@@ -14,8 +14,8 @@ GRPC_VERSION: str
 
 class TagServiceStub:
     """TagService keeps each corp's tags: at most 3,000, each on at most 30,000 members and departments
-    together. A tag that an app made is changed by that app alone, every other one by administrators
-    without a range and by apps. Tagging departments says nothing of those below them.
+    together. A tag that an app made is changed by that app alone for as long as there is the app, every
+    other one by administrators without a range and by apps. Tagging departments says nothing of those below them.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -68,8 +68,8 @@ class TagServiceStub:
 
 class TagServiceServicer(metaclass=_abc_1.ABCMeta):
     """TagService keeps each corp's tags: at most 3,000, each on at most 30,000 members and departments
-    together. A tag that an app made is changed by that app alone, every other one by administrators
-    without a range and by apps. Tagging departments says nothing of those below them.
+    together. A tag that an app made is changed by that app alone for as long as there is the app, every
+    other one by administrators without a range and by apps. Tagging departments says nothing of those below them.
     """
 
     @_abc_1.abstractmethod
