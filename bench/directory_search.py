@@ -15,6 +15,7 @@ import random
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
 import asyncpg
@@ -211,7 +212,7 @@ async def _wait_for_directory(owner: SignedIn) -> None:
 async def _copy_staff(database: Any, corp_id: str, staff: Sequence[StaffRow]) -> dict[str, int]:
     """Write departments and members as an import would have them; return ids by path."""
     planned = plan_departments(
-        {person.department for person in staff}, {ROOT_PATH: ROOT_DEPARTMENT_ID}, 2
+        {person.department for person in staff}, {ROOT_PATH: ROOT_DEPARTMENT_ID}, count(2)
     )
     ids = {ROOT_PATH: ROOT_DEPARTMENT_ID} | {new.path: new.department_id for new in planned}
     ancestors = {ROOT_DEPARTMENT_ID: [ROOT_DEPARTMENT_ID]}

@@ -22,7 +22,7 @@ EVERY = {
 NEWEST = {
     CHASSIS: 1,
     "identity": 15,
-    "directory": 20,
+    "directory": 21,
     "messaging": 32,
     "contacts": 3,
     "payments": 2,

@@ -1,16 +1,22 @@
 """Making, reading, moving and deleting departments, over a real channel on a real database."""
 
 import asyncio
+from importlib.resources import files as files_of
 from typing import Any
 
 import grpc
 import pytest
 
-from fakes.directory_corps import Corp
+from fakes.directory_corps import Corp, table
+from fakes.directory_files import REPLACE_DEPARTMENTS, Files, Options
 from fakes.directory_writers import Writer, update_department_request
 from tieline.api.directory.v1 import department_service_pb2 as service_pb2
 from tieline.api.directory.v1 import directory_pb2
 from tieline.chassis.ids import new_uuid7
+from tieline.chassis.postgres import Pool
+from tieline.directory.departments.rules import MAX_DEPARTMENT_ID
+from tieline.directory.new_ids import FAR_AHEAD
+from tieline.directory.repositories import corps
 
 
 def create_request(**fields: Any) -> service_pb2.CreateDepartmentRequest:
@@ -43,6 +49,65 @@ async def test_given_id_is_kept_and_ids_made_later_are_above_it(owner: Writer) -
     made = await owner.create_department("Made")
 
     assert (given.department_id, made.department_id) == (500, 501)
+
+
+async def test_id_that_is_given_far_ahead_leaves_those_that_are_made_where_they_were(
+    owner: Writer, corp: Corp, files: Files
+) -> None:
+    """By a call or a file, and what is exported is imported again."""
+    await owner.create_department("Last", department_id=MAX_DEPARTMENT_ID)
+
+    called = await owner.create_department("Made")
+    file = table(
+        ("Last", str(MAX_DEPARTMENT_ID), "1"), ("Made", "2", "1"),
+        ("Far", str(MAX_DEPARTMENT_ID - 1), "1"), ("Near", "7", "1"), header="name,id,parent_id",
+    )  # fmt: skip
+    await files.import_file(file, Options(mode=REPLACE_DEPARTMENTS))
+    await corp.import_file(table(("li", "Li", "By file/Below")))
+
+    ids = {each.path: each.department_id for each in await corp.list_departments()}
+    assert called.department_id == 2
+    assert (ids["By file"], ids["By file/Below"]) == (8, 9)
+    again = await files.import_file(
+        await files.export_departments(), Options(mode=REPLACE_DEPARTMENTS)
+    )
+    assert (again.errors, again.responses[-1].summary.unchanged) == ([], len(ids))
+
+
+async def test_made_ids_pass_over_those_that_were_given(owner: Writer, corp: Corp) -> None:
+    for given in (FAR_AHEAD - 2, FAR_AHEAD, FAR_AHEAD + 2):
+        await owner.create_department(f"Given {given}", department_id=given)
+
+    made = [(await owner.create_department(name)).department_id for name in "ab"]
+    await corp.import_file(table(("li", "Li", "c/d")))
+
+    ids = {each.path: each.department_id for each in await corp.list_departments()}
+    assert [*made, ids["c"], ids["c/d"]] == [FAR_AHEAD + at for at in (-1, 1, 3, 4)]
+
+
+async def test_corps_whose_ids_were_carried_away_make_them_from_below_again(
+    owner: Writer, directory_pool: Pool
+) -> None:
+    """By the migration; ids of other corps stay where they are."""
+    await owner.create_department("Last", department_id=MAX_DEPARTMENT_ID)
+    await owner.create_department("Near", department_id=7)
+    migration = files_of("tieline.directory.migrations") / "0021_ids_given_far_ahead.sql"
+    updates, _, _ = migration.read_text().partition("COMMENT")
+
+    async with directory_pool.acquire() as connection:
+        for next_id, expected in ((2**31, (8, 1)), (20, (20, 20))):
+            await connection.execute(
+                """
+                UPDATE directory.corps
+                   SET next_department_id = $2, next_tag_id = $2
+                 WHERE corp_id = $1
+                """,
+                owner.corp_id,
+                next_id,
+            )
+            await connection.execute(updates)
+            corp = await corps.lock_corp(connection, owner.corp_id)
+            assert (corp.next_department_id, corp.next_tag_id) == expected
 
 
 async def test_request_sent_twice_makes_one_department(owner: Writer) -> None:

@@ -59,6 +59,16 @@ async def test_tag_is_made_renamed_listed_and_deleted(owner: Writer) -> None:
     assert (await owner.send(service_pb2.GetTagRequest(tag_id=41))).tag == made
 
 
+async def test_tag_id_that_is_given_far_ahead_leaves_those_that_are_made_where_they_were(
+    owner: Writer,
+) -> None:
+    await owner.create_tag("Last", tag_id=2**31 - 1)
+
+    made = [(await owner.create_tag(name)).tag_id for name in ("a", "b")]
+
+    assert made == [1, 2]
+
+
 async def test_name_and_id_belong_to_one_tag(owner: Writer) -> None:
     tag = await owner.create_tag("Early")
     other = await owner.create_tag("Late")

@@ -1,6 +1,6 @@
 """What is done to departments, each within one write to the corp."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from tieline.chassis.errors import (
@@ -12,6 +12,7 @@ from tieline.chassis.errors import (
 from tieline.chassis.etags import check_etag
 from tieline.directory.corp_writes import CorpWrite
 from tieline.directory.departments.rules import (
+    MAX_DEPARTMENT_ID,
     MAX_DEPARTMENTS,
     MAX_NODES,
     ROOT_DEPARTMENT_ID,
@@ -21,6 +22,7 @@ from tieline.directory.departments.rules import (
 )
 from tieline.directory.departments.tree import LEAF, Extent, Place, plan_place
 from tieline.directory.limits import check_limit
+from tieline.directory.new_ids import is_far_ahead, may_meet_given, pick_ids
 from tieline.directory.repositories import (
     corps,
     department_writes,
@@ -79,7 +81,9 @@ async def create_department(
             "the id is another department's",
             {"departmentId": str(department_id)},
         )
-    department_id = department_id or write.corp.next_department_id
+    is_made = not department_id
+    if is_made:
+        [department_id] = await make_ids(write, 1)
     place = plan_place(department_id, name, _place_of(parent))
     await _check_name_is_free(write, place.path)
     count = await departments.count_departments(connection, corp_id)
@@ -95,7 +99,8 @@ async def create_department(
         order=order,
         change_number=await write.take_numbers(1),
     )
-    await corps.raise_next_department_id(connection, corp_id, department_id)
+    if is_made or not is_far_ahead(department_id):
+        await corps.raise_next_department_id(connection, corp_id, department_id)
     write.note_departments([department_id])
     write.audit("department.create", f"departments/{department_id}")
     return await _get_stored(write, department_id)
@@ -154,6 +159,15 @@ async def delete_department(write: CorpWrite, department_id: int, etag: str) -> 
     write.note_tags(tag_id for tag_id, _ in untagged)
     write.note_departments([department_id])
     write.audit("department.delete", f"departments/{department_id}")
+
+
+async def make_ids(write: CorpWrite, number: int) -> list[int]:
+    """Return the ids of so many new departments, the smallest first."""
+    next_id = write.corp.next_department_id
+    given: Collection[int] = ()
+    if may_meet_given(next_id, number):
+        given = await departments.list_ids_from(write.connection, write.corp_id, next_id)
+    return pick_ids(next_id, number, given, limit="department_ids", maximum=MAX_DEPARTMENT_ID)
 
 
 async def check_nodes(write: CorpWrite, department_id: int, added: int = 1) -> None:

@@ -115,26 +115,27 @@ def list_with_ancestors(paths: Iterable[str]) -> set[str]:
 
 
 def plan_departments(
-    paths: Iterable[str], known: Mapping[str, int], next_department_id: int
+    paths: Iterable[str], known: Mapping[str, int], new_ids: Iterable[int]
 ) -> list[NewDepartment]:
     """Return the departments to make so that all of ``paths`` exist, parents first.
 
-    ``known`` has the ids of those that exist among ``paths`` and above them, the root's included.
+    ``known`` has the ids of those that exist among ``paths`` and above them, the root's included;
+    ``new_ids`` at least as many as are missing.
     """
     planned: dict[str, NewDepartment] = {}
     ids = dict(known)
     # A parent's path is the beginning of its child's, and so sorts before it.
-    for path in sorted(list_with_ancestors(paths) - known.keys()):
+    missing = sorted(list_with_ancestors(paths) - known.keys())
+    for path, department_id in zip(missing, new_ids, strict=False):
         parent_path, _, name = path.rpartition("/")
-        ids[path] = next_department_id
+        ids[path] = department_id
         planned[path] = NewDepartment(
-            next_department_id,
+            department_id,
             ids[parent_path],
             name,
             path,
             tuple(ids[above] for above in _list_from_root(path)),
         )
-        next_department_id += 1
     return list(planned.values())
 
 

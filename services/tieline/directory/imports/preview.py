@@ -29,6 +29,10 @@ class Preview:
         self._department_ids: dict[str, int] = {}
         self._owners: tuple[dict[str, str], ...] = tuple({} for _ in UNIQUE_PLACES)
 
+    async def make_ids(self, number: int) -> Sequence[int]:
+        """Return ids for so many departments that a batch would make."""
+        return range(self.next_department_id, self.next_department_id + number)
+
     def find_department_ids(self, paths: Iterable[str]) -> dict[str, int]:
         """Return those of the departments that the dry run would have made, by path."""
         return {path: self._department_ids[path] for path in paths if path in self._department_ids}

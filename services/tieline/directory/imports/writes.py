@@ -2,10 +2,12 @@
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from tieline.api.directory.v1 import directory_pb2
 from tieline.chassis.postgres import Connection
 from tieline.directory.corp_writes import CorpWrite
+from tieline.directory.departments.changes import make_ids
 from tieline.directory.departments.rules import (
     MAX_DEPARTMENTS,
     NewDepartment,
@@ -81,7 +83,7 @@ class MemberWriter:
         write = await CorpWrite.begin(connection, self._corp_id)
         self._known.begin(write.last_change_number)
         self._nodes.begin(write.last_change_number)
-        plan = await self._plan(connection, batch, write.corp.next_department_id, None)
+        plan = await self._plan(connection, batch, partial(make_ids, write), None)
         changed = [member for member in plan.batch.members if member.is_changed]
         await self._make_departments(write, plan.new_departments)
         await imports.write_members(
@@ -119,7 +121,7 @@ class MemberWriter:
 
     async def preview(self, connection: Connection, batch: Batch, preview: Preview) -> BatchOutcome:
         """Tell what ``write`` would do after the batches that ``preview`` has seen."""
-        plan = await self._plan(connection, batch, preview.next_department_id, preview)
+        plan = await self._plan(connection, batch, preview.make_ids, preview)
         preview.note(plan.batch.members, plan.department_ids, self._import_id)
         preview.note_departments(plan.new_departments)
         return BatchOutcome(plan.batch, len(plan.new_departments))
@@ -128,7 +130,7 @@ class MemberWriter:
         self,
         connection: Connection,
         batch: Batch,
-        next_department_id: int,
+        make_ids: Callable[[int], Awaitable[Sequence[int]]],
         preview: Preview | None,
     ) -> _Plan:
         rows = batch.read.rows
@@ -154,7 +156,8 @@ class MemberWriter:
             ids |= await self._find_department_ids(connection, kept, preview)
         planned = plan_batch(batch, around, import_id=self._import_id)
         needed = {path for member in planned.members for path in member.departments}
-        new = plan_departments(needed, ids, next_department_id)
+        missing = list_with_ancestors(needed) - ids.keys()
+        new = plan_departments(needed, ids, await make_ids(len(missing)))
         ids |= {each.path: each.department_id for each in new}
         self._nodes.add(planned.members, new, ids)
         return _Plan(planned, ids, new)

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 
 from tieline.chassis.postgres import Connection
 from tieline.directory.imports.department_replacement import PlacedDepartment, StoredDepartment
+from tieline.directory.new_ids import is_far_ahead
+from tieline.directory.repositories import corps
 
 
 async def list_stored(connection: Connection, corp_id: str) -> dict[int, StoredDepartment]:
@@ -96,7 +98,7 @@ async def insert_placed(
     departments: Sequence[PlacedDepartment],
     first_change_number: int,
 ) -> None:
-    """Add departments under the ids that they have."""
+    """Add departments under the ids that they have, which the corp's next id may have to follow."""
     await connection.copy_records_to_table(
         "departments",
         schema_name="directory",
@@ -112,15 +114,8 @@ async def insert_placed(
             for change_number, new in enumerate(departments, start=first_change_number)
         ],
     )
-    await connection.execute(
-        """
-        UPDATE directory.corps
-           SET next_department_id = greatest(next_department_id, $2)
-         WHERE corp_id = $1
-        """,
-        corp_id,
-        max(new.department_id for new in departments) + 1,
-    )
+    near = [new.department_id for new in departments if not is_far_ahead(new.department_id)]
+    await corps.raise_next_department_id(connection, corp_id, max(near, default=0))
 
 
 async def update_placed(

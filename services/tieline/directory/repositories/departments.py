@@ -130,6 +130,20 @@ async def list_subtree(
     return [_to_department(record) for record in records]
 
 
+async def list_ids_from(connection: Connection, corp_id: str, first_id: int) -> set[int]:
+    """Return the ids of departments from this one on."""
+    records = await connection.fetch(
+        """
+        SELECT department_id
+          FROM directory.departments
+         WHERE corp_id = $1 AND department_id >= $2
+        """,
+        corp_id,
+        first_id,
+    )
+    return {record["department_id"] for record in records}
+
+
 async def find_sibling_by_name(connection: Connection, corp_id: str, path: str) -> int | None:
     """Return the id of the department with this path, or None."""
     department_id: int | None = await connection.fetchval(

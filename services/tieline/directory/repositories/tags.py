@@ -65,6 +65,14 @@ async def list_tags(
     return [Tag(*record) for record in records]
 
 
+async def list_ids_from(connection: Connection, corp_id: str, first_id: int) -> set[int]:
+    """Return the ids of tags from this one on."""
+    records = await connection.fetch(
+        "SELECT tag_id FROM directory.tags WHERE corp_id = $1 AND tag_id >= $2", corp_id, first_id
+    )
+    return {record["tag_id"] for record in records}
+
+
 async def count_tags(connection: Connection, corp_id: str) -> int:
     """Return how many tags the corp has."""
     count: int = await connection.fetchval(

@@ -12,10 +12,12 @@ from tieline.chassis.principals import PrincipalKind
 from tieline.directory.corp_writes import CorpWrite
 from tieline.directory.limits import check_limit
 from tieline.directory.members.rules import member_key
+from tieline.directory.new_ids import is_far_ahead, may_meet_given, pick_ids
 from tieline.directory.repositories import corps, departments, members, tags
 from tieline.directory.repositories.viewers import list_departments_of
 from tieline.directory.tags.rules import (
     MAX_NODES,
+    MAX_TAG_ID,
     MAX_TAGS,
     Tag,
     check_may_change,
@@ -45,7 +47,8 @@ async def create_tag(write: CorpWrite, tag_id: int, name: str) -> Tag:
     """Add a tag; ``tag_id`` 0 has one made."""
     connection, corp_id = write.connection, write.corp_id
     _require_tags(write)
-    tag_id = tag_id or write.corp.next_tag_id
+    is_made = not tag_id
+    tag_id = tag_id or await _make_id(write)
     if await tags.find_tag(connection, corp_id, tag_id) is not None:
         raise _tag_exists_error(tag_id)
     await _check_name_is_free(write, name)
@@ -58,7 +61,8 @@ async def create_tag(write: CorpWrite, tag_id: int, name: str) -> Tag:
         app_id=maker_of(current_principal()),
         change_number=await write.take_numbers(1),
     )
-    await corps.raise_next_tag_id(connection, corp_id, tag_id)
+    if is_made or not is_far_ahead(tag_id):
+        await corps.raise_next_tag_id(connection, corp_id, tag_id)
     write.note_tags([tag_id])
     write.audit("tag.create", f"tags/{tag_id}")
     return await _get_tag(write, tag_id)
@@ -145,6 +149,15 @@ async def remove_nodes(
         write.note_tags([tag_id])
         _audit_nodes(write, "tag.remove_members", tag_id, len(gone_members), len(gone_departments))
     return nodes
+
+
+async def _make_id(write: CorpWrite) -> int:
+    next_id = write.corp.next_tag_id
+    given: Collection[int] = ()
+    if may_meet_given(next_id, 1):
+        given = await tags.list_ids_from(write.connection, write.corp_id, next_id)
+    [tag_id] = pick_ids(next_id, 1, given, limit="tag_ids", maximum=MAX_TAG_ID)
+    return tag_id
 
 
 async def _sort_out(

@@ -37,7 +37,8 @@ class CreateDepartmentRequest(_message.Message):
     def department(self) -> _directory_pb2.Department:
         """What to make: `name` and `parent_department_id` must be set, `name_en` and `order` may be;
         `department_id` from 2 to 2,147,483,647, or 0 to have one made. What is made later gets ids above
-        all that were given. Leaders are set when it has members.
+        all that were given below 1,073,741,824, and passes over those that were given from there on.
+        Leaders are set when it has members.
         """
 
     def __init__(

@@ -35,7 +35,9 @@ class CreateTagRequest(_message.Message):
     """UUID; a repeat with the same contents returns the first answer."""
     @_builtins.property
     def tag(self) -> _directory_pb2.Tag:
-        """The new tag: `name` must be set; `tag_id` from 1 to 2,147,483,647, or 0 to have one made."""
+        """The new tag: `name` must be set; `tag_id` from 1 to 2,147,483,647, or 0 to have one made,
+        which passes over ids that were given from 1,073,741,824 on.
+        """
 
     def __init__(
         self,
