@@ -88,10 +88,13 @@ class CorpWrite:
         resource = Resource(self.corp_id, department_ids)
         require(self.writer.principal, Right.MANAGE_DIRECTORY, resource)
 
+    def manages_anywhere(self, user_id: str) -> bool:
+        """Tell whether the member is the caller's to manage in whatever departments."""
+        return self.writer is None or user_id in self.writer.user_ids
+
     def require_member(self, user_id: str, ancestor_ids: Iterable[int]) -> None:
         """Refuse a caller who may not manage a member of departments below or among these."""
-        assert self.writer is not None, "only callers are refused anything"
-        if user_id not in self.writer.user_ids:
+        if not self.manages_anywhere(user_id):
             self.require_range(ancestor_ids)
 
     async def take_numbers(self, count: int) -> int:

@@ -60,6 +60,10 @@ def delete(user_id: str, etag: str = "") -> Any:
     return member_service_pb2.DeleteMemberRequest(user_id=user_id, etag=etag)
 
 
+def get_request(user_id: str) -> Any:
+    return directory_service_pb2.GetMemberRequest(user_id=user_id)
+
+
 def delete_department(department_id: int, etag: str = "") -> Any:
     return department_service_pb2.DeleteDepartmentRequest(department_id=department_id, etag=etag)
 
@@ -218,6 +222,46 @@ async def test_main_department_that_a_writer_is_not_shown_stays(
         SOUTH,
         {SHOP, SOUTH},
     )
+
+
+@pytest.mark.parametrize("is_main", [True, False])
+async def test_deleted_member_stays_in_what_the_deleter_is_not_shown(
+    filled: Writer, limited: Writer, is_main: bool
+) -> None:
+    """To the deleter that is the same as somebody who left."""
+    await filled.create_member("lu", EAST)
+    await filled.update_member("li", department_id=SOUTH if is_main else EAST)
+    await filled.send(update_department_request(EAST, leader_user_ids=["li"]))
+
+    await limited.send(member_service_pb2.BatchDeleteMembersRequest(user_ids=["li", "lu"]))
+
+    gone = {
+        user_id: [
+            told(await limited.refused(write), user_id)
+            for write in (get_request(user_id), delete(user_id), enable(user_id))
+        ]
+        for user_id in ("li", "lu")
+    }
+    assert gone["li"] == gone["lu"]
+    li, lu = await filled.get_member("li"), await filled.get_member("lu")
+    assert (li.department_id, [at.department_id for at in li.departments]) == (SOUTH, [SOUTH])
+    assert (li.state, li.direct_leader_user_id) == (directory_pb2.MEMBER_STATE_INVITED, "chief")
+    assert lu.state == directory_pb2.MEMBER_STATE_LEFT
+    assert not (await filled.get_department(EAST)).leader_user_ids
+
+
+@pytest.mark.parametrize("places", [(EAST, 9), (EAST, SOUTH, 9)])
+async def test_member_of_what_the_deleter_sees_and_does_not_manage_is_not_deleted(
+    filled: Writer, corp: Corp, places: tuple[int, ...]
+) -> None:
+    await filled.create_department("West", department_id=9)
+    await filled.create_member("wu", *places)
+    token = corp.tokens.limited_administrator(corp.corp_id, departments=[EAST])
+
+    error = await filled.signed_in_as(token).refused(delete("wu"))
+
+    assert error.reason == "OUT_OF_RANGE"
+    assert len((await filled.get_member("wu")).departments) == len(places)
 
 
 LEADING = "user_id,name,department,is_leader"

@@ -1,6 +1,6 @@
 """What is done to members, each within one write to the corp."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -19,6 +19,7 @@ from tieline.directory.members.fields import change_member
 from tieline.directory.members.rules import (
     MAIN_DEPARTMENT_RULE,
     Member,
+    MemberDepartment,
     MemberState,
     member_left_error,
     plan_departments,
@@ -96,19 +97,49 @@ async def update_members(write: CorpWrite, changes: Sequence[MemberChange]) -> l
 
 
 async def remove_members(write: CorpWrite, user_ids: Sequence[str], etag: str = "") -> None:
-    """Have members leave, all or none; ``etag`` is that of a single one."""
+    """Have members leave, all or none; ``etag`` is that of a single one.
+
+    Who is in departments that the caller is not shown as well stays in those alone: the caller may
+    not decide over them, and to refuse it would tell of them.
+    """
     current = await find_current(write, user_ids)
     ancestors = await _find_ancestors(write, current.values())
     for user_id in user_ids:
         member = current[user_id]
-        # Out of every department, so that each must be the caller's to manage.
-        for at in member.departments:
+        # Out of all that is shown, so that each must be the caller's to manage.
+        for at in _list_shown(write, member) or member.departments:
             write.require_member(user_id, ancestors[at.department_id])
         _check_is_not_owner(write, user_id)
         check_etag(etag, member.change_number)
-    await leave(write, user_ids)
-    for user_id in user_ids:
+    staying = {id_: member for id_, member in current.items() if _stays_unseen(write, member)}
+    leaving = [user_id for user_id in user_ids if user_id not in staying]
+    if leaving:
+        await leave(write, leaving)
+    for user_id in leaving:
         write.audit("member.delete", f"members/{user_id}")
+    if staying:
+        await _keep_in_unseen(write, staying.values())
+
+
+def _list_shown(write: CorpWrite, member: Member) -> list[MemberDepartment]:
+    return [at for at in member.departments if write.sees_department(at.department_id)]
+
+
+def _stays_unseen(write: CorpWrite, member: Member) -> bool:
+    """Tell whether the member is in departments over which the caller may not decide."""
+    is_all_shown = len(_list_shown(write, member)) == len(member.departments)
+    return not is_all_shown and not write.manages_anywhere(member.user_id)
+
+
+async def _keep_in_unseen(write: CorpWrite, staying: Iterable[Member]) -> None:
+    """Take the members out of every department that the caller is shown."""
+    steps: list[_Step] = []
+    for member in staying:
+        nowhere = replace(member, department_id=0, departments=())
+        after = _keep_unseen(write, member, nowhere, is_main_named=False)
+        steps.append(_Step(member, after, "", (), ""))
+        write.audit("member.update", f"members/{member.user_id}", fields="departments")
+    await _store(write, steps)
 
 
 async def leave(write: CorpWrite, user_ids: Sequence[str]) -> None:

@@ -134,6 +134,8 @@ class MemberServiceServicer:
     def DeleteMember(self, request, context):
         """DeleteMember has a member leave, at most once per `request_id`: departments, tags, leadership,
         numbers and addresses are cleared; the user id, name and position stay. Event `member_left`.
+        Who is also in departments that the caller does not see is taken out of the others and stays in
+        those: to the caller that is the same.
 
         Errors: NOT_FOUND USER_NOT_FOUND; FAILED_PRECONDITION MEMBER_LEFT, OWNER_STAYS; ABORTED
         ETAG_MISMATCH; PERMISSION_DENIED OUT_OF_RANGE.

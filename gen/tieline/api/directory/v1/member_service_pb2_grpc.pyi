@@ -44,6 +44,8 @@ class MemberServiceStub:
     DeleteMember: _aio.UnaryUnaryMultiCallable[_member_service_pb2.DeleteMemberRequest, _member_service_pb2.DeleteMemberResponse]
     """DeleteMember has a member leave, at most once per `request_id`: departments, tags, leadership,
     numbers and addresses are cleared; the user id, name and position stay. Event `member_left`.
+    Who is also in departments that the caller does not see is taken out of the others and stays in
+    those: to the caller that is the same.
 
     Errors: NOT_FOUND USER_NOT_FOUND; FAILED_PRECONDITION MEMBER_LEFT, OWNER_STAYS; ABORTED
     ETAG_MISMATCH; PERMISSION_DENIED OUT_OF_RANGE.
@@ -142,6 +144,8 @@ class MemberServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_member_service_pb2.DeleteMemberResponse]:
         """DeleteMember has a member leave, at most once per `request_id`: departments, tags, leadership,
         numbers and addresses are cleared; the user id, name and position stay. Event `member_left`.
+        Who is also in departments that the caller does not see is taken out of the others and stays in
+        those: to the caller that is the same.
 
         Errors: NOT_FOUND USER_NOT_FOUND; FAILED_PRECONDITION MEMBER_LEFT, OWNER_STAYS; ABORTED
         ETAG_MISMATCH; PERMISSION_DENIED OUT_OF_RANGE.
