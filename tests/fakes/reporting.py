@@ -24,15 +24,12 @@ class ReportingReplicas:
         self._started = int(time.time()) - 100
         self._sequence = 0
         self._offered: dict[str, float] = {}
-        self._last = time.monotonic()
 
     async def report(self, replicas: Sequence[str], offered_per_s: float) -> None:
-        """Publish one report of each; the load is shared by all."""
-        now = time.monotonic()
-        elapsed, self._last = now - self._last, now
+        """Publish one report of each, which tells of one second; the load is shared by all."""
         self._sequence += 1
         for replica in replicas:
-            offered = self._offered.get(replica, 0.0) + offered_per_s * elapsed / len(replicas)
+            offered = self._offered.get(replica, 0.0) + offered_per_s / len(replicas)
             self._offered[replica] = offered
             report = load_report_pb2.LoadReport(
                 service=self._service, replica=replica, sequence=self._sequence

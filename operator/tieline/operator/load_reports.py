@@ -1,10 +1,11 @@
 """From the load reports on the wire to the newest rates of each replica.
 
-Counters become rates by the difference of two reports. Nothing here trusts a report: one that
-contradicts its subject, an earlier report or the clock, or comes in the name of no pod, is refused
-with a reason, and refusing costs no memory. NATS knows the service of who reports, not the pod: one
-replica may speak for its siblings, and for nobody that is not there. No clock and no network: the
-time is passed in, the messages are handed in.
+Counters become rates by the difference of two reports, over the seconds that their sequences
+tell: reports that waited on their way and came all at once are no surge. Nothing here trusts a
+report: one that contradicts its subject, an earlier report or the clock, or comes in the name of no
+pod, is refused with a reason, and refusing costs no memory. NATS knows the service of who reports,
+not the pod: one replica may speak for its siblings, and for nobody that is not there. No clock and
+no network: the time is passed in, the messages are handed in.
 """
 
 from collections import Counter
@@ -23,6 +24,12 @@ _INTERVAL_S = 1.0
 
 _MIN_INTERVAL_S = 0.5
 """What comes faster says nothing new."""
+
+_DRIFT = 0.03
+"""By so much a replica's seconds are longer than that: one begins behind the report before."""
+
+_MAX_STALL_S = 30.0
+"""For so long reports may wait on their way; whoever is ahead by more does not count seconds."""
 
 _MAX_CLOCK_SKEW_S = 60.0
 _FORGET_S = 60.0
@@ -161,12 +168,23 @@ def _check(counters: _Counters, before: _Counters | None, now: float) -> Refusal
     return Refusal.COUNTERS_FALL if any(new < old for new, old in pairs) else None
 
 
+def _elapsed_s(before: _Counters, after: _Counters, loop_lag_s: float) -> float:
+    """Return the seconds in which the calls between two reports came.
+
+    What is sent each second arrives when the way is free, and a clock may be set: arrivals count
+    only as far as the replica's own lag explains that its seconds were longer.
+    """
+    arrived = after.time - before.time
+    told = (after.sequence - before.sequence) * _INTERVAL_S
+    if 0 <= arrived < told - _MAX_STALL_S:
+        return max(arrived, _MIN_INTERVAL_S)
+    return min(max(arrived, told), told * (1 + max(loop_lag_s, _DRIFT)))
+
+
 def _to_rates(
     report: load_report_pb2.LoadReport, before: _Counters, after: _Counters, *, from_edge: bool
 ) -> ReplicaReport:
-    elapsed = after.time - before.time
-    # A clock that was set back says nothing of the time between; replicas report each second.
-    elapsed = _INTERVAL_S if elapsed <= 0 else max(elapsed, _MIN_INTERVAL_S)
+    elapsed = _elapsed_s(before, after, report.loop_lag_us / 1e6)
 
     def rate(new: int, old: int) -> float:
         return min((new - old) / elapsed, _MAX_RATE)

@@ -5,7 +5,8 @@ Without it the surge operator would see a demand that is capped at what got thro
 
 import asyncio
 import logging
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
 from tieline.api.common.v1 import load_report_pb2
@@ -60,13 +61,21 @@ def build_report(
 class RefusalReports:
     """Reads HAProxy's counters and publishes them."""
 
-    def __init__(self, master: Master, services: list[str], replica: str) -> None:
+    def __init__(
+        self,
+        master: Master,
+        services: list[str],
+        replica: str,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._master = master
         self._services = services
         self._replica = replica
         self._totals = Totals()
         self._sequence = 0
         self._start_time = datetime.now(UTC)
+        self._clock = clock
+        self._begun = clock()
 
     async def publish_forever(self, nats_url: str, tls: BrokerTls) -> None:
         """Publish until cancelled, also after NATS was away."""
@@ -96,7 +105,8 @@ class RefusalReports:
         except (OSError, TimeoutError):
             return []
         self._totals.note(worker, counts)
-        self._sequence += 1
+        # Whoever takes rates takes sequences for seconds, also those in which none could be told.
+        self._sequence = max(self._sequence + 1, round(self._clock() - self._begun))
         return [
             build_report(
                 service,

@@ -1,6 +1,10 @@
 """How reports on the wire become rates, and which are refused."""
 
+from itertools import accumulate
+
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tieline.api.common.v1 import load_report_pb2, priority_pb2
 from tieline.operator.load_reports import Refusal, ReportBook
@@ -52,6 +56,48 @@ def test_two_reports_make_rates_by_their_difference_also_when_some_are_lost() ->
     assert one.shed_per_s == (2.0, 0.0, 1.0, 0.0)
     assert (one.retries_per_s, one.served_per_s, one.time) == (1.0, 100.0, NOW + 4)
     assert (one.queue_wait_s, one.queued, one.cpu_ratio) == (0.02, 2.0, 0.9)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.floats(min_value=0, max_value=5), min_size=2, max_size=30))
+def test_reports_that_waited_on_their_way_tell_the_rate_that_was(delays_s: list[float]) -> None:
+    """Reports are sent each second and arrive in order, however bunched."""
+    sent = enumerate(delays_s, start=1)
+    arrivals = list(accumulate((NOW + second + delay for second, delay in sent), max))
+    reports = book()
+
+    for sequence, arrival in enumerate(arrivals, start=1):
+        reports.take("load.messaging.pod-0", report(sequence, 100 * sequence), arrival)
+
+        for one in reports.reports_of("messaging"):
+            assert one.offered_per_s[0] == pytest.approx(100, rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("sequence", "after_s", "loop_lag_s", "rate"),
+    [
+        pytest.param(2, 1.0, 0.0, 600.0, id="each second"),
+        pytest.param(2, 4.0, 0.0, 583.0, id="the way was blocked"),
+        pytest.param(2, 1.2, 0.25, 500.0, id="a second of a busy replica"),
+        pytest.param(2, 4.0, 3.0, 150.0, id="the replica stood still"),
+        pytest.param(1001, 1.0, 0.0, 600.0, id="whoever counts no seconds"),
+        pytest.param(2, -30.0, 0.0, 600.0, id="a clock that was set back"),
+        pytest.param(2, 50.0, 0.0, 583.0, id="a clock that was set forward"),
+    ],
+)
+def test_seconds_between_two_reports_are_those_that_the_replica_counts(
+    sequence: int, after_s: float, loop_lag_s: float, rate: float
+) -> None:
+    """Arrivals count only as far as the replica's own lag explains them."""
+    reports = book()
+    reports.take("load.messaging.pod-0", report(1, 1000), NOW)
+    message = report(sequence, 1600)
+    message.loop_lag_us = int(loop_lag_s * 1e6)
+
+    reports.take("load.messaging.pod-0", message, NOW + after_s)
+
+    (one,) = reports.reports_of("messaging")
+    assert one.offered_per_s[0] == pytest.approx(rate, abs=1)
 
 
 def test_first_report_of_a_replica_gives_no_rates() -> None:

@@ -54,7 +54,9 @@ class LoadReport(_message.Message):
     replica: _builtins.str
     """Names the replica: the pod's name, or host name and process id; 1 to 63 of `0-9A-Za-z_-`."""
     sequence: _builtins.int
-    """Grows by one with each report since `start_time`."""
+    """Grows by one with each second since `start_time`, whether its report is sent or not: rates are
+    taken over these seconds, since reports may wait on their way and come all at once.
+    """
     in_flight: _builtins.int
     """Calls that have begun and not ended, open streams included."""
     mean_queueing_us: _builtins.int
