@@ -275,8 +275,8 @@ DASHBOARDS: dict[str, tuple[str, Sequence[Panel]]] = {
             Panel(
                 "Age of what is seen of the cluster",
                 "s",
-                ["max by (kind) (operator_watch_age_seconds)"],
-                "{{kind}}",
+                ["max by (kind, by) (operator_watch_age_seconds)"],
+                "{{kind}}, {{by}}",
             ),
             Panel(
                 "Delay of the operator's event loop", "s", ["operator_loop_lag_seconds"], "{{pod}}"

@@ -37,6 +37,9 @@ class MemoryCluster:
         self.loses_answers = False
         """Whether scales are carried out, and nobody is told."""
 
+        self.hidden: set[Kind] = set()
+        """Kinds whose watches lag."""
+
         self.kill_at: tuple[int, bool] | None = None
         """Number of the call, and whether it was carried out before the end."""
 
@@ -50,8 +53,9 @@ class MemoryCluster:
         return found
 
     def show(self, fleet: Fleet) -> None:
-        """Let watches tell everything."""
-        for kind, bodies in self.objects.items():
+        """Let watches tell everything that is not hidden."""
+        for kind in self.objects.keys() - self.hidden:
+            bodies = self.objects[kind]
             fleet.replace(kind, copy.deepcopy(list(bodies.values())))
 
     async def list_objects(self, kind: Kind) -> Sequence[Any]:

@@ -25,7 +25,7 @@ class ServiceInput:
 
     policy: SurgePolicy
     current_replicas: int
-    """As the Deployment's spec says."""
+    """As the Deployment's spec says, or what was written and is not shown yet."""
 
     pods: tuple[PodObservation, ...] = ()
     reports: tuple[ReplicaReport, ...] = ()

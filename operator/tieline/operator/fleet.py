@@ -27,6 +27,7 @@ from tieline.operator.resources import (
     mapping_in,
     read_meta,
 )
+from tieline.operator.scale_answers import ScaleAnswers
 from tieline.operator.spec_fields import InvalidSpecError
 from tieline.operator.windows import SurgeWindow, window_from_spec
 
@@ -90,6 +91,7 @@ class Fleet:
         self._windows: dict[str, Read] = {}
         self._overrides: dict[str, Read] = {}
         self._shown: dict[str, list[int]] = {}
+        self._answers = ScaleAnswers()
         self._targets: dict[str, list[str]] | None = None
 
     def note(self, kind: Kind, event: str | None, body: Body) -> None:
@@ -140,8 +142,20 @@ class Fleet:
         }
         gone = self._objects[kind].keys() - listed.keys()
         self._objects[kind] = listed
+        if kind is Kind.DEPLOYMENT:
+            for name in listed.keys() - told:
+                self._answers.forget(name)
         for name in [*gone, *listed]:
             self._read(kind, name)
+
+    def note_scaled(self, target: str, replicas: int) -> None:
+        """Take in that the API has acknowledged a scale, which watches show only later."""
+        shown = self.find_replicas(target)
+        if shown is None:
+            return
+        self._answers.note(target, replicas, shown)
+        for names in self._listings[Kind.DEPLOYMENT]:
+            names.add(target)
 
     def services(self) -> frozenset[str]:
         """Return the services that any policy is for."""
@@ -183,7 +197,7 @@ class Fleet:
         return Trouble("PolicyNotFound", f"there is no SurgePolicy {missing} in the namespace")
 
     def find_replicas(self, target: str) -> int | None:
-        """Return the replicas that a Deployment asks for; None where there is no Deployment."""
+        """Return the replicas that a Deployment was shown to ask for; None where there is none."""
         deployment = self._objects[Kind.DEPLOYMENT].get(target)
         return (
             None
@@ -226,12 +240,15 @@ class Fleet:
             _put(self._windows, name, body, _read_window)
         elif kind is Kind.OVERRIDE:
             _put(self._overrides, name, body, _read_override)
-        elif kind is Kind.DEPLOYMENT and body is not None:
+        elif kind is Kind.DEPLOYMENT and body is None:
+            self._answers.forget(name)
+        elif kind is Kind.DEPLOYMENT:
             self._note_shown(name)
 
     def _note_shown(self, name: str) -> None:
         shown, replicas = self._shown.setdefault(name, []), self.find_replicas(name)
         assert replicas is not None, "the Deployment is there"
+        self._answers.note_shown(name, replicas)
         if shown[-1:] != [replicas]:
             shown.append(replicas)
             del shown[:-_MAX_SHOWN]
@@ -297,7 +314,7 @@ class Fleet:
         given = ServiceInput(
             name=name,
             policy=read,
-            current_replicas=replicas,
+            current_replicas=self._answers.replicas_of(read.target, replicas),
             pods=pods.get(read.target, ()),
             reports=reports_of(read.service),
             windows=tuple(each for each in windows if each.is_for(name, policy.meta.labels)),

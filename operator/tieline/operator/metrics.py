@@ -64,8 +64,11 @@ def observe_operator(
         ]
 
     def watch_ages(_: CallbackOptions) -> Iterable[Observation]:
+        signs = vitals.read()
         return [
-            Observation(age, {"kind": kind}) for kind, age in vitals.read().watch_ages_s.items()
+            Observation(age, {"kind": kind, "by": by})
+            for by, found in (("event", signs.watch_ages_s), ("list", signs.list_ages_s))
+            for kind, age in found.items()
         ]
 
     def ages(_: CallbackOptions) -> Iterable[Observation]:
@@ -81,7 +84,7 @@ def observe_operator(
     _gauge(meter, "tick.age", "s", "Since the last tick.", _of(lambda: vitals.read().tick_age_s))
     _gauge(meter, "tick.duration", "s", "Of the last tick.", _of(lambda: scaler.last_tick_s))
     _gauge(meter, "loop.lag", "s", "Longest of ten seconds.", _of(lambda: vitals.read().loop_lag_s))
-    _gauge(meter, "watch.age", "s", "Since a kind's last event or list.", watch_ages)
+    _gauge(meter, "watch.age", "s", "Since a kind's last event, or list.", watch_ages)
     _gauge(meter, "lease.held", "1", "1 while this one writes.", _of(lambda: float(lease.is_held)))
     _count(meter, "writes.failed", "Writes that failed.", _of_writes(attempts.failed))
     _count(meter, "writes.conflicts", "Those that met another's.", _of_writes(attempts.conflicts))

@@ -64,6 +64,7 @@ class _Handler(BaseHTTPRequestHandler):
                 "tick_age_s": round(signs.tick_age_s, 3),
                 "loop_lag_s": round(signs.loop_lag_s, 3),
                 "watch_ages_s": {kind: round(age) for kind, age in signs.watch_ages_s.items()},
+                "list_ages_s": {kind: round(age) for kind, age in signs.list_ages_s.items()},
             }
         ).encode()
         self.send_response(HTTPStatus.SERVICE_UNAVAILABLE if problems else HTTPStatus.OK)

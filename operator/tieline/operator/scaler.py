@@ -149,7 +149,7 @@ class Scaler:
             with self._fleet.listing(kind) as told:
                 listed = await self._cluster.list_objects(kind)
                 self._fleet.replace(kind, listed, told)
-            self.vitals.note_seen(kind)
+            self.vitals.note_listed(kind)
 
     def _note_foreign_writes(self, now: float) -> None:
         if not self._may_write():
@@ -185,6 +185,7 @@ class Scaler:
         self._foreign.note_attempt(target, decision.replicas, self._clock())
         if not await self.attempts.succeeds(Write.SCALE, write):
             return
+        self._fleet.note_scaled(target, decision.replicas)
         self._scale_times[view.meta.name] = now = self._clock()
         newest = max((each.time for each in view.given.reports), default=None)
         if newest is not None:

@@ -1,7 +1,7 @@
 """Whether the operator works: how long ago it ticked and saw the cluster, how late its loop is.
 
 Written by the loop, read by whatever thread asks. A quiet namespace has no events, and kopf keeps
-its bookmarks to itself: that a kind was listed, which happens each minute, counts as well.
+its bookmarks to itself: whether a kind is seen is told by its lists, made each minute, as well.
 """
 
 import asyncio
@@ -36,7 +36,10 @@ class Signs:
     """The longest delay of the last ten seconds, one that lasts included."""
 
     watch_ages_s: Mapping[str, float]
-    """Since the last event or list of each kind."""
+    """Since the last event of each kind."""
+
+    list_ages_s: Mapping[str, float]
+    """Since the last list of each kind."""
 
     def find_stalls(self) -> Sequence[str]:
         """Say what a restart may put right."""
@@ -51,8 +54,8 @@ class Signs:
         """Say which kinds are not seen: mostly the API is away, and no restart brings it back."""
         return [
             f"nothing was seen of {kind} for {age_s:.0f} s"
-            for kind, age_s in self.watch_ages_s.items()
-            if age_s > MAX_WATCH_AGE_S
+            for kind, watch_age_s in self.watch_ages_s.items()
+            if (age_s := min(watch_age_s, self.list_ages_s[kind])) > MAX_WATCH_AGE_S
         ]
 
 
@@ -63,6 +66,7 @@ class Vitals:
         self._clock = clock
         self._tick_time = self._due_time = now = clock()
         self._seen_times = dict.fromkeys(Kind, now)
+        self._list_times = dict.fromkeys(Kind, now)
         self._lags_s = [0.0] * _KEPT_LAGS
         self._beats = 0
 
@@ -71,8 +75,12 @@ class Vitals:
         self._tick_time = self._clock()
 
     def note_seen(self, kind: Kind) -> None:
-        """Take note of an event or a list of a kind."""
+        """Take note of an event of a kind."""
         self._seen_times[kind] = self._clock()
+
+    def note_listed(self, kind: Kind) -> None:
+        """Take note of a list of a kind."""
+        self._list_times[kind] = self._clock()
 
     def note_beat(self) -> None:
         """Take note that the loop came round."""
@@ -88,6 +96,7 @@ class Vitals:
             tick_age_s=now - self._tick_time,
             loop_lag_s=max(*self._lags_s, now - self._due_time),
             watch_ages_s={kind.value[2]: now - at for kind, at in self._seen_times.items()},
+            list_ages_s={kind.value[2]: now - at for kind, at in self._list_times.items()},
         )
 
     @asynccontextmanager

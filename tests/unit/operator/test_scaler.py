@@ -263,6 +263,50 @@ async def test_list_that_was_made_before_an_event_does_not_undo_it() -> None:
     assert operator.fleet.find_replicas("messaging") == PODS
 
 
+async def test_what_was_written_counts_until_the_watch_shows_it() -> None:
+    """A need between what is shown and what was written is no raise."""
+    cluster = world()
+    operator = Operator(cluster)
+    async with operator.scaler.reporter.running():
+        for load in (150.0, 150.0):
+            await operator.second(load)
+        late = copy.deepcopy(cluster.objects[Kind.DEPLOYMENT]["messaging"])
+        cluster.hidden = {Kind.DEPLOYMENT}
+        for load in (2400.0, 2400.0):
+            await operator.second(load)
+        written = cluster.replicas()
+        assert written >= 30
+        for load in (1600.0, 1600.0):
+            # The controller's status of before the write changes nothing either.
+            operator.fleet.note(Kind.DEPLOYMENT, "MODIFIED", late)
+            await operator.second(load)
+        assert cluster.replicas() == written
+
+        # Whoever sets another number after that is seen.
+        late["spec"]["replicas"] = 5
+        operator.fleet.note(Kind.DEPLOYMENT, "MODIFIED", late)
+        await operator.second(1600.0)
+    assert operator.scaler.decisions["messaging"].current_replicas == 5
+
+
+async def test_list_that_was_asked_for_after_a_write_is_newer_than_its_answer() -> None:
+    """One that was asked for before is not."""
+    cluster = world()
+    operator = Operator(cluster)
+    cluster.show(operator.fleet)
+    fleet, old = operator.fleet, copy.deepcopy(cluster.objects[Kind.DEPLOYMENT]["messaging"])
+
+    with fleet.listing(Kind.DEPLOYMENT) as told:
+        fleet.note_scaled("messaging", 9)
+        fleet.replace(Kind.DEPLOYMENT, [old], told)
+    await operator.scaler.tick()
+    assert operator.scaler.decisions["messaging"].current_replicas == 9
+
+    await operator.scaler.relist()
+    await operator.scaler.tick()
+    assert operator.scaler.decisions["messaging"].current_replicas == PODS
+
+
 async def test_writes_whose_answer_got_lost_are_the_operators_own() -> None:
     cluster = world()
     operator = Operator(cluster)

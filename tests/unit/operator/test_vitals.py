@@ -43,7 +43,8 @@ def ask(port: int, path: str) -> tuple[int, Mapping[str, object]]:
         pytest.param(MAX_TICK_AGE_S + 1, ("beat",), 503, 503, id="a tick that stalls"),
         pytest.param(MAX_LOOP_LAG_S + 1, ("tick",), 503, 503, id="a loop that stands still"),
         pytest.param(MAX_WATCH_AGE_S + 1, ("beat", "tick"), 200, 503, id="a cluster out of sight"),
-        pytest.param(9999.0, ("beat", "tick", "seen"), 200, 200, id="a quiet cluster, listed"),
+        pytest.param(9999.0, ("beat", "tick", "listed"), 200, 200, id="a quiet cluster, listed"),
+        pytest.param(9999.0, ("beat", "tick", "seen"), 200, 200, id="a cluster that is watched"),
     ],
 )
 def test_probes_tell_what_stands_still(
@@ -61,12 +62,28 @@ def test_probes_tell_what_stands_still(
     if "seen" in goes_on:
         for kind in Kind:
             vitals.note_seen(kind)
+    if "listed" in goes_on:
+        for kind in Kind:
+            vitals.note_listed(kind)
 
     with serving_probes(find_free_port(), vitals.read) as port:
         statuses = {path: ask(port, path) for path in (ALIVE, READY)}
 
     assert {path: status for path, (status, _) in statuses.items()} == {ALIVE: alive, READY: ready}
     assert bool(statuses[READY][1]["problems"]) is (ready == 503)
+
+
+def test_list_does_not_make_a_silent_watch_look_alive() -> None:
+    """A probe counts both; whoever looks into a lagging watch sees each."""
+    clock = Clock()
+    vitals = Vitals(clock)
+    clock.now += 40
+    vitals.note_listed(Kind.DEPLOYMENT)
+
+    signs = vitals.read()
+
+    assert signs.watch_ages_s["deployments"] == 40
+    assert signs.list_ages_s["deployments"] == 0
 
 
 def test_lag_that_is_over_is_told_for_some_seconds() -> None:
