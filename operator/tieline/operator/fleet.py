@@ -222,10 +222,17 @@ class Fleet:
 
         ``conflict_of`` tells who else keeps setting a target's replicas; empty for nobody.
         """
-        owners = self._owners()
+        owners = self._owners(lambda policy: policy.target)
+        servers = self._owners(lambda policy: policy.service)
         pods = self._observe_pods()
         return [
-            self._view(self._policies[name], owners, pods, reports_of, conflict_of)
+            self._view(
+                self._policies[name],
+                self._find_trouble(self._policies[name], owners, servers),
+                pods,
+                reports_of,
+                conflict_of,
+            )
             for name in sorted(self._policies)
         ]
 
@@ -262,15 +269,15 @@ class Fleet:
                     self._targets.setdefault(each.policy.service, []).append(each.policy.target)
         return self._targets.get(service, ())
 
-    def _owners(self) -> dict[str, str]:
-        """Return the policy that scales each target: of several the oldest."""
+    def _owners(self, key_of: Callable[[SurgePolicy], str]) -> dict[str, str]:
+        """Return the policy that has each target, or service: of several the oldest."""
         by_age = sorted(
             self._policies.values(), key=lambda one: (one.meta.create_time, one.meta.name)
         )
         owners: dict[str, str] = {}
         for each in by_age:
             if each.policy is not None:
-                owners.setdefault(each.policy.target, each.meta.name)
+                owners.setdefault(key_of(each.policy), each.meta.name)
         return owners
 
     def _observe_pods(self) -> dict[str, tuple[PodObservation, ...]]:
@@ -297,13 +304,12 @@ class Fleet:
     def _view(
         self,
         policy: _Policy,
-        owners: Mapping[str, str],
+        trouble: Trouble | None,
         pods: Mapping[str, tuple[PodObservation, ...]],
         reports_of: Callable[[str], tuple[ReplicaReport, ...]],
         conflict_of: Callable[[str], str],
     ) -> PolicyView:
         read = policy.policy
-        trouble = self._find_trouble(policy, owners)
         if trouble is not None or read is None:
             return PolicyView(policy.meta, policy.status, None, trouble)
         replicas = self.find_replicas(read.target)
@@ -323,13 +329,20 @@ class Fleet:
         )
         return PolicyView(policy.meta, policy.status, given, None)
 
-    def _find_trouble(self, policy: _Policy, owners: Mapping[str, str]) -> Trouble | None:
+    def _find_trouble(
+        self, policy: _Policy, owners: Mapping[str, str], servers: Mapping[str, str]
+    ) -> Trouble | None:
         if policy.policy is None:
             return Trouble("InvalidSpec", policy.problem)
         target = policy.policy.target
         if owners[target] != policy.meta.name:
             text = f"the older policy {owners[target]} scales the Deployment {target}"
             return Trouble("TargetTaken", text, is_conflict=True)
+        service = policy.policy.service
+        if servers[service] != policy.meta.name:
+            # Each would be sized for the load of both, and callers told of one or the other.
+            text = f"the older policy {servers[service]} is for the service {service}"
+            return Trouble("ServiceTaken", text, is_conflict=True)
         if target not in self._objects[Kind.DEPLOYMENT]:
             return Trouble("TargetNotFound", f"there is no Deployment {target} in the namespace")
         return None

@@ -84,6 +84,27 @@ def test_of_two_policies_for_a_target_the_older_one_scales_until_it_is_gone() ->
     assert one["younger"].given is not None
 
 
+def test_of_two_policies_for_a_service_the_older_one_is_carried_out_until_it_is_gone() -> None:
+    """Their targets are different, and the reports of both would count for each."""
+    fleet = Fleet()
+    for name in ("blue", "green"):
+        fleet.note(Kind.DEPLOYMENT, None, deployment(name))
+    older = policy("older", target="blue", created="01", service="messaging")
+    fleet.note(Kind.POLICY, None, policy("a", target="green", created="02", service="messaging"))
+    fleet.note(Kind.POLICY, None, older)
+
+    both = views(fleet)
+    fleet.note(Kind.POLICY, "DELETED", older)
+    one = views(fleet)
+
+    assert both["older"].given is not None
+    trouble = both["a"].trouble
+    assert trouble is not None
+    assert (trouble.reason, trouble.is_conflict) == ("ServiceTaken", True)
+    assert trouble.message == "the older policy older is for the service messaging"
+    assert one["a"].given is not None
+
+
 @pytest.mark.parametrize(
     ("body", "reason"),
     [
