@@ -21,6 +21,10 @@ _MAX_CAPACITIES = 20
 _MAX_OF_SECOND = 4
 """Who claims this many times what any other replica claims is not believed."""
 
+_MAX_OF_OFFERED = 20
+"""What edges refuse is believed up to this many times what comes to the replicas. Where those are
+asked for next to nothing, it is not for lack of replicas that calls are refused."""
+
 MIN_REPORTERS = 2
 """One replica alone does not scale a fleet."""
 
@@ -77,9 +81,17 @@ def measure_load(
     limit = _believable(replicas, capacity)
     offered = sum(min(sum(one.offered_per_s), limit) for one in replicas)
     edge_limit = _MAX_CAPACITIES * capacity * max(ready, 1)
-    refused = sum(min(sum(one.offered_per_s), edge_limit) for one in fresh if one.from_edge)
+    edges = [one for one in fresh if one.from_edge]
+    claimed = sum(min(sum(one.offered_per_s), edge_limit) for one in edges)
+    refused = min(claimed, _MAX_OF_OFFERED * offered) if replicas else claimed
     clamped = sum(sum(one.offered_per_s) > limit for one in replicas)
-    shed_by_class = _sum_shed(fresh, edge_limit)
+    believed = refused / claimed if claimed else 1.0
+    shed_by_class = tuple(
+        own + believed * edge
+        for own, edge in zip(
+            _sum_shed(replicas, edge_limit), _sum_shed(edges, edge_limit), strict=True
+        )
+    )
     shed = sum(shed_by_class)
     attempts = offered + refused + sum(min(one.retries_per_s, limit) for one in replicas)
     factor = min(1 / coverage, _MAX_COVERAGE_FACTOR) if coverage else 1.0

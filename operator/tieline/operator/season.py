@@ -41,15 +41,24 @@ def update_season(season: Season, level: float, now: float) -> Season:
 
 
 def seasonal_demand(
-    season: Season, level: float, lead_s: float, quantile_percent: int, now: float
+    season: Season,
+    level: float,
+    lead_s: float,
+    quantile_percent: int,
+    now: float,
+    *,
+    is_level_certain: bool = True,
 ) -> float:
-    """Return the load that earlier weeks let expect after a lead; 0 without earlier weeks."""
+    """Return the load that earlier weeks let expect after a lead; 0 without earlier weeks.
+
+    A level that is not certain makes no more of it than it was.
+    """
     then = _quantile(season, now + lead_s, quantile_percent)
     usual = _quantile(season, now, quantile_percent)
     if then <= 0 or usual <= 0:
         return 0.0
     low, high = _SCALE
-    return then * min(max(level / usual, low), high)
+    return then * min(max(level / usual, low), high if is_level_certain else 1.0)
 
 
 def slot_words(now: float) -> str:

@@ -13,7 +13,6 @@ from tieline.operator.decision_words import (
     limit_words,
     load_words,
 )
-from tieline.operator.demand import MIN_REPORTERS
 from tieline.operator.floors import (
     Baseline,
     Bounds,
@@ -40,7 +39,7 @@ from tieline.operator.replica_steps import (
     step_up,
 )
 from tieline.operator.season import seasonal_demand, slot_words
-from tieline.operator.views import View, is_alone, replicas_for
+from tieline.operator.views import View, allowed_alone, is_alone, replicas_for
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +161,7 @@ def _recommend(view: View, now: float) -> tuple[tuple[Recommendation, ...], tupl
     candidates: Sequence[Recommendation | None] = (
         demand,
         _upstream_recommendation(view),
-        reserve_recommendation(view.state.estimate.level, demand.replicas, view.capacity, policy),
+        _reserve_recommendation(view, demand.replicas),
         _season_recommendation(view, now),
         window_recommendation(baselines, given.windows, now),
         override_recommendation(given.overrides, now),
@@ -177,11 +176,19 @@ def _demand_recommendation(view: View) -> Recommendation:
     percent = view.given.policy.capacity.target_utilization_percent
     words = f"{replicas:,} replicas hold {percent} %"
     if is_alone(view):
-        # The first replica's word is enough for a second one, whose word then counts too.
-        allowed = max(view.given.current_replicas, MIN_REPORTERS)
+        allowed = allowed_alone(view)
         if replicas > allowed:
-            return Recommendation("demand", allowed, f"{words}, but one replica alone says so")
+            who = "one replica alone" if view.load.reporters else "no replica"
+            return Recommendation("demand", allowed, f"{words}, but {who} says so")
     return Recommendation("demand", replicas, words)
+
+
+def _reserve_recommendation(view: View, needed: int) -> Recommendation | None:
+    level, policy = view.state.estimate.level, view.given.policy
+    found = reserve_recommendation(level, needed, view.capacity, policy)
+    if found is None or not is_alone(view):
+        return found
+    return dataclasses.replace(found, replicas=min(found.replicas, allowed_alone(view)))
 
 
 def _upstream_recommendation(view: View) -> Recommendation | None:
@@ -205,6 +212,7 @@ def _season_recommendation(view: View, now: float) -> Recommendation | None:
         lead_s,
         policy.prediction_quantile_percent,
         now,
+        is_level_certain=not is_alone(view),
     )
     if expected <= 0:
         return None

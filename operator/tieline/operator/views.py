@@ -92,7 +92,7 @@ def follow_calls(views: Mapping[str, View], now: float) -> dict[str, View]:
         for name, view in views.items()
     }
     order, edges = order_by_calls(by_name)
-    forecasts = {name: view.forecast_per_s for name, view in views.items()}
+    forecasts = {name: _told_forecast(view) for name, view in views.items()}
     demands = {name: view.load.demand_per_s for name, view in views.items()}
     followed: dict[str, View] = {}
     for name in order:
@@ -128,8 +128,20 @@ def replicas_for(demand_per_s: float, view: View) -> int:
 
 
 def is_alone(view: View) -> bool:
-    """Tell whether too few replicas report to scale the fleet by."""
-    return 0 < view.load.reporters < MIN_REPORTERS
+    """Tell whether too few replicas report to scale the fleet by, or none to bear an edge out."""
+    return view.load.reporters < MIN_REPORTERS
+
+
+def allowed_alone(view: View) -> int:
+    """Return the replicas that one replica's word is enough for: a second one's then counts too."""
+    return max(view.given.current_replicas, MIN_REPORTERS)
+
+
+def _told_forecast(view: View) -> float:
+    """Return what a caller's forecast counts for with those whom it calls."""
+    if is_alone(view):
+        return min(view.forecast_per_s, allowed_alone(view) * view.capacity)
+    return view.forecast_per_s
 
 
 def _forecast(state: ServiceState, load: Load) -> float:

@@ -14,7 +14,7 @@ from tieline.operator.policy import (
     OverrideAction,
     SurgeOverride,
 )
-from tieline.operator.replica_report import PodObservation
+from tieline.operator.replica_report import PodObservation, ReplicaReport
 from tieline.operator.scaling_decision import decide
 from tieline.operator.windows import window_from_spec
 
@@ -151,6 +151,56 @@ def test_one_replica_alone_does_not_scale_a_fleet() -> None:
 
     assert decision.replicas == 2
     assert "one replica alone says so" in decision.reason
+
+
+EDGE = ReplicaReport(
+    "messaging", "edge", NOW, (0.0, 0.0, 1e5, 0.0), (0.0, 0.0, 1e5, 0.0), from_edge=True
+)
+
+
+@pytest.mark.parametrize(
+    ("reporting", "words"),
+    [
+        pytest.param(1, "one replica alone says so", id="one"),
+        pytest.param(0, "no replica says so", id="none"),
+    ],
+)
+def test_nothing_that_is_made_of_the_load_passes_what_one_replica_may_raise(
+    reporting: int, words: str
+) -> None:
+    """Neither the reserve nor the edge, nor the callers' forecast at whom they call."""
+    alone = policy(minReplicas=1, surge={"reservePercent": 100, "maxReserveReplicas": 40})
+    callee = policy(
+        minReplicas=1,
+        targetRef={"name": "contacts"},
+        upstreams=[{"name": "messaging", "fanoutMilli": 1000}],
+    )
+    state = FleetState()
+    decisions: tuple[ServiceDecision, ...] = ()
+    for second, count in enumerate([3] * 3 + [reporting] * 5):
+        now = NOW + second
+        heard = reports(200.0 * count, count, now=now)
+        if count == reporting:
+            heard += (dataclasses.replace(EDGE, time=now),)
+        caller = service(0, 3, now=now, policy=alone, reports=heard)
+        called = service(20.0, 3, now=now, name="contacts", policy=callee)
+        state, decisions = decide(state, [caller, called], now)
+
+    other, decision = decisions
+    assert decision.replicas == 3
+    assert words in decision.reason
+    # What three replicas do at 80 %, rounded up as every raise is.
+    assert other.replicas == 5
+
+
+def test_edge_is_believed_as_far_as_replicas_get_calls() -> None:
+    """Where replicas are asked for 10 calls, an edge that refused 100,000 is not."""
+    claimed = (*reports(10.0, 2), EDGE)
+
+    _, (decision,) = decide(FleetState(), [service(0, 2, reports=claimed)], NOW)
+
+    assert decision.demand_per_s == pytest.approx(210)
+    assert sum(decision.shed_per_s) == pytest.approx(200)
 
 
 def test_replica_that_claims_what_cannot_be_is_clamped_and_reported() -> None:

@@ -48,6 +48,18 @@ def test_what_then_was_is_expected_as_far_as_today_is_like_it(
     assert seasonal_demand(past, level, LEAD_S, 80, EVE) == pytest.approx(expected)
 
 
+@pytest.mark.parametrize(("level", "expected"), [(5000.0, 900.0), (50.0, 450.0)])
+def test_level_that_is_not_certain_makes_no_more_of_earlier_weeks(
+    level: float, expected: float
+) -> None:
+    """It may make less."""
+    past = weeks(now=(100.0,), next=(900.0,))
+
+    found = seasonal_demand(past, level, LEAD_S, 80, EVE, is_level_certain=False)
+
+    assert found == pytest.approx(expected)
+
+
 @pytest.mark.parametrize(("percent", "expected"), [(50, 500.0), (74, 500.0), (75, 900.0)])
 def test_quantile_says_how_many_of_the_weeks_are_covered(percent: int, expected: float) -> None:
     past = weeks(now=(100.0,), next=(300.0, 900.0, 100.0, 500.0))
