@@ -11,11 +11,14 @@ from typing import TypeVar
 from tieline.chassis.admission.reporter_names import name_reporter
 from tieline.operator.decision_state import ServiceInput
 from tieline.operator.pods import Pod, read_pod, select, selector_of, selects
-from tieline.operator.policy import (
-    SurgeOverride,
-    SurgePolicy,
-    override_from_spec,
-    policy_from_spec,
+from tieline.operator.policy import SurgePolicy
+from tieline.operator.read_objects import (
+    Read,
+    ReadPolicy,
+    read_override,
+    read_policy,
+    read_window,
+    told_conflict,
 )
 from tieline.operator.replica_report import PodObservation, ReplicaReport
 from tieline.operator.resources import (
@@ -28,8 +31,7 @@ from tieline.operator.resources import (
     read_meta,
 )
 from tieline.operator.scale_answers import ScaleAnswers
-from tieline.operator.spec_fields import InvalidSpecError
-from tieline.operator.windows import SurgeWindow, window_from_spec
+from tieline.operator.windows import SurgeWindow
 
 _DELETED = "DELETED"
 _Value = TypeVar("_Value")
@@ -61,32 +63,13 @@ class PolicyView:
     trouble: Trouble | None
 
 
-@dataclass(frozen=True, slots=True)
-class Read:
-    """A window or an override that was read, or why it could not be."""
-
-    meta: Meta
-    status: Body
-    window: SurgeWindow | None = None
-    override: SurgeOverride | None = None
-    problem: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class _Policy:
-    meta: Meta
-    status: Body
-    policy: SurgePolicy | None
-    problem: str
-
-
 class Fleet:
     """What is known; every method takes what is true now, so that nothing is missed for long."""
 
     def __init__(self) -> None:
         self._objects: dict[Kind, dict[str, Body]] = {kind: {} for kind in Kind}
         self._listings: dict[Kind, list[set[str]]] = {kind: [] for kind in Kind}
-        self._policies: dict[str, _Policy] = {}
+        self._policies: dict[str, ReadPolicy] = {}
         self._pods: dict[str, Pod | None] = {}
         self._windows: dict[str, Read] = {}
         self._overrides: dict[str, Read] = {}
@@ -205,6 +188,14 @@ class Fleet:
             else integer_in(mapping_in(deployment, "spec"), "replicas", 1)
         )
 
+    def told_conflicts(self) -> Mapping[str, str]:
+        """Return what the statuses tell of conflicts, by target; empty for none."""
+        return {
+            each.policy.target: told_conflict(each.status)
+            for each in self._policies.values()
+            if each.policy is not None
+        }
+
     def take_shown_replicas(self) -> Mapping[str, Sequence[int]]:
         """Return what each Deployment asked for since this was last taken, in order.
 
@@ -239,14 +230,14 @@ class Fleet:
     def _read(self, kind: Kind, name: str) -> None:
         body = self._objects[kind].get(name)
         if kind is Kind.POLICY:
-            _put(self._policies, name, body, _read_policy)
+            _put(self._policies, name, body, read_policy)
             self._targets = None
         elif kind is Kind.POD:
             _put(self._pods, name_reporter(name), body, read_pod)
         elif kind is Kind.WINDOW:
-            _put(self._windows, name, body, _read_window)
+            _put(self._windows, name, body, read_window)
         elif kind is Kind.OVERRIDE:
-            _put(self._overrides, name, body, _read_override)
+            _put(self._overrides, name, body, read_override)
         elif kind is Kind.DEPLOYMENT and body is None:
             self._answers.forget(name)
         elif kind is Kind.DEPLOYMENT:
@@ -303,7 +294,7 @@ class Fleet:
 
     def _view(
         self,
-        policy: _Policy,
+        policy: ReadPolicy,
         trouble: Trouble | None,
         pods: Mapping[str, tuple[PodObservation, ...]],
         reports_of: Callable[[str], tuple[ReplicaReport, ...]],
@@ -330,7 +321,7 @@ class Fleet:
         return PolicyView(policy.meta, policy.status, given, None)
 
     def _find_trouble(
-        self, policy: _Policy, owners: Mapping[str, str], servers: Mapping[str, str]
+        self, policy: ReadPolicy, owners: Mapping[str, str], servers: Mapping[str, str]
     ) -> Trouble | None:
         if policy.policy is None:
             return Trouble("InvalidSpec", policy.problem)
@@ -362,29 +353,3 @@ def _put(
         into.pop(name, None)
     else:
         into[name] = read(body)
-
-
-def _read_policy(body: Body) -> _Policy:
-    meta, status = read_meta(body), mapping_in(body, "status")
-    try:
-        return _Policy(meta, status, policy_from_spec(mapping_in(body, "spec")), "")
-    except InvalidSpecError as error:
-        return _Policy(meta, status, None, str(error))
-
-
-def _read_window(body: Body) -> Read:
-    meta, status = read_meta(body), mapping_in(body, "status")
-    try:
-        window = window_from_spec(meta.name, mapping_in(body, "spec"))
-    except InvalidSpecError as error:
-        return Read(meta, status, problem=str(error))
-    return Read(meta, status, window=window)
-
-
-def _read_override(body: Body) -> Read:
-    meta, status = read_meta(body), mapping_in(body, "status")
-    try:
-        override = override_from_spec(meta.name, mapping_in(body, "spec"), meta.create_time)
-    except InvalidSpecError as error:
-        return Read(meta, status, problem=str(error))
-    return Read(meta, status, override=override)

@@ -17,6 +17,8 @@ WINDOW_S = 300.0
 OWN_S = 30.0
 """For so long after a newer write a watch may show what was written before it."""
 
+_WORDS = "somebody else keeps setting the replicas of"
+
 
 @dataclass(slots=True)
 class _Target:
@@ -36,6 +38,16 @@ class ForeignWrites:
     def __init__(self) -> None:
         self._targets: dict[str, _Target] = {}
 
+    def take_up(self, target: str, told: str, now: float) -> None:
+        """Take over what the holder has found out, as its status ``told`` last.
+
+        Nobody knows when the last foreign write was: the window begins anew.
+        """
+        known = self._targets.setdefault(target, _Target())
+        known.foreign_times = [now] * MAX_FOREIGN_WRITES if told.startswith(_WORDS) else []
+        # Hands are off: whatever else is set from now on is foreign.
+        known.written = known.seen if known.foreign_times else None
+
     def note_attempt(self, target: str, replicas: int, now: float) -> None:
         """Remember that the operator is about to set the replicas: the answer may get lost."""
         known = self._targets.setdefault(target, _Target())
@@ -48,6 +60,7 @@ class ForeignWrites:
     def note_seen(self, target: str, replicas: int, now: float) -> None:
         """Take in what the Deployment asks for; a change to what was not written is foreign."""
         known = self._targets.setdefault(target, _Target())
+        _clamp(known, now)
         before, known.seen = known.seen, replicas
         # Until the operator has written once, whoever sets the replicas is in their right.
         if known.written is None or replicas in (before, known.written):
@@ -70,11 +83,18 @@ class ForeignWrites:
         known = self._targets.get(target)
         if known is None:
             return ""
+        _clamp(known, now)
         recent = sum(now - time < WINDOW_S for time in known.foreign_times)
         if recent < MAX_FOREIGN_WRITES:
             return ""
-        return f"somebody else keeps setting the replicas of {target}, now to {known.seen}"
+        return f"{_WORDS} {target}, now to {known.seen}"
 
     def keep_only(self, targets: Collection[str]) -> None:
         """Forget all other targets."""
         self._targets = {name: known for name, known in self._targets.items() if name in targets}
+
+
+def _clamp(known: _Target, now: float) -> None:
+    """A clock that was set back must not prolong what was before it."""
+    known.foreign_times = [min(time, now) for time in known.foreign_times]
+    known.try_times = {value: min(time, now) for value, time in known.try_times.items()}

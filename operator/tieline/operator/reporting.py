@@ -17,7 +17,8 @@ from tieline.operator.cluster import Cluster
 from tieline.operator.decision_state import ServiceDecision
 from tieline.operator.decision_words import Event, build_events
 from tieline.operator.event_limit import EventLimit
-from tieline.operator.fleet import Fleet, PolicyView, Read, Trouble
+from tieline.operator.fleet import Fleet, PolicyView, Trouble
+from tieline.operator.read_objects import Read
 from tieline.operator.resources import Body, Kind, Meta, list_in
 from tieline.operator.statuses import (
     WRITE_INTERVAL_S,

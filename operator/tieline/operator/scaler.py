@@ -71,6 +71,7 @@ class Scaler:
         self._state = FleetState()
         self._foreign = ForeignWrites()
         self._standby_ticks = 0
+        self._is_holder = False
         self._scale_times: dict[str, float] = {}
         self.attempts = WriteAttempts()
         self.reporter = Reporter(cluster, fleet, self.attempts)
@@ -126,9 +127,9 @@ class Scaler:
             self._memory.note(self._state, {each.name: each for each in given})
         if self._may_write():
             await self._write(views, now)
-            self._standby_ticks = 0
+            self._standby_ticks, self._is_holder = 0, True
         else:
-            self._standby_ticks += 1
+            self._standby_ticks, self._is_holder = self._standby_ticks + 1, False
         self.vitals.note_tick()
         self.last_tick_s = time.monotonic() - begun
         if self._recorder is not None:
@@ -157,6 +158,9 @@ class Scaler:
         for target, shown in self._fleet.take_shown_replicas().items():
             for replicas in shown:
                 self._foreign.note_seen(target, replicas, now)
+        if not self._is_holder:
+            for target, told in self._fleet.told_conflicts().items():
+                self._foreign.take_up(target, told, now)
 
     async def _write(self, views: Sequence[PolicyView], now: float) -> None:
         # Scales before everything else: they are what the second is for.

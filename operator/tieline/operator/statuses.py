@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 
 from tieline.operator.decision_state import ServiceDecision
 from tieline.operator.decision_words import Condition
-from tieline.operator.fleet import PolicyView, Read, Trouble
+from tieline.operator.fleet import PolicyView, Trouble
+from tieline.operator.read_objects import Read
 from tieline.operator.resources import Body, list_in, write_time
 from tieline.operator.windows import Occurrence, WindowPhase
 

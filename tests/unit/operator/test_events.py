@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from fakes.memory_cluster import MemoryCluster
+from tieline.operator.foreign_writes import MAX_FOREIGN_WRITES
 from tieline.operator.resources import Kind
 from unit.operator.test_scaler import NOW, PODS, Operator, policy, world
 
@@ -219,3 +220,33 @@ async def test_what_happens_between_the_holders_end_and_the_takeover_is_told_onc
             await b.second(SURGE)
 
     assert sorted(cluster.events) == ["InvalidSpec", "Overridden", "SurgeEntered"]
+
+
+async def test_conflict_goes_on_over_a_takeover_and_a_restart() -> None:
+    """Whoever begins knows of it from the status, and keeps its hands off."""
+    cluster = world()
+    holder = "a"
+    a = Operator(cluster, writes=lambda: holder == "a")
+    b = Operator(cluster, writes=lambda: holder == "b")
+    async with a.scaler.reporter.running(), b.scaler.reporter.running():
+        for foreign in range(2 * MAX_FOREIGN_WRITES):
+            for _ in range(2):
+                await a.second(SURGE)
+                await b.second(SURGE)
+            cluster.objects[Kind.DEPLOYMENT]["messaging"]["spec"]["replicas"] = 4 + foreign % 2
+        await a.second(SURGE)
+        assert cluster.events.count("TargetConflict") == 1
+        scales = len(cluster.scales)
+        for _ in range(6):
+            await b.second(SURGE)
+        holder = "b"
+        for _ in range(6):
+            await b.second(SURGE)
+        assert cluster.events.count("TargetConflict") == 1
+    restarted = Operator(cluster)
+    async with restarted.scaler.reporter.running():
+        for _ in range(6):
+            await restarted.second(SURGE)
+
+    assert len(cluster.scales) == scales
+    assert "TargetConflictResolved" not in cluster.events

@@ -69,6 +69,30 @@ def test_what_another_operator_writes_meanwhile_is_not_foreign_and_old_conflicts
     assert at_odds.conflict_of("messaging", 13.0)
 
 
+def test_conflict_that_the_holder_has_told_of_is_taken_up_and_goes_on_with_the_next_write() -> None:
+    """One that it has told to be over is not."""
+    told = _at_odds([1.0, 2.0, 3.0]).conflict_of("messaging", 4.0)
+    writes = ForeignWrites()
+    writes.note_seen("messaging", 3, 10.0)
+    writes.take_up("messaging", told, 10.0)
+
+    assert writes.conflict_of("messaging", 10.0 + WINDOW_S - 0.1)
+    assert writes.conflict_of("messaging", 10.0 + WINDOW_S) == ""
+    for time in (20.0, 30.0, 40.0):
+        writes.note_seen("messaging", int(time), time)
+    assert writes.conflict_of("messaging", 20.0 + WINDOW_S - 0.1)
+    writes.take_up("messaging", "the HorizontalPodAutoscaler a scales messaging as well", 50.0)
+    assert writes.conflict_of("messaging", 50.0) == ""
+
+
+def test_clock_that_is_set_back_prolongs_no_conflict() -> None:
+    """The window goes on from the time that the clock shows now."""
+    writes = _at_odds([5001.0, 5002.0, 5003.0])
+
+    assert writes.conflict_of("messaging", 100.0)
+    assert writes.conflict_of("messaging", 100.0 + WINDOW_S) == ""
+
+
 def test_targets_that_no_policy_names_are_forgotten() -> None:
     writes = _at_odds([1.0, 2.0, 3.0])
 
