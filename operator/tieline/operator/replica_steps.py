@@ -35,6 +35,7 @@ class StepState:
     start_time: float = 0.0
     """Since when needs are remembered; 0 before the first."""
 
+    last_up_time: float = 0.0
     last_down_time: float = 0.0
     has_re_raised: bool = False
     """Whether replicas were raised again after the last step down."""
@@ -65,6 +66,7 @@ def remember_need(state: StepState, needed: int, scale_down: ScaleDown, now: flo
         needs=(*kept, (now, needed)),
         window_s=window_s,
         start_time=start_time,
+        last_up_time=min(state.last_up_time, now),
         last_down_time=min(state.last_down_time, now),
     )
 
@@ -89,7 +91,8 @@ def note_current(state: StepState, current: int, scale_down: ScaleDown, now: flo
     What was decided may not have been written, and is then decided again without a wait.
     """
     before = state.current or current
-    state = dataclasses.replace(state, current=current)
+    up_time = now if current > before else state.last_up_time
+    state = dataclasses.replace(state, current=current, last_up_time=up_time)
     if current < before:
         return dataclasses.replace(state, last_down_time=now, has_re_raised=False)
     if now - state.last_down_time >= _RE_RAISE_S:

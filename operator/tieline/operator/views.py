@@ -18,6 +18,11 @@ _SHED_RATIO = 0.01
 _DRAIN_S = 3.0
 """In how long the calls that wait shall have been served."""
 
+_START_LEADS = 3
+_MIN_START_S = 120.0
+"""What has not started after three start-up times, and not within the two minutes that a new node
+takes, can't: it holds neither the surge nor the replicas."""
+
 
 @dataclass(frozen=True, slots=True)
 class View:
@@ -30,6 +35,8 @@ class View:
     load: Load
     ready: int
     pending: int
+    """Replicas that are starting; those that should long have started are none."""
+
     capacity: float
     utilization: float
     forecast_per_s: float
@@ -43,7 +50,7 @@ def see(state: ServiceState, given: ServiceInput, now: float) -> View:
     policy = given.policy
     load = measure_load(given.reports, given.pods, policy, now)
     ready = sum(pod.ready_time is not None for pod in given.pods)
-    pending = max(0, given.current_replicas - ready)
+    pending = _count_starting(state, given, now)
     is_new = now != state.time
     if is_new and load.reporters:
         state = dataclasses.replace(
@@ -135,6 +142,17 @@ def is_alone(view: View) -> bool:
 def allowed_alone(view: View) -> int:
     """Return the replicas that one replica's word is enough for: a second one's then counts too."""
     return max(view.given.current_replicas, MIN_REPORTERS)
+
+
+def _count_starting(state: ServiceState, given: ServiceInput, now: float) -> int:
+    limit_s = max(_START_LEADS * state.learned.lead_s, _MIN_START_S)
+    waiting = [pod for pod in given.pods if pod.ready_time is None]
+    young = sum(now - pod.create_time < limit_s for pod in waiting)
+    steps, current = state.steps, given.current_replicas
+    # Pods that are not made yet have no age of their own: a quota may keep them away for good.
+    is_raised = 0 < steps.current < current or now - steps.last_up_time < limit_s
+    missing = current - len(given.pods) if is_raised else 0
+    return max(0, min(young + max(0, missing), current - len(given.pods) + len(waiting)))
 
 
 def _told_forecast(view: View) -> float:

@@ -67,6 +67,31 @@ def test_young_fleet_is_not_lowered_while_replicas_start() -> None:
     assert "not lowered while 1 replicas start" in decision.reason
 
 
+@pytest.mark.parametrize(
+    "is_made", [pytest.param(True, id="no node has room"), pytest.param(False, id="a quota")]
+)
+def test_replicas_that_can_not_start_hold_neither_the_surge_nor_the_fleet(is_made: bool) -> None:
+    """For two minutes they do: a new node takes that long."""
+    stuck = tuple(PodObservation(f"stuck-{n}", NOW + 60, None) for n in range(10 * is_made))
+    state, decided = FleetState(), []
+    for second in range(240):
+        now = NOW + second
+        current, waiting = (50, stuck) if second >= 60 else (40, ())
+        given = service(
+            4200.0 if second < 90 else 400.0,
+            40,
+            now=now,
+            current_replicas=current,
+            pods=(*pods(40, now=now), *waiting),
+        )
+        state, (decision,) = decide(state, [given], now)
+        decided.append(decision)
+
+    lowered = next(n for n, one in enumerate(decided) if n >= 60 and one.replicas < 50)
+    assert 120 <= lowered - 60 <= 122
+    assert not decided[lowered].in_surge
+
+
 def test_lowered_after_the_window_by_a_quarter_at_most() -> None:
     state, decision, now = run([200.0] * 60, ready=20)
     assert decision.replicas == 20
