@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from tieline.operator.decision_state import FleetState, ServiceInput, ServiceState
 from tieline.operator.floors import Baseline
-from tieline.operator.season import SLOTS, WEEKS_KEPT, Season
+from tieline.operator.season import SLOTS, WEEKS_KEPT, Season, merge_seasons
 from tieline.operator.state_json import from_json, to_json
 
 MAX_TOTAL_BYTES = 900_000
@@ -108,7 +108,8 @@ def _fill_in(own: ServiceState, kept: Remembered) -> ServiceState:
     )
     return dataclasses.replace(
         own,
-        season=own.season if own.season.weeks else kept.season,
+        # What could be read only minutes after the start finds some slots that are new.
+        season=merge_seasons(kept.season, own.season),
         learned=learned,
         fanouts=own.fanouts or kept.fanouts,
         baselines=own.baselines or kept.baselines,

@@ -3,7 +3,8 @@
 The holder of the lease writes, every few minutes and when it is told to stop. A standby has learned
 the same from the same reports; what it reads is what was before its own start. Nothing is written
 before the ConfigMap was read: four weeks would else go by a start at which the API was away. Where
-there is none, the first write comes soon: it makes one, or shows that none may be made.
+there is none, the first write comes soon: it makes one, or shows that none may be made. What can't
+be read is asked for again and again, and put before what was learned meanwhile.
 """
 
 import asyncio
@@ -22,6 +23,9 @@ SAVE_INTERVAL_S = 300.0
 
 FIRST_SAVE_S = 10.0
 """Into a place that is to be made; by then somebody holds the lease."""
+
+READ_INTERVAL_S = 5.0
+"""Between the tries to read what is stored."""
 
 logger = logging.getLogger(__name__)
 
@@ -123,6 +127,9 @@ class MemoryKeeper:
             )
 
     async def _keep(self) -> None:
+        while not self._is_read:
+            await asyncio.sleep(READ_INTERVAL_S)
+            await self.read()
         if self._is_missing:
             await asyncio.sleep(FIRST_SAVE_S)
             await self.save()

@@ -40,6 +40,19 @@ def update_season(season: Season, level: float, now: float) -> Season:
     return Season(number, level, tuple(weeks))
 
 
+def merge_seasons(earlier: Season, own: Season) -> Season:
+    """Put what was learned since a start behind what was stored before it, slot by slot."""
+    if own.slot_number < 0:
+        return earlier
+    before = update_season(earlier, own.slot_peak, own.slot_number * SLOT_S)
+    if not before.weeks or not own.weeks:
+        return Season(before.slot_number, before.slot_peak, before.weeks or own.weeks)
+    weeks = tuple(
+        (*old, *new)[-WEEKS_KEPT:] for old, new in zip(before.weeks, own.weeks, strict=True)
+    )
+    return Season(before.slot_number, before.slot_peak, weeks)
+
+
 def seasonal_demand(
     season: Season,
     level: float,

@@ -127,6 +127,38 @@ async def test_nothing_is_overwritten_that_could_not_be_read() -> None:
     )
 
 
+async def test_what_could_not_be_read_at_the_start_is_read_soon_and_put_before_what_is_new(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The slots of the minutes between are the newest week's."""
+    monkeypatch.setattr(memory_keeper, "READ_INTERVAL_S", 0.01)
+    cluster = MemoryCluster()
+    await lived(cluster)
+    number = 40 * SLOTS + 10
+    own = Season(number, 5.0, tuple((70.0,) if slot == 9 else () for slot in range(SLOTS)))
+    before, found = FleetState({"messaging": ServiceState(season=own)}), []
+    cluster.is_away = True
+    one = keeper(cluster)
+
+    def is_found() -> bool:
+        found.append(one.recall(before, GIVEN))
+        return found[-1] is not before
+
+    async with one.keeping():
+        assert not is_found()
+        cluster.is_away = False
+        await eventually(is_found)
+        one.note(found[-1], GIVEN)
+    season = (await recalled(cluster)).season
+
+    assert (season.slot_number, season.slot_peak) == (number, 5.0)
+    assert [season.weeks[slot] for slot in (3, 8, 9)] == [
+        (50.0, 60.0, WEEKS.slot_peak),
+        (50.0, 60.0),
+        (50.0, 60.0, 70.0),
+    ]
+
+
 async def test_policy_that_is_in_trouble_for_a_moment_keeps_its_past() -> None:
     cluster = MemoryCluster()
     one = keeper(cluster)
