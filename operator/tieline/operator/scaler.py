@@ -27,6 +27,7 @@ from tieline.operator.recording import Recorder
 from tieline.operator.reporting import Reporter, Second
 from tieline.operator.resources import Kind
 from tieline.operator.scaling_decision import decide
+from tieline.operator.sizing import is_written
 from tieline.operator.vitals import Vitals
 from tieline.operator.write_attempts import Write, WriteAttempts
 
@@ -171,7 +172,8 @@ class Scaler:
         ]
         await asyncio.gather(*scales)
         for view in views:
-            if view.given is not None:
+            # Nobody is told to come back for replicas that are not asked for.
+            if view.given is not None and is_written(view.given):
                 await self._tell_services(self.decisions[view.meta.name], view.given.policy.service)
         problem = "" if self._memory is None else self._memory.problem
         second = Second(views, self.decisions, dict(self._scale_times), now, problem)

@@ -231,6 +231,24 @@ async def test_standby_decides_the_same_and_writes_nothing() -> None:
     assert standby.surges == []
 
 
+@pytest.mark.parametrize(
+    ("spec", "is_told"),
+    [
+        pytest.param({}, True, id="active"),
+        pytest.param({"mode": "Advisory"}, False, id="on trial"),
+        pytest.param({"mode": "Frozen"}, False, id="frozen"),
+    ],
+)
+async def test_services_are_told_of_capacity_that_is_asked_for(
+    spec: dict[str, Any], is_told: bool
+) -> None:
+    """What is decided and not written brings no capacity."""
+    operator = await run(world(**spec), [150.0] * 3 + [1500.0] * 4)
+
+    assert operator.scaler.decisions["messaging"].in_surge
+    assert bool(operator.surges) is is_told
+
+
 async def test_list_that_was_made_before_an_event_does_not_undo_it() -> None:
     cluster = world()
     operator = Operator(cluster)
