@@ -37,6 +37,7 @@ class MemoryCluster:
         self.loses_answers = False
         """Whether scales are carried out, and nobody is told."""
 
+        self.refuses_statuses = False
         self.hidden: set[Kind] = set()
         """Kinds whose watches lag."""
 
@@ -72,6 +73,8 @@ class MemoryCluster:
         await asyncio.sleep(0)
 
     async def patch_status(self, kind: Kind, name: str, status: Mapping[str, object]) -> None:
+        if self.refuses_statuses:
+            raise ClusterError(f"the status of {name}: no")
         with_effect = self._call()
         if with_effect:
             self.statuses.append(name)

@@ -66,7 +66,7 @@ class Reporter:
         self._attempts = attempts
         self._at_once = asyncio.Semaphore(_AT_ONCE)
         self._statuses: dict[_Key, tuple[Body, float]] = {}
-        self._retry_times: dict[_Key, float] = {}
+        self._fail_times: dict[_Key, float] = {}
         self._told: dict[_Key, Event] = {}
         self._memory_problem = ""
         self._limit = EventLimit()
@@ -119,7 +119,7 @@ class Reporter:
         there = {_key(Kind.POLICY, view.meta) for view in second.views}
         there |= {_key(Kind.WINDOW, read.meta) for read in self._fleet.windows()}
         there |= {_key(Kind.OVERRIDE, read.meta) for read in self._fleet.overrides()}
-        for known in (self._statuses, self._retry_times, self._told):
+        for known in (self._statuses, self._fail_times, self._told):
             for key in known.keys() - there:
                 known.pop(key)
 
@@ -211,7 +211,8 @@ class Reporter:
         self, kind: Kind, meta: Meta, stored: Body, status: Mapping[str, object], now: float
     ) -> None:
         key = _key(kind, meta)
-        if now < self._retry_times.get(key, float("-inf")):
+        # What the API refuses now it refuses in a second as well.
+        if 0 <= now - self._fail_times.get(key, float("-inf")) < WRITE_INTERVAL_S:
             return
         # The watch shows a write only later; until then what was written is what there is.
         before, write_time = self._statuses.get(key, (stored, float("-inf")))
@@ -220,10 +221,9 @@ class Reporter:
         write = partial(self._cluster.patch_status, kind, meta.name, status)
         if await self._write(Write.STATUS, write):
             self._statuses[key] = (status, now)
-            self._retry_times.pop(key, None)
+            self._fail_times.pop(key, None)
         else:
-            # What the API refuses now it refuses in a second as well.
-            self._retry_times[key] = now + WRITE_INTERVAL_S
+            self._fail_times[key] = now
 
     async def _write(self, kind: Write, write: Callable[[], Awaitable[None]]) -> bool:
         async with self._at_once:

@@ -59,8 +59,11 @@ def build_trouble_status(view: PolicyView, trouble: Trouble, now: float) -> dict
         "observedGeneration": view.meta.generation,
         # A merge keeps what is not named.
         "desiredReplicas": None,
+        "currentReplicas": None,
+        "readyReplicas": None,
         "limitedBy": None,
         "recommendations": None,
+        "learned": None,
         "conditions": build_conditions(view.meta.generation, view.status, conditions, now),
     }
 
@@ -140,9 +143,10 @@ def is_worth_writing(
     """Tell whether a status is to be written: conditions at once, figures now and then."""
     if _gist(before) != _gist(after):
         return True
-    if now - last_write_time < WRITE_INTERVAL_S:
+    # A write after now is one of before the clock was set back.
+    if 0 <= now - last_write_time < WRITE_INTERVAL_S:
         return False
-    return any(before.get(name) != value for name, value in after.items() if value is not None)
+    return any(before.get(name) != value for name, value in after.items())
 
 
 def _gist(status: Body) -> object:

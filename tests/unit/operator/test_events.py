@@ -250,3 +250,20 @@ async def test_conflict_goes_on_over_a_takeover_and_a_restart() -> None:
 
     assert len(cluster.scales) == scales
     assert "TargetConflictResolved" not in cluster.events
+
+
+async def test_status_is_written_on_when_the_clock_is_set_back() -> None:
+    """Also one that the API has refused just before."""
+    cluster = world()
+    operator = Operator(cluster)
+    async with operator.scaler.reporter.running():
+        for _ in range(3):
+            await operator.second(CALM)
+        cluster.refuses_statuses = True
+        for _ in range(12):
+            await operator.second(SURGE)
+        cluster.refuses_statuses = False
+        written = len(cluster.statuses)
+        await operator.second(SURGE, passed_s=-30.0)
+
+    assert len(cluster.statuses) == written + 1

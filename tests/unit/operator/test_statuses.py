@@ -16,6 +16,14 @@ from tieline.operator.statuses import (
 from tieline.operator.windows import find_occurrence
 
 NOW = 1_800_000_000.0
+FIGURES = (
+    "desiredReplicas",
+    "currentReplicas",
+    "readyReplicas",
+    "limitedBy",
+    "recommendations",
+    "learned",
+)
 
 
 def conditions(status: str, before: Any = None, now: float = NOW) -> list[dict[str, object]]:
@@ -41,6 +49,11 @@ def test_what_people_wait_for_is_written_at_once_and_figures_now_and_then() -> N
     assert not is_worth_writing(stored, figures, NOW, NOW + WRITE_INTERVAL_S - 0.1)
     assert is_worth_writing(stored, figures, NOW, NOW + WRITE_INTERVAL_S)
     assert is_worth_writing(stored, changed, NOW, NOW + 0.1)
+    # The clock was set back.
+    assert is_worth_writing(stored, figures, NOW, NOW - 3600)
+    # What is to be taken out, and is not there any more.
+    assert is_worth_writing(stored, {**stored, "desiredReplicas": None}, NOW, NOW + 1000)
+    assert not is_worth_writing(stored, {**stored, "learned": None}, NOW, NOW + 1000)
     assert is_worth_writing({}, stored, float("-inf"), NOW)
 
 
@@ -178,4 +191,6 @@ def test_policy_in_trouble_says_why_and_nothing_else(
     assert found["ScalingActive"] == found["Ready"]
     assert found.pop("TargetConflict") == conflict
     assert {found[one][0] for one in found.keys() - {"Ready", "ScalingActive"}} == {"Unknown"}
-    assert (status["desiredReplicas"], status["observedGeneration"]) == (None, 3)
+    assert status.pop("observedGeneration") == 3
+    assert status.pop("conditions")
+    assert status == dict.fromkeys(FIGURES)
