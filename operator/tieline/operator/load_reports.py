@@ -28,9 +28,6 @@ _MIN_INTERVAL_S = 0.5
 _DRIFT = 0.03
 """By so much a replica's seconds are longer than that: one begins behind the report before."""
 
-_MAX_STALL_S = 30.0
-"""For so long reports may wait on their way; whoever is ahead by more does not count seconds."""
-
 _MAX_CLOCK_SKEW_S = 60.0
 _FORGET_S = 60.0
 _MAX_REPORTERS = 5000
@@ -176,7 +173,9 @@ def _elapsed_s(before: _Counters, after: _Counters, loop_lag_s: float) -> float:
     """
     arrived = after.time - before.time
     told = (after.sequence - before.sequence) * _INTERVAL_S
-    if 0 <= arrived < told - _MAX_STALL_S:
+    age = after.time - after.start_time
+    if arrived > 0 and after.sequence * _INTERVAL_S > age + _MAX_CLOCK_SKEW_S:
+        # Whoever has told of more seconds than it has lived counts something else.
         return max(arrived, _MIN_INTERVAL_S)
     return min(max(arrived, told), told * (1 + max(loop_lag_s, _DRIFT)))
 
