@@ -75,7 +75,7 @@ class Fleet:
         self._overrides: dict[str, Read] = {}
         self._shown: dict[str, list[int]] = {}
         self._answers = ScaleAnswers()
-        self._targets: dict[str, list[str]] | None = None
+        self._targets: dict[str, str] | None = None
 
     def note(self, kind: Kind, event: str | None, body: Body) -> None:
         """Take in what a watch says: ADDED, MODIFIED, DELETED, or None for what was listed."""
@@ -148,12 +148,11 @@ class Fleet:
 
     def is_replica(self, service: str, replica: str) -> bool:
         """Tell whether a name is that of a pod that serves a service, as long as there is one."""
-        pod = self._pods.get(replica)
-        return pod is not None and any(
-            selects(selector_of(deployment), pod)
-            for target in self._targets_of(service)
-            if (deployment := self._objects[Kind.DEPLOYMENT].get(target)) is not None
-        )
+        pod, target = self._pods.get(replica), self._target_of(service)
+        if pod is None or target is None:
+            return False
+        deployment = self._objects[Kind.DEPLOYMENT].get(target)
+        return deployment is not None and selects(selector_of(deployment), pod)
 
     def windows(self) -> Sequence[Read]:
         """Return all windows, by name."""
@@ -251,14 +250,15 @@ class Fleet:
             shown.append(replicas)
             del shown[:-_MAX_SHOWN]
 
-    def _targets_of(self, service: str) -> Sequence[str]:
+    def _target_of(self, service: str) -> str | None:
         # Asked for every report, thousands of times a second.
         if self._targets is None:
-            self._targets = {}
-            for each in self._policies.values():
-                if each.policy is not None:
-                    self._targets.setdefault(each.policy.service, []).append(each.policy.target)
-        return self._targets.get(service, ())
+            policies = (
+                self._policies[name].policy
+                for name in self._owners(lambda policy: policy.service).values()
+            )
+            self._targets = {one.service: one.target for one in policies if one is not None}
+        return self._targets.get(service)
 
     def _owners(self, key_of: Callable[[SurgePolicy], str]) -> dict[str, str]:
         """Return the policy that has each target, or service: of several the oldest."""

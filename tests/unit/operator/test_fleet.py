@@ -88,12 +88,16 @@ def test_of_two_policies_for_a_service_the_older_one_is_carried_out_until_it_is_
     """Their targets are different, and the reports of both would count for each."""
     fleet = Fleet()
     for name in ("blue", "green"):
-        fleet.note(Kind.DEPLOYMENT, None, deployment(name))
+        body = deployment(name)
+        body["spec"]["selector"] = {"matchLabels": {"colour": name}}
+        fleet.note(Kind.DEPLOYMENT, None, body)
+        fleet.note(Kind.POD, None, pod(f"{name}-0", labels={"colour": name}))
     older = policy("older", target="blue", created="01", service="messaging")
     fleet.note(Kind.POLICY, None, policy("a", target="green", created="02", service="messaging"))
     fleet.note(Kind.POLICY, None, older)
 
     both = views(fleet)
+    reporters = [fleet.is_replica("messaging", name) for name in ("blue-0", "green-0")]
     fleet.note(Kind.POLICY, "DELETED", older)
     one = views(fleet)
 
@@ -102,7 +106,9 @@ def test_of_two_policies_for_a_service_the_older_one_is_carried_out_until_it_is_
     assert trouble is not None
     assert (trouble.reason, trouble.is_conflict) == ("ServiceTaken", True)
     assert trouble.message == "the older policy older is for the service messaging"
+    assert reporters == [True, False]
     assert one["a"].given is not None
+    assert fleet.is_replica("messaging", "green-0")
 
 
 @pytest.mark.parametrize(
