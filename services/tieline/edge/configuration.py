@@ -15,7 +15,11 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
-from tieline.chassis.interceptors.call_interceptor import OUR_RETRY_KEY, RETRY_KEY
+from tieline.chassis.interceptors.call_interceptor import (
+    AUTHORIZATION_KEY,
+    OUR_RETRY_KEY,
+    RETRY_KEY,
+)
 from tieline.edge import limits, refusals
 from tieline.edge.backends import (
     CLASSES,
@@ -243,6 +247,9 @@ def _form_rules(directory: Path) -> list[str]:
     return [
         f"  http-request return status 200 {refusals.MALFORMED.headers()} "
         "unless { method POST } { req.hdr(content-type) -m beg application/grpc }",
+        # HAProxy reads the first, the services the last: limits would be another caller's.
+        f"  http-request return status 200 {refusals.MALFORMED.headers()} "
+        f"if {{ req.fhdr_cnt({AUTHORIZATION_KEY}) gt 1 }}",
         f"  http-request set-var(txn.method) path,map_str({methods})",
         f"  http-request return status 200 {refusals.UNKNOWN_METHOD.headers()} "
         "unless { var(txn.method) -m found }",

@@ -267,6 +267,21 @@ async def test_a_forged_token_uses_up_its_senders_address_and_nobodys_share(
     assert more == ["UNAUTHENTICATED"] * 10 + ["RESOURCE_EXHAUSTED"] * 5
 
 
+@pytest.mark.parametrize("first", ["Bearer " + token("ww2"), ""], ids=["another", "empty"])
+async def test_a_call_with_two_authorizations_is_malformed_and_counts_for_nobody(
+    first: str, make_replica: MakeReplica, start_edge: StartEdge
+) -> None:
+    """Limits would be charged to whoever the first one names, and the last one be served."""
+    edge = await start_edge(make_replica(), edge_corp_calls_per_minute=5)
+    two = (("authorization", first), ("authorization", "Bearer " + token("ww1")))
+
+    doubled = [await edge.code(metadata=two) for _ in range(8)]
+    named_first = [await edge.code(token=token("ww2")) for _ in range(5)]
+
+    assert doubled == ["INVALID_ARGUMENT"] * 8
+    assert named_first == ["OK"] * 5
+
+
 async def test_a_user_over_the_limit_leaves_the_corps_others_alone(
     make_replica: MakeReplica, start_edge: StartEdge
 ) -> None:
