@@ -17,6 +17,7 @@ import grpc
 from fakes.eventually import eventually
 from tieline.cli.grpc_health import is_listening
 from tieline.edge import app
+from tieline.edge.backends import Kind
 from tieline.edge.haproxy import Master
 from tieline.edge.settings import EdgeSettings
 from tieline.edge.statistics import ReplicaState, parse_table, read_replicas
@@ -106,12 +107,12 @@ class Edge:
         stream: Any = (channel or self.channel).unary_stream(f"{SERVICE}/Subscribe")
         return stream(b"", metadata=(("x-test-delay-ms", str(delay_ms)),))
 
-    async def replicas(self, *, is_long: bool = False) -> list[ReplicaState]:
+    async def replicas(self, kind: Kind = Kind.CALLS) -> list[ReplicaState]:
         table = parse_table(await self.master.ask("show stat"))
-        return [state for state in read_replicas(table) if state.is_long == is_long]
+        return [state for state in read_replicas(table) if state.kind == kind]
 
-    async def in_flight(self) -> int:
-        return sum(state.in_flight for state in await self.replicas())
+    async def in_flight(self, kind: Kind = Kind.CALLS) -> int:
+        return sum(state.in_flight for state in await self.replicas(kind))
 
     async def has_ready(self, count: int) -> bool:
         return sum(state.is_ready for state in await self.replicas()) == count

@@ -19,13 +19,15 @@ async def request(
     headers: Mapping[str, str],
     body: Sequence[bytes] = (),
     is_ended: bool = True,
+    trickle_s: float = 0,
 ) -> Mapping[str, str]:
     """Send a request on a connection of its own; return the head of the answer, trailers included.
 
-    The parts of the body go out as frames; without ``is_ended`` the request has no end.
+    The parts of the body go out as frames; without ``is_ended`` the request has no end,
+    and with ``trickle_s`` another byte each so many seconds.
     """
     async with asyncio.timeout(_TIMEOUT_S):
-        return await _request(port, path, method, headers, body, is_ended)
+        return await _request(port, path, method, headers, body, is_ended, trickle_s)
 
 
 async def _request(
@@ -35,6 +37,7 @@ async def _request(
     headers: Mapping[str, str],
     body: Sequence[bytes],
     is_ended: bool,
+    trickle_s: float,
 ) -> Mapping[str, str]:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     connection = h2.connection.H2Connection(
@@ -46,6 +49,7 @@ async def _request(
     for number, part in enumerate(body, start=1):
         connection.send_data(1, part, end_stream=is_ended and number == len(body))
     answer: dict[str, str] = {}
+    trickling = asyncio.create_task(_trickle(connection, writer, trickle_s))
     try:
         while True:
             writer.write(connection.data_to_send())
@@ -58,4 +62,14 @@ async def _request(
                 elif isinstance(event, h2.events.StreamEnded | h2.events.StreamReset):
                     return answer
     finally:
+        trickling.cancel()
         writer.close()
+
+
+async def _trickle(
+    connection: h2.connection.H2Connection, writer: asyncio.StreamWriter, every_s: float
+) -> None:
+    while every_s:
+        await asyncio.sleep(every_s)
+        connection.send_data(1, b"x")
+        writer.write(connection.data_to_send())

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from fractions import Fraction
 from types import MappingProxyType
 
@@ -15,8 +16,17 @@ from tieline.edge.settings import EdgeSettings
 CLASSES = (1, 2, 3, 4)
 """The values of BusinessClass, the most important first."""
 
-LONG_SUFFIX = "_long"
-"""Ends the name of a backend of streams and large calls."""
+
+class Kind(StrEnum):
+    """What a backend is for; ends its name."""
+
+    CALLS = "calls"
+    LARGE = "large"
+    """Calls whose message does not fit into the edge's buffer, and so arrives at the replica."""
+
+    LONG = "long"
+    """Streams."""
+
 
 # How much of the queue each class may fill: what matters finds room when the rest is full.
 ROOM_SHARES: Mapping[int, Fraction] = MappingProxyType(
@@ -31,10 +41,10 @@ _AGENT_INTERVAL_MS = 500
 
 @dataclass(frozen=True, slots=True)
 class Backend:
-    """The calls of one service, or what stays long: its streams and its large calls."""
+    """One kind of what one service is asked."""
 
     service: str
-    is_long: bool
+    kind: Kind
     replicas: Replicas
     rooms: Mapping[int, int]
     """Calls of a class may wait for each replica while fewer than these wait already."""
@@ -42,20 +52,20 @@ class Backend:
     @property
     def name(self) -> str:
         """Name in the configuration."""
-        return f"{self.service}{LONG_SUFFIX if self.is_long else '_calls'}"
+        return f"{self.service}_{self.kind}"
 
 
 def build_backends(settings: EdgeSettings) -> list[Backend]:
-    """Return two backends for each service that has replicas."""
+    """Return a backend of each kind for each service that has replicas."""
     rooms = {
         business_class: max(1, int(settings.edge_queue_length * share))
         for business_class, share in ROOM_SHARES.items()
     }
     return [
-        Backend(service, is_long, parse_replicas(settings.replicas(service)), rooms)
+        Backend(service, kind, parse_replicas(settings.replicas(service)), rooms)
         for service in SERVICES
         if settings.replicas(service)
-        for is_long in (False, True)
+        for kind in Kind
     ]
 
 
@@ -65,7 +75,7 @@ def backend_lines(backend: Backend, settings: EdgeSettings) -> list[str]:
         f"backend {backend.name}",
         "  balance leastconn",
         "  http-reuse always",
-        *([f"  timeout server {settings.edge_stream_idle_s}s"] if backend.is_long else []),
+        *_time_lines(backend.kind, settings),
         # What waited too long: by class, since the surge operator counts it as demand.
         *(
             f"  http-after-response set-var(proc.{expired_variable(backend.service, number)}) "
@@ -77,6 +87,21 @@ def backend_lines(backend: Backend, settings: EdgeSettings) -> list[str]:
         f"if {{ status 503 }} {{ var(txn.class) -m str {BUSINESS_CLASS_LOW} }}",
         *_server_lines(backend, settings),
     ]
+
+
+def _time_lines(kind: Kind, settings: EdgeSettings) -> list[str]:
+    match kind:
+        case Kind.LONG:
+            return [f"  timeout server {settings.edge_stream_idle_s}s"]
+        case Kind.LARGE:
+            # What the sender adds does not begin the time anew: a byte now and then would hold a
+            # place for ever.
+            return [
+                "  option independent-streams",
+                f"  timeout server {settings.edge_large_call_timeout_s}s",
+            ]
+        case Kind.CALLS:
+            return []
 
 
 def refusing_lines(backend: Backend) -> list[str]:
@@ -101,20 +126,24 @@ def expired_variable(service: str, business_class: int) -> str:
 
 
 def _server_lines(backend: Backend, settings: EdgeSettings) -> list[str]:
-    slots = settings.edge_streams if backend.is_long else settings.edge_slots
+    slots = {
+        Kind.CALLS: settings.edge_slots,
+        Kind.LARGE: settings.edge_large_calls,
+        Kind.LONG: settings.edge_streams,
+    }[backend.kind]
     options = (
         f"proto h2 weight 100 maxconn {slots} check inter {_CHECK_INTERVAL_MS}ms "
         f"fastinter {_CHECK_INTERVAL_MS // 2}ms downinter {_CHECK_INTERVAL_MS}ms "
         f"fall {_FAILED_CHECKS} rise 1 on-marked-down shutdown-sessions"
     )
     lines = [f"  default-server {options}"]
-    asked = "long" if backend.is_long else "calls"
     for number, address in enumerate(backend.replicas.addresses, start=1):
         agent = ""
+        question = f"{backend.kind} {backend.service}\\n"
         if address.agent_port is not None:
             agent = (
                 f" agent-check agent-port {address.agent_port} "
-                f'agent-inter {_AGENT_INTERVAL_MS}ms agent-send "{asked} {backend.service}\\n"'
+                f'agent-inter {_AGENT_INTERVAL_MS}ms agent-send "{question}"'
             )
         where = f"{address.host}:{address.port}{agent}{_tls_options(address, settings)}"
         if backend.replicas.is_name:

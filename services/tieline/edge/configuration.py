@@ -23,8 +23,8 @@ from tieline.chassis.interceptors.call_interceptor import (
 from tieline.edge import limits, refusals
 from tieline.edge.backends import (
     CLASSES,
-    LONG_SUFFIX,
     Backend,
+    Kind,
     backend_lines,
     build_backends,
     expired_variable,
@@ -91,7 +91,7 @@ def render(
         _metrics_lines(settings, certificate_end),
         _frontend_lines(settings, backends, directory),
         *(backend_lines(backend, settings) for backend in backends),
-        *(refusing_lines(backend) for backend in backends if not backend.is_long),
+        *(refusing_lines(backend) for backend in backends if backend.kind is Kind.CALLS),
         *(limits.refusing_lines(limit) for limit in limits.list_limits(settings)),
     )
     text = "\n\n".join("\n".join(section) for section in sections if section) + "\n"
@@ -119,7 +119,7 @@ def _global_lines(
         *(
             f"  set-var proc.{expired_variable(backend.service, number)} int(0)"
             for backend in backends
-            if not backend.is_long
+            if backend.kind is Kind.CALLS
             for number in CLASSES
         ),
     ]
@@ -272,9 +272,9 @@ def _body_rules(settings: EdgeSettings) -> list[str]:
     """Have a call's message arrive before the call takes a slot: slow senders hold none.
 
     A message begins with a byte, compressed or not, and four bytes of its length. One that is too
-    large to be waited for takes a place among the streams.
+    large to be waited for takes one of the few places for such, which are for callers with a token.
     """
-    call = f"!{{ var(txn.backend) -m end {LONG_SUFFIX} }}"
+    call = f"!{{ var(txn.backend) -m end _{Kind.LONG} }}"
     length = "req.body,bytes(1,4),be2dec(,4)"
     return [
         f"  http-request wait-for-body time {settings.edge_request_timeout_s}s if {call}",
@@ -284,8 +284,10 @@ def _body_rules(settings: EdgeSettings) -> list[str]:
         f"  http-request return status 200 {refusals.TOO_LARGE.headers()} "
         f"if {call} {{ {length} -m int gt {settings.edge_max_message_bytes} }}",
         f"  http-request set-var(txn.arrived) req.body_len,sub({_PREFIX_BYTES}) if {call}",
-        f"  http-request set-var-fmt(txn.backend) %[var(txn.service)]{LONG_SUFFIX} "
+        f"  http-request set-var-fmt(txn.backend) %[var(txn.service)]_{Kind.LARGE} "
         f"if {call} {{ {length},sub(txn.arrived) gt 0 }}",
+        f"  http-request return status 200 {refusals.LARGE_WITHOUT_TOKEN.headers()} "
+        f"if {{ var(txn.backend) -m end _{Kind.LARGE} }} !{{ http_auth_bearer -m found }}",
     ]
 
 
@@ -318,10 +320,10 @@ def _response_rules() -> list[str]:
 
 def _map_text(methods: Sequence[EdgeMethod], backends: Sequence[Backend]) -> str:
     """Return a line for each method: path, then backend, service, class, room and number."""
-    by_kind = {(backend.service, backend.is_long): backend for backend in backends}
+    by_kind = {(backend.service, backend.kind): backend for backend in backends}
     lines = []
     for number, method in enumerate(methods):
-        backend = by_kind.get((method.service, method.is_stream))
+        backend = by_kind.get((method.service, Kind.LONG if method.is_stream else Kind.CALLS))
         if backend is not None:
             room = backend.rooms[method.business_class]
             entry = (backend.name, method.service, method.business_class, room, number)

@@ -14,6 +14,7 @@ from tieline.chassis.errors import (
     InvalidArgumentError,
     ResourceExhaustedError,
     ServiceError,
+    UnauthenticatedError,
     UnavailableError,
 )
 from tieline.chassis.interceptors.refusals import NEVER_RETRY, PUSHBACK_KEY
@@ -128,6 +129,9 @@ ADDRESS_LIMIT = Refusal(
 )
 TOO_LARGE = Refusal(
     ResourceExhaustedError("REQUEST_TOO_LARGE", "the request is larger than a call may be")
+)
+LARGE_WITHOUT_TOKEN = Refusal(
+    UnauthenticatedError("TOKEN_MISSING", "sign in first: the request is large")
 )
 MALFORMED = Refusal(
     InvalidArgumentError(

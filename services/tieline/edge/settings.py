@@ -87,6 +87,14 @@ class EdgeSettings(BrokerSettings):
     edge_streams: int = Field(default=2000, ge=1, le=100_000)
     """Streams at a time in one replica's hands. They don't fill the slots of calls."""
 
+    edge_large_calls: int = Field(default=50, ge=1, le=10_000)
+    """Large calls at a time in one replica's hands: those whose message does not fit into the
+    edge's buffer of 32 KiB. They are for callers with a token, and fill neither slots nor places of
+    streams."""
+
+    edge_large_call_timeout_s: int = Field(default=60, ge=1, le=600)
+    """Seconds that a large call may take, the arrival of its message at the replica included."""
+
     edge_queue_length: int = Field(default=192, ge=4, le=10_000)
     """Calls that may wait for each replica: as many CRITICAL ones; of the others fewer, HIGH seven
     eighths, NORMAL a half, LOW a quarter."""

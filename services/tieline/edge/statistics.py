@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from tieline.chassis.streams import SERVICES
-from tieline.edge.backends import CLASSES, LONG_SUFFIX, expired_variable
+from tieline.edge.backends import CLASSES, Kind, expired_variable
 
 _WHOLE = "BACKEND"
 
@@ -28,7 +28,7 @@ class ReplicaState:
     """One replica as the edge sees it."""
 
     service: str
-    is_long: bool
+    kind: Kind
     name: str
     status: str
     """``UP``, ``DOWN``, ``DRAIN``, ``MAINT``, or one with what is checked behind it."""
@@ -71,13 +71,13 @@ def read_limited(table: list[dict[str, str]]) -> Mapping[str, int]:
 def read_replicas(table: list[dict[str, str]]) -> Iterator[ReplicaState]:
     """Yield the replicas that there are; places of a name that nobody has are left out."""
     for row in table:
-        service = row["pxname"].removesuffix(LONG_SUFFIX).removesuffix("_calls")
+        service, _, kind = row["pxname"].rpartition("_")
         is_server = row["svname"] not in (_WHOLE, "FRONTEND")
         if service not in SERVICES or not is_server or row["status"].startswith("MAINT (resol"):
             continue
         yield ReplicaState(
             service=service,
-            is_long=row["pxname"].endswith(LONG_SUFFIX),
+            kind=Kind(kind),
             name=row["svname"],
             status=row["status"],
             in_flight=int(row["scur"] or 0),

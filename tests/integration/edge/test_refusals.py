@@ -142,7 +142,7 @@ async def test_an_oversized_request_is_refused_and_its_neighbour_passes(
 ) -> None:
     edge = await start_edge(make_replica(), edge_max_message_bytes=100_000)
 
-    assert await edge.code(body=b"x" * 100_000) == "OK"
+    assert await edge.code(body=b"x" * 100_000, token=token("ww1")) == "OK"
     with pytest.raises(grpc.aio.AioRpcError) as refused:
         await edge.call(body=b"x" * 100_001)
     assert TielineError.from_rpc_error(refused.value).reason == "REQUEST_TOO_LARGE"

@@ -15,6 +15,7 @@ from tieline.chassis.process import StartError
 from tieline.chassis.streams import SERVICES
 from tieline.client.errors import TielineError
 from tieline.client.interruptions import is_passing
+from tieline.edge.backends import Kind
 from tieline.edge.configuration import render
 from tieline.edge.methods import list_methods
 
@@ -139,7 +140,7 @@ async def test_slots_and_weight_follow_the_replicas_capacity(
         return [state.slots for state in await edge.replicas()]
 
     await eventually(lambda: is_equal(slots, [70, 24]))
-    assert [state.slots for state in await edge.replicas(is_long=True)] == [500, 500]
+    assert [state.slots for state in await edge.replicas(Kind.LONG)] == [500, 500]
 
 
 async def test_streams_do_not_fill_the_slots_of_calls(

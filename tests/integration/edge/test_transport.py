@@ -3,7 +3,7 @@
 import asyncio
 import socket
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,10 @@ import grpc
 import pytest
 
 from fakes.certificates import Authority, replace_file, write_certificate
-from fakes.edges import SERVICE, Edge, MakeReplica, StartEdge, open_channel
+from fakes.edges import SERVICE, Edge, MakeReplica, StartEdge, open_channel, token
 from fakes.eventually import eventually
+from fakes.raw_http2 import request
+from tieline.edge.backends import Kind
 
 pytestmark = pytest.mark.haproxy
 
@@ -32,6 +34,32 @@ async def test_slow_senders_hold_no_slot_and_are_let_go(
     assert code == "OK"
     # gRPC shows the status or, where the reset arrives with it, that.
     assert {await task for task in slow} <= {"DEADLINE_EXCEEDED", "CANCELLED"}
+
+
+async def test_slow_senders_of_large_calls_need_a_token_fill_no_stream_and_are_let_go(
+    make_replica: MakeReplica, start_edge: StartEdge
+) -> None:
+    """What does not fit into the edge's buffer has places of its own, and a time altogether."""
+    edge = await start_edge(
+        make_replica(),
+        edge_slots=1,
+        edge_streams=1,
+        edge_large_calls=2,
+        edge_large_call_timeout_s=2,
+    )
+
+    stranger = await send_without_end(edge)
+    slow = [asyncio.create_task(send_without_end(edge, token("ww1"))) for _ in range(2)]
+    await eventually(lambda: has_large(edge, 2))
+    code = await edge.code()
+    stream = edge.subscribe()
+    message = await stream.read()
+    stream.cancel()
+
+    assert stranger["grpc-status"] == "16"
+    assert code == "OK"
+    assert message
+    assert [(await task)["grpc-status"] for task in slow] == ["4", "4"]
 
 
 async def test_a_connection_that_says_nothing_is_closed(
@@ -171,6 +199,27 @@ async def send_half_a_message(edge: Edge) -> str:
     except grpc.aio.AioRpcError as error:
         return error.code().name
     return "OK"
+
+
+async def send_without_end(edge: Edge, of: str = "") -> Mapping[str, str]:
+    """Declare 4 MB, send more than a buffer of them and then a byte now and then."""
+    part = b"x" * 16_000
+    return await request(
+        edge.settings.edge_port,
+        f"{SERVICE}/ListMessages",
+        headers={
+            "content-type": "application/grpc",
+            "te": "trailers",
+            **({"authorization": f"Bearer {of}"} if of else {}),
+        },
+        body=[b"\0" + (4_000_000).to_bytes(4, "big"), part, part, part],
+        is_ended=False,
+        trickle_s=0.2,
+    )
+
+
+async def has_large(edge: Edge, count: int) -> bool:
+    return await edge.in_flight(Kind.LARGE) == count
 
 
 async def has_begun(edge: Edge, count: int) -> bool:

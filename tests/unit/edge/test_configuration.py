@@ -37,7 +37,7 @@ def test_a_method_goes_to_the_backend_of_its_service_with_its_class_and_room() -
 def test_the_more_important_class_always_has_more_room() -> None:
     shares = [ROOM_SHARES[number] for number in (1, 2, 3, 4)]
     assert shares == sorted(shares, reverse=True)
-    (calls, _) = build_backends(EdgeSettings(edge_messaging="a:1", edge_queue_length=4))
+    (calls, _, _) = build_backends(EdgeSettings(edge_messaging="a:1", edge_queue_length=4))
     assert calls.rooms == {1: 4, 2: 3, 3: 2, 4: 1}
 
 

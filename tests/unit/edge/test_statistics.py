@@ -17,6 +17,7 @@ messaging_calls,replica1,2,24,30,UP,
 messaging_calls,replica2,0,24,1,DOWN 1/1,
 messaging_calls,replica3,0,24,0,MAINT (resolution),
 messaging_calls,BACKEND,2,10,31,UP,
+messaging_large,replica1,1,50,3,UP,
 messaging_long,replica1,7,2000,9,UP 1/2,
 refused_messaging_4,BACKEND,0,10,5,UP,
 again_messaging_4,BACKEND,0,10,2,UP,
@@ -36,10 +37,11 @@ def test_refusals_are_told_by_service_class_and_attempt() -> None:
 def test_places_of_a_name_that_nobody_has_are_no_replicas() -> None:
     states = list(read_replicas(parse_table(TABLE)))
 
-    assert [(state.name, state.is_long, state.is_ready) for state in states] == [
-        ("replica1", False, True),
-        ("replica2", False, False),
-        ("replica1", True, True),
+    assert [(state.name, state.kind, state.is_ready) for state in states] == [
+        ("replica1", "calls", True),
+        ("replica2", "calls", False),
+        ("replica1", "large", True),
+        ("replica1", "long", True),
     ]
 
 
