@@ -227,6 +227,7 @@ async def _platform_with_edge() -> AsyncIterator[tuple[_Replica, str]]:
             edge_corp_calls_per_hour=0,
             edge_user_calls_per_minute=0,
             edge_address_all_calls_per_minute=0,
+            edge_requests_per_address=0,
             shutdown_grace_s=1,
         )
         stack.enter_context(on_cores_of_their_own(platform.process_ids))

@@ -136,6 +136,9 @@ def _variable(variable: Mapping[str, Any]) -> str:
     if "secretKeyRef" in source:
         reference = source["secretKeyRef"]
         return f"{variable['name']} <- Secret {reference['name']}, {reference['key']}"
+    if "resourceFieldRef" in source:
+        amount = source["resourceFieldRef"]
+        return f"{variable['name']} <- {amount['resource']} in {amount['divisor']}"
     if "fieldRef" in source:
         return f"{variable['name']} <- {source['fieldRef']['fieldPath']}"
     return f"{variable['name']}={variable['value']}"

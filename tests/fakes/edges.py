@@ -130,6 +130,8 @@ async def running_edge(*replicas: Replica, **settings: Any) -> AsyncIterator[Edg
         **{
             "edge_messaging": ",".join(replica.address for replica in replicas),
             "shutdown_grace_s": 1,
+            # A test is a crowd at one address.
+            "edge_requests_per_address": 0,
             **settings,
         },
     )
@@ -161,6 +163,14 @@ def token(corp: str = "", user: str = "li.wei") -> str:
     claims = {"sub": user, **({"corp": corp} if corp else {})}
     parts = [json.dumps(part).encode() for part in ({"alg": "EdDSA"}, claims)]
     return ".".join(base64.urlsafe_b64encode(p).decode().rstrip("=") for p in [*parts, b"sig"])
+
+
+async def has_begun(edge: Edge, count: int) -> bool:
+    """Tell whether so many requests have come."""
+    rows = await edge.master.ask("show stat")
+    frontend = next(line for line in rows.splitlines() if line.startswith("edge,FRONTEND"))
+    # req_tot, the 49th column.
+    return int(frontend.split(",")[48] or 0) >= count
 
 
 async def together(count: int, call: Callable[[], Awaitable[Any]]) -> list[Any]:

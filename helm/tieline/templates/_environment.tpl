@@ -14,6 +14,11 @@ container. Takes root, component and role. */ -}}
 {{- if and (eq .component "identity") (include "tieline.makesAdministrator" .root) }}
 {{ include "tieline.secretVariable" (merge (dict "variable" "TIELINE_PLATFORM_ADMINISTRATOR_PASSWORD" "key" "administrator-password") $secret) }}
 {{- end }}
+{{- if and (eq .component "edge") (not (hasKey .role.settings "TIELINE_EDGE_MEMORY_MIB")) }}
+- name: TIELINE_EDGE_MEMORY_MIB
+  valueFrom:
+    resourceFieldRef: {resource: limits.memory, divisor: 1Mi}
+{{- end }}
 {{- range $name, $key := .role.secretSettings }}
 - name: {{ $name }}
   valueFrom:

@@ -3,6 +3,7 @@
 A request meets, in this order:
 
     the connection's limits         per address
+    how many requests it begins     per address
     what is no gRPC request         refused
     the map of methods              its backend, class and number; an unknown method is refused
     limits (``limits``)             per address, corp and user, by what was answered before
@@ -49,6 +50,8 @@ PRESENCE = "presence"
 
 # The largest request head: metadata with a token of many departments.
 _BUFFER_BYTES = 32 * 1024
+# Half of the memory: the rest is for connections, requests without one, counters and ourselves.
+_BUFFERS_PER_MIB = 1024 * 1024 // _BUFFER_BYTES // 2
 # Streams of one client connection at a time; further calls wait with the client.
 _STREAMS_PER_CONNECTION = 250
 # Of a message: whether it is compressed, and its length.
@@ -114,6 +117,7 @@ def _global_lines(
         f"  stats socket {directory / STATS_SOCKET} mode 600 level admin expose-fd listeners",
         f"  hard-stop-after {hard_stop_s}s",
         f"  tune.bufsize {_BUFFER_BYTES}",
+        f"  tune.buffers.limit {settings.edge_memory_mib * _BUFFERS_PER_MIB}",
         f"  tune.h2.max-concurrent-streams {_STREAMS_PER_CONNECTION}",
         "  ssl-default-bind-options ssl-min-ver TLSv1.2",
         *(
@@ -213,6 +217,7 @@ def _frontend_lines(
         f"  maxconn {settings.edge_max_connections}",
         "  option forwardfor",
         *limits.connection_rules(settings),
+        *limits.request_rules(settings),
         *_form_rules(directory),
         *_body_rules(settings),
         *limits.caller_rules(),

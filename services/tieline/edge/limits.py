@@ -39,6 +39,8 @@ def table_lines(settings: EdgeSettings) -> list[str]:
             "1h",
             "conn_cur,conn_rate(10s),gpc0,gpc0_rate(1h),gpc1,gpc1_rate(60s)",
         ),
+        # gpc0: requests that were begun.
+        ("edge_requests", "ipv6", "1m", f"gpc0,gpc0_rate({settings.edge_request_timeout_s}s)"),
         ("edge_corps", f"string len {_CORP_KEY_BYTES}", "1h", hour_and_minute),
         ("edge_users", f"string len {_USER_KEY_BYTES}", "2m", "gpc0,gpc0_rate(60s)"),
         ("edge_anonymous", f"string len {_USER_KEY_BYTES}", "1h", hour_and_minute),
@@ -59,6 +61,20 @@ def connection_rules(settings: EdgeSettings) -> list[str]:
         "  tcp-request session track-sc0 src table edge_addresses",
         f"  tcp-request session reject if {{ sc0_conn_cur gt {limit} }}",
         f"  tcp-request session reject if {{ sc0_conn_rate gt {limit} }}",
+    ]
+
+
+def request_rules(settings: EdgeSettings) -> list[str]:
+    """Refuse requests of an address that begins too many: each holds a buffer while it arrives.
+
+    Counted without a counter in hand: HAProxy has three, for the connection, the corp and the user.
+    """
+    if not settings.edge_requests_per_address:
+        return []
+    return [
+        f"  http-request return status 200 {refusals.ADDRESS_LIMIT.headers()} "
+        f"if {{ src_gpc0_rate(edge_requests) ge {settings.edge_requests_per_address} }}",
+        "  http-request set-var(txn.begun) src_inc_gpc0(edge_requests)",
     ]
 
 

@@ -117,6 +117,15 @@ class EdgeSettings(BrokerSettings):
     edge_connections_per_address: int = Field(default=1000, ge=1, le=1_000_000)
     """Connections of one address at a time, and begun by it in 10 s."""
 
+    edge_requests_per_address: int = Field(default=4000, ge=0)
+    """Requests that one address may begin in ``edge_request_timeout_s``, whatever becomes of them:
+    each may hold a buffer of 32 KiB for as long. Further ones are refused; 0 for no limit."""
+
+    edge_memory_mib: int = Field(default=512, ge=64, le=1_048_576)
+    """The edge's memory in MiB. Half of it is for buffers of 32 KiB: while none is left, requests
+    wait for one, and connections that need one are closed. The chart takes it from the pod's
+    limit."""
+
     edge_request_timeout_s: int = Field(default=5, ge=1, le=60)
     """Seconds that a client may take for the head of a request, and for a call's body."""
 

@@ -39,6 +39,7 @@ NO_LIMITS: dict[str, Any] = {
     "edge_queue_time_ms": 10_000,
     "edge_address_calls_per_minute": 0,
     "edge_address_all_calls_per_minute": 0,
+    "edge_requests_per_address": 0,
     "edge_connections_per_address": 100_000,
 }
 

@@ -10,7 +10,7 @@ import grpc
 import pytest
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
-from fakes.edges import SERVICE, Edge, MakeReplica, StartEdge, open_channel, token
+from fakes.edges import SERVICE, Edge, MakeReplica, StartEdge, has_begun, open_channel, token
 from fakes.eventually import eventually
 from fakes.raw_http2 import request
 from tieline.client.errors import TielineError
@@ -328,6 +328,24 @@ async def test_an_address_has_a_limit_over_all_methods_and_everybody_at_it(
     codes = [await edge.code(method, token=of) for method, of in calls * 4]
 
     assert codes == ["OK"] * 10 + ["RESOURCE_EXHAUSTED"] * 2
+
+
+async def test_an_address_begins_so_many_requests_and_no_more_answered_or_not(
+    make_replica: MakeReplica, start_edge: StartEdge
+) -> None:
+    edge = await start_edge(make_replica(), edge_requests_per_address=10, edge_request_timeout_s=30)
+    port = edge.settings.edge_port
+    heads = [
+        asyncio.create_task(request(port, METHOD, headers=GRPC, body=[MESSAGE[:3]], is_ended=False))
+        for _ in range(8)
+    ]
+    await eventually(lambda: has_begun(edge, 8))
+
+    codes = [await edge.code() for _ in range(5)]
+
+    assert codes == ["OK"] * 2 + ["RESOURCE_EXHAUSTED"] * 3
+    for head in heads:
+        head.cancel()
 
 
 async def test_a_corp_has_an_hours_limit_as_well(

@@ -11,7 +11,7 @@ import grpc
 import pytest
 
 from fakes.certificates import Authority, replace_file, write_certificate
-from fakes.edges import SERVICE, Edge, MakeReplica, StartEdge, open_channel, token
+from fakes.edges import SERVICE, Edge, MakeReplica, StartEdge, has_begun, open_channel, token
 from fakes.eventually import eventually
 from fakes.raw_http2 import request
 from tieline.edge.backends import Kind
@@ -220,13 +220,6 @@ async def send_without_end(edge: Edge, of: str = "") -> Mapping[str, str]:
 
 async def has_large(edge: Edge, count: int) -> bool:
     return await edge.in_flight(Kind.LARGE) == count
-
-
-async def has_begun(edge: Edge, count: int) -> bool:
-    rows = await edge.master.ask("show stat")
-    frontend = next(line for line in rows.splitlines() if line.startswith("edge,FRONTEND"))
-    # req_tot, the 49th column.
-    return int(frontend.split(",")[48] or 0) >= count
 
 
 def tls_channel(edge: Edge, roots: bytes, own: bytes | None = None) -> grpc.aio.Channel:

@@ -125,6 +125,26 @@ def test_the_edge_has_a_place_for_every_pod_that_a_service_may_have(
     assert given == places
 
 
+@pytest.mark.parametrize(
+    ("settings", "given"),
+    [
+        pytest.param(
+            {},
+            {"valueFrom": {"resourceFieldRef": {"resource": "limits.memory", "divisor": "1Mi"}}},
+            id="the pod's limit",
+        ),
+        pytest.param({"TIELINE_EDGE_MEMORY_MIB": 300}, {"value": "300"}, id="a setting"),
+    ],
+)
+def test_the_edge_knows_its_memory(settings: dict[str, Any], given: dict[str, Any]) -> None:
+    values = merged(example_values("production"), {"roles": {"edge": {"settings": settings}}})
+    edge = pod_specs(render(values))["edge"]
+
+    told = [each for each in edge["containers"][0]["env"] if each["name"].endswith("MEMORY_MIB")]
+
+    assert told == [{"name": "TIELINE_EDGE_MEMORY_MIB", **given}]
+
+
 def test_migrations_end_before_new_pods_start_and_do_not_run_before_a_rollback() -> None:
     (job,) = of_kind(rendered("production"), "Job")
 

@@ -203,7 +203,8 @@ def test_role_reads_what_it_is_given(role: str, spec: Any, monkeypatch: pytest.M
     for name in [name for name in os.environ if name.startswith(PREFIX)]:
         monkeypatch.delenv(name)
     for each in spec["containers"][0]["env"]:
-        monkeypatch.setenv(each["name"], each.get("value", "s" * 32))
+        is_amount = "resourceFieldRef" in each.get("valueFrom", {})
+        monkeypatch.setenv(each["name"], each.get("value", "512" if is_amount else "s" * 32))
 
     load_settings(SETTINGS[role])
 
