@@ -1,10 +1,10 @@
 """A replica behind the edge, as a process of its own: ``python -m fakes.edge_replica HOST PORT
 AGENT CAPACITY [PEM]``, with the PEM of its key and certificate for TLS.
 
-Has every method of messaging. What a call does is said by its metadata: ``x-test-delay-ms`` makes
-the handler wait, ``x-test-status`` ends it with a status. The answer begins with the replica's
-port and ends with its host; the stream of Subscribe gives the port each ``x-test-delay-ms`` for
-ever. SIGUSR1 drains it.
+Has every method of messaging and of identity. What a call does is said by its metadata:
+``x-test-delay-ms`` makes the handler wait, ``x-test-status`` ends it with a status, and with the
+trailer that ``x-test-trailer`` names. The answer begins with the replica's port and ends with its
+host; the stream of Subscribe gives the port each ``x-test-delay-ms`` for ever. SIGUSR1 drains it.
 """
 
 import asyncio
@@ -25,7 +25,9 @@ class _Replica(grpc.GenericRpcHandler):
     def __init__(self, host: str, port: int) -> None:
         self._host = host
         self._port = port
-        self._streams = {method.path: method.is_stream for method in list_methods(["messaging"])}
+        self._streams = {
+            method.path: method.is_stream for method in list_methods(["messaging", "identity"])
+        }
 
     def service(self, details: Any) -> Any:
         if details.method not in self._streams:
@@ -38,7 +40,9 @@ class _Replica(grpc.GenericRpcHandler):
         metadata = dict(context.invocation_metadata())
         await asyncio.sleep(int(metadata.get("x-test-delay-ms", 0)) / 1000)
         if status := metadata.get("x-test-status"):
-            await context.abort(grpc.StatusCode[status], "as asked")
+            trailer = metadata.get("x-test-trailer")
+            said = ((trailer, "as asked"),) if trailer else ()
+            await context.abort(grpc.StatusCode[status], "as asked", said)
         seen = metadata.get("x-forwarded-for", "")
         return f"{self._port} {len(request)} {seen} {self._host}".encode()
 

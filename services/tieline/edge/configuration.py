@@ -263,6 +263,7 @@ def _form_rules(directory: Path) -> list[str]:
         "  http-request set-var(txn.class) var(txn.method),field(3,:)",
         "  http-request set-var(txn.room) var(txn.method),field(4,:)",
         "  http-request set-var(txn.number) var(txn.method),field(5,:)",
+        "  http-request set-var(txn.access) var(txn.method),field(6,:)",
         "  http-request set-priority-class var(txn.class)",
         # Demand is what callers want, and not how often they ask for it.
         "  http-request set-var(txn.attempt) str(refused)",
@@ -324,13 +325,14 @@ def _response_rules() -> list[str]:
 
 
 def _map_text(methods: Sequence[EdgeMethod], backends: Sequence[Backend]) -> str:
-    """Return a line for each method: path, then backend, service, class, room and number."""
+    """Return a line for each method: its path, and what ``_form_rules`` read of it."""
     by_kind = {(backend.service, backend.kind): backend for backend in backends}
     lines = []
     for number, method in enumerate(methods):
         backend = by_kind.get((method.service, Kind.LONG if method.is_stream else Kind.CALLS))
         if backend is not None:
             room = backend.rooms[method.business_class]
-            entry = (backend.name, method.service, method.business_class, room, number)
+            access = limits.ANONYMOUS if method.is_anonymous else limits.SIGNED_IN
+            entry = (backend.name, method.service, method.business_class, room, number, access)
             lines.append(f"{method.path} {':'.join(map(str, entry))}")
     return "\n".join(lines) + "\n"

@@ -1,17 +1,30 @@
 """How much an address, a corp and a user may ask for: what is counted, and what is refused. Pure.
 
 The corp and the user are read from the access token, whose signature HAProxy can't check (Ed25519).
-So a call counts against them only once a service has answered it with something else than
-UNAUTHENTICATED: a forged token uses up nobody's share, and its sender's address runs into the limit
-of failures.
+So a call counts against them only once a service has answered in a way that it has for verified
+callers alone: a forged token uses up nobody's share, and its sender's address runs into the limit
+of failures. Methods that may be called without a token don't look at one: their calls count for the
+address.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from tieline.chassis.interceptors.refusals import ADMISSION_KEY
 from tieline.edge import refusals
 from tieline.edge.refusals import Refusal
 from tieline.edge.settings import EdgeSettings
+
+ANONYMOUS = "anonymous"
+SIGNED_IN = "signed_in"
+"""What the map of methods says of their access."""
+
+# What services answer once they have verified the caller, and gRPC itself never: OK,
+# INVALID_ARGUMENT, NOT_FOUND, ALREADY_EXISTS, PERMISSION_DENIED, FAILED_PRECONDITION, ABORTED and
+# OUT_OF_RANGE. UNAVAILABLE and DEADLINE_EXCEEDED may come before.
+_VERIFIED_CODES = "0 3 5 6 7 9 10 11"
+# gRPC's core says it too, without what services add.
+_EXHAUSTED_CODE = 8
 
 # Keys that counters are kept for: a corp id has 26 characters, a user id 64, a number 4.
 _CORP_KEY_BYTES = 48
@@ -81,7 +94,8 @@ def request_rules(settings: EdgeSettings) -> list[str]:
 def caller_rules() -> list[str]:
     """Find the corp and the user, and keep their counters in hand."""
     return [
-        f"  http-request set-var(txn.{name}) http_auth_bearer,jwt_payload_query('$.{claim}')"
+        f"  http-request set-var(txn.{name}) http_auth_bearer,jwt_payload_query('$.{claim}') "
+        f"unless {{ var(txn.access) -m str {ANONYMOUS} }}"
         for name, claim in (("corp", "corp"), ("user", "sub"))
     ] + [
         "  http-request set-var-fmt(txn.corp_key) %[var(txn.corp)]:%[var(txn.number)] "
@@ -128,15 +142,23 @@ def list_limits(settings: EdgeSettings) -> Iterator[Limit]:
 
 def counting_rules() -> list[str]:
     """Count a call where it counts, once its answer is there."""
-    failed = "{ res.hdr(grpc-status) -m str 16 }"
+    status = "res.hdr(grpc-status)"
+    failed = f"{{ {status} -m str 16 }}"
+    verified = "{ var(txn.verified) -m bool }"
+    # Of a call without a token there is nobody to verify.
+    told = f"{verified} or !{{ var(txn.user_key) -m found }} !{failed}"
     return [
+        # The status of a call that gave something comes behind that.
+        f"  http-response set-var(txn.verified) bool(true) if !{{ {status} -m found }} "
+        f"or {{ {status} -m str {_VERIFIED_CODES} }} "
+        f"or {{ {status} -m str {_EXHAUSTED_CODE} }} {{ res.hdr({ADMISSION_KEY}) -m found }}",
         f"  http-response sc-inc-gpc0(0) if {failed}",
         "  http-response sc-inc-gpc1(0)",
-        f"  http-response sc-inc-gpc0(1) unless {failed}",
-        f"  http-response sc-inc-gpc1(1) unless {failed}",
-        f"  http-response sc-inc-gpc0(2) unless {failed}",
+        f"  http-response sc-inc-gpc0(1) if {verified}",
+        f"  http-response sc-inc-gpc1(1) if {verified}",
+        f"  http-response sc-inc-gpc0(2) if {told}",
         # A user's counters have no second one: nothing happens there.
-        f"  http-response sc-inc-gpc1(2) unless {failed}",
+        f"  http-response sc-inc-gpc1(2) if {told}",
     ]
 
 

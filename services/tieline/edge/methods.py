@@ -1,4 +1,5 @@
-"""What the edge must know of each RPC: whose it is, how much it matters, how long it stays open.
+"""What the edge must know of each RPC: whose it is, how much it matters, how long it stays open,
+whether it needs a token.
 
 Read from the protos' descriptors. Pure, except that it imports the generated modules.
 """
@@ -11,7 +12,7 @@ from types import ModuleType
 
 from google.protobuf.descriptor import MethodDescriptor
 
-from tieline.api.common.v1 import priority_pb2
+from tieline.api.common.v1 import access_pb2, priority_pb2
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,9 @@ class EdgeMethod:
 
     is_stream: bool
     """Whether either side sends a stream."""
+
+    is_anonymous: bool
+    """Whether it may be called without a token, which then is not looked at."""
 
 
 def list_methods(services: Sequence[str]) -> list[EdgeMethod]:
@@ -61,4 +65,5 @@ def _read_method(service: str, method: MethodDescriptor) -> EdgeMethod:
         service=service,
         business_class=business_class,
         is_stream=bool(method.client_streaming or method.server_streaming),
+        is_anonymous=method.GetOptions().Extensions[access_pb2.access].anonymous,
     )

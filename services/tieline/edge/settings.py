@@ -140,12 +140,12 @@ class EdgeSettings(BrokerSettings):
     has figures for messages only; this stops one user from using up the corp's."""
 
     edge_address_calls_per_minute: int = Field(default=20_000, ge=0)
-    """Calls of one method that carry no token, by one address in 60 s; 0 for no limit. The open
-    API's figure."""
+    """Calls of one method that carry or need no token, by one address in 60 s; 0 for no limit. The
+    open API's figure."""
 
     edge_address_calls_per_hour: int = Field(default=600_000, ge=0)
-    """Calls of one method that carry no token, by one address in an hour; 0 for no limit. The open
-    API's figure."""
+    """Calls of one method that carry or need no token, by one address in an hour; 0 for no limit.
+    The open API's figure."""
 
     edge_address_all_calls_per_minute: int = Field(default=40_000, ge=0)
     """Calls of all methods by one address in 60 s; 0 for no limit. What the open API grants to

@@ -30,7 +30,8 @@ def test_a_method_goes_to_the_backend_of_its_service_with_its_class_and_room() -
     subscribe = entries["/tieline.api.messaging.v1.MessagingService/Subscribe"]
     assert subscribe.startswith("messaging_long:messaging:")
     assert not any("payments" in path for path in entries)
-    numbers = [entry.rpartition(":")[2] for entry in entries.values()]
+    assert send.endswith(":signed_in")
+    numbers = [entry.split(":")[4] for entry in entries.values()]
     assert len(set(numbers)) == len(numbers)
 
 

@@ -13,5 +13,12 @@ def test_every_method_of_every_service_is_known_with_its_class() -> None:
     assert subscribe.is_stream
 
 
+def test_methods_that_need_no_token_are_known() -> None:
+    anonymous = {method.path for method in list_methods(SERVICES) if method.is_anonymous}
+
+    assert "/tieline.api.identity.v1.SigningKeyService/GetJwks" in anonymous
+    assert not any("messaging" in path for path in anonymous)
+
+
 def test_methods_come_in_the_same_order_each_time() -> None:
     assert list_methods(SERVICES) == list_methods(SERVICES)
