@@ -1,4 +1,7 @@
-"""A replica that joins while calls go on gets its share of them, and connections age."""
+"""A replica that joins at an address that clients have gets its share, and connections age.
+
+One at an address that they must ask for first: ``test_replicas_by_name``.
+"""
 
 import asyncio
 from collections import Counter
@@ -37,7 +40,7 @@ async def serving(port: int, name: str, calls: Counter[str]) -> AsyncIterator[No
         await server.stop(None)
 
 
-async def test_a_replica_that_joins_under_load_gets_its_share_within_ten_seconds() -> None:
+async def test_a_replica_that_joins_at_a_known_address_has_its_share_within_ten_seconds() -> None:
     ports = find_free_port(), find_free_port()
     calls: Counter[str] = Counter()
     target = "ipv4:" + ",".join(f"127.0.0.1:{port}" for port in ports)
