@@ -1,6 +1,6 @@
 """Who calls, within which corp and conversation, and whom calls name: what servicers share."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from tieline.api.directory.v1 import directory_requests_pb2
 from tieline.api.messaging.v1 import messaging_pb2
@@ -45,6 +45,15 @@ async def get_conversation(
 
 async def check_members(broker: Broker, corp_id: str, named: Collection[Participant]) -> None:
     """Refuse, by NOT_FOUND USER_NOT_FOUND, people whom directory does not know."""
+    missing = await find_missing_members(broker, corp_id, named)
+    if missing:
+        raise user_not_found_error(missing[0])
+
+
+async def find_missing_members(
+    broker: Broker, corp_id: str, named: Collection[Participant]
+) -> Sequence[str]:
+    """Return who of these is no member that may sign in: unknown, gone or disabled."""
     response = await ask(
         broker,
         "directory",
@@ -54,8 +63,7 @@ async def check_members(broker: Broker, corp_id: str, named: Collection[Particip
         ),
         directory_requests_pb2.FindMissingMembersResponse,
     )
-    if response.missing_user_ids:
-        raise user_not_found_error(response.missing_user_ids[0])
+    return response.missing_user_ids
 
 
 def user_not_found_error(user_id: str) -> NotFoundError:

@@ -1,6 +1,6 @@
 """What messaging does about events of corps and of their members."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 
 from tieline.api.directory.v1 import directory_pb2
 from tieline.api.identity.v1 import identity_pb2
@@ -10,18 +10,25 @@ from tieline.chassis.streams import TOKENS_REVOKED
 from tieline.messaging.conversations.rules import find_participant
 from tieline.messaging.repositories.corps import CorpRepository
 from tieline.messaging.repositories.push_targets import PushTargetRepository
+from tieline.messaging.repositories.scheduled_messages import ScheduledMessageRepository
 
 
 async def note_left(connection: Connection, received: ReceivedEvent) -> None:
-    """Have members who left the corp be taken out of its groups, little by little."""
+    """Let members who left the corp say nothing more, and be taken out of its groups."""
     event = received.decode(directory_pb2.MemberLeft)
-    await CorpRepository(connection).insert_departures(event.corp_id, set(event.user_ids))
+    await _note_departed(connection, event.corp_id, set(event.user_ids))
 
 
 async def note_disabled(connection: Connection, received: ReceivedEvent) -> None:
-    """Have members who may not sign in any more be taken out of their groups."""
+    """Do the same for members who may not sign in any more: being enabled brings nothing back."""
     event = received.decode(directory_pb2.MemberDisabled)
-    await CorpRepository(connection).insert_departures(event.corp_id, set(event.user_ids))
+    await _note_departed(connection, event.corp_id, set(event.user_ids))
+
+
+async def _note_departed(connection: Connection, corp_id: str, user_ids: Set[str]) -> None:
+    # Groups are left little by little, in transactions of their own.
+    await CorpRepository(connection).insert_departures(corp_id, user_ids)
+    await ScheduledMessageRepository(connection).cancel_all_of(corp_id, user_ids)
 
 
 async def note_corp(connection: Connection, received: ReceivedEvent) -> None:

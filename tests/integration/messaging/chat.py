@@ -8,6 +8,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import grpc
+from google.protobuf.message import Message
+from nats.aio.client import Client
 
 from fakes.tokens import TestTokens
 from tieline.api.common.v1 import principal_pb2
@@ -16,6 +18,7 @@ from tieline.api.messaging.v1 import (
     messaging_service_pb2,
     messaging_service_pb2_grpc,
 )
+from tieline.chassis.message_headers import EVENT_ID_HEADER, MESSAGE_ID_HEADER
 
 TIMEOUT_S = 20
 
@@ -28,6 +31,14 @@ def text(value: str) -> messaging_pb2.MessageContent:
 
 def new_id() -> str:
     return str(uuid.uuid4())
+
+
+async def publish(broker: Client, subject: str, event: Message, *, event_id: str = "") -> None:
+    """Publish what the service whose broker it is would tell of."""
+    id_ = event_id or new_id()
+    event.event_id = id_  # type: ignore[attr-defined]
+    headers = {MESSAGE_ID_HEADER: new_id(), EVENT_ID_HEADER: id_}
+    await broker.jetstream().publish(subject, event.SerializeToString(), headers=headers)
 
 
 @dataclass

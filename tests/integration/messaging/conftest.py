@@ -54,6 +54,12 @@ async def contacts_broker(messaging_nats: EmbeddedNats) -> AsyncIterator[Client]
 
 
 @pytest.fixture(scope="session")
+async def directory_broker(messaging_nats: EmbeddedNats) -> AsyncIterator[Client]:
+    async with connected(messaging_nats, "directory") as broker:
+        yield broker
+
+
+@pytest.fixture(scope="session")
 async def payments_broker(messaging_nats: EmbeddedNats) -> AsyncIterator[Client]:
     async with connected(messaging_nats, "payments") as broker:
         yield broker

@@ -5,12 +5,11 @@ from collections.abc import AsyncIterator
 
 import grpc
 import pytest
-from google.protobuf.message import Message
 from nats.aio.client import Client
 
 from engines import connected
 from fakes.eventually import eventually
-from integration.messaging.chat import TIMEOUT_S, Corp, Person, new_id, text
+from integration.messaging.chat import TIMEOUT_S, Corp, Person, new_id, publish, text
 from integration.messaging.groups import ADMIN, OWNER, Groups, refused
 from tieline.api.directory.v1 import directory_pb2
 from tieline.api.identity.v1 import identity_pb2
@@ -19,7 +18,6 @@ from tieline.api.messaging.v1 import (
     message_service_pb2,
     message_service_pb2_grpc,
 )
-from tieline.chassis.message_headers import EVENT_ID_HEADER, MESSAGE_ID_HEADER
 from tieline.chassis.postgres import Pool, transaction
 from tieline.embedded.nats import EmbeddedNats
 from tieline.messaging.conversations.opening import Opening
@@ -41,22 +39,9 @@ KEPT_TABLES = {
 
 
 @pytest.fixture(scope="module")
-async def directory_broker(messaging_nats: EmbeddedNats) -> AsyncIterator[Client]:
-    async with connected(messaging_nats, "directory") as broker:
-        yield broker
-
-
-@pytest.fixture(scope="module")
 async def identity_broker(messaging_nats: EmbeddedNats) -> AsyncIterator[Client]:
     async with connected(messaging_nats, "identity") as broker:
         yield broker
-
-
-async def publish(broker: Client, subject: str, event: Message, *, event_id: str = "") -> None:
-    id_ = event_id or new_id()
-    event.event_id = id_  # type: ignore[attr-defined]
-    headers = {MESSAGE_ID_HEADER: new_id(), EVENT_ID_HEADER: id_}
-    await broker.jetstream().publish(subject, event.SerializeToString(), headers=headers)
 
 
 async def is_in(person: Person, group: str) -> bool:

@@ -15,8 +15,7 @@ from engines import Database, build_settings, connected
 from fakes.eventually import eventually
 from fakes.tokens import TestTokens
 from fakes.webhook_inbox import SECRET, WebhookInbox
-from integration.messaging.chat import TIMEOUT_S, Corp, Person, new_id, text
-from integration.messaging.test_corp_events import publish
+from integration.messaging.chat import TIMEOUT_S, Corp, Person, new_id, publish, text
 from tieline.api.common.v1 import principal_pb2
 from tieline.api.identity.v1 import identity_pb2
 from tieline.api.messaging.v1 import (

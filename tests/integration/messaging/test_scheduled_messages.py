@@ -9,10 +9,12 @@ from pathlib import Path
 import grpc
 import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
+from nats.aio.client import Client
 
 from engines import Database, create_database
 from fakes.eventually import eventually
-from integration.messaging.chat import TIMEOUT_S, Corp, Person, new_id, text
+from fakes.members import FakeMembers
+from integration.messaging.chat import TIMEOUT_S, Corp, Person, new_id, publish, text
 from integration.messaging.uploads import (
     FILE,
     NewUploader,
@@ -22,6 +24,7 @@ from integration.messaging.uploads import (
     open_folder,
     refused,
 )
+from tieline.api.directory.v1 import directory_pb2
 from tieline.api.messaging.v1 import media_service_pb2 as media_pb2
 from tieline.api.messaging.v1 import message_content_pb2, messaging_pb2
 from tieline.api.messaging.v1 import scheduled_message_service_pb2 as scheduled
@@ -230,6 +233,91 @@ async def test_messages_of_a_suspended_corp_wait_until_it_is_resumed(
     await _eventually(schedulings[0], messages[0], partial(_has_sent, 1))
 
 
+DEPARTURES = {
+    "member_left": directory_pb2.MemberLeft,
+    "member_disabled": directory_pb2.MemberDisabled,
+}
+
+
+@pytest.mark.parametrize("name", DEPARTURES)
+async def test_who_leaves_or_is_disabled_has_nothing_scheduled_any_more(
+    corp: Corp,
+    pool: Pool,
+    as_person: Callable[[Person], Scheduling],
+    uploading: NewUploader,
+    directory_broker: Client,
+    name: str,
+) -> None:
+    """A daily message went on in the name of somebody who was dismissed."""
+    li_wei, stays = uploading(corp.member("li.wei")), corp.member("zhang.san")
+    direct = await li_wei.person.create_direct("zhang.san")
+    file = await li_wei.upload(FILE)
+    gone = [
+        await as_person(li_wei.person).create(direct, schedule, content=file_of(file.media_id))
+        for schedule in (NEVER_SOON, ONCE_LATER)
+    ]
+    kept = await as_person(stays).create(direct)
+    event, event_id = DEPARTURES[name](corp_id=corp.corp_id, user_ids=["li.wei"]), new_id()
+
+    for _ in range(2):
+        await publish(directory_broker, f"tieline.directory.v1.{name}", event, event_id=event_id)
+
+    for message in gone:
+        ended = await _eventually(as_person(li_wei.person), message, _is_cancelled)
+        assert not ended.HasField("next_send_time")
+    assert (await as_person(stays).get(kept.scheduled_message_id)).state == ACTIVE
+    async with pool.acquire() as connection:
+        held = "SELECT count(*) FROM messaging.scheduled_media WHERE corp_id = $1"
+        assert await connection.fetchval(held, corp.corp_id) == 0
+
+
+async def test_what_was_scheduled_beside_a_departure_is_not_said(
+    corp: Corp, pool: Pool, as_person: Callable[[Person], Scheduling], members: FakeMembers
+) -> None:
+    """What is created while the event is handled is seen by no handler: the directory is asked."""
+    li_wei, stays = corp.member("li.wei"), corp.member("zhang.san")
+    direct = await li_wei.create_direct("zhang.san")
+    messages = [await as_person(each).create(direct) for each in (li_wei, stays)]
+    members.missing.add((corp.corp_id, "li.wei"))
+
+    for message in messages:
+        await make_due(pool, message)
+
+    ended = await _eventually(as_person(li_wei), messages[0], _is_cancelled)
+    assert ended.sent_count == 0
+    await _eventually(as_person(stays), messages[1], partial(_has_sent, 1))
+    (said,) = (await stays.list_messages(direct)).messages
+    assert said.sender == stays.ref
+
+
+async def test_messages_wait_while_nobody_tells_whether_their_senders_are_members(
+    new_corp: Callable[[], Corp],
+    pool: Pool,
+    as_person: Callable[[Person], Scheduling],
+    members: FakeMembers,
+) -> None:
+    """They are sent once the directory answers; another corp's are not held up."""
+    away, other = [corp.member("li.wei") for corp in (new_corp(), new_corp())]
+    messages = [
+        await as_person(each).create(await each.create_group("zhang.san"), ONCE_LATER)
+        for each in (away, other)
+    ]
+    members.away_corp_ids.add(away.corp_id)
+    for message in messages:
+        await make_due(pool, message)
+    await _eventually(as_person(other), messages[1], partial(_has_sent, 1))
+    waiting = await as_person(away).get(messages[0].scheduled_message_id)
+    assert (waiting.state, waiting.sent_count) == (ACTIVE, 0)
+
+    members.away_corp_ids.remove(away.corp_id)
+    await _execute(
+        pool,
+        "UPDATE messaging.scheduled_messages SET claimed_until = '-infinity' WHERE corp_id = $1",
+        away.corp_id,
+    )
+    await _eventually(as_person(away), messages[0], partial(_has_sent, 1))
+
+
 @pytest.fixture(scope="module")
 async def lonely_pool(database: Database, worker_id: str) -> AsyncIterator[Pool]:
     """Connections to a database of the test's own: no other replica looks for what is due there."""
@@ -239,7 +327,9 @@ async def lonely_pool(database: Database, worker_id: str) -> AsyncIterator[Pool]
         yield pool
 
 
-async def test_two_replicas_and_one_that_takes_over_send_once(lonely_pool: Pool) -> None:
+async def test_two_replicas_and_one_that_takes_over_send_once(
+    lonely_pool: Pool, messaging_broker: Client, members: FakeMembers
+) -> None:
     corp_id = new_id()
     sent: list[Send] = []
 
@@ -271,7 +361,7 @@ async def test_two_replicas_and_one_that_takes_over_send_once(lonely_pool: Pool)
         NEVER_SOON.SerializeToString(),
     )
     batcher: CommitBatcher[Send, messaging_pb2.Message] = Recording()  # type: ignore[assignment]
-    runners = [ScheduleRunner(lonely_pool, batcher) for _ in range(3)]
+    runners = [ScheduleRunner(lonely_pool, messaging_broker, batcher) for _ in range(3)]
 
     await asyncio.gather(*(runner.turn() for runner in runners))
 
@@ -284,7 +374,7 @@ async def test_two_replicas_and_one_that_takes_over_send_once(lonely_pool: Pool)
 
 
 async def test_what_is_away_puts_a_message_off_and_a_refusal_ends_it(
-    corp: Corp, pool: Pool, as_person: Callable[[Person], Scheduling]
+    corp: Corp, pool: Pool, as_person: Callable[[Person], Scheduling], messaging_broker: Client
 ) -> None:
     li_wei = corp.member("li.wei")
     group = await li_wei.create_group("zhang.san")
@@ -301,7 +391,7 @@ async def test_what_is_away_puts_a_message_off_and_a_refusal_ends_it(
         )
     assert due is not None
     away: CommitBatcher[Send, messaging_pb2.Message] = Away()  # type: ignore[assignment]
-    await ScheduleRunner(pool, away)._send(due)
+    await ScheduleRunner(pool, messaging_broker, away)._send(due)
     assert (await scheduling.get(message.scheduled_message_id)).state == ACTIVE
 
     await _execute(
@@ -529,6 +619,10 @@ async def test_medium_that_is_not_the_senders_is_refused_when_it_is_scheduled(
         assert await refused(scheduling.update(changed, "content")) == reason
 
     assert list((await scheduling.list()).scheduled_messages) == [message]
+
+
+def _is_cancelled(message: scheduled.ScheduledMessage) -> bool:
+    return message.state == CANCELLED
 
 
 def _has_sent(count: int, message: scheduled.ScheduledMessage) -> bool:

@@ -215,6 +215,34 @@ class ScheduledMessageRepository:
         assert row is not None, "the row is locked"
         return _read(row)
 
+    async def cancel_all_of(self, corp_id: str, user_ids: Collection[str]) -> None:
+        """End all active ones of these members; their media may go."""
+        await self._connection.execute(
+            """
+            WITH active AS (
+                SELECT scheduled_message_id
+                  FROM messaging.scheduled_messages
+                 WHERE corp_id = $1 AND sender_kind = 'member' AND sender_id = ANY ($2::text[])
+                   AND state = 'active'
+                 ORDER BY scheduled_message_id
+                   FOR UPDATE
+            ), released AS (
+                DELETE FROM messaging.scheduled_media
+                 USING active
+                 WHERE scheduled_media.corp_id = $1
+                   AND scheduled_media.scheduled_message_id = active.scheduled_message_id
+            )
+            UPDATE messaging.scheduled_messages
+               SET state = 'cancelled', next_send_time = NULL, version = version + 1,
+                   claimed_until = '-infinity'
+              FROM active
+             WHERE scheduled_messages.corp_id = $1
+               AND scheduled_messages.scheduled_message_id = active.scheduled_message_id
+            """,
+            corp_id,
+            list(user_ids),
+        )
+
 
 def _read(row: Record) -> ScheduledMessage:
     return ScheduledMessage(

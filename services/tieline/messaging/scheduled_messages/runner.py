@@ -8,11 +8,13 @@ from a replica that ended between sending and writing it down sends nothing twic
 import asyncio
 import datetime as dt
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from itertools import groupby
 
 from tieline.api.messaging.v1 import messaging_pb2, scheduled_message_service_pb2
+from tieline.chassis.broker import Broker
 from tieline.chassis.commit_batch import CommitBatcher
 from tieline.chassis.errors import (
     AbortedError,
@@ -22,6 +24,8 @@ from tieline.chassis.errors import (
 )
 from tieline.chassis.postgres import Pool, transaction
 from tieline.chassis.repeating import repeating
+from tieline.chassis.requests import InternalError
+from tieline.messaging.callers import find_missing_members
 from tieline.messaging.messages.rules import Send, build_send
 from tieline.messaging.repositories.scheduled_messages import ScheduledMessageRepository
 from tieline.messaging.scheduled_messages.rules import (
@@ -50,8 +54,11 @@ logger = logging.getLogger(__name__)
 class ScheduleRunner:
     """Takes due messages, sends them, and writes down what became of them."""
 
-    def __init__(self, pool: Pool, batcher: CommitBatcher[Send, messaging_pb2.Message]) -> None:
+    def __init__(
+        self, pool: Pool, broker: Broker, batcher: CommitBatcher[Send, messaging_pb2.Message]
+    ) -> None:
         self._pool = pool
+        self._broker = broker
         self._batcher = batcher
 
     @asynccontextmanager
@@ -68,8 +75,26 @@ class ScheduleRunner:
                 due = await ScheduledMessageRepository(connection).claim_due(
                     lease=LEASE, limit=_BATCH
                 )
-            await asyncio.gather(*map(self._send, due))
+            of_corps = groupby(sorted(due, key=_corp_of), _corp_of)
+            await asyncio.gather(*[self._send_all(corp_id, list(of)) for corp_id, of in of_corps])
             taken = len(due)
+
+    async def _send_all(self, corp_id: str, due: Sequence[ScheduledMessage]) -> None:
+        """Send what is due of one corp; who is no member of it any more says nothing.
+
+        Events end what such people had scheduled; this finds what they scheduled meanwhile.
+        """
+        senders = {message.sender for message in due}
+        try:
+            missing = set(await find_missing_members(self._broker, corp_id, senders))
+        except (ServiceError, InternalError) as error:
+            logger.warning("%d scheduled messages of %s are put off: %s", len(due), corp_id, error)
+            return
+        if missing:
+            async with transaction(self._pool) as connection:
+                await ScheduledMessageRepository(connection).cancel_all_of(corp_id, missing)
+        staying = [message for message in due if message.sender.id not in missing]
+        await asyncio.gather(*map(self._send, staying))
 
     async def _send(self, message: ScheduledMessage) -> None:
         try:
@@ -116,6 +141,10 @@ def plan_outcome(
     next_send_time = find_next_time(read_schedule(given), now)
     state = State.FINISHED if next_send_time is None else State.ACTIVE
     return replace(sent, state=state, next_send_time=next_send_time)
+
+
+def _corp_of(message: ScheduledMessage) -> str:
+    return message.corp_id
 
 
 def _build_send(message: ScheduledMessage) -> Send:

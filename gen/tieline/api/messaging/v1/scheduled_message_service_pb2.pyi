@@ -68,7 +68,9 @@ class _ScheduledMessageStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[
     SCHEDULED_MESSAGE_STATE_FINISHED: _ScheduledMessageState.ValueType  # 2
     """All times are over."""
     SCHEDULED_MESSAGE_STATE_CANCELLED: _ScheduledMessageState.ValueType  # 3
-    """Ended by its sender."""
+    """Ended by its sender, or since the sender left the corp or was disabled. Being enabled again brings
+    none back.
+    """
     SCHEDULED_MESSAGE_STATE_FAILED: _ScheduledMessageState.ValueType  # 4
     """A message was refused: `failure` says why. Nothing more is sent."""
 
@@ -82,7 +84,9 @@ SCHEDULED_MESSAGE_STATE_ACTIVE: ScheduledMessageState.ValueType  # 1
 SCHEDULED_MESSAGE_STATE_FINISHED: ScheduledMessageState.ValueType  # 2
 """All times are over."""
 SCHEDULED_MESSAGE_STATE_CANCELLED: ScheduledMessageState.ValueType  # 3
-"""Ended by its sender."""
+"""Ended by its sender, or since the sender left the corp or was disabled. Being enabled again brings
+none back.
+"""
 SCHEDULED_MESSAGE_STATE_FAILED: ScheduledMessageState.ValueType  # 4
 """A message was refused: `failure` says why. Nothing more is sent."""
 Global___ScheduledMessageState: _TypeAlias = ScheduledMessageState  # noqa: Y015
@@ -187,7 +191,7 @@ class ScheduledMessage(_message.Message):
     @_builtins.property
     def next_send_time(self) -> _timestamp_pb2.Timestamp:
         """When the next message is sent; empty unless ACTIVE. Times that passed while the platform was
-        away, or the corp suspended, are made up for by one message.
+        away, its directory as well, or the corp suspended, are made up for by one message.
         """
 
     @_builtins.property

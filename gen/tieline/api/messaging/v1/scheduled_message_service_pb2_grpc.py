@@ -28,7 +28,8 @@ if _version_not_supported:
 class ScheduledMessageServiceStub:
     """ScheduledMessageService keeps what its caller wants to be said later, in a conversation that the
     caller is in. Each time has one message, sent as the caller's: whoever may not send there any more
-    when the time comes ends the schedule as FAILED. Only who scheduled a message sees it before.
+    when the time comes ends the schedule as FAILED. Who leaves the corp or is disabled says nothing
+    more: all that is ACTIVE ends as CANCELLED. Only who scheduled a message sees it before.
     """
 
     def __init__(self, channel):
@@ -67,7 +68,8 @@ class ScheduledMessageServiceStub:
 class ScheduledMessageServiceServicer:
     """ScheduledMessageService keeps what its caller wants to be said later, in a conversation that the
     caller is in. Each time has one message, sent as the caller's: whoever may not send there any more
-    when the time comes ends the schedule as FAILED. Only who scheduled a message sees it before.
+    when the time comes ends the schedule as FAILED. Who leaves the corp or is disabled says nothing
+    more: all that is ACTIVE ends as CANCELLED. Only who scheduled a message sees it before.
     """
 
     def CreateScheduledMessage(self, request, context):
@@ -162,7 +164,8 @@ def add_ScheduledMessageServiceServicer_to_server(servicer, server):
 class ScheduledMessageService:
     """ScheduledMessageService keeps what its caller wants to be said later, in a conversation that the
     caller is in. Each time has one message, sent as the caller's: whoever may not send there any more
-    when the time comes ends the schedule as FAILED. Only who scheduled a message sees it before.
+    when the time comes ends the schedule as FAILED. Who leaves the corp or is disabled says nothing
+    more: all that is ACTIVE ends as CANCELLED. Only who scheduled a message sees it before.
     """
 
     @staticmethod

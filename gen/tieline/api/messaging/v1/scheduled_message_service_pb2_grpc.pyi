@@ -15,7 +15,8 @@ GRPC_VERSION: str
 class ScheduledMessageServiceStub:
     """ScheduledMessageService keeps what its caller wants to be said later, in a conversation that the
     caller is in. Each time has one message, sent as the caller's: whoever may not send there any more
-    when the time comes ends the schedule as FAILED. Only who scheduled a message sees it before.
+    when the time comes ends the schedule as FAILED. Who leaves the corp or is disabled says nothing
+    more: all that is ACTIVE ends as CANCELLED. Only who scheduled a message sees it before.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -56,7 +57,8 @@ class ScheduledMessageServiceStub:
 class ScheduledMessageServiceServicer(metaclass=_abc_1.ABCMeta):
     """ScheduledMessageService keeps what its caller wants to be said later, in a conversation that the
     caller is in. Each time has one message, sent as the caller's: whoever may not send there any more
-    when the time comes ends the schedule as FAILED. Only who scheduled a message sees it before.
+    when the time comes ends the schedule as FAILED. Who leaves the corp or is disabled says nothing
+    more: all that is ACTIVE ends as CANCELLED. Only who scheduled a message sees it before.
     """
 
     @_abc_1.abstractmethod
