@@ -9,6 +9,7 @@ from tieline.chassis.postgres import Connection
 from tieline.chassis.streams import TOKENS_REVOKED
 from tieline.messaging.conversations.rules import find_participant
 from tieline.messaging.repositories.corps import CorpRepository
+from tieline.messaging.repositories.join_codes import JoinCodeRepository
 from tieline.messaging.repositories.push_targets import PushTargetRepository
 from tieline.messaging.repositories.scheduled_messages import ScheduledMessageRepository
 
@@ -29,6 +30,7 @@ async def _note_departed(connection: Connection, corp_id: str, user_ids: Set[str
     # Groups are left little by little, in transactions of their own.
     await CorpRepository(connection).insert_departures(corp_id, user_ids)
     await ScheduledMessageRepository(connection).cancel_all_of(corp_id, user_ids)
+    await JoinCodeRepository(connection).delete_requests_of(corp_id, user_ids)
 
 
 async def note_corp(connection: Connection, received: ReceivedEvent) -> None:

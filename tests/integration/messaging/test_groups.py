@@ -3,13 +3,15 @@ from collections.abc import Callable
 
 import pytest
 from google.protobuf.duration_pb2 import Duration
+from nats.aio.client import Client
 
 from fakes.eventually import eventually
 from fakes.members import FakeMembers
 from fakes.tokens import TestTokens
-from integration.messaging.chat import Corp, Person, new_id
+from integration.messaging.chat import Corp, Person, new_id, publish
 from integration.messaging.groups import MEMBER, OWNER, Groups, refused
 from tieline.api.common.v1 import principal_pb2
+from tieline.api.directory.v1 import directory_pb2
 from tieline.api.messaging.v1 import (
     conversation_note_pb2,
     conversation_service_pb2,
@@ -441,6 +443,53 @@ async def test_who_asks_to_join_comes_in_once_an_administrator_agrees(
         groups.call(owner, "DecideJoinRequest", conversation_id=group, user_id="guest"),
         "JOIN_REQUEST_NOT_FOUND",
     )
+
+
+async def _ask_to_join(groups: Groups, owner: Person, *guests: Person) -> str:
+    """Return a group that these people ask to come into."""
+    group = await owner.create_group("zhang.san")
+    made = await groups.call(
+        owner, "CreateJoinCode", conversation_id=group, request_id=new_id(), needs_approval=True
+    )
+    for guest in guests:
+        await groups.call(guest, "JoinConversation", code=made.join_code.code)
+    return group
+
+
+async def test_who_is_no_member_any_more_is_not_let_in_by_an_old_request(
+    corp: Corp, groups: Groups, members: FakeMembers
+) -> None:
+    """An administrator who agreed brought somebody in whom no departure would take out again."""
+    owner = corp.member("li.wei")
+    group = await _ask_to_join(groups, owner, corp.member("guest"))
+    members.missing.add((corp.corp_id, "guest"))
+    decision = {"conversation_id": group, "user_id": "guest", "approve": True}
+
+    plain = groups.call(corp.member("zhang.san"), "DecideJoinRequest", **decision)
+    await refused(plain, "ROLE_NOT_SUFFICIENT")
+    await refused(groups.call(owner, "DecideJoinRequest", **decision), "USER_NOT_FOUND")
+    assert (await owner.get(group)).participant_count == 2
+    decision["approve"] = False
+    await groups.call(owner, "DecideJoinRequest", **decision)
+
+
+async def test_what_somebody_who_left_had_asked_for_is_gone(
+    corp: Corp, groups: Groups, directory_broker: Client
+) -> None:
+    """The requests go with the departure, in whichever group they are; others' stay."""
+    owner = corp.member("li.wei")
+    guests = [corp.member(name) for name in ("guest", "other")]
+    made = [await _ask_to_join(groups, owner, *guests) for _ in range(2)]
+    event = directory_pb2.MemberLeft(corp_id=corp.corp_id, user_ids=["guest"])
+    await publish(directory_broker, "tieline.directory.v1.member_left", event)
+
+    async def is_others_alone() -> bool:
+        listed = [
+            await groups.call(owner, "ListJoinRequests", conversation_id=group) for group in made
+        ]
+        return all([each.user_id for each in one.join_requests] == ["other"] for one in listed)
+
+    await eventually(is_others_alone)
 
 
 async def test_app_speaks_to_a_member_who_may_answer_if_the_app_says_so(

@@ -19,7 +19,7 @@ from tieline.messaging.callers import (
 )
 from tieline.messaging.compliance.sensitive_words import check_allowed
 from tieline.messaging.conversations.opening import Opening
-from tieline.messaging.conversations.rules import Role, participant_to_proto
+from tieline.messaging.conversations.rules import Participant, Role, participant_to_proto
 from tieline.messaging.groups import join_codes
 from tieline.messaging.groups import rules as groups
 from tieline.messaging.groups.changes import GroupChange
@@ -28,6 +28,7 @@ from tieline.messaging.live.announcer import Announcer
 from tieline.messaging.repositories import SCHEMA
 from tieline.messaging.repositories.join_codes import JoinCodeRepository
 from tieline.messaging.sending.batches import Screen
+from tieline.messaging.sending.numbering import ConversationKey
 
 _ROLES_FROM_PROTO = {
     conversation_note_pb2.PARTICIPANT_ROLE_ADMIN: Role.ADMIN,
@@ -228,8 +229,7 @@ class ConversationServicer(conversation_service_pb2_grpc.ConversationServiceServ
         """List who asks to come in."""
         key, caller = require_conversation(request.corp_id, request.conversation_id)
         async with transaction(self._pool) as connection:
-            change = await GroupChange.begin(connection, self._announcer, key, caller)
-            groups.require_role(change.conversation, Role.OWNER, Role.ADMIN)
+            await self._begin_as_admin(connection, key, caller)
             asked = await JoinCodeRepository(connection).list_requests(
                 key, lifetime=join_codes.REQUEST_LIFETIME
             )
@@ -243,9 +243,13 @@ class ConversationServicer(conversation_service_pb2_grpc.ConversationServiceServ
         """Let somebody who asks in, or not."""
         key, caller = require_conversation(request.corp_id, request.conversation_id)
         named = groups.check_named_user(request.user_id)
+        if request.approve:
+            async with transaction(self._pool) as connection:
+                # Before the directory is asked: strangers learn nothing of the corp's people.
+                await self._begin_as_admin(connection, key, caller)
+            await check_members(self._broker, key[0], [named])
         async with transaction(self._pool) as connection:
-            change = await GroupChange.begin(connection, self._announcer, key, caller)
-            groups.require_role(change.conversation, Role.OWNER, Role.ADMIN)
+            change = await self._begin_as_admin(connection, key, caller)
             await decide(connection, change, named, approve=request.approve)
         return conversation_service_pb2.DecideJoinRequestResponse()
 
@@ -262,3 +266,10 @@ class ConversationServicer(conversation_service_pb2_grpc.ConversationServiceServ
             )
             conversation = await get_conversation(connection, (corp_id, conversation_id), app)
         return conversation_service_pb2.OpenAppConversationResponse(conversation=conversation)
+
+    async def _begin_as_admin(
+        self, connection: Connection, key: ConversationKey, caller: Participant
+    ) -> GroupChange:
+        change = await GroupChange.begin(connection, self._announcer, key, caller)
+        groups.require_role(change.conversation, Role.OWNER, Role.ADMIN)
+        return change

@@ -1,7 +1,7 @@
 """The SQL of join codes and of those who ask to come in."""
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from tieline.chassis.postgres import Connection, Record
 from tieline.messaging.groups.join_codes import JoinCode
@@ -169,6 +169,17 @@ class JoinCodeRepository:
             """,
             *key,
             lifetime,
+        )
+
+    async def delete_requests_of(self, corp_id: str, user_ids: Collection[str]) -> None:
+        """Take away all that these people ask for; reads the corp's requests, which are few."""
+        await self._connection.execute(
+            """
+            DELETE FROM messaging.join_requests
+             WHERE corp_id = $1 AND user_id = ANY ($2::text[])
+            """,
+            corp_id,
+            list(user_ids),
         )
 
     async def delete_request(

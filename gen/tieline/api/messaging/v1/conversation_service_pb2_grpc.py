@@ -254,11 +254,12 @@ class ConversationServiceServicer:
 
     def DecideJoinRequest(self, request, context):
         """DecideJoinRequest lets somebody who asks into the group, or not: its owner and its
-        administrators.
+        administrators. Who has left the corp or is disabled asks for nothing any more.
 
-        Errors: NOT_FOUND CONVERSATION_NOT_FOUND, JOIN_REQUEST_NOT_FOUND, also for a repeat;
-        PERMISSION_DENIED ROLE_NOT_SUFFICIENT; FAILED_PRECONDITION CONVERSATION_FULL,
-        CONVERSATION_DISMISSED; INVALID_ARGUMENT INVALID_FIELD.
+        Errors: NOT_FOUND CONVERSATION_NOT_FOUND, JOIN_REQUEST_NOT_FOUND, also for a repeat; to approve
+        USER_NOT_FOUND for who is no member any more, and UNAVAILABLE SERVICE_UNAVAILABLE while the
+        directory does not answer; PERMISSION_DENIED ROLE_NOT_SUFFICIENT; FAILED_PRECONDITION
+        CONVERSATION_FULL, CONVERSATION_DISMISSED; INVALID_ARGUMENT INVALID_FIELD.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -110,11 +110,12 @@ class ConversationServiceStub:
     """
     DecideJoinRequest: _aio.UnaryUnaryMultiCallable[_conversation_service_pb2.DecideJoinRequestRequest, _conversation_service_pb2.DecideJoinRequestResponse]
     """DecideJoinRequest lets somebody who asks into the group, or not: its owner and its
-    administrators.
+    administrators. Who has left the corp or is disabled asks for nothing any more.
 
-    Errors: NOT_FOUND CONVERSATION_NOT_FOUND, JOIN_REQUEST_NOT_FOUND, also for a repeat;
-    PERMISSION_DENIED ROLE_NOT_SUFFICIENT; FAILED_PRECONDITION CONVERSATION_FULL,
-    CONVERSATION_DISMISSED; INVALID_ARGUMENT INVALID_FIELD.
+    Errors: NOT_FOUND CONVERSATION_NOT_FOUND, JOIN_REQUEST_NOT_FOUND, also for a repeat; to approve
+    USER_NOT_FOUND for who is no member any more, and UNAVAILABLE SERVICE_UNAVAILABLE while the
+    directory does not answer; PERMISSION_DENIED ROLE_NOT_SUFFICIENT; FAILED_PRECONDITION
+    CONVERSATION_FULL, CONVERSATION_DISMISSED; INVALID_ARGUMENT INVALID_FIELD.
     """
     OpenAppConversation: _aio.UnaryUnaryMultiCallable[_conversation_service_pb2.OpenAppConversationRequest, _conversation_service_pb2.OpenAppConversationResponse]
     """OpenAppConversation gives the calling app and a member their conversation, which is made if there
@@ -299,11 +300,12 @@ class ConversationServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_conversation_service_pb2.DecideJoinRequestRequest, _abc.Awaitable[_conversation_service_pb2.DecideJoinRequestResponse]],
     ) -> _abc.Awaitable[_conversation_service_pb2.DecideJoinRequestResponse]:
         """DecideJoinRequest lets somebody who asks into the group, or not: its owner and its
-        administrators.
+        administrators. Who has left the corp or is disabled asks for nothing any more.
 
-        Errors: NOT_FOUND CONVERSATION_NOT_FOUND, JOIN_REQUEST_NOT_FOUND, also for a repeat;
-        PERMISSION_DENIED ROLE_NOT_SUFFICIENT; FAILED_PRECONDITION CONVERSATION_FULL,
-        CONVERSATION_DISMISSED; INVALID_ARGUMENT INVALID_FIELD.
+        Errors: NOT_FOUND CONVERSATION_NOT_FOUND, JOIN_REQUEST_NOT_FOUND, also for a repeat; to approve
+        USER_NOT_FOUND for who is no member any more, and UNAVAILABLE SERVICE_UNAVAILABLE while the
+        directory does not answer; PERMISSION_DENIED ROLE_NOT_SUFFICIENT; FAILED_PRECONDITION
+        CONVERSATION_FULL, CONVERSATION_DISMISSED; INVALID_ARGUMENT INVALID_FIELD.
         """
 
     @_abc_1.abstractmethod
