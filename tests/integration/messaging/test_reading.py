@@ -11,8 +11,10 @@ from nats.aio.client import Client
 
 from fakes.eventually import eventually
 from integration.messaging.chat import TIMEOUT_S, Corp, Inbox, Person, new_id, text
+from integration.messaging.groups import Groups
 from integration.messaging.unreliable import UnreliableBroker, receiving
 from tieline.api.messaging.v1 import (
+    live_signal_pb2,
     message_content_pb2,
     message_service_pb2,
     message_service_pb2_grpc,
@@ -24,6 +26,8 @@ from tieline.api.messaging.v1 import (
 )
 from tieline.chassis.postgres import Pool
 from tieline.client.errors import TielineError
+from tieline.messaging.conversations.rules import member
+from tieline.messaging.live.subjects import build_person_subject
 from tieline.messaging.live.subscribers import LiveHub
 
 
@@ -357,6 +361,35 @@ async def test_who_looks_at_a_conversation_hears_of_the_others_there(
     assert shown
     # Of oneself one hears nothing.
     assert not _kinds(other) & {"typing", "receipt"}
+
+
+async def test_who_is_taken_out_of_a_conversation_sees_and_shows_nothing_there_any_more(
+    corp: Corp, as_reader: As, groups: Groups, messaging_broker: Client
+) -> None:
+    """A look went on for up to a minute, and one that came behind the removal began anew."""
+    li_wei, zhang_san = corp.member("li.wei"), corp.member("zhang.san", replica=1)
+    stays = corp.member("wang.wu", replica=1)
+    group = await li_wei.create_group("zhang.san", "wang.wu")
+    async with li_wei.subscribed() as one, zhang_san.subscribed() as gone, stays.subscribed() as by:
+        for person, inbox in ((li_wei, one), (zhang_san, gone), (stays, by)):
+            await _look(as_reader(person, 0), inbox, group)
+        await eventually(lambda: _present(one, zhang_san) and _present(gone, li_wei))
+        await groups.remove(li_wei, group, "zhang.san")
+        await eventually(lambda: gone.left == [group] and not _present(one, zhang_san))
+
+        look = live_signal_pb2.Look(
+            subscription_id=gone.updates[0].started.subscription_id, conversation_id=group
+        )
+        late = live_signal_pb2.PersonSignal(look=look).SerializeToString()
+        subject = build_person_subject((corp.corp_id, member("zhang.san")))
+        await messaging_broker.publish(subject, late)
+        await eventually(lambda: _present(one, zhang_san))
+        known = len(gone.updates)
+        await as_reader(li_wei, 0).call("ShowTyping", conversation_id=group)
+        # From the same replica as to who was taken out.
+        await eventually(lambda: "typing" in _kinds(by))
+        assert gone.updates[known:] == []
+        assert "typing" not in _kinds(gone)
 
 
 async def test_signs_of_life_are_off_in_large_conversations(corp: Corp, as_reader: As) -> None:

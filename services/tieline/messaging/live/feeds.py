@@ -170,6 +170,11 @@ class Feeds:
         self._fill_gap(feed)
         return start
 
+    def reaches(self, subscriber: Subscriber, key: ConversationKey) -> bool:
+        """Tell whether a subscriber receives a conversation: who only holds it may not be in it."""
+        feed = self._feeds.get(key)
+        return feed is not None and feed.starts.get(subscriber, _NOT_STARTED) != _NOT_STARTED
+
     def learn(self, key: ConversationKey, newest: int) -> None:
         """Note that a conversation has messages up to ``newest``; fetch what did not arrive."""
         feed = self._feeds.get(key)

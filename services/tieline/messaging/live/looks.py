@@ -20,6 +20,7 @@ from tieline.messaging.conversations.rules import (
 from tieline.messaging.live.feeds import LiveBroker, LiveSubscription
 from tieline.messaging.live.subjects import build_look_subject
 from tieline.messaging.live.subscriber import Subscriber, Update
+from tieline.messaging.repositories.participants import UserKey
 from tieline.messaging.sending.numbering import ConversationKey
 
 # Twice the time after which clients repeat that they look.
@@ -48,8 +49,11 @@ class _Look:
 class Looks:
     """The conversations that subscribers of this replica look at: one each at most."""
 
-    def __init__(self, broker: LiveBroker) -> None:
+    def __init__(
+        self, broker: LiveBroker, reaches: Callable[[Subscriber, ConversationKey], bool]
+    ) -> None:
         self._broker = broker
+        self._reaches = reaches
         self._looks: dict[ConversationKey, _Look] = {}
         self._of: dict[Subscriber, ConversationKey] = {}
 
@@ -89,6 +93,13 @@ class Looks:
         if not look.has(subscriber.user[1]):
             await self._tell(look, subscriber.user[1], looking=False)
 
+    async def end_at(self, key: ConversationKey, user: UserKey) -> None:
+        """Let a user who is out of a conversation look at it no more."""
+        look = self._looks.get(key)
+        for subscriber in () if look is None else list(look.until):
+            if subscriber.user == user:
+                await self.end(subscriber)
+
     async def end_old(self) -> None:
         """End those that were not repeated."""
         now = monotonic()
@@ -115,7 +126,8 @@ class Looks:
     async def _take(self, look: _Look, signal: live_signal_pb2.LookSignal) -> None:
         who = _find_whose(signal.update)
         for subscriber in list(look.until):
-            if subscriber.user[1] != who:
+            # Who is out of the conversation gets nothing, also where a look comes late.
+            if subscriber.user[1] != who and self._reaches(subscriber, look.key):
                 subscriber.push_if_room(signal.update)
         if signal.asks:
             for participant in {subscriber.user[1] for subscriber in look.until} - {who}:

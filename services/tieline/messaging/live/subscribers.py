@@ -11,7 +11,7 @@ import datetime as dt
 import logging
 import math
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable, Collection, Mapping
+from collections.abc import AsyncGenerator, Callable, Collection, Coroutine, Mapping
 from time import monotonic
 from types import TracebackType
 from typing import NamedTuple, Self
@@ -84,9 +84,9 @@ class LiveHub:
         self._stall_s = stall_s
         self._reads = asyncio.Semaphore(MAX_LIVE_READS)
         self._subscribers: dict[UserKey, set[Subscriber]] = {}
-        self._feeds = Feeds(pool, broker, self._reads, self._check_again)
+        self._feeds = Feeds(pool, broker, self._reads, self._let_out)
         self._joins = LiveJoins(pool, self._feeds, self._reads, self._subscribers)
-        self._looks = Looks(broker)
+        self._looks = Looks(broker, self._feeds.reaches)
         self._people = People(pool, self._reads, self._subscribers, self._looks)
         self._subscriptions: Counter[UserKey] = Counter()
         self._comparisons: dict[UserKey, _Comparison] = {}
@@ -236,10 +236,11 @@ class LiveHub:
         """Release what the user left while the subscriber began, unless the user came back."""
         await self._feeds.release(subscriber, gone)
         for key in gone:
-            self._check_again(key, subscriber.user)
+            self._let_out(key, subscriber.user)
 
-    def _check_again(self, key: ConversationKey, user: UserKey) -> None:
+    def _let_out(self, key: ConversationKey, user: UserKey) -> None:
         """Somebody is out of a conversation, and may have come back since."""
+        self._in_background(self._looks.end_at(key, user))
         self._joins.check(key, user)
 
     def _give_back(self, person: UserKey) -> None:
@@ -265,7 +266,10 @@ class LiveHub:
             self._comparisons.pop(subscriber.user, None)
             self._people.forget(subscriber.user)
         # A task: the call that ends may be cancelled, and must not keep what it holds.
-        task = asyncio.create_task(self._release(subscriber), name="live-release")
+        self._in_background(self._release(subscriber))
+
+    def _in_background(self, release: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(release, name="live-release")
         self._releases.add(task)
         task.add_done_callback(self._releases.discard)
 
