@@ -65,6 +65,7 @@ LOCKS_OF_MANY_CORPS = {
     "messaging.repositories.retention.RetentionRepository.delete_search_rows": PURGE,
     "messaging.repositories.retention.RetentionRepository.delete_unread_references": PURGE,
     "messaging.repositories.scheduled_messages.ScheduledMessageRepository.claim_due": CLAIM,
+    "messaging.repositories.scheduled_messages.ScheduledMessageRepository.lock_unchanged": BATCH,
     "messaging.repositories.upkeep.UpkeepRepository.delete_old_sends": PURGE,
 }
 

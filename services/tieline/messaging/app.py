@@ -106,7 +106,7 @@ async def role(settings: MessagingSettings) -> AsyncIterator[None]:
         sender = Sender(announcer, words.screen)
         batcher: CommitBatcher[Send, messaging_pb2.Message] = CommitBatcher(pool, sender.commit)
         await stack.enter_async_context(batcher)
-        await stack.enter_async_context(ScheduleRunner(pool, broker, batcher).running())
+        await stack.enter_async_context(ScheduleRunner(pool, broker, sender.commit).running())
         states: StateBatcher = CommitBatcher(pool, StateChanger(announcer).commit)
         await stack.enter_async_context(states)
         hub = await stack.enter_async_context(LiveHub(pool, broker))

@@ -2,7 +2,8 @@
 
 import asyncio
 import datetime as dt
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
 
@@ -29,16 +30,17 @@ from tieline.api.messaging.v1 import media_service_pb2 as media_pb2
 from tieline.api.messaging.v1 import message_content_pb2, messaging_pb2
 from tieline.api.messaging.v1 import scheduled_message_service_pb2 as scheduled
 from tieline.api.messaging.v1 import scheduled_message_service_pb2_grpc as scheduled_grpc
-from tieline.chassis.commit_batch import CommitBatcher
-from tieline.chassis.errors import UnavailableError
+from tieline.chassis.errors import PermissionDeniedError, UnavailableError
 from tieline.chassis.health import Health
-from tieline.chassis.postgres import Pool, create_pool
+from tieline.chassis.postgres import Connection, Pool, create_pool
 from tieline.messaging.conversations.rules import member
+from tieline.messaging.live.announcer import Announcer
 from tieline.messaging.media.upkeep import purge_media
 from tieline.messaging.messages.rules import Send
 from tieline.messaging.repositories.scheduled_messages import ScheduledMessageRepository
 from tieline.messaging.scheduled_messages.rules import MAX_ACTIVE
 from tieline.messaging.scheduled_messages.runner import ScheduleRunner
+from tieline.messaging.sending.batches import Sender
 
 ACTIVE = scheduled.SCHEDULED_MESSAGE_STATE_ACTIVE
 FINISHED = scheduled.SCHEDULED_MESSAGE_STATE_FINISHED
@@ -328,23 +330,15 @@ async def lonely_pool(database: Database, worker_id: str) -> AsyncIterator[Pool]
 
 
 async def test_two_replicas_and_one_that_takes_over_send_once(
-    lonely_pool: Pool, messaging_broker: Client, members: FakeMembers
+    lonely_pool: Pool, messaging_broker: Client
 ) -> None:
+    """Each claim is void at once, as if each took longer than it lasts."""
     corp_id = new_id()
     sent: list[Send] = []
 
-    class Recording:
-        """Sends twice as slowly as a claim lasts, so to speak: each claim is void at once."""
-
-        async def submit(self, send: Send) -> messaging_pb2.Message:
-            sent.append(send)
-            await _execute(
-                lonely_pool,
-                "UPDATE messaging.scheduled_messages SET claimed_until = '-infinity'"
-                " WHERE corp_id = $1",
-                corp_id,
-            )
-            return messaging_pb2.Message()
+    async def record(connection: Connection, sends: Sequence[Send]) -> list[messaging_pb2.Message]:
+        sent.extend(sends)
+        return [messaging_pb2.Message() for _ in sends]
 
     id_ = new_id()
     await _execute(
@@ -360,17 +354,92 @@ async def test_two_replicas_and_one_that_takes_over_send_once(
         text("x").SerializeToString(),
         NEVER_SOON.SerializeToString(),
     )
-    batcher: CommitBatcher[Send, messaging_pb2.Message] = Recording()  # type: ignore[assignment]
-    runners = [ScheduleRunner(lonely_pool, messaging_broker, batcher) for _ in range(3)]
+    async with AsyncExitStack() as stack:
+        sending = []
+        for _ in range(3):
+            runner = ScheduleRunner(lonely_pool, messaging_broker, record)
+            await stack.enter_async_context(runner._batcher)
+            async with lonely_pool.acquire() as connection:
+                due = await ScheduledMessageRepository(connection).claim_due(
+                    lease=dt.timedelta(0), limit=1
+                )
+            sending += [runner._send(message) for message in due]
+        assert len(sending) == 3
+        await asyncio.gather(*sending)
 
-    await asyncio.gather(*(runner.turn() for runner in runners))
-
-    # However often it was tried, it was the same occurrence, and was counted once.
-    assert {send.client_message_id for send in sent} == {f"scheduled-{id_}-1"}
+    # However many tried, it was sent and counted once.
+    assert [send.client_message_id for send in sent] == [f"scheduled-{id_}-1"]
     async with lonely_pool.acquire() as connection:
         stored = await ScheduledMessageRepository(connection).find((corp_id, member("li.wei")), id_)
     assert stored is not None
     assert stored.sent_count == 1
+
+
+@asynccontextmanager
+async def taken(
+    pool: Pool, broker: Client, person: Person, message: scheduled.ScheduledMessage
+) -> AsyncIterator[Callable[[], Awaitable[None]]]:
+    """Take a message as a replica does that then does not get on; within the block it may send."""
+    async with pool.acquire() as connection:
+        due = await ScheduledMessageRepository(connection).find(
+            (person.corp_id, member(person.id)), message.scheduled_message_id
+        )
+    assert due is not None
+    async with Announcer(pool, broker) as announcer:
+        runner = ScheduleRunner(pool, broker, Sender(announcer).commit)
+        async with runner._batcher:
+            yield lambda: runner._send(due)
+
+
+async def test_what_was_cancelled_or_changed_while_it_was_taken_is_not_said(
+    corp: Corp, pool: Pool, as_person: Callable[[Person], Scheduling], messaging_broker: Client
+) -> None:
+    """An acknowledged cancel was followed by the message, and a change by what it said before."""
+    li_wei = corp.member("li.wei")
+    group = await li_wei.create_group("zhang.san")
+    scheduling = as_person(li_wei)
+    cancelled = await scheduling.create(group, said="never")
+    changed = await scheduling.create(group, said="before")
+    async with (
+        taken(pool, messaging_broker, li_wei, cancelled) as send_cancelled,
+        taken(pool, messaging_broker, li_wei, changed) as send_changed,
+    ):
+        await scheduling.cancel(cancelled.scheduled_message_id)
+        changed.content.CopyFrom(text("after"))
+        await scheduling.update(changed, "content")
+        await send_cancelled()
+        await send_changed()
+    assert not (await li_wei.list_messages(group)).messages
+
+    await make_due(pool, changed)
+    await _eventually(scheduling, changed, partial(_has_sent, 1))
+
+    (said,) = (await li_wei.list_messages(group)).messages
+    assert said.content.text.text == "after"
+    assert (await scheduling.get(cancelled.scheduled_message_id)).state == CANCELLED
+
+
+async def test_refusal_of_what_it_said_before_does_not_end_what_was_changed(
+    corp: Corp, pool: Pool, as_person: Callable[[Person], Scheduling], messaging_broker: Client
+) -> None:
+    """A refusal is written down behind its transaction; the change may come in between."""
+    li_wei = corp.member("li.wei")
+    group = await li_wei.create_group("zhang.san")
+    scheduling = as_person(li_wei)
+    message = await scheduling.create(group, said="before")
+
+    async with pool.acquire() as connection:
+        due = await ScheduledMessageRepository(connection).find(
+            (corp.corp_id, member("li.wei")), message.scheduled_message_id
+        )
+    assert due is not None
+    message.content.CopyFrom(text("after"))
+    await scheduling.update(message, "content")
+    async with Announcer(pool, messaging_broker) as announcer:
+        runner = ScheduleRunner(pool, messaging_broker, Sender(announcer).commit)
+        await runner._write_down(due, PermissionDeniedError("ROLE_NOT_SUFFICIENT", "no"))
+
+    assert (await scheduling.get(message.scheduled_message_id)).state == ACTIVE
 
 
 async def test_what_is_away_puts_a_message_off_and_a_refusal_ends_it(
@@ -381,17 +450,17 @@ async def test_what_is_away_puts_a_message_off_and_a_refusal_ends_it(
     scheduling = as_person(li_wei)
     message = await scheduling.create(group)
 
-    class Away:
-        async def submit(self, send: Send) -> messaging_pb2.Message:
-            raise UnavailableError("DATABASE_UNAVAILABLE", "away", retry_after_s=1)
+    async def fail(connection: Connection, sends: Sequence[Send]) -> list[messaging_pb2.Message]:
+        raise UnavailableError("DATABASE_UNAVAILABLE", "away", retry_after_s=1)
 
     async with pool.acquire() as connection:
         due = await ScheduledMessageRepository(connection).find(
             (corp.corp_id, member("li.wei")), message.scheduled_message_id
         )
     assert due is not None
-    away: CommitBatcher[Send, messaging_pb2.Message] = Away()  # type: ignore[assignment]
-    await ScheduleRunner(pool, messaging_broker, away)._send(due)
+    runner = ScheduleRunner(pool, messaging_broker, fail)
+    async with runner._batcher:
+        await runner._send(due)
     assert (await scheduling.get(message.scheduled_message_id)).state == ACTIVE
 
     await _execute(

@@ -184,6 +184,28 @@ class ScheduledMessageRepository:
         )
         return [_read(row) for row in rows]
 
+    async def lock_unchanged(self, messages: Collection[ScheduledMessage]) -> set[ScheduledMessage]:
+        """Lock those that are as they were read, until the transaction ends; return them."""
+        rows = await self._connection.fetch(
+            """
+            SELECT corp_id, scheduled_message_id, version
+              FROM messaging.scheduled_messages
+             WHERE (corp_id, scheduled_message_id) IN (
+                   SELECT * FROM unnest($1::text[], $2::text[]))
+             ORDER BY corp_id, scheduled_message_id
+               FOR NO KEY UPDATE
+            """,
+            [message.corp_id for message in messages],
+            [message.scheduled_message_id for message in messages],
+        )
+        # Compared here: the condition of a row that was waited for would be that of before.
+        locked = {tuple(row) for row in rows}
+        return {
+            message
+            for message in messages
+            if (message.corp_id, message.scheduled_message_id, message.version) in locked
+        }
+
     async def update(self, message: ScheduledMessage) -> ScheduledMessage:
         """Write what may change of a locked one, under the next version; gives up a claim on it.
 

@@ -1,8 +1,9 @@
 """Sends scheduled messages when their time has come.
 
-Every replica looks once a second and takes what no other has taken. A message goes through the
-batcher under a client message id made of its schedule and its number, so that whoever takes over
-from a replica that ended between sending and writing it down sends nothing twice.
+Every replica looks once a second and takes what no other has taken. A message is stored and
+written down as sent in one transaction, under its schedule's lock and if that is still as it was
+taken: what was cancelled or changed meanwhile is not said, and whoever takes over sends nothing
+twice.
 """
 
 import asyncio
@@ -12,17 +13,18 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from itertools import groupby
+from typing import NamedTuple
 
 from tieline.api.messaging.v1 import messaging_pb2, scheduled_message_service_pb2
 from tieline.chassis.broker import Broker
-from tieline.chassis.commit_batch import CommitBatcher
+from tieline.chassis.commit_batch import Commit, CommitBatcher
 from tieline.chassis.errors import (
     AbortedError,
     ResourceExhaustedError,
     ServiceError,
     UnavailableError,
 )
-from tieline.chassis.postgres import Pool, transaction
+from tieline.chassis.postgres import Connection, Pool, transaction
 from tieline.chassis.repeating import repeating
 from tieline.chassis.requests import InternalError
 from tieline.messaging.callers import find_missing_members
@@ -42,6 +44,9 @@ INTERVAL_S = 1.0
 # At nine in the morning thousands are due: a turn takes so many at a time until none is left.
 _BATCH = 200
 
+# Of one transaction: who changes one of its schedules, or sends to its conversations, waits for it.
+_MAX_SENT = 100
+
 # Far above a batch's time; as long do messages wait whose replica ended.
 LEASE = dt.timedelta(seconds=30)
 
@@ -51,20 +56,32 @@ _PASSING_ERRORS = (UnavailableError, AbortedError, ResourceExhaustedError)
 logger = logging.getLogger(__name__)
 
 
+class _Occurrence(NamedTuple):
+    message: ScheduledMessage
+    """As it was taken."""
+
+    send: Send
+
+
 class ScheduleRunner:
     """Takes due messages, sends them, and writes down what became of them."""
 
     def __init__(
-        self, pool: Pool, broker: Broker, batcher: CommitBatcher[Send, messaging_pb2.Message]
+        self, pool: Pool, broker: Broker, commit_sends: Commit[Send, messaging_pb2.Message]
     ) -> None:
         self._pool = pool
         self._broker = broker
-        self._batcher = batcher
+        self._commit_sends = commit_sends
+        # Not people's: this one locks schedules before it locks conversations.
+        self._batcher: CommitBatcher[_Occurrence, None] = CommitBatcher(
+            pool, self._commit, max_batch=_MAX_SENT
+        )
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Send what is due within the block."""
-        async with repeating("the sending of scheduled messages", self.turn, interval_s=INTERVAL_S):
+        repeated = repeating("the sending of scheduled messages", self.turn, interval_s=INTERVAL_S)
+        async with self._batcher, repeated:
             yield
 
     async def turn(self) -> None:
@@ -98,36 +115,48 @@ class ScheduleRunner:
 
     async def _send(self, message: ScheduledMessage) -> None:
         try:
-            await self._batcher.submit(_build_send(message))
+            await self._batcher.submit(_Occurrence(message, _build_send(message)))
         except _PASSING_ERRORS as error:
             logger.warning(
                 "scheduled message %s is put off: %s", message.scheduled_message_id, error
             )
         except ServiceError as error:
-            # Another replica sent it with the contents that it had before its sender changed them.
+            # A replica from before there was one transaction sent it, with what it said before.
             was_sent = error.reason == "CLIENT_MESSAGE_ID_REUSED"
             await self._write_down(message, None if was_sent else error)
-        else:
-            await self._write_down(message, None)
+
+    async def _commit(
+        self, connection: Connection, occurrences: Sequence[_Occurrence]
+    ) -> list[ServiceError | None]:
+        """Send those that are still as they were taken; what was sent is written down with it."""
+        repository = ScheduledMessageRepository(connection)
+        unchanged = await repository.lock_unchanged([each.message for each in occurrences])
+        going = [each for each in occurrences if each.message in unchanged]
+        if not going:
+            return [None] * len(occurrences)
+        outcomes = await self._commit_sends(connection, [each.send for each in going])
+        now = await repository.read_time()
+        refusals: dict[ScheduledMessage, ServiceError] = {}
+        for (message, _), outcome in zip(going, outcomes, strict=True):
+            if isinstance(outcome, ServiceError):
+                refusals[message] = outcome
+            else:
+                await repository.update(plan_outcome(message, None, now))
+        return [refusals.get(each.message) for each in occurrences]
 
     async def _write_down(self, sent: ScheduledMessage, error: ServiceError | None) -> None:
         async with transaction(self._pool) as connection:
             repository = ScheduledMessageRepository(connection)
-            sender = (sent.corp_id, sent.sender)
-            current = await repository.find(sender, sent.scheduled_message_id, locks=True)
-            # Gone with its corp, or written down by whoever took over.
-            if current is None or current.sent_count != sent.sent_count:
-                return
-            await repository.update(plan_outcome(current, error, await repository.read_time()))
+            # Else it was changed, is gone with its corp, or was written down by whoever took over.
+            if sent in await repository.lock_unchanged([sent]):
+                await repository.update(plan_outcome(sent, error, await repository.read_time()))
 
 
 def plan_outcome(
     message: ScheduledMessage, error: ServiceError | None, now: dt.datetime
 ) -> ScheduledMessage:
-    """Return what the message is once its occurrence was sent at ``now``, or refused. Pure."""
+    """Return what an active message is once it was sent at ``now``, or refused. Pure."""
     if error is not None:
-        if message.state is not State.ACTIVE:
-            return message
         return replace(
             message,
             state=State.FAILED,
@@ -135,8 +164,6 @@ def plan_outcome(
             failure=build_error(error).SerializeToString(),
         )
     sent = replace(message, sent_count=message.sent_count + 1, last_send_time=now)
-    if message.state is not State.ACTIVE:
-        return sent
     given = scheduled_message_service_pb2.Schedule.FromString(message.schedule)
     next_send_time = find_next_time(read_schedule(given), now)
     state = State.FINISHED if next_send_time is None else State.ACTIVE

@@ -103,8 +103,8 @@ class ScheduledMessageServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def UpdateScheduledMessage(self, request, context):
-        """UpdateScheduledMessage changes what is said or when, of an active one. A message that is being
-        sent at this moment may still say what it said before.
+        """UpdateScheduledMessage changes what is said or when, of an active one. Whatever is said once this
+        is acknowledged is what it says now.
 
         Errors: NOT_FOUND SCHEDULED_MESSAGE_NOT_FOUND; FAILED_PRECONDITION SCHEDULED_MESSAGE_ENDED;
         ABORTED ETAG_MISMATCH; INVALID_ARGUMENT INVALID_FIELD; NOT_FOUND MEDIA_NOT_FOUND,
@@ -116,7 +116,7 @@ class ScheduledMessageServiceServicer:
 
     def CancelScheduledMessage(self, request, context):
         """CancelScheduledMessage ends a schedule; cancelling a cancelled one changes nothing. What was sent
-        stays sent.
+        stays sent; once this is acknowledged nothing more is.
 
         Errors: NOT_FOUND SCHEDULED_MESSAGE_NOT_FOUND; FAILED_PRECONDITION SCHEDULED_MESSAGE_ENDED for one
         that ended otherwise.

@@ -39,8 +39,8 @@ class ScheduledMessageServiceStub:
     Errors: INVALID_ARGUMENT INVALID_FIELD, PAGE_TOKEN_INVALID.
     """
     UpdateScheduledMessage: _aio.UnaryUnaryMultiCallable[_scheduled_message_service_pb2.UpdateScheduledMessageRequest, _scheduled_message_service_pb2.UpdateScheduledMessageResponse]
-    """UpdateScheduledMessage changes what is said or when, of an active one. A message that is being
-    sent at this moment may still say what it said before.
+    """UpdateScheduledMessage changes what is said or when, of an active one. Whatever is said once this
+    is acknowledged is what it says now.
 
     Errors: NOT_FOUND SCHEDULED_MESSAGE_NOT_FOUND; FAILED_PRECONDITION SCHEDULED_MESSAGE_ENDED;
     ABORTED ETAG_MISMATCH; INVALID_ARGUMENT INVALID_FIELD; NOT_FOUND MEDIA_NOT_FOUND,
@@ -48,7 +48,7 @@ class ScheduledMessageServiceStub:
     """
     CancelScheduledMessage: _aio.UnaryUnaryMultiCallable[_scheduled_message_service_pb2.CancelScheduledMessageRequest, _scheduled_message_service_pb2.CancelScheduledMessageResponse]
     """CancelScheduledMessage ends a schedule; cancelling a cancelled one changes nothing. What was sent
-    stays sent.
+    stays sent; once this is acknowledged nothing more is.
 
     Errors: NOT_FOUND SCHEDULED_MESSAGE_NOT_FOUND; FAILED_PRECONDITION SCHEDULED_MESSAGE_ENDED for one
     that ended otherwise.
@@ -103,8 +103,8 @@ class ScheduledMessageServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _scheduled_message_service_pb2.UpdateScheduledMessageRequest,
         context: _aio.ServicerContext[_scheduled_message_service_pb2.UpdateScheduledMessageRequest, _abc.Awaitable[_scheduled_message_service_pb2.UpdateScheduledMessageResponse]],
     ) -> _abc.Awaitable[_scheduled_message_service_pb2.UpdateScheduledMessageResponse]:
-        """UpdateScheduledMessage changes what is said or when, of an active one. A message that is being
-        sent at this moment may still say what it said before.
+        """UpdateScheduledMessage changes what is said or when, of an active one. Whatever is said once this
+        is acknowledged is what it says now.
 
         Errors: NOT_FOUND SCHEDULED_MESSAGE_NOT_FOUND; FAILED_PRECONDITION SCHEDULED_MESSAGE_ENDED;
         ABORTED ETAG_MISMATCH; INVALID_ARGUMENT INVALID_FIELD; NOT_FOUND MEDIA_NOT_FOUND,
@@ -118,7 +118,7 @@ class ScheduledMessageServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_scheduled_message_service_pb2.CancelScheduledMessageRequest, _abc.Awaitable[_scheduled_message_service_pb2.CancelScheduledMessageResponse]],
     ) -> _abc.Awaitable[_scheduled_message_service_pb2.CancelScheduledMessageResponse]:
         """CancelScheduledMessage ends a schedule; cancelling a cancelled one changes nothing. What was sent
-        stays sent.
+        stays sent; once this is acknowledged nothing more is.
 
         Errors: NOT_FOUND SCHEDULED_MESSAGE_NOT_FOUND; FAILED_PRECONDITION SCHEDULED_MESSAGE_ENDED for one
         that ended otherwise.
