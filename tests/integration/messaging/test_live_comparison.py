@@ -5,14 +5,17 @@
 
 import datetime as dt
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 
 import nats.errors
 import pytest
 from nats.aio.client import Client
 
+from engines import build_nats, connected
 from fakes.eventually import eventually
 from integration.messaging.chat import Corp, new_id
+from integration.messaging.groups import Groups
 from integration.messaging.unreliable import UnreliableBroker, receiving
 from tieline.chassis.errors import UnavailableError
 from tieline.chassis.postgres import Connection, Pool
@@ -219,3 +222,58 @@ async def test_join_during_which_the_database_is_away_is_told_by_the_next_compar
         await eventually(lambda: inbox.messages(group))
 
     assert inbox.sequences(group) == [1]
+
+
+async def test_who_is_taken_out_while_nats_is_away_is_let_out_once_it_is_back(
+    corp: Corp, pool: Pool, groups: Groups, tmp_path: Path
+) -> None:
+    """No note comes, and no number moves that a comparison of the user's own would see."""
+    li_wei = corp.member("li.wei")
+    taken, kept = [await li_wei.create_group("reader") for _ in range(2)]
+    # One server for the hub alone: the replica that takes the reader out goes on.
+    server = build_nats(tmp_path / "nats")
+    async with AsyncExitStack() as stack:
+        with server.running():
+            broker = await stack.enter_async_context(connected(server, "messaging"))
+            hub = await stack.enter_async_context(LiveHub(pool, broker, compare_interval_s=3600))
+            inbox = await stack.enter_async_context(receiving(hub, corp, "reader"))
+        await groups.remove(li_wei, taken, "reader")
+        with server.running():
+            await eventually(lambda: inbox.left)
+            await li_wei.send(taken)
+            announced = (await li_wei.list_messages(taken)).messages[-1]
+            subject = build_conversation_subject(corp.corp_id, taken)
+            await broker.publish(subject, announced.SerializeToString())
+            kept_message = await li_wei.send(kept)
+            subject = build_conversation_subject(corp.corp_id, kept)
+            await broker.publish(subject, kept_message.SerializeToString())
+            await eventually(lambda: inbox.messages(kept))
+            await stack.aclose()
+
+    assert inbox.left == [taken]
+    assert not inbox.messages(taken)
+
+
+async def test_departure_whose_note_was_lost_is_found_in_turn(
+    corp: Corp, pool: Pool, groups: Groups, messaging_broker: Client
+) -> None:
+    """NATS may lose a note without any reconnect; who came back since goes on."""
+    li_wei = corp.member("li.wei")
+    taken, kept, back = [await li_wei.create_group("reader", "zhang.san") for _ in range(3)]
+    broker = UnreliableBroker(messaging_broker)
+    async with (
+        LiveHub(pool, broker, compare_interval_s=0) as hub,
+        receiving(hub, corp, "reader") as inbox,
+    ):
+        broker.is_deaf = True
+        await groups.remove(li_wei, taken, "reader")
+        await eventually(lambda: taken in inbox.left)
+        await groups.remove(li_wei, back, "reader")
+        await groups.add(li_wei, back, "reader")
+        await li_wei.send(taken)
+        for group in (back, kept):
+            await li_wei.send(group)
+        await eventually(lambda: inbox.messages(kept) and inbox.messages(back))
+
+    assert not inbox.messages(taken)
+    assert kept not in inbox.left

@@ -20,6 +20,7 @@ from tieline.chassis.broker import broker_unavailable_error
 from tieline.chassis.errors import ServiceError
 from tieline.chassis.postgres import Pool
 from tieline.messaging.conversations.notes import find_departed
+from tieline.messaging.conversations.rules import Participant
 from tieline.messaging.live.catching_up import Start
 from tieline.messaging.live.delivery import Cursor
 from tieline.messaging.live.subjects import build_conversation_subject
@@ -170,6 +171,16 @@ class Feeds:
         self._fill_gap(feed)
         return start
 
+    def list_keys(self) -> list[ConversationKey]:
+        """Return the conversations that have a feed."""
+        return list(self._feeds)
+
+    def list_receivers(self, key: ConversationKey) -> set[Participant]:
+        """Return who receives a conversation here."""
+        feed = self._feeds.get(key)
+        starts = {} if feed is None else feed.starts
+        return {each.user[1] for each, start in starts.items() if start != _NOT_STARTED}
+
     def reaches(self, subscriber: Subscriber, key: ConversationKey) -> bool:
         """Tell whether a subscriber receives a conversation: who only holds it may not be in it."""
         feed = self._feeds.get(key)
@@ -228,13 +239,22 @@ class Feeds:
         if not update.message.content.HasField("participants_note"):
             return
         for participant in find_departed(update.message.content.participants_note):
-            user = (feed.key[0], participant)
-            for subscriber in [each for each in feed.starts if each.user == user]:
-                del feed.starts[subscriber]
-                subscriber.conversation_ids.discard(feed.key[1])
-                left = messaging_service_pb2.ConversationLeft(conversation_id=feed.key[1])
-                subscriber.push(Update(left=left))
-                self._on_left(feed.key, user)
+            self._let_out_of(feed, participant)
+
+    def let_out(self, key: ConversationKey, participant: Participant) -> None:
+        """Deliver nothing more of a conversation to somebody who is out of it, and say so."""
+        feed = self._feeds.get(key)
+        if feed is not None:
+            self._let_out_of(feed, participant)
+
+    def _let_out_of(self, feed: _Feed, participant: Participant) -> None:
+        user = (feed.key[0], participant)
+        for subscriber in [each for each in feed.starts if each.user == user]:
+            del feed.starts[subscriber]
+            subscriber.conversation_ids.discard(feed.key[1])
+            left = messaging_service_pb2.ConversationLeft(conversation_id=feed.key[1])
+            subscriber.push(Update(left=left))
+            self._on_left(feed.key, user)
         if not feed.starts:
             task = asyncio.create_task(self._end_unused(feed), name="end-feed")
             self._endings.add(task)

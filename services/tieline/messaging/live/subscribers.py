@@ -3,7 +3,7 @@
 NATS may lose, repeat and reorder, and be away. A subscriber still gets everything, because numbers
 have no gaps: what is missing in the middle is fetched when the next message arrives (``feeds``),
 and what is missing at the end when the last numbers are compared with the database, for each user
-every 15 s and after each reconnect.
+every 15 s and after each reconnect. Whoever was taken out meanwhile ``lost_departures`` finds.
 """
 
 import asyncio
@@ -27,6 +27,7 @@ from tieline.messaging.live.catching_up import Start, plan_catch_up
 from tieline.messaging.live.feeds import MAX_LIVE_READS, Feeds, LiveBroker
 from tieline.messaging.live.joins import LiveJoins
 from tieline.messaging.live.looks import Looks
+from tieline.messaging.live.lost_departures import LostDepartures
 from tieline.messaging.live.people import People
 from tieline.messaging.live.resuming import resume
 from tieline.messaging.live.subscriber import Delivery, Subscriber, Update
@@ -88,6 +89,9 @@ class LiveHub:
         self._joins = LiveJoins(pool, self._feeds, self._reads, self._subscribers)
         self._looks = Looks(broker, self._feeds.reaches)
         self._people = People(pool, self._reads, self._subscribers, self._looks)
+        self._lost_departures = LostDepartures(
+            pool, self._feeds, self._reads, interval_s=compare_interval_s
+        )
         self._subscriptions: Counter[UserKey] = Counter()
         self._comparisons: dict[UserKey, _Comparison] = {}
         self._retry_time = monotonic()
@@ -319,7 +323,10 @@ class LiveHub:
         if self._retry_time <= due_before:
             self._retry_time = now
             self._retry()
+        if reconnects != self._reconnects:
+            self._lost_departures.begin()
         self._reconnects = reconnects
+        await self._lost_departures.check()
 
     def _retry(self) -> None:
         """Try again what failed and a comparison need not find again, since it moved long ago."""
