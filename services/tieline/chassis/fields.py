@@ -56,6 +56,14 @@ def raise_violations(violations: Mapping[str, str]) -> None:
         raise InvalidArgumentError(violations)
 
 
+def read_timestamp(time: Timestamp, field: str) -> dt.datetime:
+    """Return a request's time as an aware one, or refuse the field: it may be beyond all years."""
+    try:
+        return time.ToDatetime(dt.UTC)
+    except (ValueError, OverflowError):
+        raise InvalidArgumentError({field: "must be a time of the years 1 to 9999"}) from None
+
+
 def to_timestamp(time: dt.datetime) -> Timestamp:
     """Return an aware time as a protobuf Timestamp."""
     # By hand: protobuf's own FromDatetime takes three times as long, and lists are full of times.

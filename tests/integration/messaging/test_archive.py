@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import grpc
 import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from fakes.eventually import eventually
 from fakes.tokens import TestTokens
@@ -89,13 +90,11 @@ class Auditor:
             timeout=TIMEOUT_S,
         )
 
-    def begin_export(self, **span: dt.datetime) -> Export:
-        request = archive_pb2.ExportArchiveRequest()
-        for name, moment in span.items():
-            getattr(request, name).FromDatetime(moment)
+    def begin_export(self, **span: dt.datetime | Timestamp) -> Export:
+        request = archive_pb2.ExportArchiveRequest(**span)  # type: ignore[arg-type]  # two fields
         return self._stub.ExportArchive(request, metadata=self._metadata, timeout=TIMEOUT_S)
 
-    async def export(self, **span: dt.datetime) -> list[dict[str, object]]:
+    async def export(self, **span: dt.datetime | Timestamp) -> list[dict[str, object]]:
         content = b"".join([response.chunk async for response in self.begin_export(**span)])
         return [json.loads(line) for line in content.splitlines()]
 
@@ -310,6 +309,38 @@ async def test_export_has_a_line_for_each_entry_of_the_span(
     assert lines[-2]["message"]["content"] == {"text": {"text": "中文 \n and a line"}}  # type: ignore[index]
     assert [len(until), len(since)] == [len(entries) - 1, 1]
     assert first.sequence < second.sequence
+
+
+@pytest.mark.parametrize("field", ["start_time", "end_time"])
+@pytest.mark.parametrize("time", [Timestamp(seconds=2**62), Timestamp(nanos=-1)])
+async def test_time_of_no_year_is_refused(
+    corp: Corp, auditor: Callable[..., Auditor], field: str, time: Timestamp
+) -> None:
+    """Such a time was INTERNAL: the caller was told of a fault that was none."""
+    with pytest.raises(grpc.aio.AioRpcError) as raised:
+        await auditor(corp).export(**{field: time})
+
+    assert raised.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert field in str(raised.value.trailing_metadata())
+
+
+@pytest.mark.parametrize("year", [1, 9999])
+async def test_export_from_either_end_of_time_has_what_there_is(
+    corp: Corp, auditor: Callable[..., Auditor], year: int
+) -> None:
+    """A start at the end of the last year overflowed once the act was recorded."""
+    li_wei = corp.member("li.wei")
+    await li_wei.send(await li_wei.create_group("zhang.san"))
+    edge = dt.datetime(year, 12, 31, tzinfo=dt.UTC)
+
+    async def is_there() -> bool:
+        return len(await auditor(corp).export()) == 1
+
+    await eventually(is_there)
+    since = await auditor(corp).export(start_time=edge)
+    until = await auditor(corp).export(end_time=edge)
+
+    assert [len(since), len(until)] == ([1, 0] if year == 1 else [0, 1])
 
 
 @pytest.mark.parametrize("cursor", ["x", "AAAA", "!" * 500])

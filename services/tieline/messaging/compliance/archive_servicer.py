@@ -12,7 +12,7 @@ from tieline.chassis.audit import record_act
 from tieline.chassis.authorization import Right
 from tieline.chassis.calls import current_principal
 from tieline.chassis.errors import InvalidArgumentError, ResourceExhaustedError
-from tieline.chassis.fields import raise_violations, to_timestamp
+from tieline.chassis.fields import raise_violations, read_timestamp, to_timestamp
 from tieline.chassis.grpc_context import Context
 from tieline.chassis.page_tokens import PageTokens, page_size
 from tieline.chassis.postgres import Pool, transaction
@@ -117,10 +117,7 @@ class ArchiveServicer(archive_service_pb2_grpc.ArchiveServiceServicer):
     ) -> AsyncGenerator[archive_service_pb2.ExportArchiveResponse, None]:
         """Send a span of the archive as JSON lines, as fast as it is read."""
         corp_id = require_corp(request.corp_id, Right.READ_COMPLIANCE)
-        start = request.start_time.ToDatetime(dt.UTC) if request.HasField("start_time") else None
-        end = request.end_time.ToDatetime(dt.UTC) if request.HasField("end_time") else None
-        if start is not None and end is not None and end < start:
-            raise InvalidArgumentError({"end_time": "must not be before start_time"})
+        start, end = _read_span(request)
         details = {"startTime": _show(start), "endTime": _show(end)}
         async with transaction(self._pool) as connection:
             first = await ArchiveRepository(connection).find_first_time(corp_id)
@@ -133,10 +130,11 @@ class ArchiveServicer(archive_service_pb2_grpc.ArchiveServiceServicer):
                 resource="archive",
                 details=details,
             )
-        position = ArchivePosition.at(max(filter(None, (start, first or settled))))
-        buffer = bytearray()
         # Not beyond what there is now, or an export of a busy corp would never end.
         until = settled if end is None else min(end, settled)
+        begin = max(filter(None, (start, first or settled)))
+        position = ArchivePosition.at(min(begin, until))
+        buffer = bytearray()
         async for archived in self._read_all(corp_id, position, until):
             buffer += write_line(archived)
             if len(buffer) >= CHUNK_BYTES:
@@ -235,6 +233,18 @@ class ArchiveServicer(archive_service_pb2_grpc.ArchiveServiceServicer):
         values = self._page_tokens.decode(cursor, _CURSORS)
         assert values is not None, "empty cursors are not read"
         return ArchivePosition.from_values(values)
+
+
+def _read_span(
+    request: archive_service_pb2.ExportArchiveRequest,
+) -> tuple[dt.datetime | None, dt.datetime | None]:
+    start, end = (
+        read_timestamp(getattr(request, field), field) if request.HasField(field) else None
+        for field in ("start_time", "end_time")
+    )
+    if start is not None and end is not None and end < start:
+        raise InvalidArgumentError({"end_time": "must not be before start_time"})
+    return start, end
 
 
 def _within_bytes(entries: Sequence[ArchivedMessage]) -> Sequence[ArchivedMessage]:

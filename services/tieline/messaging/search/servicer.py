@@ -5,15 +5,12 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Sequence
 
-from google.protobuf.timestamp_pb2 import Timestamp
-
 from tieline.api.messaging.v1 import (
     messaging_pb2,
     search_service_pb2,
     search_service_pb2_grpc,
 )
-from tieline.chassis.errors import InvalidArgumentError
-from tieline.chassis.fields import raise_violations
+from tieline.chassis.fields import raise_violations, read_timestamp
 from tieline.chassis.grpc_context import Context
 from tieline.chassis.page_tokens import PageTokens, Position, page_size
 from tieline.chassis.postgres import Connection, Pool, transaction
@@ -237,8 +234,4 @@ def _to_tsquery(term: QueryTerm) -> str:
 def _to_time(request: search_service_pb2.SearchMessagesRequest, field: str) -> dt.datetime | None:
     if not request.HasField(field):  # type: ignore[arg-type]  # one of two fields
         return None
-    time: Timestamp = getattr(request, field)
-    try:
-        return time.ToDatetime(dt.UTC)
-    except (ValueError, OverflowError):
-        raise InvalidArgumentError({field: "must be a time of the years 1 to 9999"}) from None
+    return read_timestamp(getattr(request, field), field)
