@@ -159,27 +159,42 @@ capabilities:
 {{- end -}}
 
 {{- /* The Secrets with certificates and authorities that a pod of this component mounts, by their
-names in the pod. Takes root and component. */ -}}
+names in the pod, each with the keys that the pod reads: a Secret that has a `ca.crt` may have the
+authority's private key beside it. Takes root and component. */ -}}
 {{- define "tieline.certificates" -}}
 {{- $values := .root.Values -}}
+{{- $authority := list "ca.crt" -}}
 {{- $mounts := dict -}}
 {{- if and $values.database.caExistingSecret (not $values.trial.enabled) (not (has .component (list "operator" "edge" "test"))) -}}
-{{- $_ := set $mounts "database-ca" $values.database.caExistingSecret -}}
+{{- $_ := set $mounts "database-ca" (dict "secret" $values.database.caExistingSecret "keys" $authority) -}}
 {{- end -}}
 {{- if and $values.nats.tls.enabled $values.nats.tls.caExistingSecret (ne .component "test") -}}
-{{- $_ := set $mounts "nats-ca" $values.nats.tls.caExistingSecret -}}
+{{- $_ := set $mounts "nats-ca" (dict "secret" $values.nats.tls.caExistingSecret "keys" $authority) -}}
 {{- end -}}
 {{- $hasEdge := hasKey (include "tieline.roles" .root | fromYaml) "edge" -}}
 {{- if and $values.tls.enabled (not (has .component (list "operator" "migrations"))) (not (and $hasEdge (eq .component "test"))) -}}
-{{- $_ := set $mounts "grpc-tls" $values.tls.existingSecret -}}
+{{- $_ := set $mounts "grpc-tls" (dict "secret" $values.tls.existingSecret "keys" (include "tieline.grpcTlsKeys" . | fromYamlArray)) -}}
 {{- end -}}
 {{- if and $values.test.caExistingSecret (eq .component "test") -}}
-{{- $_ := set $mounts "edge-ca" $values.test.caExistingSecret -}}
+{{- $_ := set $mounts "edge-ca" (dict "secret" $values.test.caExistingSecret "keys" $authority) -}}
 {{- end -}}
 {{- if and $values.edge.tlsExistingSecret (eq .component "edge") -}}
-{{- $_ := set $mounts "tls" $values.edge.tlsExistingSecret -}}
+{{- $_ := set $mounts "tls" (dict "secret" $values.edge.tlsExistingSecret "keys" (list $values.edge.tlsKey)) -}}
 {{- end -}}
 {{- toYaml $mounts -}}
+{{- end -}}
+
+{{- /* What of the services' certificate a pod reads, as a YAML list: those that call services need
+the authority, and a key of their own only where services ask for one. */ -}}
+{{- define "tieline.grpcTlsKeys" -}}
+{{- $asks := .root.Values.tls.clientCertificates -}}
+{{- if eq .component "edge" -}}
+{{- toYaml (ternary (list "ca.crt" "tls-combined.pem") (list "ca.crt") $asks) -}}
+{{- else if eq .component "test" -}}
+{{- toYaml (ternary (list "ca.crt" "tls.crt" "tls.key") (list "ca.crt") $asks) -}}
+{{- else -}}
+{{- toYaml (ternary (list "tls.crt" "tls.key" "ca.crt") (list "tls.crt" "tls.key") $asks) -}}
+{{- end -}}
 {{- end -}}
 
 {{- define "tieline.certificateMounts" -}}
@@ -191,9 +206,13 @@ names in the pod. Takes root and component. */ -}}
 {{- end -}}
 
 {{- define "tieline.certificateVolumes" -}}
-{{- range $name, $secret := include "tieline.certificates" . | fromYaml }}
+{{- range $name, $mount := include "tieline.certificates" . | fromYaml }}
 - name: {{ $name }}
   secret:
-    secretName: {{ $secret }}
+    secretName: {{ $mount.secret }}
+    items:
+      {{- range $mount.keys }}
+      - {key: {{ . }}, path: {{ . }}}
+      {{- end }}
 {{- end }}
 {{- end -}}

@@ -238,6 +238,42 @@ def test_no_role_reads_the_secret_of_another() -> None:
     assert len({min(secrets) for secrets in read.values()}) == len(read)
 
 
+def files_named(spec: Any) -> set[str]:
+    """Return the files below /etc/tieline that settings, DSNs and arguments of a pod name."""
+    texts = [
+        text
+        for each in containers(spec)
+        for text in (*each.get("args", []), *(one.get("value", "") for one in each["env"]))
+    ]
+    return {path for text in texts for path in re.findall(r"/etc/tieline/[^&\s]+", text)}
+
+
+def files_mounted(spec: Any) -> set[str]:
+    return {
+        f"/etc/tieline/{volume['name']}/{item['path']}"
+        for volume in spec["volumes"]
+        if "secret" in volume
+        for item in volume["secret"]["items"]
+    }
+
+
+@pytest.mark.parametrize("asks", [False, True])
+@pytest.mark.parametrize("has_edge", [False, True])
+def test_no_pod_holds_a_key_that_it_does_not_read(*, asks: bool, has_edge: bool) -> None:
+    """A pod that reads an authority's certificate is not given the authority's private key."""
+    changes = {
+        "tls": {"clientCertificates": asks},
+        "roles": {"edge": {"enabled": has_edge}},
+        "edge": {"tlsExistingSecret": "edge-tls" if has_edge else ""},
+        "test": {"caExistingSecret": "edge-authority"} if has_edge else {"serverName": ""},
+    }
+    specs = pod_specs(render(merged(example_values("production"), changes)))
+
+    assert files_mounted(specs["messaging"]) >= {"/etc/tieline/database-ca/ca.crt"}
+    for name, spec in specs.items():
+        assert files_mounted(spec) == files_named(spec), name
+
+
 def allowed_to_operator(manifests: list[Manifest]) -> set[tuple[str, str, str, str]]:
     """Return what the Role allows: group, resource, name (empty for any), verb."""
     (role,) = of_kind(manifests, "Role")
