@@ -19,6 +19,13 @@ CHASSIS = "chassis"
 
 _FILE_NAME = re.compile(r"(\d{4})_[a-z0-9_]+\.sql")
 _CONTRACTING_NAME = re.compile(r"\d{4}_contract_")
+# What may run again after it broke off: an index that is dropped before it is built. One whose
+# building broke off is there, invalid, and IF NOT EXISTS would keep it.
+_REPEATABLE = re.compile(
+    r"DROP\s+INDEX\s+CONCURRENTLY\s+IF\s+EXISTS\s+(?P<dropped>[\w.]+)"
+    r"|CREATE\s+(UNIQUE\s+)?INDEX\s+CONCURRENTLY\s+(?P<built>\w+)\s+ON\s+(?P<schema>\w+)\."
+    r"|COMMENT\s+ON\s"
+)
 _SERVICE_NAME = re.compile(r"[a-z][a-z_]{0,40}")
 
 
@@ -62,6 +69,27 @@ class Migration:
     def is_transactional(self) -> bool:
         """Whether it runs in one transaction."""
         return self.sql.partition("\n")[0].strip() != "-- no-transaction"
+
+    @property
+    def statements(self) -> list[str]:
+        """One by one: several sent together are one transaction to the server, asked for or not."""
+        return [part for part in re.split(r"(?<=;)[ \t]*\n", self.sql) if part.strip(" \t\n")]
+
+    @property
+    def is_repeatable(self) -> bool:
+        """Whether it runs without transaction, and again by itself where it stopped halfway.
+
+        It builds indexes that it drops first, and nothing else: nobody has to wait for it.
+        """
+        dropped: set[str] = set()
+        for statement in self.statements:
+            match = _REPEATABLE.match(re.sub(r"(?m)^\s*--.*\n", "", statement).lstrip())
+            if match is None or (
+                match["built"] and f"{match['schema']}.{match['built']}" not in dropped
+            ):
+                return False
+            dropped.add(match["dropped"])
+        return not self.is_transactional
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +137,7 @@ def check_history(
                 f"migration {migration.name} ({migration.file_name}) was edited after it was "
                 "applied; restore the file and put the change into a new one"
             )
-        if not applied.is_finished and migration.name != rerun:
+        if not (applied.is_finished or migration.is_repeatable or migration.name == rerun):
             raise MigrationError(
                 f"migration {migration.name} ({migration.file_name}) stopped halfway; "
                 f"run `tieline migrate --rerun {migration.name}`"

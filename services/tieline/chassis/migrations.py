@@ -7,11 +7,11 @@ that expand are applied before the first replica of this code starts; those that
 A file runs in one transaction with its row there, so that it is applied whole or not at all. One
 that can't (``CREATE INDEX CONCURRENTLY``) says ``-- no-transaction`` in its first line, ends each
 statement with a semicolon at the end of a line, and is safe to run again; should it stop halfway,
-its row has no finish_time and somebody must say ``--rerun``.
+its row has no finish_time. The next run begins it anew if it builds indexes that it drops first;
+for any other somebody must say ``--rerun``.
 """
 
 import asyncio
-import re
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 
@@ -39,7 +39,8 @@ _LOCK_KEY = int.from_bytes(b"tieline")
 _LOCK_POLL_INTERVAL_S = 0.2
 
 # A migration that waits for a busy table stops everybody behind it; better it fails and is run
-# again at a quieter moment.
+# again at a quieter moment. Nobody stands behind one that builds indexes concurrently, which has to
+# wait for every older transaction: that one waits as long as they take.
 _LOCK_TIMEOUT = "5s"
 
 OLDEST_POSTGRES = 15
@@ -220,19 +221,28 @@ async def _apply(connection: Connection, migration: Migration) -> None:
                 await _record_finish(connection, migration)
         else:
             await _record_start(connection, migration)
-            for statement in _split_statements(migration.sql):
-                await connection.execute(statement)
+            await _run_statements(connection, migration)
             await _record_finish(connection, migration)
     except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         way_out = (
             "nothing of it was applied; correct the cause and run `tieline migrate` again"
             if migration.is_transactional
+            else "correct the cause and run `tieline migrate` again"
+            if migration.is_repeatable
             else f"correct the cause and run `tieline migrate --rerun {migration.name}`"
         )
         raise MigrationError(
             f"migration {migration.name} ({migration.file_name}) failed: "
             f"{describe_connection_error(error)}; {way_out}"
         ) from error
+
+
+async def _run_statements(connection: Connection, migration: Migration) -> None:
+    if migration.is_repeatable:
+        await connection.execute("SET lock_timeout = 0")
+    for statement in migration.statements:
+        await connection.execute(statement)
+    await connection.execute(f"SET lock_timeout = '{_LOCK_TIMEOUT}'")
 
 
 async def _record_start(connection: Connection, migration: Migration) -> None:
@@ -261,8 +271,3 @@ async def _record_finish(connection: Connection, migration: Migration) -> None:
         migration.component,
         migration.version,
     )
-
-
-def _split_statements(sql: str) -> list[str]:
-    # Several statements sent together are one transaction to the server, whatever was asked for.
-    return [part for part in re.split(r"(?<=;)[ \t]*\n", sql) if part.strip(" \t\n")]
