@@ -153,6 +153,33 @@ def test_pod_has_ten_seconds_beyond_its_leaving_and_the_grace_of_its_calls(name:
     assert {"name": "TIELINE_SHUTDOWN_GRACE_S", "value": "45"} in given
 
 
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, {"type": "LoadBalancer", "externalTrafficPolicy": "Local"}),
+        (
+            {"externalTrafficPolicy": "Cluster", "loadBalancerSourceRanges": ["203.0.113.0/24"]},
+            {
+                "type": "LoadBalancer",
+                "externalTrafficPolicy": "Cluster",
+                "loadBalancerSourceRanges": ["203.0.113.0/24"],
+            },
+        ),
+        ({"serviceType": "ClusterIP"}, {"type": "ClusterIP"}),
+    ],
+)
+def test_edge_sees_its_callers_addresses_behind_a_load_balancer(
+    changes: dict[str, Any], expected: dict[str, Any]
+) -> None:
+    """It limits by address: with the nodes' addresses all callers would share one limit."""
+    manifests = render(merged(example_values("production"), {"edge": changes}))
+    (service,) = (each for each in of_kind(manifests, "Service") if component(each) == "edge")
+
+    assert {
+        key: service["spec"][key] for key in service["spec"].keys() - {"selector", "ports"}
+    } == expected
+
+
 def selectors(manifests: list[Manifest]) -> dict[str, Any]:
     return {
         each["metadata"]["name"]: each["spec"]["selector"]
