@@ -80,7 +80,16 @@ DASHBOARDS: dict[str, tuple[str, Sequence[Panel]]] = {
                 "{{policy}}",
             ),
             Panel(
-                "Events not yet out", "short", ["max by (service) (outbox_waiting)"], "{{service}}"
+                "Events not yet out, 10,000 and more as 10,000",
+                "short",
+                ["max by (service) (outbox_waiting)"],
+                "{{service}}",
+            ),
+            Panel(
+                "Age of the oldest event that is not yet out",
+                "s",
+                ["max by (service) (outbox_oldest_seconds)"],
+                "{{service}}",
             ),
             Panel(
                 "Events behind",
@@ -391,10 +400,10 @@ DASHBOARDS: dict[str, tuple[str, Sequence[Panel]]] = {
                 [_rate("admission_shed_total", _OF, 'class="critical"')],
             ),
             Panel(
-                "Events of payments not yet out",
-                "short",
-                ['max(outbox_waiting{service="payments"})'],
-                "events",
+                "Age of the oldest event of payments that is not yet out",
+                "s",
+                ['max(outbox_oldest_seconds{service="payments"})'],
+                "oldest",
             ),
         ),
     ),

@@ -13,7 +13,7 @@ import asyncio
 import json
 import logging
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextvars import Context
 from dataclasses import dataclass
 from functools import cache
@@ -23,13 +23,13 @@ from typing import Self
 
 import nats.errors
 from google.protobuf.message import Message
-from opentelemetry.metrics import CallbackOptions, Observation, get_meter
 
 from tieline.chassis.broker import Broker
 from tieline.chassis.causes import read_headers
 from tieline.chassis.errors import ServiceError
 from tieline.chassis.event_publisher import EventPublisher
 from tieline.chassis.ids import new_uuid7
+from tieline.chassis.outbox_lag import COUNT_AT_MOST, OutboxLag
 from tieline.chassis.postgres import Connection, Pool, Record, wake_after_commit
 from tieline.chassis.tasks import end_task
 
@@ -156,12 +156,10 @@ class OutboxRelay:
         self._wake_task: asyncio.Task[None] | None = None
         self._wake_again = False
         self._is_empty = asyncio.Event()
-        self._waiting_rows = 0
-        self._stuck_since: float | None = None
+        self._lag = OutboxLag(schema)
 
     async def __aenter__(self) -> Self:
-        _create_gauge()
-        _observed[self._schema] = self
+        self._lag.report()
         subject = f"wake.{self._schema}"
         self._subscription = await self._broker.subscribe(subject, cb=self._on_wake)
         self._pool.listen_for_wakes(self._schema, self._wake)
@@ -181,12 +179,17 @@ class OutboxRelay:
         await self._unsubscribe()
         if self._wake_task is not None:
             await asyncio.gather(self._wake_task, return_exceptions=True)
-        _observed.pop(self._schema, None)
+        self._lag.withdraw()
 
     @property
     def is_active(self) -> bool:
         """Whether this relay is the one that publishes."""
         return self._is_active
+
+    @property
+    def lag(self) -> OutboxLag:
+        """What the metrics tell of what waits."""
+        return self._lag
 
     async def _flush(self) -> None:
         """Give what is committed the time to get out; the rest waits for the next relay."""
@@ -236,19 +239,26 @@ class OutboxRelay:
                     await self._relay(connection)
             except ServiceError as error:
                 logger.info("the outbox relay of %s pauses: %s", self._schema, error.text)
+                self._note_failure()
             except Exception:
+                self._note_failure()
                 logger.exception("the outbox relay of %s failed and begins again", self._schema)
             finally:
                 self._is_active = False
             await asyncio.sleep(_POLL_INTERVAL_S)
 
+    def _note_failure(self) -> None:
+        if self._is_active:
+            self._lag.note_stuck()
+
     async def _wait_for_lock(self, connection: Connection) -> None:
         # Asked again and again instead of waited for: a waiting statement holds a snapshot, which
         # would keep vacuum from clearing the outbox for as long as the other relay lives.
         key = f"tieline.outbox.{self._schema}"
-        while not await connection.fetchval(  # noqa: ASYNC110 -- the lock is another process's
+        while not await connection.fetchval(
             "SELECT pg_try_advisory_lock(hashtextextended($1, 0))", key
         ):
+            self._lag.note_empty()
             await asyncio.sleep(_LOCK_POLL_INTERVAL_S)
 
     async def _relay(self, connection: Connection) -> None:
@@ -258,22 +268,25 @@ class OutboxRelay:
             next_round_at = monotonic() + _ROUND_INTERVAL_S
             self._has_events.clear()
             rows = await connection.fetch(_sql(self._schema).fetch, _BATCH_ROWS)
+            self._lag.note_head(rows[0]["age_s"] if rows else None)
             batch = _within_bytes(rows)
             stored = await publisher.publish(batch)
             if stored:
                 await _delete(connection, self._schema, stored)
             if len(stored) < len(batch):
-                self._stuck_since = self._stuck_since or monotonic()
+                self._lag.note_stuck()
                 await self._count(connection)
                 await asyncio.sleep(back_off_s)
                 back_off_s = min(2 * back_off_s, _MAX_BACK_OFF_S)
                 continue
             back_off_s = _FIRST_BACK_OFF_S
-            self._stuck_since = None
-            self._waiting_rows = len(rows) - len(batch)
+            self._lag.note_moving()
             if not rows:
                 self._is_empty.set()
-            if len(rows) == len(batch) < _BATCH_ROWS:
+            if len(rows) > len(batch) or len(rows) == _BATCH_ROWS:
+                await self._count(connection)
+            else:
+                self._lag.note_empty()
                 await self._wait_for_events()
                 await asyncio.sleep(max(0.0, next_round_at - monotonic()))
 
@@ -285,16 +298,8 @@ class OutboxRelay:
             return
 
     async def _count(self, connection: Connection) -> None:
-        self._waiting_rows = await connection.fetchval(_sql(self._schema).count)
-
-    def observe(self) -> Iterable[Observation]:
-        """Report the rows that wait while publishing fails; another replica's relay reports 0."""
-        yield Observation(self._waiting_rows if self._is_active else 0, {"service": self._schema})
-
-    def observe_stuck(self) -> Iterable[Observation]:
-        """Report for how long no round of this relay got all of its events stored."""
-        since = self._stuck_since if self._is_active else None
-        yield Observation(0 if since is None else monotonic() - since, {"service": self._schema})
+        if self._lag.wants_count:
+            self._lag.note_count(await connection.fetchval(_sql(self._schema).count, COUNT_AT_MOST))
 
 
 def _within_bytes(rows: Sequence[Record]) -> Sequence[Record]:
@@ -319,7 +324,8 @@ class _Statements:
 
     def __init__(self, schema: str) -> None:
         self.fetch = f"""
-            SELECT corp_id, outbox_id, event_id, key, subject, payload, headers
+            SELECT corp_id, outbox_id, event_id, key, subject, payload, headers,
+                   extract(epoch FROM clock_timestamp() - create_time)::float8 AS age_s
               FROM {schema}.outbox
              ORDER BY outbox_id
              LIMIT $1
@@ -330,35 +336,9 @@ class _Statements:
              WHERE outbox.corp_id = published.corp_id
                AND outbox.outbox_id = published.outbox_id
         """  # noqa: S608 -- schemas are named by the code
-        self.count = f"SELECT count(*) FROM {schema}.outbox"  # noqa: S608 -- schemas are named by the code
+        self.count = f"""
+            SELECT count(*) FROM (SELECT FROM {schema}.outbox LIMIT $1) AS counted
+        """  # noqa: S608 -- schemas are named by the code
 
 
 _sql = cache(_Statements)
-
-_observed: dict[str, OutboxRelay] = {}
-
-
-def _observe_all(_: CallbackOptions) -> Iterable[Observation]:
-    for relay in list(_observed.values()):
-        yield from relay.observe()
-
-
-def _observe_stuck(_: CallbackOptions) -> Iterable[Observation]:
-    for relay in list(_observed.values()):
-        yield from relay.observe_stuck()
-
-
-@cache
-def _create_gauge() -> None:
-    get_meter("tieline.chassis").create_observable_gauge(
-        "outbox.stuck",
-        [_observe_stuck],
-        unit="s",
-        description="Since when events could not be published",
-    )
-    get_meter("tieline.chassis").create_observable_gauge(
-        "outbox.waiting",
-        [_observe_all],
-        unit="{event}",
-        description="Events committed and not yet published",
-    )

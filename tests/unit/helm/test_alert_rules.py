@@ -154,8 +154,10 @@ CASES: dict[str, tuple[Case, ...]] = {
     "TielineOutboxStuck": (
         Case(
             {
-                'outbox_stuck_seconds{service="payments"}': "61x120",
-                'outbox_stuck_seconds{service="contacts"}': "0x120",
+                'outbox_oldest_seconds{service="payments",pod="a"}': "61x120",
+                # The relay that waits for the active one.
+                'outbox_oldest_seconds{service="payments",pod="b"}': "0x120",
+                'outbox_oldest_seconds{service="contacts",pod="a"}': "30x120",
             },
             [{"service": "payments"}],
         ),
