@@ -165,7 +165,7 @@ DASHBOARDS: dict[str, tuple[str, Sequence[Panel]]] = {
                 "{{pod}}",
             ),
             Panel(
-                "Age of events at their delivery",
+                "Age of the events in hand",
                 "s",
                 [f"consumer_delay_seconds{{{_SERVICE}}}"],
                 "{{stream}} {{pod}}",

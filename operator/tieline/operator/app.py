@@ -97,7 +97,13 @@ async def role(settings: OperatorSettings) -> AsyncIterator[None]:
         # Left after the last tick, and before the lease is given up.
         await stack.enter_async_context(memory.keeping())
         await stack.enter_async_context(scaler.running())
-        observe_operator(measured, scaler, lease, refusals.total, reports.newest_ages)
+        observe_operator(
+            measured,
+            scaler,
+            lease,
+            refusals.total,
+            lambda now: reports.newest_ages(fleet.services(), now),
+        )
         yield
 
 

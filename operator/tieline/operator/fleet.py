@@ -142,9 +142,9 @@ class Fleet:
 
     def services(self) -> frozenset[str]:
         """Return the services that any policy is for."""
-        return frozenset(
-            each.policy.service for each in self._policies.values() if each.policy is not None
-        )
+        # A list at once: metrics are read in a thread of their own.
+        policies = list(self._policies.values())
+        return frozenset(each.policy.service for each in policies if each.policy is not None)
 
     def is_replica(self, service: str, replica: str) -> bool:
         """Tell whether a name is that of a pod that serves a service, as long as there is one."""

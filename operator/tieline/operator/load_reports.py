@@ -9,7 +9,7 @@ no network: the time is passed in, the messages are handed in.
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -72,6 +72,8 @@ class ReportBook:
         self._reporters: Counter[str] = Counter()
         self._counters: dict[tuple[str, str, bool], _Counters] = {}
         self._reports: dict[str, dict[tuple[str, bool], ReplicaReport]] = {}
+        # When each service was heard of last, or first expected to be.
+        self._heard: dict[str, float] = {}
 
     def take(self, subject: str, report: load_report_pb2.LoadReport, now: float) -> Refusal | None:
         """Take one message in; return why not, if so. The first of a replica gives no rates yet."""
@@ -91,6 +93,8 @@ class ReportBook:
         if refusal is None:
             self._counters[key] = counters
             self._reporters[report.service] += before is None
+            if not from_edge:
+                self._heard[report.service] = now
             if before is not None and before.start_time == counters.start_time:
                 rates = _to_rates(report, before, counters, from_edge=from_edge)
                 self._reports.setdefault(report.service, {})[report.replica, from_edge] = rates
@@ -101,19 +105,14 @@ class ReportBook:
         found = self._reports.get(service, {})
         return tuple(found[key] for key in sorted(found))
 
-    def newest_ages(self, now: float) -> Mapping[str, float]:
-        """Return how old each service's newest report is, in seconds; a minute where none is kept.
+    def newest_ages(self, services: Iterable[str], now: float) -> Mapping[str, float]:
+        """Return how old the newest report of each of these services is, in seconds.
 
-        The edge's reports tell nothing of a service's replicas.
+        A service that never reported counts from when it was asked about first. The edge's reports
+        tell nothing of a service's replicas.
         """
-        return {
-            service: now
-            - max(
-                (each.time for each in found.values() if not each.from_edge),
-                default=now - _FORGET_S,
-            )
-            for service, found in self._reports.items()
-        }
+        self._heard = {service: self._heard.get(service, now) for service in services}
+        return {service: now - heard for service, heard in self._heard.items()}
 
     def forget(self, now: float) -> None:
         """Drop the replicas that have been silent for a minute, or that report from the future."""

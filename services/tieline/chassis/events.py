@@ -18,18 +18,19 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import cache
 from typing import TypeVar
 
 from google.protobuf.message import DecodeError, Message
 from nats.aio.msg import Msg
+from nats.js.errors import FetchTimeoutError
 from opentelemetry import trace
 from opentelemetry.metrics import get_meter
 
 from tieline.chassis.admission.priorities import DEFAULT_PRIORITY, read_priority
 from tieline.chassis.broker import Broker
 from tieline.chassis.calls import Call, entered
+from tieline.chassis.consumer_lag import ConsumerLag, reporting
 from tieline.chassis.errors import UnavailableError
 from tieline.chassis.event_pulls import (
     FETCH_WAIT_S,
@@ -58,6 +59,9 @@ MAX_DELIVERIES = 8
 # behind wait no longer than that.
 _FIRST_DELAY_S = 0.25
 
+# Less than half of what a fetch waits for, as the server wants it.
+_SIGN_OF_LIFE_S = 0.4 * FETCH_WAIT_S
+
 # The stream delivers nothing older than its age limit; one day more covers clocks and delays.
 _INBOX_AGE_S = MAX_AGE_S + 24 * 60 * 60
 _PURGE_INTERVAL_S = 600.0
@@ -68,12 +72,6 @@ M = TypeVar("M", bound=Message)
 _tracer = trace.get_tracer("tieline.chassis")
 _dead_letters = get_meter("tieline.chassis").create_counter(
     "dead_letters", unit="{event}", description="Events given up and kept as dead letters"
-)
-_pending = get_meter("tieline.chassis").create_gauge(
-    "consumer.pending", unit="{event}", description="Events behind the one that was delivered last"
-)
-_delay = get_meter("tieline.chassis").create_gauge(
-    "consumer.delay", unit="s", description="How old an event was at its delivery"
 )
 logger = logging.getLogger(__name__)
 
@@ -121,7 +119,8 @@ async def consuming(
     """
     missing = set(durable.subjects) - handlers.keys()
     assert not missing, f"no handler for {', '.join(sorted(missing))}"
-    consumer = _Consumer(pool, schema, durable.stream, handlers)
+    lag = ConsumerLag()
+    consumer = _Consumer(pool, schema, lag, handlers)
 
     async def purge() -> None:
         await purge_handled_events(pool, schema)
@@ -130,35 +129,32 @@ async def consuming(
         pulling(broker, durable, consumer.take_turn),
         repeating(f"the purge of {schema}'s inbox", purge, interval_s=_PURGE_INTERVAL_S),
     ):
-        yield
+        with reporting(lag, schema, durable.stream):
+            yield
 
 
 class _Consumer:
     def __init__(
-        self, pool: Pool, schema: str, stream: str, handlers: Mapping[str, EventHandler]
+        self, pool: Pool, schema: str, lag: ConsumerLag, handlers: Mapping[str, EventHandler]
     ) -> None:
-        self._labels = {"service": schema, "stream": stream}
         # Without a first value the first dead letter would be no increase.
         _dead_letters.add(0, {"service": schema})
         self._pool = pool
         self._schema = schema
+        self._lag = lag
         self._handlers = handlers
 
     async def take_turn(self, subscription: Subscription) -> None:
         try:
-            [message] = await subscription.fetch(1, timeout=FETCH_WAIT_S)
-        except TimeoutError:
-            self._note_lag(0, None)
+            # With signs of life a server that has nothing is told from one that is silent.
+            [message] = await subscription.fetch(1, timeout=FETCH_WAIT_S, heartbeat=_SIGN_OF_LIFE_S)
+        except FetchTimeoutError:
+            self._lag.note_nothing()
             return
-        self._note_lag(message.metadata.num_pending, message.metadata.timestamp)
+        metadata = message.metadata
+        self._lag.note_delivery(metadata.num_pending, metadata.timestamp.timestamp())
         event = read_event(message)
         await when_available([message], lambda: self._handle_or_give_up(message, event))
-
-    def _note_lag(self, pending: int, stored_at: datetime | None) -> None:
-        """Tell how far behind the stream this consumer is; it is asked nothing for that."""
-        delay_s = 0.0 if stored_at is None else (datetime.now(UTC) - stored_at).total_seconds()
-        _pending.set(pending, self._labels)
-        _delay.set(max(delay_s, 0.0), self._labels)
 
     async def _handle_or_give_up(self, message: Msg, event: ReceivedEvent) -> None:
         try:
@@ -176,6 +172,7 @@ class _Consumer:
                 await message.nak(delay=_FIRST_DELAY_S * 2 ** (event.deliveries - 1))
         else:
             await message.ack()
+            self._lag.note_settled()
 
     async def _handle(self, event: ReceivedEvent) -> None:
         handler = self._handlers.get(event.subject)
@@ -207,6 +204,7 @@ class _Consumer:
                 event.deliveries,
             )
         await message.term()
+        self._lag.note_settled()
         _dead_letters.add(1, {"service": self._schema})
         logger.error("%s %s is a dead letter: %s", event.subject, event.event_id, reason)
 

@@ -9,6 +9,7 @@ import pytest
 from google.protobuf.wrappers_pb2 import StringValue
 
 from fakes.eventually import eventually
+from tieline.chassis import consumer_lag
 from tieline.chassis.admission.priorities import LOWEST_PRIORITY
 from tieline.chassis.broker import Broker, connect_admin
 from tieline.chassis.calls import Call, current_call, entered
@@ -293,3 +294,58 @@ async def _count(pool: Pool, table: str) -> int:
     async with pool.acquire() as connection:
         count: int = await connection.fetchval(f"SELECT count(*) FROM directory.{table}")
         return count
+
+
+async def test_event_in_hand_is_told_of_by_its_age_and_by_no_age_once_it_is_handled(
+    pool: Pool, identity_broker: Broker, directory_broker: Broker
+) -> None:
+    """What holds a consumer back shows, also where no event is behind the one in hand."""
+    may_end = asyncio.Event()
+    is_in_hand = asyncio.Event()
+
+    async def hold(connection: Connection, received: ReceivedEvent) -> None:
+        is_in_hand.set()
+        await may_end.wait()
+
+    async with consuming(directory_broker, pool, "directory", DURABLE, handling(hold)):
+        lag = consumer_lag._reported["directory", "IDENTITY"]
+        await publish(identity_broker, event("x"))
+        await is_in_hand.wait()
+        first = lag.delay_s
+        await eventually(lambda: lag.delay_s > first + 0.1)
+        may_end.set()
+
+        await eventually(lambda: lag.delay_s == 0)
+
+
+async def test_server_that_has_nothing_is_told_from_one_that_is_silent(
+    pool: Pool,
+    identity_broker: Broker,
+    directory_broker: Broker,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What was last seen stays while nobody answers."""
+    monkeypatch.setattr("tieline.chassis.events.FETCH_WAIT_S", 0.5)
+    monkeypatch.setattr("tieline.chassis.events._SIGN_OF_LIFE_S", 0.2)
+    monkeypatch.setattr("tieline.chassis.consumer_lag._QUIET_S", 0.0)
+    publishing = directory_broker.publish
+    is_lost = True
+    asked = 0
+
+    async def losing(subject: str, payload: bytes = b"", *others: object, **named: object) -> None:
+        nonlocal asked
+        if is_lost and ".MSG.NEXT." in subject:
+            asked += 1
+            return
+        await publishing(subject, payload, *others, **named)  # type: ignore[arg-type]  # as they are
+
+    monkeypatch.setattr(directory_broker, "publish", losing)
+    async with consuming(directory_broker, pool, "directory", DURABLE, handling(Recorder())):
+        lag = consumer_lag._reported["directory", "IDENTITY"]
+        lag.note_delivery(5, 0.0)
+        before = asked
+        await eventually(lambda: asked > before + 1)
+        assert lag.pending == 5
+
+        is_lost = False
+        await eventually(lambda: lag.pending == 0)

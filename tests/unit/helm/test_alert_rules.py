@@ -56,11 +56,13 @@ CASES: dict[str, tuple[Case, ...]] = {
     "TielineConsumerLag": (
         Case(
             {
-                'consumer_delay_seconds{service="messaging",stream="CONTACTS"}': "90x120",
-                'consumer_pending{service="messaging",stream="CONTACTS"}': "7x120",
-                # The last delivery was late, and nothing waits any more.
-                'consumer_delay_seconds{service="identity",stream="AUDIT"}': "90x120",
-                'consumer_pending{service="identity",stream="AUDIT"}': "0x120",
+                # One event that is in hand again and again, with none behind it.
+                'consumer_delay_seconds{service="messaging",stream="CONTACTS",pod="a"}': "0+60x120",
+                'consumer_pending{service="messaging",stream="CONTACTS",pod="a"}': "0x120",
+                'consumer_delay_seconds{service="messaging",stream="CONTACTS",pod="b"}': "0x120",
+                'consumer_delay_seconds{service="identity",stream="AUDIT",pod="a"}': (
+                    "0x110 90x2 0x8"
+                ),
             },
             [{"service": "messaging", "stream": "CONTACTS"}],
         ),

@@ -219,3 +219,24 @@ def test_silent_replica_is_forgotten_after_a_minute() -> None:
     reports.forget(NOW + 62.1)
 
     assert reports.reports_of("messaging") == ()
+
+
+def test_service_that_never_reports_is_silent_from_when_it_was_expected() -> None:
+    """An operator that began while a service could not report has an age for it, too."""
+    reports = book()
+
+    assert reports.newest_ages(SERVICES, NOW) == {"messaging": 0, "contacts": 0}
+    reports.take("load.messaging.pod-0", report(1, 10), NOW + 10)
+    reports.take("load.edge.edge-0", report(1, 10, replica="edge-0", service="contacts"), NOW + 10)
+
+    assert reports.newest_ages(SERVICES, NOW + 30) == {"messaging": 20, "contacts": 30}
+
+
+def test_silence_grows_past_the_time_for_which_reports_are_kept() -> None:
+    """What is forgotten is a replica's counters, not when its service was heard of."""
+    reports = book()
+    reports.take("load.messaging.pod-0", report(1, 10), NOW)
+    reports.forget(NOW + 90)
+
+    assert reports.newest_ages(["messaging"], NOW + 90) == {"messaging": 90}
+    assert reports.newest_ages([], NOW + 91) == {}
