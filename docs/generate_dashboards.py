@@ -179,8 +179,10 @@ DASHBOARDS: dict[str, tuple[str, Sequence[Panel]]] = {
                 "Demand and capacity",
                 "reqps",
                 [
-                    "operator_demand_per_second",
-                    "operator_capacity_per_second * on (policy) operator_replicas_ready",
+                    # Two operators decide, and tell; one of them writes.
+                    "max by (policy) (operator_demand_per_second)",
+                    "max by (policy) (operator_capacity_per_second)"
+                    " * max by (policy) (operator_replicas_ready)",
                 ],
                 "{{policy}}",
             ),

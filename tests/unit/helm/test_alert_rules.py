@@ -1,13 +1,18 @@
-"""Each alert rings when it should and is silent otherwise, as Prometheus' own tool evaluates it."""
+"""Each alert rings when it should and is silent otherwise, as Prometheus' own tool evaluates it.
+
+So does each query of the dashboards give something, of a release that has two pods of everything.
+"""
 
 import subprocess
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
-from promql import ALERTS
+from promql import ALERTS, DASHBOARDS, expressions, metrics_of
 
 pytestmark = pytest.mark.prometheus
 
@@ -197,16 +202,68 @@ def test_an_alert_rings_when_it_should_and_not_otherwise(path: Path, tmp_path: P
         for case in CASES[path.stem]
     ]
     (tmp_path / "rules.yaml").write_text(yaml.safe_dump(rules))
-    (tmp_path / "tests.yaml").write_text(
-        yaml.safe_dump({"rule_files": ["rules.yaml"], "tests": tests})
-    )
+    check_rules(tmp_path, {"rule_files": ["rules.yaml"], "tests": tests})
+
+
+def check_rules(folder: Path, tests: dict[str, Any]) -> None:
+    (folder / "tests.yaml").write_text(yaml.safe_dump(tests))
 
     result = subprocess.run(
         ["promtool", "test", "rules", "tests.yaml"],
-        cwd=tmp_path,
+        cwd=folder,
         capture_output=True,
         text=True,
         check=False,
     )
 
     assert result.returncode == 0, result.stdout + result.stderr
+
+
+LABELS = (
+    'app_kubernetes_io_component="payments",service="payments",policy="tieline-payments",stream="S",'
+    'class="critical",rpc_method="M",rpc_response_status_code="INTERNAL",kind="pods",write="scale"'
+)
+
+
+def series_of_two_pods(metric: str) -> Iterator[str]:
+    """Yield series with every label that a query may ask for."""
+    for pod in ("a", "b"):
+        labels = f'{LABELS},pod="{pod}"'
+        if metric.startswith("haproxy_"):
+            for proxy in ("edge", "payments_calls", "refused_payments_4", "limited_corp"):
+                yield f'{metric}{{{labels},proxy="{proxy}"}}'
+        elif metric.endswith("_bucket"):
+            yield from (f'{metric}{{{labels},le="{bound}"}}' for bound in ("0.1", "+Inf"))
+        else:
+            yield f"{metric}{{{labels}}}"
+
+
+@pytest.mark.parametrize("dashboard", [path.stem for path in DASHBOARDS])
+def test_every_query_of_a_dashboard_gives_something_where_each_role_has_two_pods(
+    dashboard: str, tmp_path: Path
+) -> None:
+    """A query that matches one series with one fails where there are two of each."""
+    queries = [
+        text.replace("$__rate_interval", "5m").replace("$service", ".+")
+        for where, text in expressions()
+        if where.startswith(f"{dashboard}: ")
+    ]
+    metrics = sorted(set().union(*map(metrics_of, queries)))
+    series = [
+        {"series": name, "values": "0+60x60"}
+        for each in metrics
+        for name in series_of_two_pods(each)
+    ]
+    found = [
+        {
+            "expr": f"count({query}) * 0",
+            "eval_time": "30m",
+            "exp_samples": [{"labels": "{}", "value": 0}],
+        }
+        for query in queries
+    ]
+
+    check_rules(
+        tmp_path,
+        {"tests": [{"interval": "1m", "input_series": series, "promql_expr_test": found}]},
+    )
