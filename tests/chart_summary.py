@@ -77,6 +77,9 @@ def shorten(manifest: Manifest) -> dict[str, Any]:
         template = spec.pop("template")
         short |= {"pod annotations": template["metadata"].get("annotations")}
         short |= _without(spec, "selector") | _pod(template["spec"])
+    elif manifest["kind"] == "CronJob":
+        job = spec.pop("jobTemplate")["spec"]
+        short |= _without(job, "template") | spec | _pod(job["template"]["spec"])
     elif manifest["kind"] == "PrometheusRule":
         short["alerts"] = [rule["alert"] for group in spec["groups"] for rule in group["rules"]]
     else:

@@ -83,6 +83,14 @@ def component(manifest: Manifest) -> str:
     return str(manifest["metadata"]["labels"]["app.kubernetes.io/component"])
 
 
+def admin_template(manifests: list[Manifest]) -> dict[str, Any]:
+    """Return the pods' template of the jobs that are begun by hand."""
+    (cron_job,) = of_kind(manifests, "CronJob")
+    template = cron_job["spec"]["jobTemplate"]["spec"]["template"]
+    assert isinstance(template, dict)
+    return template
+
+
 def pod_specs(manifests: list[Manifest]) -> dict[str, dict[str, Any]]:
     """Return the pod specs by component."""
     return {

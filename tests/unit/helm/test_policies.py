@@ -11,6 +11,7 @@ from pydantic_settings import BaseSettings
 from rendered_chart import (
     EXAMPLES,
     Manifest,
+    admin_template,
     component,
     example_values,
     merged,
@@ -44,7 +45,10 @@ ALL = {name: rendered(name) for name in EXAMPLES}
 PODS = [
     pytest.param(spec, id=f"{example}-{name}")
     for example, manifests in ALL.items()
-    for name, spec in pod_specs(manifests).items()
+    for name, spec in (
+        *pod_specs(manifests).items(),
+        ("admin", admin_template(manifests)["spec"]),
+    )
 ]
 ROLES = [
     pytest.param(name, spec, id=f"{example}-{name}")
@@ -263,6 +267,40 @@ def test_no_role_reads_the_secret_of_another() -> None:
 
     assert all(len(secrets) == 1 for secrets in read.values())
     assert len({min(secrets) for secrets in read.values()}) == len(read)
+
+
+@pytest.mark.parametrize("example", sorted(EXAMPLES))
+def test_job_begun_by_hand_reaches_what_the_job_that_migrates_does(example: str) -> None:
+    """Commands of runbooks need the admin users, whose passwords no role has."""
+    manifests = ALL[example]
+    migrates = pod_specs(manifests)["migrations"]
+    template = admin_template(manifests)
+    (container,) = template["spec"]["containers"]
+    (cron_job,) = of_kind(manifests, "CronJob")
+    (policy,) = (
+        each for each in of_kind(manifests, "NetworkPolicy") if component(each) == "migrations"
+    )
+
+    assert cron_job["spec"]["suspend"] is True
+    assert container["env"] == migrates["containers"][0]["env"]
+    assert template["spec"]["volumes"] == migrates["volumes"]
+    assert (
+        policy["spec"]["podSelector"]["matchLabels"].items()
+        <= template["metadata"]["labels"].items()
+    )
+
+
+def test_job_begun_by_hand_has_the_claim_that_is_named() -> None:
+    """A backup of the streams outlives the pod that takes it."""
+    changes = {"admin": {"existingClaim": "tieline-backup"}}
+    template = admin_template(render(merged(example_values("production"), changes)))
+    (container,) = template["spec"]["containers"]
+
+    assert {"name": "backup", "mountPath": "/backup"} in container["volumeMounts"]
+    assert {
+        "name": "backup",
+        "persistentVolumeClaim": {"claimName": "tieline-backup"},
+    } in template["spec"]["volumes"]
 
 
 def files_named(spec: Any) -> set[str]:
