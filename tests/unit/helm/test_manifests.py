@@ -75,6 +75,17 @@ def test_long_release_name_still_makes_valid_names() -> None:
     assert max(len(each["metadata"]["name"]) for each in manifests) <= 63
 
 
+def test_trial_keeps_its_database_on_the_claim_whatever_volumes_its_image_declares() -> None:
+    """PostgreSQL's images declare one at the data folder up to 17, and one above it from 18 on."""
+    (container,) = pod_specs(rendered("trial"))["postgresql"]["containers"]
+    (claimed,) = (each["mountPath"] for each in container["volumeMounts"] if each["name"] == "data")
+    folder = next(each["value"] for each in container["env"] if each["name"] == "PGDATA")
+
+    # Of a claim from before, too, the folder `data`.
+    assert folder == f"{claimed}/data"
+    assert not f"{claimed}/".startswith("/var/lib/postgresql/")
+
+
 def test_scaled_deployment_leaves_its_replicas_to_the_policy() -> None:
     manifests = rendered("production")
     targets = {each["spec"]["targetRef"]["name"] for each in of_kind(manifests, *DEFINITIONS)}
