@@ -4,9 +4,11 @@ import asyncio
 import uuid
 from collections.abc import Awaitable
 
+import asyncpg
 import grpc
 
 from fakes.eventually import eventually
+from integration.identity.test_refresh_locks import waits
 from integration.identity.world import (
     PASSWORD,
     TIMEOUT_S,
@@ -247,6 +249,32 @@ async def test_a_password_is_changed_without_the_old_one_only_in_a_fresh_session
     assert wrong.reason == "CREDENTIALS_REJECTED"
     assert list(weak.violations) == ["new_password"]
     await identity.sign_in(corp.corp_id, "boss", "second password")
+
+
+async def test_a_password_is_not_changed_any_more_once_the_session_has_ended(
+    identity: Identity,
+) -> None:
+    """Also where it ends after the old password was found right: a reset is not overwritten."""
+    corp = await identity.new_corp()
+    connection = await asyncpg.connect(identity.database.admin_dsn)
+    try:
+        async with connection.transaction():
+            await connection.execute(
+                "SELECT FROM identity.accounts WHERE corp_id = $1 FOR NO KEY UPDATE",
+                corp.corp_id,
+            )
+            changing = asyncio.create_task(
+                change_password(identity, corp.owner, PASSWORD, "another password")
+            )
+            await eventually(lambda: waits(identity))
+            await connection.execute(
+                "UPDATE identity.sessions SET end_time = now() WHERE corp_id = $1", corp.corp_id
+            )
+    finally:
+        await connection.close()
+
+    assert (await refusal(changing)).reason == "CREDENTIALS_REJECTED"
+    await identity.sign_in(corp.corp_id)
 
 
 async def test_a_hash_with_other_parameters_is_replaced_at_sign_in(identity: Identity) -> None:

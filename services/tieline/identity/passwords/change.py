@@ -42,6 +42,7 @@ class PasswordChange:
         check_new_password(new_password, "new_password", violations)
         raise_violations(violations)
         key = (principal.corp_id, principal.id)
+        session_id = uuid.UUID(principal.session_id)
         if old_password:
             await self._check_old(key, old_password)
         else:
@@ -49,14 +50,18 @@ class PasswordChange:
         password_hash = await self._passwords.hash(new_password)
         async with transaction(self._pool) as connection:
             account = await accounts.set_password(connection, *key, password_hash)
-            if not account.is_active:
+            # The account is locked from here on, as whoever ends the member's sessions locks it: a
+            # reset or a sign-out everywhere while the new one was hashed stands.
+            if not account.is_active or not await sessions.is_open(
+                connection, principal.corp_id, session_id
+            ):
                 raise credentials_rejected_error()
             _, events = await end_sessions(
                 connection,
                 principal.corp_id,
                 PrincipalKind.MEMBER,
                 principal.id,
-                keep=uuid.UUID(principal.session_id),
+                keep=session_id,
             )
             entry = await build_audit_event(
                 connection,

@@ -140,9 +140,9 @@ class MemberSignInServiceServicer:
         the old password, or a session that began less than 10 minutes ago. A repeat with the same
         passwords changes nothing more.
 
-        Errors: UNAUTHENTICATED CREDENTIALS_REJECTED for a wrong old password or SESSION_NOT_FRESH
-        without one; INVALID_ARGUMENT INVALID_FIELD for a weak password; RESOURCE_EXHAUSTED
-        SIGN_IN_LOCKED or SIGN_INS_EXHAUSTED.
+        Errors: UNAUTHENTICATED CREDENTIALS_REJECTED for a wrong old password and for a session that has
+        ended meanwhile, SESSION_NOT_FRESH for an older session without the password; INVALID_ARGUMENT
+        INVALID_FIELD for a weak password; RESOURCE_EXHAUSTED SIGN_IN_LOCKED or SIGN_INS_EXHAUSTED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -48,9 +48,9 @@ class MemberSignInServiceStub:
     the old password, or a session that began less than 10 minutes ago. A repeat with the same
     passwords changes nothing more.
 
-    Errors: UNAUTHENTICATED CREDENTIALS_REJECTED for a wrong old password or SESSION_NOT_FRESH
-    without one; INVALID_ARGUMENT INVALID_FIELD for a weak password; RESOURCE_EXHAUSTED
-    SIGN_IN_LOCKED or SIGN_INS_EXHAUSTED.
+    Errors: UNAUTHENTICATED CREDENTIALS_REJECTED for a wrong old password and for a session that has
+    ended meanwhile, SESSION_NOT_FRESH for an older session without the password; INVALID_ARGUMENT
+    INVALID_FIELD for a weak password; RESOURCE_EXHAUSTED SIGN_IN_LOCKED or SIGN_INS_EXHAUSTED.
     """
     BeginProviderSignIn: _aio.UnaryUnaryMultiCallable[_member_sign_in_service_pb2.BeginProviderSignInRequest, _member_sign_in_service_pb2.BeginProviderSignInResponse]
     """BeginProviderSignIn returns the address at the corp's provider to which the device goes next.
@@ -161,9 +161,9 @@ class MemberSignInServiceServicer(metaclass=_abc_1.ABCMeta):
         the old password, or a session that began less than 10 minutes ago. A repeat with the same
         passwords changes nothing more.
 
-        Errors: UNAUTHENTICATED CREDENTIALS_REJECTED for a wrong old password or SESSION_NOT_FRESH
-        without one; INVALID_ARGUMENT INVALID_FIELD for a weak password; RESOURCE_EXHAUSTED
-        SIGN_IN_LOCKED or SIGN_INS_EXHAUSTED.
+        Errors: UNAUTHENTICATED CREDENTIALS_REJECTED for a wrong old password and for a session that has
+        ended meanwhile, SESSION_NOT_FRESH for an older session without the password; INVALID_ARGUMENT
+        INVALID_FIELD for a weak password; RESOURCE_EXHAUSTED SIGN_IN_LOCKED or SIGN_INS_EXHAUSTED.
         """
 
     @_abc_1.abstractmethod
