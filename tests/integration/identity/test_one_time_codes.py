@@ -23,6 +23,7 @@ from integration.identity.world import (
     refusal,
     running_identity,
 )
+from published_events import published_events
 from tieline.api.identity.v1 import (
     customer_sign_in_service_pb2,
     identity_pb2,
@@ -131,6 +132,24 @@ async def test_no_code_lets_somebody_back_in_who_has_left(
     ]
 
     assert [error.reason for error in errors] == ["CREDENTIALS_REJECTED"] * 3
+
+
+async def test_the_directory_hears_once_of_a_member_whose_first_act_is_a_reset(
+    identity: Identity, code_inbox: CodeInbox
+) -> None:
+    """Otherwise it would have who signs in by that password as invited for good."""
+    corp = await identity.new_corp()
+    mobile = await member_with_mobile(identity, corp)
+    code_id = await request_code(identity, corp.corp_id, mobile, RESET)
+    code = await code_inbox.code_for(mobile)
+
+    await reset_password(identity, corp.corp_id, code_id, code, "another password")
+    await identity.sign_in(corp.corp_id, "li.wei", "another password")
+
+    key = f"members/{corp.corp_id}/li.wei"
+    [(subject, payload)] = await published_events(identity.nats, "IDENTITY", key, 1)
+    assert subject == "tieline.identity.v1.member_activated"
+    assert identity_pb2.MemberActivated.FromString(payload).user_id == "li.wei"
 
 
 async def test_a_code_is_good_once_even_in_two_tasks(

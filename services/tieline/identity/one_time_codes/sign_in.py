@@ -109,6 +109,7 @@ class CodeSignIn:
         async def set_password(connection: Connection, found: OneTimeCode) -> str:
             assert found.user_id is not None, "a member's code is sent to a member"
             key = (corp_id, found.user_id)
+            await activate(connection, key, may_rejoin=False)
             account = await accounts.set_password(connection, *key, password_hash)
             await self._entrance.check(connection, key, account, BY_CODE)
             events = await end_member_sessions(connection, *key)

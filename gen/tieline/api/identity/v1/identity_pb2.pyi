@@ -705,7 +705,9 @@ Global___CorpDeleted: _TypeAlias = CorpDeleted  # noqa: Y015
 
 @_typing.final
 class MemberActivated(_message.Message):
-    """Event `tieline.identity.v1.member_activated`: a member accepted an invitation and may sign in."""
+    """Event `tieline.identity.v1.member_activated`: a member accepted an invitation, or came by another way
+    in for the first time, and may sign in.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
