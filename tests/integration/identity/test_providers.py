@@ -8,8 +8,10 @@ from collections.abc import AsyncIterator
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+import asyncpg
 import pytest
 
+from fakes.eventually import eventually
 from integration.identity.authenticators import complete as complete_second_factor
 from integration.identity.authenticators import enrol, next_code_of
 from integration.identity.oidc_provider import (
@@ -18,6 +20,7 @@ from integration.identity.oidc_provider import (
     running_provider,
     wait_for,
 )
+from integration.identity.test_refresh_locks import waits
 from integration.identity.test_second_factor import EVERYONE, set_policy
 from integration.identity.world import (
     TIMEOUT_S,
@@ -227,6 +230,45 @@ async def test_the_provider_lets_a_member_in_again_whom_the_directory_has_again(
     response = await sign_in(identity, provider, corp, created.provider_id, "s-1")
 
     assert response.user_id == "li.wei"
+
+
+async def test_an_answer_of_the_directory_that_is_older_than_the_leave_lets_nobody_back_in(
+    identity: Identity, provider: OidcProvider
+) -> None:
+    corp = await identity.new_corp()
+    await identity.new_member(corp)
+    created = await create(identity, corp.owner, provider_fields(provider.issuer))
+    await identity.set_account_state(corp.corp_id, "li.wei", "left")
+    identity.directory.leaving.add((corp.corp_id, "li.wei"))
+
+    error = await refusal(sign_in(identity, provider, corp, created.provider_id, "s-1"))
+
+    assert error.reason == "CREDENTIALS_REJECTED"
+
+
+async def test_a_member_who_leaves_during_the_sign_in_by_a_claim_stays_out(
+    identity: Identity, provider: OidcProvider
+) -> None:
+    """The leave comes after the directory's answer, and before the account is locked."""
+    corp = await identity.new_corp()
+    await identity.new_member(corp)
+    created = await create(identity, corp.owner, provider_fields(provider.issuer))
+    connection = await asyncpg.connect(identity.database.admin_dsn)
+    try:
+        async with connection.transaction():
+            await connection.execute(
+                "UPDATE identity.accounts SET state = 'left'"
+                " WHERE corp_id = $1 AND user_id = 'li.wei'",
+                corp.corp_id,
+            )
+            entering = asyncio.create_task(
+                sign_in(identity, provider, corp, created.provider_id, "s-1")
+            )
+            await eventually(lambda: waits(identity))
+    finally:
+        await connection.close()
+
+    assert (await refusal(entering)).reason == "CREDENTIALS_REJECTED"
 
 
 @pytest.mark.parametrize("user_id", ["administrator", "auditor"])

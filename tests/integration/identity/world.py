@@ -59,6 +59,9 @@ class FakeDirectory:
     contacts: dict[tuple[str, str], str] = field(default_factory=dict)
     """``(corp_id, mobile or e-mail)`` -> user id."""
 
+    leaving: set[tuple[str, str]] = field(default_factory=set)
+    """Members who are gone once it has answered about members."""
+
     questions: int = 0
     is_away: bool = False
 
@@ -69,13 +72,15 @@ class FakeDirectory:
             request: directory_requests_pb2.FindMissingMembersRequest,
         ) -> directory_requests_pb2.FindMissingMembersResponse:
             self.questions += 1
-            return directory_requests_pb2.FindMissingMembersResponse(
+            response = directory_requests_pb2.FindMissingMembersResponse(
                 missing_user_ids=[
                     user_id
                     for user_id in request.user_ids
                     if (request.corp_id, user_id) not in self.members
                 ]
             )
+            self.members -= self.leaving
+            return response
 
         async def find_members_by_contact(
             request: directory_requests_pb2.FindMembersByContactRequest,

@@ -92,9 +92,10 @@ class ProviderSignIn:
         if user_id is None:
             raise credentials_rejected_error()
         key = (corp_id, user_id)
+        is_linked = provider.user_claim is UserClaim.LINKED_SUBJECT
+        may_rejoin = not is_linked and await self._is_back(key, provider, claims)
         async with transaction(self._pool) as connection:
-            is_linked = provider.user_claim is UserClaim.LINKED_SUBJECT
-            account = await activate(connection, key, may_rejoin=not is_linked)
+            account = await activate(connection, key, may_rejoin=may_rejoin)
             proof = BY_LINKED_ACCOUNT if is_linked else BY_PROVIDERS_CLAIM
             return await self._entrance.admit(connection, key, account, proof, device), user_id
 
@@ -172,3 +173,16 @@ class ProviderSignIn:
                     return await providers.find_linked_user(
                         connection, corp_id, provider.provider_id, subject
                     )
+
+    async def _is_back(
+        self, key: tuple[str, str], provider: Provider, claims: Mapping[str, Any]
+    ) -> bool:
+        """Tell whether the member of an account that is left is one again: the directory is asked.
+
+        Its first answer may be older than the leave; one that is asked for afterwards is not.
+        """
+        async with self._pool.acquire() as connection:
+            account = await accounts.find_account(connection, *key)
+        if account is None or account.state != "left":
+            return False
+        return await self._find_user(key[0], provider, claims) == key[1]
