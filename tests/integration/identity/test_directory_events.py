@@ -1,8 +1,10 @@
 """Members who left or are disabled: neither in nor back in, however often they are told of."""
 
+import asyncio
 import uuid
 from collections.abc import AsyncIterator
 
+import asyncpg
 import pytest
 from google.protobuf.message import Message
 from nats.aio.client import Client
@@ -15,6 +17,7 @@ from integration.identity.test_one_time_codes import (
     request_code,
     sign_in_by_code,
 )
+from integration.identity.test_refresh_locks import waits
 from integration.identity.world import (
     PASSWORD,
     TIMEOUT_S,
@@ -27,6 +30,7 @@ from tieline.api.common.v1 import access_pb2
 from tieline.api.directory.v1 import directory_pb2
 from tieline.api.identity.v1 import member_sign_in_service_pb2, second_factor_service_pb2
 from tieline.chassis.message_headers import CORP_ID_HEADER, KEY_HEADER, MESSAGE_ID_HEADER
+from tieline.identity.repositories import accounts
 
 
 @pytest.fixture(scope="module")
@@ -163,6 +167,38 @@ async def test_a_member_who_leaves_while_the_new_password_is_hashed_does_not_get
 
     assert error.reason == "CREDENTIALS_REJECTED"
     await refusal(identity.sign_in(corp.corp_id, "li.wei", "another password"))
+
+
+@pytest.mark.parametrize("has_account", [True, False])
+async def test_an_invitation_and_a_leave_at_once_wait_for_each_other_and_the_leave_stands(
+    identity: Identity, *, has_account: bool
+) -> None:
+    """Both lock the account and then the invitation; in two orders they would end in a deadlock."""
+    corp = await identity.new_corp()
+    if has_account:
+        await identity.new_member(corp)
+    identity.directory.members.add((corp.corp_id, "li.wei"))
+    [invitation] = await identity.invite(corp, "li.wei")
+    member = (corp.corp_id, ["li.wei"])
+    connection = await asyncpg.connect(identity.database.admin_dsn)
+    try:
+        async with connection.transaction():
+            await accounts.set_states(connection, *member, "left")
+            accepting = asyncio.create_task(
+                identity.accept(corp.corp_id, "li.wei", invitation.code)
+            )
+            await eventually(lambda: waits(identity))
+            await accounts.delete_credentials(connection, *member)
+    finally:
+        await connection.close()
+
+    assert (await refusal(accepting)).reason == "CREDENTIALS_REJECTED"
+    [row] = await identity.execute(
+        "SELECT state, password_hash FROM identity.accounts"
+        " WHERE corp_id = $1 AND user_id = 'li.wei'",
+        corp.corp_id,
+    )
+    assert (row["state"], row["password_hash"]) == ("left", None)
 
 
 async def test_an_event_of_a_corp_that_is_not_here_changes_nothing(

@@ -31,7 +31,7 @@ from tieline.identity.repositories import (
     invitations,
     platform_administrators,
 )
-from tieline.identity.roles.invitations import opens
+from tieline.identity.roles.invitations import Invitation, opens
 from tieline.identity.roles.inviting import is_still_invited
 from tieline.identity.sessions.devices import Device
 from tieline.identity.sessions.issuer import SessionIssuer, build_customer
@@ -53,6 +53,10 @@ _MAX_ADMINISTRATOR_NAME_LENGTH = 64
 
 # Another sign-in may replace the hash of the same password, once, by one with newer parameters.
 _VERIFICATIONS = 2
+
+
+class _InvitationOverError(Exception):
+    """It was used, replaced or taken away while the password was hashed."""
 
 
 class SignIn:
@@ -100,19 +104,24 @@ class SignIn:
             raise credentials_rejected_error()
         if invitation.use_time is None:
             password_hash = await self._passwords.hash(password)
-            async with transaction(self._pool) as connection:
-                if await invitations.claim_invitation(connection, *key, invitation.code_hash):
-                    account = await accounts.set_password(
-                        connection, *key, password_hash, may_rejoin=True
-                    )
-                    if not await is_still_invited(connection, key, account, invitation.inviter):
-                        raise credentials_rejected_error()
-                    events = await end_member_sessions(connection, *key)
-                    await insert_events(connection, SCHEMA, [*events, build_activated_event(*key)])
-                    return await self._entrance.admit(
-                        connection, key, account, BY_INVITATION, device
-                    )
+            with suppress(_InvitationOverError):
+                return await self._use_invitation(key, invitation, password_hash, device)
         return await self.sign_in_member(corp_id, user_id, password, device)
+
+    async def _use_invitation(
+        self, key: tuple[str, str], invitation: Invitation, password_hash: str, device: Device
+    ) -> Entered:
+        """Let the member in by it, or change nothing and raise _InvitationOverError."""
+        async with transaction(self._pool) as connection:
+            # The account before the invitation, as a leave and a recovered ownership lock them.
+            account = await accounts.set_password(connection, *key, password_hash, may_rejoin=True)
+            if not await invitations.claim_invitation(connection, *key, invitation.code_hash):
+                raise _InvitationOverError
+            if not await is_still_invited(connection, key, account, invitation.inviter):
+                raise credentials_rejected_error()
+            events = await end_member_sessions(connection, *key)
+            await insert_events(connection, SCHEMA, [*events, build_activated_event(*key)])
+            return await self._entrance.admit(connection, key, account, BY_INVITATION, device)
 
     async def sign_in_member(
         self, corp_id: str, user_id: str, password: str, device: Device
