@@ -331,6 +331,70 @@ async def test_file_takes_nobody_out_of_what_its_author_sees_and_does_not_manage
     assert [member.name for member in members.values()] == ["wa", "wb", "W"]
 
 
+IN_EAST, IN_WEST, IN_NORTH = AT(department_id=EAST), AT(department_id=9), AT(department_id=10)
+LEADING_EAST = AT(department_id=EAST, order=4, leader=True)
+LEADING_WEST = AT(department_id=9, leader=True)
+
+
+@pytest.mark.parametrize(
+    ("fields", "is_fine"),
+    [
+        pytest.param({"departments": [LEADING_EAST, IN_WEST, IN_NORTH]}, True, id="lead own"),
+        pytest.param({"departments": [IN_EAST, LEADING_WEST, IN_NORTH]}, False, id="lead another"),
+        pytest.param(
+            {"departments": [IN_EAST, IN_NORTH, AT(department_id=9, order=1)]},
+            False,
+            id="order in another",
+        ),
+        pytest.param({"department_id": EAST}, True, id="main one becomes the own"),
+        pytest.param({"department_id": 10}, False, id="main one stays another's"),
+        pytest.param({"department_id": 9}, True, id="main one as it is"),
+    ],
+)
+async def test_place_of_a_member_is_changed_by_who_manages_that_department(
+    filled: Writer, corp: Corp, fields: dict[str, Any], is_fine: bool
+) -> None:
+    """Wherever else the member is the caller's; the main one is both the old's and the new's."""
+    before = await make_member_of_three(filled)
+    token = corp.tokens.limited_administrator(corp.corp_id, departments=[EAST])
+    limited = filled.signed_in_as(token)
+    update = member_update("wu", **fields)
+    batch = member_service_pb2.BatchUpdateMembersRequest(updates=[update])
+
+    if is_fine:
+        await limited.send(batch)
+    else:
+        errors = [
+            await limited.refused(request)
+            for request in (batch, member_service_pb2.UpdateMemberRequest(update=update))
+        ]
+        assert {error.reason for error in errors} == {"OUT_OF_RANGE"}
+        assert await filled.get_member("wu") == before
+
+
+async def test_file_gives_nobody_another_main_department_of_others(
+    filled: Writer, corp: Corp, files: Files
+) -> None:
+    await make_member_of_three(filled)
+    token = corp.tokens.limited_administrator(corp.corp_id, departments=[EAST])
+    limited = filled.signed_in_as(token)
+
+    refused = await import_as(limited, files, ("wu", "W", "North;West;East"))
+    same = await import_as(limited, files, ("wu", "W", "West;North;East"))
+    own = await import_as(limited, files, ("wu", "W", "East;North;West"))
+
+    assert [(line, column) for line, column, _ in refused.errors] == [(2, "department")]
+    assert [same.errors, own.errors] == [[], []]
+    assert (await filled.get_member("wu")).department_id == EAST
+
+
+async def make_member_of_three(filled: Writer) -> directory_pb2.Member:
+    """Put wu into West, the main one, North and East."""
+    await filled.create_department("West", department_id=9)
+    await filled.create_department("North", department_id=10)
+    return await filled.create_member("wu", 9, 10, EAST)
+
+
 async def test_who_is_seen_and_out_of_range_is_refused(filled: Writer, corp: Corp) -> None:
     await filled.create_department("West", department_id=9)
     await filled.create_member("wu", 9)

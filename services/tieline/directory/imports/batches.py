@@ -38,6 +38,7 @@ _FULL = f"has {MAX_NODES} members and departments already"
 _OWNER_STAYS = "can't be disabled: the member owns the corp"
 _OUT_OF_RANGE = "must lie in the departments that you administer"
 _OTHERS_STAY = "must keep the member's departments that you do not administer as they are"
+_MAIN_STAYS = "must begin with the member's main department or one that you administer"
 _MEMBER_OUT_OF_RANGE = "is in none of the departments that you administer"
 
 Attributes = Mapping[str, Mapping[str, object]]
@@ -356,8 +357,12 @@ class _Planner:
             return [self._error(row.line, "user_id", _MEMBER_OUT_OF_RANGE)]
         if outside:
             planned = plan_places(row, held, around.department_ids, around.unseen)
-            if not set(outside) <= set(planned.to_places(around.department_ids)):
+            places = planned.to_places(around.department_ids)
+            if not set(outside) <= set(places):
                 return [self._error(row.line, "department", _OTHERS_STAY)]
+            is_main_kept = outside[0] != held[0] or places[0] == held[0]
+            if not is_main_kept and not around.can_manage_path(planned.paths[0]):
+                return [self._error(row.line, "department", _MAIN_STAYS)]
         return []
 
     def _list_joined(self, row: MemberRow, member: StoredMember | None) -> list[str]:

@@ -298,16 +298,32 @@ async def _check_departments(write: CorpWrite, steps: Sequence[_Step]) -> None:
             is_missing = department_id not in ancestors
             if is_missing or (department_id in named and not write.sees_department(department_id)):
                 raise department_not_found_error(department_id)
-        if old:
-            write.require_member(
-                after.user_id, (id_ for department_id in old for id_ in ancestors[department_id])
-            )
-        for department_id in sorted(old ^ new):
-            write.require_range(ancestors[department_id])
+        _check_places(write, before, after, ancestors)
         for department_id in new - old:
             joining[department_id] = joining.get(department_id, 0) + 1
     for department_id, count in sorted(joining.items()):
         await check_nodes(write, department_id, count)
+
+
+def _check_places(
+    write: CorpWrite,
+    before: Member | None,
+    after: Member,
+    ancestors: Mapping[int, tuple[int, ...]],
+) -> None:
+    """Refuse changes in departments that the caller does not manage: order and leadership too.
+
+    The main department is both the old one's and the new one's. So it is for the rows of files.
+    """
+    held = () if before is None else before.departments
+    if held:
+        above = (id_ for at in held for id_ in ancestors[at.department_id])
+        write.require_member(after.user_id, above)
+    for at in sorted(set(held).symmetric_difference(after.departments)):
+        write.require_range(ancestors[at.department_id])
+    if held and held[0].department_id != after.department_id:
+        mains = (held[0].department_id, after.department_id)
+        write.require_range(id_ for main_id in mains for id_ in ancestors[main_id])
 
 
 async def _check_references(write: CorpWrite, steps: Sequence[_Step]) -> None:

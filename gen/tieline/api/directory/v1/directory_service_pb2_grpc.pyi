@@ -43,7 +43,8 @@ class DirectoryServiceStub:
     begins when the whole file is here; it may have 20 MB and 500,000 rows. An administrator of
     some departments may upsert members of those alone, and replace nothing: a row leaves the member
     in the departments that the caller does not see, and must name those that the caller sees and does
-    not administer, with order and leadership as they are. So it is for apps with a visible range.
+    not administer, with order and leadership as they are; a main one among those stays first, or one
+    that the caller administers comes there. So it is for apps with a visible range.
 
     Errors: RESOURCE_EXHAUSTED TOO_MANY_IMPORT_STREAMS with RetryInfo;
     INVALID_ARGUMENT INVALID_FIELD (first message without config, chunk over 1 MiB);
@@ -130,7 +131,8 @@ class DirectoryServiceServicer(metaclass=_abc_1.ABCMeta):
         begins when the whole file is here; it may have 20 MB and 500,000 rows. An administrator of
         some departments may upsert members of those alone, and replace nothing: a row leaves the member
         in the departments that the caller does not see, and must name those that the caller sees and does
-        not administer, with order and leadership as they are. So it is for apps with a visible range.
+        not administer, with order and leadership as they are; a main one among those stays first, or one
+        that the caller administers comes there. So it is for apps with a visible range.
 
         Errors: RESOURCE_EXHAUSTED TOO_MANY_IMPORT_STREAMS with RetryInfo;
         INVALID_ARGUMENT INVALID_FIELD (first message without config, chunk over 1 MiB);

@@ -29,8 +29,9 @@ class MemberServiceStub:
     """MemberService changes each corp's members; DirectoryService reads them.
 
     An administrator with a range changes members of whom at least one department is in it; every
-    department that a member joins or is taken out of must be. A member may be without both mobile
-    number and e-mail address: corps whose people have neither exist.
+    department that a member joins or is taken out of must be, and every one in which the member's order
+    or leadership changes; of the main department before and after the change, one must be. A member may
+    be without both mobile number and e-mail address: corps whose people have neither exist.
     """
 
     def __init__(self, channel):
@@ -95,8 +96,9 @@ class MemberServiceServicer:
     """MemberService changes each corp's members; DirectoryService reads them.
 
     An administrator with a range changes members of whom at least one department is in it; every
-    department that a member joins or is taken out of must be. A member may be without both mobile
-    number and e-mail address: corps whose people have neither exist.
+    department that a member joins or is taken out of must be, and every one in which the member's order
+    or leadership changes; of the main department before and after the change, one must be. A member may
+    be without both mobile number and e-mail address: corps whose people have neither exist.
     """
 
     def CreateMember(self, request, context):
@@ -272,8 +274,9 @@ class MemberService:
     """MemberService changes each corp's members; DirectoryService reads them.
 
     An administrator with a range changes members of whom at least one department is in it; every
-    department that a member joins or is taken out of must be. A member may be without both mobile
-    number and e-mail address: corps whose people have neither exist.
+    department that a member joins or is taken out of must be, and every one in which the member's order
+    or leadership changes; of the main department before and after the change, one must be. A member may
+    be without both mobile number and e-mail address: corps whose people have neither exist.
     """
 
     @staticmethod
