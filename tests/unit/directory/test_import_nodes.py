@@ -58,6 +58,17 @@ def test_batches_are_counted_as_they_leave_the_departments() -> None:
     assert nodes.list_rooms(IDS) == {"": 10, "East": 6, "South": 3}
 
 
+def test_department_that_members_only_leave_is_still_to_be_counted() -> None:
+    """A new one is not: all that it has came by the import."""
+    nodes = counts(10, East=4)
+    new = [NewDepartment(9, 2, "Below", "East/Below", (1, 2, 9))]
+
+    nodes.add([member("moved", "East/Below", before=(3,))], new, IDS | {"East/Below": 9})
+
+    assert nodes.list_unknown([2, 3, 9]) == [3]
+    assert nodes.list_rooms({"East": 2, "East/Below": 9}) == {"East": 5, "East/Below": 9}
+
+
 @pytest.mark.parametrize(("count", "fits"), [(2, True), (3, False)])
 def test_departments_below_a_full_one_are_refused(count: int, fits: bool) -> None:
     nodes = counts(3, East=count)

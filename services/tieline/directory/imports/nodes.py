@@ -79,14 +79,18 @@ class NodeCounts:
         new: Sequence[NewDepartment],
         department_ids: Mapping[str, int],
     ) -> None:
-        """Count what a batch changes; FailedPreconditionError where departments are too many."""
+        """Count what a batch changes; FailedPreconditionError where departments are too many.
+
+        Departments that are neither counted nor new stay uncounted: a later batch's rows name them.
+        """
         added = Counter(department_ids[path] for member in members for path in member.departments)
         stored = (member.before for member in members if member.before is not None)
         added.subtract(place[0] for before in stored for place in before.places)
         for department in new:
             added[department.parent_department_id] += 1
-        for department_id, count in added.items():
-            self._counts[department_id] = self._counts.get(department_id, 0) + count
+        self._counts.update((department.department_id, 0) for department in new)
+        for department_id in added.keys() & self._counts.keys():
+            self._counts[department_id] += added[department_id]
         for department in new:
             count = self._counts[department.parent_department_id]
             check_limit(count, "nodes_of_a_department", self._maximum)
