@@ -11,15 +11,17 @@ from nats.aio.client import Client
 from calls import call, refusal
 from fakes.app_ranges import FakeAppRanges
 from fakes.directory_copy import DirectoryCopy
-from fakes.directory_corps import Corp
+from fakes.directory_corps import Corp, publish_event
 from fakes.directory_writes import Writer
+from fakes.eventually import eventually
 from fakes.tokens import TestTokens
 from tieline.api.directory.v1 import change_pb2, change_service_pb2, change_service_pb2_grpc
 from tieline.api.identity.v1 import app_pb2
 from tieline.chassis.errors import ResourceExhaustedError
-from tieline.chassis.ids import new_corp_id
+from tieline.chassis.ids import new_corp_id, new_uuid7
 from tieline.chassis.page_tokens import PageTokens
 from tieline.chassis.postgres import Pool
+from tieline.client.errors import TielineError
 from tieline.directory.changes.feed import ChangesFeed
 from tieline.directory.changes.hub import MAX_WATCHES, ChangesHub
 from tieline.directory.changes.purge import purge
@@ -265,6 +267,44 @@ async def test_watch_sends_what_is_there_and_then_each_change_as_it_is_committed
     assert (len(first.changes), first.has_more) == (2, False)
     assert [change.member.user_id for change in second.changes] == ["li"]
     assert list((await read(changes_stub, corp, second.next_cursor)).changes) == []
+
+
+async def test_watch_of_an_app_ends_when_the_directory_hears_of_a_smaller_range(
+    changes_stub: Stub,
+    corp: Corp,
+    writer: Writer,
+    app_ranges: FakeAppRanges,
+    identity_broker: Client,
+) -> None:
+    """Though it was opened after the change, by a range that was not the app's any more."""
+    token = corp.tokens.sign(claims(corp, **SYNCING_APP, sub="1000004"))
+    request = change_service_pb2.ListChangesRequest()
+    await call(changes_stub.ListChanges, request, token)
+    app_ranges.ranges[corp.corp_id, 1000004] = app_pb2.AppRange(department_ids=[2])
+    watch = begin_watch(changes_stub, token)
+    first = await watch.read()
+    assert isinstance(first, change_service_pb2.WatchChangesResponse)
+    now = first.next_cursor
+
+    event = app_pb2.AppChanged(
+        event_id=new_uuid7(), app=app_pb2.App(corp_id=corp.corp_id, agent_id=1000004)
+    )
+    await publish_event(identity_broker, "tieline.identity.v1.app_changed", corp.corp_id, event)
+    await eventually(lambda: is_refused(changes_stub, now, token))
+    await writer.put_member("li", "Li Na")
+    await writer.announce()
+
+    with pytest.raises(grpc.aio.AioRpcError) as raised:
+        await watch.read()
+    assert TielineError.from_rpc_error(raised.value).reason == "OUT_OF_RANGE"
+
+
+async def is_refused(stub: Stub, cursor: str, token: str) -> bool:
+    try:
+        await call(stub.ListChanges, change_service_pb2.ListChangesRequest(cursor=cursor), token)
+    except TielineError:
+        return True
+    return False
 
 
 async def test_watch_answers_at_once_where_nothing_changed(changes_stub: Stub, corp: Corp) -> None:

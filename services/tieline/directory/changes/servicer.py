@@ -45,6 +45,8 @@ class ChangeServicer(change_service_pb2_grpc.ChangeServiceServicer):
         watcher = (corp_id, f"{principal.kind}:{principal.id}")
         async with aclosing(self._hub.watch(watcher, cursor)) as pages:
             async for page in pages:
+                # An app's range may have been what was known here before identity's event came.
+                await self._viewers.require_whole_corp(principal, corp_id)
                 yield change_service_pb2.WatchChangesResponse(
                     changes=page.changes,
                     next_cursor=self._feed.encode_cursor(corp_id, page.cursor),

@@ -38,7 +38,8 @@ class ChangeServiceStub:
 
     A response comes at once, also where nothing changed, and at least every 15 s. A client that
     reads slowly is sent later and larger steps. The stream ends with the access token; go on from
-    the last cursor. At most 20 streams of one caller may be open at a replica.
+    the last cursor. It ends with OUT_OF_RANGE before the next response where the app's visible range is
+    the whole corp no more. At most 20 streams of one caller may be open at a replica.
 
     Errors: those of ListChanges; RESOURCE_EXHAUSTED TOO_MANY_WATCHES.
     """
@@ -79,7 +80,8 @@ class ChangeServiceServicer(metaclass=_abc_1.ABCMeta):
 
         A response comes at once, also where nothing changed, and at least every 15 s. A client that
         reads slowly is sent later and larger steps. The stream ends with the access token; go on from
-        the last cursor. At most 20 streams of one caller may be open at a replica.
+        the last cursor. It ends with OUT_OF_RANGE before the next response where the app's visible range is
+        the whole corp no more. At most 20 streams of one caller may be open at a replica.
 
         Errors: those of ListChanges; RESOURCE_EXHAUSTED TOO_MANY_WATCHES.
         """
