@@ -49,7 +49,7 @@ async def delete_corp(connection: Connection, received: ReceivedEvent) -> None:
 async def note_activation(connection: Connection, received: ReceivedEvent) -> None:
     """Have a member who accepted an invitation be active; a repeat changes nothing.
 
-    Nor does an event of a corp that is not here any more.
+    Nor does an event of a corp that is gone, purged or not: it will never be ready for it.
     """
     event = received.decode(identity_pb2.MemberActivated)
     if not await corps.has_corp(connection, event.corp_id):

@@ -1,6 +1,7 @@
 """Corps that identity says are gone: nobody writes them, and little by little nothing is left."""
 
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from fakes.directory_corps import Corp, publish_corp_created, table
 from fakes.directory_writers import Writer
 from fakes.eventually import eventually
 from tieline.api.directory.v1 import directory_pb2, member_service_pb2
-from tieline.api.identity.v1 import identity_pb2
+from tieline.api.identity.v1 import app_pb2, identity_pb2
 from tieline.chassis.health import Health
 from tieline.chassis.ids import new_uuid7
 from tieline.chassis.message_headers import CORP_ID_HEADER, EVENT_ID_HEADER, KEY_HEADER
@@ -89,6 +90,37 @@ async def test_nothing_is_left_of_a_corp_that_is_gone(
     await publish_corp_created(identity_broker, corp.corp_id, event_id=created_again)
     await eventually(lambda: is_handled(pool, created_again))
     assert set((await count_rows(pool, corp.corp_id)).values()) == {0}
+
+
+async def test_events_of_a_corp_that_is_gone_and_not_purged_are_done_with(
+    owner: Writer, corp: Corp, identity_broker: Client, pool: Pool
+) -> None:
+    """It is gone from tomorrow on, so that the service's own purge leaves its rows there."""
+    await owner.create_member("li")
+    app = corp.tokens.app(corp.corp_id, "1000002", rights=("read_directory", "manage_directory"))
+    await owner.signed_in_as(app).create_tag("Early")
+    events: dict[str, Any] = {
+        "member_activated": identity_pb2.MemberActivated(
+            event_id=new_uuid7(), corp_id=corp.corp_id, user_id="li"
+        ),
+        "app_deleted": app_pb2.AppDeleted(
+            event_id=new_uuid7(), corp_id=corp.corp_id, agent_id=1000002
+        ),
+    }
+
+    async with pool.acquire() as connection:
+        await connection.execute(
+            """
+            UPDATE directory.corps SET delete_time = now() + interval '1 day' WHERE corp_id = $1
+            """,
+            corp.corp_id,
+        )
+    for name, event in events.items():
+        await publish(identity_broker, name, event, corp.corp_id)
+        await eventually(partial(is_handled, pool, event.event_id))
+    counts = await count_rows(pool, corp.corp_id)
+
+    assert (counts["members"], counts["tags"]) == (2, 1)
 
 
 async def test_two_replicas_purge_different_corps(

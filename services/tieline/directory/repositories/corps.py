@@ -65,7 +65,9 @@ async def insert_corp(
 async def has_corp(connection: Connection, corp_id: str) -> bool:
     """Tell whether the corp has arrived here and is not gone."""
     return bool(
-        await connection.fetchval("SELECT true FROM directory.corps WHERE corp_id = $1", corp_id)
+        await connection.fetchval(
+            "SELECT true FROM directory.corps WHERE corp_id = $1 AND delete_time IS NULL", corp_id
+        )
     )
 
 

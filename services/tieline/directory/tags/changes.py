@@ -95,8 +95,11 @@ async def delete_tag(write: CorpWrite, tag_id: int, etag: str) -> None:
 async def release_tags_of_app(connection: Connection, corp_id: str, app_id: str) -> None:
     """Have the tags that a deleted app made be as an administrator's, or nobody could change them.
 
-    All at once: MAX_TAGS rows take milliseconds. A repeat finds none.
+    All at once: MAX_TAGS rows take milliseconds. A repeat finds none, and those of a corp that is
+    gone are left to the purge.
     """
+    if not await corps.has_corp(connection, corp_id):
+        return
     if not await tags.list_tags_of_app(connection, corp_id, app_id):
         return
     write = await CorpWrite.begin(connection, corp_id)
