@@ -13,9 +13,10 @@ The one place that translates driver errors:
     anything else                            as it is; callers see INTERNAL
 """
 
+import asyncio
 import re
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from contextvars import ContextVar
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -76,6 +77,9 @@ _IDLE_SESSION_TIMEOUT_S = 30
 
 # Waiting longer for a free connection than for an answer helps nobody.
 _ACQUIRE_TIMEOUT_S = 10.0
+
+# A return takes a round trip; a server that is silent keeps nobody from ending.
+_CLOSE_TIMEOUT_S = 1.0
 
 # By which the server notices, within 25 s, that the client's machine is gone. Its own defaults
 # take hours, and as long the locks of that machine's sessions would be held.
@@ -259,7 +263,7 @@ async def create_pool(
     }
     async with AsyncExitStack() as stack:
         driver_pool = await _open_driver_pool(options, max_size)
-        stack.callback(driver_pool.terminate)
+        stack.push_async_callback(_close_driver_pool, driver_pool)
         probe = DatabaseProbe(driver_pool, options, health)
         await stack.enter_async_context(probe.running())
         yield Pool(driver_pool, options, probe, constraint_errors)
@@ -288,6 +292,18 @@ async def _open_driver_pool(options: Mapping[str, Any], max_size: int) -> Driver
             f"{describe_connection_error(error)}; "
             "start it, or correct the setting TIELINE_DATABASE_DSN"
         ) from None
+
+
+async def _close_driver_pool(driver_pool: DriverPool) -> None:
+    """Close the connections, those last that are being returned.
+
+    Their borrowers may have been cancelled and gone: a return that broke off would be logged as an
+    error that nobody took.
+    """
+    with suppress(TimeoutError, *DRIVER_ERRORS):
+        async with asyncio.timeout(_CLOSE_TIMEOUT_S):
+            await driver_pool.close()
+    driver_pool.terminate()
 
 
 async def _reset_session(connection: "asyncpg.Connection[Record]") -> None:

@@ -57,8 +57,8 @@ _CHANNEL_OPTIONS = (
     # What its name does not say: a connection may take so long to come about. A far or a busy
     # server is still reached, and an address that swallows everything is left (gRPC: after 20 s).
     ("grpc.min_reconnect_backoff_ms", 5_000),
-    # Of several addresses each gets its share, and one that is new within seconds of being there;
-    # gRPC's own bound for asking the name service again is 30 s.
+    # Of several addresses each gets its share, and one that is new within seconds of a connection's
+    # end, which is when gRPC asks the name service again; its own bound for that is 30 s.
     ("grpc.lb_policy_name", "round_robin"),
     ("grpc.dns_min_time_between_resolutions_ms", 5_000),
     # Whoever connects twice gets two connections; gRPC would let all of a process share one, and

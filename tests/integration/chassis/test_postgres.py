@@ -1,6 +1,7 @@
 """What PostgreSQL's errors mean to callers, by real statements that fail."""
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator
 from urllib.parse import urlsplit
 
@@ -199,6 +200,33 @@ async def test_connection_that_falls_silent_when_its_work_is_done_fails_nobody(
 
             assert one == 1
             await run(pool, "SELECT 1")
+
+
+async def test_connection_that_is_being_returned_at_the_end_leaves_no_error(
+    empty_database: str, health: Health, caplog: pytest.LogCaptureFixture
+) -> None:
+    port = urlsplit(empty_database).port
+    assert port is not None
+
+    async def borrow(pool: Pool, network: Network, has_done: asyncio.Event) -> None:
+        async with pool.acquire() as connection:
+            await connection.execute("SELECT 1")
+            network.pause()
+            has_done.set()
+
+    async with network_to(port) as network:
+        dsn = empty_database.replace(f":{port}/", f":{network.port}/")
+        async with create_pool(dsn, service="test", max_size=1, health=health) as pool:
+            has_done = asyncio.Event()
+            borrower = asyncio.create_task(borrow(pool, network, has_done))
+            await has_done.wait()
+            borrower.cancel()
+            await asyncio.wait([borrower])
+            network.go_on()
+
+    gc.collect()
+    assert borrower.cancelled()
+    assert [record.getMessage() for record in caplog.records] == []
 
 
 @pytest.mark.parametrize("spares_reset", [False, True])

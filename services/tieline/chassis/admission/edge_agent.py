@@ -1,8 +1,8 @@
 """Answers the edge's question how much this replica can take: HAProxy's agent-check.
 
-HAProxy connects every half second, says whether it means calls or what stays long, and of which
-service, and reads one line: whether new requests may come, the weight, and how many at a time
-(``maxconn``).
+HAProxy connects every half second, says whether it means calls, large calls or what stays long, and
+of which service, and reads one line: whether new requests may come, the weight, and how many at a
+time (``maxconn``).
 """
 
 import asyncio
