@@ -5,12 +5,11 @@ stays while the server is silent, and for a minute after the last delivery: of s
 at a time has an event, and between the attempts at one that fails nobody has it.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
 from time import monotonic, time
 
-from opentelemetry.metrics import CallbackOptions, Observation, get_meter
+from tieline.chassis.reported_gauges import Gauge, ReportedGauges
 
 _QUIET_S = 60.0
 """Above the longest delay of an attempt and the longest handling on another replica together."""
@@ -55,41 +54,27 @@ class ConsumerLag:
 @contextmanager
 def reporting(lag: ConsumerLag, service: str, stream: str) -> Iterator[None]:
     """Have the metrics tell of it until the block is left."""
-    _create_gauges()
-    _reported[service, stream] = lag
+    _gauges.report(lag, service, stream)
     try:
         yield
     finally:
-        _reported.pop((service, stream), None)
+        _gauges.withdraw(service, stream)
 
 
-_reported: dict[tuple[str, str], ConsumerLag] = {}
-
-
-def _observing(
-    read: Callable[[ConsumerLag], float],
-) -> Callable[[CallbackOptions], list[Observation]]:
-    def observe(_: CallbackOptions) -> list[Observation]:
-        return [
-            Observation(read(lag), {"service": service, "stream": stream})
-            for (service, stream), lag in list(_reported.items())
-        ]
-
-    return observe
-
-
-@cache
-def _create_gauges() -> None:
-    meter = get_meter("tieline.chassis")
-    meter.create_observable_gauge(
-        "consumer.pending",
-        [_observing(lambda lag: lag.pending)],
-        unit="{event}",
-        description="Events behind the one that was delivered last",
-    )
-    meter.create_observable_gauge(
-        "consumer.delay",
-        [_observing(lambda lag: lag.delay_s)],
-        unit="s",
-        description="How old the event in hand is, or between events the last was",
-    )
+_gauges = ReportedGauges[ConsumerLag](
+    ("service", "stream"),
+    [
+        Gauge(
+            "consumer.pending",
+            "{event}",
+            "Events behind the one that was delivered last",
+            lambda lag: lag.pending,
+        ),
+        Gauge(
+            "consumer.delay",
+            "s",
+            "How old the event in hand is, or between events the last was",
+            lambda lag: lag.delay_s,
+        ),
+    ],
+)

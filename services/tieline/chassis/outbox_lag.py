@@ -4,11 +4,9 @@ What was seen last stays while a relay begins again: that its rounds fail is whe
 relay that waits for another one tells nothing.
 """
 
-from collections.abc import Callable
-from functools import cache
 from time import monotonic
 
-from opentelemetry.metrics import CallbackOptions, Observation, get_meter
+from tieline.chassis.reported_gauges import Gauge, ReportedGauges
 
 COUNT_AT_MOST = 10_000
 """Events that are counted: more than waits in ordinary traffic, and counted in milliseconds."""
@@ -28,12 +26,11 @@ class OutboxLag:
 
     def report(self) -> None:
         """Have the metrics tell of it, until :meth:`withdraw`."""
-        _create_gauges()
-        _reported[self._schema] = self
+        _gauges.report(self, self._schema)
 
     def withdraw(self) -> None:
         """Tell nothing any more."""
-        _reported.pop(self._schema, None)
+        _gauges.withdraw(self._schema)
 
     def note_head(self, age_s: float | None) -> None:
         """A round begins with an event of this age; None if there is none."""
@@ -82,38 +79,23 @@ def _seconds_since(time: float | None) -> float:
     return 0.0 if time is None else monotonic() - time
 
 
-_reported: dict[str, OutboxLag] = {}
-
-
-def _observing(
-    read: Callable[[OutboxLag], float],
-) -> Callable[[CallbackOptions], list[Observation]]:
-    def observe(_: CallbackOptions) -> list[Observation]:
-        return [
-            Observation(read(lag), {"service": schema}) for schema, lag in list(_reported.items())
-        ]
-
-    return observe
-
-
-@cache
-def _create_gauges() -> None:
-    meter = get_meter("tieline.chassis")
-    meter.create_observable_gauge(
-        "outbox.oldest",
-        [_observing(lambda lag: lag.oldest_s)],
-        unit="s",
-        description="Age of the oldest event that is committed and not yet published",
-    )
-    meter.create_observable_gauge(
-        "outbox.stuck",
-        [_observing(lambda lag: lag.stuck_s)],
-        unit="s",
-        description="Since when events could not be published",
-    )
-    meter.create_observable_gauge(
-        "outbox.waiting",
-        [_observing(lambda lag: lag.waiting)],
-        unit="{event}",
-        description="Events committed and not yet published; 10,000 stands for that and more",
-    )
+_gauges = ReportedGauges[OutboxLag](
+    ("service",),
+    [
+        Gauge(
+            "outbox.oldest",
+            "s",
+            "Age of the oldest event that is committed and not yet published",
+            lambda lag: lag.oldest_s,
+        ),
+        Gauge(
+            "outbox.stuck", "s", "Since when events could not be published", lambda lag: lag.stuck_s
+        ),
+        Gauge(
+            "outbox.waiting",
+            "{event}",
+            "Events committed and not yet published; 10,000 stands for that and more",
+            lambda lag: lag.waiting,
+        ),
+    ],
+)

@@ -308,7 +308,7 @@ async def test_event_in_hand_is_told_of_by_its_age_and_by_no_age_once_it_is_hand
         await may_end.wait()
 
     async with consuming(directory_broker, pool, "directory", DURABLE, handling(hold)):
-        lag = consumer_lag._reported["directory", "IDENTITY"]
+        lag = consumer_lag._gauges._subjects["directory", "IDENTITY"]
         await publish(identity_broker, event("x"))
         await is_in_hand.wait()
         first = lag.delay_s
@@ -341,7 +341,7 @@ async def test_server_that_has_nothing_is_told_from_one_that_is_silent(
 
     monkeypatch.setattr(directory_broker, "publish", losing)
     async with consuming(directory_broker, pool, "directory", DURABLE, handling(Recorder())):
-        lag = consumer_lag._reported["directory", "IDENTITY"]
+        lag = consumer_lag._gauges._subjects["directory", "IDENTITY"]
         lag.note_delivery(5, 0.0)
         before = asked
         await eventually(lambda: asked > before + 1)
