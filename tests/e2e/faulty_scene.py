@@ -92,6 +92,7 @@ def _last(reader: Reader, group: str) -> int:
 
 async def set_the_scene(world: World, name: str, *, devices: int = 2) -> Scene:
     """Make three groups of a writer and a reader with some devices, named after the scene."""
+    await eventually(world.neighbours_are_there)
     writer = f"{name}.writer"
     groups = [await world.open_group(writer, f"{name}.reader") for _ in range(3)]
     readers = [Reader(world.person(f"{name}.reader", number)) for number in range(devices)]

@@ -130,6 +130,9 @@ class World:
     variables: dict[str, str]
     """Of a replica on these engines."""
 
+    neighbours: list[Client]
+    """Of NATS, the connections of the services around it."""
+
     ledger: Ledger = field(default_factory=Ledger)
     pause_s: float = PAUSE_S
     """Between one message of a talk and the next."""
@@ -140,6 +143,14 @@ class World:
         token = self.tokens.member(CORP_ID, user_id)
         tokens = SessionTokens("session", token, later, "", later)
         return self.connections[number % CONNECTIONS].resume(tokens)
+
+    async def neighbours_are_there(self) -> bool:
+        """Tell whether those whom the replica asks can answer: each reconnects by itself."""
+        if not all(broker.is_connected for broker in self.neighbours):
+            return False
+        # What was subscribed to before is subscribed to again.
+        await asyncio.gather(*(broker.flush() for broker in self.neighbours))
+        return True
 
     async def open_group(self, creator: str, *others: str) -> str:
         """Make a group and return its id."""
@@ -295,17 +306,17 @@ async def faulty_world(
             stack.callback(engine.stop)
         await streams.declare(nats.url("admin"))
         variables = await _prepare(postgres, nats)
-        for user, answering in (
-            ("identity", tokens.published),
-            ("directory", FakeMembers().answering),
-        ):
-            broker = await stack.enter_async_context(connected(nats, user))
-            await stack.enter_async_context(answering(broker))
-        repeater = await stack.enter_async_context(connected(nats, "messaging"))
+        neighbours = [
+            await stack.enter_async_context(connected(nats, user))
+            for user in ("identity", "directory", "messaging")
+        ]
+        identity, directory, repeater = neighbours
+        await stack.enter_async_context(tokens.published(identity))
+        await stack.enter_async_context(FakeMembers().answering(directory))
         await _repeat_everything(repeater)
         replica = await stack.enter_async_context(_serving(variables, folder / "messaging.log"))
         connections = await stack.enter_async_context(_connected(f"127.0.0.1:{replica.port}"))
-        yield World(*engines, replica, connections, tokens, folder, variables)
+        yield World(*engines, replica, connections, tokens, folder, variables, neighbours)
 
 
 @asynccontextmanager
