@@ -6,6 +6,10 @@ sent when its time has come, whatever became of those before) and ``messaging.gr
 its own delays are in the figures: a machine with other work on it measures that work. The load
 average of the run is shown beside them.
 
+``messaging.delivery_cores.…`` is how many cores service, PostgreSQL and NATS keep busy meanwhile,
+``delivery_client_cores`` how many this process does: where both together are near the machine's,
+the figure is how long things wait for a core.
+
 ``messaging.echo_p99_ms.…`` is the same schedule on the echo server's streams: what gRPC and this
 process take by themselves. Where there is a peer lab (``bench/ejabberd.py``), ejabberd delivers at
 the same rate in the same turns.
@@ -17,7 +21,7 @@ import statistics
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from time import perf_counter
+from time import perf_counter, process_time
 
 import grpc
 from google.protobuf.message import Message
@@ -89,6 +93,7 @@ async def _run(awaitable: Awaitable[None]) -> None:
 async def measure_pairs(rate: int, limit_ms: float) -> Sequence[Figure]:
     """Send between pairs at a rate, and echo at the same, in turns."""
     ours, echoed, loads, peers = [], [], [], []
+    cores, client_cores = [], []
     async with (
         messaging_platform() as platform,
         server_process("bench.limits_grpc", "echo") as echo_server,
@@ -103,7 +108,12 @@ async def measure_pairs(rate: int, limit_ms: float) -> Sequence[Figure]:
             receivers = [receiver for _, receiver in pairs]
             async with _receiving(platform, channels, receivers, schedule):
                 send = _sending(platform, channels, [sender for sender, _ in pairs], ids, schedule)
+                began = perf_counter()
+                cpu_s, client_cpu_s = platform.cpu_s(), process_time()
                 ours.append(await schedule.run(send))
+                took_s = perf_counter() - began
+                cores.append((platform.cpu_s() - cpu_s) / took_s)
+                client_cores.append((process_time() - client_cpu_s) / took_s)
             echoed.append(await _echo(rate, echo_channels))
             if peer is not None:
                 peers.append((await peer.send(rate=rate, seconds=_RUN_S)).delivery_p99_ms)
@@ -111,6 +121,8 @@ async def measure_pairs(rate: int, limit_ms: float) -> Sequence[Figure]:
     echo = f"messaging.echo_p99_ms.{rate}"
     return [
         summarise(f"messaging.load_average.{rate}", loads, "processes"),
+        summarise(f"messaging.delivery_cores.{rate}", cores, "cores"),
+        summarise(f"messaging.delivery_client_cores.{rate}", client_cores, "cores"),
         summarise(echo, echoed, "ms"),
         summarise(
             f"messaging.delivery_p99_ms.{rate}",
@@ -251,7 +263,14 @@ def _benchmark(rate: int, limit_ms: float) -> Benchmark:
     async def run() -> Sequence[Figure]:
         return await measure_pairs(rate, limit_ms)
 
-    names = ("delivery_p99_ms", "echo_p99_ms", "delivery_vs_ejabberd", "ejabberd_delivery_p99_ms")
+    names = (
+        "delivery_p99_ms",
+        "delivery_cores",
+        "delivery_client_cores",
+        "echo_p99_ms",
+        "delivery_vs_ejabberd",
+        "ejabberd_delivery_p99_ms",
+    )
     return Benchmark(tuple(f"messaging.{name}.{rate}" for name in names), run)
 
 
