@@ -226,6 +226,41 @@ async def test_demand_counts_first_attempts_retries_and_what_was_held_back() -> 
     assert (counts.held_back[normal], counts.held_back[low]) == (9, MAX_HELD_BACK - 9)
 
 
+async def test_what_is_held_back_counts_also_where_the_token_is_new_to_the_replica() -> None:
+    """Access tokens are new every quarter of an hour, and callers take it for told."""
+    control = new_control()
+    async with guarded_server({"Read": unary(echo)}, classes=CLASSES, control=control) as caller:
+        token = caller.tokens.member("wwacme", "li.wei")
+        told = [("tieline-held-back", "0,0,9,0")]
+        for _ in range(2):
+            await caller.unary("Read", token=token, metadata=told)
+    counts = control.current_counts()
+
+    assert counts.held_back[BusinessClass.NORMAL] == 18
+    assert control.callers.find_corp("wwacme").held_back.total() == 18
+
+
+async def test_what_those_hold_back_whose_calls_are_all_refused_goes_on_counting() -> None:
+    """A surge lasts longer than admission remembers whom it has let in."""
+    wall_time = 0.0
+    # No window ends, so that the corp's counts stay.
+    control = new_control(clock=lambda: 0.0, wall_clock=lambda: wall_time)
+    async with guarded_server({"Read": unary(echo)}, classes=CLASSES, control=control) as caller:
+        token = caller.tokens.member("wwacme", "li.wei")
+        await caller.unary("Read", token=token)
+        control.level = NOTHING
+        for _ in range(3):
+            wall_time += 61.0
+            control.tick()
+            held_back = [("tieline-held-back", "0,0,9,0")]
+            await refused(caller, "Read", token=token, metadata=held_back)
+    counts = control.current_counts()
+
+    assert counts.held_back[BusinessClass.NORMAL] == 27
+    # The first call came before its token was verified.
+    assert control.callers.find_corp("wwacme").wanted == 3 + 27
+
+
 async def test_grpcs_own_retries_follow_the_push_back_and_are_no_demand() -> None:
     control = new_control()
     control.retry_delay_s = 0.2

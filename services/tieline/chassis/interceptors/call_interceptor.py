@@ -13,6 +13,7 @@ import grpc
 
 from tieline.chassis.admission.control import AdmissionControl
 from tieline.chassis.admission.headers import read_held_back
+from tieline.chassis.admission.known_callers import KnownCaller
 from tieline.chassis.admission.priorities import USER_LEVELS, BusinessClass, priority_of
 from tieline.chassis.admission.queue_probe import PROBE_METHOD, QueueProbe
 from tieline.chassis.authentication import TokenVerifier
@@ -21,11 +22,14 @@ from tieline.chassis.interceptors.access import UNGUARDED_SERVICES, AccessRule
 from tieline.chassis.interceptors.arrivals import Arrival, arrived
 from tieline.chassis.interceptors.call_metrics import CallMetrics
 from tieline.chassis.interceptors.guarded_method import (
+    AUTHORIZATION_KEY,
+    HELD_BACK_KEY,
     CallLimits,
     GuardedMethod,
     Metadata,
     SharedParts,
     arrived_metadata,
+    read_token,
 )
 from tieline.chassis.interceptors.refusals import Refusals
 from tieline.chassis.interceptors.response_streams import ResponseStreams
@@ -38,16 +42,11 @@ _CLOSED = AccessRule()
 Continuation = Callable[[grpc.HandlerCallDetails], Awaitable[Any]]
 """Returns the method's bare handler, or None."""
 
-AUTHORIZATION_KEY = "authorization"
-
 RETRY_KEY = "grpc-previous-rpc-attempts"
 """Metadata of a call that gRPC itself sends again (gRFC A6)."""
 
 OUR_RETRY_KEY = "tieline-previous-attempts"
 """The same of our client library: gRPC's Python client lets nobody else set gRPC's."""
-
-HELD_BACK_KEY = "tieline-held-back"
-"""Metadata of our client library: how many calls it did not send since it last said so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,10 +121,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
     def _choose(self, guarded: _Guarded, metadata: Metadata) -> grpc.RpcMethodHandler[Any, Any]:
         """Return the method's handler, or what refuses the call."""
         control = self._control
-        authorization = metadata.get(AUTHORIZATION_KEY)
-        caller = control.callers.find(authorization)
-        if caller is None:
-            caller = control.callers.meet(authorization)
+        caller = control.callers.find(metadata.get(AUTHORIZATION_KEY)) or self._meet(metadata)
         priority = guarded.base_priority + caller.user_level
         arrival = Arrival(control, priority, caller)
         arrived.set(arrival)
@@ -137,6 +133,18 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             return guarded.refusal
         arrival.count_if_expired()
         return guarded.handler
+
+    def _meet(self, metadata: Metadata) -> KnownCaller:
+        """Return what stands for a caller whom admission does not know, or has forgotten.
+
+        Whoever is refused again and again is verified by no handler: without a look at who was once
+        verified, nobody would believe a minute later what such callers hold back.
+        """
+        callers = self._control.callers
+        principal = self._parts.verifier.find_verified(read_token(metadata))
+        if principal is None:
+            return callers.meet(metadata.get(AUTHORIZATION_KEY))
+        return callers.remember(str(metadata[AUTHORIZATION_KEY]), principal)
 
     @property
     def metrics(self) -> CallMetrics:

@@ -22,6 +22,7 @@ from google.protobuf.message import DecodeError
 
 from tieline.chassis.addresses import Network, find_client_address, read_address
 from tieline.chassis.admission.control import AdmissionControl
+from tieline.chassis.admission.headers import read_held_back
 from tieline.chassis.admission.priorities import class_of
 from tieline.chassis.authentication import TokenVerifier
 from tieline.chassis.calls import Call, current
@@ -52,7 +53,11 @@ Metadata = Mapping[str, str | bytes]
 # Of a call in the mean service time: it tells of the last hundred calls.
 _SERVICE_TIME_WEIGHT = 0.01
 
-_AUTHORIZATION_KEY = "authorization"
+AUTHORIZATION_KEY = "authorization"
+
+HELD_BACK_KEY = "tieline-held-back"
+"""Metadata of our client library: how many calls it did not send since it last said so."""
+
 _BEARER = "bearer "
 _FORWARDED_FOR_KEY = "x-forwarded-for"
 
@@ -237,14 +242,17 @@ class GuardedMethod:
             call.deadline = monotonic() + self._limits.default_deadline_s
         if self._rule.anonymous:
             return
-        token = _read_token(metadata)
+        token = read_token(metadata)
         principal = parts.verifier.find_verified(token)
         if principal is None:
             principal = await parts.verifier.verify(token)
         call.principal = principal
         if not arrival.caller.is_verified:
-            authorization = str(metadata[_AUTHORIZATION_KEY])
+            authorization = str(metadata[AUTHORIZATION_KEY])
             arrival.caller = parts.control.callers.remember(authorization, principal)
+            # Not believed when it arrived, and its answer has the caller take it for told.
+            if HELD_BACK_KEY in metadata:
+                arrival.note_held_back(read_held_back(metadata[HELD_BACK_KEY]))
         self._rule.check(principal, self._method)
 
     def _choose_respond(self) -> Callable[[Any, Any], Awaitable[Any]]:
@@ -345,9 +353,9 @@ def _remaining_s(context: Any) -> float | None:
     return remaining_s
 
 
-def _read_token(metadata: Metadata) -> str:
+def read_token(metadata: Metadata) -> str:
     """Return the bearer token; empty where there is none."""
-    value = metadata.get(_AUTHORIZATION_KEY)
+    value = metadata.get(AUTHORIZATION_KEY)
     if isinstance(value, str) and value[: len(_BEARER)].lower() == _BEARER:
         return value[len(_BEARER) :]
     return ""
