@@ -14,7 +14,7 @@ import contextlib
 import gc
 import importlib
 import shutil
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -31,6 +31,7 @@ from engines import (
     running_postgres,
 )
 from fakes.tokens import TestTokens
+from late_tests import told_of
 from tieline.chassis import streams
 from tieline.chassis.forks import pause_collection_in_forks
 from tieline.chassis.process import StartError
@@ -42,11 +43,14 @@ StartService = Callable[[str], Awaitable[grpc.aio.Channel]]
 
 _SERVERS = pytest.StashKey[contextlib.ExitStack]()
 _ADMIN_DSN = pytest.StashKey[str]()
+_STDERR = pytest.StashKey[int]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Take PostgreSQL's address from the controller, if this is a worker."""
     pause_collection_in_forks()
+    # Before it is captured.
+    config.stash[_STDERR] = os.dup(2)
     worker_input = getattr(config, "workerinput", None)
     if worker_input is not None:
         config.stash[_ADMIN_DSN] = worker_input["admin_dsn"]
@@ -91,6 +95,15 @@ def pytest_collection_finish() -> None:
     """Collect from now on, but leave out what collection made, which lives as long as the run."""
     gc.enable()
     gc.freeze()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Have a test that hangs say where."""
+    marker = item.get_closest_marker("timeout")
+    timeout_s = float(marker.args[0] if marker else item.config.getini("timeout"))
+    with told_of(item.nodeid, timeout_s, item.config.stash[_STDERR]):
+        return (yield)
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -35,7 +35,8 @@ class ByFileAndPlatform(LoadFileScheduling):  # type: ignore[misc]  # has no typ
         """Return the test with which a worker ended, if one was running.
 
         It has failed, and what is left of its file goes on elsewhere; xdist would begin with the
-        same test again, and end worker after worker, each after the test's full time.
+        same test again, and end worker after worker, each after the test's full time. And it would
+        give out once more the files that the worker had finished, which have nothing to run.
         """
         running: str | None = None
         for unit in self.assigned_work[node].values():
@@ -43,5 +44,17 @@ class ByFileAndPlatform(LoadFileScheduling):  # type: ignore[misc]  # has no typ
             if running is not None:
                 unit[running] = True
                 break
+        units = self.assigned_work[node].items()
+        self.assigned_work[node] = {scope: unit for scope, unit in units if not all(unit.values())}
         super().remove_node(node)
         return running
+
+    def _reschedule(self, node: WorkerController) -> None:
+        """Give a worker two tests at least, or tell it that no more come.
+
+        It begins a test once it knows the next one: with a single one, as a worker that takes the
+        place of another may have, it waits for ever.
+        """
+        super()._reschedule(node)
+        while not node.shutting_down and self._pending_of(self.assigned_work[node]) < 2:
+            super()._reschedule(node)
