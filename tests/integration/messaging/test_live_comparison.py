@@ -3,9 +3,10 @@
 ``compare_interval_s=3600`` keeps comparisons away until a reconnect asks for one.
 """
 
+import asyncio
 import datetime as dt
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 
 import nats.errors
@@ -222,6 +223,29 @@ async def test_join_during_which_the_database_is_away_is_told_by_the_next_compar
         await eventually(lambda: inbox.messages(group))
 
     assert inbox.sequences(group) == [1]
+
+
+async def test_hub_ends_though_a_flush_swallows_the_cancellation(
+    corp: Corp, pool: Pool, messaging_broker: Client
+) -> None:
+    """As nats-py's may, by `asyncio.wait_for` before Python 3.12: a replica would not stop."""
+    broker = UnreliableBroker(messaging_broker)
+    is_flushing = asyncio.Event()
+
+    async def swallow() -> None:
+        is_flushing.set()
+        with suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+
+    async with (
+        asyncio.timeout(30),
+        LiveHub(pool, broker) as hub,
+        receiving(hub, corp, "reader"),
+    ):
+        broker.before_flush = swallow
+        await corp.member("li.wei").create_group("reader")
+        await is_flushing.wait()
+        broker.before_flush = None
 
 
 async def test_who_is_taken_out_while_nats_is_away_is_let_out_once_it_is_back(

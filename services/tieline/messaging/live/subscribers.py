@@ -22,6 +22,7 @@ from tieline.api.messaging.v1 import messaging_service_pb2
 from tieline.chassis.errors import ResourceExhaustedError, ServiceError
 from tieline.chassis.postgres import Pool
 from tieline.chassis.principals import PrincipalKind
+from tieline.chassis.tasks import end_task
 from tieline.messaging.live import subjects
 from tieline.messaging.live.catching_up import Start, plan_catch_up
 from tieline.messaging.live.feeds import MAX_LIVE_READS, Feeds, LiveBroker
@@ -116,10 +117,11 @@ class LiveHub:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        tasks = [*self._tasks, *self._releases]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        # They flush, and may lose a cancellation there.
+        await asyncio.gather(*map(end_task, self._tasks))
+        for release in self._releases:
+            release.cancel()
+        await asyncio.gather(*self._releases, return_exceptions=True)
         await self._feeds.close()
         await self._people.close()
 
