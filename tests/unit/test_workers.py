@@ -42,12 +42,15 @@ def test_it(number):
 
 HANGS = "asyncio.run(wait_for_ever())"
 
+# Of the tests of that run. Those that do nothing have it as well, on a machine with other work.
+TIMEOUT_S = 8
+
 
 def run(folder: Path, *, number: int, act: str) -> subprocess.CompletedProcess[str]:
     """Run eight files by two workers; a test of the sixth does this."""
     (folder / "conftest.py").write_text(CONFTEST)
     (folder / "pytest.ini").write_text(
-        f"[pytest]\npythonpath = {TESTS}\ntimeout = 2\ntimeout_method = thread\n"
+        f"[pytest]\npythonpath = {TESTS}\ntimeout = {TIMEOUT_S}\ntimeout_method = thread\n"
         "asyncio_default_fixture_loop_scope = function\n"
     )
     for file in range(8):
