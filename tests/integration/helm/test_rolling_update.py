@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from time import monotonic
 from types import SimpleNamespace
 from typing import Any
 
@@ -49,9 +50,14 @@ class Rollout:
 
     acknowledged: set[str] = field(default_factory=set)
     failures: list[str] = field(default_factory=list)
+    """With how long the call took and what was going on when it ended."""
+
+    now: str = "one replica"
     statuses: list[int] = field(default_factory=list)
     stored: set[str] = field(default_factory=set)
     metrics: str = ""
+    output: str = ""
+    """What the replicas wrote: of a slow call, how it ended in the replica that had it."""
 
 
 class Replicas:
@@ -64,7 +70,7 @@ class Replicas:
         (folder / "tls.key").write_bytes(issued.key)
         self.port = find_free_port()
         self.metrics_port = find_free_port()
-        self._output = folder / "output"
+        self.output = folder / "output"
         self._settings = {
             "TIELINE_DATABASE_DSN": database.dsn("identity"),
             "TIELINE_NATS_URL": nats.url("identity"),
@@ -84,7 +90,7 @@ class Replicas:
         """Start one; yield it when its probe says that it is ready."""
         probe_port = find_free_port()
         own = {"TIELINE_PROBE_PORT": str(probe_port), "TIELINE_METRICS_PORT": str(metrics_port)}
-        with self._output.open("ab") as file:
+        with self.output.open("ab") as file:
             process = subprocess.Popen(  # noqa: ASYNC220 -- starts, and does not wait
                 tieline_command("serve", "identity"),
                 env=environment(**self._settings, **own),
@@ -130,14 +136,18 @@ async def roll(database: Database, replicas: Replicas) -> Rollout:
         ]
         await served(rollout)
         rollout.metrics = await asyncio.to_thread(scrape, replicas.metrics_port)
-        for _ in range(2):
+        for number in range(2):
+            rollout.now = f"a new replica beside number {number}"
             running.append(await stack.enter_async_context(replicas.replica()))
+            rollout.now = f"number {number} stops"
             old = running.pop(0)
             old.send_signal(signal.SIGTERM)
             rollout.statuses.append(await asyncio.to_thread(old.wait, 40))
+            rollout.now = f"number {number} has ended"
             await served(rollout)
         is_over.set()
         await asyncio.gather(*calling)
+        rollout.output = await asyncio.to_thread(replicas.output.read_text)
     connection = await asyncpg.connect(database.admin_dsn)
     rollout.stored = {
         row[0] for row in await connection.fetch("SELECT corp_id FROM identity.corps")
@@ -149,11 +159,13 @@ async def roll(database: Database, replicas: Replicas) -> Rollout:
 async def call(caller: SignedIn, rollout: Rollout, is_over: asyncio.Event) -> None:
     """Create corps until it is over; what fails is a failed request of the update."""
     while not is_over.is_set():
+        began, then = monotonic(), rollout.now
         try:
             created = await caller.identity.CreateCorp(corp_request())
             rollout.acknowledged.add(created.corp.corp_id)
         except TielineError as error:
-            rollout.failures.append(str(error))
+            took = f"{monotonic() - began:.1f} s, from '{then}' to '{rollout.now}'"
+            rollout.failures.append(f"{error} ({took})")
         await asyncio.sleep(PACE_S)
 
 
@@ -168,7 +180,7 @@ def scrape(port: int) -> str:
 
 
 async def test_no_request_fails_and_none_is_done_twice(rollout: Rollout) -> None:
-    assert rollout.failures == []
+    assert rollout.failures == [], rollout.output
     assert rollout.statuses == [0, 0]
     # A corp that a repeat made beside the first would be one more.
     assert rollout.stored == rollout.acknowledged
