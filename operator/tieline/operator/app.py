@@ -1,5 +1,6 @@
 """The surge operator put together: the one module that knows every class."""
 
+import logging
 import socket
 import time
 from collections import Counter
@@ -18,9 +19,10 @@ from tieline.chassis.streams import LOAD_REPORTS, OPERATOR, surge_subject
 from tieline.chassis.telemetry import telemetry
 from tieline.operator.cluster import ClusterError
 from tieline.operator.decision_state import ServiceDecision
+from tieline.operator.definitions import find_older
 from tieline.operator.fleet import Fleet
 from tieline.operator.handlers import Watching
-from tieline.operator.kubernetes_cluster import kubernetes_cluster
+from tieline.operator.kubernetes_cluster import KubernetesCluster, kubernetes_cluster
 from tieline.operator.lease import LeaseKeeper
 from tieline.operator.load_reports import ReportBook
 from tieline.operator.memory_keeper import MemoryKeeper
@@ -33,6 +35,8 @@ from tieline.operator.settings import OperatorSettings
 SETTINGS = OperatorSettings
 
 _UNREADABLE = "unreadable"
+
+logger = logging.getLogger(__name__)
 
 
 @asynccontextmanager
@@ -82,6 +86,7 @@ async def role(settings: OperatorSettings) -> AsyncIterator[None]:
             recorder=recorder,
             memory=memory,
         )
+        await _check_definitions(cluster)
         try:
             # Before watches begin, so that a namespace that can't be read stops the start.
             await scaler.relist()
@@ -105,6 +110,18 @@ async def role(settings: OperatorSettings) -> AsyncIterator[None]:
             lambda now: reports.newest_ages(fleet.services(), now),
         )
         yield
+
+
+async def _check_definitions(cluster: KubernetesCluster) -> None:
+    """Raise StartError where fields of policies would be dropped before anybody here reads them."""
+    try:
+        published = await cluster.read_definitions()
+    except ClusterError as error:
+        # Everybody may read them unless a cluster forbids it; scaling goes on without.
+        logger.warning("%s; whether they are those of this version is not known", error)
+        return
+    if older := find_older(published):
+        raise StartError(older)
 
 
 class _ReportTaker:

@@ -6,12 +6,14 @@ In a pod it is the service account that speaks, elsewhere whom ``KUBECONFIG`` na
 import asyncio
 import base64
 import datetime as dt
+import json
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any
 
 import httpx2
 from lightkube import ApiError, AsyncClient, KubeConfig
+from lightkube.config import client_adapter
 from lightkube.core.exceptions import ConfigError
 from lightkube.generic_resource import create_namespaced_resource
 from lightkube.models.coordination_v1 import LeaseSpec
@@ -108,6 +110,22 @@ class KubernetesCluster:
                     RESOURCES[kind], namespace=self._namespace, chunk_size=_PAGE_OBJECTS
                 )
             ]
+
+    async def read_definitions(self) -> Body:
+        """Return the OpenAPI document of the custom resources; empty where they have none."""
+        # The client's own verbs are for objects.
+        async with (
+            _reporting("reading the definitions", _LIST_TIMEOUT_S),
+            client_adapter.AsyncClient(
+                self._client.config, client_adapter.ConnectionParams()
+            ) as plain,
+        ):
+            response = await plain.get(f"/openapi/v3/apis/{GROUP}/{VERSION}")
+            if response.status_code == _NOT_FOUND:
+                return {}
+            response.raise_for_status()
+            document: object = response.json()
+        return document if isinstance(document, Mapping) else {}
 
     async def set_replicas(self, deployment: str, replicas: int) -> None:
         """Write a Deployment's scale, through its subresource."""
@@ -265,6 +283,6 @@ def _translating(what: str, ignored: int) -> Iterator[None]:
         raise ClusterError(text) from error
     except TimeoutError as error:
         raise ClusterError(f"{what}: no answer in time") from error
-    except httpx2.HTTPError as error:
+    except (httpx2.HTTPError, json.JSONDecodeError) as error:
         # Of a refusal without a status, and of everything below HTTP.
         raise ClusterError(f"{what}: {str(error) or type(error).__name__}") from error

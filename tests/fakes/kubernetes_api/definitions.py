@@ -3,7 +3,7 @@
 import copy
 import datetime as dt
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -69,6 +69,26 @@ def load_definitions(folder: Path) -> list[Definition]:
         Definition(yaml.load(path.read_text(encoding="utf-8"), yaml.CSafeLoader))
         for path in sorted(folder.glob("*.yaml"))
     ]
+
+
+def publish(definitions: Iterable[Definition], group: str, version: str) -> dict[str, Any]:
+    """Return the OpenAPI document of a group's version, as the API server publishes it."""
+    prefix = ".".join(reversed(group.split(".")))
+    return {
+        "openapi": "3.0.0",
+        "components": {
+            "schemas": {
+                f"{prefix}.{version}.{one.kind}": {
+                    **one.schema,
+                    "x-kubernetes-group-version-kind": [
+                        {"group": group, "kind": one.kind, "version": version}
+                    ],
+                }
+                for one in definitions
+                if (one.group, one.version) == (group, version)
+            }
+        },
+    }
 
 
 def walk(schema: Schema, path: str = "") -> Iterator[tuple[str, Schema]]:

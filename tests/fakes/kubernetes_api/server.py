@@ -15,8 +15,8 @@ import jsonpatch
 import yaml
 from aiohttp import web
 
-from fakes.kubernetes_api.definitions import Definition
-from fakes.kubernetes_api.errors import ApiRefusal, invalid
+from fakes.kubernetes_api.definitions import Definition, publish
+from fakes.kubernetes_api.errors import ApiRefusal, invalid, not_found
 from fakes.kubernetes_api.store import Object, Store, matches
 
 NAMESPACE = "default"
@@ -108,6 +108,7 @@ class KubernetesApi:
         application.router.add_get("/version", self._version)
         application.router.add_get("/api/v1", self._resources)
         application.router.add_get("/apis/{group}/{version}", self._resources)
+        application.router.add_get("/openapi/v3/apis/{group}/{version}", self._openapi)
         for prefix in ("/api/v1", "/apis/{group}/{version}"):
             base = f"{prefix}/namespaces/{NAMESPACE}/{{resource}}"
             application.router.add_get(base, self._list)
@@ -225,6 +226,13 @@ class KubernetesApi:
         return _respond(
             {"kind": "APIResourceList", "groupVersion": group_version, "resources": resources}
         )
+
+    async def _openapi(self, request: web.Request) -> web.Response:
+        group, version = request.match_info["group"], request.match_info["version"]
+        published = publish(self.definitions, group, version)
+        if not published["components"]["schemas"]:
+            raise not_found(request.path)
+        return _respond(published)
 
     async def _list(self, request: web.Request) -> web.StreamResponse:
         resource = _resource_of(request)

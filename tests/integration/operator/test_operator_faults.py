@@ -1,5 +1,6 @@
 """The operator while the API misbehaves: what is missed is made up for, and nothing is undone."""
 
+import copy
 import time
 from pathlib import Path
 
@@ -8,12 +9,14 @@ from pydantic import SecretStr
 
 from engines import Engine, build_nats, connected
 from fakes.eventually import eventually
+from fakes.kubernetes_api.definitions import Definition
 from fakes.kubernetes_api.deployments import DeploymentController, build_deployment
 from fakes.kubernetes_api.server import KubernetesApi
 from fakes.reporting import ReportingReplicas
 from integration.operator.conftest import RunOperator
 from integration.operator.test_operator import SCALE, condition, pod_names, policy, replicas_of
 from tieline.chassis import streams
+from tieline.chassis.process import StartError
 from tieline.embedded.nats import EmbeddedNats
 from tieline.operator import handlers
 from tieline.operator.app import role
@@ -269,3 +272,48 @@ async def _report_until_signals_are(api: KubernetesApi, nats: EmbeddedNats, stat
 def _signals(api: KubernetesApi) -> str:
     status: str = condition(api, "surgepolicies", "messaging", "SignalsHealthy").get("status", "")
     return status
+
+
+async def test_definitions_that_would_drop_a_field_stop_the_start(
+    definitions: list[Definition],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    run_operator: RunOperator,
+) -> None:
+    older = copy.deepcopy(definitions)
+    schema = next(one.schema for one in older if one.kind == "SurgePolicy")
+    del schema["properties"]["spec"]["properties"]["priority"]
+
+    async with KubernetesApi(older).running(tmp_path) as kubeconfig:
+        monkeypatch.setenv("KUBECONFIG", str(kubeconfig))
+        with pytest.raises(StartError, match=r"SurgePolicy without spec\.priority\).*tieline-crds"):
+            async with run_operator():
+                pass
+
+
+async def test_cluster_without_the_definitions_stops_the_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run_operator: RunOperator
+) -> None:
+    async with KubernetesApi([]).running(tmp_path) as kubeconfig:
+        monkeypatch.setenv("KUBECONFIG", str(kubeconfig))
+        with pytest.raises(StartError, match=r"no definitions of scaling\.tieline\.dev/v1alpha1"):
+            async with run_operator():
+                pass
+
+
+@pytest.mark.parametrize("status", [403, 503])
+async def test_cluster_that_does_not_show_its_definitions_is_scaled_all_the_same(
+    api: KubernetesApi,
+    pods: DeploymentController,
+    run_operator: RunOperator,
+    caplog: pytest.LogCaptureFixture,
+    status: int,
+) -> None:
+    api.faults.status_of = lambda method, path: status if path.startswith("/openapi") else 0
+    await api.store.create("deployments", build_deployment("messaging", replicas=1))
+    await api.apply(policy())
+
+    async with run_operator():
+        await eventually(lambda: replicas_of(api) == 2)
+
+    assert "whether they are those of this version is not known" in caplog.text

@@ -25,8 +25,12 @@ def asked_for(api: KubernetesApi) -> set[tuple[str, str, str, str]]:
     for method, path in api.requests:
         match = _PATH.match(path)
         if match is None:
-            # What there is and which version: open to everybody in a cluster.
-            assert (method, path.split("/")[1]) in {("GET", "api"), ("GET", "apis")}, path
+            # What there is and how it is defined: open to everybody in a cluster.
+            assert (method, path.split("/")[1]) in {
+                ("GET", "api"),
+                ("GET", "apis"),
+                ("GET", "openapi"),
+            }, path
             continue
         group, resource, name, sub = match.groups(default="")
         verbs = _VERBS[method] if name or method != "GET" else ("list", "watch")

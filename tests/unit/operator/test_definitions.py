@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 import yaml
 
-from fakes.kubernetes_api.definitions import Definition, load_definitions, walk
+from fakes.kubernetes_api.definitions import Definition, load_definitions, publish, walk
 from tieline.operator import fleet
+from tieline.operator.definitions import READ_FIELDS, find_older
 from tieline.operator.policy import override_from_spec, policy_from_spec
+from tieline.operator.resources import GROUP, VERSION
 from tieline.operator.windows import window_from_spec
 
 HELM = Path(__file__).parents[3] / "helm"
@@ -225,3 +227,49 @@ def test_operators_page_names_every_reason_that_a_policy_is_not_ready() -> None:
     assert len(reasons) == 3
     for reason in {*troubles, *reasons} - of_windows:
         assert reason in told
+
+
+@BY_KIND
+def test_the_fields_that_must_be_defined_are_all_there_are(definition: Definition) -> None:
+    parts = dict(walk(definition.schema))
+    leaves = {
+        # Of a list or a map of texts the whole is the field.
+        path.removeprefix(".spec.").removesuffix("[]").removesuffix("{}")
+        for path, part in parts.items()
+        if path.startswith(".spec.")
+        and "properties" not in part
+        and "properties" not in parts.get(f"{path}[]", {})
+    }
+
+    assert leaves == set(READ_FIELDS[definition.kind])
+
+
+def test_definitions_of_this_version_and_newer_ones_are_not_older() -> None:
+    published = publish(DEFINITIONS.values(), GROUP, VERSION)
+    newer = copy.deepcopy(published)
+    for schema in newer["components"]["schemas"].values():
+        schema["properties"]["spec"]["properties"]["brandNew"] = {"type": "string"}
+
+    assert find_older(published) == ""
+    assert find_older(newer) == ""
+
+
+def test_older_definitions_are_named_with_what_they_lack() -> None:
+    published = copy.deepcopy(publish(DEFINITIONS.values(), GROUP, VERSION))
+    schemas = published["components"]["schemas"]
+    policy = schemas["dev.tieline.scaling.v1alpha1.SurgePolicy"]["properties"]["spec"]["properties"]
+    del policy["surge"]["properties"]["reservePercent"]
+    del policy["upstreams"]["items"]["properties"]["fanoutMilli"]
+    del schemas["dev.tieline.scaling.v1alpha1.SurgeOverride"]
+
+    assert find_older(published) == (
+        "the cluster's definitions are older than this operator "
+        "(SurgePolicy without spec.surge.reservePercent, spec.upstreams[].fanoutMilli; "
+        "SurgeOverride without spec.policyRef.name, spec.action, spec.replicas, spec.expiresAt, "
+        "spec.reason): "
+        "install or upgrade the chart helm/tieline-crds in this operator's version first"
+    )
+
+
+def test_a_cluster_without_definitions_is_told_of_the_chart() -> None:
+    assert find_older({}).startswith("the cluster has no definitions of scaling.tieline.dev/")
