@@ -1,13 +1,17 @@
 """Strangers at ten times the capacity, through the edge and without it, and what the edge costs.
 
 One replica of messaging, with cores of its own: the edge has those of who sends the load, as if it
-ran on another machine (``cores``). SendMessage (HIGH) is offered at half of what the replica can
-do, open loop, by this process, whose client neither retries nor waits; GetConversation (NORMAL) at
-ten times the capacity by h2load (Debian's nghttp2-client), since no Python client makes as many.
-Sends are counted by who sent them, from the moment that they were due; reads are counted by the
-replica as what it answered with OK. Goodput is the sum of both, each as a part of what a closed
-loop of it alone reaches in the same run, refusals not counted. Without the edge the same comes
-straight to the replica (``….replica_10x``).
+ran on another machine (``cores``). Capacity is what closed loops of SendMessage (HIGH) and
+GetConversation (NORMAL) in turns reach, about half of the time each. Sends are offered at half of
+it, open loop, by this process, whose client neither retries nor waits; reads at ten times the
+capacity by h2load (Debian's nghttp2-client), since no Python client makes as many. Sends are
+counted by who sent them, from the moment that they were due; reads are counted by the replica as
+what it answered with OK. Goodput is the sum of both, each as a part of what closed loops of it
+alone reach, against the same sum of the capacity; refusals are not counted. Without the edge the
+same comes straight to the replica (``….replica_10x``).
+
+``overload.mixed_capacity`` is that sum: below 1, both together cost more than each alone, since
+half as many sends make smaller batches.
 
 ``overload.edge_added_ms``: a call alone on its connection, through the edge and past it in turns.
 """
@@ -20,6 +24,7 @@ import urllib.request
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from itertools import cycle
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -42,6 +47,7 @@ _ADDED = "overload.edge_added_ms"
 _OFF = "replica_10x"
 _OFFERED = "overload.offered.edge_10x"
 _PER_CPU = "overload.good_per_cpu_second.edge_10x"
+_MIXED = "overload.mixed_capacity"
 
 _SERVICE = "/tieline.api.messaging.v1.MessagingService"
 _USERS = 64
@@ -54,7 +60,7 @@ _SURGE_S = 10
 _DEADLINE_S = 1.0
 _CLIENTS = 20
 _STREAMS_OF_A_CLIENT = 100
-_RUNS = 2
+_RUNS = 4
 _PAIRS = 400
 _ROUNDS = 5
 
@@ -99,16 +105,20 @@ class _Replica:
             content=outgoing.content,
         )
 
-    def calls(self, method: str) -> Work:
-        """Return loops of one method, for the capacity."""
+    def calls(self, methods: Sequence[str]) -> Work:
+        """Return loops of these methods in turns, for the capacity."""
         waiting = list(self._users)
 
         async def work(channel: grpc.aio.Channel) -> AsyncGenerator[None, None]:
             user = waiting.pop()
             metadata = self.platform.metadata(user)
-            call: Any = channel.unary_unary(f"{_SERVICE}/{method}")
+            calls: list[tuple[str, Any]] = [
+                (each, channel.unary_unary(f"{_SERVICE}/{each}")) for each in methods
+            ]
             refusals = 0
-            while True:
+            # Not all at the same place, or sends would come in waves.
+            begin = len(waiting) % len(calls)
+            for method, call in cycle(calls[begin:] + calls[:begin]):
                 try:
                     await call(self.body(method, user), timeout=20.0, metadata=metadata)
                 except grpc.aio.AioRpcError as error:
@@ -155,21 +165,29 @@ async def measure_surge() -> Sequence[Figure]:
     if shutil.which("h2load") is None:
         raise RuntimeError("h2load is missing: apt-get install nghttp2-client")
     keys = ("goodput", "success", "p99", "offered", "cpu")
+    mixed: list[float] = []
     on: dict[str, list[float]] = {key: [] for key in keys}
     off: dict[str, list[float]] = {key: [] for key in keys}
     async with _platform_with_edge() as (replica, edge):
         for _ in range(_RUNS):
-            sends = await _capacity(replica, "SendMessage")
-            reads = await _capacity(replica, "GetConversation")
+            sends = await _capacity(replica, ["SendMessage"])
+            reads = await _capacity(replica, ["GetConversation"])
+            # In as many turns as make half of the time sends.
+            turns = max(round(reads / sends), 1)
+            both = await _capacity(replica, ["SendMessage", *["GetConversation"] * turns])
+            capacity = both / (1 + turns) * (1 / sends + turns / reads)
+            mixed.append(capacity)
             for address, results in ((replica.platform.target, off), (edge, on)):
-                surge = await _surge(replica, address, sends / 2, reads * _FACTOR)
-                goodput = surge.good_sends_per_second / sends + surge.good_reads / reads
-                results["goodput"].append(goodput)
+                surge = await _surge(
+                    replica, address, capacity * sends / 2, capacity * reads * _FACTOR
+                )
+                good = surge.good_sends_per_second / sends + surge.good_reads / reads
+                results["goodput"].append(good / capacity)
                 results["success"].append(surge.good_sends / surge.sends)
                 results["p99"].append(surge.p99_ms)
-                results["offered"].append(surge.offered_reads / reads)
+                results["offered"].append(surge.offered_reads / reads / capacity)
                 results["cpu"].append(surge.per_cpu_second)
-    figures = []
+    figures = [summarise(_MIXED, mixed, "of each alone")]
     for name, key, unit, target in (
         (_GOODPUT, "goodput", "of capacity", Target("value", "at least", 0.9)),
         (_SUCCESS, "success", "of HIGH calls", Target("value", "at least", 0.99)),
@@ -237,8 +255,8 @@ async def _platform_with_edge() -> AsyncIterator[tuple[_Replica, str]]:
         yield replica, f"127.0.0.1:{edge_port}"
 
 
-async def _capacity(replica: _Replica, method: str) -> float:
-    async with Load(replica.platform, replica.calls(method)) as load:
+async def _capacity(replica: _Replica, methods: Sequence[str]) -> float:
+    async with Load(replica.platform, replica.calls(methods)) as load:
         return (await load.measure(_CAPACITY_S)).per_second
 
 
@@ -331,6 +349,6 @@ async def _time_one(replica: _Replica, channel: grpc.aio.Channel) -> float:
 
 
 BENCHMARKS = (
-    Benchmark((_GOODPUT, _SUCCESS, _P99, _OFFERED, _PER_CPU), measure_surge),
+    Benchmark((_GOODPUT, _SUCCESS, _P99, _OFFERED, _PER_CPU, _MIXED), measure_surge),
     Benchmark((_ADDED, "overload.call_alone_ms"), measure_added),
 )
