@@ -11,7 +11,7 @@ from engines import Database
 from fakes.directory_corps import Corp, publish_corp_created, table
 from fakes.directory_writers import Writer
 from fakes.eventually import eventually
-from tieline.api.directory.v1 import directory_pb2, member_service_pb2
+from tieline.api.directory.v1 import directory_pb2, directory_service_pb2, member_service_pb2
 from tieline.api.identity.v1 import app_pb2, identity_pb2
 from tieline.chassis.health import Health
 from tieline.chassis.ids import new_uuid7
@@ -55,6 +55,13 @@ async def is_handled(pool: Pool, event_id: str) -> bool:
         )
 
 
+async def is_purged(pool: Pool, corp_id: str) -> bool:
+    # A corp that a replica is just purging is left to it.
+    while await purge(pool, maximum_rows=7):
+        pass
+    return set((await count_rows(pool, corp_id)).values()) == {0}
+
+
 async def test_nothing_is_left_of_a_corp_that_is_gone(
     owner: Writer, other_owner: Writer, corp: Corp, identity_broker: Client, pool: Pool
 ) -> None:
@@ -75,14 +82,7 @@ async def test_nothing_is_left_of_a_corp_that_is_gone(
             member=directory_pb2.Member(user_id="new", name="New")
         )
     )
-
-    async def nothing_is_left() -> bool:
-        # A corp that a replica is just purging is left to it.
-        while await purge(pool, maximum_rows=7):
-            pass
-        return set((await count_rows(pool, corp.corp_id)).values()) == {0}
-
-    await eventually(nothing_is_left)
+    await eventually(lambda: is_purged(pool, corp.corp_id))
     assert error.reason == "CORP_NOT_READY"
     assert await other_owner.get_member("boss") == others
     assert (await count_rows(pool, other_owner.corp_id))["departments"] == 1
@@ -90,6 +90,27 @@ async def test_nothing_is_left_of_a_corp_that_is_gone(
     await publish_corp_created(identity_broker, corp.corp_id, event_id=created_again)
     await eventually(lambda: is_handled(pool, created_again))
     assert set((await count_rows(pool, corp.corp_id)).values()) == {0}
+
+
+async def test_apps_of_a_corp_that_is_gone_leave_nothing_of_themselves(
+    owner: Writer, corp: Corp, identity_broker: Client, pool: Pool
+) -> None:
+    """An event that comes late, and a token that is good for an hour more."""
+    app = corp.tokens.app(corp.corp_id, "1000002", rights=("read_directory",))
+    gone = identity_pb2.CorpDeleted(event_id=new_uuid7(), corp_id=corp.corp_id)
+    await publish(identity_broker, "corp_deleted", gone, corp.corp_id)
+    await eventually(lambda: is_handled(pool, gone.event_id))
+    await eventually(lambda: is_purged(pool, corp.corp_id))
+
+    late = app_pb2.AppChanged(
+        event_id=new_uuid7(), app=app_pb2.App(corp_id=corp.corp_id, agent_id=1000001)
+    )
+    await publish(identity_broker, "app_changed", late, corp.corp_id)
+    await eventually(lambda: is_handled(pool, late.event_id))
+    listed = await owner.signed_in_as(app).send(directory_service_pb2.ListMembersRequest())
+
+    assert list(listed.members) == []
+    assert (await count_rows(pool, corp.corp_id))["app_ranges"] == 0
 
 
 async def test_events_of_a_corp_that_is_gone_and_not_purged_are_done_with(

@@ -39,11 +39,16 @@ async def find(connection: Connection, corp_id: str, agent_id: str) -> StoredApp
 
 
 async def forget(connection: Connection, corp_id: str, agent_id: str) -> None:
-    """Have the app's range asked for anew, answers that are under way included."""
+    """Have the app's range asked for anew, answers that are under way included.
+
+    Of a corp that is gone nothing is kept: nobody would delete it again.
+    """
     await connection.execute(
         """
         INSERT INTO directory.app_ranges (corp_id, agent_id, generation)
-        VALUES ($1, $2, 1)
+        SELECT corp_id, $2, 1
+          FROM directory.corps
+         WHERE corp_id = $1 AND delete_time IS NULL
         ON CONFLICT ON CONSTRAINT app_ranges_pkey
         DO UPDATE SET generation = app_ranges.generation + 1, is_known = false
         """,
@@ -55,12 +60,14 @@ async def forget(connection: Connection, corp_id: str, agent_id: str) -> None:
 async def keep(
     connection: Connection, corp_id: str, agent_id: str, scope: Scope, *, generation: int
 ) -> None:
-    """Keep what identity answered, unless an event came since ``generation``."""
+    """Keep what identity answered, unless an event came since `generation` or the corp is gone."""
     await connection.execute(
         """
         INSERT INTO directory.app_ranges
                (corp_id, agent_id, generation, is_known, user_ids, department_ids, tag_ids)
-        VALUES ($1, $2, $3, true, $4, $5, $6)
+        SELECT corp_id, $2, $3::bigint, true, $4::text[], $5::bigint[], $6::bigint[]
+          FROM directory.corps
+         WHERE corp_id = $1 AND delete_time IS NULL
         ON CONFLICT ON CONSTRAINT app_ranges_pkey
         DO UPDATE SET
                is_known = true,
