@@ -132,7 +132,17 @@ class TokenVerifier:
         known = self.find_verified(token)
         if known is not None:
             return known
-        key = await self._keys.get(_read_key_id(token))
+        return self._check(token, await self._keys.get(_read_key_id(token)))
+
+    def verify_at_once(self, token: str) -> Principal | None:
+        """Return the principal of a valid token; None for others or where `verify` would wait."""
+        try:
+            key = self._keys.find(_read_key_id(token))
+            return None if key is None else self._check(token, key)
+        except UnauthenticatedError:
+            return None
+
+    def _check(self, token: str, key: OKPKey) -> Principal:
         principal, expiry = _read_claims(_verify_signature(token, key), self._clock())
         if self.revocations.is_revoked(principal):
             raise token_expired_error()
@@ -153,6 +163,10 @@ class _Keys:
         self._fetched_at = -math.inf
         self._failed_at = -math.inf
         self._lock = asyncio.Lock()
+
+    def find(self, key_id: str) -> OKPKey | None:
+        """Return the key; None where it is unknown or has not been seen for long."""
+        return None if self._is_wanted(key_id) else self._keys.get(key_id)
 
     async def get(self, key_id: str) -> OKPKey:
         """Return the key, asking identity again if it is unknown or has not been seen for long."""

@@ -261,6 +261,22 @@ async def test_what_those_hold_back_whose_calls_are_all_refused_goes_on_counting
     assert control.callers.find_corp("wwacme").wanted == 3 + 27
 
 
+async def test_those_whose_calls_are_all_refused_are_believed_though_their_token_is_new() -> None:
+    """A surge lasts longer than tokens do."""
+    control = new_control()
+    async with guarded_server({"Read": unary(echo)}, classes=CLASSES, control=control) as caller:
+        await caller.unary("Read")
+        control.level = NOTHING
+        token = caller.tokens.member("wwother", "li.wei")
+        held_back = [("tieline-held-back", "0,0,9,0")]
+        for _ in range(2):
+            await refused(caller, "Read", token=token, metadata=held_back)
+    counts = control.current_counts()
+
+    assert counts.held_back[BusinessClass.NORMAL] == 18
+    assert control.callers.find_corp("wwother").held_back.total() == 18
+
+
 async def test_grpcs_own_retries_follow_the_push_back_and_are_no_demand() -> None:
     control = new_control()
     control.retry_delay_s = 0.2

@@ -339,8 +339,29 @@ async def test_withdrawn_key_is_trusted_for_its_age_only() -> None:
     identity.keys = {"k2": OTHER_KEY}
     clock.now += KEYS_MAX_AGE_S + 1
 
+    assert verifier.verify_at_once(sign(sid="another session")) is None
     with pytest.raises(UnauthenticatedError):
         await verifier.verify(sign(sid="another session"))
+
+
+async def test_what_is_verified_at_once_is_what_needs_no_question() -> None:
+    identity, revocations = Identity(), RevocationList(clock=Clock())
+    verifier = TokenVerifier(identity.fetch_keys, revocations, clock=Clock())
+    revocations.add(Revocation("wwacme", "revoked", NOW + 1))
+    before = verifier.verify_at_once(sign())
+    await verifier.verify(sign())
+    tokens = [sign(sid="another session"), with_forged_signature(sign()), sign(sid="revoked"), "x"]
+
+    after = [verifier.verify_at_once(token) for token in tokens]
+
+    assert before is None
+    assert [None if principal is None else principal.id for principal in after] == [
+        "li.wei",
+        None,
+        None,
+        None,
+    ]
+    assert identity.fetches == 1
 
 
 async def test_identity_away_at_first_says_unavailable_and_then_recovers() -> None:

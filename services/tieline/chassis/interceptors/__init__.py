@@ -4,6 +4,7 @@
 then walks these modules in a fixed order, without a wrapper a concern: an empty call through all of
 them must keep 0.7 of the bare rate, and each wrapper costs a coroutine.
 
+    call_metadata   what of its metadata several of them read
     arrivals        what is known of a call before its turn comes
     request_ids     name the call
     tracing         continue its trace, or begin one for the sampled few

@@ -14,9 +14,12 @@ from dataclasses import dataclass
 
 from tieline.chassis.admission.control import AdmissionControl
 from tieline.chassis.admission.corp_calls import CorpCalls
+from tieline.chassis.admission.headers import read_held_back
 from tieline.chassis.admission.known_callers import KnownCaller
 from tieline.chassis.admission.priorities import class_of
 from tieline.chassis.calls import PartAdmission
+from tieline.chassis.interceptors.call_metadata import AUTHORIZATION_KEY, HELD_BACK_KEY, Metadata
+from tieline.chassis.principals import Principal
 
 
 @dataclass(slots=True)
@@ -53,6 +56,16 @@ class Arrival(PartAdmission):
     def find_level(self) -> tuple[int, int]:
         """Return the level that holds for the caller now, and the call's own priority."""
         return self.control.level_for(self.corp), self.priority
+
+    def recognise(self, principal: Principal, metadata: Metadata) -> None:
+        """Know the caller, whose token has been verified just now.
+
+        What the call says was held back was not believed when it arrived, and its answer has the
+        caller take it for told.
+        """
+        self.caller = self.control.callers.remember(str(metadata[AUTHORIZATION_KEY]), principal)
+        if HELD_BACK_KEY in metadata:
+            self.note_held_back(read_held_back(metadata[HELD_BACK_KEY]))
 
     def note_held_back(self, by_class: Mapping[int, int]) -> None:
         """Record how many calls of each class the caller, who is verified, did not send."""

@@ -20,17 +20,15 @@ from tieline.chassis.authentication import TokenVerifier
 from tieline.chassis.health import Health
 from tieline.chassis.interceptors.access import UNGUARDED_SERVICES, AccessRule
 from tieline.chassis.interceptors.arrivals import Arrival, arrived
-from tieline.chassis.interceptors.call_metrics import CallMetrics
-from tieline.chassis.interceptors.guarded_method import (
+from tieline.chassis.interceptors.call_metadata import (
     AUTHORIZATION_KEY,
     HELD_BACK_KEY,
-    CallLimits,
-    GuardedMethod,
     Metadata,
-    SharedParts,
     arrived_metadata,
     read_token,
 )
+from tieline.chassis.interceptors.call_metrics import CallMetrics
+from tieline.chassis.interceptors.guarded_method import CallLimits, GuardedMethod, SharedParts
 from tieline.chassis.interceptors.refusals import Refusals
 from tieline.chassis.interceptors.response_streams import ResponseStreams
 from tieline.chassis.interceptors.tracing import CallTracing
@@ -76,7 +74,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         self._classes = classes
         self._control = control
         self._probe = probe
-        self._refusals = Refusals(control)
+        self._refusals = Refusals(control, verifier)
         streams = ResponseStreams(verifier.revocations)
         self._parts = SharedParts(verifier, health, metrics, tracing, limits, streams, control)
         self._guarded: dict[str, _Guarded] = {}

@@ -9,9 +9,8 @@ from __future__ import annotations
 import asyncio
 import inspect
 import math
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing
-from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import partial
 from time import monotonic, perf_counter
@@ -22,7 +21,6 @@ from google.protobuf.message import DecodeError
 
 from tieline.chassis.addresses import Network, find_client_address, read_address
 from tieline.chassis.admission.control import AdmissionControl
-from tieline.chassis.admission.headers import read_held_back
 from tieline.chassis.admission.priorities import class_of
 from tieline.chassis.authentication import TokenVerifier
 from tieline.chassis.calls import Call, current
@@ -36,6 +34,7 @@ from tieline.chassis.health import Health
 from tieline.chassis.interceptors.access import AccessRule
 from tieline.chassis.interceptors.access_log import log_call
 from tieline.chassis.interceptors.arrivals import Arrival, arrived
+from tieline.chassis.interceptors.call_metadata import Metadata, arrived_metadata, read_token
 from tieline.chassis.interceptors.call_metrics import CallMetrics
 from tieline.chassis.interceptors.error_mapping import (
     Failure,
@@ -48,22 +47,10 @@ from tieline.chassis.interceptors.request_stream import RequestStream
 from tieline.chassis.interceptors.response_streams import ResponseStreams
 from tieline.chassis.interceptors.tracing import CallTracing, SampledCall
 
-Metadata = Mapping[str, str | bytes]
-
 # Of a call in the mean service time: it tells of the last hundred calls.
 _SERVICE_TIME_WEIGHT = 0.01
 
-AUTHORIZATION_KEY = "authorization"
-
-HELD_BACK_KEY = "tieline-held-back"
-"""Metadata of our client library: how many calls it did not send since it last said so."""
-
-_BEARER = "bearer "
 _FORWARDED_FOR_KEY = "x-forwarded-for"
-
-arrived_metadata: ContextVar[Metadata] = ContextVar("tieline_arrived_metadata")
-"""Set by the interceptor for the handler, which runs in the same task. Asking gRPC's context for
-it would decode every entry a second time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,11 +235,7 @@ class GuardedMethod:
             principal = await parts.verifier.verify(token)
         call.principal = principal
         if not arrival.caller.is_verified:
-            authorization = str(metadata[AUTHORIZATION_KEY])
-            arrival.caller = parts.control.callers.remember(authorization, principal)
-            # Not believed when it arrived, and its answer has the caller take it for told.
-            if HELD_BACK_KEY in metadata:
-                arrival.note_held_back(read_held_back(metadata[HELD_BACK_KEY]))
+            arrival.recognise(principal, metadata)
         self._rule.check(principal, self._method)
 
     def _choose_respond(self) -> Callable[[Any, Any], Awaitable[Any]]:
@@ -351,14 +334,6 @@ def _remaining_s(context: Any) -> float | None:
     """Return the seconds to the caller's deadline; None without one, which gRPC's types forget."""
     remaining_s: float | None = context.time_remaining()
     return remaining_s
-
-
-def read_token(metadata: Metadata) -> str:
-    """Return the bearer token; empty where there is none."""
-    value = metadata.get(AUTHORIZATION_KEY)
-    if isinstance(value, str) and value[: len(_BEARER)].lower() == _BEARER:
-        return value[len(_BEARER) :]
-    return ""
 
 
 def _code_without_answer(error: BaseException, call: Call, context: Context) -> str:

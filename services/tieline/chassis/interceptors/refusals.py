@@ -8,16 +8,23 @@ calls are told not to come back by themselves.
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import grpc
 
 from tieline.chassis.admission.control import AdmissionControl
 from tieline.chassis.admission.priorities import BusinessClass, class_of
+from tieline.chassis.authentication import TokenVerifier
 from tieline.chassis.errors import OVERLOADED_TEXT, overloaded_error
 from tieline.chassis.grpc_context import Context
-from tieline.chassis.interceptors.arrivals import arrived
+from tieline.chassis.interceptors.arrivals import Arrival, arrived
+from tieline.chassis.interceptors.call_metadata import (
+    HELD_BACK_KEY,
+    arrived_metadata,
+    read_token,
+)
 from tieline.chassis.interceptors.request_stream import RequestStream
 from tieline.chassis.statuses import to_status
 
@@ -32,6 +39,10 @@ its call had, as two decimal numbers."""
 # As many different delays are prepared; a client draws one of them.
 _VARIANTS = 16
 
+# From one verification of a stranger's token to the next: it takes about as long as a refusal, and
+# anybody can send tokens.
+_VERIFICATION_INTERVAL_S = 0.05
+
 # Of the delay, to both sides: those who were refused together shall not come back together.
 _JITTER_RATIO = 0.2
 
@@ -39,8 +50,16 @@ _JITTER_RATIO = 0.2
 class Refusals:
     """Answers refused calls, from a few answers that were made beforehand."""
 
-    def __init__(self, control: AdmissionControl) -> None:
+    def __init__(
+        self,
+        control: AdmissionControl,
+        verifier: TokenVerifier,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._control = control
+        self._verifier = verifier
+        self._clock = clock
+        self._verify_at = clock()
         self._delay_s = 0.0
         self._prepared: list[tuple[bytes, str]] = []
         self.handler: grpc.RpcMethodHandler[Any, Any] = grpc.stream_stream_rpc_method_handler(
@@ -55,6 +74,8 @@ class Refusals:
 
     async def _refuse(self, _: Any, context: Context) -> None:
         arrival = arrived.get()
+        if not arrival.caller.is_verified:
+            self._hear(arrival)
         status, pushback_ms = self._draw()
         if class_of(arrival.priority) == BusinessClass.LOW:
             pushback_ms = NEVER_RETRY
@@ -76,6 +97,20 @@ class Refusals:
             await self._refuse(stream, context)
         finally:
             await stream.close()
+
+    def _hear(self, arrival: Arrival) -> None:
+        """Believe what some of the callers with a new token say they held back.
+
+        Where all their calls are refused, no handler would ever verify them: a surge that lasts
+        longer than their tokens would look smaller and smaller.
+        """
+        metadata = arrived_metadata.get()
+        if HELD_BACK_KEY not in metadata or self._clock() < self._verify_at:
+            return
+        self._verify_at = self._clock() + _VERIFICATION_INTERVAL_S
+        principal = self._verifier.verify_at_once(read_token(metadata))
+        if principal is not None:
+            arrival.recognise(principal, metadata)
 
     def _draw(self) -> tuple[bytes, str]:
         delay_s = self._control.retry_delay_s
