@@ -9,7 +9,7 @@ TIELINE_SIMULATION_SEEDS measures with fewer seeds, which the figure then says, 
 TIELINE_SIMULATION_PROCESSES takes fewer processes than there are cores.
 
 The decision's constants were chosen on the shapes `step` and `spikes`; ramp, chain, window and the
-traces show what they do elsewhere. Traces are read where TIELINE_TRACES names their folder.
+traces show what they do elsewhere. Traces are read where BENCH_TRACES names their folder.
 """
 
 import asyncio
@@ -46,7 +46,7 @@ _KEPT = 12
 
 
 def _traces() -> list[Path]:
-    folder = os.environ.get("TIELINE_TRACES", "")
+    folder = os.environ.get("BENCH_TRACES", "")
     return sorted(Path(folder).glob("*.csv")) if folder else []
 
 
