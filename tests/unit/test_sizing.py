@@ -23,7 +23,7 @@ MESSAGES_A_DAY = 30
 IN_BUSIEST_HOUR = 0.1
 ONLINE = 0.3
 PLANNED_CALLS = 1_000
-ONLINE_PER_POD = 10_000
+ONLINE_PER_POD = 8_000
 
 # The outbox's relay has a connection of its own, in every replica.
 CONNECTIONS = int(ServiceSettings.model_fields["database_pool_max_size"].default) + 1
