@@ -4,7 +4,7 @@ Measures ``directory.import_36000_seconds``, from the first byte sent to the sum
 ``directory.import_vs_copy``: rows per second beside those of ``limits.postgres_copy_36000``, a COPY
 of the same rows as CSV, by the same database, into one table with all columns that the import fills
 and the members' primary key; and ``directory.import_1m_peak_mb``: the service's resident memory
-while 1,000,000 members come into 2,000 corps, 8 imports at a time.
+while 1,000,000 members come into 2,000 corps, as many imports at a time as a replica takes.
 """
 
 import asyncio
@@ -23,6 +23,7 @@ from bench.harness import Benchmark, Figure, Target, summarise
 from tieline.api.directory.v1 import directory_service_pb2, directory_service_pb2_grpc
 from tieline.demo.full_day import make_full_staff
 from tieline.demo.staff_file import StaffRow
+from tieline.directory.servicer import MAX_IMPORT_STREAMS
 
 _SECONDS = "directory.import_36000_seconds"
 _RATE = "directory.import_vs_copy"
@@ -35,7 +36,6 @@ _CHUNK_BYTES = 256 * 1024
 
 _CORPS = 2_000
 _MEMBERS_A_CORP = 500
-_CONCURRENT_IMPORTS = 8
 _SAMPLE_INTERVAL_S = 0.05
 _RETRY_INTERVAL_S = 1.0
 _SEED = 7
@@ -84,7 +84,7 @@ async def measure_speed() -> Sequence[Figure]:
 
 
 async def measure_memory() -> Sequence[Figure]:
-    """Import a million members, and watch the service's process meanwhile."""
+    """Import a million members, as many files at once as a replica takes, and watch its process."""
     file = _write_file(list(make_full_staff(_SEED, _MEMBERS_A_CORP)))
     async with running_directory() as server:
         corps = iter(await server.make_corps(_CORPS))
@@ -95,7 +95,7 @@ async def measure_memory() -> Sequence[Figure]:
                 summary = await _import_whatever_happens(server, corp_id, file)
                 assert summary.added + summary.unchanged == _MEMBERS_A_CORP
 
-        await asyncio.gather(*(import_some() for _ in range(_CONCURRENT_IMPORTS)))
+        await asyncio.gather(*(import_some() for _ in range(MAX_IMPORT_STREAMS)))
         watching.cancel()
         [peak] = await asyncio.gather(watching, return_exceptions=True)
     assert isinstance(peak, float), "the watch returns what it saw"
