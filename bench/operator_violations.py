@@ -5,8 +5,8 @@ is the one with the fewest violations, and of equal ones the cheapest. Our polic
 grid, and the best that costs no more pod-seconds, of equal ones the quickest, is measured against
 that peer with ten other seeds. The figure is the ratio, with what 95 % of resampled seeds lie
 between. Simulated, and so the machine's load changes nothing but the time that it takes.
-TIELINE_SIMULATION_SEEDS measures with fewer seeds, which the figure then says, and
-TIELINE_SIMULATION_PROCESSES takes fewer processes than there are cores.
+BENCH_SIMULATION_SEEDS measures with fewer seeds, which the figure then says, and
+BENCH_SIMULATION_PROCESSES takes fewer processes than there are cores.
 
 The decision's constants were chosen on the shapes `step` and `spikes`; ramp, chain, window and the
 traces show what they do elsewhere. Traces are read where BENCH_TRACES names their folder.
@@ -39,8 +39,8 @@ _BASE = 100.0
 _CHAIN_BASE = 60.0
 _TRACE_BASE = 60.0
 _TUNING_SEEDS = tuple(range(101, 111))
-_SEEDS = tuple(range(1, int(os.environ.get("TIELINE_SIMULATION_SEEDS", "10")) + 1))
-_PROCESSES = int(os.environ.get("TIELINE_SIMULATION_PROCESSES", "0"))
+_SEEDS = tuple(range(1, int(os.environ.get("BENCH_SIMULATION_SEEDS", "10")) + 1))
+_PROCESSES = int(os.environ.get("BENCH_SIMULATION_PROCESSES", "0"))
 _TRACE_S = 1200
 _KEPT = 12
 

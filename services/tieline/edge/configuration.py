@@ -16,8 +16,11 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
-from tieline.chassis.interceptors.call_interceptor import OUR_RETRY_KEY, RETRY_KEY
-from tieline.chassis.interceptors.call_metadata import AUTHORIZATION_KEY
+from tieline.chassis.interceptors.call_metadata import (
+    AUTHORIZATION_KEY,
+    OUR_RETRY_KEY,
+    RETRY_KEY,
+)
 from tieline.edge import limits, refusals
 from tieline.edge.backends import (
     CLASSES,

@@ -23,6 +23,8 @@ from tieline.chassis.interceptors.arrivals import Arrival, arrived
 from tieline.chassis.interceptors.call_metadata import (
     AUTHORIZATION_KEY,
     HELD_BACK_KEY,
+    OUR_RETRY_KEY,
+    RETRY_KEY,
     Metadata,
     arrived_metadata,
     read_token,
@@ -39,12 +41,6 @@ _CLOSED = AccessRule()
 
 Continuation = Callable[[grpc.HandlerCallDetails], Awaitable[Any]]
 """Returns the method's bare handler, or None."""
-
-RETRY_KEY = "grpc-previous-rpc-attempts"
-"""Metadata of a call that gRPC itself sends again (gRFC A6)."""
-
-OUR_RETRY_KEY = "tieline-previous-attempts"
-"""The same of our client library: gRPC's Python client lets nobody else set gRPC's."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""What the interceptor and the guarded methods read of a call's metadata."""
+"""A call's metadata as it arrived, and the keys in it that several modules read."""
 
 from __future__ import annotations
 
@@ -11,6 +11,12 @@ AUTHORIZATION_KEY = "authorization"
 
 HELD_BACK_KEY = "tieline-held-back"
 """Metadata of our client library: how many calls it did not send since it last said so."""
+
+RETRY_KEY = "grpc-previous-rpc-attempts"
+"""Metadata of a call that gRPC itself sends again (gRFC A6)."""
+
+OUR_RETRY_KEY = "tieline-previous-attempts"
+"""The same of our client library: gRPC's Python client lets nobody else set gRPC's."""
 
 _BEARER = "bearer "
 

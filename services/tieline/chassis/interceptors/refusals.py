@@ -105,9 +105,9 @@ class Refusals:
         longer than their tokens would look smaller and smaller.
         """
         metadata = arrived_metadata.get()
-        if HELD_BACK_KEY not in metadata or self._clock() < self._verify_at:
+        if HELD_BACK_KEY not in metadata or (now := self._clock()) < self._verify_at:
             return
-        self._verify_at = self._clock() + _VERIFICATION_INTERVAL_S
+        self._verify_at = now + _VERIFICATION_INTERVAL_S
         principal = self._verifier.verify_at_once(read_token(metadata))
         if principal is not None:
             arrival.recognise(principal, metadata)
