@@ -52,6 +52,7 @@ LOCKS_OF_MANY_CORPS = {
     "messaging.repositories.app_messages.AppMessageRepository.claim": CLAIM,
     "messaging.repositories.app_messages.AppMessageRepository.delete_old": PURGE,
     "messaging.repositories.card_tasks.delete_old_tasks": PURGE,
+    "messaging.repositories.messages": BATCH,
     "messaging.repositories.messages.MessageRepository._lock_and_read": BATCH,
     "messaging.repositories.messages.MessageRepository.lock_counters": BATCH,
     "messaging.repositories.overviews.delete_old_mentions": PURGE,

@@ -28,7 +28,7 @@ from tieline.chassis.errors import (
     UnavailableError,
 )
 from tieline.chassis.health import RETRY_AFTER_S
-from tieline.chassis.postgres import Connection, Pool, transaction
+from tieline.chassis.postgres import Connection, Pool, statements, transaction
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +38,10 @@ Outcome = TypeVar("Outcome")
 Commit = Callable[[Connection, Sequence[Item]], Awaitable[Sequence[Outcome | ServiceError]]]
 """Writes the items in the order given and returns one outcome for each. An item whose outcome is
 a ServiceError must have written nothing."""
+
+Attempt = Callable[[Connection, Sequence[Item]], Awaitable[Sequence[Outcome | ServiceError] | None]]
+"""Does the same outside of a transaction, with all that it writes in one statement, its last; or
+writes nothing and returns None."""
 
 
 @dataclass(slots=True, eq=False)
@@ -54,6 +58,9 @@ class CommitBatcher(Generic[Item, Outcome]):
     lanes at the same time, each lane on a connection of its own. The commit function runs outside
     of any call: what it needs of the caller must be in the item, as what its events carry on of the
     caller's call (``causes``).
+
+    With an ``attempt`` it is tried first, and the commit function only does what that leaves: a
+    transaction costs two exchanges with the database more than its statements.
     """
 
     def __init__(
@@ -61,12 +68,13 @@ class CommitBatcher(Generic[Item, Outcome]):
         pool: Pool,
         commit: Commit[Item, Outcome],
         *,
+        attempt: Attempt[Item, Outcome] | None = None,
         max_batch: int = 256,
         lanes: int = 1,
         lane_of: Callable[[Item], str] | None = None,
     ) -> None:
         self._lane_of = lane_of
-        self._lanes = [_Lane(pool, commit, max_batch) for _ in range(lanes)]
+        self._lanes = [_Lane(pool, commit, attempt, max_batch) for _ in range(lanes)]
         self._is_closed = False
 
     async def __aenter__(self) -> Self:
@@ -119,9 +127,16 @@ class CommitBatcher(Generic[Item, Outcome]):
 class _Lane(Generic[Item, Outcome]):
     """One queue and the task that commits it, batch after batch."""
 
-    def __init__(self, pool: Pool, commit: Commit[Item, Outcome], max_batch: int) -> None:
+    def __init__(
+        self,
+        pool: Pool,
+        commit: Commit[Item, Outcome],
+        attempt: Attempt[Item, Outcome] | None,
+        max_batch: int,
+    ) -> None:
         self._pool = pool
         self._commit = commit
+        self._attempt = attempt
         self._max_batch = max_batch
         self._waiting: deque[_Waiting[Item, Outcome]] = deque()
         self._has_work = asyncio.Event()
@@ -184,10 +199,15 @@ class _Lane(Generic[Item, Outcome]):
                 await self._settle([waiting])
 
     async def _commit_together(self, items: Sequence[Item]) -> Sequence[Outcome | ServiceError]:
-        async with transaction(self._pool, spares_reset=True) as connection:
-            outcomes = await self._commit(connection, items)
-            assert len(outcomes) == len(items), "the commit function gives one outcome per item"
-            return outcomes
+        outcomes = None
+        if self._attempt is not None:
+            async with statements(self._pool, spares_reset=True) as connection:
+                outcomes = await self._attempt(connection, items)
+        if outcomes is None:
+            async with transaction(self._pool, spares_reset=True) as connection:
+                outcomes = await self._commit(connection, items)
+        assert len(outcomes) == len(items), "there is one outcome per item"
+        return outcomes
 
 
 def _is_wanted(waiting: _Waiting[Item, Outcome]) -> bool:

@@ -111,11 +111,11 @@ async def insert_events(connection: Connection, schema: str, events: Sequence[Ev
 
 
 @cache
-def build_insert(schema: str, *, first_parameter: int) -> str:
+def build_insert(schema: str, *, first_parameter: int, condition: str = "true") -> str:
     """Return the statement that inserts events, for a hot path's own statement to have as a part.
 
-    Its parameters are those of :func:`insert_parameters`, from ``$first_parameter`` on. Whoever
-    runs it calls ``wake_after_commit(schema)``.
+    Its parameters are those of :func:`insert_parameters`, from ``$first_parameter`` on; where the
+    ``condition`` is not true it inserts none. Whoever runs it calls ``wake_after_commit(schema)``.
     """
     corp_ids, event_ids, keys, subjects, payloads, headers = (
         f"${first_parameter + index}" for index in range(6)
@@ -127,6 +127,7 @@ def build_insert(schema: str, *, first_parameter: int) -> str:
                       {payloads}::bytea[], {headers}::text[])
                WITH ORDINALITY
                AS event (corp_id, event_id, key, subject, payload, headers, position)
+         WHERE {condition}
          ORDER BY position
     """  # noqa: S608 -- schemas are named by the code
 

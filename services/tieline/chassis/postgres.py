@@ -321,19 +321,30 @@ async def transaction(pool: Pool, *, spares_reset: bool = False) -> AsyncIterato
     A lost connection during COMMIT raises UnavailableError although the server may have committed:
     what is sent again must be recognised, by its request id or key.
     """
+    async with (
+        statements(pool, spares_reset=spares_reset) as connection,
+        connection.transaction(),
+    ):
+        try:
+            yield connection
+        except TimeoutError as error:
+            # Before the ROLLBACK, which would wait too.
+            terminate_if_silent(connection, error)
+            raise
+
+
+@asynccontextmanager
+async def statements(pool: Pool, *, spares_reset: bool = False) -> AsyncIterator[Connection]:
+    """Lend a connection on which each statement is a transaction of its own.
+
+    In all else it is :func:`transaction`, which costs two more exchanges with the server. The relay
+    is woken behind the block, unless the block fails.
+    """
     wakes: set[str] = set()
     token = _wakes.set(wakes)
     try:
-        async with (
-            pool.acquire(spares_reset=spares_reset) as connection,
-            connection.transaction(),
-        ):
-            try:
-                yield connection
-            except TimeoutError as error:
-                # Before the ROLLBACK, which would wait too.
-                terminate_if_silent(connection, error)
-                raise
+        async with pool.acquire(spares_reset=spares_reset) as connection:
+            yield connection
     finally:
         _wakes.reset(token)
     for schema in wakes:
@@ -341,7 +352,10 @@ async def transaction(pool: Pool, *, spares_reset: bool = False) -> AsyncIterato
 
 
 def wake_after_commit(schema: str) -> None:
-    """Have the transaction around this call wake the schema's relay once it is committed."""
+    """Have the transaction around this call wake the schema's relay once it is committed.
+
+    Within ``statements``: once the block is left.
+    """
     wakes = _wakes.get()
     if wakes is not None:
         wakes.add(schema)

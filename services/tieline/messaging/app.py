@@ -104,7 +104,9 @@ async def role(settings: MessagingSettings) -> AsyncIterator[None]:
         words = WordScreen(pool)
         await stack.enter_async_context(words.kept_current())
         sender = Sender(announcer, words.screen)
-        batcher: CommitBatcher[Send, messaging_pb2.Message] = CommitBatcher(pool, sender.commit)
+        batcher: CommitBatcher[Send, messaging_pb2.Message] = CommitBatcher(
+            pool, sender.commit, attempt=sender.attempt
+        )
         await stack.enter_async_context(batcher)
         await stack.enter_async_context(ScheduleRunner(pool, broker, sender.commit).running())
         states: StateBatcher = CommitBatcher(pool, StateChanger(announcer).commit)

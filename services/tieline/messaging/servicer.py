@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
-from contextlib import ExitStack, aclosing
+from contextlib import aclosing
 from contextvars import copy_context
 from typing import cast
 
@@ -330,19 +330,21 @@ class MessagingServicer(messaging_service_pb2_grpc.MessagingServiceServicer):
         user = require_user(request.corp_id)
         held = read_held(request)
         device = (user[0], current_principal().session_id)
-        with ExitStack() as connection:
-            connection.enter_context(self._devices.connected(device))
+        leave = self._devices.enter(device)
+        try:
             subscribed = self._hub.subscribe(
                 user,
                 held,
                 request.state_revision,
                 in_batches=request.batches,
-                on_leave=connection.close,
+                on_leave=leave,
             )
             async with aclosing(subscribed) as updates:
                 async for update in updates:
                     # The generated types do not know of responses that come encoded.
                     yield cast("messaging_service_pb2.SubscribeResponse", update)
+        finally:
+            leave()
 
     async def _create(
         self, connection: Connection, corp_id: str, new: NewConversation

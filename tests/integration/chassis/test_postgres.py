@@ -24,7 +24,9 @@ from tieline.chassis.postgres import (
     Connection,
     Pool,
     create_pool,
+    statements,
     transaction,
+    wake_after_commit,
 )
 
 
@@ -311,3 +313,26 @@ async def _end_own_connection(pool: Pool, administrator: Connection) -> None:
         process_id = await connection.fetchval("SELECT pg_backend_pid()")
         await administrator.execute("SELECT pg_terminate_backend($1)", process_id)
         await connection.execute("SELECT 1")
+
+
+async def test_relay_is_woken_behind_the_block_that_inserted_events_unless_it_fails(
+    pool: Pool,
+) -> None:
+    woken: list[str] = []
+    pool.listen_for_wakes("outbox", lambda: woken.append("outbox"))
+
+    async with statements(pool) as connection:
+        await connection.execute("SELECT 1")
+        wake_after_commit("outbox")
+        assert not woken
+    assert woken == ["outbox"]
+    with pytest.raises(asyncpg.DivisionByZeroError):
+        await _wake_and_fail(pool)
+
+    assert woken == ["outbox"]
+
+
+async def _wake_and_fail(pool: Pool) -> None:
+    async with statements(pool) as connection:
+        wake_after_commit("outbox")
+        await connection.execute("SELECT 1 / 0")

@@ -11,11 +11,11 @@ from plans import explain, new_database, reads_by_index_alone
 from tieline.chassis.postgres import Connection
 from tieline.messaging.conversations.rules import member
 from tieline.messaging.messages.ranges import Range
-from tieline.messaging.messages.rules import Send
+from tieline.messaging.messages.rules import Send, StoredMessage
 from tieline.messaging.push.rules import Newest, PushKey
 from tieline.messaging.repositories.app_message_recipients import Reader, count_recent
 from tieline.messaging.repositories.conversations import ConversationRepository
-from tieline.messaging.repositories.messages import MessageRepository
+from tieline.messaging.repositories.messages import LookUp, MessageRepository, Seen
 from tieline.messaging.repositories.overviews import list_overviews
 from tieline.messaging.repositories.participants import ParticipantRepository
 from tieline.messaging.repositories.push_facts import list_facts
@@ -51,7 +51,9 @@ async def empty(postgres_admin_dsn: str, worker_id: str) -> AsyncIterator[Connec
             [(KEY[0], member("li.wei"))]
         ),
         lambda connection: _look_up(connection),
+        lambda connection: _look_up_new(connection),
         lambda connection: MessageRepository(connection).insert_messages([], NOW, []),
+        lambda connection: _insert_unchanged(connection),
         lambda connection: list_messages(connection, KEY, after=0, up_to=100, limit=100),
         lambda connection: _look_through(connection),
         lambda connection: PushRepository(connection).insert_wanted(
@@ -75,7 +77,9 @@ async def empty(postgres_admin_dsn: str, worker_id: str) -> AsyncIterator[Connec
         "filter_participants",
         "list_positions",
         "lock_and_look_up",
+        "look_up_new",
         "insert_messages",
+        "insert_unchanged",
         "list_messages",
         "look_through",
         "insert_wanted",
@@ -119,6 +123,19 @@ async def _look_up(connection: Any) -> None:
     # The recorded statement finds no row, where the real one has a row for each send.
     with suppress(ValueError):
         await MessageRepository(connection).lock_and_look_up([send])
+
+
+async def _look_up_new(connection: Any) -> None:
+    with suppress(ValueError):
+        await MessageRepository(connection).look_up_new([Send(*KEY, member("li.wei"), "m1", b"")])
+
+
+async def _insert_unchanged(connection: Any) -> None:
+    message = StoredMessage(*KEY, 1, member("li.wei"), "m1", b"", NOW)
+    known = LookUp((), {}, {KEY: Seen(0, 0, "everyone")}, NOW)
+    # The recorded statement has no tag, where the real one tells how many rows it stored.
+    with suppress(AttributeError):
+        await MessageRepository(connection).insert_unchanged([message], known, [])
 
 
 async def _look_through(connection: Any) -> None:

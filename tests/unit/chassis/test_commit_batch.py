@@ -128,6 +128,39 @@ async def test_item_that_breaks_the_transaction_fails_alone() -> None:
     assert pool.committed == [["first"], ["a"], ["b"]]
 
 
+async def attempt_short(
+    connection: Connection, items: Sequence[str]
+) -> list[str | ServiceError] | None:
+    """Commit at once what has short names alone; leave the rest."""
+    if any(len(item) > 1 for item in items if item != "corrupt"):
+        return None
+    if "corrupt" in items:
+        raise ValueError("corrupt")
+    cast(RecordingPool, connection).committed.append([f"{item} at once" for item in items])
+    return [item.upper() for item in items]
+
+
+async def test_what_the_attempt_leaves_is_committed_in_a_transaction() -> None:
+    pool = RecordingPool()
+    async with batcher(pool, attempt=attempt_short) as batches:
+        outcomes = await submit_behind_a_commit(batches, pool, ["a", "b"])
+        outcomes += await submit_behind_a_commit(batches, pool, ["c", "long"])
+
+    assert outcomes == ["A", "B", "C", "LONG"]
+    assert pool.committed == [["first"], ["a at once", "b at once"], ["first"], ["c", "long"]]
+
+
+async def test_item_that_breaks_the_attempt_fails_alone() -> None:
+    pool = RecordingPool()
+    async with batcher(pool, attempt=attempt_short) as batches:
+        outcomes = await submit_behind_a_commit(batches, pool, ["a", "corrupt", "b"])
+
+    assert outcomes[0] == "A"
+    assert isinstance(outcomes[1], ValueError)
+    assert outcomes[2] == "B"
+    assert pool.committed == [["first"], ["a at once"], ["b at once"]]
+
+
 async def test_lost_database_fails_the_whole_batch_and_not_the_next_one() -> None:
     pool = RecordingPool()
     async with batcher(pool) as batches:

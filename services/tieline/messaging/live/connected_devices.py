@@ -6,8 +6,8 @@ Only of devices that can be pushed to, and behind the calls: nothing waits for i
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 
 from tieline.chassis.errors import ServiceError
 from tieline.chassis.postgres import Pool, transaction
@@ -34,25 +34,34 @@ class ConnectedDevices:
         self._has_changes = asyncio.Event()
         self._is_noting = False
 
-    @contextmanager
-    def connected(self, device: DeviceKey) -> Iterator[None]:
-        """Count the device as connected within the block."""
-        if not self._is_noting:
-            yield
-            return
-        self._open[device] += 1
-        self._new.add(device)
-        self._gone.discard(device)
-        self._has_changes.set()
-        try:
-            yield
-        finally:
-            self._open[device] -= 1
-            if not self._open[device]:
-                del self._open[device]
-                self._new.discard(device)
-                self._gone.add(device)
-                self._has_changes.set()
+    def enter(self, device: DeviceKey) -> Callable[[], None]:
+        """Count the device as connected until the function that this returns is called.
+
+        Called again, that does nothing.
+        """
+        # No context manager: each of thousands of subscriptions would keep some 2 KB of one.
+        is_counted = self._is_noting
+        if is_counted:
+            self._open[device] += 1
+            self._new.add(device)
+            self._gone.discard(device)
+            self._has_changes.set()
+
+        def leave() -> None:
+            nonlocal is_counted
+            if is_counted:
+                is_counted = False
+                self._leave(device)
+
+        return leave
+
+    def _leave(self, device: DeviceKey) -> None:
+        self._open[device] -= 1
+        if not self._open[device]:
+            del self._open[device]
+            self._new.discard(device)
+            self._gone.add(device)
+            self._has_changes.set()
 
     @asynccontextmanager
     async def noting(self) -> AsyncIterator[None]:

@@ -3,6 +3,7 @@
 import datetime as dt
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextvars import Context
+from dataclasses import dataclass
 from itertools import groupby
 
 from tieline.api.messaging.v1 import messaging_pb2
@@ -11,6 +12,7 @@ from tieline.chassis.errors import ServiceError
 from tieline.chassis.fields import to_timestamp
 from tieline.chassis.outbox import Event, build_event
 from tieline.chassis.postgres import Connection
+from tieline.chassis.principals import PrincipalKind
 from tieline.messaging.app_messages.card_tasks import find_task_refusals
 from tieline.messaging.app_messages.sends import find_rate_refusals
 from tieline.messaging.compliance.sensitive_words import CLEAN, Screening, blocked_error
@@ -19,7 +21,7 @@ from tieline.messaging.live.subjects import build_conversation_subject
 from tieline.messaging.media.uses import check_uses
 from tieline.messaging.messages.rules import Send, StoredMessage, build_proto, message_to_proto
 from tieline.messaging.repositories.media import MediaRepository
-from tieline.messaging.repositories.messages import MessageRepository
+from tieline.messaging.repositories.messages import LookUp, MessageRepository
 from tieline.messaging.repositories.overviews import Mention, insert_mentions
 from tieline.messaging.sending.numbering import SendFacts, number_batch
 from tieline.messaging.sending.references import find_refusals, list_meant
@@ -32,6 +34,19 @@ MAX_EVENT_MESSAGES = 200
 _MAX_EVENT_BYTES = 400 * 1024
 
 
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """What a batch comes to, and how it is told."""
+
+    new: Sequence[StoredMessage]
+    protos: Sequence[messaging_pb2.Message]
+    """The new ones, in the same order."""
+
+    events: Sequence[Event]
+    outcomes: Sequence[messaging_pb2.Message | ServiceError]
+    """One for each send."""
+
+
 Screen = Callable[[str, str], Screening]
 """What a corp's sensitive words say of a text; asks nobody."""
 
@@ -41,7 +56,7 @@ def _screen_nothing(_corp_id: str, _text: str) -> Screening:
 
 
 class Sender:
-    """The commit function of the batcher."""
+    """The commit function of the batcher, and its attempt."""
 
     def __init__(self, announcer: Announcer, screen: Screen = _screen_nothing) -> None:
         self._announcer = announcer
@@ -55,24 +70,47 @@ class Sender:
         known = await repository.lock_and_look_up(sends)
         facts = await _look_up_media(connection, sends, known.facts)
         facts = await _look_up_references(connection, sends, facts)
-        facts = [self._screened(send, each) for send, each in zip(sends, facts, strict=True)]
+        facts = self._screen_all(sends, facts)
         # The last two: what is refused for something else is no message that its reader gets, and
         # has no task id.
         facts = await _look_up_rates(connection, sends, facts)
         facts = await _claim_tasks(connection, sends, facts)
-        batch = number_batch(sends, facts, known.counters, known.now)
-        create_time = to_timestamp(known.now)
-        protos = {id(message): build_proto(message, create_time) for message in batch.new}
+        batch = _build(sends, facts, known)
         if batch.new:
-            stored = list(protos.values())
-            causes = _list_causes(sends, batch.outcomes, protos)
-            events = list(build_events(stored, causes))
-            await repository.insert_messages(batch.new, known.now, events)
-            mentions = list(_list_mentions(stored, known.now))
+            await repository.insert_messages(batch.new, known.now, batch.events)
+            mentions = list(_list_mentions(batch.protos, known.now))
             if mentions:
                 await insert_mentions(connection, mentions)
-            self._announcer.announce_after_commit(connection, build_announcements(stored))
-        return [_to_outcome(outcome, protos) for outcome in batch.outcomes]
+            self._announcer.announce_after_commit(connection, build_announcements(batch.protos))
+        return batch.outcomes
+
+    async def attempt(
+        self, connection: Connection, sends: Sequence[Send]
+    ) -> Sequence[messaging_pb2.Message | ServiceError] | None:
+        """Do what :meth:`commit` does for messages that nothing but their text is known of.
+
+        None, with nothing stored, where one of them is more than that, and where the look-up,
+        which holds no locks, is not true any more at the moment of storing. What is refused was
+        refused at the moment of the look-up.
+        """
+        if not all(map(_is_plain, sends)):
+            return None
+        repository = MessageRepository(connection)
+        known = await repository.look_up_new(sends)
+        if known is None:
+            return None
+        facts = self._screen_all(sends, known.facts)
+        if any(each.flagged for each in facts):
+            return None
+        batch = _build(sends, facts, known)
+        if batch.new:
+            if not await repository.insert_unchanged(batch.new, known, batch.events):
+                return None
+            self._announcer.announce_after_commit(connection, build_announcements(batch.protos))
+        return batch.outcomes
+
+    def _screen_all(self, sends: Sequence[Send], facts: Sequence[SendFacts]) -> list[SendFacts]:
+        return [self._screened(send, known) for send, known in zip(sends, facts, strict=True)]
 
     def _screened(self, send: Send, known: SendFacts) -> SendFacts:
         """Return the facts with what the corp's words say of the message."""
@@ -82,6 +120,31 @@ class Sender:
         if screening.is_blocked:
             return known._replace(refusal=known.refusal or blocked_error())
         return known._replace(flagged=screening.flagged)
+
+
+def _is_plain(send: Send) -> bool:
+    """Tell whether nothing needs to be looked up, or stored, for it besides the message."""
+    return (
+        not send.media
+        and not send.has_references
+        and not send.mentions_everyone
+        and not send.task_id
+        and send.sender.kind != PrincipalKind.APP.value
+    )
+
+
+def _build(sends: Sequence[Send], facts: Sequence[SendFacts], known: LookUp) -> _Batch:
+    batch = number_batch(sends, facts, known.counters, known.now)
+    create_time = to_timestamp(known.now)
+    protos = {id(message): build_proto(message, create_time) for message in batch.new}
+    stored = list(protos.values())
+    causes = _list_causes(sends, batch.outcomes, protos)
+    return _Batch(
+        batch.new,
+        stored,
+        list(build_events(stored, causes)),
+        [_to_outcome(outcome, protos) for outcome in batch.outcomes],
+    )
 
 
 async def _look_up_media(
