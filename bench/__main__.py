@@ -1,10 +1,17 @@
-"""Runs benchmarks: ``python -m bench [PREFIX]``; BENCH_JSON names a file for the figures."""
+"""Runs benchmarks: ``python -m bench [PREFIX]``; BENCH_JSON names a file for the figures.
+
+Chosen are the benchmarks that have a figure of the prefix. All their figures are told: what was
+measured beside a figure is what it must be read with. A benchmark that fails loses its own figures
+alone; its error is shown, the others run, and the exit status is 1.
+"""
 
 import asyncio
 import contextlib
 import os
 import sys
 import time
+import traceback
+from collections.abc import Sequence
 
 from rich.console import Console
 
@@ -64,36 +71,51 @@ BENCHMARKS: tuple[Benchmark, ...] = (
 )
 
 
-async def run(prefix: str, console: Console) -> list[Figure]:
-    """Run every benchmark that has a figure of this prefix; return those figures."""
-    chosen = [
-        benchmark
-        for benchmark in BENCHMARKS
-        if any(name.startswith(prefix) for name in benchmark.names)
-    ]
+async def run(chosen: Sequence[Benchmark], console: Console) -> tuple[list[Figure], list[str]]:
+    """Run the benchmarks; return the figures, and the names of those that failed."""
     figures: list[Figure] = []
+    failed: list[str] = []
     for number, benchmark in enumerate(chosen, start=1):
-        console.print(f"[{number}/{len(chosen)}] {', '.join(benchmark.names)} …", markup=False)
+        names = ", ".join(benchmark.names)
+        console.print(f"[{number}/{len(chosen)}] {names} …", markup=False)
         begin = time.monotonic()
-        figures += [figure for figure in await benchmark.run() if figure.name.startswith(prefix)]
+        try:
+            # A task of its own: a task group's failure leaves its task counted as cancelled.
+            figures += await asyncio.ensure_future(benchmark.run())
+        except Exception:
+            # Ctrl-C ends the servers too: what is under way then fails instead of being cancelled.
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            failed += benchmark.names
+            console.print(f"      failed: {names}", markup=False)
+            console.print(traceback.format_exc(), markup=False, highlight=False)
         console.print(f"      {time.monotonic() - begin:.0f} s")
-    return figures
+    return figures, failed
 
 
 def main() -> int:
     """Run, print and write; the exit status tells only whether the benchmarks ran."""
     prefix = sys.argv[1] if len(sys.argv) > 1 else ""
-    console = Console(width=None if sys.stdout.isatty() else 160)
-    figures = asyncio.run(run(prefix, console))
-    if not figures:
+    console = Console(width=None if sys.stdout.isatty() else 180)
+    chosen = [
+        benchmark
+        for benchmark in BENCHMARKS
+        if any(name.startswith(prefix) for name in benchmark.names)
+    ]
+    if not chosen:
         known = ", ".join(name for benchmark in BENCHMARKS for name in benchmark.names)
         console.print(f"bench: no figure begins with {prefix!r}; there are {known}")
         return 1
+    figures, failed = asyncio.run(run(chosen, console))
     print_table(figures, console)
     target = os.environ.get("BENCH_JSON")
     if target:
         with contextlib.closing(open(target, "a", encoding="utf-8")) as file:
             write_json(figures, file)
+    if failed:
+        console.print(f"bench: failed: {', '.join(failed)}", markup=False)
+        return 1
     return 0
 
 

@@ -11,14 +11,13 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 
-from bench.harness import Figure, Target, summarise
 from bench.messaging_platform import TEXT_BYTES
 
 _PAIRS = 20
@@ -89,23 +88,6 @@ async def ejabberd() -> AsyncIterator[Ejabberd | None]:
         await peer.check_all_stored()
     finally:
         await _run(script, "down", _ROOT, is_checked=False)
-
-
-def beside(
-    name: str,
-    ours: Sequence[float],
-    peer_name: str,
-    peers: Sequence[float],
-    unit: str,
-    target: Target,
-) -> list[Figure]:
-    """Return ejabberd's figure, and ours beside it; nothing where it was not measured."""
-    if not peers:
-        return []
-    return [
-        summarise(peer_name, peers, unit),
-        summarise(name, ours, unit, against=peer_name, against_values=peers, target=target),
-    ]
 
 
 def _find_lab() -> Path | None:

@@ -6,11 +6,13 @@ that time, since the client needs as much again.
 
 import asyncio
 import json
+import os
 import sys
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from time import perf_counter
+from types import MappingProxyType
 from typing import Protocol, Self
 
 import grpc
@@ -22,6 +24,7 @@ WARM_UP_S = 0.2
 # One connection is one HTTP/2 flow for gRPC's core; several keep it from being the limit.
 CHANNELS = 4
 
+NO_ENVIRONMENT: Mapping[str, str] = MappingProxyType({})
 
 Work = Callable[[grpc.aio.Channel], AsyncGenerator[None, None]]
 """Works on a channel for ever and yields after each piece of it."""
@@ -63,13 +66,19 @@ class ServerProcess:
 
 
 @asynccontextmanager
-async def server_process(module: str, kind: str) -> AsyncIterator[ServerProcess]:
-    """Run ``python -m module kind`` until the block ends; it calls :func:`announce`."""
+async def server_process(
+    module: str, kind: str, environment: Mapping[str, str] = NO_ENVIRONMENT
+) -> AsyncIterator[ServerProcess]:
+    """Run ``python -m module kind`` until the block ends; it calls :func:`announce`.
+
+    ``environment`` is added to this process's own.
+    """
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
         module,
         kind,
+        env={**os.environ, **environment},
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
     )

@@ -88,6 +88,23 @@ def summarise(
     )
 
 
+def beside(
+    name: str,
+    ours: Sequence[float],
+    peer_name: str,
+    peers: Sequence[float],
+    unit: str,
+    target: Target,
+) -> list[Figure]:
+    """Return the peer's figure, and ours beside it; nothing where it was not measured."""
+    if not peers:
+        return []
+    return [
+        summarise(peer_name, peers, unit),
+        summarise(name, ours, unit, against=peer_name, against_values=peers, target=target),
+    ]
+
+
 def write_json(figures: Sequence[Figure], file: TextIO) -> None:
     """Write one JSON object a line."""
     for figure in figures:

@@ -27,9 +27,9 @@ import grpc
 from google.protobuf.message import Message
 from google.protobuf.wrappers_pb2 import BytesValue
 
-from bench.ejabberd import beside, ejabberd
+from bench.ejabberd import ejabberd
 from bench.grpc_load import CHANNELS, server_process
-from bench.harness import Benchmark, Figure, Target, summarise
+from bench.harness import Benchmark, Figure, Target, beside, summarise
 from bench.limits_grpc import METHOD as ECHO_METHOD
 from bench.messaging_platform import MessagingPlatform, build_outgoing, messaging_platform
 from tieline.api.messaging.v1 import messaging_service_pb2, messaging_service_pb2_grpc

@@ -13,13 +13,14 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import (
     AbstractAsyncContextManager,
     AbstractContextManager,
     AsyncExitStack,
     ExitStack,
     asynccontextmanager,
+    contextmanager,
 )
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,6 +44,8 @@ from tieline.chassis.requests import RequestHandler, answering
 from tieline.embedded.nats import EmbeddedNats, User
 from tieline.embedded.ports import find_free_port
 from tieline.embedded.postgres import EmbeddedPostgres
+
+SERVICE = "tieline.api.messaging.v1.MessagingService"
 
 CORP_ID = "ww0123456789abcdefghijklmn"
 
@@ -173,19 +176,18 @@ async def messaging_platform(
     """
     password = secrets.token_hex(8)
     async with AsyncExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tieline-bench-")))
-        os.chmod(folder, 0o755)  # noqa: S103 -- PostgreSQL's account must be able to pass it
+        folder = stack.enter_context(engines_folder())
         postgres = EmbeddedPostgres(
             folder / "postgres",
             find_free_port(),
             superuser_password=password,
             settings=POSTGRES_SETTINGS,
         )
-        postgres_part = await _start(stack, lambda: _in_thread(postgres.running()))
+        postgres_part = await _start(stack, lambda: running_in_thread(postgres.running()))
         users = [User("admin", password)]
         users += [User(name, password, streams.permissions_of(name)) for name in streams.NATS_USERS]
         nats = EmbeddedNats(folder / "nats", find_free_port(), users)
-        nats_part = await _start(stack, lambda: _in_thread(nats.running()))
+        nats_part = await _start(stack, lambda: running_in_thread(nats.running()))
         await streams.declare(nats.url("admin"))
         await _prepare_database(postgres.dsn(), password)
         key = OKPKey.generate_key("Ed25519", private=True)
@@ -208,6 +210,21 @@ async def messaging_platform(
         )
 
 
+@contextmanager
+def engines_folder() -> Iterator[Path]:
+    """Give a temporary folder for the data of PostgreSQL and NATS."""
+    with tempfile.TemporaryDirectory(prefix="tieline-bench-") as folder:
+        os.chmod(folder, 0o755)  # noqa: S103 -- PostgreSQL's account must be able to pass it
+        yield Path(folder)
+
+
+@asynccontextmanager
+async def running_in_thread(running: AbstractContextManager[int]) -> AsyncIterator[int]:
+    """Run an engine and go on meanwhile. The loop's threads live until the benchmark ends."""
+    with ExitStack() as stack:
+        yield await asyncio.to_thread(stack.enter_context, running)
+
+
 async def _start(
     stack: AsyncExitStack, running: Callable[[], AbstractAsyncContextManager[int]]
 ) -> Part:
@@ -215,13 +232,6 @@ async def _start(
     await part.start()
     stack.push_async_callback(part.stop)
     return part
-
-
-@asynccontextmanager
-async def _in_thread(running: AbstractContextManager[int]) -> AsyncIterator[int]:
-    """Run an engine and go on meanwhile. The loop's threads live until the benchmark ends."""
-    with ExitStack() as stack:
-        yield await asyncio.to_thread(stack.enter_context, running)
 
 
 async def _prepare_database(admin_dsn: str, password: str) -> None:
