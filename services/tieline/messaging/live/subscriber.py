@@ -29,8 +29,8 @@ class Subscriber:
 
     __slots__ = (
         "_error",
-        "_is_filled",
         "_updates",
+        "_waiting",
         "conversation_ids",
         "has_left",
         "id",
@@ -75,8 +75,9 @@ class Subscriber:
         ``time.monotonic()``; infinite while it has taken all of them."""
 
         self._updates: deque[Delivery] = deque()
-        self._is_filled = asyncio.Event()
         self._error: ServiceError | None = None
+        # Of the one that waits for an update. An event would keep a queue of waiters: 0.8 KB.
+        self._waiting: asyncio.Future[None] | None = None
 
     @property
     def is_ended(self) -> bool:
@@ -92,13 +93,13 @@ class Subscriber:
             return
         self._updates.append(update)
         self.push_time = monotonic()
-        self._is_filled.set()
+        self._wake()
 
     def push_if_room(self, update: Update) -> None:
         """Queue an update that may be lost; what waits for a slow client has the room."""
         if self._error is None and len(self._updates) < MAX_QUEUED_UPDATES // 2:
             self._updates.append(update)
-            self._is_filled.set()
+            self._wake()
 
     def end_slow(self) -> None:
         """End it because its client does not read."""
@@ -113,13 +114,23 @@ class Subscriber:
         """Drop what waits and let :meth:`next_update` raise ``error``."""
         self._error = error
         self._updates.clear()
-        self._is_filled.set()
+        self._wake()
 
     async def next_update(self) -> Delivery:
-        """Return the oldest update, waiting for one; raise the error that ended the subscriber."""
+        """Return the oldest update, waiting for one; raise the error that ended the subscriber.
+
+        For one caller at a time.
+        """
         while not self._updates:
             if self._error is not None:
                 raise self._error
-            self._is_filled.clear()
-            await self._is_filled.wait()
+            self._waiting = asyncio.get_running_loop().create_future()
+            try:
+                await self._waiting
+            finally:
+                self._waiting = None
         return self._updates.popleft()
+
+    def _wake(self) -> None:
+        if self._waiting is not None and not self._waiting.done():
+            self._waiting.set_result(None)
