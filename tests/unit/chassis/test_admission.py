@@ -170,9 +170,9 @@ def test_a_replica_with_room_lets_in_what_fits(
 @pytest.mark.parametrize(
     ("busy", "waited_s", "expected"),
     [
-        pytest.param(1.0, 0.0, 800, id="too busy"),
-        pytest.param(0.8, 0.0, 1000, id="as it should be"),
-        pytest.param(0.4, 0.0, 2000, id="room"),
+        pytest.param(1.0, 0.0, 700, id="too busy"),
+        pytest.param(0.7, 0.0, 1000, id="as it should be"),
+        pytest.param(0.35, 0.0, 2000, id="room"),
         pytest.param(0.0, 0.0, 4000, id="no more than fits"),
         pytest.param(1.0, 10 * OVERLOADED_S, 500, id="overloaded"),
     ],
@@ -254,7 +254,9 @@ def test_a_flood_that_holds_back_costs_no_neighbour(factor: float, users: int) -
 @pytest.mark.parametrize("factor", [2, 10])
 def test_a_flood_of_many_users_has_what_the_neighbours_leave(factor: float) -> None:
     seconds = simulate_flood(factor, 10)[3:]
-    assert sum(second.admitted for second in seconds) > 0.6 * CAPACITY * len(seconds)
+    # Three quarters of what keeps the replica calm; the neighbours alone want half of the capacity.
+    least = 0.75 * 0.7 * CAPACITY
+    assert sum(second.admitted for second in seconds) > least * len(seconds)
 
 
 def test_a_large_corp_for_which_there_is_room_is_not_held_to_a_share() -> None:
