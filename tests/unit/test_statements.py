@@ -53,7 +53,6 @@ LOCKS_OF_MANY_CORPS = {
     "messaging.repositories.app_messages.AppMessageRepository.delete_old": PURGE,
     "messaging.repositories.card_tasks.delete_old_tasks": PURGE,
     "messaging.repositories.messages": BATCH,
-    "messaging.repositories.messages.MessageRepository._lock_and_read": BATCH,
     "messaging.repositories.messages.MessageRepository.lock_counters": BATCH,
     "messaging.repositories.overviews.delete_old_mentions": PURGE,
     "messaging.repositories.push_targets.PushTargetRepository.delete_old": PURGE,
@@ -67,6 +66,7 @@ LOCKS_OF_MANY_CORPS = {
     "messaging.repositories.retention.RetentionRepository.delete_unread_references": PURGE,
     "messaging.repositories.scheduled_messages.ScheduledMessageRepository.claim_due": CLAIM,
     "messaging.repositories.scheduled_messages.ScheduledMessageRepository.lock_unchanged": BATCH,
+    "messaging.repositories.send_look_ups.SendLookUps._lock_and_read": BATCH,
     "messaging.repositories.upkeep.UpkeepRepository.delete_old_sends": PURGE,
 }
 

@@ -15,7 +15,7 @@ from tieline.messaging.messages.rules import Send, StoredMessage
 from tieline.messaging.push.rules import Newest, PushKey
 from tieline.messaging.repositories.app_message_recipients import Reader, count_recent
 from tieline.messaging.repositories.conversations import ConversationRepository
-from tieline.messaging.repositories.messages import LookUp, MessageRepository, Seen
+from tieline.messaging.repositories.messages import MessageRepository
 from tieline.messaging.repositories.overviews import list_overviews
 from tieline.messaging.repositories.participants import ParticipantRepository
 from tieline.messaging.repositories.push_facts import list_facts
@@ -23,6 +23,7 @@ from tieline.messaging.repositories.push_targets import PushTargetRepository
 from tieline.messaging.repositories.pushes import PushRepository
 from tieline.messaging.repositories.ranges import list_ranges, list_readable
 from tieline.messaging.repositories.search import Filter, SearchRepository
+from tieline.messaging.repositories.send_look_ups import LookUp, Seen, SendLookUps
 from tieline.messaging.repositories.stored_messages import list_messages
 from tieline.messaging.search.walk import Window
 
@@ -122,12 +123,12 @@ async def _look_up(connection: Any) -> None:
     send = Send(*KEY, member("li.wei"), "m1", b"")
     # The recorded statement finds no row, where the real one has a row for each send.
     with suppress(ValueError):
-        await MessageRepository(connection).lock_and_look_up([send])
+        await SendLookUps(connection).lock_and_look_up([send])
 
 
 async def _look_up_new(connection: Any) -> None:
     with suppress(ValueError):
-        await MessageRepository(connection).look_up_new([Send(*KEY, member("li.wei"), "m1", b"")])
+        await SendLookUps(connection).look_up_new([Send(*KEY, member("li.wei"), "m1", b"")])
 
 
 async def _insert_unchanged(connection: Any) -> None:

@@ -18,6 +18,7 @@ from tieline.messaging.live.announcer import Announcer
 from tieline.messaging.live.subjects import build_conversation_subject
 from tieline.messaging.messages.rules import Send, StoredMessage
 from tieline.messaging.repositories.messages import MessageRepository
+from tieline.messaging.repositories.send_look_ups import SendLookUps
 from tieline.messaging.sending.batches import Sender
 from tieline.messaging.sending.numbering import ConversationKey
 
@@ -179,7 +180,7 @@ async def test_nothing_of_a_batch_is_stored_once_one_of_its_conversations_has_ch
     changing, other = [(corp.corp_id, await li_wei.create_group("zhang.san")) for _ in range(2)]
     async with statements(pool) as connection:
         repository = MessageRepository(connection)
-        known = await repository.look_up_new([send(changing, "m1"), send(other, "m1")])
+        known = await SendLookUps(connection).look_up_new([send(changing, "m1"), send(other, "m1")])
         assert known is not None
         messages = [
             StoredMessage(*key, known.counters[key].last_sequence + 1, LI_WEI, "m1", CONTENT, NOW)

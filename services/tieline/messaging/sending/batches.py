@@ -21,8 +21,9 @@ from tieline.messaging.live.subjects import build_conversation_subject
 from tieline.messaging.media.uses import check_uses
 from tieline.messaging.messages.rules import Send, StoredMessage, build_proto, message_to_proto
 from tieline.messaging.repositories.media import MediaRepository
-from tieline.messaging.repositories.messages import LookUp, MessageRepository
+from tieline.messaging.repositories.messages import MessageRepository
 from tieline.messaging.repositories.overviews import Mention, insert_mentions
+from tieline.messaging.repositories.send_look_ups import LookUp, SendLookUps
 from tieline.messaging.sending.numbering import SendFacts, number_batch
 from tieline.messaging.sending.references import find_refusals, list_meant
 
@@ -66,8 +67,7 @@ class Sender:
         self, connection: Connection, sends: Sequence[Send]
     ) -> Sequence[messaging_pb2.Message | ServiceError]:
         """Store what is new of the batch in two statements; return one outcome for each send."""
-        repository = MessageRepository(connection)
-        known = await repository.lock_and_look_up(sends)
+        known = await SendLookUps(connection).lock_and_look_up(sends)
         facts = await _look_up_media(connection, sends, known.facts)
         facts = await _look_up_references(connection, sends, facts)
         facts = self._screen_all(sends, facts)
@@ -77,7 +77,7 @@ class Sender:
         facts = await _claim_tasks(connection, sends, facts)
         batch = _build(sends, facts, known)
         if batch.new:
-            await repository.insert_messages(batch.new, known.now, batch.events)
+            await MessageRepository(connection).insert_messages(batch.new, known.now, batch.events)
             mentions = list(_list_mentions(batch.protos, known.now))
             if mentions:
                 await insert_mentions(connection, mentions)
@@ -95,8 +95,7 @@ class Sender:
         """
         if not all(map(_is_plain, sends)):
             return None
-        repository = MessageRepository(connection)
-        known = await repository.look_up_new(sends)
+        known = await SendLookUps(connection).look_up_new(sends)
         if known is None:
             return None
         facts = self._screen_all(sends, known.facts)
@@ -104,6 +103,7 @@ class Sender:
             return None
         batch = _build(sends, facts, known)
         if batch.new:
+            repository = MessageRepository(connection)
             if not await repository.insert_unchanged(batch.new, known, batch.events):
                 return None
             self._announcer.announce_after_commit(connection, build_announcements(batch.protos))
