@@ -318,7 +318,11 @@ DASHBOARDS: dict[str, tuple[str, Sequence[Panel]]] = {
             Panel(
                 "Over a limit",
                 "reqps",
-                [_rate("haproxy_backend_sessions_total", "proxy", 'proxy=~"limited_.+"')],
+                [
+                    _rate("haproxy_backend_sessions_total", "proxy", 'proxy=~"limited_.+"'),
+                    # Of an address that begins too many, before there is a backend.
+                    _rate("haproxy_frontend_requests_denied_total", "proxy", 'proxy="edge"'),
+                ],
                 "{{proxy}}",
             ),
             Panel(

@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import sys
+import urllib.request
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -175,3 +176,13 @@ async def has_begun(edge: Edge, count: int) -> bool:
 
 async def together(count: int, call: Callable[[], Awaitable[Any]]) -> list[Any]:
     return await asyncio.gather(*(call() for _ in range(count)))
+
+
+async def read_page(port: int, path: str) -> str:
+    """Return what the port for metrics says at a path."""
+
+    def get() -> str:
+        with urllib.request.urlopen(f"http://{LOOPBACK}:{port}{path}", timeout=10) as response:
+            return str(response.read().decode())
+
+    return await asyncio.to_thread(get)

@@ -19,9 +19,12 @@ from typing import Generic, TypeVar
 
 from google.protobuf.message import DecodeError, Message
 from nats.aio.msg import Msg
+from nats.js.errors import FetchTimeoutError
 
 from tieline.chassis.broker import Broker
+from tieline.chassis.consumer_lag import ConsumerLag, reporting
 from tieline.chassis.event_pulls import (
+    FETCH_HEARTBEAT_S,
     FETCH_WAIT_S,
     HANDLE_TIMEOUT_S,
     Subscription,
@@ -52,26 +55,41 @@ async def consuming_batches(
     handle: Callable[[Sequence[M]], Awaitable[None]],
 ) -> AsyncIterator[None]:
     """Handle the durable's events, all of one type, until the block is left."""
-    async with pulling(broker, durable, _BatchConsumer(message_type, handle).take_turn):
-        yield
+    lag = ConsumerLag()
+    consumer = _BatchConsumer(message_type, handle, lag)
+    async with pulling(broker, durable, consumer.take_turn):
+        with reporting(lag, durable.service, durable.stream):
+            yield
 
 
 class _BatchConsumer(Generic[M]):
     def __init__(
-        self, message_type: type[M], handle: Callable[[Sequence[M]], Awaitable[None]]
+        self,
+        message_type: type[M],
+        handle: Callable[[Sequence[M]], Awaitable[None]],
+        lag: ConsumerLag,
     ) -> None:
         self._message_type = message_type
         self._handle = handle
+        self._lag = lag
 
     async def take_turn(self, subscription: Subscription) -> None:
-        batch = await subscription.fetch(1, timeout=FETCH_WAIT_S)
+        try:
+            batch = await subscription.fetch(1, timeout=FETCH_WAIT_S, heartbeat=FETCH_HEARTBEAT_S)
+        except FetchTimeoutError:
+            self._lag.note_nothing()
+            return
         with suppress(TimeoutError):
             batch += await subscription.fetch(_BATCH_EVENTS - 1, timeout=_GATHER_S)
+        # The first is the oldest, and behind the last are those that nobody has yet.
+        stored_time = batch[0].metadata.timestamp.timestamp()
+        self._lag.note_delivery(batch[-1].metadata.num_pending, stored_time)
         await self._settle(batch)
 
     async def _settle(self, batch: Sequence[Msg]) -> None:
         readable = [(message, event) for message in batch if (event := await self._read(message))]
         if not readable:
+            self._lag.note_settled()
             return
         messages = [message for message, _ in readable]
         events = [event for _, event in readable]
@@ -88,6 +106,7 @@ class _BatchConsumer(Generic[M]):
         else:
             for message in messages:
                 await message.ack()
+            self._lag.note_settled()
 
     async def _read(self, message: Msg) -> M | None:
         try:

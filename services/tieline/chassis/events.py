@@ -33,6 +33,7 @@ from tieline.chassis.calls import Call, entered
 from tieline.chassis.consumer_lag import ConsumerLag, reporting
 from tieline.chassis.errors import UnavailableError
 from tieline.chassis.event_pulls import (
+    FETCH_HEARTBEAT_S,
     FETCH_WAIT_S,
     HANDLE_TIMEOUT_S,
     Subscription,
@@ -58,9 +59,6 @@ MAX_DELIVERIES = 8
 # Delays of 0.25, 0.5, … 16 s: what a retry can cure is cured within half a minute, and the events
 # behind wait no longer than that.
 _FIRST_DELAY_S = 0.25
-
-# Less than half of what a fetch waits for, as the server wants it.
-_SIGN_OF_LIFE_S = 0.4 * FETCH_WAIT_S
 
 # The stream delivers nothing older than its age limit; one day more covers clocks and delays.
 _INBOX_AGE_S = MAX_AGE_S + 24 * 60 * 60
@@ -146,8 +144,9 @@ class _Consumer:
 
     async def take_turn(self, subscription: Subscription) -> None:
         try:
-            # With signs of life a server that has nothing is told from one that is silent.
-            [message] = await subscription.fetch(1, timeout=FETCH_WAIT_S, heartbeat=_SIGN_OF_LIFE_S)
+            [message] = await subscription.fetch(
+                1, timeout=FETCH_WAIT_S, heartbeat=FETCH_HEARTBEAT_S
+            )
         except FetchTimeoutError:
             self._lag.note_nothing()
             return

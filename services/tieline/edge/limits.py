@@ -81,11 +81,12 @@ def request_rules(settings: EdgeSettings) -> list[str]:
     """Refuse requests of an address that begins too many: each holds a buffer while it arrives.
 
     Counted without a counter in hand: HAProxy has three, for the connection, the corp and the user.
+    Denied, which HAProxy counts in its metrics, where it would not what it returns.
     """
     if not settings.edge_requests_per_address:
         return []
     return [
-        f"  http-request return status 200 {refusals.ADDRESS_LIMIT.headers()} "
+        f"  http-request deny status 200 {refusals.ADDRESS_LIMIT.headers()} "
         f"if {{ src_gpc0_rate(edge_requests) ge {settings.edge_requests_per_address} }}",
         "  http-request set-var(txn.begun) src_inc_gpc0(edge_requests)",
     ]

@@ -8,6 +8,7 @@ from google.protobuf.wrappers_pb2 import StringValue
 
 from fakes.broker_users import connected
 from fakes.eventually import eventually
+from tieline.chassis import consumer_lag
 from tieline.chassis.broker import Broker
 from tieline.chassis.errors import UnavailableError
 from tieline.chassis.event_batches import consuming_batches
@@ -91,3 +92,43 @@ async def test_batch_in_hand_at_the_end_goes_to_whoever_is_next(messaging_broker
         await begun.wait()
     async with consuming_batches(messaging_broker, DURABLE, StringValue, handle):
         await eventually(lambda: "left" in handled)
+
+
+async def test_lag_grows_while_a_batch_is_in_hand_and_ends_with_it(
+    messaging_broker: Broker,
+) -> None:
+    may_go_on = asyncio.Event()
+    begun = asyncio.Event()
+
+    async def handle(events: Sequence[StringValue]) -> None:
+        begun.set()
+        await may_go_on.wait()
+
+    await publish(messaging_broker, *(f"event-{number}" for number in range(150)))
+    async with consuming_batches(messaging_broker, DURABLE, StringValue, handle):
+        lag = consumer_lag._gauges._subjects["messaging", "MESSAGING"]
+        await begun.wait()
+        assert lag.pending >= 50
+        first = lag.delay_s
+        await eventually(lambda: lag.delay_s > first + 0.1)
+        may_go_on.set()
+        await eventually(lambda: (lag.pending, lag.delay_s) == (0, 0))
+
+    assert ("messaging", "MESSAGING") not in consumer_lag._gauges._subjects
+
+
+async def test_lag_is_none_once_the_server_has_nothing_more(
+    messaging_broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of several replicas another one may have handled the rest."""
+    monkeypatch.setattr("tieline.chassis.consumer_lag._QUIET_S", 0.0)
+    monkeypatch.setattr("tieline.chassis.event_batches.FETCH_WAIT_S", 0.5)
+    monkeypatch.setattr("tieline.chassis.event_batches.FETCH_HEARTBEAT_S", 0.2)
+
+    async def handle(events: Sequence[StringValue]) -> None:
+        """Take them."""
+
+    async with consuming_batches(messaging_broker, DURABLE, StringValue, handle):
+        lag = consumer_lag._gauges._subjects["messaging", "MESSAGING"]
+        lag.note_delivery(7, 0.0)
+        await eventually(lambda: (lag.pending, lag.delay_s) == (0, 0))

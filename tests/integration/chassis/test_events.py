@@ -326,7 +326,7 @@ async def test_server_that_has_nothing_is_told_from_one_that_is_silent(
 ) -> None:
     """What was last seen stays while nobody answers."""
     monkeypatch.setattr("tieline.chassis.events.FETCH_WAIT_S", 0.5)
-    monkeypatch.setattr("tieline.chassis.events._SIGN_OF_LIFE_S", 0.2)
+    monkeypatch.setattr("tieline.chassis.events.FETCH_HEARTBEAT_S", 0.2)
     monkeypatch.setattr("tieline.chassis.consumer_lag._QUIET_S", 0.0)
     publishing = directory_broker.publish
     is_lost = True

@@ -4,11 +4,20 @@ import asyncio
 
 import pytest
 
-from fakes.edges import SERVICE, MakeReplica, StartEdge, has_begun, open_channel, token
+from fakes.edges import (
+    SERVICE,
+    MakeReplica,
+    StartEdge,
+    has_begun,
+    open_channel,
+    read_page,
+    token,
+)
 from fakes.eventually import eventually
 from fakes.raw_http2 import request
 from tieline.chassis.interceptors.refusals import ADMISSION_KEY
 from tieline.edge.methods import list_methods
+from tieline.embedded.ports import find_free_port
 
 pytestmark = pytest.mark.haproxy
 
@@ -167,7 +176,13 @@ async def test_an_address_has_a_limit_over_all_methods_and_everybody_at_it(
 async def test_an_address_begins_so_many_requests_and_no_more_answered_or_not(
     make_replica: MakeReplica, start_edge: StartEdge
 ) -> None:
-    edge = await start_edge(make_replica(), edge_requests_per_address=10, edge_request_timeout_s=30)
+    port = find_free_port()
+    edge = await start_edge(
+        make_replica(),
+        edge_requests_per_address=10,
+        edge_request_timeout_s=30,
+        edge_metrics_port=port,
+    )
     head = {"content-type": "application/grpc", "te": "trailers"}
     heads = [
         asyncio.create_task(
@@ -182,6 +197,8 @@ async def test_an_address_begins_so_many_requests_and_no_more_answered_or_not(
     codes = [await edge.code() for _ in range(5)]
 
     assert codes == ["OK"] * 2 + ["RESOURCE_EXHAUSTED"] * 3
+    page = await read_page(port, "/metrics")
+    assert 'haproxy_frontend_requests_denied_total{proxy="edge"} 3' in page
     for each in heads:
         each.cancel()
 

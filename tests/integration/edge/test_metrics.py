@@ -1,28 +1,18 @@
 """What an edge tells Prometheus: what alerts and dashboards ask for, and its certificate's end."""
 
-import asyncio
 import re
-import urllib.request
 from pathlib import Path
 
 import pytest
 from cryptography import x509
 
 from fakes.certificates import Authority, replace_file, write_certificate
-from fakes.edges import MakeReplica, StartEdge
+from fakes.edges import MakeReplica, StartEdge, read_page
 from fakes.eventually import eventually
 from promql import exposed_metrics, unknown_labels, wanted_metrics
 from tieline.embedded.ports import find_free_port
 
 pytestmark = pytest.mark.haproxy
-
-
-async def read(port: int, path: str) -> str:
-    def get() -> str:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as response:
-            return str(response.read().decode())
-
-    return await asyncio.to_thread(get)
 
 
 async def test_every_metric_of_the_edge_that_alerts_and_dashboards_ask_for_exists(
@@ -32,7 +22,7 @@ async def test_every_metric_of_the_edge_that_alerts_and_dashboards_ask_for_exist
     edge = await start_edge(make_replica(), edge_metrics_port=port)
     await edge.call()
 
-    page = await read(port, "/metrics")
+    page = await read_page(port, "/metrics")
 
     wanted = {name for name in wanted_metrics() if name.startswith("haproxy_")}
     assert wanted - exposed_metrics(page) == set()
@@ -54,7 +44,7 @@ async def test_the_end_of_the_certificate_that_clients_see_is_told_also_after_it
     await start_edge(make_replica(), edge_metrics_port=port, edge_tls_certificate=str(certificate))
 
     async def told() -> float:
-        page = await read(port, "/metrics/edge")
+        page = await read_page(port, "/metrics/edge")
         (line,) = (each for each in page.splitlines() if not each.startswith("#"))
         return float(line.removeprefix("certificate_not_after_seconds "))
 

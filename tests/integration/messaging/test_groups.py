@@ -357,6 +357,23 @@ def _is_in(outcome: object) -> bool:
     return not isinstance(outcome, BaseException) and outcome.HasField("conversation")  # type: ignore[attr-defined]
 
 
+async def test_who_left_the_corp_a_moment_ago_comes_in_by_no_code(
+    corp: Corp, groups: Groups, members: FakeMembers
+) -> None:
+    """A token outlives its member by seconds, and nobody would take him out again."""
+    owner = corp.member("li.wei")
+    group = await owner.create_group("zhang.san")
+    made = await groups.call(
+        owner, "CreateJoinCode", conversation_id=group, request_id=new_id(), max_uses=1
+    )
+    members.missing.add((corp.corp_id, "gone"))
+
+    joining = groups.call(corp.member("gone"), "JoinConversation", code=made.join_code.code)
+    await refused(joining, "USER_NOT_FOUND")
+
+    assert (await owner.get(group)).participant_count == 2
+
+
 async def test_code_ends_with_its_time_or_when_it_is_withdrawn(
     corp: Corp, groups: Groups, pool: Pool
 ) -> None:

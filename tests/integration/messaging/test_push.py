@@ -396,7 +396,9 @@ async def test_what_comes_while_an_older_one_is_put_off_is_due_soon(
     newer = await li_wei.send(group)
     await eventually(lambda: _has_push(pool, phone, newer.sequence))
 
-    claim = Claim(PushKey(corp.corp_id, phone.session_id, group), 7, older.sequence, 0)
+    claim = Claim(
+        PushKey(corp.corp_id, phone.session_id, group), 7, older.sequence, 0, dt.timedelta(0)
+    )
     async with transaction(pool) as connection:
         repository = PushRepository(connection)
         await repository.settle([Settlement(claim, None, far, 0)], dt.timedelta(minutes=1))

@@ -154,6 +154,27 @@ async def test_webhook_that_does_not_answer_is_tried_later(
     assert len(inbox.received) == (1 if fault == "timeout" else 0)
 
 
+async def test_delay_tells_for_how_long_the_oldest_had_been_due(corp_id: str, pool: Pool) -> None:
+    inbox = WebhookInbox("token")
+    for session_id in ("session", "other"):
+        await seed(pool, corp_id, session_id)
+    await execute(
+        pool,
+        """
+        UPDATE messaging.pushes SET due_time = now() - interval '90 s'
+         WHERE session_id = 'session'
+        """,
+    )
+    pushing = runner(pool, inbox)
+    delays: list[float] = []
+    async with inbox.serving():
+        while await pushing._push_batch():
+            delays.append(pushing.delay_s)
+
+    assert 90 <= max(delays) < 120
+    assert pushing.delay_s == 0
+
+
 async def test_backlog_of_a_webhook_that_was_away_is_one_push_a_conversation(
     corp_id: str, pool: Pool
 ) -> None:

@@ -26,6 +26,10 @@ from tieline.messaging.sending.numbering import ConversationKey
 # Twice the time after which clients repeat that they look.
 LOOK_S = 60.0
 
+# Who has just come in may look before the replica has heard of it. Who has just gone out may have
+# looked before, and be heard of after: he shows as looking for so long.
+_UNREACHED_S = 5.0
+
 logger = logging.getLogger(__name__)
 
 
@@ -101,13 +105,14 @@ class Looks:
                 await self.end(subscriber)
 
     async def end_old(self) -> None:
-        """End those that were not repeated."""
+        """End those that were not repeated, and those of who is not in the conversation."""
         now = monotonic()
+        unreached_until = now + LOOK_S - _UNREACHED_S
         old = [
             subscriber
             for look in self._looks.values()
             for subscriber, until in look.until.items()
-            if until < now
+            if until < now or (until < unreached_until and not self._reaches(subscriber, look.key))
         ]
         for subscriber in old:
             await self.end(subscriber)

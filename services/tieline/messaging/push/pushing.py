@@ -18,6 +18,7 @@ from tieline.chassis.broker import Broker
 from tieline.chassis.event_batches import consuming_batches
 from tieline.chassis.postgres import Pool, transaction
 from tieline.chassis.repeating import repeating
+from tieline.chassis.reported_gauges import Gauge, ReportedGauges
 from tieline.chassis.streams import durables_of, stream_of
 from tieline.messaging.live.connected_devices import ConnectedDevices
 from tieline.messaging.push.rules import (
@@ -64,6 +65,17 @@ _TARGET_DAYS = 60
 _pushes = get_meter("tieline.messaging").create_counter(
     "pushes", unit="{push}", description="Pushes that were due, by what became of them"
 )
+_gauges = ReportedGauges["PushRunner"](
+    (),
+    [
+        Gauge(
+            "pushes.delay",
+            "s",
+            "For how long the oldest of the pushes that were last taken had been due",
+            lambda runner: runner.delay_s,
+        )
+    ],
+)
 logger = logging.getLogger(__name__)
 
 
@@ -76,6 +88,8 @@ class PushRunner:
         self._collapse = collapse
         self._places = asyncio.Semaphore(_SENDERS)
         self._last_corp_id = ""
+        self.delay_s = 0.0
+        """For how long the oldest of the last batch had been due; 0 once nothing is due."""
 
     @asynccontextmanager
     async def running(self, broker: Broker) -> AsyncIterator[None]:
@@ -90,6 +104,8 @@ class PushRunner:
             await stack.enter_async_context(
                 consuming_batches(broker, durable, messaging_pb2.MessagesSent, self.note)
             )
+            _gauges.report(self)
+            stack.callback(_gauges.withdraw)
             yield
 
     async def note(self, events: Sequence[messaging_pb2.MessagesSent]) -> None:
@@ -114,8 +130,11 @@ class PushRunner:
             # Those behind the last corp have nothing; the next look begins in front.
             was_in_front = not self._last_corp_id
             self._last_corp_id = ""
+            if was_in_front:
+                self.delay_s = 0.0
             return not was_in_front
         self._last_corp_id = claims[-1].key.corp_id
+        self.delay_s = max(claim.delay for claim in claims).total_seconds()
         facts, badges, now = await self._look_up([claim.key for claim in claims])
         settlements = await asyncio.gather(
             *(self._push(claim, facts.get(claim.key), badges, now) for claim in claims)

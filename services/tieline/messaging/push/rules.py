@@ -71,6 +71,8 @@ class Claim:
     claim_number: int
     wanted_sequence: int
     failures: int
+    delay: dt.timedelta
+    """For how long it had been due when it was taken."""
 
 
 @dataclass(frozen=True, slots=True)

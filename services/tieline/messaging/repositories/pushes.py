@@ -148,7 +148,8 @@ class PushRepository:
                 SELECT of_corp.*
                   FROM waiting
                  CROSS JOIN LATERAL (
-                       SELECT pushes.corp_id, pushes.session_id, pushes.conversation_id
+                       SELECT pushes.corp_id, pushes.session_id, pushes.conversation_id,
+                              pushes.due_time
                          FROM messaging.pushes
                         WHERE pushes.corp_id = waiting.corp_id AND pushes.due_time <= now()
                         ORDER BY pushes.due_time
@@ -169,7 +170,12 @@ class PushRepository:
                           -- Due for others when the lease is over.
                           due_time = now() + $4::interval
             RETURNING push.corp_id, push.session_id, push.conversation_id, push.claim_number,
-                      push.wanted_sequence, push.failures
+                      push.wanted_sequence, push.failures,
+                      (SELECT now() - due.due_time
+                         FROM due
+                        WHERE due.corp_id = push.corp_id
+                          AND due.session_id = push.session_id
+                          AND due.conversation_id = push.conversation_id) AS delay
             """,
             after_corp_id,
             of_corp,
@@ -177,7 +183,13 @@ class PushRepository:
             lease,
         )
         claims = [
-            Claim(_key_of(row), row["claim_number"], row["wanted_sequence"], row["failures"])
+            Claim(
+                _key_of(row),
+                row["claim_number"],
+                row["wanted_sequence"],
+                row["failures"],
+                row["delay"],
+            )
             for row in rows
         ]
         return sorted(claims, key=lambda claim: claim.key)

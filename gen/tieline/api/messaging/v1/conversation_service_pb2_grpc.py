@@ -235,8 +235,9 @@ class ConversationServiceServicer:
         """JoinConversation brings the caller into a code's group, or asks for it where the code says that
         somebody must agree. A repeat changes nothing and uses nothing up.
 
-        Errors: NOT_FOUND JOIN_CODE_NOT_FOUND for a code that is unknown, expired, used up or withdrawn;
-        FAILED_PRECONDITION CONVERSATION_FULL.
+        Errors: NOT_FOUND JOIN_CODE_NOT_FOUND for a code that is unknown, expired, used up or withdrawn,
+        USER_NOT_FOUND for a caller who left the corp a moment ago; FAILED_PRECONDITION
+        CONVERSATION_FULL.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

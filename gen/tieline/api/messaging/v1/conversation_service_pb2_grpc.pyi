@@ -99,8 +99,9 @@ class ConversationServiceStub:
     """JoinConversation brings the caller into a code's group, or asks for it where the code says that
     somebody must agree. A repeat changes nothing and uses nothing up.
 
-    Errors: NOT_FOUND JOIN_CODE_NOT_FOUND for a code that is unknown, expired, used up or withdrawn;
-    FAILED_PRECONDITION CONVERSATION_FULL.
+    Errors: NOT_FOUND JOIN_CODE_NOT_FOUND for a code that is unknown, expired, used up or withdrawn,
+    USER_NOT_FOUND for a caller who left the corp a moment ago; FAILED_PRECONDITION
+    CONVERSATION_FULL.
     """
     ListJoinRequests: _aio.UnaryUnaryMultiCallable[_conversation_service_pb2.ListJoinRequestsRequest, _conversation_service_pb2.ListJoinRequestsResponse]
     """ListJoinRequests lists who asks to come into a group, the oldest first: for its owner and its
@@ -277,8 +278,9 @@ class ConversationServiceServicer(metaclass=_abc_1.ABCMeta):
         """JoinConversation brings the caller into a code's group, or asks for it where the code says that
         somebody must agree. A repeat changes nothing and uses nothing up.
 
-        Errors: NOT_FOUND JOIN_CODE_NOT_FOUND for a code that is unknown, expired, used up or withdrawn;
-        FAILED_PRECONDITION CONVERSATION_FULL.
+        Errors: NOT_FOUND JOIN_CODE_NOT_FOUND for a code that is unknown, expired, used up or withdrawn,
+        USER_NOT_FOUND for a caller who left the corp a moment ago; FAILED_PRECONDITION
+        CONVERSATION_FULL.
         """
 
     @_abc_1.abstractmethod
