@@ -3,19 +3,22 @@
 Measures the figures ``overload.*`` that need no edge. One messaging service with durable engines,
 with cores of its own (``cores``); a generator process of its own sends at fixed times, whatever
 comes back (open loop), and latency counts from the scheduled time. Capacity is the best closed-loop
-goodput of the same run. CRITICAL and HIGH (here sends; ``overload_sign_ins`` has CRITICAL) are half
-of the capacity throughout; the rest is NORMAL (reads) and LOW (searches) in the proportion of
-`tieline surge`. ``overload.<class>_success`` is the share of what was due that was done in time.
+goodput of the same round, without admission. CRITICAL and HIGH (here sends; ``overload_sign_ins``
+has CRITICAL) are half of the capacity throughout; the rest is NORMAL (reads) and LOW (searches) in
+the proportion of `tieline surge`. ``overload.<class>_success`` is the share of what was due that
+was done in time.
 
 Callers of ours hold back what would be refused, by the client library's own code; strangers send
-everything. ``.off`` is the same load on a replica whose admission is switched off; what that one
-can do is set as the capacity of the other, as docs/overload.md advises. Where the
-generators are themselves the limit, ``overload.unsent`` tells what they did not send.
+everything. ``.off`` is the same load on a second platform whose admission is switched off, in turns
+on the same cores; what that one can do at first is set as the capacity of the other, as
+docs/overload.md advises. Where the generators are themselves the limit, ``overload.unsent`` tells
+what they did not send.
 """
 
 import asyncio
+from collections import defaultdict
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 import psutil
@@ -31,6 +34,7 @@ _SETTLE_S = 4.0
 _MINUTE_S = 60.0
 _USERS = 200
 _MAX_RECOVERY_S = 15
+_ROUNDS = 3
 
 # Of what is neither CRITICAL nor HIGH: searches beside lookups and contacts.
 _LOW_RATIO = DEFAULT_MIX["search"] / sum(
@@ -61,26 +65,42 @@ class _Scene:
 
 
 async def measure() -> Sequence[Figure]:
-    """Measure with admission off, and on a second platform with it on."""
-    async with _scene(is_on=False) as scene:
-        capacity = await _capacity(scene)
-        off = await _measure(scene, capacity)
-    async with _scene(is_on=True, capacity=capacity) as scene:
-        on = await _measure(scene, await _capacity(scene))
+    """Measure two platforms in turns, one with admission and one without."""
+    async with AsyncExitStack() as stack:
+        off = await stack.enter_async_context(_scene(is_on=False))
+        with on_cores_of_their_own(off.platform.process_ids):
+            known = await _capacity(off)
+        on = await stack.enter_async_context(_scene(is_on=True, capacity=known))
+        process_ids = [*off.platform.process_ids, *on.platform.process_ids]
+        stack.enter_context(on_cores_of_their_own(process_ids))
+        values: dict[str, list[float]] = defaultdict(list)
+        for _ in range(_ROUNDS):
+            capacity = await _capacity(off)
+            for scene, suffix in ((off, ".off"), (on, "")):
+                for name, value in (await _measure(scene, capacity)).items():
+                    values[name + suffix].append(value)
+        for scene, suffix in ((off, ".off"), (on, "")):
+            values[f"overload.memory_growth{suffix}"] = [await _memory_growth(scene, known)]
+            values[f"overload.recovery_seconds{suffix}"] = [await _recovery(scene, known)]
     figures = []
     for name, unit, target in _FIGURES:
         without = f"{name}.off"
-        figures.append(_figure(without, off[name], unit, None))
+        figures.append(summarise(without, values[without], unit))
         figures.append(
             summarise(
-                name, [on[name]], unit, against=without, against_values=[off[name]], target=target
+                name,
+                values[name],
+                unit,
+                against=without,
+                against_values=values[without],
+                target=target,
             )
         )
     return figures
 
 
 async def _measure(scene: _Scene, capacity: float) -> dict[str, float]:
-    """Return every figure by its name."""
+    """Return by their names what one round of surges came to."""
     callers_3x = await _surge(scene, capacity, 3, holds_back=True)
     callers_10x = await _surge(scene, capacity, 10, holds_back=True)
     strangers = await _surge(scene, capacity, 10, holds_back=False)
@@ -92,8 +112,6 @@ async def _measure(scene: _Scene, capacity: float) -> dict[str, float]:
         **_shares("strangers_10x", strangers),
         "overload.unsent.strangers_10x": strangers.unsent_ratio,
         "overload.longest_wait_ms.strangers_10x": strangers.longest_good_ms,
-        "overload.memory_growth": await _memory_growth(scene, capacity),
-        "overload.recovery_seconds": await _recovery(scene, capacity),
     }
 
 
@@ -107,8 +125,7 @@ async def _scene(*, is_on: bool, capacity: float = 0.0) -> AsyncIterator[_Scene]
         users = [f"user-{number}" for number in range(_USERS)]
         ids = await platform.open_conversations([[user] for user in users])
         tokens = [platform.metadata(user)[0][1] for user in users]
-        with on_cores_of_their_own(platform.process_ids):
-            yield _Scene(platform, Plan(platform.target, tuple(zip(tokens, ids, strict=True))))
+        yield _Scene(platform, Plan(platform.target, tuple(zip(tokens, ids, strict=True))))
 
 
 async def _capacity(scene: _Scene) -> float:
@@ -174,10 +191,6 @@ def _shares(of: str, outcome: Outcome) -> dict[str, float]:
         f"overload.normal_success.{of}": outcome.normal_success,
         f"overload.low_success.{of}": outcome.low_success,
     }
-
-
-def _figure(name: str, value: float, unit: str, target: Target | None) -> Figure:
-    return summarise(name, [value], unit, target=target)
 
 
 BENCHMARKS = (

@@ -172,6 +172,38 @@ def test_what_is_in_flight_bounds_what_begins_by_class() -> None:
     assert admission.lets_in(priority_of(BusinessClass.CRITICAL, 127), admission.no_corp)
 
 
+def test_while_calls_are_held_up_little_is_in_flight() -> None:
+    clock = Clock()
+    admission = control(clock, capacity_per_s=1000)
+    most_important = priority_of(BusinessClass.CRITICAL, 0)
+    admission.in_flight = 500
+    for number in range(4000):
+        assert not call(admission, NORMAL, known(admission, number))
+        admission.pace.hold_up()
+    pass_window(admission, clock, queueing_s=0.0)
+
+    admission.in_flight = 50
+    assert admission.is_holding_up
+    assert not admission.lets_in(most_important, admission.no_corp)
+    for _ in range(2):
+        pass_window(admission, clock, queueing_s=0.0)
+    assert not admission.is_holding_up
+    assert admission.lets_in(most_important, admission.no_corp)
+
+
+def test_refusals_that_hold_nobody_up_leave_the_places_in_flight_as_they_are() -> None:
+    """As at the beginning of a surge of callers who hold back: all places are taken by then."""
+    clock = Clock()
+    admission = control(clock, capacity_per_s=1000)
+    admission.in_flight = 500
+    for number in range(2000):
+        assert not call(admission, NORMAL, known(admission, number))
+    pass_window(admission, clock, queueing_s=0.0)
+
+    admission.in_flight = 499
+    assert admission.lets_in(priority_of(BusinessClass.CRITICAL, 0), admission.no_corp)
+
+
 def test_one_corps_flood_costs_that_corp_and_no_other() -> None:
     clock = Clock()
     admission = control(clock)

@@ -1,11 +1,15 @@
 """What a replica learns of what it can do, and the limits that follow."""
 
+from collections.abc import Callable, Mapping
+
 import pytest
 
 from tieline.chassis.admission.measured_capacity import (
     MeasuredCapacity,
+    flooded_limits,
     in_flight_limits,
     pending_limit,
+    share_limits,
 )
 from tieline.chassis.admission.priorities import BusinessClass
 
@@ -36,6 +40,16 @@ def test_learning(seconds: list[tuple[float, bool]], measured: float, for_limits
 def test_what_is_less_important_finds_the_place_full_first() -> None:
     limits = in_flight_limits(CONFIGURED)
     assert [limits[of] for of in BusinessClass] == [500, 450, 350, 250]
+
+
+@pytest.mark.parametrize(
+    ("find_limits", "capacity", "limit"),
+    [(flooded_limits, 1000, 50), (share_limits, 1000, 20), (flooded_limits, 10, 16)],
+)
+def test_in_a_flood_what_is_let_in_waits_for_little_but_the_replica_is_kept_at_work(
+    find_limits: Callable[[float], Mapping[int, int]], capacity: int, limit: int
+) -> None:
+    assert find_limits(capacity)[BusinessClass.CRITICAL] == limit
 
 
 @pytest.mark.parametrize(("capacity", "limit"), [(10_000, 2500), (2000, 500), (10, 130), (0, 4000)])

@@ -1,8 +1,11 @@
 """Whose word refusals take for what was held back, and how often they look."""
 
+import asyncio
+import math
 from collections.abc import Mapping
 from typing import Any
 
+import pytest
 from joserfc.jwk import OKPKey
 
 from fakes.tokens import KEY_ID, TestTokens
@@ -11,13 +14,19 @@ from tieline.chassis.admission.priorities import BusinessClass, priority_of
 from tieline.chassis.authentication import TokenVerifier, build_public_key
 from tieline.chassis.interceptors.arrivals import Arrival, arrived
 from tieline.chassis.interceptors.call_metadata import Metadata, arrived_metadata
-from tieline.chassis.interceptors.refusals import Refusals
+from tieline.chassis.interceptors.refusals import _HOLD_S, Refusals, _find_hold_s
 
 PRIORITY = priority_of(BusinessClass.NORMAL, 0)
 
 
 class Answer:
     """Stands for gRPC's context; nobody reads what is put into it."""
+
+    def __init__(self, remaining_s: float | None) -> None:
+        self._remaining_s = remaining_s
+
+    def time_remaining(self) -> float | None:
+        return self._remaining_s
 
     def set_code(self, _: object) -> None: ...
 
@@ -46,7 +55,7 @@ class Replica:
         arrived_metadata.set(metadata)
         arrived.set(Arrival(self.control, PRIORITY, self.control.callers.meet(token)))
         handler: Any = self._refusals.handler
-        await handler.stream_stream(None, Answer())
+        await handler.stream_stream(None, Answer(None))
 
     @property
     def believed(self) -> int:
@@ -94,3 +103,38 @@ async def test_no_refusal_waits_for_keys() -> None:
     await replica.refuse(replica.tokens.member("wwacme", "u1"))
 
     assert replica.believed == 0
+
+
+async def test_answers_are_held_for_a_moment_while_strangers_flood_the_replica() -> None:
+    """Who waits for them sends less meanwhile."""
+    replica = Replica()
+    clock = asyncio.get_running_loop().time
+    replica.control.is_holding_up = True
+
+    begun_at = clock()
+    await asyncio.gather(
+        *(replica.refuse(replica.tokens.member("wwacme", "u1")) for _ in range(100))
+    )
+
+    # All of them at the same time.
+    assert _HOLD_S <= clock() - begun_at < 100 * _HOLD_S / 2
+
+
+@pytest.mark.parametrize(
+    ("remaining_s", "hold_s"), [(None, _HOLD_S), (10.0, _HOLD_S), (0.2, 0.1), (0.0, 0.0)]
+)
+def test_an_answer_comes_before_the_deadline_of_its_call(
+    remaining_s: float | None, hold_s: float
+) -> None:
+    """Who hears nothing until then is not told to come back."""
+    context: Any = Answer(remaining_s)
+
+    assert _find_hold_s(context) == hold_s
+
+
+async def test_otherwise_callers_are_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever holds back needs to know."""
+    monkeypatch.setattr("tieline.chassis.interceptors.refusals._HOLD_S", math.inf)
+    replica = Replica()
+
+    await replica.refuse(replica.tokens.member("wwacme", "u1"))

@@ -35,8 +35,9 @@ from tieline.chassis.admission.fair_shares import fair_share, find_flooding
 from tieline.chassis.admission.known_callers import KnownCallers
 from tieline.chassis.admission.measured_capacity import (
     MeasuredCapacity,
-    flood_limits,
+    flooded_limits,
     in_flight_limits,
+    share_limits,
 )
 from tieline.chassis.admission.priorities import (
     LOWEST_PRIORITY,
@@ -136,6 +137,11 @@ class AdmissionControl:
         self.retry_delay_s = RETRY_DELAY_S
         """When refused callers are to come back; the operator knows better while it scales."""
 
+        self.is_holding_up = False
+        """Whether calls were not taken of late, since refusals had had their time: so many come of
+        strangers alone. Callers who hold back may have a busy replica refuse for as long, at the
+        beginning of a surge."""
+
         self.pace = RefusalPace(clock)
         """Holds up the taking of calls while refusals have had their part of the time."""
 
@@ -149,13 +155,13 @@ class AdmissionControl:
         self._busy_clock = busy_clock
         self._thread_clock = thread_clock
         self._refusing = RefusingTime()
-        self._limits = in_flight_limits(self.capacity.for_limits_per_s)
-        self._flood_limits = flood_limits(self.capacity.for_limits_per_s)
+        self._set_limits()
         self._told: dict[int, str] = {}
         self._left_before = 0
         self._previous_wait_s = 0.0
         self._best_per_s = 0.0
         self._flooded_until = 0.0
+        self._holding_up_until = 0.0
         # Since the last tick.
         self._longest_wait_s: float | None = None
         # Of the window.
@@ -260,14 +266,18 @@ class AdmissionControl:
             before_s = (1 + _CALM_FORGOTTEN) * self.calm_service_s or self.service_s
             self.calm_service_s = min(self.service_s, before_s)
         self.capacity.learn(admitted_per_s, is_saturated=is_saturated)
-        self._limits = in_flight_limits(self.capacity.for_limits_per_s)
-        self._flood_limits = flood_limits(self.capacity.for_limits_per_s)
+        self._set_limits()
+
+    def _set_limits(self) -> None:
+        per_s = self.capacity.for_limits_per_s
+        self._limits = flooded_limits(per_s) if self.is_holding_up else in_flight_limits(per_s)
+        self._share_limits = share_limits(per_s)
 
     def _is_within_share(self, priority: int, corp: CorpCalls) -> bool:
         """Tell whether a corp that is held to its share has some of it left; count if not."""
         business_class = priority // USER_LEVELS
         if priority <= corp.level:
-            has_room = self.in_flight < self._flood_limits[business_class]
+            has_room = self.in_flight < self._share_limits[business_class]
             if has_room and corp.takes_of_its_share(business_class, self._clock()):
                 return True
             corp.note_refused(priority)
@@ -297,6 +307,8 @@ class AdmissionControl:
             self._hold_to_shares(window)
             self.level = decide_level(self.level, window)
         self._previous_wait_s = window.least_wait_s
+        self.is_holding_up = self._clock() < self._holding_up_until
+        self._set_limits()
         self._told.clear()
         self.counts = self.current_counts()
         for corp in self.callers.corps():
@@ -312,10 +324,9 @@ class AdmissionControl:
         admitted = arrived - self._refused
         ran_s = self._thread_clock() - self._ran_before_s
         refusing_s = self._refusing.measure(admitted, self._refused, ran_s)
-        if (
-            self.pace.held_up_s > _HELD_UP_RATIO * duration_s
-            or refusing_s > _FLOOD_RATIO * duration_s
-        ):
+        if self.pace.held_up_s > _HELD_UP_RATIO * duration_s:
+            self._holding_up_until = self._flooded_until = self._clock() + _FLOODED_S
+        elif refusing_s > _FLOOD_RATIO * duration_s:
             self._flooded_until = self._clock() + _FLOODED_S
         if self._refused:
             refusal_s = min(refusing_s / self._refused, _MAX_REFUSAL_S)

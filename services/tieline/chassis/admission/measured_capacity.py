@@ -19,10 +19,13 @@ _MAX_FACTOR = 2.0
 IN_FLIGHT_S = 0.5
 _MIN_IN_FLIGHT = 64
 
-# Of a corp that is held to its share: for so long the others' calls wait behind it at most, in
-# seconds, where PostgreSQL can do no more. Fewer calls than that could not keep a replica at work.
-_FLOOD_IN_FLIGHT_S = 0.02
-_MIN_FLOOD_IN_FLIGHT = 16
+# The same of a replica that strangers flood, and of a corp that is held to its share: for so long
+# whatever is let in waits, where PostgreSQL can do no more. Refusals take a part of PostgreSQL's
+# cores as well, so that of half a second's worth a call would wait for more than one.
+_FLOODED_IN_FLIGHT_S = 0.05
+_SHARE_IN_FLIGHT_S = 0.02
+# Fewer calls could not keep a replica at work.
+_LEAST_IN_FLIGHT = 16
 
 # What is more important finds room where what is less important does not.
 _SHARES = {
@@ -82,9 +85,14 @@ def in_flight_limits(capacity_per_s: float) -> Mapping[int, int]:
     return _by_class(max(capacity_per_s * IN_FLIGHT_S, _MIN_IN_FLIGHT))
 
 
-def flood_limits(capacity_per_s: float) -> Mapping[int, int]:
+def flooded_limits(capacity_per_s: float) -> Mapping[int, int]:
+    """Return the same while strangers flood the replica."""
+    return _by_class(max(capacity_per_s * _FLOODED_IN_FLIGHT_S, _LEAST_IN_FLIGHT))
+
+
+def share_limits(capacity_per_s: float) -> Mapping[int, int]:
     """Return the same for a corp that is held to its share."""
-    return _by_class(max(capacity_per_s * _FLOOD_IN_FLIGHT_S, _MIN_FLOOD_IN_FLIGHT))
+    return _by_class(max(capacity_per_s * _SHARE_IN_FLIGHT_S, _LEAST_IN_FLIGHT))
 
 
 def _by_class(largest: float) -> Mapping[int, int]:

@@ -1,4 +1,4 @@
-"""Calls that are not let in: answered before anything of them is read.
+"""Calls that are not let in: answered before anything of them is read, in a flood a moment later.
 
 UNAVAILABLE, since that is what gRPC's retry rules try again (gRFC A6), and only after the push-back
 that comes with it; RESOURCE_EXHAUSTED would end the call at clients that know nothing of it. LOW
@@ -7,6 +7,7 @@ calls are told not to come back by themselves.
 
 from __future__ import annotations
 
+import asyncio
 import random
 import time
 from collections.abc import AsyncIterator, Callable
@@ -43,6 +44,14 @@ _VARIANTS = 16
 # anybody can send tokens.
 _VERIFICATION_INTERVAL_S = 0.05
 
+# While strangers flood a replica, which has begun to hold up calls. Most callers have a bounded
+# number of calls on their way, by their threads or by the streams of a connection, and send so much
+# less while an answer is held. Well below the push-back, and of what a caller has left until its
+# deadline never more than half. Callers of ours, who hold back, never bring that about, and are
+# told at once.
+_HOLD_S = 0.5
+_HOLD_RATIO = 0.5
+
 # Of the delay, to both sides: those who were refused together shall not come back together.
 _JITTER_RATIO = 0.2
 
@@ -76,6 +85,8 @@ class Refusals:
         arrival = arrived.get()
         if not arrival.caller.is_verified:
             self._hear(arrival)
+        if self._control.is_holding_up:
+            await asyncio.sleep(_find_hold_s(context))
         status, pushback_ms = self._draw()
         if class_of(arrival.priority) == BusinessClass.LOW:
             pushback_ms = NEVER_RETRY
@@ -118,6 +129,12 @@ class Refusals:
             self._delay_s = delay_s
             self._prepared = [_prepare(delay_s) for _ in range(_VARIANTS)]
         return random.choice(self._prepared)
+
+
+def _find_hold_s(context: Context) -> float:
+    # None without a deadline, which gRPC's types forget.
+    remaining_s: float | None = context.time_remaining()
+    return _HOLD_S if remaining_s is None else min(_HOLD_S, _HOLD_RATIO * remaining_s)
 
 
 def _prepare(delay_s: float) -> tuple[bytes, str]:
