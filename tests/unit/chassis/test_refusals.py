@@ -16,6 +16,7 @@ from tieline.chassis.interceptors.arrivals import Arrival, arrived
 from tieline.chassis.interceptors.call_metadata import Metadata, arrived_metadata
 from tieline.chassis.interceptors.refusals import _HOLD_S, Refusals, _find_hold_s
 
+TIMEOUT_S = 20
 PRIORITY = priority_of(BusinessClass.NORMAL, 0)
 
 
@@ -137,4 +138,5 @@ async def test_otherwise_callers_are_told_at_once(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("tieline.chassis.interceptors.refusals._HOLD_S", math.inf)
     replica = Replica()
 
-    await replica.refuse(replica.tokens.member("wwacme", "u1"))
+    async with asyncio.timeout(TIMEOUT_S):
+        await replica.refuse(replica.tokens.member("wwacme", "u1"))
