@@ -88,7 +88,7 @@ class PushRunner:
         self._collapse = collapse
         self._places = asyncio.Semaphore(_SENDERS)
         self._last_corp_id = ""
-        self.delay_s = 0.0
+        self.delay_s: float = 0.0
         """For how long the oldest of the last batch had been due; 0 once nothing is due."""
 
     @asynccontextmanager
