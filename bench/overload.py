@@ -73,13 +73,14 @@ async def measure() -> Sequence[Figure]:
         on = await stack.enter_async_context(_scene(is_on=True, capacity=known))
         process_ids = [*off.platform.process_ids, *on.platform.process_ids]
         stack.enter_context(on_cores_of_their_own(process_ids))
+        scenes = {".off": off, "": on}
         values: dict[str, list[float]] = defaultdict(list)
         for _ in range(_ROUNDS):
             capacity = await _capacity(off)
-            for scene, suffix in ((off, ".off"), (on, "")):
+            for suffix, scene in scenes.items():
                 for name, value in (await _measure(scene, capacity)).items():
                     values[name + suffix].append(value)
-        for scene, suffix in ((off, ".off"), (on, "")):
+        for suffix, scene in scenes.items():
             values[f"overload.memory_growth{suffix}"] = [await _memory_growth(scene, known)]
             values[f"overload.recovery_seconds{suffix}"] = [await _recovery(scene, known)]
     figures = []

@@ -360,7 +360,7 @@ def _is_in(outcome: object) -> bool:
 async def test_who_left_the_corp_a_moment_ago_comes_in_by_no_code(
     corp: Corp, groups: Groups, members: FakeMembers
 ) -> None:
-    """A token outlives its member by seconds, and nobody would take him out again."""
+    """A token outlives its member by seconds, in which nobody is taken out any more."""
     owner = corp.member("li.wei")
     group = await owner.create_group("zhang.san")
     made = await groups.call(

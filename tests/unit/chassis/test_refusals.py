@@ -1,4 +1,4 @@
-"""Whose word refusals take for what was held back, and how often they look."""
+"""When refusals answer, and whose word they take for what was held back."""
 
 import asyncio
 import math

@@ -219,7 +219,7 @@ class ConversationServicer(conversation_service_pb2_grpc.ConversationServiceServ
         """Bring the caller into a code's group, or ask for it."""
         user = require_user(request.corp_id)
         join_codes.check_code(request.code)
-        # Who left the corp has a token for another moment, and his groups may be done with.
+        # A token outlives its member by seconds, in which nobody would be taken out any more.
         await check_members(self._broker, user[0], [user[1]])
         async with transaction(self._pool) as connection:
             conversation = await join(connection, self._announcer, user, request.code)

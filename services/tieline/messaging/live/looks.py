@@ -26,8 +26,8 @@ from tieline.messaging.sending.numbering import ConversationKey
 # Twice the time after which clients repeat that they look.
 LOOK_S = 60.0
 
-# Who has just come in may look before the replica has heard of it. Who has just gone out may have
-# looked before, and be heard of after: he shows as looking for so long.
+# Who has just come in may look before the replica has heard of it. Of who has just gone out, an
+# earlier look may be heard of after that, which is shown for so long.
 _UNREACHED_S = 5.0
 
 logger = logging.getLogger(__name__)

@@ -83,13 +83,14 @@ class PushRunner:
     """Notes what is to be pushed, and pushes it."""
 
     def __init__(self, pool: Pool, sender: PushSender, collapse: dt.timedelta) -> None:
+        self.delay_s: float = 0.0
+        """For how long the oldest of the last batch had been due; 0 once nothing is due."""
+
         self._pool = pool
         self._sender = sender
         self._collapse = collapse
         self._places = asyncio.Semaphore(_SENDERS)
         self._last_corp_id = ""
-        self.delay_s: float = 0.0
-        """For how long the oldest of the last batch had been due; 0 once nothing is due."""
 
     @asynccontextmanager
     async def running(self, broker: Broker) -> AsyncIterator[None]:
