@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import datetime as dt
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import aclosing
@@ -231,8 +232,7 @@ class MessagingServicer(messaging_service_pb2_grpc.MessagingServiceServicer):
             raise InvalidArgumentError({"messages": f"must be 1 to {MAX_BATCH_MESSAGES} messages"})
         refusals = await self._app_sends.find_refusals(user, _list_conversations(request.messages))
         outcomes = await asyncio.gather(
-            *(self._begin(user, message, refusals) for message in request.messages),
-            return_exceptions=True,
+            *self._begin_all(user, request.messages, refusals), return_exceptions=True
         )
         response = messaging_service_pb2.BatchSendMessagesResponse(
             results=[build_result(outcome, report_fault) for outcome in outcomes]
@@ -264,10 +264,24 @@ class MessagingServicer(messaging_service_pb2_grpc.MessagingServiceServicer):
         if request.HasField("held_back"):
             hear_held_back(request.held_back)
         refusals = await self._app_sends.find_refusals(user, _list_conversations(request.messages))
-        return (self._begin(user, message, refusals) for message in request.messages)
+        return self._begin_all(user, request.messages, refusals)
+
+    def _begin_all(
+        self,
+        user: UserKey,
+        messages: Iterable[messaging_pb2.OutgoingMessage],
+        refusals: Refusals,
+    ) -> Iterator[asyncio.Future[messaging_pb2.Message]]:
+        """Hand messages in, one after the other, as the futures are taken."""
+        cause = copy_context()
+        return (self._begin(user, message, refusals, cause) for message in messages)
 
     def _begin(
-        self, user: UserKey, message: messaging_pb2.OutgoingMessage, refusals: Refusals
+        self,
+        user: UserKey,
+        message: messaging_pb2.OutgoingMessage,
+        refusals: Refusals,
+        cause: contextvars.Context,
     ) -> asyncio.Future[messaging_pb2.Message]:
         """Hand a message in; what is wrong with it is the future's error."""
         try:
@@ -278,7 +292,7 @@ class MessagingServicer(messaging_service_pb2_grpc.MessagingServiceServicer):
                 message.conversation_id,
                 message.client_message_id,
                 message.content,
-                copy_context(),
+                cause,
             )
             if refusals and send.conversation_id in refusals:
                 return refuse(refusals[send.conversation_id])

@@ -226,9 +226,12 @@ def build_events(
     the events are in order, since the caller holds the locks of all of them.
     """
     of = causes or {}
+    # The messages of one request have one cause.
+    distinct = {id(cause): cause for cause in (None, *of.values())}
+    kinds = {key: find_kind(cause) for key, cause in distinct.items()}
     # Sorting is stable: within a conversation the order of the numbers stays.
     for corp_id, group in groupby(sorted(messages, key=_corp_of), _corp_of):
-        for _, run in groupby(group, lambda message: find_kind(of.get(id(message)))):
+        for _, run in groupby(group, lambda message: kinds[id(of.get(id(message)))]):
             for part in _cut(run):
                 sent = messaging_pb2.MessagesSent(messages=part)
                 cause = of.get(id(part[0]))

@@ -19,19 +19,27 @@ def build_result(
     ``report_fault`` is told of faults of ours, and returns the incident number under which they are
     logged: the caller learns no more than that.
     """
+    result = messaging_pb2.SendResult()
+    write_result(result, outcome, report_fault)
+    return result
+
+
+def write_result(
+    result: messaging_pb2.SendResult,
+    outcome: messaging_pb2.Message | BaseException,
+    report_fault: Callable[[BaseException], str],
+) -> None:
+    """Fill in what :func:`build_result` returns, in its place in a response: half the copies."""
     if isinstance(outcome, messaging_pb2.Message):
-        return messaging_pb2.SendResult(message=outcome)
-    if isinstance(outcome, ServiceError):
-        return messaging_pb2.SendResult(error=build_error(outcome))
-    incident = report_fault(outcome)
-    return messaging_pb2.SendResult(
-        error=messaging_pb2.SendError(
-            code=code_pb2.INTERNAL,
-            reason="INTERNAL",
-            text=f"internal error; incident {incident}",
-            metadata={"incident": incident},
-        )
-    )
+        result.message.CopyFrom(outcome)
+    elif isinstance(outcome, ServiceError):
+        result.error.CopyFrom(build_error(outcome))
+    else:
+        incident = report_fault(outcome)
+        result.error.code = code_pb2.INTERNAL
+        result.error.reason = "INTERNAL"
+        result.error.text = f"internal error; incident {incident}"
+        result.error.metadata["incident"] = incident
 
 
 def build_error(error: ServiceError) -> messaging_pb2.SendError:

@@ -12,7 +12,7 @@ from contextlib import suppress
 
 from tieline.api.messaging.v1 import messaging_pb2, messaging_service_pb2
 from tieline.chassis.ids import new_uuid7
-from tieline.messaging.sending.results import build_result
+from tieline.messaging.sending.results import write_result
 
 # Of one request: a few commits' worth for a client that has everything ready.
 MAX_REQUEST_MESSAGES = 64
@@ -58,7 +58,7 @@ class SendStream:
         reading = asyncio.create_task(self._read(), name="send-stream")
         try:
             while await self._wait_for_result():
-                yield messaging_service_pb2.SendMessagesResponse(results=self._take_results())
+                yield self._take_results()
             await reading
         finally:
             reading.cancel()
@@ -90,13 +90,14 @@ class SendStream:
                 await oldest
         return True
 
-    def _take_results(self) -> list[messaging_pb2.SendResult]:
-        results: list[messaging_pb2.SendResult] = []
+    def _take_results(self) -> messaging_service_pb2.SendMessagesResponse:
+        response = messaging_service_pb2.SendMessagesResponse()
+        results = response.results
         while self._unanswered and self._unanswered[0].done() and len(results) < _MAX_RESULTS:
             outcome = self._unanswered.popleft()
-            results.append(build_result(outcome.exception() or outcome.result(), report_fault))
+            write_result(results.add(), outcome.exception() or outcome.result(), report_fault)
         self._has_room.set()
-        return results
+        return response
 
     def _cancel_unanswered(self) -> "list[asyncio.Future[messaging_pb2.Message]]":
         for outcome in self._unanswered:
