@@ -17,6 +17,10 @@ from tieline.chassis.postgres import Connection
 _FILTERED_SCAN = re.compile(r"Index (Only )?Scan .*\n +Index Cond: .*\n +Filter: ")
 
 
+# PostgreSQL plans a statement for its parameters so often before it keeps a plan, or does not.
+_CUSTOM_PLANS = 5
+
+
 class RecordedStatement:
     """Stands in for a connection: keeps the last statement, and finds nothing."""
 
@@ -76,3 +80,16 @@ def reads_by_index_alone(plan: str) -> bool:
         return False
     # What an index scan filters it has read: an index that has only some of the columns.
     return "Index" in plan and not _FILTERED_SCAN.search(plan)
+
+
+async def list_planned_anew(
+    connection: Connection, ask: Callable[[], Awaitable[object]]
+) -> list[str]:
+    """Ask a few times; return the statements that are planned again for each call."""
+    await connection.execute("SET plan_cache_mode = auto")
+    for _ in range(2 * _CUSTOM_PLANS):
+        await ask()
+    rows = await connection.fetch(
+        "SELECT statement FROM pg_prepared_statements WHERE custom_plans > $1", _CUSTOM_PLANS
+    )
+    return [row["statement"] for row in rows]

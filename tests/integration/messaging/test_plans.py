@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from plans import explain, new_database, reads_by_index_alone
+from plans import explain, list_planned_anew, new_database, reads_by_index_alone
 from tieline.chassis.postgres import Connection
 from tieline.messaging.conversations.rules import member
 from tieline.messaging.messages.ranges import Range
@@ -22,14 +22,13 @@ from tieline.messaging.repositories.push_facts import list_facts
 from tieline.messaging.repositories.push_targets import PushTargetRepository
 from tieline.messaging.repositories.pushes import PushRepository
 from tieline.messaging.repositories.ranges import list_ranges, list_readable
+from tieline.messaging.repositories.reading import ReadingRepository
 from tieline.messaging.repositories.search import Filter, SearchRepository
 from tieline.messaging.repositories.send_look_ups import LookUp, Seen, SendLookUps
 from tieline.messaging.repositories.stored_messages import list_messages
 from tieline.messaging.search.walk import Window
 
 KEY = ("ww0", "conversation")
-# PostgreSQL tries a statement so often before it keeps a plan, or does not.
-CUSTOM_PLANS = 5
 NOW = dt.datetime(2026, 2, 17, 9, 0, tzinfo=dt.UTC)
 
 
@@ -101,22 +100,32 @@ async def test_plan_made_on_small_tables_reads_by_index(
     assert reads_by_index_alone(plan), plan
 
 
-async def test_what_is_asked_about_one_conversation_is_not_planned_for_each_call(
+async def test_what_is_about_one_message_or_conversation_is_not_planned_for_each_call(
     empty: Connection,
 ) -> None:
-    await empty.execute("SET plan_cache_mode = auto")
     me = member("li.wei")
-    for _ in range(2 * CUSTOM_PLANS):
+    user = (KEY[0], me)
+    send = Send(*KEY, me, "m1", b"")
+    message = StoredMessage(*KEY, 1, me, "m1", b"", NOW)
+    known = LookUp((), {}, {KEY: Seen(0, 0, "everyone")}, NOW)
+    reading = ReadingRepository(empty)
+
+    async def ask() -> None:
         await ConversationRepository(empty).find_conversation_of(KEY, me)
         await ParticipantRepository(empty).filter_participants([(KEY, me)])
-        await list_overviews(empty, (KEY[0], me), [KEY[1]])
+        await list_overviews(empty, user, [KEY[1]])
         await list_readable(empty, KEY[0], me, [KEY[1]])
         await list_ranges(empty, KEY[0], [Range(KEY[1], 0, 100)])
+        await SendLookUps(empty).look_up_new([send])
+        await SendLookUps(empty).lock_and_look_up([send])
+        await MessageRepository(empty).insert_unchanged([message], known, [])
+        await MessageRepository(empty).lock_counters([KEY])
+        await reading.lock_revisions([user])
+        await reading.list_revisions([user])
+        await reading.list_standings([(user, KEY[1], 1)])
+        await PushRepository(empty).insert_wanted([Newest(KEY, 1, me, 0)], dt.timedelta(0))
 
-    rows = await empty.fetch(
-        "SELECT statement FROM pg_prepared_statements WHERE custom_plans > $1", CUSTOM_PLANS
-    )
-    assert [row["statement"] for row in rows] == []
+    assert await list_planned_anew(empty, ask) == []
 
 
 async def _look_up(connection: Any) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from tieline.chassis.packed_arrays import pack_numbers
 from tieline.chassis.postgres import Connection
 from tieline.directory.imports.department_replacement import PlacedDepartment, StoredDepartment
 from tieline.directory.new_ids import is_far_ahead
@@ -150,7 +151,7 @@ async def update_placed(
         [each.parent_department_id for each in departments],
         [each.path for each in departments],
         # An array of arrays must be rectangular: each goes as text.
-        ["{" + ",".join(map(str, each.ancestor_ids)) + "}" for each in departments],
+        [pack_numbers(each.ancestor_ids) for each in departments],
         [each.order for each in departments],
         [each.name_en for each in departments],
     )

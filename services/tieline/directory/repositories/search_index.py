@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 
+from tieline.chassis.packed_arrays import pack_numbers
 from tieline.chassis.postgres import Connection, Record
 from tieline.directory.search.terms import FORM, SearchedMember, SearchEntry
 
@@ -225,12 +226,8 @@ async def upsert_entries(
         list(map(itemgetter(0), entries)),
         [entry.place for _, _, entry in entries],
         # Arrays of arrays must be rectangular, so these go as texts.
-        [_write_array(department_ids) for _, department_ids, _ in entries],
+        [pack_numbers(department_ids) for _, department_ids, _ in entries],
         [entry.text for _, _, entry in entries],
         ["\x1f".join(entry.terms) for _, _, entry in entries],
-        [_write_array(entry.grams) for _, _, entry in entries],
+        [pack_numbers(entry.grams) for _, _, entry in entries],
     )
-
-
-def _write_array(numbers: Sequence[int]) -> str:
-    return "{" + ",".join(map(str, numbers)) + "}"

@@ -6,6 +6,12 @@ from functools import cache
 
 from tieline.chassis.command_tags import count_rows
 from tieline.chassis.outbox import Event, build_insert, insert_parameters
+from tieline.chassis.packed_arrays import (
+    pack_numbers,
+    pack_texts,
+    unpack_numbers,
+    unpack_texts,
+)
 from tieline.chassis.postgres import Connection, wake_after_commit
 from tieline.messaging.messages.rules import StoredMessage
 from tieline.messaging.repositories import SCHEMA
@@ -16,8 +22,9 @@ from tieline.messaging.sending.numbering import ConversationKey, Counter
 # the time of the look-up is not before that of their last message. Behind the parameters of the
 # statement that it is a part of.
 _UNCHANGED = f"""
-    SELECT count(*) = cardinality($16::text[]) AS holds
-      FROM unnest($16::text[], $17::text[], $18::bigint[], $19::bigint[], $20::text[])
+    SELECT count(*) = cardinality({unpack_texts(16)}) AS holds
+      FROM unnest({unpack_texts(16)}, {unpack_texts(17)}, {unpack_numbers(18)},
+                  {unpack_numbers(19)}, {unpack_texts(20)})
            AS seen (corp_id, conversation_id, last_sequence, participants_version, posting)
      CROSS JOIN LATERAL (
            SELECT conversations.last_sequence, conversations.participants_version,
@@ -58,7 +65,8 @@ class MessageRepository:
             """
             SELECT conversation.corp_id, conversation.conversation_id,
                    conversation.last_sequence, conversation.uncounted
-              FROM unnest($1::text[], $2::text[]) AS wanted (corp_id, conversation_id)
+              -- One of unknown length: see ``overviews``.
+              FROM unnest((SELECT $1::text[]), $2::text[]) AS wanted (corp_id, conversation_id)
              CROSS JOIN LATERAL (
                    SELECT corp_id, conversation_id, last_sequence, uncounted
                      FROM messaging.conversations
@@ -111,15 +119,10 @@ class MessageRepository:
         Then nothing is written and it returns False. Locks what it looks at until its transaction
         ends; the messages have no media and no flags.
         """
-        # In key order, as everybody locks.
-        seen = [
-            (*key, *look_up.seen[key])
-            for key in sorted({(each.corp_id, each.conversation_id) for each in messages})
-        ]
         tag = await self._connection.execute(
             _build_insert(is_guarded=True),
             *_insert_parameters(messages, look_up.now, events),
-            *zip(*seen, strict=True),
+            *_seen_parameters(messages, look_up),
         )
         if not count_rows(tag):
             return False
@@ -180,13 +183,19 @@ def _build_insert(*, is_guarded: bool) -> str:
     # The upsert always finds its row. As an UPDATE with a join it would leave the planner a
     # choice, which it makes badly for as long as it takes the table for a small one.
     return f"""
-        WITH {guard} counted AS (
+        WITH {guard} new AS MATERIALIZED (
+            SELECT *
+              FROM unnest({unpack_texts(1)}, {unpack_texts(2)}, {unpack_numbers(3)},
+                          {unpack_texts(4)}, {unpack_texts(5)}, $6::text[], $7::bytea[],
+                          {unpack_numbers(9)})
+                   AS new (corp_id, conversation_id, sequence, sender_kind, sender_id,
+                           client_message_id, content, uncounted)
+             WHERE {holds}
+        ), counted AS (
             INSERT INTO messaging.conversations
                    (corp_id, conversation_id, kind, last_sequence, uncounted, last_activity_time)
             SELECT corp_id, conversation_id, 'group', max(sequence), max(uncounted), $8
-              FROM unnest($1::text[], $2::text[], $3::bigint[], $9::bigint[])
-                   AS new (corp_id, conversation_id, sequence, uncounted)
-             WHERE {holds}
+              FROM new
              GROUP BY corp_id, conversation_id
             ON CONFLICT ON CONSTRAINT conversations_pkey
             DO UPDATE SET last_sequence = excluded.last_sequence,
@@ -198,10 +207,8 @@ def _build_insert(*, is_guarded: bool) -> str:
                     create_time)
             SELECT corp_id, conversation_id, sequence, sender_kind, sender_id, client_message_id,
                    $8
-              FROM unnest($1::text[], $2::text[], $3::bigint[], $4::text[], $5::text[], $6::text[])
-                   AS new (corp_id, conversation_id, sequence, sender_kind, sender_id,
-                           client_message_id)
-             WHERE client_message_id <> '' AND {holds}
+              FROM new
+             WHERE client_message_id <> ''
         ), told AS (
             {build_insert(SCHEMA, first_parameter=10, condition=holds)}
         )
@@ -210,24 +217,32 @@ def _build_insert(*, is_guarded: bool) -> str:
                 content, create_time, uncounted)
         SELECT corp_id, conversation_id, sequence, sender_kind, sender_id, client_message_id,
                content, $8, uncounted
-          FROM unnest($1::text[], $2::text[], $3::bigint[], $4::text[], $5::text[], $6::text[],
-                      $7::bytea[], $9::bigint[])
-               AS new (corp_id, conversation_id, sequence, sender_kind, sender_id,
-                       client_message_id, content, uncounted)
-         WHERE {holds}
+          FROM new
     """  # noqa: S608 -- the parts are constants and the outbox's
 
 
 def _insert_parameters(
     messages: Sequence[StoredMessage], now: dt.datetime, events: Sequence[Event]
 ) -> Iterator[object]:
-    yield [message.corp_id for message in messages]
-    yield [message.conversation_id for message in messages]
-    yield [message.sequence for message in messages]
-    yield [message.sender.kind for message in messages]
-    yield [message.sender.id for message in messages]
+    yield pack_texts([message.corp_id for message in messages])
+    yield pack_texts([message.conversation_id for message in messages])
+    yield pack_numbers([message.sequence for message in messages])
+    yield pack_texts([message.sender.kind for message in messages])
+    yield pack_texts([message.sender.id for message in messages])
+    # Notes have none.
     yield [message.client_message_id for message in messages]
     yield [message.content for message in messages]
     yield now
-    yield [message.uncounted for message in messages]
+    yield pack_numbers([message.uncounted for message in messages])
     yield from insert_parameters(events)
+
+
+def _seen_parameters(messages: Sequence[StoredMessage], look_up: LookUp) -> Iterator[str]:
+    # In key order, as everybody locks.
+    keys = sorted({(message.corp_id, message.conversation_id) for message in messages})
+    seen = [look_up.seen[key] for key in keys]
+    yield pack_texts([corp_id for corp_id, _ in keys])
+    yield pack_texts([conversation_id for _, conversation_id in keys])
+    yield pack_numbers([each.last_sequence for each in seen])
+    yield pack_numbers([each.participants_version for each in seen])
+    yield pack_texts([each.posting for each in seen])

@@ -42,7 +42,8 @@ class PushRepository:
                    (corp_id, session_id, conversation_id, wanted_sequence, due_time)
             SELECT sent.corp_id, target.session_id, sent.conversation_id, wanted.sequence,
                    now() + $7::interval
-              FROM unnest($1::text[], $2::text[], $3::bigint[], $4::text[], $5::text[],
+              -- One of unknown length: see ``overviews``.
+              FROM unnest((SELECT $1::text[]), $2::text[], $3::bigint[], $4::text[], $5::text[],
                           $6::bigint[])
                    AS sent (corp_id, conversation_id, sequence, sender_kind, sender_id,
                             other_sequence)

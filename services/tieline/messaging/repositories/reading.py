@@ -69,7 +69,8 @@ class ReadingRepository:
         rows = await self._connection.fetch(
             """
             SELECT locked.corp_id, locked.kind, locked.id, locked.revision
-              FROM unnest($1::text[], $2::text[], $3::text[]) AS wanted (corp_id, kind, id)
+              -- One of unknown length: see ``overviews``.
+              FROM unnest((SELECT $1::text[]), $2::text[], $3::text[]) AS wanted (corp_id, kind, id)
              CROSS JOIN LATERAL (
                    SELECT corp_id, kind, id, revision
                      FROM messaging.user_revisions
@@ -94,7 +95,8 @@ class ReadingRepository:
                    CASE WHEN wanted.sequence = conversation.last_sequence
                         THEN conversation.uncounted ELSE message.uncounted END AS wanted_uncounted,
                    statement_timestamp() AS now
-              FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[])
+              -- One of unknown length: see ``overviews``.
+              FROM unnest((SELECT $1::text[]), $2::text[], $3::text[], $4::text[], $5::bigint[])
                    AS wanted (corp_id, kind, id, conversation_id, sequence)
              CROSS JOIN LATERAL (
                    SELECT corp_id, kind, id, conversation_id
@@ -212,7 +214,8 @@ class ReadingRepository:
         rows = await self._connection.fetch(
             """
             SELECT found.corp_id, found.kind, found.id, found.revision
-              FROM unnest($1::text[], $2::text[], $3::text[]) AS wanted (corp_id, kind, id)
+              -- One of unknown length: see ``overviews``.
+              FROM unnest((SELECT $1::text[]), $2::text[], $3::text[]) AS wanted (corp_id, kind, id)
              CROSS JOIN LATERAL (
                    SELECT corp_id, kind, id, revision
                      FROM messaging.user_revisions

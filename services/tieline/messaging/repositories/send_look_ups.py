@@ -4,6 +4,7 @@ import datetime as dt
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+from tieline.chassis.packed_arrays import pack_texts, unpack_texts
 from tieline.chassis.postgres import Connection, Record
 from tieline.messaging.groups.rules import find_content_refusal, find_refusal
 from tieline.messaging.messages.rules import Send, StoredMessage
@@ -16,6 +17,11 @@ POSTING = """
     CASE WHEN conversations.dismiss_time IS NOT NULL THEN 'nobody'
          WHEN conversations.is_muted AND conversations.posting = 'everyone' THEN 'admins'
          ELSE conversations.posting END
+"""
+
+_SENDS = f"""
+    unnest({", ".join(map(unpack_texts, range(1, 6)))})
+    WITH ORDINALITY AS send (corp_id, conversation_id, kind, id, client_message_id, position)
 """
 
 # What is asked about each send besides its conversation.
@@ -99,9 +105,7 @@ class SendLookUps:
                    repeated.sequence AS repeated_sequence,
                    repeated.create_time AS repeated_time, repeated.recalled_digest,
                    statement_timestamp() AS now
-              FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[])
-                   WITH ORDINALITY
-                   AS send (corp_id, conversation_id, kind, id, client_message_id, position)
+              FROM {_SENDS}
               LEFT JOIN LATERAL (
                    SELECT conversations.last_sequence, conversations.uncounted,
                           conversations.participants_version, conversations.kind,
@@ -137,9 +141,7 @@ class SendLookUps:
                    repeated.sequence AS repeated_sequence,
                    repeated.create_time AS repeated_time, repeated.recalled_digest,
                    statement_timestamp() AS now
-              FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[])
-                   WITH ORDINALITY
-                   AS send (corp_id, conversation_id, kind, id, client_message_id, position)
+              FROM {_SENDS}
               LEFT JOIN LATERAL (
                    SELECT conversations.last_sequence, conversations.uncounted,
                           conversations.participants_version, conversations.kind,
@@ -222,13 +224,14 @@ def _order_of(sends: Sequence[Send]) -> list[int]:
     return sorted(range(len(sends)), key=lambda index: _key_of(sends[index]))
 
 
-def _look_up_parameters(sends: Sequence[Send], order: Sequence[int]) -> Iterator[list[str]]:
+def _look_up_parameters(sends: Sequence[Send], order: Sequence[int]) -> Iterator[str]:
     # Why the statements have LATERAL and BETWEEN: see `conversations`.
-    yield [sends[index].corp_id for index in order]
-    yield [sends[index].conversation_id for index in order]
-    yield [sends[index].sender.kind for index in order]
-    yield [sends[index].sender.id for index in order]
-    yield [sends[index].client_message_id for index in order]
+    ordered = [sends[index] for index in order]
+    yield pack_texts([send.corp_id for send in ordered])
+    yield pack_texts([send.conversation_id for send in ordered])
+    yield pack_texts([send.sender.kind for send in ordered])
+    yield pack_texts([send.sender.id for send in ordered])
+    yield pack_texts([send.client_message_id for send in ordered])
 
 
 def _read_look_up(

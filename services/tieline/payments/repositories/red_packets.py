@@ -124,7 +124,8 @@ class RedPacketRepository:
             """
             SELECT wanted.index, share.position, share.amount_minor,
                    share.opener_kind, share.opener_id, share.open_time
-              FROM unnest($2::uuid[], $3::text[], $4::text[])
+              -- One of unknown length: otherwise this would be planned anew for each batch.
+              FROM unnest((SELECT $2::uuid[]), $3::text[], $4::text[])
                    WITH ORDINALITY AS wanted (red_packet_id, opener_kind, opener_id, index)
              CROSS JOIN LATERAL (
                    SELECT position, amount_minor, opener_kind, opener_id, open_time
@@ -147,7 +148,8 @@ class RedPacketRepository:
         rows = await self._connection.fetch(
             """
             SELECT wanted.red_packet_id::text, share.position, share.amount_minor
-              FROM unnest($2::uuid[], $3::bigint[]) AS wanted (red_packet_id, count)
+              -- One of unknown length: otherwise this would be planned anew for each batch.
+              FROM unnest((SELECT $2::uuid[]), $3::bigint[]) AS wanted (red_packet_id, count)
              CROSS JOIN LATERAL (
                    SELECT position, amount_minor
                      FROM payments.red_packet_shares
