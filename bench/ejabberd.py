@@ -25,6 +25,9 @@ _NODE = "ejabberd@localhost"
 _ROOT = "/"
 _ROWS_PER_MESSAGE = 2
 
+# Of one command; the longest load takes some seconds.
+_TIMEOUT_S = 120.0
+
 # Of each pair, on their way at the same time where no rate is given.
 _WINDOW = 4
 
@@ -106,7 +109,15 @@ async def _run(*command: str, is_checked: bool = True) -> str:
     process = await asyncio.create_subprocess_exec(
         *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
     )
-    output, errors = await process.communicate()
+    try:
+        async with asyncio.timeout(_TIMEOUT_S):
+            output, errors = await process.communicate()
+    except TimeoutError:
+        raise RuntimeError(f"{' '.join(command)} did not end in {_TIMEOUT_S:g} s") from None
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
     if is_checked and process.returncode:
         raise RuntimeError(f"{' '.join(command)} failed: {errors.decode().strip()[-500:]}")
     return output.decode()
