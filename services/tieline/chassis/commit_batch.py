@@ -134,7 +134,7 @@ class _Lane(Generic[Item, Outcome]):
         attempt: Attempt[Item, Outcome] | None,
         max_batch: int,
     ) -> None:
-        self._kept = pool.keep()
+        self._pool = pool
         self._commit = commit
         self._attempt = attempt
         self._max_batch = max_batch
@@ -164,7 +164,6 @@ class _Lane(Generic[Item, Outcome]):
             batch = self._take_batch()
             if batch:
                 await self._settle(batch)
-        await self._kept.give_back()
 
     def _take_batch(self) -> list[_Waiting[Item, Outcome]]:
         batch: list[_Waiting[Item, Outcome]] = []
@@ -202,10 +201,10 @@ class _Lane(Generic[Item, Outcome]):
     async def _commit_together(self, items: Sequence[Item]) -> Sequence[Outcome | ServiceError]:
         outcomes = None
         if self._attempt is not None:
-            async with statements(self._kept, spares_reset=True) as connection:
+            async with statements(self._pool, spares_reset=True) as connection:
                 outcomes = await self._attempt(connection, items)
         if outcomes is None:
-            async with transaction(self._kept, spares_reset=True) as connection:
+            async with transaction(self._pool, spares_reset=True) as connection:
                 outcomes = await self._commit(connection, items)
         assert len(outcomes) == len(items), "there is one outcome per item"
         return outcomes

@@ -15,8 +15,8 @@ The one place that translates driver errors:
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from contextvars import ContextVar
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -44,11 +44,11 @@ from tieline.chassis.process import StartError
 # asyncpg's classes are generic to mypy alone; these names serve both.
 if TYPE_CHECKING:
     Record: TypeAlias = asyncpg.Record
-    _Borrowed: TypeAlias = asyncpg.pool.PoolConnectionProxy[asyncpg.Record]
-    Connection: TypeAlias = asyncpg.Connection[asyncpg.Record] | _Borrowed
+    Connection: TypeAlias = (
+        asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]
+    )
 else:
     Record = asyncpg.Record
-    _Borrowed = asyncpg.pool.PoolConnectionProxy
     Connection = asyncpg.Connection
 
 ConstraintErrors = Mapping[str, Callable[[], ServiceError]]
@@ -124,22 +124,26 @@ class Pool:
         driver's reset costs as much as a small read. It also finds connections that fell silent
         since; spared, who borrows next finds them.
         """
-        connection = await self._borrow()
         try:
-            with self._translating(connection):
-                yield connection
-        finally:
-            await self._release(connection, spares_reset=spares_reset)
-
-    async def _borrow(self) -> _Borrowed:
-        try:
-            return await self._driver_pool.acquire(timeout=_ACQUIRE_TIMEOUT_S)
+            connection = await self._driver_pool.acquire(timeout=_ACQUIRE_TIMEOUT_S)
         except TimeoutError:
             raise unavailable("no database connection became free in time") from None
         except DRIVER_ERRORS as error:
             raise self.probe.note_away(error) from error
+        try:
+            yield connection
+        except DRIVER_ERRORS as error:
+            translated = self._translate(error, connection)
+            terminate_if_silent(connection, error)
+            if translated is None:
+                raise
+            raise translated from error
+        finally:
+            await self._release(connection, spares_reset=spares_reset)
 
-    async def _release(self, connection: _Borrowed, *, spares_reset: bool) -> None:
+    async def _release(
+        self, connection: "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]", *, spares_reset: bool
+    ) -> None:
         token = _spares_reset.set(spares_reset)
         try:
             await self._driver_pool.release(connection)
@@ -168,14 +172,14 @@ class Pool:
         except DRIVER_ERRORS as error:
             raise self.probe.note_away(error) from error
         try:
-            with self._translating(connection):
-                yield connection
+            yield connection
+        except DRIVER_ERRORS as error:
+            translated = self._translate(error, connection)
+            if translated is None:
+                raise
+            raise translated from error
         finally:
             connection.terminate()
-
-    def keep(self) -> "KeptConnection":
-        """Return what keeps one of the connections, for who does one thing after the other."""
-        return KeptConnection(self)
 
     def listen_for_wakes(self, schema: str, listener: Callable[[], None]) -> None:
         """Call ``listener`` after each commit that put events into the schema's outbox."""
@@ -201,18 +205,6 @@ class Pool:
         """Connections that are lent now."""
         return self._driver_pool.get_size() - self._driver_pool.get_idle_size()
 
-    @contextmanager
-    def _translating(self, connection: Connection) -> Iterator[None]:
-        """Raise what the driver's errors mean in their place."""
-        try:
-            yield
-        except DRIVER_ERRORS as error:
-            translated = self._translate(error, connection)
-            terminate_if_silent(connection, error)
-            if translated is None:
-                raise
-            raise translated from error
-
     def _translate(self, error: Exception, connection: Connection) -> ServiceError | None:
         if is_away(error, connection):
             return self.probe.note_lost(error)
@@ -237,56 +229,6 @@ class Pool:
             _SHARD_SUFFIX.sub("", name)
         )
         return None if build is None else build()
-
-
-class KeptConnection:
-    """A connection for who does one thing after the other.
-
-    Borrowed with the first, it stays borrowed: lending and returning takes as long as a small
-    statement. It is returned where one failed, and while all connections of the pool are lent.
-    """
-
-    def __init__(self, pool: Pool) -> None:
-        self._pool = pool
-        self._connection: _Borrowed | None = None
-
-    @asynccontextmanager
-    async def acquire(self, *, spares_reset: bool = False) -> AsyncIterator[Connection]:
-        """Lend it, to one at a time; kept where the reset is spared (see ``Pool.acquire``)."""
-        if self._connection is not None and _has_ended(self._connection):
-            await self.give_back()
-        if self._connection is None:
-            self._connection = await self._pool._borrow()
-        is_kept = False
-        try:
-            with self._pool._translating(self._connection):
-                yield self._connection
-            is_kept = spares_reset and self._pool.used < self._pool.max_size
-        finally:
-            if not is_kept:
-                await self.give_back(spares_reset=spares_reset)
-
-    async def give_back(self, *, spares_reset: bool = True) -> None:
-        """Return it to the pool; the next one who asks borrows again."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            await self._pool._release(connection, spares_reset=spares_reset)
-
-    def wake(self, schema: str) -> None:
-        """Tell the schema's listener, if there is one, that its outbox has new rows."""
-        self._pool.wake(schema)
-
-
-def _has_ended(connection: _Borrowed) -> bool:
-    try:
-        return connection.is_closed()
-    except asyncpg.InterfaceError:
-        # The driver takes back what the server ended, whoever holds it.
-        return True
-
-
-Lender: TypeAlias = Pool | KeptConnection
-"""What lends connections for transactions."""
 
 
 @asynccontextmanager
@@ -371,7 +313,7 @@ async def _reset_session(connection: "asyncpg.Connection[Record]") -> None:
 
 
 @asynccontextmanager
-async def transaction(lender: Lender, *, spares_reset: bool = False) -> AsyncIterator[Connection]:
+async def transaction(pool: Pool, *, spares_reset: bool = False) -> AsyncIterator[Connection]:
     """Run the block in one transaction; after its commit, wake the relay if events were inserted.
 
     ``spares_reset`` is for who commits one transaction after the other (see ``Pool.acquire``).
@@ -380,7 +322,7 @@ async def transaction(lender: Lender, *, spares_reset: bool = False) -> AsyncIte
     what is sent again must be recognised, by its request id or key.
     """
     async with (
-        statements(lender, spares_reset=spares_reset) as connection,
+        statements(pool, spares_reset=spares_reset) as connection,
         connection.transaction(),
     ):
         try:
@@ -392,7 +334,7 @@ async def transaction(lender: Lender, *, spares_reset: bool = False) -> AsyncIte
 
 
 @asynccontextmanager
-async def statements(lender: Lender, *, spares_reset: bool = False) -> AsyncIterator[Connection]:
+async def statements(pool: Pool, *, spares_reset: bool = False) -> AsyncIterator[Connection]:
     """Lend a connection on which each statement is a transaction of its own.
 
     In all else it is :func:`transaction`, which costs two more exchanges with the server. The relay
@@ -401,12 +343,12 @@ async def statements(lender: Lender, *, spares_reset: bool = False) -> AsyncIter
     wakes: set[str] = set()
     token = _wakes.set(wakes)
     try:
-        async with lender.acquire(spares_reset=spares_reset) as connection:
+        async with pool.acquire(spares_reset=spares_reset) as connection:
             yield connection
     finally:
         _wakes.reset(token)
     for schema in wakes:
-        lender.wake(schema)
+        pool.wake(schema)
 
 
 def wake_after_commit(schema: str) -> None:

@@ -31,12 +31,6 @@ class RecordingPool:
         self.may_commit.set()
         self._written: list[Any] = []
 
-    def keep(self) -> "RecordingPool":
-        return self
-
-    async def give_back(self) -> None:
-        pass
-
     @asynccontextmanager
     async def acquire(self, *, spares_reset: bool = False) -> AsyncIterator["RecordingPool"]:
         yield self
