@@ -16,7 +16,6 @@ from tieline.chassis.postgres import Connection
 
 _FILTERED_SCAN = re.compile(r"Index (Only )?Scan .*\n +Index Cond: .*\n +Filter: ")
 
-
 # PostgreSQL plans a statement for its parameters so often before it keeps a plan, or does not.
 _CUSTOM_PLANS = 5
 

@@ -8,6 +8,7 @@ import datetime as dt
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import aclosing
 from contextvars import copy_context
+from functools import partial
 from typing import cast
 
 from tieline.api.messaging.v1 import (
@@ -231,9 +232,8 @@ class MessagingServicer(messaging_service_pb2_grpc.MessagingServiceServicer):
         if not 1 <= len(request.messages) <= MAX_BATCH_MESSAGES:
             raise InvalidArgumentError({"messages": f"must be 1 to {MAX_BATCH_MESSAGES} messages"})
         refusals = await self._app_sends.find_refusals(user, _list_conversations(request.messages))
-        outcomes = await asyncio.gather(
-            *self._begin_all(user, request.messages, refusals), return_exceptions=True
-        )
+        begin = partial(self._begin, user, refusals, copy_context())
+        outcomes = await asyncio.gather(*map(begin, request.messages), return_exceptions=True)
         response = messaging_service_pb2.BatchSendMessagesResponse(
             results=[build_result(outcome, report_fault) for outcome in outcomes]
         )
@@ -264,24 +264,14 @@ class MessagingServicer(messaging_service_pb2_grpc.MessagingServiceServicer):
         if request.HasField("held_back"):
             hear_held_back(request.held_back)
         refusals = await self._app_sends.find_refusals(user, _list_conversations(request.messages))
-        return self._begin_all(user, request.messages, refusals)
-
-    def _begin_all(
-        self,
-        user: UserKey,
-        messages: Iterable[messaging_pb2.OutgoingMessage],
-        refusals: Refusals,
-    ) -> Iterator[asyncio.Future[messaging_pb2.Message]]:
-        """Hand messages in, one after the other, as the futures are taken."""
-        cause = copy_context()
-        return (self._begin(user, message, refusals, cause) for message in messages)
+        return map(partial(self._begin, user, refusals, copy_context()), request.messages)
 
     def _begin(
         self,
         user: UserKey,
-        message: messaging_pb2.OutgoingMessage,
         refusals: Refusals,
         cause: contextvars.Context,
+        message: messaging_pb2.OutgoingMessage,
     ) -> asyncio.Future[messaging_pb2.Message]:
         """Hand a message in; what is wrong with it is the future's error."""
         try:
